@@ -1,0 +1,1 @@
+"""Lossless transcoding and frame extraction for ultrasound cine archives."""

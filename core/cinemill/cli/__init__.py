@@ -1,0 +1,1 @@
+"""Typer commands: parsing, progress and printing only."""

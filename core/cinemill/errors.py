@@ -1,0 +1,145 @@
+"""One exception family: every error says which file, which frame, and whether a retry can help.
+
+::
+
+    CinemillError
+    ├── UsageError                    the call itself can't be carried out (also ValueError)
+    ├── SourceError                   something is wrong with the input
+    │   ├── NotDicom                  no Part 10 file
+    │   ├── DamagedFile               truncated or inconsistent; both numbers are in the message
+    │   └── CodecError                a frame's codestream does not decode (offset where known)
+    ├── Refused                       the standard, or this program, has no exact way to do it
+    │   ├── UnsupportedTransferSyntax
+    │   └── UnsupportedPixelFormat    (also raised by encoders)
+    ├── VerificationError             what was written is not what was read
+    ├── Cancelled                     stopped between two frames, on request
+    └── OutputError                   the output can't be written (also OSError)
+        └── OutputExists
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+
+class CinemillError(Exception):
+    """Root of the family.
+
+    Parameters
+    ----------
+    message
+        What was expected, what was found, and what to do.
+    path
+        The file concerned.
+    frame
+        The frame index concerned, counted from 0.
+    transfer_syntax
+        The transfer syntax UID concerned.
+    """
+
+    retry_helps: ClassVar[bool] = False
+    """Whether the same work can succeed later without a change to the input."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        frame: int | None = None,
+        transfer_syntax: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = None if path is None else Path(path)
+        self.frame = frame
+        self.transfer_syntax = transfer_syntax
+
+    @property
+    def kind(self) -> str:
+        """Name of the error class, as reports and the queue know it."""
+        return type(self).__name__
+
+    def locate(
+        self,
+        *,
+        path: str | PathLike[str] | None = None,
+        frame: int | None = None,
+        transfer_syntax: str | None = None,
+    ) -> CinemillError:
+        """Fill in what the raiser did not know, and return the same error."""
+        self.path = self.path if path is None or self.path is not None else Path(path)
+        self.frame = frame if self.frame is None else self.frame
+        self.transfer_syntax = transfer_syntax if self.transfer_syntax is None else self.transfer_syntax
+        return self
+
+    def __str__(self) -> str:
+        where = [str(self.path)] if self.path is not None else []
+        if self.frame is not None:
+            where.append(f"frame {self.frame}")
+        return ": ".join([*where, self.message])
+
+
+class UsageError(CinemillError, ValueError):
+    """The call itself can't be carried out, whatever the files hold."""
+
+
+class SourceError(CinemillError):
+    """Something is wrong with the input."""
+
+
+class NotDicom(SourceError):
+    """The file is not a DICOM Part 10 file (PS3.10 §7.1)."""
+
+
+class DamagedFile(SourceError):
+    """The file is truncated or contradicts itself."""
+
+
+class CodecError(SourceError):
+    """A codestream does not decode to the frame that was promised.
+
+    Parameters
+    ----------
+    offset
+        Byte offset in the codestream where decoding stopped, where known.
+    """
+
+    def __init__(self, message: str, *, offset: int | None = None, frame: int | None = None) -> None:
+        super().__init__(message if offset is None else f"{message} (at byte {offset})", frame=frame)
+        self.offset = offset
+
+
+class Refused(CinemillError):
+    """There is no exact way to do what was asked: the standard has none, or this program does not know it."""
+
+
+class UnsupportedTransferSyntax(Refused):
+    """The transfer syntax can't be read, or can't be written."""
+
+
+class UnsupportedPixelFormat(Refused):
+    """The transfer syntax, or the encoder, can't hold such pixels (PS3.5 §8.2)."""
+
+
+class VerificationError(CinemillError):
+    """What was read back from the output differs from what went in."""
+
+
+class Cancelled(CinemillError):
+    """The work was stopped on request, between two frames."""
+
+    retry_helps = True
+
+
+class OutputError(CinemillError, OSError):
+    """The output can't be written; nothing was left behind."""
+
+    retry_helps = True
+
+
+class OutputExists(OutputError):
+    """The output is there already and overwriting was not asked for."""
+
+    retry_helps = False

@@ -1,0 +1,1 @@
+"""Compiled loops over samples and bytes: numba bodies only, no I/O, no DICOM."""
