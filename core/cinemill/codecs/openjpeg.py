@@ -30,8 +30,8 @@ class OpenJpeg:
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames; JP2 boxes around a codestream are skipped.
 
-        Where SIZ and ``pixels`` disagree about the sign, the bits of each sample, as many as SIZ has, are read
-        with the sign of ``pixels``.
+        Where SIZ and ``pixels`` disagree about the sign, the bits of each sample (as many as SIZ has) are
+        read with the sign of ``pixels``.
 
         Returns
         -------
