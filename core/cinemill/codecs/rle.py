@@ -94,7 +94,9 @@ def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
                 offset=position,
                 frame=frame,
             )
-        if surplus + _bytes_behind(source, position, end) > 1:
+        if position < end:
+            surplus += _bytes_behind(source, position, end)
+        if surplus > 1:
             raise CodecError(
                 f"RLE segment {segment + 1} of {len(planes)}: expected {plane.size} bytes, found more",
                 offset=position,
@@ -138,13 +140,11 @@ def _bytes_behind(source: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 def _join_planes(planes: NDArray[np.uint8], pixels: PixelFormat) -> Samples:
-    frame = np.empty(pixels.shape, pixels.dtype)
     if len(planes) == 1:
         return planes.view(pixels.dtype).reshape(pixels.shape)
     if len(planes) == 3 and pixels.samples == 3:
-        return interleave(planes.reshape(3, pixels.rows, pixels.columns), frame.view(np.uint8)).view(
-            pixels.dtype
-        )
+        return interleave(planes.reshape(3, pixels.rows, pixels.columns)).view(pixels.dtype)
+    frame = np.empty(pixels.shape, pixels.dtype)
     if len(planes) == 2 and pixels.samples == 1:
         rle.join_bytes(planes[0], planes[1], frame.view(np.uint16).reshape(-1))
         return frame
