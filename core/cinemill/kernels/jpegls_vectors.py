@@ -71,3 +71,64 @@ def gradient_contexts(above: Value, target: Value, pitch: Value, near: Value, t1
     rd = (above + pitch * 2).load(16, STEP)
     thresholds = [rb.like(threshold) for threshold in (near + 1, t1, t2, t3)]
     (quantised(rd, rb, thresholds) * 81 + quantised(rb, rc, thresholds) * 9).store(target)
+
+
+@instructions
+def prepare(
+    above: Value,
+    current: Value,
+    block: Value,
+    max_value: Value,
+    t1: Value,
+    t2: Value,
+    t3: Value,
+) -> None:
+    """Do for `STEP` samples what lossless coding needs from the row above and the samples to the left.
+
+    ``above`` and ``current`` are the addresses of the first Rb and of the first sample. ``block`` takes three runs of `STEP` 16-bit
+    numbers: the context (0 for run mode), the prediction, and the sample minus the prediction. Where the context's sign is
+    negative, sample and prediction are complemented (MAXVAL - x): what follows is then the same for both signs (T.87 A.3.4, A.4.2).
+    """
+    rb, rc, rd = above.load(16, STEP), (above - 2).load(16, STEP), (above + 2).load(16, STEP)
+    ra, sample = (current - 2).load(16, STEP), current.load(16, STEP)
+    thresholds = [rb.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
+    q1, q2, q3 = quantised(rd, rb, thresholds), quantised(rb, rc, thresholds), quantised(rc, ra, thresholds)
+    context = q1 * 81 + q2 * 9 + q3
+    complement = (context < 0).choose(rb.like(max_value), 0)
+    prediction = predicted(ra, rb, rc) ^ complement
+    context.magnitude().store(block)
+    prediction.store(block + 2 * STEP)
+    ((sample ^ complement) - prediction).store(block + 4 * STEP)
+
+
+@instructions
+def matching(current: Value, sample: Value) -> Value:
+    """Count how many of the `STEP` samples at ``current`` equal ``sample`` before the first that does not."""
+    samples = current.load(16, STEP)
+    different = samples.differs(samples.like(sample)).packed()
+    return different.trailing_zeros().minimum(STEP)
+
+
+LONGEST_VALUE = 24
+"""Bits of a symbol's value: a symbol is a 32-bit integer, its value below and its length in bits in the top byte."""
+
+
+def golomb_symbol(context: Context, error: Value, longest: Value, qbpp: Value, limit: Value) -> tuple[Value, Value]:
+    """Return value and length of an error's limited-length Golomb code (T.87 A.5.2, A.5.3)."""
+    k = golomb_parameter(context.a, context.n)
+    inverted = k.equals(0) & (context.b + context.b <= -context.n)
+    error = inverted.choose(~error, error)
+    mapped = (error << 1) ^ (error >> (error.bits - 1))
+    zeros = mapped.shifted_down(k)
+    one = mapped.like(1) << k
+    escaped = zeros.at_least_unsigned(longest)
+    value = escaped.choose((mapped.like(1) << qbpp) | (mapped - 1), one | (mapped & (one - 1)))
+    return value, escaped.choose(mapped.like(limit), zeros + k + 1)
+
+
+def joined(values: Value, lengths: Value) -> tuple[Value, Value]:
+    """Join neighbours of a 64-bit vector to twice as long codes; right as long as they fit into 64 bits."""
+    first, second = range(0, values.lanes, 2), range(1, values.lanes, 2)
+    shift = lengths.shuffled(second).minimum_unsigned(63)
+    value = (values.shuffled(first) << shift) | values.shuffled(second)
+    return value, lengths.shuffled(first) + lengths.shuffled(second)
