@@ -6,6 +6,9 @@ The coders work on plain bits, most significant first, and these two passes run 
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cinemill.kernels._jit import jit
 from cinemill.kernels.bits import has_byte_ff, load_u8, load_word, shift_down, shift_up, store_8, store_64, store_word
 
@@ -13,21 +16,21 @@ PADDING = 128
 """Zero bytes behind the plain bits, for decoders that look ahead or run past the end before they notice."""
 
 
-@jit("UniTuple(int64, 2)(int64, int64, int64, int64)", error_model="numpy")
-def unstuff(source: int, start: int, end: int, target: int) -> tuple[int, int]:
+@jit("UniTuple(int64, 2)(int64, int64, int64)", error_model="numpy")
+def unstuff(source: int, end: int, target: int) -> tuple[int, int]:
     """Copy an entropy-coded segment without its stuffed bits, up to the next marker.
 
-    Reads bytes ``start`` to ``end`` at ``source`` and nothing else; writes at most ``end - start + 8 + PADDING`` bytes at
+    Reads ``end`` bytes at ``source`` and nothing else; writes at most ``end + 8 + PADDING`` bytes at
     ``target``: a byte read never yields more than a byte, and the last of them is followed by the padding.
 
     Returns
     -------
-    stop
+    length
         Position of the marker's 0xFF; ``end``, or the last byte if that is 0xFF, when there is no marker.
     bits
         Number of plain bits.
     """
-    position = start
+    position = 0
     out = target
     pending, held = 0, 0  # the last `held` (0 to 7) bits wait in `pending` for a whole byte
     after_ff = 0
@@ -102,3 +105,10 @@ def stuff(source: int, bits: int, target: int) -> int:
         store_8(out, 0, byte)
         out += 1
     return out
+
+
+def stuffed(plain: NDArray[np.uint8], bits: int) -> bytes:
+    """Return the entropy-coded segment of so many plain bits."""
+    segment = np.empty(bits // 7 + 16, np.uint8)
+    end = stuff(plain.ctypes.data, bits, segment.ctypes.data)
+    return segment[: end - segment.ctypes.data].tobytes()

@@ -327,15 +327,57 @@ def _decode_scan(data: int, bits: int, coding: Coding, components: int, by_pixel
     return position
 
 
-def decode_scan(data: int, bits: int, coding: Coding, frame: NDArray[Any], first: int, components: int, *, by_pixel: bool) -> int:
+def decode_scan(
+    plain: NDArray[np.uint8],
+    bits: int,
+    coding: Coding,
+    frame: NDArray[Any],
+    first: int,
+    components: int,
+    *,
+    by_pixel: bool,
+) -> int:
+    """Decode a scan, or the lines up to a restart marker, into a frame.
+
+    Parameters
+    ----------
+    plain
+        The code without stuffed bits, followed by `PADDING` bytes of zeros.
+    bits
+        Bits of code in ``plain``.
+    coding
+        The scan's parameters.
+    frame
+        (rows, columns) or (rows, columns, samples), unsigned, C-contiguous; rows and columns are the scan's.
+    first
+        The sample of the frame's pixels that the scan's first component goes to.
+    components
+        Components in the scan; ``first + components`` is at most samples.
+    by_pixel
+        Whether several components are interleaved by sample, else by line.
+
+    Returns
+    -------
+    int
+        Bits read; more than ``bits`` when the code is truncated, and the frame then incomplete.
+    """
     height, columns = frame.shape[:2]
-    samples = frame.shape[2] if frame.ndim == 3 else 1
-    return int(_decode_scan(
-        data, bits, coding, components, by_pixel, height, columns,
-        frame.ctypes.data + first * frame.itemsize, frame.itemsize, samples,
-        np.empty(2 * components * (columns + 2 + STEP), np.uint16),
-        np.empty(components * (columns + STEP), np.int16),
-        np.empty(2 * coding.max_value + 1, np.int16),
-        np.empty(RUN_INDEX + 4, np.int32),
-        RUN_ORDERS,
-    ))
+    return int(
+        _decode_scan(
+            plain.ctypes.data,
+            bits,
+            coding,
+            components,
+            by_pixel,
+            height,
+            columns,
+            frame.ctypes.data + first * frame.itemsize,
+            frame.itemsize,
+            frame.shape[2] if frame.ndim == 3 else 1,
+            np.empty(2 * components * (columns + 2 + STEP), np.uint16),
+            np.empty(components * (columns + STEP), np.int16),
+            np.empty(2 * coding.max_value + 1, np.int16),
+            np.empty(RUN_INDEX + 4, np.int32),
+            RUN_ORDERS,
+        )
+    )

@@ -57,6 +57,7 @@ from cinemill.kernels.bits import (
     store_32,
     store_word,
 )
+from cinemill.kernels.jpegls_bitstream import stuffed
 from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpegls_vectors import (
     LONGEST_VALUE,
@@ -325,13 +326,25 @@ def plain_capacity(samples: int, coding: Coding) -> int:
     return (samples * coding.limit + 7) // 8 + 64
 
 
-def encode_scan(frame: NDArray[Any], coding: Coding) -> tuple[NDArray[np.uint8], int]:
+def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
+    """Encode a frame, (rows, columns) or (rows, columns, components) of unsigned samples, C-contiguous, as one scan.
+
+    Bits above those of MAXVAL are ignored. Returns the entropy-coded segment.
+    """
     height, columns = frame.shape[:2]
     components = frame.shape[2] if frame.ndim == 3 else 1
     plain = np.empty(plain_capacity(frame.size, coding), np.uint8)
-    bits = _encode_plain(frame.ctypes.data, frame.itemsize, height, columns, components, coding,
+    bits = _encode_plain(
+        frame.ctypes.data,
+        frame.itemsize,
+        height,
+        columns,
+        components,
+        coding,
         np.empty(2 * components * (columns + 2 + STEP), np.uint16),
         np.empty(RUN_INDEX + 4, np.int32),
-        np.empty(4 * CAPACITY + 3*STEP//2+ 32+16, np.int32),
-        RUN_ORDERS, plain)
-    return plain, bits
+        np.empty(4 * CAPACITY + 3 * STEP // 2 + 32, np.int32),
+        RUN_ORDERS,
+        plain,
+    )
+    return stuffed(plain, bits)
