@@ -16,14 +16,14 @@ _HOMES = {
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.receipt",
     "open": "cinemill.cine",
-    "transcode": "cinemill.transcode",
+    "transcode": "cinemill.transcoding",
 }
 
 if TYPE_CHECKING:
     from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
     from cinemill.receipt import Receipt
-    from cinemill.transcode import transcode
+    from cinemill.transcoding import transcode
 
 
 def __getattr__(name: str) -> Any:

@@ -22,21 +22,21 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:Rle",),
     "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-lossless": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
-    "jpeg-ls": ("charls:CharLS", "pylibjpeg:Pylibjpeg"),
+    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
-    "jpeg-ls": "charls:CharLS",
+    "jpeg-ls": "jpegls:JpegLs",
     "jpeg-2000": "openjpeg:OpenJpeg",
     "htj2k": "openjph:OpenJph",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "rle": ("rle:Rle",),
-    "jpeg-ls": ("pylibjpeg:Pylibjpeg",),
+    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjpeg:OpenJpeg",),
 }

@@ -22,7 +22,7 @@ from cinemill.kernels.bits import (
     instructions,
     load_i64,
     load_u8,
-    store_u8,
+    store_8,
     trailing_zeros,
 )
 
@@ -100,7 +100,7 @@ def unpack(
                     _fill_64(target + written + 64, byte)
             else:
                 for index in range(length):
-                    store_u8(target, written + index, byte)
+                    store_8(target, written + index, byte)
         else:
             continue
         written += length
@@ -178,19 +178,19 @@ def pack(plane: NDArray[np.uint8], segment: NDArray[np.uint8]) -> int:
                 position = run_end
                 while run > 0:
                     packet = min(run, LONGEST_PACKET)
-                    store_u8(target, length, 257 - packet if packet > 1 else 0)
-                    store_u8(target, length + 1, byte)
+                    store_8(target, length, 257 - packet if packet > 1 else 0)
+                    store_8(target, length + 1, byte)
                     length += 2
                     run -= packet
             else:
                 while position < literal_end:
                     packet = min(literal_end - position, LONGEST_PACKET)
-                    store_u8(target, length, packet - 1)
+                    store_8(target, length, packet - 1)
                     _copy_packet(target + length + 1, source + position, packet, size - position)
                     length += packet + 1
                     position += packet
     if length & 1:
-        store_u8(target, length, 0)
+        store_8(target, length, 0)
         length += 1
     return length
 
