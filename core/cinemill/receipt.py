@@ -79,11 +79,13 @@ def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
         status = "ignored"
     elif isinstance(error, Refused):
         status = "refused"
+    elsewhere = error.path is not None and error.path != source
+    message = f"{error.path}: {error.message}" if elsewhere else error.message
     return Receipt(
         source=str(source),
         output=str(output),
         status=status,
-        error={"kind": error.kind, "frame": error.frame, "message": error.message},
+        error={"kind": error.kind, "frame": error.frame, "message": message},
         transfer_syntax_before=error.transfer_syntax or "",
         bytes_before=source.stat().st_size if source.is_file() else 0,
     )

@@ -415,7 +415,7 @@ def _map(path: Path) -> Bytes:
     except FileNotFoundError:
         raise DamagedFile("no such file; check the path") from None
     except IsADirectoryError:
-        raise NotDicom("is a directory, expected a file") from None
+        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
     except OSError as error:
         raise DamagedFile(f"can't be read: {error.strerror}") from None
 

@@ -103,6 +103,14 @@ def _transcode(source: Source, output: Path, request: Request) -> Receipt:
     action = choose_action(source, request.target, request.colour)
     if output.exists() and not request.overwrite:
         return _keep(source, output, action, request.target)
+    try:
+        return _carry_out(action, source, output, request)
+    except OutputExists:
+        # Another process finished the same item in the meantime.
+        return _keep(source, output, action, request.target)
+
+
+def _carry_out(action: Action, source: Source, output: Path, request: Request) -> Receipt:
     if action == "copy":
         return _copy(source, output, request)
     if action == "recode":
