@@ -106,8 +106,8 @@ def updated(context: Context, error: Value) -> Context:
 
 
 def joined(values: Value, lengths: Value, more: Value, more_lengths: Value) -> tuple[Value, Value]:
-    """Append 64-bit codes to others; the value is right as long as the joint length is at most 64."""
-    return (values << more_lengths.minimum_unsigned(63)) | more, lengths + more_lengths
+    """Append 64-bit codes to others; the value is right as long as the joint length is below 64."""
+    return (values << (more_lengths & 63)) | more, lengths + more_lengths
 
 
 @inlined
