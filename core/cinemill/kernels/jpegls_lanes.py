@@ -1,0 +1,106 @@
+"""Sixteen frames side by side: sample x of all of them stands together, one frame a SIMD lane.
+
+An entropy coder is bound by the order of its steps, not by the width of the machine: a sample waits for its predecessor. The
+frames of a cine do not wait for each other.
+
+Memory
+------
+A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group, one group a column, a border group. A line is
+one frame's part of it: contiguous 16-bit samples, one line of ``line_pitch(columns)`` samples a lane.
+
+`to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
+the last column: `line_pitch` and `row_pitch` have room for them.
+"""
+
+from __future__ import annotations
+
+from cinemill.kernels._jit import inlined
+from cinemill.kernels.bits import (
+    Value,
+    instructions,
+    load_u8,
+    load_u16,
+    store_8,
+    store_16,
+)
+
+LANES = 16
+GROUP = 2 * LANES
+"""Bytes from one column of a row of lanes to the next."""
+
+BREAK_EVEN = 4
+"""Frames from which on the lanes are faster than one frame after the other: idle lanes cost as much as busy ones."""
+
+TILE = 8
+
+
+@inlined
+def line_pitch(columns: int) -> int:
+    """Return samples from one line to the next: an odd number of cache lines, so that lanes don't compete for cache sets."""
+    return ((columns + TILE + 31) // 32 | 1) * 32
+
+
+@inlined
+def row_pitch(columns: int) -> int:
+    """Return samples from one row of lanes to the next."""
+    return LANES * (columns + 2 + TILE)
+
+
+def _transposed(rows: list[Value]) -> list[Value]:
+    """Transpose 8 by 8 sixteen-bit integers in each 128 bits."""
+    for _ in range(3):
+        pairs = [rows[i].interleaved(rows[i + 4]) for i in range(4)]
+        rows = [half for pair in pairs for half in pair]
+    return rows
+
+
+@instructions
+def _tile_to_lanes(line: Value, pitch: Value, row: Value) -> None:
+    lines = [(line + pitch * (2 * lane)).load(16, TILE) for lane in range(LANES)]
+    joint = range(LANES)
+    for x, group in enumerate(_transposed([lines[i].shuffled(joint, lines[i + TILE]) for i in range(TILE)])):
+        group.store(row + GROUP * x)
+
+
+@instructions
+def _tile_from_lanes(row: Value, line: Value, pitch: Value) -> None:
+    groups = [(row + GROUP * x).load(16, LANES) for x in range(TILE)]
+    for lane, samples in enumerate(_transposed(groups)):
+        samples.shuffled(range(TILE)).store(line + pitch * (2 * lane))
+        samples.shuffled(range(TILE, LANES)).store(line + pitch * (2 * (lane + TILE)))
+
+
+@inlined
+def to_lanes(lines: int, row: int, columns: int) -> None:
+    """Move sixteen lines into the columns of a row of lanes; ``row`` is the address of its left border."""
+    for x in range(0, columns, TILE):
+        _tile_to_lanes(lines + 2 * x, line_pitch(columns), row + GROUP * (x + 1))
+
+
+@inlined
+def from_lanes(row: int, lines: int, columns: int) -> None:
+    """Move the columns of a row of lanes into sixteen lines."""
+    for x in range(0, columns, TILE):
+        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, line_pitch(columns))
+
+
+@inlined
+def read_pixels(frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int) -> None:
+    """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
+    if sample_bytes == 1:
+        if components == 3:
+            for x in range(columns):
+                store_16(line, x, load_u8(frame, first + 3 * x) & mask)
+                store_16(line + plane, x, load_u8(frame, first + 3 * x + 1) & mask)
+                store_16(line + 2 * plane, x, load_u8(frame, first + 3 * x + 2) & mask)
+        else:
+            for x in range(columns):
+                store_16(line, x, load_u8(frame, first + x) & mask)
+    elif components == 3:
+        for x in range(columns):
+            store_16(line, x, load_u16(frame, first + 3 * x) & mask)
+            store_16(line + plane, x, load_u16(frame, first + 3 * x + 1) & mask)
+            store_16(line + 2 * plane, x, load_u16(frame, first + 3 * x + 2) & mask)
+    else:
+        for x in range(columns):
+            store_16(line, x, load_u16(frame, first + x) & mask)
