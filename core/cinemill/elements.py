@@ -146,6 +146,19 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
         offset = after
 
 
+def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> Encoding:
+    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set."""
+    if not encoding.implicit_vr or bytes(data[item.value + 4 : item.value + 6]) not in SHORT_VRS:
+        return encoding
+    explicit = Encoding(implicit_vr=False, little_endian=encoding.little_endian)
+    try:
+        first = read_header(data, item.value, end, explicit)
+        second = read_header(data, first.value + first.length, end, explicit)
+    except DamagedFile:
+        return encoding
+    return explicit if second.tag > first.tag else encoding
+
+
 def item_content(item: Element) -> tuple[int, int]:
     """Return the offsets between which an item's elements stand."""
     return item.value, item.end - 8 if item.length == UNDEFINED else item.end
@@ -174,6 +187,7 @@ def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding) -> in
             )
         return after
     offset = item.value
+    encoding = item_encoding(data, item, end, encoding)
     while True:
         element = read_header(data, offset, end, encoding)
         if element.tag == ITEM_END:

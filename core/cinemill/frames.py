@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,7 +136,7 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
             sink.finish()
         if request.verify != "none":
             with clock("verify"), Source(sink.temporary) as written:
-                _check_structure(source, written, headers.changed_tags(source, changes))
+                _check_structure(source, written, changes.keys() | header.with_icons)
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, request)
         with clock("commit"):
@@ -181,7 +181,7 @@ def _run(
             request.progress(chunk.indices.stop, frames)
 
 
-def _check_structure(source: Source, written: Source, may_change: set[int]) -> None:
+def _check_structure(source: Source, written: Source, may_change: Collection[int]) -> None:
     """Compare the frame index and all other elements of the written file with the source's."""
     written.check()
     if len(written) != len(source):

@@ -421,12 +421,14 @@ def _map(path: Path) -> Bytes:
 
 
 def _find_meta(data: Bytes) -> int:
+    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
     if bytes(data[128:132]) == b"DICM":
         return 132
-    start = bytes(data[:8])
-    if start[:2] == b"\x02\x00" or (
-        start[:1] == b"\x08" and start[1:2] == b"\0" and _guess_encoding(data, 0) and start[3:4] == b"\0"
-    ):
+    start = bytes(data[:6])
+    explicit = start[4:] in SHORT_VRS | LONG_VRS
+    if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
+        return 0
+    if start[:3] == b"\0\x08\0" and explicit:
         return 0
     raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
 

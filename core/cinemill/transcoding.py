@@ -205,7 +205,7 @@ def _recode(source: Source, output: Path, request: Request) -> Receipt:
         with clock("verify"):
             if request.verify != "none":
                 with Source(sink.temporary) as written:
-                    verify.compare_elements(source, written, headers.changed_tags(source, changes))
+                    verify.compare_elements(source, written, changes.keys() | header.with_icons)
                     verify.compare_bytes(source, written)
         with clock("commit"):
             sink.commit()

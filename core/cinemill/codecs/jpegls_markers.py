@@ -244,10 +244,9 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
     expected = len(reader.header.components) if reader.header else 1
     if coded != expected:
         raise CodecError(f"expected {expected} coded components, found {coded} before EOI", offset=reader.position)
-    if bytes(reader.data[reader.position :]).strip(b"\0"):
-        raise CodecError(
-            f"{len(reader.data) - reader.position} bytes follow EOI", offset=reader.position
-        )
+    trailing = bytes(reader.data[reader.position :])
+    if len(trailing) > 1 and trailing.strip(b"\0"):
+        raise CodecError(f"{len(trailing)} bytes follow EOI, expected padding", offset=reader.position)
 
 
 def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
