@@ -121,7 +121,10 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
     header = headers.compose(source, target, changes)
-    with Sink(output, overwrite=request.overwrite) as sink, pipeline(request.threads, request.cancelled) as pipe:
+    with (
+        Sink(output, overwrite=request.overwrite) as sink,
+        pipeline(request.threads, request.cancelled) as pipe,
+    ):
         sink.write(header.meta)
         if target.deflated:
             sink.deflate()
@@ -167,7 +170,9 @@ def _writer(
     if target.encapsulated:
         return EncapsulatedWriter(sink, frames, int(written.nbytes * frames * _GROWTH))
     vr = b"OB" if written.bits_allocated <= 8 and not target.implicit_vr else b"OW"
-    return NativeWriter(sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE)
+    return NativeWriter(
+        sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
+    )
 
 
 def _run(

@@ -32,7 +32,9 @@ _LOSSY_METHODS = {
     "htj2k": "ISO_15444_15",
 }
 OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
-_REWRITTEN_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013))
+_REWRITTEN_META = frozenset(
+    (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ def compose(source: Source, target: TransferSyntax, changes: Mapping[int, bytes 
         if icons.found_any():
             with_icons.add(element.tag)
     before += [
-        (tag, _implicit(new) if target.implicit_vr else new) for tag, new in changes.items() if new is not None
+        (tag, _implicit(new) if target.implicit_vr else new)
+        for tag, new in changes.items()
+        if new is not None
     ]
     before.sort(key=lambda element: element[0])
     head = b"".join(encoded for _, encoded in before)

@@ -13,7 +13,7 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from cinemill import syntaxes
 from cinemill.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
-    SHORT_VRS,
     LONG_VRS,
     PIXEL_DATA,
+    SHORT_VRS,
     UNDEFINED,
     Bytes,
     Element,
@@ -392,7 +392,7 @@ class Source:
         """Unmap the file as soon as no view of it is left."""
         self.data = self.file = b""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

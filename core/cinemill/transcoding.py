@@ -16,8 +16,8 @@ from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
 from cinemill.frames import transcode_frames
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
-from cinemill.record import Clock, record
 from cinemill.recode import encode_header
+from cinemill.record import Clock, record
 from cinemill.sink import IMPLEMENTATION_CLASS_UID, EncapsulatedWriter, Sink, sweep
 from cinemill.source import Source
 
@@ -149,7 +149,8 @@ def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) 
         finished = False
     if not finished:
         raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it", path=output
+            "exists already and is not this source's finished output; use --overwrite to replace it",
+            path=output,
         )
     return record(source, output, "kept", expected)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -84,7 +83,9 @@ class JpegLossless:
             Always.
         """
         del frames
-        raise UnsupportedPixelFormat(f"{self.name} does not encode ({pixels.photometric_interpretation} or any other)")
+        raise UnsupportedPixelFormat(
+            f"{self.name} does not encode ({pixels.photometric_interpretation} or any other)"
+        )
 
 
 def _refuse(pixels: PixelFormat) -> NoReturn:
@@ -122,7 +123,9 @@ class _Frame:
                     self._huffman_tables(segment, position)
                 case 0xDD:
                     if len(segment) != 2:
-                        raise CodecError(f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position)
+                        raise CodecError(
+                            f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position
+                        )
                     self.restart_interval = int.from_bytes(segment, "big")
                 case 0xDA:
                     position = self._scan(segment, position, samples)
@@ -130,7 +133,9 @@ class _Frame:
                 case 0xDC:
                     raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
                 case _ if marker in _OTHER_FRAMES:
-                    raise CodecError(f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position)
+                    raise CodecError(
+                        f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position
+                    )
                 case _:
                     pass
             position += 2 + len(segment)
@@ -145,7 +150,9 @@ class _Frame:
         if position >= len(stream):
             raise CodecError(f"the codestream ends with {self._progress()}", offset=len(stream))
         if position == start or stream[position] == 0:
-            raise CodecError(f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start)
+            raise CodecError(
+                f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start
+            )
         if stream[position] == _EOI:
             raise CodecError(f"end of image with {self._progress()}", offset=position - 1)
         return stream[position], position + 1
@@ -159,7 +166,8 @@ class _Frame:
         segment = bytes(self.codestream[position + 2 : position + length])
         if length < 2 or len(segment) != length - 2:
             raise CodecError(
-                f"a marker segment of {length} bytes has {len(self.codestream) - position} left", offset=position
+                f"a marker segment of {length} bytes has {len(self.codestream) - position} left",
+                offset=position,
             )
         return segment
 
@@ -168,7 +176,9 @@ class _Frame:
         if self.components:
             raise CodecError("a second frame header", offset=position)
         if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
-            raise CodecError(f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position)
+            raise CodecError(
+                f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position
+            )
         pixels = self.pixels
         self.precision = segment[0]
         rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
@@ -212,7 +222,12 @@ class _Frame:
         selection, _, approximation = segment[-3:]
         point_transform = approximation & 15
         places = [self.components.index(name) for name in names if name in self.components]
-        if len(places) != len(names) or not places or self.decoded.intersection(places) or len(set(places)) < len(places):
+        if (
+            len(places) != len(names)
+            or not places
+            or self.decoded.intersection(places)
+            or len(set(places)) < len(places)
+        ):
             raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
         if not 1 <= selection <= 7 or point_transform >= self.precision:
             raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
@@ -220,7 +235,8 @@ class _Frame:
         rows, columns = self.pixels.rows, self.pixels.columns
         if self.restart_interval % columns:
             raise CodecError(
-                f"a restart interval of {self.restart_interval} is not whole rows of {columns}", offset=position
+                f"a restart interval of {self.restart_interval} is not whole rows of {columns}",
+                offset=position,
             )
         outcome, offset, row = kernel.decode_scan(
             np.frombuffer(self.codestream, np.uint8),

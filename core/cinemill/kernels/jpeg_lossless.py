@@ -186,7 +186,11 @@ def _row_of_many_tables(
 
 @jit(void(int64, int64, _ROW, uint16[::1], uint16[::1]), error_model="numpy")
 def _predict_row(
-    selection: int, components: int, differences: NDArray[np.uint16], above: NDArray[np.uint16], row: NDArray[np.uint16]
+    selection: int,
+    components: int,
+    differences: NDArray[np.uint16],
+    above: NDArray[np.uint16],
+    row: NDArray[np.uint16],
 ) -> None:
     """Turn the differences of a row into samples (H.1.2.1), except for the first one of each component."""
     for component in range(components):
@@ -317,7 +321,9 @@ def decode_scan(
         last = min(first + rows_an_interval, rows)
         for y in range(first, last):
             if tables.shape[0] == 1:
-                bit = _row_of_one_table(address(data), bit, address(differences), count, address(tables), codes[0])
+                bit = _row_of_one_table(
+                    address(data), bit, address(differences), count, address(tables), codes[0]
+                )
             else:
                 bit = _row_of_many_tables(address(data), bit, address(differences), columns, tables, codes)
             used = ((bit if bit >= 0 else ~bit) + 7) >> 3

@@ -20,7 +20,6 @@ from cinemill.kernels.bits import (
     instructions,
     load_u8,
     load_u16,
-    store_8,
     store_16,
 )
 
@@ -85,7 +84,9 @@ def from_lanes(row: int, lines: int, columns: int) -> None:
 
 
 @inlined
-def read_pixels(frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int) -> None:
+def read_pixels(
+    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
+) -> None:
     """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
     if sample_bytes == 1:
         if components == 3:

@@ -61,7 +61,9 @@ def updated(context: Context, error: Value) -> Context:
 
 
 @instructions
-def gradient_contexts(above: Value, target: Value, pitch: Value, near: Value, t1: Value, t2: Value, t3: Value) -> None:
+def gradient_contexts(
+    above: Value, target: Value, pitch: Value, near: Value, t1: Value, t2: Value, t3: Value
+) -> None:
     """Write 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc) for `STEP` samples.
 
     ``above`` is the address of the first Rb, ``pitch`` the distance in samples to its neighbours; ``target`` takes 16-bit numbers.
@@ -113,7 +115,9 @@ LONGEST_VALUE = 24
 """Bits of a symbol's value: a symbol is a 32-bit integer, its value below and its length in bits in the top byte."""
 
 
-def golomb_symbol(context: Context, error: Value, longest: Value, qbpp: Value, limit: Value) -> tuple[Value, Value]:
+def golomb_symbol(
+    context: Context, error: Value, longest: Value, qbpp: Value, limit: Value
+) -> tuple[Value, Value]:
     """Return value and length of an error's limited-length Golomb code (T.87 A.5.2, A.5.3)."""
     k = golomb_parameter(context.a, context.n)
     inverted = k.equals(0) & (context.b + context.b <= -context.n)
