@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests: the corpus of real files, pydicom's bundled images, and command-line tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pydicom.data
+import pytest
+
+TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
+
+
+@cache
+def corpus_files() -> list[Path]:
+    """The real files, or nothing where their folder is not there."""
+    default = Path(__file__).parents[1] / "../shared/corpus"
+    return sorted((Path(os.environ.get("CINEMILL_CORPUS") or default) / "files").glob("*"))
+
+
+@cache
+def pydicom_files() -> list[Path]:
+    """The images that come with pydicom."""
+    return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test one corpus file (``corpus_file``) or one bundled file (``pydicom_file``) at a time."""
+    if "corpus_file" in metafunc.fixturenames:
+        missing = pytest.param(None, marks=pytest.mark.skip(reason="no corpus: set CINEMILL_CORPUS"), id="none")
+        files = [pytest.param(path, id=path.name) for path in corpus_files()] or [missing]
+        metafunc.parametrize("corpus_file", files)
+    if "pydicom_file" in metafunc.fixturenames:
+        metafunc.parametrize("pydicom_file", pydicom_files(), ids=lambda path: path.name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs tools that are not installed; CI has them all, so there it fails instead."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing and not os.environ.get("CI"):
+        skip = pytest.mark.skip(reason=f"not installed: {', '.join(missing)}")
+        for item in items:
+            if item.get_closest_marker("tools"):
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def corpus() -> Path:
+    """The folder of real files."""
+    if not corpus_files():
+        pytest.skip("no corpus: set CINEMILL_CORPUS")
+    return corpus_files()[0].parent
