@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import oracle
 import pydicom.data
 import pytest
+
+import cinemill
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 
@@ -52,3 +59,40 @@ def corpus() -> Path:
     if not corpus_files():
         pytest.skip("no corpus: set CINEMILL_CORPUS")
     return corpus_files()[0].parent
+
+
+@dataclass(frozen=True)
+class Transcoded:
+    """An output, with what cinemill, pydicom and the oracle say of it."""
+
+    path: Path
+    receipt: cinemill.Receipt
+    dataset: pydicom.Dataset
+    reading: oracle.Reading
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[[bytes], Path]:
+    """Write the bytes of a source file."""
+
+    def write(data: bytes) -> Path:
+        path = tmp_path / "source.dcm"
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def transcode(source: Callable[[bytes], Path], tmp_path: Path) -> Callable[..., Transcoded]:
+    """Write a source, transcode it, and read the output."""
+
+    def run(data: bytes, to: str, **options: Any) -> Transcoded:
+        output = tmp_path / f"{to}.dcm"
+        receipt = cinemill.transcode(source(data), output, to=to, overwrite=True, threads=1, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(output)
+        return Transcoded(output, receipt, dataset, oracle.read(output))
+
+    return run

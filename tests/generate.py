@@ -10,7 +10,6 @@ from typing import Any
 import imagecodecs
 import jpeg_ls
 import numpy as np
-from openjpeg.utils import encode_array as openjpeg_encode
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
@@ -221,15 +220,18 @@ def jpeg_ls_stream(frame: Array, *, interleave: int = 0, near: int = 0, bits: in
     return bytes(jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave))
 
 
-def jpeg_2000(frame: Array, *, bits: int | None = None, colour_transform: bool = True, jp2: bool = False) -> bytes:
-    """JPEG 2000 lossless by OpenJPEG (through pylibjpeg-openjpeg)."""
+def jpeg_2000(
+    frame: Array, *, bits: int | None = None, colour_transform: bool = True, jp2: bool = False, level: int = 0
+) -> bytes:
+    """JPEG 2000 by OpenJPEG; ``level`` other than 0 is lossy."""
     return bytes(
-        openjpeg_encode(
+        imagecodecs.jpeg2k_encode(
             frame,
-            bits_stored=bits or 8 * frame.dtype.itemsize,
-            photometric_interpretation=1 if frame.ndim == 3 else 2,
-            use_mct=colour_transform and frame.ndim == 3,
-            codec_format=1 if jp2 else 0,
+            level=level,
+            reversible=not level,
+            codecformat="JP2" if jp2 else "J2K",
+            bitspersample=bits,
+            mct=colour_transform and frame.ndim == 3,
         )
     )
 
