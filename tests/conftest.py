@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,11 @@ class Transcoded:
     path: Path
     receipt: cinemill.Receipt
     dataset: pydicom.Dataset
-    reading: oracle.Reading
+
+    @cached_property
+    def reading(self) -> oracle.Reading:
+        """The samples of the output."""
+        return oracle.read(self.path)
 
 
 @pytest.fixture
@@ -93,6 +97,6 @@ def transcode(source: Callable[[bytes], Path], tmp_path: Path) -> Callable[..., 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(output)
-        return Transcoded(output, receipt, dataset, oracle.read(output))
+        return Transcoded(output, receipt, dataset)
 
     return run
