@@ -225,6 +225,17 @@ def test_lossy_history_is_written_once_and_kept(transcode, stream, syntax, metho
         assert again.dataset[name] == result.dataset[name]
 
 
+def test_lossy_htj2k_is_clamped(transcode):
+    """OpenJPH lets samples past black and white wrap around: 0 becomes 255."""
+    rows, columns = np.indices((64, 64))
+    frame = np.where((rows // 4 + columns // 4) % 2, 255, 0).astype(np.uint8)
+    colour = np.stack([frame, frame.T, 255 - frame], axis=-1)
+    stream = bytes(imagecodecs.htj2k_encode(colour, level=0.05, reversible=False, rgb=True, planar=False))
+    result = transcode(encapsulated([stream], "1.2.840.10008.1.2.4.203", colour[None], label="YBR_ICT"), "explicit")
+    assert np.abs(result.reading.frames[0].astype(int) - colour).max() < 128
+    assert result.receipt.lossy_source is True
+
+
 def test_lossy_history_is_appended_to(transcode):
     source = encapsulated(
         [jpeg(GREY[0])],
