@@ -48,7 +48,8 @@ class FrameDecoder:
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            self.codec: Codec = table.decoder(self.coding)
+            lossy_htj2k = self.coding == "htj2k" and self.lossy
+            self.codec: Codec = table.decoder("htj2k-lossy" if lossy_htj2k else self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None

@@ -25,6 +25,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
+    "htj2k-lossy": ("openjpeg:OpenJpeg",),  # OpenJPH's samples wrap around where they have to be clamped
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
