@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from cinemill.errors import CinemillError, NotDicom, Refused
 
@@ -79,11 +79,13 @@ def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
         status = "ignored"
     elif isinstance(error, Refused):
         status = "refused"
+    elsewhere = error.path is not None and error.path != source
+    message = f"{error.path}: {error.message}" if elsewhere else error.message
     return Receipt(
         source=str(source),
         output=str(output),
         status=status,
-        error={"kind": error.kind, "frame": error.frame, "message": error.message},
+        error={"kind": error.kind, "frame": error.frame, "message": message},
         transfer_syntax_before=error.transfer_syntax or "",
         bytes_before=source.stat().st_size if source.is_file() else 0,
     )
@@ -108,7 +110,7 @@ class Report:
             self._csv.writerow(plain)
         self._file.flush()
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
