@@ -202,7 +202,7 @@ def _decode(stream: bytes, pixels: PixelFormat) -> np.ndarray:
     return samples.astype(pixels.dtype).reshape(pixels.shape)
 
 
-def _read_scan(stream, position, frame, group, tables, restart_rows, selection, precision, point_transform):  # noqa: PLR0917
+def _read_scan(stream, position, frame, group, tables, restart_rows, selection, precision, point_transform):
     rows = frame.shape[0]
     step = restart_rows or rows
     for number, first in enumerate(range(0, rows, step)):

@@ -148,17 +148,18 @@ def test_damage_is_named(codestream, message):
         decode(codestream, pixels)
 
 
-def test_one_bit_frames():
+@pytest.mark.parametrize("columns", [13, 16])
+def test_one_bit_frames_are_read_packed_and_a_byte_a_pixel(columns):
     rng = np.random.default_rng(4)
-    frame = (rng.random((5, 13)) < 0.3).astype(np.uint8)
+    frame = (rng.random((5, columns)) < 0.3).astype(np.uint8)
     pixels = pixels_of(frame, bits=1)
-    codestream = Rle().encode([frame], pixels)[0]
-    assert bytes(pylibjpeg_rle.decode_frame(codestream, frame.size, 1, "<")) == frame.tobytes()
-    np.testing.assert_array_equal(decode(codestream, pixels), frame)
+    np.testing.assert_array_equal(decode(Rle().encode([frame], pixels)[0], pixels), frame)
+    by_byte = pylibjpeg_rle.encode_frame(frame.tobytes(), *frame.shape, 1, 1, "<")
+    np.testing.assert_array_equal(decode(bytes(by_byte), pixels), frame)
     packed = np.packbits(frame, bitorder="little").tobytes()
     np.testing.assert_array_equal(decode(codestream_of(bytes([len(packed) - 1]) + packed), pixels), frame)
     with pytest.raises(CodecError, match="neither 0 nor 1"):
-        decode(codestream_of(bytes([64]) + bytes([2]) + bytes(64)), pixels)
+        decode(codestream_of(bytes([frame.size - 1, 2]) + bytes(frame.size - 1)), pixels)
 
 
 @pytest.mark.parametrize(("samples", "bits"), [(1, 12), (1, 64), (4, 32), (16, 8)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+import cinemill
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import jpeg_lossless as kernel
 
@@ -43,13 +43,8 @@ class JpegLossless:
     """Decoder of JPEG Lossless frames: 2 to 16 bits, 1 to 4 components without subsampling."""
 
     name = "cinemill-jpeg-lossless"
+    version = cinemill.__version__
     batch = 1
-
-    def __init__(self) -> None:
-        try:
-            self.version = version("cinemill")
-        except PackageNotFoundError:
-            self.version = "unknown"
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
@@ -76,7 +71,7 @@ class JpegLossless:
                 raise error.locate(frame=number) from None
         return frames
 
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:  # noqa: ARG002
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Refuse: this codec only decodes.
 
         Raises

@@ -149,10 +149,8 @@ def _join_planes(planes: NDArray[np.uint8], pixels: PixelFormat) -> Samples:
 
 
 def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
-    if pixels.bits_allocated == 1:
-        planes = _packed_plane(frame)
-    else:
-        planes = _split_planes(np.ascontiguousarray(frame), pixels)
+    split = _packed_plane if pixels.bits_allocated == 1 else _split_planes
+    planes = split(np.ascontiguousarray(frame), pixels)
     capacity = rle.packed_size(*planes.shape[1:])
     offsets = [0] * _MOST_SEGMENTS
     codestream = np.empty(_HEADER.size + len(planes) * capacity, np.uint8)
@@ -163,11 +161,11 @@ def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
     return _HEADER.pack(len(planes), *offsets) + codestream[_HEADER.size : end].tobytes()
 
 
-def _packed_plane(frame: Samples) -> NDArray[np.uint8]:
+def _packed_plane(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
     """Pack bits into bytes, lowest first; rows that don't end with a byte are coded as one."""
     packed = np.packbits(frame, bitorder="little")
-    rows, columns = frame.shape
-    return packed.reshape((1, rows, columns // 8) if columns % 8 == 0 else (1, 1, -1))
+    whole_bytes = pixels.columns % 8 == 0
+    return packed.reshape((1, pixels.rows, pixels.columns // 8) if whole_bytes else (1, 1, -1))
 
 
 def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
