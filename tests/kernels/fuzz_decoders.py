@@ -1,6 +1,7 @@
 """Mutated codestreams against naive decoders: ``python tests/kernels/fuzz_decoders.py rle 1000000 [seed]``.
 
-Each outcome must be the samples that a naive decoder finds, or an error of ours where it finds none.
+Each outcome must be the samples that a naive decoder finds, or an error of ours where it finds none. Codestreams
+end where memory ends, so that reading beyond them is a crash.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import naive_jpeg_lossless
 import naive_rle
 import numpy as np
+from guarded import GuardedMemory
 
 from cinemill.codecs.jpeg_lossless import JpegLossless
 from cinemill.codecs.rle import Rle
@@ -116,6 +118,7 @@ def run(target: str, count: int, seed: int) -> Counter[str]:
     """Decode `count` mutated codestreams and count the outcomes; an unexpected one raises AssertionError."""
     decoder, cases_of, naive = TARGETS[target]
     rng = np.random.default_rng(seed)
+    memory = GuardedMemory()
     outcomes: Counter[str] = Counter()
     cases: list[Case] = []
     for number in range(count):
@@ -126,7 +129,7 @@ def run(target: str, count: int, seed: int) -> Counter[str]:
         expected = naive(codestream, pixels)
         where = f"{target} {seed}:{number} {pixels} {codestream.hex()}"
         try:
-            found = decoder.decode([codestream], pixels)[0]
+            found = decoder.decode([memory.copy(codestream).data], pixels)[0]
         except (CodecError, UnsupportedPixelFormat) as error:
             found, frame = None, error.frame
         if found is None or expected is None:

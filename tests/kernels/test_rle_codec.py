@@ -10,13 +10,14 @@ import fuzz_decoders
 import naive_rle
 import numpy as np
 import pytest
+from guarded import GuardedMemory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rle import rle as pylibjpeg_rle
 
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.rle import pack, packed_size
+from cinemill.kernels.rle import pack, packed_size, unpack
 from cinemill.model import PixelFormat
 
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
@@ -97,6 +98,28 @@ def test_a_row_is_packed_by_itself_within_the_bound(columns, pattern):
 def test_the_output_buffer_of_pack_is_checked():
     frame = np.zeros((2, 10), np.uint8)
     assert pack(frame, np.empty(packed_size(2, 10) - 1, np.uint8)) == -1
+
+
+def test_nothing_is_touched_outside_the_buffers():
+    rng = np.random.default_rng(7)
+    plane_memory, segment_memory = GuardedMemory(), GuardedMemory()
+    for _ in range(3000):
+        rows, columns = (int(size) for size in rng.integers(1, 300, 2) // rng.integers(1, 60, 2) + 1)
+        plane = plane_memory.array(rows * columns)
+        plane[:] = np.repeat(rng.integers(0, 256, plane.size, np.uint8), int(rng.integers(1, 9)))[
+            : plane.size
+        ]
+        expected = plane.copy()
+        capacity = packed_size(rows, columns)
+        length = pack(plane.reshape(rows, columns), segment_memory.array(capacity))
+        segment = segment_memory.copy(segment_memory.array(capacity)[:length].tobytes())
+        plane[:] = 0
+        assert unpack(segment, 0, length, plane)[1] == plane.size
+        np.testing.assert_array_equal(plane, expected)
+        segment[:] = rng.integers(0, 256, length, np.uint8)
+        position, written, _ = unpack(segment, 0, length, plane)
+        assert 0 <= position <= length
+        assert 0 <= written <= plane.size
 
 
 def test_golden_bytes():
