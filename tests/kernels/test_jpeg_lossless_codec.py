@@ -166,8 +166,8 @@ COLOUR = encode(np.zeros((4, 5, 3), np.uint8), Scan(8, restart_rows=1))
         (b"", MONO, CodecError, "begins with FF D8"),
         (STREAM, MONO[:3], CodecError, "expected 3 rows, 5 columns and 1 samples, found 4, 5 and 1"),
         (COLOUR, MONO, CodecError, "1 samples, found 4, 5 and 3"),
-        (STREAM.replace(b"\xff\xc3", b"\xff\xc0"), MONO, CodecError, "JPEG baseline, not lossless"),
-        (STREAM.replace(b"\xff\xc3", b"\xff\xf7"), MONO, CodecError, "JPEG JPEG-LS, not lossless"),
+        (STREAM.replace(b"\xff\xc3", b"\xff\xc0"), MONO, CodecError, "JPEG baseline, not Huffman"),
+        (STREAM.replace(b"\xff\xc3", b"\xff\xf7"), MONO, CodecError, "JPEG LS, not Huffman"),
         (encode(MONO[..., None], Scan(9)), MONO, CodecError, "precision of 9 bits does not fit 8 bits"),
         (
             encode(MONO[..., None], Scan(8, restart_rows=2)).replace(b"\0\4\0\x0a", b"\0\4\0\x0b"),

@@ -130,6 +130,17 @@ def test_golden_bytes():
     assert Rle().encode([wide], pixels_of(wide)) == [codestream_of(b"\xff\x01", b"\x01\x02\x04\x00")]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 1, 4), (2, 3, 2), (2, 3, 3)])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4"])
+def test_frames_do_not_share_memory(shape, dtype):
+    if np.dtype(dtype).itemsize * np.prod(shape[2:]) > 15:
+        pytest.skip("more than 15 segments")
+    frames = [np.full(shape, value, dtype) for value in (1, 2, 3)]
+    pixels = pixels_of(frames[0])
+    decoded = Rle().decode(Rle().encode(frames, pixels), pixels)
+    np.testing.assert_array_equal(decoded, frames)
+
+
 def test_every_fragment_of_a_call_and_its_frame_number():
     frame = np.arange(12, dtype=np.uint8).reshape(3, 4)
     pixels = pixels_of(frame)
@@ -185,7 +196,7 @@ def test_one_bit_frames_are_read_packed_and_a_byte_a_pixel(columns):
         decode(codestream_of(bytes([frame.size - 1, 2]) + bytes(frame.size - 1)), pixels)
 
 
-@pytest.mark.parametrize(("samples", "bits"), [(1, 12), (1, 64), (4, 32), (16, 8)])
+@pytest.mark.parametrize(("samples", "bits"), [(1, 12), (1, 64), (4, 32), (16, 8), (3, 1)])
 def test_what_the_format_cannot_hold(samples, bits):
     pixels = PixelFormat(2, 2, samples, bits, 1, signed=False, photometric_interpretation="RGB")
     with pytest.raises(UnsupportedPixelFormat, match="RLE Lossless holds"):

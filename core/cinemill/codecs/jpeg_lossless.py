@@ -33,7 +33,7 @@ _OTHER_FRAMES = {
     0xCD: "differential sequential with arithmetic coding",
     0xCE: "differential progressive with arithmetic coding",
     0xCF: "differential lossless with arithmetic coding",
-    0xF7: "JPEG-LS",
+    0xF7: "LS",
 }
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _CATEGORIES = 17
@@ -126,7 +126,9 @@ class _Frame:
         elif marker == _DNL:
             raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
         elif marker in _OTHER_FRAMES:
-            raise CodecError(f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position)
+            raise CodecError(
+                f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not Huffman-coded lossless", offset=position
+            )
 
     def _next_marker(self, position: int) -> tuple[int, int]:
         """Read a marker with any fill bytes before it; return its second byte and the position behind it."""

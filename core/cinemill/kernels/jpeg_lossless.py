@@ -39,7 +39,6 @@ DECODED, NO_SUCH_CODE, DATA_END, DATA_LEFT, NO_RESTART = range(5)
 """How a scan ended."""
 
 INDEX_BITS = 12
-LONGEST_CODE = 16
 _WORST_BYTES = 4
 """A code of 16 bits and a difference of 15 are less than 4 bytes a sample."""
 
