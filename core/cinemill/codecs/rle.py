@@ -204,14 +204,14 @@ def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
         shape = 3, pixels.rows, pixels.columns * size
         by_plane = deinterleave(frame, _planes.take(*shape).view(pixels.dtype))
     else:
-        by_plane = np.moveaxis(frame.reshape(pixels.rows, pixels.columns, -1), -1, 0)
+        by_plane = np.ascontiguousarray(np.moveaxis(frame.reshape(pixels.rows, pixels.columns, -1), -1, 0))
     if size == 1:
-        return np.ascontiguousarray(by_plane).view(np.uint8)
+        return by_plane.view(np.uint8)
     planes = _bytes.take(pixels.samples, size, pixels.rows, pixels.columns)
     if size == 2:
         for samples, (high, low) in zip(by_plane, planes, strict=True):
             rle.split_bytes(samples.reshape(-1).view(np.uint16), high.reshape(-1), low.reshape(-1))
     else:
-        big_endian = np.ascontiguousarray(by_plane).astype(pixels.dtype.newbyteorder(">"))
+        big_endian = by_plane.astype(pixels.dtype.newbyteorder(">"))
         planes[:] = np.moveaxis(big_endian.view(np.uint8).reshape(*by_plane.shape, size), -1, 1)
     return planes.reshape(-1, pixels.rows, pixels.columns)
