@@ -1,0 +1,233 @@
+"""What is compared with what: one row a promise. The tests measure all rows, the guard those that have a floor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import imagecodecs
+import numpy as np
+from cines import (
+    MONO_8,
+    MONO_12,
+    RGB,
+    SHAPES,
+    TRANSFER_SYNTAXES,
+    Array,
+    Shape,
+    compress,
+    real_cines,
+    sector,
+    write_cine,
+)
+from measure import Call, Floor, transcoding
+from pydicom import dcmread
+from pydicom.pixels import convert_color_space
+
+import cinemill
+from cinemill.codecs import table
+from cinemill.codecs.charls import CharLS
+from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
+from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.model import PixelFormat
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pair of calls that do the same to as many bytes of pixels."""
+
+    ours: Call
+    reference: Call
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row: what is measured, against what, and how to set it up."""
+
+    name: str
+    prepare: Callable[[], Prepared]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _Coder(Protocol):
+    """What a library's codec needs to be compared with ours."""
+
+    def decode(self, codestreams: Sequence[bytes], pixels: PixelFormat) -> list[Array]: ...
+    def encode(self, frames: Sequence[Array], pixels: PixelFormat) -> list[bytes]: ...
+
+
+class _LibraryRle:
+    """RLE by the fastest libraries: pylibjpeg-rle encodes, imagecodecs decodes."""
+
+    def encode(self, frames: Sequence[Array], pixels: PixelFormat) -> list[bytes]:
+        return [compress(frame, "rle", pixels.bits_stored) for frame in frames]
+
+    def decode(self, codestreams: Sequence[bytes], pixels: PixelFormat) -> list[Array]:
+        """Decode colour by plane, which spares imagecodecs the work of putting pixels together."""
+        planes = (imagecodecs.dicomrle_decode(stream, pixels.dtype) for stream in codestreams)
+        return [np.frombuffer(samples, pixels.dtype) for samples in planes]
+
+
+_LIBRARIES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "jpeg-ls": ("CharLS", CharLS),
+    "jpeg-2000": ("OpenJPEG", OpenJpeg),
+    "rle": ("pylibjpeg-rle, imagecodecs", _LibraryRle),
+    "jpeg-lossless": ("libjpeg-turbo", LibjpegTurbo),
+}
+
+
+def _frames(cine: Shape | str, count: int) -> tuple[PixelFormat, list[Array]]:
+    if isinstance(cine, Shape):
+        return cine.pixels, list(sector(cine, count))
+    with cinemill.open(real_cines()[cine]) as opened:
+        return opened.pixels, opened[:count]
+
+
+def encoding(coding: str, cine: Shape | str, count: int) -> Comparison:
+    """Compare our encoder with the library's."""
+    name, library = _LIBRARIES[coding]
+
+    def prepare() -> Prepared:
+        pixels, frames = _frames(cine, count)
+        ours, theirs = table.encoder(coding), library()
+        return Prepared(
+            lambda: ours.encode(frames, pixels),
+            lambda: theirs.encode(frames, pixels),
+            pixels.nbytes * count,
+        )
+
+    return Comparison(f"{coding} encode, {count} × {cine} / {name}", prepare)
+
+
+def decoding(coding: str, cine: Shape | str, count: int) -> Comparison:
+    """Compare our decoder with the library's; JPEG Lossless streams are the library's, others ours."""
+    name, library = _LIBRARIES[coding]
+
+    def prepare() -> Prepared:
+        pixels, frames = _frames(cine, count)
+        ours, theirs = table.decoder(coding), library()
+        if coding == "jpeg-lossless":
+            codestreams = [compress(frame, coding, pixels.bits_stored) for frame in frames]
+        else:
+            codestreams = table.encoder(coding).encode(frames, pixels)
+        return Prepared(
+            lambda: ours.decode(codestreams, pixels),
+            lambda: theirs.decode(codestreams, pixels),
+            pixels.nbytes * count,
+        )
+
+    return Comparison(f"{coding} decode, {count} × {cine} / {name}", prepare)
+
+
+def colour(shape: Shape) -> Comparison:
+    """Compare the conversion of YBR_FULL to RGB with pydicom's."""
+
+    def prepare() -> Prepared:
+        from cinemill.kernels.colour import ybr_full_to_rgb
+
+        (ybr,) = sector(shape, 1)
+        return Prepared(
+            lambda: ybr_full_to_rgb(ybr), lambda: convert_color_space(ybr, "YBR_FULL", "RGB"), ybr.nbytes
+        )
+
+    return Comparison(f"YBR_FULL → RGB, {shape} / pydicom", prepare)
+
+
+@cache
+def folder() -> Path:
+    """Return a folder for this process's cines; the operating system's temporary folder is on a disk or in memory."""
+    holder = tempfile.TemporaryDirectory(prefix="cinemill-bench-")
+    _held.append(holder)
+    return Path(holder.name)
+
+
+_held: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@cache
+def source(coding: str, shape: Shape, frames: int) -> Path:
+    """Return the file of a synthetic cine."""
+    name = f"{coding}-{shape.columns}x{shape.rows}x{shape.samples}x{shape.bits}-{frames}.dcm"
+    return write_cine(folder() / name, shape, frames, coding)
+
+
+def pipeline(coding: str, to: str, shape: Shape = RGB, frames: int = 48) -> Comparison:
+    """Compare a whole transcoding, one thread, not verified, with the bare codec calls on the same frames."""
+
+    def prepare() -> Prepared:
+        path = source(coding, shape, frames)
+        floor = Floor(path, to)
+        return Prepared(transcoding(path, folder() / "output.dcm", to), floor, floor.nbytes)
+
+    return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / codec floor", prepare)
+
+
+def pydicom_peer(coding: str, to: str, shape: Shape = RGB, frames: int = 16) -> Comparison:
+    """Compare a whole transcoding with pydicom's own, both in process, one thread, not verified."""
+
+    def prepare() -> Prepared:
+        path, output = source(coding, shape, frames), folder() / "pydicom.dcm"
+
+        def compress_by_pydicom() -> None:
+            dataset = dcmread(path)
+            dataset.decompress(generate_instance_uid=False)
+            dataset.compress(TRANSFER_SYNTAXES[to], generate_instance_uid=False)
+            dataset.save_as(output)
+
+        ours = transcoding(path, folder() / "output.dcm", to)
+        return Prepared(ours, compress_by_pydicom, shape.pixels.nbytes * frames)
+
+    return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / pydicom", prepare)
+
+
+def start_up() -> Comparison:
+    """Compare the start of the command with that of an interpreter that imports Typer."""
+
+    def child(code: str) -> Call:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+    return Comparison(
+        "cinemill --version / import typer",
+        lambda: Prepared(
+            child("import sys; sys.argv = ['cinemill', '--version']; from cinemill.cli import main; main()"),
+            child("import typer"),
+            0,
+        ),
+    )
+
+
+_REAL = tuple(real_cines())
+
+CODECS = [
+    *(encoding("jpeg-ls", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(encoding("jpeg-ls", cine, 1) for cine in (RGB, MONO_8, MONO_12)),
+    *(decoding("jpeg-ls", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(decoding("jpeg-ls", cine, 1) for cine in (RGB, MONO_8, MONO_12)),
+    *(encoding("rle", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(decoding("rle", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(decoding("jpeg-lossless", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
+    *(encoding("jpeg-2000", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
+    *(encoding("jpeg-2000", cine, 8) for cine in ("pydicom 320×240",)),
+]
+KERNELS = [colour(RGB)]
+PIPELINES = [
+    pipeline("jpeg", "jpeg-ls"),
+    pipeline("rle", "jpeg-ls"),
+    pipeline("native", "jpeg-ls"),
+    pipeline("native", "htj2k"),
+    pipeline("native", "jpeg-2000", frames=16),
+    pipeline("jpeg-lossless", "jpeg-ls"),
+    pipeline("native", "rle"),
+    pipeline("native", "jpeg-ls", MONO_12),
+]
+PEERS = [pydicom_peer("jpeg", "jpeg-ls"), pydicom_peer("native", "jpeg-2000", frames=4)]
+START = [start_up()]

@@ -1,0 +1,70 @@
+"""One fixture that measures a call, beside a reference in the same rounds, and the table of MB/s at the end.
+
+`pytest bench` runs everything once and checks results; `pytest bench -n0 --benchmark-enable` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from measure import Call, processor_seconds, ratio
+from pytest_benchmark.fixture import BenchmarkFixture
+
+_ROUNDS = 7
+_results: list[tuple[str, dict[str, Any]]] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Count processor time, which other people's work on the machine does not add to."""
+    config.option.benchmark_timer = processor_seconds
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Measure ``call`` and return its result; with ``reference``, that one too before each round."""
+
+    def run(call: Call, nbytes: int = 0, *, reference: Call | None = None, rounds: int = _ROUNDS) -> Any:
+        theirs: list[float] = []
+        if not benchmark.enabled:
+            return call()
+
+        def turn() -> None:
+            if reference is not None:
+                started = processor_seconds()
+                reference()
+                theirs.append(processor_seconds() - started)
+
+        result = benchmark.pedantic(call, setup=turn, rounds=rounds, warmup_rounds=1)
+        ours = benchmark.stats.stats
+        info = benchmark.extra_info
+        info["ms"] = round(1e3 * ours.median, 2)
+        if nbytes:
+            info["MB/s"] = round(nbytes / 1e6 / ours.median)
+        if reference is not None:
+            info["ratio"] = round(ratio(theirs[-rounds:], ours.data), 2)
+        _results.append((request.node.nodeid.removeprefix("bench/"), dict(info)))
+        return result
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured: MB/s of uncompressed pixels, and the ratio to the reference of the same rounds."""
+    if not _results:
+        return
+    terminalreporter.section("cinemill: processor time, medians")
+    width = max(len(name) for name, _ in _results)
+    for name, info in _results:
+        speed = f"{info['MB/s']:>6} MB/s" if "MB/s" in info else f"{info['ms']:>8} ms"
+        against = f"  {info['ratio']:>6} × the reference" if "ratio" in info else ""
+        terminalreporter.write_line(f"{name:<{width}} {speed:>12}{against}")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for cines that several tests read."""
+    return tmp_path_factory.mktemp("cines")

@@ -1,0 +1,97 @@
+"""Fails when a ratio measured in this run is below its floor. Absolute times never fail anything.
+
+    python bench/guard.py [--slow-encoder] [--record]
+
+Each row of `comparisons.py` that has a floor in ``floors.toml`` is measured in interleaved rounds of processor time, so
+that other work on the machine slows both sides alike; the ratio is the median of the rounds. A row near or below its
+floor is measured once more, and the better of both counts. Exit code 1: a row is below its floor.
+
+Ratios of compiled code differ between processors. ``floors.toml`` holds floors for the processors that were measured,
+by LLVM's name, at 92 % of the ratio found there, which a slow-down by a fifth falls through; and for all others the
+promise itself. ``--record`` prints the section for this processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+from comparisons import CODECS, KERNELS, PEERS, PIPELINES, START, Comparison
+from measure import interleaved, ratio
+
+from cinemill.codecs import table
+
+_ROUNDS = 7
+_NEAR = 1.05
+_RECORDED = 0.92
+_ROWS = {row.name: row for row in (*KERNELS, *CODECS, *PIPELINES, *PEERS, *START)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slow-encoder", action="store_true", help="slow every encoder of ours by a fifth")
+    parser.add_argument("--record", action="store_true", help="print floors for this processor")
+    arguments = parser.parse_args()
+    if arguments.slow_encoder:
+        _slow_encoders_down()
+    started = time.perf_counter()
+    processor = llvm.get_host_cpu_name()
+    floors = read_floors(processor)
+    print(f"processor {processor}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    below, measured = 0, {}
+    for name, floor in floors.items():
+        found = _measure(_ROWS[name])
+        if found < floor * _NEAR:
+            found = max(found, _measure(_ROWS[name]))
+        measured[name] = found
+        below += found < floor
+        print(f"{'ok   ' if found >= floor else 'BELOW'} {found:6.2f} (floor {floor:.2f})  {name}", flush=True)
+    print(f"{below} of {len(floors)} below their floor; {time.perf_counter() - started:.0f} s")
+    if arguments.record:
+        print(f"\n[{processor}]")
+        for name, found in measured.items():
+            print(f'"{name}" = {found * _RECORDED:.2f}')
+    return 1 if below else 0
+
+
+def read_floors(processor: str) -> dict[str, float]:
+    """Return the floor of each row: this processor's, else the promise."""
+    floors: dict[str, dict[str, float]] = tomllib.loads(Path(__file__).with_name("floors.toml").read_text())
+    return {**floors["promise"], **floors.get(processor, {})}
+
+
+def _measure(row: Comparison) -> float:
+    prepared = row.prepare()
+    seconds = interleaved({"ours": prepared.ours, "reference": prepared.reference}, _ROUNDS)
+    return ratio(seconds["reference"], seconds["ours"])
+
+
+def _slow_encoders_down() -> None:
+    """Make each of our encoders take a fifth longer, to see that the guard notices."""
+
+    def slowed(encode: Callable[..., list[bytes]]) -> Callable[..., list[bytes]]:
+        def encode_slowly(*arguments: Any) -> list[bytes]:
+            started = time.thread_time()
+            codestreams = encode(*arguments)
+            end = time.thread_time() + 0.2 * (time.thread_time() - started)
+            while time.thread_time() < end:
+                pass
+            return codestreams
+
+        return encode_slowly
+
+    for coding in ("jpeg-ls", "rle", "jpeg-2000", "htj2k"):
+        encoder: Any = table.encoder(coding)
+        if encoder.name.startswith("cinemill"):
+            encoder.encode = slowed(encoder.encode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Measures calls against each other: processor time, turn by turn, so that a busy machine slows both alike."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cinemill
+from cinemill.codecs import table
+from cinemill.colour import convert
+from cinemill.decode import FrameDecoder
+from cinemill.plan import make_plan
+from cinemill.source import Source
+from cinemill.syntaxes import target
+
+Call = Callable[[], Any]
+
+
+def processor_seconds() -> float:
+    """Return the processor time that this process and its finished children have used."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def interleaved(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Return the processor seconds of each call in each round; all calls have been made once before."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    gc.collect()
+    for turn in range(rounds):
+        names = list(calls)
+        for name in names if turn % 2 == 0 else reversed(names):
+            started = processor_seconds()
+            calls[name]()
+            seconds[name].append(processor_seconds() - started)
+    return seconds
+
+
+def ratio(reference: Sequence[float], ours: Sequence[float]) -> float:
+    """Return how many times faster than the reference ours is: the median of the rounds."""
+    return median(theirs / mine for theirs, mine in zip(reference, ours, strict=True))
+
+
+def rate(nbytes: int, seconds: Sequence[float]) -> float:
+    """Return MB/s: the median of the rounds."""
+    return nbytes / 1e6 / median(seconds)
+
+
+class Floor:
+    """The bare codec calls that a transcoding can't do without: decode, convert colour, encode; nothing else.
+
+    Frames lie in memory, in the batches that the encoder likes best, and what is encoded is thrown away.
+    """
+
+    def __init__(self, path: Path, to: str) -> None:
+        with Source(path) as source:
+            decoder = FrameDecoder(source)
+            plan = make_plan(decoder, target(to), "auto")
+            self.codestreams = [bytes(source.frame(index)) for index in range(len(source))]
+            self._told = source.native_layout if source.native else decoder.pixels
+        self._decoder, self._encoder = decoder.codec, table.encoder(plan.target.coding)
+        self._found = plan.decoded.photometric_interpretation
+        self._encoded = plan.encoded
+        self.nbytes = plan.encoded.nbytes * len(self.codestreams)
+
+    def __call__(self) -> None:
+        """Make the calls."""
+        batch = max(self._encoder.batch, 1)
+        for start in range(0, len(self.codestreams), batch):
+            decoded = self._decoder.decode(self.codestreams[start : start + batch], self._told)
+            wanted = self._encoded.photometric_interpretation
+            converted = [convert(frame, self._found, wanted) for frame in decoded]
+            self._encoder.encode(converted, self._encoded)
+
+
+def transcoding(path: Path, output: Path, to: str, **options: Any) -> Call:
+    """Return a call that transcodes a file on one thread, without verification unless asked for."""
+    return lambda: cinemill.transcode(
+        path, output, to=to, threads=1, overwrite=True, **{"verify": "none", **options}
+    )
