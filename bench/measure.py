@@ -43,8 +43,12 @@ def interleaved(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]
 
 
 def ratio(reference: Sequence[float], ours: Sequence[float]) -> float:
-    """Return how many times faster than the reference ours is: the median of the rounds."""
-    return median(theirs / mine for theirs, mine in zip(reference, ours, strict=True))
+    """Return how many times faster than the reference ours is, each in its best round.
+
+    Other work on a machine only ever adds to processor time (through caches and memory that are shared), and more to
+    vector code than to scalar code: over repeated runs the best rounds agree within 3 %, medians within 20 %.
+    """
+    return min(reference) / min(ours)
 
 
 def rate(nbytes: int, seconds: Sequence[float]) -> float:

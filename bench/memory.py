@@ -99,7 +99,7 @@ def _codestreams(coding: str, frames: int) -> Iterator[bytes]:
 def _peak(arguments: list[str]) -> float:
     """Run a cinemill command; return the peak of its resident memory in MB, mapped pages of files included."""
     run = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *arguments, "--quiet"], check=True, capture_output=True, text=True
+        [sys.executable, "-c", _COMMAND, *arguments], check=True, capture_output=True, text=True
     )
     return int(run.stdout) * 1024 / 1e6
 

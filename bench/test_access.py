@@ -1,0 +1,33 @@
+"""Any frame of a cine: opening, and reaching the last frame, against decoding that frame's codestream."""
+
+import pytest
+from cines import RGB
+from comparisons import source
+
+import cinemill
+from cinemill.codecs import table
+from cinemill.source import Source
+
+_FRAMES = 100
+
+
+@pytest.mark.parametrize("coding", ["native", "rle", "jpeg", "jpeg-lossless"])
+def test_open(coding, measure):
+    path = source(coding, RGB, _FRAMES)
+
+    def opened():
+        with cinemill.open(path) as cine:
+            return len(cine)
+
+    assert measure(opened) == _FRAMES
+
+
+@pytest.mark.parametrize("coding", ["native", "rle", "jpeg", "jpeg-lossless"])
+def test_last_frame(coding, measure):
+    path = source(coding, RGB, _FRAMES)
+    with Source(path) as file, cinemill.open(path) as cine:
+        codestream, codec, pixels = bytes(file.frame(_FRAMES - 1)), table.decoder(coding), cine.pixels
+        frame = measure(
+            lambda: cine[-1], pixels.nbytes, reference=lambda: codec.decode([codestream], pixels), rounds=20
+        )
+    assert frame.shape == pixels.shape

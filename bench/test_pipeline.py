@@ -1,0 +1,12 @@
+"""Whole transcodings against the bare codec calls they can't do without, and against pydicom's."""
+
+import pytest
+from comparisons import PEERS, PIPELINES
+
+
+@pytest.mark.parametrize("row", [*PIPELINES, *PEERS], ids=str)
+def test_transcoding(row, measure):
+    prepared = row.prepare()
+    receipt = measure(prepared.ours, prepared.nbytes, reference=prepared.reference, rounds=5)
+    assert receipt.status == "transcoded"
+    assert receipt.pixel_bytes == prepared.nbytes
