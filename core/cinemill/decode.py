@@ -64,8 +64,14 @@ class FrameDecoder:
         """Whether the codestreams are lossy by their own markers."""
         return self.stream is not None and not self.stream.lossless
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+
+        Parameters
+        ----------
+        interpretation
+            Colour space to convert to, that of ``pixels`` by default. A frame coded in another one than the first
+            frame's is converted once, from what it is.
 
         Raises
         ------
@@ -79,7 +85,7 @@ class FrameDecoder:
         except CodecError as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
-        wanted = self.pixels.photometric_interpretation
+        wanted = interpretation or self.pixels.photometric_interpretation
         return [
             colour.convert(frame, found, wanted)
             for frame, found in zip(decoded, interpretations, strict=True)
@@ -120,7 +126,7 @@ class FrameDecoder:
 
     def _coded_depth(self, stream: Codestream, header: PixelFormat) -> PixelFormat:
         allocated = header.bits_allocated
-        if stream.precision > allocated:
+        if stream.precision > max(allocated, 8):
             allocated = 16 if stream.precision <= 16 else 32
             self.warnings.append(
                 f"Bits Allocated is {header.bits_allocated}, but the codestream has {stream.precision} bits"
