@@ -217,7 +217,10 @@ def jpeg_ls_stream(frame: Array, *, interleave: int = 0, near: int = 0, bits: in
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     ordered = np.moveaxis(frame, -1, 0) if samples > 1 and interleave == 0 else frame
     stored = bits or 8 * frame.dtype.itemsize
-    return bytes(jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave))
+    try:
+        return bytes(jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave))
+    except RuntimeError:  # no room for a frame that grows
+        return bytes(imagecodecs.jpegls_encode(frame, level=near, out=2 * frame.nbytes + 1024))
 
 
 def jpeg_2000(
