@@ -139,7 +139,7 @@ class FrameDecoder:
 
     def _formats(self) -> tuple[PixelFormat, PixelFormat]:
         """Return the format of decoded samples, and the one the codec is told."""
-        header = self.source.native_layout if self.source.native else self.source.pixels
+        header = self.source.layout
         if header.bits_allocated not in {1, 8, 16, 32}:
             raise UnsupportedPixelFormat(
                 f"Bits Allocated {header.bits_allocated} can't be decoded; expected 1, 8, 16 or 32"
