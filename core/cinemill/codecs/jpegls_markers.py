@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.errors import CodecError
-from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
 from cinemill.kernels.jpegls_parameters import Coding, coding_parameters
 
 if TYPE_CHECKING:
@@ -189,6 +188,8 @@ class _Reader:
         return Scan(header, first, count, interleave, coding, self.restart_lines, self.read_intervals(header.rows))
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
+        from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
+
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
         intervals = []
         for number in range(count):

@@ -47,7 +47,7 @@ from cinemill.kernels.bits import (
     store_8,
     store_16,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpegls_decode_model import (
     golomb,
     golomb_parameter,
@@ -210,7 +210,7 @@ def _initialise(coding: Coding, contexts: int, lookup: int) -> None:
 
 
 SIGNATURE = types.int64(
-    types.int64, types.int64, CODING, types.int64, types.boolean, types.int64, types.int64,
+    types.int64, types.int64, types.NamedUniTuple(types.int64, len(Coding._fields), Coding), types.int64, types.boolean, types.int64, types.int64,
     types.int64, types.int64, types.int64, *[types.Array(kind, 1, "C") for kind in (types.uint16, types.int16, types.int16, types.int32)],
     types.Array(types.uint8, 1, "C"),
 )

@@ -52,7 +52,6 @@ from cinemill.kernels.bits import (
 from cinemill.kernels.jpegls_decode_model import golomb, golomb_parameter, interruption, quantised, run_length
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    LANES,
     from_lanes,
     line_pitch,
     load_words,
@@ -60,7 +59,7 @@ from cinemill.kernels.jpegls_lanes import (
     store_words,
     write_pixels,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -255,7 +254,7 @@ def _initialise(coding: Coding, contexts: int, state: int) -> None:
         types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 6,
-        CODING,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
         types.Array(types.uint16, 1, "C"),
         types.Array(types.uint16, 1, "C"),
         *[types.Array(types.uint8, 1, "C")] * 3,

@@ -68,7 +68,7 @@ from cinemill.kernels.jpegls_encode_model import (
     plain_capacity,
     run_segments,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 STEP = 32
 """Samples of a row that one vector operation handles."""
@@ -216,7 +216,7 @@ def initialise(coding: Coding, contexts: int) -> None:
 
 
 SIGNATURE = types.int64(
-    types.int64, types.int64, types.int64, types.int64, types.int64, CODING,
+    types.int64, types.int64, types.int64, types.int64, types.int64, types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
     types.Array(types.uint16, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.uint8, 1, "C"), types.Array(types.uint8, 1, "C"),
 )
 

@@ -70,7 +70,6 @@ from cinemill.kernels.jpegls_encode_model import (
 )
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    LANES,
     line_pitch,
     load_words,
     read_pixels,
@@ -78,7 +77,7 @@ from cinemill.kernels.jpegls_lanes import (
     store_words,
     to_lanes,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -279,7 +278,7 @@ def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: in
     types.void(
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 4,
-        CODING,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
         types.Array(types.uint16, 1, "C"),
         types.Array(types.uint16, 1, "C"),
         *[types.Array(types.uint8, 1, "C")] * 5,

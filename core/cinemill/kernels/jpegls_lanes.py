@@ -25,12 +25,10 @@ from cinemill.kernels.bits import (
     store_16,
 )
 
-LANES = 16
+from cinemill.kernels.jpegls_parameters import LANES
+
 GROUP = 2 * LANES
 """Bytes from one column of a row of lanes to the next."""
-
-BREAK_EVEN = 4
-"""Frames from which on the lanes are faster than one frame after the other: idle lanes cost as much as busy ones."""
 
 TILE = 8
 

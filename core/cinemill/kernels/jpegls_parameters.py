@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 RUN_ORDERS = np.array(
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     dtype=np.uint8,
 )
 """J: the run index selects run segments of 2**J samples."""
+
+LANES = 16
+"""Frames that are coded side by side, one a SIMD lane."""
+
+BREAK_EVEN = 4
+"""Frames from which on this is faster than one after the other: idle lanes cost as much as busy ones."""
 
 DEFAULT_RESET = 64
 
@@ -37,10 +42,6 @@ class Coding(NamedTuple):
     def exact(self) -> bool:
         """Whether samples are lossless and fill their bits, so that a bit mask reduces them modulo RANGE."""
         return self.near == 0 and self.max_value & (self.max_value + 1) == 0
-
-
-CODING = types.NamedUniTuple(types.int64, len(Coding._fields), Coding)
-"""Type of `Coding` in kernel signatures."""
 
 
 def default_thresholds(max_value: int, near: int = 0) -> tuple[int, int, int]:
