@@ -171,6 +171,12 @@ def join(slot: Value, state: Value) -> Value:
     return (length > 56).packed()
 
 
+@instructions
+def clear(slot: Value) -> None:
+    """Empty a slot."""
+    slot.load(32, LANES).like(0).store(slot)
+
+
 @inlined
 def _flush(slots: int, count: int, state: int) -> int:
     """Append whole fours of slots to the lanes' codes; returns how many slots, below four, stay in use."""
@@ -188,9 +194,10 @@ def _flush(slots: int, count: int, state: int) -> int:
             store_64(state + HELD, lane, held)
             store_64(state + OUT, lane, out)
         done += 4
-    for word_number in range(8 * SLOTS):
-        keep = word_number + 8 * done < 8 * count
-        store_64(slots, word_number, load_i64(slots, word_number + 8 * done) if keep else 0)
+    for number in range(done, count):
+        copy_bytes(slots + SLOT * (number - done), slots + SLOT * number, SLOT)
+    for number in range(count - done, count):
+        clear(slots + SLOT * number)
     return count - done
 
 
