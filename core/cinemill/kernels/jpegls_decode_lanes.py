@@ -101,10 +101,8 @@ def look(row: Value, above: Value, state: Value, t1: Value, t2: Value, t3: Value
     ra.store(row)
 
     position = (state + POSITIONS).load(32, LANES)
-    byte = position.shifted_down(3)
-    windows = [
-        ((state + (DATA + 8 * lane)).load(64) + byte.lane(lane).resized(64)).load(32) for lane in range(LANES)
-    ]
+    bytes_in = position.shifted_down(3).spread(state + WINDOWS)
+    windows = [((state + (DATA + 8 * lane)).load(64) + byte).load(32) for lane, byte in enumerate(bytes_in)]
     window = gathered(windows).bytes_reversed() << (position & 7)
     zeros = -(window.shifted_down(8).floor_log2() - (127 + 23))
     window.store(state + WINDOWS)
@@ -123,13 +121,13 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
 
     offsets = (state + OFFSETS).load(16, LANES)
     addresses = [
-        contexts + (state + (OFFSETS + 2 * lane)).load(16).resized(64) + 8 * lane for lane in range(LANES)
+        contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))
     ]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()
     k = k - (n << k < a).extended(32)
-    mapping = (k.equals(0) & (b + b <= -n)).extended(32)
+    mapping = ((k - 1) & (b + b + n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
 
     active = offsets.differs(IDLE)
     position = (state + POSITIONS).load(32, LANES)
@@ -138,7 +136,8 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     mapped = short.choose(
         ((zeros - 1) << k) + window.shifted_down(-(zeros + k) + 31), (state + MAPPED).load(32, LANES)
     )
-    position = (active & short).choose(position + zeros + k + 1, position)
+    length = (zeros + k + 1) & active.extended(32) & short.extended(32)
+    position = position + length
     position.minimum_unsigned((state + ENDS).load(32, LANES)).store(state + POSITIONS)
 
     sign = (state + SIGNS).load(16, LANES).extended(32)

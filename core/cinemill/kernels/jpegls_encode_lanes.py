@@ -141,9 +141,11 @@ def lengthen(state: Value, columns: Value) -> None:
 def code(
     contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value
 ) -> None:
-    """Write the symbols of lanes in regular mode to a slot, leaving the others in it, and update their contexts."""
-    offsets = [(state + (OFFSETS + 2 * lane)).load(16) for lane in range(LANES)]
-    addresses = [contexts + offset.resized(64) + 8 * lane for lane, offset in enumerate(offsets)]
+    """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
+    offsets = (state + OFFSETS).load(16, LANES)
+    addresses = [
+        contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))
+    ]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
@@ -152,8 +154,7 @@ def code(
     corrected = (prediction + context.c).clamped(0, max_value)
     error = (sample - corrected).signed_from(a.like(qbpp))
     symbol = golomb_symbol(context, error, a.like(longest), a.like(qbpp), a.like(limit))
-    idle = (state + OFFSETS).load(16, LANES).equals(IDLE)
-    idle.choose(slot.load(32, LANES), symbol).store(slot)
+    (symbol & offsets.differs(IDLE).extended(32)).store(slot)
     after = updated(context, error)
     store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
 
@@ -242,13 +243,13 @@ def _row(row: int, above: int, columns: int, slots: int, count: int, contexts: i
                 x += 1
             lengthen(state, x - skipped)
             continue
+        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         ended = lanes & 0xFFFF
         used = count + 1
         while ended != 0:
             lane = trailing_zeros(ended)
             ended &= ended - 1
             used = max(used, _end_run(lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding))
-        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         count = used
         if count >= 4:
             count = _flush(slots, count, state)

@@ -83,8 +83,8 @@ def golomb_symbol(context: Context, error: Value, longest: Value, qbpp: Value, l
     """
     k = (context.a | context.n).floor_log2() - context.n.floor_log2()
     k = k - (context.n << k < context.a).extended(32)
-    inverted = k.equals(0) & (context.b + context.b <= -context.n)
-    error = error ^ inverted.extended(32)
+    inverted = ((k - 1) & (context.b + context.b + context.n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
+    error = error ^ inverted
     mapped = (error << 1) ^ (error >> 31)
     zeros = mapped.shifted_down(k)
     one = mapped.like(1) << k
