@@ -101,8 +101,10 @@ def look(row: Value, above: Value, state: Value, t1: Value, t2: Value, t3: Value
     ra.store(row)
 
     position = (state + POSITIONS).load(32, LANES)
-    bytes_in = position.shifted_down(3).spread(state + WINDOWS)
-    windows = [((state + (DATA + 8 * lane)).load(64) + byte).load(32) for lane, byte in enumerate(bytes_in)]
+    byte = position.shifted_down(3)
+    windows = [
+        ((state + (DATA + 8 * lane)).load(64) + byte.lane(lane).resized(64)).load(32) for lane in range(LANES)
+    ]
     window = gathered(windows).bytes_reversed() << (position & 7)
     zeros = -(window.shifted_down(8).floor_log2() - (127 + 23))
     window.store(state + WINDOWS)
