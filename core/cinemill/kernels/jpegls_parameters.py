@@ -52,13 +52,17 @@ def default_thresholds(max_value: int, near: int = 0) -> tuple[int, int, int]:
 
     if max_value >= 128:
         factor = (min(max_value, 4095) + 128) >> 8
-        wanted = factor * (3 - 2) + 2, factor * (7 - 3) + 3, factor * (21 - 4) + 4
+        wanted = factor + 2 + 3 * near, 4 * factor + 3 + 5 * near, 17 * factor + 4 + 7 * near
     else:
         factor = 256 // (max_value + 1)
-        wanted = max(2, 3 // factor), max(3, 7 // factor), max(4, 21 // factor)
-    t1 = clamped(wanted[0] + 3 * near, near + 1)
-    t2 = clamped(wanted[1] + 5 * near, t1)
-    t3 = clamped(wanted[2] + 7 * near, t2)
+        wanted = (
+            max(2, 3 // factor + 3 * near),
+            max(3, 7 // factor + 5 * near),
+            max(4, 21 // factor + 7 * near),
+        )
+    t1 = clamped(wanted[0], near + 1)
+    t2 = clamped(wanted[1], t1)
+    t3 = clamped(wanted[2], t2)
     return t1, t2, t3
 
 
