@@ -173,13 +173,13 @@ def _require_geometry(scan: Scan, pixels: PixelFormat) -> None:
 
     Samples may have more bits than are stored (12 bits coded as 16 are common), but not more than are allocated.
     """
-    header = scan.header
+    header, offset = scan.header, scan.intervals[0].offset
     found = header.rows, header.columns, len(header.components)
     expected = pixels.rows, pixels.columns, pixels.samples
     if found != expected:
-        raise CodecError(f"expected {expected} rows, columns and samples, found {found}")
+        raise CodecError(f"expected {expected} rows, columns and samples, found {found}", offset=offset)
     if header.precision > 8 * pixels.dtype.itemsize:
-        raise CodecError(f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}")
+        raise CodecError(f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}", offset=offset)
 
 
 def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
