@@ -195,7 +195,13 @@ def test_preset_parameters(bits, max_value, near, thresholds, reset, interleave)
     for content in CONTENTS:
         frame = bounded(content, (9, 26, 3) if interleave else (13, 33), bits, max_value, rng)
         codestream = naive(
-            frame, bits, interleave=interleave, max_value=max_value, near=near, thresholds=thresholds, reset=reset
+            frame,
+            bits,
+            interleave=interleave,
+            max_value=max_value,
+            near=near,
+            thresholds=thresholds,
+            reset=reset,
         )
         pixels = pixel_format(frame, bits)
         for count in (1, 4):
@@ -251,7 +257,9 @@ def test_the_example_of_the_standard():
     [(0, 1, 8, 8), (65536, 1, 8, 8), (4, 2, 8, 8), (4, 4, 8, 8), (4, 1, 32, 32), (4, 1, 8, 1)],
 )
 def test_frames_that_have_no_room_in_jpegls_are_refused(columns, samples, allocated, stored):
-    pixels = PixelFormat(3, columns, samples, allocated, stored, signed=False, photometric_interpretation="RGB")
+    pixels = PixelFormat(
+        3, columns, samples, allocated, stored, signed=False, photometric_interpretation="RGB"
+    )
     frame = np.zeros(pixels.shape, pixels.dtype)
     with pytest.raises(UnsupportedPixelFormat, match="JPEG-LS"):
         JpegLs().encode([frame], pixels)
@@ -310,7 +318,9 @@ def test_corpus_frames_decode_alike():
         )
         count = int(dataset.get("NumberOfFrames") or 1)
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
-        for ours, theirs in zip(JpegLs().decode(frames, pixels), CharLS().decode(frames, pixels), strict=True):
+        for ours, theirs in zip(
+            JpegLs().decode(frames, pixels), CharLS().decode(frames, pixels), strict=True
+        ):
             np.testing.assert_array_equal(ours, theirs, path.name)
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinemill.codecs.jpegls_markers import EPILOGUE, INTERLEAVE_SAMPLE, FrameHeader, frame_prologue, read_scans
+from cinemill.codecs.jpegls_markers import (
+    EPILOGUE,
+    INTERLEAVE_SAMPLE,
+    FrameHeader,
+    frame_prologue,
+    read_scans,
+)
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpegls_parameters import BREAK_EVEN, DEFAULT_RESET, LANES, coding_parameters
 
@@ -179,7 +185,9 @@ def _require_geometry(scan: Scan, pixels: PixelFormat) -> None:
     if found != expected:
         raise CodecError(f"expected {expected} rows, columns and samples, found {found}", offset=offset)
     if header.precision > 8 * pixels.dtype.itemsize:
-        raise CodecError(f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}", offset=offset)
+        raise CodecError(
+            f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}", offset=offset
+        )
 
 
 def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
@@ -189,7 +197,9 @@ def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
     lines = scan.restart_lines or len(frame)
     for interval, top in zip(scan.intervals, range(0, len(frame), lines), strict=True):
         strip = frame[top : top + lines]
-        position = decode_scan(interval.plain, interval.bits, scan.coding, strip, scan.first, scan.components, by_pixel=by_pixel)
+        position = decode_scan(
+            interval.plain, interval.bits, scan.coding, strip, scan.first, scan.components, by_pixel=by_pixel
+        )
         _require_end(interval, position)
 
 
@@ -197,12 +207,16 @@ def _require_end(interval: Interval, position: int) -> None:
     """Check that decoding ended where the code does: at most a byte's fill bits, or a whole zero byte, may be left."""
     left = interval.bits - position
     if left < 0:
-        raise CodecError("the codestream is truncated: its code ends before the samples do", offset=interval.offset + interval.bits // 8)
+        raise CodecError(
+            "the codestream is truncated: its code ends before the samples do",
+            offset=interval.offset + interval.bits // 8,
+        )
     byte = position // 8
     rest = int.from_bytes(interval.plain[byte : byte + 3].tobytes(), "big") & ((1 << (24 - position % 8)) - 1)
     if left >= 16 or (left >= 8 and rest):
         raise CodecError(
-            f"{left // 8} bytes of code are left after the last sample: the codestream is damaged", offset=interval.offset + byte
+            f"{left // 8} bytes of code are left after the last sample: the codestream is damaged",
+            offset=interval.offset + byte,
         )
 
 

@@ -180,7 +180,9 @@ class Value:
         target: Any = ir.IntType(bits)
         if self.lanes:
             target = ir.VectorType(target, self.lanes)
-        return Value(self.builder, (self.builder.trunc if bits < self.bits else self.builder.zext)(self.value, target))
+        return Value(
+            self.builder, (self.builder.trunc if bits < self.bits else self.builder.zext)(self.value, target)
+        )
 
     def extended(self, bits: int) -> Value:
         """Widen with copies of the sign bit."""
@@ -414,5 +416,3 @@ def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(target, source, count), emit
-
-

@@ -69,9 +69,7 @@ RUN_INDEX = INTERRUPTIONS + 8
 
 
 @instructions
-def gradient_contexts(
-    above: Value, target: Value, near: Value, t1: Value, t2: Value, t3: Value
-) -> None:
+def gradient_contexts(above: Value, target: Value, near: Value, t1: Value, t2: Value, t3: Value) -> None:
     """Write 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc) for `STEP` samples; ``above`` is the address of the first Rb."""
     rb, rc, rd = above.load(16, STEP), (above - 2).load(16, STEP), (above + 2).load(16, STEP)
     thresholds = [rb.like(threshold) for threshold in (near + 1, t1, t2, t3)]
@@ -79,7 +77,9 @@ def gradient_contexts(
 
 
 @inlined
-def _regular(contexts: int, q: int, ra: int, rb: int, rc: int, data: int, position: int, coding: Coding, exact: bool) -> tuple[int, int]:
+def _regular(
+    contexts: int, q: int, ra: int, rb: int, rc: int, data: int, position: int, coding: Coding, exact: bool
+) -> tuple[int, int]:
     """Decode a sample in the regular mode (T.87 A.4 to A.6); ``q`` is the context number with its sign."""
     sign = q >> 63
     record = RECORD * ((q ^ sign) - sign)
@@ -117,8 +117,21 @@ def _regular(contexts: int, q: int, ra: int, rb: int, rc: int, data: int, positi
 
 
 @inlined
-def _row(current: int, above: int, gradients: int, columns: int, contexts: int, run_index: int, lookup: int, orders: int,
-         data: int, position: int, bits: int, coding: Coding, exact: bool) -> tuple[int, int]:
+def _row(
+    current: int,
+    above: int,
+    gradients: int,
+    columns: int,
+    contexts: int,
+    run_index: int,
+    lookup: int,
+    orders: int,
+    data: int,
+    position: int,
+    bits: int,
+    coding: Coding,
+    exact: bool,
+) -> tuple[int, int]:
     """Decode a row of one component; returns the position, past ``bits`` if they did not suffice, and the run index."""
     ra, rc = load_u16(current, 0), load_u16(above, 0)
     x = 1
@@ -134,7 +147,17 @@ def _row(current: int, above: int, gradients: int, columns: int, contexts: int, 
                 break
             rb = load_u16(above, x)
             like_ra = 1 if abs(ra - rb) <= coding.near else 0
-            ra, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), like_ra, ra, rb, data, position, coding, exact)
+            ra, position = interruption(
+                contexts + 4 * INTERRUPTIONS,
+                load_u8(orders, run_index),
+                like_ra,
+                ra,
+                rb,
+                data,
+                position,
+                coding,
+                exact,
+            )
             run_index = max(run_index - 1, 0)
         else:
             ra, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
@@ -145,15 +168,33 @@ def _row(current: int, above: int, gradients: int, columns: int, contexts: int, 
 
 
 @inlined
-def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient_pitch: int, components: int, columns: int, contexts: int, run_index: int, lookup: int, orders: int,
-                  data: int, position: int, bits: int, coding: Coding, exact: bool) -> tuple[int, int]:
+def _row_by_pixel(
+    current: int,
+    above: int,
+    pitch: int,
+    gradients: int,
+    gradient_pitch: int,
+    components: int,
+    columns: int,
+    contexts: int,
+    run_index: int,
+    lookup: int,
+    orders: int,
+    data: int,
+    position: int,
+    bits: int,
+    coding: Coding,
+    exact: bool,
+) -> tuple[int, int]:
     """Decode a row of all components, interleaved by sample: a run is one of whole pixels (T.87 B.3)."""
     x = 1
     while x <= columns and position <= bits:
         regular = 0
         for component in range(components):
             left = component * pitch + x - 1
-            regular |= load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, load_u16(above, left) - load_u16(current, left))
+            regular |= load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(
+                lookup, load_u16(above, left) - load_u16(current, left)
+            )
         if regular == 0:
             length, position, run_index = run_length(orders, data, position, run_index, columns + 1 - x)
             for component in range(components):
@@ -167,7 +208,17 @@ def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient
             here = component * pitch + x
             ra, rb, rc = load_u16(current, here - 1), load_u16(above, here), load_u16(above, here - 1)
             if regular == 0:
-                value, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), 0, ra, rb, data, position, coding, exact)
+                value, position = interruption(
+                    contexts + 4 * INTERRUPTIONS,
+                    load_u8(orders, run_index),
+                    0,
+                    ra,
+                    rb,
+                    data,
+                    position,
+                    coding,
+                    exact,
+                )
             else:
                 q = load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, rc - ra)
                 value, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
@@ -210,14 +261,39 @@ def _initialise(coding: Coding, contexts: int, lookup: int) -> None:
 
 
 SIGNATURE = types.int64(
-    types.int64, types.int64, types.NamedUniTuple(types.int64, len(Coding._fields), Coding), types.int64, types.boolean, types.int64, types.int64,
-    types.int64, types.int64, types.int64, *[types.Array(kind, 1, "C") for kind in (types.uint16, types.int16, types.int16, types.int32)],
+    types.int64,
+    types.int64,
+    types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+    types.int64,
+    types.boolean,
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    *[types.Array(kind, 1, "C") for kind in (types.uint16, types.int16, types.int16, types.int32)],
     types.Array(types.uint8, 1, "C"),
 )
 
+
 @jit(SIGNATURE, error_model="numpy")
-def _decode_scan(data: int, bits: int, coding: Coding, components: int, by_pixel: bool, height: int, columns: int,
-            frame: int, sample_bytes: int, samples: int, rows: NDArray[np.uint16], gradients_: NDArray[np.int16], quantised: NDArray[np.int16], contexts_: NDArray[np.int32], orders_: NDArray[np.uint8]) -> int:
+def _decode_scan(
+    data: int,
+    bits: int,
+    coding: Coding,
+    components: int,
+    by_pixel: bool,
+    height: int,
+    columns: int,
+    frame: int,
+    sample_bytes: int,
+    samples: int,
+    rows: NDArray[np.uint16],
+    gradients_: NDArray[np.int16],
+    quantised: NDArray[np.int16],
+    contexts_: NDArray[np.int32],
+    orders_: NDArray[np.uint8],
+) -> int:
     contexts, gradients, orders = address(contexts_), address(gradients_), address(orders_)
     lookup = address(quantised) + 2 * coding.max_value
     _initialise(coding, contexts, lookup)
@@ -235,14 +311,50 @@ def _decode_scan(data: int, bits: int, coding: Coding, components: int, by_pixel
             store_16(row_above, columns + 1, load_u16(row_above, columns))
             for x in range(0, columns, STEP):
                 gradient_contexts(
-                    row_above + 2 * (x + 1), gradients + 2 * (gradient_pitch * component + x), coding.near, coding.t1, coding.t2, coding.t3
+                    row_above + 2 * (x + 1),
+                    gradients + 2 * (gradient_pitch * component + x),
+                    coding.near,
+                    coding.t1,
+                    coding.t2,
+                    coding.t3,
                 )
         if by_pixel:
-            position, run_index = _row_by_pixel(current, above, pitch, gradients, gradient_pitch, components, columns, contexts, load_i32(contexts, RUN_INDEX), lookup, orders, data, position, bits, coding, exact)
+            position, run_index = _row_by_pixel(
+                current,
+                above,
+                pitch,
+                gradients,
+                gradient_pitch,
+                components,
+                columns,
+                contexts,
+                load_i32(contexts, RUN_INDEX),
+                lookup,
+                orders,
+                data,
+                position,
+                bits,
+                coding,
+                exact,
+            )
             store_32(contexts, RUN_INDEX, run_index)
         else:
             for component in range(components):
-                position, run_index = _row(current + 2 * pitch * component, above + 2 * pitch * component, gradients + 2 * gradient_pitch * component, columns, contexts, load_i32(contexts, RUN_INDEX + component), lookup, orders, data, position, bits, coding, exact)
+                position, run_index = _row(
+                    current + 2 * pitch * component,
+                    above + 2 * pitch * component,
+                    gradients + 2 * gradient_pitch * component,
+                    columns,
+                    contexts,
+                    load_i32(contexts, RUN_INDEX + component),
+                    lookup,
+                    orders,
+                    data,
+                    position,
+                    bits,
+                    coding,
+                    exact,
+                )
                 store_32(contexts, RUN_INDEX + component, run_index)
         if position > bits:
             break

@@ -70,7 +70,17 @@ RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
 LEFT, ENDING, OFFSETS, SIGNS, POSITIONS, ENDS, WINDOWS, ZEROS, MAPPED, DATA, STATE_BYTES = (
-    0, 32, 64, 96, 128, 192, 256, 320, 384, 448, 576,
+    0,
+    32,
+    64,
+    96,
+    128,
+    192,
+    256,
+    320,
+    384,
+    448,
+    576,
 )
 """Offsets in ``state``: by lane, how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1; all
 of 16 bits); the position in the code and its limit, the bits there, how many of them are zeros, and a long code's value (32 bits);
@@ -114,7 +124,9 @@ def look(row: Value, above: Value, state: Value, t1: Value, t2: Value, t3: Value
 
 
 @instructions
-def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value) -> None:
+def decode(
+    row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value
+) -> None:
     """Decode the samples of lanes in regular mode, update their contexts, and move runs on by a column."""
     ra, rb, rc = (row - GROUP).load(16, LANES), above.load(16, LANES), (above - GROUP).load(16, LANES)
     high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
@@ -122,9 +134,7 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
 
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [
-        contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))
-    ]
+    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()
@@ -180,7 +190,17 @@ def shorten(state: Value, columns: Value) -> None:
 
 
 @inlined
-def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _handle_event(
+    lane: int,
+    row: int,
+    above: int,
+    room: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Read the start of a run, the sample that ends one, or a long code; ``room`` is the number of columns from this one on."""
     data, position = load_i64(state + DATA, lane), load_u32(state + POSITIONS, lane)
     offset = load_u16(state + OFFSETS, lane)
@@ -209,7 +229,16 @@ def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run
 
 
 @inlined
-def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _row(
+    row: int,
+    above: int,
+    columns: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Decode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
     most_zeros = min(VISIBLE - coding.qbpp, coding.limit - coding.qbpp - 1)
     x = 0
@@ -226,7 +255,15 @@ def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, or
         events = lanes & 0xFFFF
         while events != 0:
             _handle_event(
-                trailing_zeros(events), current, upper, columns - x, contexts, run_indices, orders, state, coding
+                trailing_zeros(events),
+                current,
+                upper,
+                columns - x,
+                contexts,
+                run_indices,
+                orders,
+                state,
+                coding,
             )
             events &= events - 1
         decode(current, upper, contexts, state, coding.max_value, most_zeros)

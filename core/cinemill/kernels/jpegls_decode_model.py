@@ -101,7 +101,15 @@ def run_length(orders: int, data: int, position: int, run_index: int, room: int)
 
 @inlined
 def interruption(
-    contexts: int, order: int, like_ra: int, ra: int, rb: int, data: int, position: int, coding: Coding, exact: bool
+    contexts: int,
+    order: int,
+    like_ra: int,
+    ra: int,
+    rb: int,
+    data: int,
+    position: int,
+    coding: Coding,
+    exact: bool,
 ) -> tuple[int, int]:
     """Decode the sample that ends a run (T.87 A.7.2); ``like_ra`` is RItype and picks one of two contexts of 16 bytes.
 

@@ -87,7 +87,9 @@ PACKED = 16
 
 
 @instructions
-def prepare(above: Value, current: Value, block: Value, max_value: Value, t1: Value, t2: Value, t3: Value) -> None:
+def prepare(
+    above: Value, current: Value, block: Value, max_value: Value, t1: Value, t2: Value, t3: Value
+) -> None:
     """Write contexts, predictions, and differences of sample and prediction to ``block``, for `STEP` samples.
 
     ``above`` and ``current`` are the addresses of the first Rb and of the first sample; ``block`` takes three runs of 16-bit numbers.
@@ -150,7 +152,9 @@ def _note(records: int, count: int, value: int, length: int) -> int:
 
 
 @inlined
-def _regular(contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding) -> int:
+def _regular(
+    contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding
+) -> int:
     """Note a sample's record and update its context (T.87 A.4.2 to A.4.5, A.6)."""
     field = RECORD * context
     a, b = load_i32(contexts, field + A), load_i32(contexts, field + B)
@@ -185,7 +189,9 @@ def _regular(contexts: int, context: int, prediction: int, difference: int, reco
 
 
 @inlined
-def _pack(records: int, count: int, codes: int, word: int, held: int, out: int, coding: Coding) -> tuple[int, int, int, int]:
+def _pack(
+    records: int, count: int, codes: int, word: int, held: int, out: int, coding: Coding
+) -> tuple[int, int, int, int]:
     """Write records, `PACKED` at a time, as long as there are that many; the rest move to the front."""
     done = 0
     while done + PACKED <= count:
@@ -216,8 +222,17 @@ def initialise(coding: Coding, contexts: int) -> None:
 
 
 SIGNATURE = types.int64(
-    types.int64, types.int64, types.int64, types.int64, types.int64, types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
-    types.Array(types.uint16, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.uint8, 1, "C"), types.Array(types.uint8, 1, "C"),
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+    types.Array(types.uint16, 1, "C"),
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.uint8, 1, "C"),
+    types.Array(types.uint8, 1, "C"),
 )
 
 
@@ -262,13 +277,29 @@ def _encode_plain(
             while x < columns:
                 if count > CAPACITY // 2:
                     count, word, held, out = _pack(records, count, codes, word, held, out, coding)
-                prepare(above + 2 * (x + 1), current + 2 * (x + 1), block, coding.max_value, coding.t1, coding.t2, coding.t3)
+                prepare(
+                    above + 2 * (x + 1),
+                    current + 2 * (x + 1),
+                    block,
+                    coding.max_value,
+                    coding.t1,
+                    coding.t2,
+                    coding.t3,
+                )
                 end = min(x + STEP, columns)
                 i = x
                 while i < end:
                     context = load_u16(block, i - x)
                     if context != 0:
-                        count = _regular(contexts, context, load_u16(block + 2 * STEP, i - x), load_i16(block + 4 * STEP, i - x), records, count, coding)
+                        count = _regular(
+                            contexts,
+                            context,
+                            load_u16(block + 2 * STEP, i - x),
+                            load_i16(block + 4 * STEP, i - x),
+                            records,
+                            count,
+                            coding,
+                        )
                         i += 1
                         continue
                     ra = load_u16(current, i)
@@ -276,7 +307,8 @@ def _encode_plain(
                     while i + length < columns:
                         same = matching(current + 2 * (i + length + 1), ra)
                         length += same
-                        if same < STEP: break
+                        if same < STEP:
+                            break
                     length = min(length, columns - i)
                     i += length
                     ones, length, run_index = run_segments(orders, run_index, length)
@@ -290,7 +322,14 @@ def _encode_plain(
                         break
                     order = load_u8(orders, run_index)
                     count = _note(records, count, length, order + 1)
-                    symbol = interruption_symbol(contexts + 4 * RECORD * REGULAR_CONTEXTS, order, ra, load_u16(above, i + 1), load_u16(current, i + 1), coding)
+                    symbol = interruption_symbol(
+                        contexts + 4 * RECORD * REGULAR_CONTEXTS,
+                        order,
+                        ra,
+                        load_u16(above, i + 1),
+                        load_u16(current, i + 1),
+                        coding,
+                    )
                     store_32(records, count, symbol)
                     store_32(records + 2 * COLUMN, count, 0)
                     count += 1

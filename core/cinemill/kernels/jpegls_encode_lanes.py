@@ -91,7 +91,17 @@ SLOTS = 16
 SLOT = 4 * LANES
 
 RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_LENGTHS, STATE_BYTES = (
-    0, 32, 64, 96, 128, 192, 320, 448, 576, 704, 768,
+    0,
+    32,
+    64,
+    96,
+    128,
+    192,
+    320,
+    448,
+    576,
+    704,
+    768,
 )
 """Offsets in ``state``: by lane, whether it is in a run (0 or -1), the run's length so far; the context's offset, the prediction and the sample
 of this column (all of 16 bits); the bits held back by `emit`, their number, where to write; four joined symbols and
@@ -99,7 +109,9 @@ their lengths."""
 
 
 @instructions
-def classify(row: Value, above: Value, state: Value, max_value: Value, t1: Value, t2: Value, t3: Value) -> Value:
+def classify(
+    row: Value, above: Value, state: Value, max_value: Value, t1: Value, t2: Value, t3: Value
+) -> Value:
     """Model a column, move runs on by it, and pick the contexts.
 
     Returns the lanes whose runs end here in bits 0 to 15, and those in a run or at its end in bits 16 to 31.
@@ -138,14 +150,10 @@ def lengthen(state: Value, columns: Value) -> None:
 
 
 @instructions
-def code(
-    contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value
-) -> None:
+def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [
-        contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))
-    ]
+    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
@@ -185,12 +193,18 @@ def _flush(slots: int, count: int, state: int) -> int:
     while done + 4 <= count:
         exceeding = join(slots + SLOT * done, state)
         for lane in range(LANES):
-            word, held, out = load_i64(state + WORDS, lane), load_i64(state + HELD, lane), load_i64(state + OUT, lane)
+            word, held, out = (
+                load_i64(state + WORDS, lane),
+                load_i64(state + HELD, lane),
+                load_i64(state + OUT, lane),
+            )
             if (exceeding >> lane) & 1:
                 for number in range(done, done + 4):
                     word, held, out = emit_symbol(word, held, out, load_u32(slots + SLOT * number, lane))
             else:
-                word, held, out = emit(word, held, out, load_i64(state + QUADS, lane), load_u32(state + QUAD_LENGTHS, lane))
+                word, held, out = emit(
+                    word, held, out, load_i64(state + QUADS, lane), load_u32(state + QUAD_LENGTHS, lane)
+                )
             store_64(state + WORDS, lane, word)
             store_64(state + HELD, lane, held)
             store_64(state + OUT, lane, out)
@@ -203,7 +217,19 @@ def _flush(slots: int, count: int, state: int) -> int:
 
 
 @inlined
-def _end_run(lane: int, slots: int, count: int, contexts: int, run_indices: int, orders: int, state: int, row: int, above: int, at_end: bool, coding: Coding) -> int:
+def _end_run(
+    lane: int,
+    slots: int,
+    count: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    row: int,
+    above: int,
+    at_end: bool,
+    coding: Coding,
+) -> int:
     """Write a lane's run, and the sample that ended it unless the row did; returns the first slot behind them."""
     run_index = load_i32(run_indices, lane)
     length = load_u16(state + LENGTHS, lane)
@@ -229,7 +255,18 @@ def _end_run(lane: int, slots: int, count: int, contexts: int, run_indices: int,
 
 
 @inlined
-def _row(row: int, above: int, columns: int, slots: int, count: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> int:
+def _row(
+    row: int,
+    above: int,
+    columns: int,
+    slots: int,
+    count: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> int:
     """Encode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
     longest = coding.limit - coding.qbpp - 1
     x = 0
@@ -249,14 +286,21 @@ def _row(row: int, above: int, columns: int, slots: int, count: int, contexts: i
         while ended != 0:
             lane = trailing_zeros(ended)
             ended &= ended - 1
-            used = max(used, _end_run(lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding))
+            used = max(
+                used,
+                _end_run(
+                    lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding
+                ),
+            )
         count = used
         if count >= 4:
             count = _flush(slots, count, state)
     used = count
     for lane in range(LANES):
         if load_u16(state + RUNNING, lane) != 0:
-            used = max(used, _end_run(lane, slots, count, contexts, run_indices, orders, state, 0, 0, True, coding))
+            used = max(
+                used, _end_run(lane, slots, count, contexts, run_indices, orders, state, 0, 0, True, coding)
+            )
             store_16(state + RUNNING, lane, 0)
     return _flush(slots, used, state)
 
@@ -332,10 +376,23 @@ def _encode_lanes(
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             run_indices = contexts + RUN_INDICES + 4 * LANES * component
-            count = _row(current + GROUP, above + GROUP, columns, slots, count, contexts, run_indices, orders, state, coding)
+            count = _row(
+                current + GROUP,
+                above + GROUP,
+                columns,
+                slots,
+                count,
+                contexts,
+                run_indices,
+                orders,
+                state,
+                coding,
+            )
     _flush(slots, (count + 3) & ~3, state)
     for lane in range(LANES):
-        bits[lane] = 8 * (load_i64(state + OUT, lane) - plain - capacity * lane) + load_i64(state + HELD, lane)
+        bits[lane] = 8 * (load_i64(state + OUT, lane) - plain - capacity * lane) + load_i64(
+            state + HELD, lane
+        )
 
 
 def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:

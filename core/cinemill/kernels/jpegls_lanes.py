@@ -105,7 +105,9 @@ def from_lanes(row: int, lines: int, columns: int) -> None:
 
 
 @inlined
-def read_pixels(frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int) -> None:
+def read_pixels(
+    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
+) -> None:
     """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
     if sample_bytes == 1:
         if components == 3:
@@ -127,7 +129,16 @@ def read_pixels(frame: int, sample_bytes: int, first: int, columns: int, compone
 
 
 @inlined
-def write_pixels(line: int, plane: int, columns: int, components: int, frame: int, sample_bytes: int, first: int, samples: int) -> None:
+def write_pixels(
+    line: int,
+    plane: int,
+    columns: int,
+    components: int,
+    frame: int,
+    sample_bytes: int,
+    first: int,
+    samples: int,
+) -> None:
     """Gather one line a component into a row of interleaved pixels, from sample ``first`` of a frame on."""
     if sample_bytes == 1:
         if components == 3:
