@@ -21,7 +21,6 @@ from cinemill.kernels.bits import (
     instructions,
     load_u8,
     load_u16,
-    store_8,
     store_16,
 )
 
