@@ -298,14 +298,15 @@ def instructions(function: Callable[..., Value | None]) -> Any:
 
     named = ["typing_context", *inspect.signature(function).parameters]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    typed.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in named])  # type: ignore[attr-defined]
+    signature = inspect.Signature([inspect.Parameter(name, kind) for name in named])
+    typed.__dict__["__signature__"] = signature
     typed.__name__ = typed.__qualname__ = function.__name__
     typed.__module__ = function.__module__
     typed.__doc__ = function.__doc__
     return intrinsic(typed)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def address(typing_context: Any, array: Any) -> Any:
     """Return the address of a contiguous array's first element; the caller keeps the array alive."""
     del typing_context
@@ -401,7 +402,7 @@ def choose(condition: Value, true: Value, false: Value) -> Value:
     return condition.differs(0).choose(true, false)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy ``count`` bytes between two addresses that do not overlap."""
     del typing_context

@@ -43,11 +43,10 @@ from cinemill.kernels.bits import (
     load_i32,
     load_u8,
     load_u16,
-    store_32,
     store_8,
     store_16,
+    store_32,
 )
-from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpegls_decode_model import (
     golomb,
     golomb_parameter,
@@ -56,6 +55,7 @@ from cinemill.kernels.jpegls_decode_model import (
     reconstructed,
     run_length,
 )
+from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 STEP = 32
 """Samples of a row that one vector operation handles."""
@@ -100,12 +100,9 @@ def _regular(
         b >>= 1
         n >>= 1
     n += 1
-    if b <= -n:
-        b = max(b + n, 1 - n)
-        c = max(c - 1, -128)
-    elif b > 0:
-        b = min(b - n, 0)
-        c = min(c + 1, 127)
+    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, where B > 0; as branches, unpredictable
+    b = min(max(b + (n & low) - (n & high), 1 - n), 0)
+    c = min(max(c + low - high, -128), 127)
     k = golomb_parameter(a, n)
     store_32(contexts, record + A, a)
     store_32(contexts, record + B, b)

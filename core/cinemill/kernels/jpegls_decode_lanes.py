@@ -19,8 +19,9 @@ state
 
 Bounds
 ------
-Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a sample, which
-keeps k at or below the sample's bits and all shifts below 32. Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
+Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a
+sample, which keeps k at or below the sample's bits and all shifts of lanes in regular mode below 32 (those of other lanes mean nothing, and
+their results are dropped). Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
 further than 24 bytes from a position: `PADDING` covers that. Zeros end a run, so no loop outlasts its row.
 """
 
@@ -82,9 +83,12 @@ LEFT, ENDING, OFFSETS, SIGNS, POSITIONS, ENDS, WINDOWS, ZEROS, MAPPED, DATA, STA
     448,
     576,
 )
-"""Offsets in ``state``: by lane, how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1; all
-of 16 bits); the position in the code and its limit, the bits there, how many of them are zeros, and a long code's value (32 bits);
-the code's address (64 bits)."""
+"""Offsets in ``state``, by lane.
+
+16 bits: how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1).
+32 bits: the position in the code and its limit, the bits there, how many of them are leading zeros, a long code's value.
+64 bits: the address of the code.
+"""
 
 VISIBLE = 25
 """Bits of code that a 32-bit window surely holds, whatever bit of a byte it starts at."""
@@ -386,8 +390,8 @@ def decode_scans(
         components,
         frames[0].shape[2] if frames[0].ndim == 3 else 1,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        np.empty(2 * components * row_pitch(columns), np.uint16),
+        np.empty(components * LANES * line_pitch(columns), np.uint16),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,

@@ -6,7 +6,6 @@ Nothing here is shared with the encoders, so that decoding what was encoded chec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
@@ -124,10 +123,8 @@ def interruption(
     size = (mapped + like_ra + odd) >> 1
     inverted = 1 if k != 0 or 2 * negative >= n else 0
     error = -size if odd == inverted else size
-    if like_ra:
-        value = reconstructed(ra, error, coding, exact)
-    else:
-        value = reconstructed(rb, -error if ra > rb else error, coding, exact)
+    negated = 0 if like_ra or ra <= rb else -1
+    value = reconstructed(ra if like_ra else rb, (error ^ negated) - negated, coding, exact)
     a += (mapped + 1 - like_ra) >> 1
     negative += 1 if error < 0 else 0
     if n == coding.reset:

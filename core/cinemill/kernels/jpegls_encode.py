@@ -175,12 +175,9 @@ def _regular(
         b >>= 1
         n >>= 1
     n += 1
-    if b <= -n:
-        b = max(b + n, 1 - n)
-        c = max(c - 1, -128)
-    elif b > 0:
-        b = min(b - n, 0)
-        c = min(c + 1, 127)
+    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, where B > 0; as branches, unpredictable
+    b = min(max(b + (n & low) - (n & high), 1 - n), 0)
+    c = min(max(c + low - high, -128), 127)
     store_32(contexts, field + A, a)
     store_32(contexts, field + B, b)
     store_32(contexts, field + C, c)

@@ -24,8 +24,9 @@ plain
 
 Bounds
 ------
-Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins; it takes at most
-five: of a run's up to 40 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of runs included; `plain_capacity` follows from that.
+Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins, and it
+takes at most four: of a run's up to 32 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of
+runs included; `plain_capacity` follows from that.
 """
 
 from __future__ import annotations
@@ -103,9 +104,12 @@ RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_L
     704,
     768,
 )
-"""Offsets in ``state``: by lane, whether it is in a run (0 or -1), the run's length so far; the context's offset, the prediction and the sample
-of this column (all of 16 bits); the bits held back by `emit`, their number, where to write; four joined symbols and
-their lengths."""
+"""Offsets in ``state``, by lane.
+
+16 bits: whether the lane is in a run (0 or -1), the run's length so far; for this column the context's offset, the
+prediction, and the sample.
+64 bits: the bits that `emit` holds back, their number, where they go; four joined symbols. 32 bits: the lengths of these.
+"""
 
 
 @instructions
@@ -415,8 +419,8 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         columns,
         components,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        np.empty(2 * components * row_pitch(columns), np.uint16),
+        np.empty(components * LANES * line_pitch(columns), np.uint16),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(SLOTS * SLOT, np.uint8),
         np.empty(STATE_BYTES, np.uint8),

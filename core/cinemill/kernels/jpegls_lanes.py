@@ -21,9 +21,9 @@ from cinemill.kernels.bits import (
     instructions,
     load_u8,
     load_u16,
+    store_8,
     store_16,
 )
-
 from cinemill.kernels.jpegls_parameters import LANES
 
 GROUP = 2 * LANES
