@@ -50,7 +50,14 @@ from cinemill.kernels.bits import (
     store_64,
     trailing_zeros,
 )
-from cinemill.kernels.jpegls_decode_model import golomb, golomb_parameter, interruption, quantised, run_length
+from cinemill.kernels.jpegls_decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    run_length,
+    write_pixels,
+)
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
     from_lanes,
@@ -58,7 +65,6 @@ from cinemill.kernels.jpegls_lanes import (
     load_words,
     row_pitch,
     store_words,
-    write_pixels,
 )
 from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 

@@ -66,6 +66,7 @@ from cinemill.kernels.jpegls_encode_model import (
     joined,
     modelled,
     plain_capacity,
+    read_pixels,
     run_segments,
     updated,
 )
@@ -73,7 +74,6 @@ from cinemill.kernels.jpegls_lanes import (
     GROUP,
     line_pitch,
     load_words,
-    read_pixels,
     row_pitch,
     store_words,
     to_lanes,
