@@ -256,9 +256,7 @@ def _model_row(scan: _Scan, current: int, above: int, gradients: int) -> None:
     store_16(current, -1, load_u16(above, 0))
     store_16(above, columns, load_u16(above, columns - 1))
     for x in range(0, columns, STEP):
-        gradient_contexts(
-            above + 2 * x, gradients + 2 * x, coding.near, coding.t1, coding.t2, coding.t3
-        )
+        gradient_contexts(above + 2 * x, gradients + 2 * x, coding.near, coding.t1, coding.t2, coding.t3)
 
 
 @jit(
