@@ -50,6 +50,7 @@ class FrameDecoder:
         self._confirm_every = confirm_every
         self.warnings: list[str] = []
         try:
+            table.decoder(source.transfer_syntax.coding)
             source.check()
             if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
                 raise UnsupportedPixelFormat("floating point pixel data has no codec in DICOM")

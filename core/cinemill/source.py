@@ -124,10 +124,15 @@ class Source:
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
         self._fragments: Fragments | None = None
-        if after < size:
+        if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
         self.elements = [*before, *walk(self.data, after, size, self.encoding)]
+        if not self.elements and self.pixel_data is None:
+            raise DamagedFile("there are no data elements; the file is truncated")
+        end = max(after, self.elements[-1].end) if self.elements else after
+        if end < size:
+            self.warnings.append(f"{size - end} zero bytes follow the last element")
         self._spans = {element.tag: element for element in self.elements}
 
     def _declared_encoding(self, start: int) -> Encoding:
