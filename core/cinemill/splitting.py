@@ -155,11 +155,10 @@ def _changes(source: Source, frames: range, number: int) -> headers.Changes:
         **_per_frame_groups(source, frames),
     }
     if representative := source.short(_REPRESENTATIVE_FRAME, 0):
-        inside = first <= representative <= last
-        value = (representative - first + 1).to_bytes(2, "little")
-        changes[_REPRESENTATIVE_FRAME] = (
-            encode_element(_REPRESENTATIVE_FRAME, b"US", value) if inside else None
-        )
+        changes[_REPRESENTATIVE_FRAME] = None
+        if first <= representative <= last:
+            value = (representative - first + 1).to_bytes(2, "little")
+            changes[_REPRESENTATIVE_FRAME] = encode_element(_REPRESENTATIVE_FRAME, b"US", value)
     return changes
 
 
