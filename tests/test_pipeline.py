@@ -67,4 +67,4 @@ def test_cancelling_ends_after_the_items_under_way(threads):
 def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch, threads):
     cut = list(chunks(frames, frame_bytes, batch, threads))
     assert [index for chunk in cut for index in chunk] == list(range(frames))
-    assert all(len(chunk) * frame_bytes <= max(32 << 20, frame_bytes) for chunk in cut)
+    assert all(len(chunk) * frame_bytes <= max(40 << 20, frame_bytes) for chunk in cut)

@@ -201,6 +201,10 @@ class Source:
             header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
         return header
 
+    def element(self, tag: int) -> Element | None:
+        """Return where a top-level element stands, None where it is absent."""
+        return self._spans.get(tag)
+
     def value(self, tag: int) -> bytes | None:
         """Return the encoded value of a top-level element, None where it is absent."""
         element = self._spans.get(tag)
@@ -389,9 +393,9 @@ class Source:
         return 0 if self.pixel_data is None else self.pixel_data.end - self.pixel_data.value
 
     @property
-    def native_layout(self) -> PixelFormat:
-        """The pixel format of native frames as they lie in the file (a 4:2:2 label may be wrong)."""
-        return self._native.pixels
+    def layout(self) -> PixelFormat:
+        """The pixel format as the frames lie in the file: a 4:2:2 label of native ones may be wrong."""
+        return self._native.pixels if self.native else self.pixels
 
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""
