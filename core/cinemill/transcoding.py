@@ -165,7 +165,7 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
     """Copy a file byte for byte and compare what was written."""
     if source.pixel_data is not None:
         source.check()
-    if source.text(0x00080016) == _DICOMDIR:
+    if source.meta_text(0x00020002) == _DICOMDIR:
         source.warnings.append("a DICOMDIR names the transfer syntaxes of its files: make a new one for the outputs")
     clock = Clock()
     with Sink(output, overwrite=request.overwrite) as sink:
