@@ -22,7 +22,7 @@ def test_only_a_few_items_are_drawn_ahead(threads):
 
     def items():
         nonlocal drawn
-        for drawn in range(1, 1001):  # noqa: B007
+        for drawn in range(1, 1001):
             yield drawn
 
     with pipeline(threads) as pipe:

@@ -166,7 +166,9 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
     if source.pixel_data is not None:
         source.check()
     if source.meta_text(0x00020002) == _DICOMDIR:
-        source.warnings.append("a DICOMDIR names the transfer syntaxes of its files: make a new one for the outputs")
+        source.warnings.append(
+            "a DICOMDIR names the transfer syntaxes of its files: make a new one for the outputs"
+        )
     clock = Clock()
     with Sink(output, overwrite=request.overwrite) as sink:
         with clock("write"):

@@ -23,15 +23,19 @@ class ToolError(Exception):
 def decode(command: tuple[str, ...], source: Path, output: Path) -> None:
     """Run ``command source output``."""
     output.unlink(missing_ok=True)
-    done = subprocess.run([*command, source, output], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    done = subprocess.run(
+        [*command, source, output], capture_output=True, text=True, check=False, timeout=120
+    )
     if done.returncode or not output.exists():
-        raise ToolError(f"{command[0]}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}")
+        raise ToolError(
+            f"{command[0]}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}"
+        )
 
 
 def conformance_errors(path: Path) -> set[str]:
     """The errors that ``dciodvfy -new`` finds; its exit code is 0 in any case."""
-    done = subprocess.run(  # noqa: S603
-        ["dciodvfy", "-new", path],  # noqa: S607
+    done = subprocess.run(
+        ["dciodvfy", "-new", path],
         capture_output=True,
         encoding="latin-1",
         check=False,
