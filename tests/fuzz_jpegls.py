@@ -22,6 +22,7 @@ import cinemill.codecs.jpegls
 import cinemill.codecs.jpegls_markers
 import cinemill.kernels.jpegls_decode
 import cinemill.kernels.jpegls_decode_lanes
+import cinemill.kernels.jpegls_lanes
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError
 
@@ -30,6 +31,7 @@ MODULES = (
     cinemill.codecs.jpegls_markers,
     cinemill.kernels.jpegls_decode,
     cinemill.kernels.jpegls_decode_lanes,
+    cinemill.kernels.jpegls_lanes,
 )
 
 
