@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import generate
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID
+
+import generate
 
 NATIVE = (generate.EXPLICIT, generate.IMPLICIT, generate.BIG_ENDIAN, generate.DEFLATED)
 TEXT = st.text("abcdefgXYZ0123456789 ", max_size=9)
@@ -117,7 +118,9 @@ def _encapsulated(draw: st.DrawFn, frames: NDArray[Any], bits: int, syntax: str)
         fragments[-1].append(b"")
     table = draw(st.sampled_from(["basic", "empty", "extended"]))
     delimiter = draw(st.booleans())
-    return generate.encapsulated_element(fragments, table=table, delimiter=delimiter), f"{pieces=}, {table=}, {delimiter=}"
+    return generate.encapsulated_element(
+        fragments, table=table, delimiter=delimiter
+    ), f"{pieces=}, {table=}, {delimiter=}"
 
 
 def _jpeg_ls(frame: NDArray[Any], bits: int) -> bytes:

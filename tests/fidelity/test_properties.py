@@ -7,14 +7,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pydicom
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import File, files
 
 import cinemill
+import oracle
 from cinemill.errors import UnsupportedPixelFormat
+from strategies import File, files
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "rle", "explicit", "implicit", "deflated")
 PIXEL_ELEMENTS = {0x7FE00001, 0x7FE00002, 0x7FE00010, 0x00280004, 0x00280006}
