@@ -145,11 +145,9 @@ def _read(dataset: pydicom.Dataset) -> Reading:
 
 
 def _read_unended(path: Path) -> Reading:
-    """Read a file without a sequence delimiter, whose pixel data `pydicom.dcmread` gives up."""
-    decoded = list(iter_pixels(path, raw=True))
-    dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    label = dataset.PhotometricInterpretation
-    return _Shape.of(dataset).reading(decoded, LABELS.get(label, label))
+    """Read a file without a sequence delimiter, whose pixel data pydicom gives up: hand it one."""
+    delimiter = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return _read(pydicom.dcmread(BytesIO(path.read_bytes() + delimiter), force=True))
 
 
 @dataclass(frozen=True)
