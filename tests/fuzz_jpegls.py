@@ -118,4 +118,4 @@ def fuzz(count, seed, *, batch=16):
 
 if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:]]
-    print(*fuzz(*(numbers + [1_000_000, 0][len(numbers) :])).items())  # noqa: T201
+    print(*fuzz(*(numbers + [1_000_000, 0][len(numbers) :])).items())
