@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from mmap import mmap
+from mmap import MADV_DONTNEED, mmap
 from typing import TypeAlias
 
 from cinemill.errors import DamagedFile
@@ -70,6 +70,12 @@ class Element:
     value: int
     end: int
     length: int
+
+
+def forget(data: Bytes) -> None:
+    """Give back the memory of a mapped file's pages that were touched; they return when they are touched again."""
+    if isinstance(data, mmap):
+        data.madvise(MADV_DONTNEED)
 
 
 def tag_name(tag: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Bytes, tag_name
+from cinemill.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Bytes, forget, tag_name
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Offsets = NDArray[np.int64]
 
 _DELIMITER = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+
+_FRAGMENTS_RESIDENT = 256
+"""Fragments looked at before the pages around them are given back: the system maps up to 64 KiB for each."""
 
 FRAME_STARTS = (
     b"\xff\xd8\xff",
@@ -90,6 +93,8 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
         starts.append(offset + 8)
         lengths.append(length)
         offset += 8 + length
+        if len(starts) % _FRAGMENTS_RESIDENT == 0:
+            forget(data)
     if not starts:
         raise DamagedFile("the pixel data has no Basic Offset Table item")
     if _DELIMITER.startswith(data[offset:end]):
@@ -169,11 +174,12 @@ def _by_table(table: Offsets, fragments: Fragments, frames: int) -> Offsets | No
 
 
 def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:
-    starts = [
-        index
-        for index, offset in enumerate(fragments.offsets[:count].tolist())
-        if bytes(data[offset : offset + 8]).startswith(FRAME_STARTS)
-    ]
+    starts = []
+    for index, offset in enumerate(fragments.offsets[:count].tolist(), 1):
+        if bytes(data[offset : offset + 8]).startswith(FRAME_STARTS):
+            starts.append(index - 1)
+        if index % _FRAGMENTS_RESIDENT == 0:
+            forget(data)
     return np.array(starts if starts[:1] == [0] else [], np.int64)
 
 

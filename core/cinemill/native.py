@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.elements import forget
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class NativeFrames:
         """Yield the bytes of the element in order, whatever its frames are."""
         for first in range(0, self.length, size):
             yield self._bytes(first, min(first + size, self.length))
+            forget(self.data)
 
     def _bytes(self, first: int, last: int) -> Buffer:
         if self.swap == 1:

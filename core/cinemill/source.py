@@ -28,6 +28,7 @@ from cinemill.elements import (
     Bytes,
     Element,
     Encoding,
+    forget,
     read_header,
     tag_name,
     walk,
@@ -47,6 +48,8 @@ DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _TRANSFER_SYNTAX = 0x00020010
+_RESIDENT = 16 << 20
+"""Bytes of frames after which the pages that hold them are given back."""
 
 
 class Source:
@@ -95,6 +98,7 @@ class Source:
         self.path = Path(path)
         self.repair = repair
         self.warnings: list[str] = []
+        self._touched = 0
         try:
             self.file: Bytes = _map(self.path) if data is None else data
             self._open()
@@ -377,9 +381,15 @@ class Source:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         if self._fragments is None:
-            return self._native.read(index)
-        first, last = self._first_fragments[index : index + 2].tolist()
-        return join(self.data, self._fragments, first, last)
+            frame = self._native.read(index)
+        else:
+            first, last = self._first_fragments[index : index + 2].tolist()
+            frame = join(self.data, self._fragments, first, last)
+        self._touched += len(frame)
+        if self._touched > _RESIDENT:
+            self._touched = 0
+            forget(self.data)
+        return frame
 
     def native_bytes(self) -> Iterator[Buffer]:
         """Yield all native pixel data in pieces, little endian."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cinemill import header as headers
 from cinemill import samples, syntaxes, verify
 from cinemill.decode import FrameDecoder
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
 from cinemill.frames import transcode_frames
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
@@ -175,6 +175,7 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
             data = memoryview(source.file)
             for start in range(0, len(data), _COPY_CHUNK):
                 sink.write(data[start : start + _COPY_CHUNK])
+                forget(source.file)
             sink.flush()
         with clock("verify"):
             if request.verify != "none":
@@ -182,6 +183,7 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
                     expected = data[start : start + _COPY_CHUNK]
                     if sink.read(start, len(expected)) != expected:
                         raise VerificationError(f"the copy differs near byte {start}")
+                    forget(source.file)
         with clock("commit"):
             sink.finish()
             sink.commit()
