@@ -204,7 +204,9 @@ class _Scanner:
         rows, columns = self._shape.rows, self._shape.columns
         x = np.arange(columns // 8, columns * 7 // 8)
         phase = (x + index * columns // self._PERIOD) % (columns // 3) / (columns // 3)
-        height = 0.06 * np.exp(-(((phase - 0.5) / 0.02) ** 2)) + 0.015 * np.exp(-(((phase - 0.7) / 0.05) ** 2))
+        height = 0.06 * np.exp(-(((phase - 0.5) / 0.02) ** 2)) + 0.015 * np.exp(
+            -(((phase - 0.7) / 0.05) ** 2)
+        )
         image[np.rint(rows * (0.96 - height)).astype(int), x] = (0, 1, 0.2)
 
 

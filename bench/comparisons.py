@@ -13,6 +13,15 @@ from typing import Any, Protocol
 
 import imagecodecs
 import numpy as np
+from pydicom import dcmread
+from pydicom.pixels import convert_color_space
+
+import cinemill
+from cinemill.codecs import table
+from cinemill.codecs.charls import CharLS
+from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
+from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.model import PixelFormat
 from cines import (
     MONO_8,
     MONO_12,
@@ -27,15 +36,6 @@ from cines import (
     write_cine,
 )
 from measure import Call, Floor, transcoding
-from pydicom import dcmread
-from pydicom.pixels import convert_color_space
-
-import cinemill
-from cinemill.codecs import table
-from cinemill.codecs.charls import CharLS
-from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
-from cinemill.codecs.openjpeg import OpenJpeg
-from cinemill.model import PixelFormat
 
 
 @dataclass(frozen=True)

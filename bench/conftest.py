@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measure import Call, processor_seconds, ratio
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from measure import Call, processor_seconds, ratio
 
 _ROUNDS = 7
 _results: list[tuple[str, dict[str, Any]]] = []

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
-from comparisons import CODECS, KERNELS, PEERS, PIPELINES, START, Comparison
-from measure import interleaved, ratio
 
 from cinemill.codecs import table
+from comparisons import CODECS, KERNELS, PEERS, PIPELINES, START, Comparison
+from measure import interleaved, ratio
 
 _ROUNDS = 7
 _NEAR = 1.05
@@ -35,7 +35,9 @@ _ROWS = {row.name: row for row in (*KERNELS, *CODECS, *PIPELINES, *PEERS, *START
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--slow-encoder", action="store_true", help="slow every encoder of ours by a fifth")
     parser.add_argument("--record", action="store_true", help="print floors for this processor")
     arguments = parser.parse_args()
@@ -52,7 +54,9 @@ def main() -> int:
             found = max(found, _measure(_ROWS[name]))
         measured[name] = found
         below += found < floor
-        print(f"{'ok   ' if found >= floor else 'BELOW'} {found:6.2f} (floor {floor:.2f})  {name}", flush=True)
+        print(
+            f"{'ok   ' if found >= floor else 'BELOW'} {found:6.2f} (floor {floor:.2f})  {name}", flush=True
+        )
     print(f"{below} of {len(floors)} below their floor; {time.perf_counter() - started:.0f} s")
     if arguments.record:
         print(f"\n[{processor}]")

@@ -67,7 +67,7 @@ class Floor:
             decoder = FrameDecoder(source)
             plan = make_plan(decoder, target(to), "auto")
             self.codestreams = [bytes(source.frame(index)) for index in range(len(source))]
-            self._told = source.native_layout if source.native else decoder.pixels
+            self._told = source.layout if source.native else decoder.pixels
         self._decoder, self._encoder = decoder.codec, table.encoder(plan.target.coding)
         self._found = plan.decoded.photometric_interpretation
         self._encoded = plan.encoded

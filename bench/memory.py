@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from cines import RGB, Array, Shape, compress, long_sector, numbered, sector, write
 from pydicom import dcmread
 from pydicom.pixels import pixel_array
 
 import cinemill
 from cinemill.codecs.rle import Rle
+from cines import RGB, Array, Shape, compress, long_sector, numbered, sector, write
 
 LARGEST_GROWTH = 40
 """MB between the shortest and the longest cine."""
@@ -45,7 +45,9 @@ finally:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, help="where the cines are made and removed again")
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1], help="GB of pixels")
     parser.add_argument("--sources", nargs="+", default=["jpeg", "rle", "native"])
@@ -74,7 +76,9 @@ def _transcode(folder: Path, coding: str, size: float, verify: str) -> tuple[flo
         frames = min(frames, _NATIVE_LIMIT // RGB.pixels.nbytes)
     source, output = folder / "source.dcm", folder / "output.dcm"
     write(source, RGB.pixels, frames, coding, _codestreams(coding, frames))
-    peak = _peak(["transcode", str(source), str(output), "--to", "jpeg-ls", "--jobs", "1", "--verify", verify])
+    peak = _peak(
+        ["transcode", str(source), str(output), "--to", "jpeg-ls", "--jobs", "1", "--verify", verify]
+    )
     chosen = (0, frames // 2, frames - 1)
     exact = all(_equal(source, output, index, coding) for index in chosen)
     written = dcmread(output, stop_before_pixels=True, defer_size=1 << 10)

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-from cines import LARGE_RGB, RGB, TRANSFER_SYNTAXES, Array, real_cines, write_cine
-from measure import processor_seconds
 from pydicom import dcmread
 from pydicom.pixels import pixel_array
+
+from cines import LARGE_RGB, RGB, TRANSFER_SYNTAXES, Array, real_cines, write_cine
+from measure import processor_seconds
 
 TARGETS = {"JPEG-LS": "jpeg-ls", "JPEG 2000": "jpeg-2000", "HTJ2K": "htj2k"}
 _CODINGS = {uid: coding for coding, uid in TRANSFER_SYNTAXES.items()}
@@ -253,7 +253,9 @@ def show(title: str, jobs: dict[str, Job], cells: dict[str, dict[str, Cell]]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pydcm", default=os.environ.get("PYDCM_PYTHON"), help="interpreter that has pydcm")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
@@ -264,9 +266,7 @@ def main() -> None:
         folder = Path(name)
         files = sources(folder, arguments.frames)
         for title in arguments.targets:
-            jobs = {
-                label: job(path, TARGETS[title], folder / "output.dcm") for label, path in files.items()
-            }
+            jobs = {label: job(path, TARGETS[title], folder / "output.dcm") for label, path in files.items()}
             show(title, jobs, measure(tools, jobs, arguments.rounds))
     print(f"\nload at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

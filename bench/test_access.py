@@ -1,12 +1,12 @@
 """Any frame of a cine: opening, and reaching the last frame, against decoding that frame's codestream."""
 
 import pytest
-from cines import RGB
-from comparisons import source
 
 import cinemill
 from cinemill.codecs import table
 from cinemill.source import Source
+from cines import RGB
+from comparisons import source
 
 _FRAMES = 100
 

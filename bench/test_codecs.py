@@ -1,6 +1,7 @@
 """Our codecs against the libraries, on the same frames in the same rounds."""
 
 import pytest
+
 from comparisons import CODECS
 
 

@@ -1,6 +1,7 @@
 """Colour kernels against what pydicom users have today."""
 
 import pytest
+
 from comparisons import KERNELS
 
 

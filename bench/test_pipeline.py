@@ -1,6 +1,7 @@
 """Whole transcodings against the bare codec calls they can't do without, and against pydicom's."""
 
 import pytest
+
 from comparisons import PEERS, PIPELINES
 
 

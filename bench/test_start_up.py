@@ -1,6 +1,7 @@
 """The start of the command, against an interpreter that imports Typer."""
 
 import pytest
+
 from comparisons import START
 
 
