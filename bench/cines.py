@@ -3,7 +3,7 @@
 The synthetic sector imitates what makes ultrasound easy or hard to compress: a fan on black, speckle (complex Gaussian
 noise, blurred along and across the beam, log-compressed) that moves with the tissue, attenuation with depth, a dark
 chamber that beats, a colour Doppler box, letters, a depth scale, a grey wedge and an ECG trace. The same arguments give
-the same samples on every machine with the same numpy.
+the same samples, up to the rounding of numpy's mathematical functions.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def long_sector(shape: Shape, frames: int) -> Iterator[Array]:
 
 
 def numbered(frame: Array, number: int) -> Array:
-    """Write a frame's number as 32 black or white blocks of 8×8 pixels, the most significant bit first."""
+    """Write a frame's number as 32 black or white blocks of 8 by 8 pixels, the most significant bit first."""
     marked = frame.copy()
     white = (1 << 12) - 1 if frame.dtype.itemsize == 2 else 255
     for bit in range(32):

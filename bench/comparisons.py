@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -56,13 +56,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.name
-
-
-class _Coder(Protocol):
-    """What a library's codec needs to be compared with ours."""
-
-    def decode(self, codestreams: Sequence[bytes], pixels: PixelFormat) -> list[Array]: ...
-    def encode(self, frames: Sequence[Array], pixels: PixelFormat) -> list[bytes]: ...
 
 
 class _LibraryRle:

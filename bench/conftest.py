@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,9 +62,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         speed = f"{info['MB/s']:>6} MB/s" if "MB/s" in info else f"{info['ms']:>8} ms"
         against = f"  {info['ratio']:>6} × the reference" if "ratio" in info else ""
         terminalreporter.write_line(f"{name:<{width}} {speed:>12}{against}")
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for cines that several tests read."""
-    return tmp_path_factory.mktemp("cines")

@@ -1,0 +1,73 @@
+"""``cinemill bench``: how fast one's own files are decoded and transcoded here, and whether that got worse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cinemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from cinemill.benchmark import Measurement
+
+
+def bench(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Default: pydicom's ultrasound cine.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a later --compare.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="OLD.json", help="An earlier run's JSON.")
+    ] = None,
+    at_least: Annotated[
+        float,
+        typer.Option("--at-least", metavar="RATIO", help="Of the earlier speed; below it, exit with 1."),
+    ] = 0.85,
+) -> None:
+    """Measure decoding and transcoding of files, on one thread.
+
+    Speeds are compared as multiples of CharLS encoding the same frames in the same run, so an earlier run may come
+    from another machine of the same kind.
+    """
+    before = [] if compare is None else _read(compare)
+    from pydicom.data import get_testdata_file
+
+    from cinemill.benchmark import measure, slower
+
+    bundled = str(get_testdata_file("examples_ybr_color.dcm", download=False))
+    now = [each for path in files or [Path(bundled)] for each in measure(path)]
+    if as_json:
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(each) for each in now], indent=1))
+    else:
+        _show(now)
+    worse = list(slower(now, before, at_least))
+    for each, share in worse:
+        typer.echo(f"slower: {each.file} {each.operation}: {share:.2f} of the earlier speed", err=True)
+    raise typer.Exit(1 if worse else 0)
+
+
+def _read(path: Path) -> list[Measurement]:
+    from cinemill.benchmark import Measurement
+
+    try:
+        return [Measurement(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"not the JSON of an earlier run: {error}", path=path) from None
+
+
+def _show(measured: list[Measurement]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "operation", "MB/s", "× CharLS encoding"):
+        table.add_column(name, justify="left" if name in {"file", "operation"} else "right")
+    for each in measured:
+        file = Path(each.file).name
+        table.add_row(file, each.operation, f"{each.megabytes_per_second:.0f}", f"{each.ratio:.2f}")
+    Console().print(table)
