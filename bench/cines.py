@@ -38,6 +38,7 @@ TRANSFER_SYNTAXES = {
     "jpeg-2000": "1.2.840.10008.1.2.4.90",
     "htj2k": "1.2.840.10008.1.2.4.201",
 }
+_DISTINCT = 16
 _ULTRASOUND_MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 _WORD_SECONDARY_CAPTURE_MULTIFRAME = "1.2.840.10008.5.1.4.1.1.7.3"
 
@@ -99,9 +100,13 @@ def sector(shape: Shape, frames: int) -> Array:
 
 
 def long_sector(shape: Shape, frames: int) -> Iterator[Array]:
-    """Yield many frames, each different: 32 in turn, with the frame's number as a bar code at the upper left."""
-    few = sector(shape, min(frames, 32))
-    return (numbered(few[index % len(few)], index) for index in range(frames))
+    """Yield many frames, each different: `long_frame` one after the other."""
+    return (long_frame(shape, index) for index in range(frames))
+
+
+def long_frame(shape: Shape, index: int) -> Array:
+    """Return one frame of a long cine: one of 16 in turn, with its number as a bar code at the upper left."""
+    return numbered(sector(shape, _DISTINCT)[index % _DISTINCT], index)
 
 
 def numbered(frame: Array, number: int) -> Array:

@@ -3,8 +3,8 @@
     python bench/guard.py [--slow-encoder] [--record]
 
 Each row of `comparisons.py` that has a floor in ``floors.toml`` is measured in interleaved rounds of processor time, so
-that other work on the machine slows both sides alike; the ratio is the median of the rounds. A row near or below its
-floor is measured once more, and the better of both counts. Exit code 1: a row is below its floor.
+that other work on the machine slows both sides alike; the best round of each side counts. A row near or below its floor
+is measured once more, and the better of both counts. Exit code 1: a row is below its floor.
 
 Ratios of compiled code differ between processors. ``floors.toml`` holds floors for the processors that were measured,
 by LLVM's name, at 92 % of the ratio found there, which a slow-down by a fifth falls through; and for all others the
@@ -26,7 +26,7 @@ import llvmlite.binding as llvm
 
 from cinemill.codecs import table
 from comparisons import CODECS, KERNELS, PEERS, PIPELINES, START, Comparison
-from measure import interleaved, ratio
+from measure import interleaved, processor_seconds, ratio
 
 _ROUNDS = 7
 _NEAR = 1.05
@@ -57,7 +57,10 @@ def main() -> int:
         print(
             f"{'ok   ' if found >= floor else 'BELOW'} {found:6.2f} (floor {floor:.2f})  {name}", flush=True
         )
-    print(f"{below} of {len(floors)} below their floor; {time.perf_counter() - started:.0f} s")
+    print(
+        f"{below} of {len(floors)} below their floor; {time.perf_counter() - started:.0f} s, "
+        f"{processor_seconds():.0f} of them processor time"
+    )
     if arguments.record:
         print(f"\n[{processor}]")
         for name, found in measured.items():

@@ -228,13 +228,17 @@ def measure(tools: list[Tool], jobs: dict[str, Job], rounds: int) -> dict[str, d
         for tool in tools:
             cell = cells[tool.name][label]
             job.output.unlink(missing_ok=True)
-            if tool.run(job) is not None:
+            try:
+                seconds = tool.run(job)
+            except subprocess.CalledProcessError as error:
+                cell.verdict = f"! exit code {error.returncode}"
+                continue
+            if seconds is not None:
                 cell.verdict = check(job)
                 able.append((tool, cell))
         for _ in range(rounds):
             for tool, cell in able:
-                seconds = tool.run(job)
-                cell.seconds.append(seconds or 0)
+                cell.seconds.append(tool.run(job) or 0)
     return cells
 
 
