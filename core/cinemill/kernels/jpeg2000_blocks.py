@@ -21,15 +21,15 @@ from cinemill.kernels.jpeg2000_contexts import (
 )
 from cinemill.kernels.jpeg2000_mq import (
     CONTEXTS,
-    GROUPS,
     INITIAL_INTERVAL,
     INITIAL_STATES,
     LANES,
     PLACE_16,
+    PLACE_32,
     ROUND,
     WORDS_PER_ROUND,
+    apply_steps,
     code_round,
-    collect,
     finish,
     gather_symbols,
 )
@@ -38,24 +38,27 @@ START, STRIDE, COLUMNS, ROWS, ORIENTATION = range(5)
 """Columns of the table of code-blocks; START counts coefficients."""
 
 
-@jit("void(int32[::1], int64[:, ::1], int64[::1])")
-def count_planes(coefficients: Any, blocks: Any, bit_planes: Any) -> None:
-    """Count the bit-planes of each code-block."""
-    for index in range(blocks.shape[0]):
-        block = blocks[index]
-        bit_planes[index] = count_bit_planes(
-            coefficients, block[START], block[STRIDE], block[COLUMNS], block[ROWS]
-        )
-
-
-@jit("int64(int64)")
-def _symbol_bound(bit_planes: int) -> int:
-    """Symbols that a code-block has at most.
+def symbol_room(bit_planes: int) -> int:
+    """Bytes for the symbols of one lane.
 
     A coefficient has one decision a bit-plane, and one sign; a column of four leaves run-length mode once, which takes
     three symbols in place of one.
     """
-    return BLOCK * BLOCK * (bit_planes + 1) + 2 * BLOCK * BLOCK // 4
+    return BLOCK * BLOCK * (bit_planes + 1) + 2 * BLOCK * BLOCK // 4 + SYMBOL_SLACK + ROUND
+
+
+def word_room(bit_planes: int) -> int:
+    """Words for what one lane codes: four bits a symbol, where two are a lot; `code_blocks` makes sure."""
+    return symbol_room(bit_planes) // 8 + WORDS_PER_ROUND + 2
+
+
+@jit("void(int32[::1], int64[:, ::1], int64[::1])")
+def count_planes(coefficients: Any, blocks: Any, bit_planes: Any) -> None:
+    """Count the bit-planes of each code-block."""
+    for block in range(blocks.shape[0]):
+        start, stride = blocks[block, START], blocks[block, STRIDE]
+        columns, rows = blocks[block, COLUMNS], blocks[block, ROWS]
+        bit_planes[block] = count_bit_planes(coefficients, start, stride, columns, rows)
 
 
 @jit("uint8[::1](uint8[::1], int64, int64)")
@@ -67,8 +70,21 @@ def _with_room(data: Any, used: int, needed: int) -> Any:
     return larger
 
 
-@jit("uint8[::1](int32[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1])")
-def code_blocks(coefficients: Any, blocks: Any, bit_planes: Any, order: Any, starts: Any, lengths: Any) -> Any:
+@jit(
+    "uint8[::1](int32[::1], int64[:, ::1], int64[::1], int64[::1], uint8[:, ::1], int64[:, ::1], uint8[::1],"
+    " int64[::1], int64[::1])"
+)
+def code_blocks(
+    coefficients: Any,
+    blocks: Any,
+    bit_planes: Any,
+    order: Any,
+    symbols: Any,
+    words: Any,
+    data: Any,
+    starts: Any,
+    lengths: Any,
+) -> Any:
     """Code a batch of code-blocks.
 
     Parameters
@@ -81,70 +97,78 @@ def code_blocks(coefficients: Any, blocks: Any, bit_planes: Any, order: Any, sta
         What `count_planes` says.
     order
         In which order to take the code-blocks: the longest first.
+    symbols, words
+        LANES x `symbol_room` and LANES x `word_room` of the most bit-planes.
+    data
+        Receives the bytes of all code-blocks.
     starts, lengths
-        Receive where the bytes of each code-block are in the result.
+        Receive where the bytes of each code-block are.
 
     Returns
     -------
     uint8 array
-        The bytes of all code-blocks, and some that mean nothing after them.
+        ``data``, or a larger array in its place.
+
+    Raises
+    ------
+    RuntimeError
+        A code-block needs more than `word_room`.
     """
-    most = bit_planes.max()
-    capacity = _symbol_bound(most) + SYMBOL_SLACK + ROUND
-    symbols = np.empty(LANES * capacity, np.uint8)
-    # 4 bits a symbol: an MQ coder that loses more than 2 a symbol for long would not be adaptive; checked below.
-    words = np.empty((LANES, capacity // 8 + WORDS_PER_ROUND + 2), np.int64)
+    room = symbols.shape[1]
+    every_symbol = symbols.reshape(-1)
     workspace = np.zeros(PLANES_SIZE // 8, np.uint64)
     states = np.zeros((CONTEXTS, LANES), np.uint8)
     intervals = np.full(LANES, INITIAL_INTERVAL, np.uint16)
+    registers, pending = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     rounds = np.empty((2 * ROUND, LANES), np.uint8)
     addends, shifts = np.empty((ROUND, LANES), np.uint16), np.empty((ROUND, LANES), np.uint8)
-    sums, totals = np.empty((GROUPS, LANES), np.uint32), np.empty((GROUPS, LANES), np.uint8)
-    positions = np.arange(LANES) * capacity
-    left, registers = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    pending, used = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    positions = np.arange(LANES) * room
+    left, used = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     held = np.full(LANES, -1, np.int64)
-    data = np.empty(coefficients.size + 65536, np.uint8)
+    before = np.zeros((LANES, 3), np.int64)
     end, taken, live = 0, 0, 1
     lengths[:] = 0
     while live > 0:
         live = 0
         for lane in range(LANES):
+            place = PLACE_32[lane]
             if left[lane] == 0:
                 block = held[lane]
                 if block >= 0:
                     data = _with_room(data, end, 5 * (used[lane] + 2) + 8)
                     starts[block] = end
-                    end = finish(registers[lane], pending[lane], words[lane], used[lane], data, end)
+                    end = finish(registers[place], pending[place], words[lane], used[lane], data, end)
                     lengths[block] = end - starts[block]
                     held[lane] = -1
+                registers[place], pending[place], used[lane] = 0, 0, 0
                 while taken < order.size and bit_planes[order[taken]] == 0:
                     taken += 1
                 if taken < order.size:
                     block = order[taken]
                     taken += 1
                     held[lane] = block
-                    positions[lane] = lane * capacity
+                    positions[lane] = lane * room
                     left[lane] = form_symbols(
-                        coefficients, blocks[block], bit_planes[block], symbols, positions[lane], workspace
+                        coefficients, blocks[block], bit_planes[block], every_symbol, lane * room, workspace
                     )
-                    registers[lane], pending[lane], used[lane] = 0, 0, 0
                     intervals[PLACE_16[lane]] = INITIAL_INTERVAL
                     states[:, lane] = INITIAL_STATES
             if left[lane] > 0:
                 live += 1
                 if used[lane] + WORDS_PER_ROUND + 2 > words.shape[1]:
-                    raise RuntimeError("MQ coder: more than 4 bits a symbol")
+                    raise RuntimeError("MQ coder: no room for another word")
+            before[lane, 0], before[lane, 1], before[lane, 2] = registers[place], pending[place], used[lane]
         if live > 0:
-            gather_symbols(symbols, positions, rounds)
-            code_round(rounds, states, intervals, addends, shifts, sums, totals)
+            gather_symbols(every_symbol, positions, rounds)
+            code_round(rounds, states, intervals, registers, pending, used, words, addends, shifts)
             for lane in range(LANES):
-                if left[lane] > 0:
-                    count = min(left[lane], ROUND)
-                    registers[lane], pending[lane], used[lane] = collect(
-                        lane, count, registers[lane], pending[lane], used[lane],
-                        addends, shifts, sums, totals, words,
-                    )  # fmt: skip
-                    left[lane] -= count
-                    positions[lane] += count
+                if left[lane] >= ROUND:
+                    left[lane] -= ROUND
+                    positions[lane] += ROUND
+                else:
+                    place = PLACE_32[lane]
+                    registers[place], pending[place] = before[lane, 0], before[lane, 1]
+                    used[lane] = before[lane, 2]
+                    apply_steps(lane, 0, left[lane], registers, pending, used, words, addends, shifts)
+                    left[lane] = 0
     return data

@@ -73,6 +73,7 @@ _ROW_0, _ROW_3 = 0x1111111111111111, 0x8888888888888888
 _NOT_ROW_0 = ~_ROW_0
 _EVEN = 0x5555555555555555
 _RUN_LENGTH, _UNIFORM = 17, 18  # labels of Table D.7
+_SIXTEEN_RUNS = (_RUN_LENGTH << 3) * 0x0101010101010101 - (1 << 64)
 
 
 class _Planes:
@@ -324,10 +325,11 @@ def _store_symbols(code: Code, target: Any, decision: Any, b0: Any, b1: Any, b2:
     code.store(target, 0, symbols)
 
 
-@jit("int64(int64, int64, int64)")
-def _slotted(bits: int, chosen: int, slots: int) -> int:
+@vector_function
+def _slotted(code: Code, bits: Any, chosen: Any, slots: Any) -> Any:
     """Move the chosen bits into slots, one each."""
-    return deposit_bits(extract_bits(bits, chosen), slots)
+    packed = code.call("llvm.x86.bmi.pext.64", bits.type, bits, chosen)
+    return code.call("llvm.x86.bmi.pdep.64", bits.type, packed, slots)
 
 
 @jit("int64(int64, int64, int64, int64, int64, int64)")
@@ -416,6 +418,11 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
     coded = load_word(words + _ZERO * _PLANE) & ~load_word(words + _MEMBER * _PLANE)
     signed = coded & bits
     run = load_word(words + _RUN * _PLANE)
+    if coded == -1 and run == _ROW_0 and signed == 0:
+        # Sixteen runs, as most words of the upper bit-planes are.
+        store_word(target, _SIXTEEN_RUNS)
+        store_word(target + 8, _SIXTEEN_RUNS)
+        return target + 16
     in_runs = 15 * run
     ones = signed & in_runs
     if ones == 0:
@@ -436,14 +443,28 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
     return _emit(target, words, coded, signed, run, bits)
 
 
+@vector_function
+def _magnitudes(code: Code, coefficients: Any, mask: Any) -> Any:
+    """All bits of the magnitudes of 16 coefficients, those that are in the mask."""
+    builder, every = code.builder, code.constant(32, [0] * 8)
+    for half in (0, 8):
+        value = code.load(coefficients, 4 * half, 32, 8)
+        sign = value.top_bit().filled(32)
+        chosen = code.mask(builder.lshr(mask, mask.type(half)), 8)
+        every |= chosen.choose((value ^ sign) - sign, 0)
+    return code.call("llvm.vector.reduce.or.v8i32", ir.IntType(32), every.value)
+
+
 @jit("int64(int32[::1], int64, int64, int64, int64)")
 def count_bit_planes(coefficients: Any, start: int, stride: int, columns: int, rows: int) -> int:
     """Bit-planes of a code-block from its highest one down."""
-    every = np.int32(0)
-    for row in range(rows):
-        for value in coefficients[start + row * stride : start + row * stride + columns]:
-            every |= np.int32(abs(value))
-    return 64 - leading_zeros(np.int64(every))
+    every = 0
+    for left in range(0, columns, 16):
+        mask = shift_left(1, min(16, columns - left)) - 1
+        first = address(coefficients) + 4 * (start + left)
+        for row in range(rows):
+            every |= _magnitudes(first + 4 * stride * row, mask)
+    return 64 - leading_zeros(every)
 
 
 @jit("void(int64, int64, int64, int64, int64, int64)")

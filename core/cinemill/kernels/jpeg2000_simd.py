@@ -98,6 +98,15 @@ class Vector:
         """Lanes of ``yes`` where this mask is set, lanes of ``no`` elsewhere."""
         return Vector(self._builder, self._builder.select(self.value, yes.value, yes._operand(no)))  # noqa: SLF001
 
+    def inverted(self) -> Vector:
+        """Complement of this mask."""
+        return Vector(self._builder, self._builder.not_(self.value))
+
+    def extended(self, first: int, lanes: int) -> Vector:
+        """Some neighbouring lanes, zero-extended to twice their width."""
+        part = self.shuffle(self, range(first, first + lanes))
+        return Vector(self._builder, self._builder.zext(part.value, _type(2 * self.bits, lanes)))
+
     def filled(self, bits: int) -> Vector:
         """Lanes of ``bits`` ones where this mask is set, zeros elsewhere."""
         return Vector(self._builder, self._builder.sext(self.value, _type(bits, self.lanes)))

@@ -12,49 +12,57 @@ import numpy as np
 
 from cinemill.kernels._jit import jit
 
-_SAMPLES = [f"Array({kind}, 3, 'C', readonly=True)" for kind in ("uint8", "int8", "uint16", "int16")]
+_READ_ONLY = "Array({}, 1, 'C', readonly=True)"
+_SIGN = np.int32(31)
 
 
-@jit([f"int64({samples}, int32, int32[:, :, ::1])" for samples in _SAMPLES])
-def shift_levels(samples: Any, offset: int, planes: Any) -> int:
-    """Subtract an offset from all samples (G.1).
+@jit([f"int64({_READ_ONLY.format(kind)}, int32, int32, int32[:, ::1])" for kind in ("uint8", "uint16")])
+def shift_levels(samples: Any, sign: int, offset: int, planes: Any) -> int:
+    """Move the range of samples to the middle around zero (G.1), and give each component a plane.
 
     Parameters
     ----------
     samples
-        Rows x columns x components.
+        Those of all pixels, 1 or 3 components interleaved; signed ones are given as unsigned.
+    sign
+        Sign bit of signed samples, 0 for unsigned ones.
     offset
-        Half the range of unsigned samples, 0 for signed ones.
+        What to subtract: half the range of unsigned samples, ``sign`` of signed ones.
     planes
-        Receives components x rows x columns.
+        Receives components x pixels.
 
     Returns
     -------
     int
-        All bits that are set in any shifted value or, where it is negative, clear: the range check.
+        The bits that are set in a shifted value, or clear in a negative one: what the range must hold.
     """
-    rows, columns, components = samples.shape
     every = np.int32(0)
-    for row in range(rows):
-        for component in range(components):
-            target = planes[component, row]
-            for column in range(columns):
-                value = np.int32(np.int32(samples[row, column, component]) - offset)
-                target[column] = value
-                every |= value ^ (value >> np.int32(31))
+    if planes.shape[0] == 1:
+        plane = planes[0]
+        for pixel in range(plane.size):
+            value = np.int32((np.int32(samples[pixel]) ^ sign) - offset)
+            plane[pixel] = value
+            every |= value ^ (value >> _SIGN)
+        return np.int64(every)
+    red, green, blue = planes[0], planes[1], planes[2]
+    for pixel in range(red.size):
+        r = np.int32((np.int32(samples[3 * pixel]) ^ sign) - offset)
+        g = np.int32((np.int32(samples[3 * pixel + 1]) ^ sign) - offset)
+        b = np.int32((np.int32(samples[3 * pixel + 2]) ^ sign) - offset)
+        red[pixel], green[pixel], blue[pixel] = r, g, b
+        every |= (r ^ (r >> _SIGN)) | (g ^ (g >> _SIGN)) | (b ^ (b >> _SIGN))
     return np.int64(every)
 
 
-@jit("void(int32[:, :, ::1])")
+@jit("void(int32[:, ::1])")
 def transform_colour(planes: Any) -> None:
-    """Turn RGB, shifted, into Y, Cb, Cr by the reversible component transform, in place (G.2.1)."""
-    for row in range(planes.shape[1]):
-        red, green, blue = planes[0, row], planes[1, row], planes[2, row]
-        for column in range(planes.shape[2]):
-            r, g, b = red[column], green[column], blue[column]
-            red[column] = np.int32(r + b + np.int32(g << 1)) >> np.int32(2)
-            green[column] = b - g
-            blue[column] = r - g
+    """Turn R, G, B, shifted, into Y, Cb, Cr by the reversible component transform, in place (G.2.1)."""
+    red, green, blue = planes[0], planes[1], planes[2]
+    for pixel in range(red.size):
+        r, g, b = red[pixel], green[pixel], blue[pixel]
+        red[pixel] = np.int32(r + b + 2 * g) >> np.int32(2)
+        green[pixel] = b - g
+        blue[pixel] = r - g
 
 
 @jit("int32(int32, int32)")
