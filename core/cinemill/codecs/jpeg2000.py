@@ -30,7 +30,7 @@ _GAIN = {LL: 0, HL: 1, LH: 1, HH: 2}
 _PRECINCT = 1 << 15
 _MOST_LEVELS = 5
 _SMALLEST_LL = 16
-_BLOCKS_AT_ONCE = 512
+_BLOCKS_AT_ONCE = 256
 
 
 class _Memory(threading.local):

@@ -458,12 +458,11 @@ def _magnitudes(code: Code, coefficients: Any, mask: Any) -> Any:
 @jit("int64(int32[::1], int64, int64, int64, int64)")
 def count_bit_planes(coefficients: Any, start: int, stride: int, columns: int, rows: int) -> int:
     """Bit-planes of a code-block from its highest one down."""
-    every = 0
+    every, first = 0, address(coefficients) + 4 * start
     for left in range(0, columns, 16):
         mask = shift_left(1, min(16, columns - left)) - 1
-        first = address(coefficients) + 4 * (start + left)
         for row in range(rows):
-            every |= _magnitudes(first + 4 * stride * row, mask)
+            every |= _magnitudes(first + 4 * (stride * row + left), mask)
     return 64 - leading_zeros(every)
 
 
