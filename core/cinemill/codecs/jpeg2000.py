@@ -15,7 +15,7 @@ import numpy as np
 from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.openjpeg import check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.kernels import jpeg2000_simd
+from cinemill.kernels import jpeg2000_instructions
 from cinemill.kernels.jpeg2000_contexts import BLOCK, HH, HL, LH, LL, READ_AHEAD
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _memory = _Memory()
 
 def available() -> bool:
     """Whether this machine can run the kernels."""
-    return jpeg2000_simd.available()
+    return jpeg2000_instructions.available()
 
 
 class Jpeg2000:

@@ -21,24 +21,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from llvmlite import ir
-
 from cinemill.kernels._jit import jit
-from cinemill.kernels.jpeg2000_simd import (
-    Code,
-    Vector,
+from cinemill.kernels.bits import (
+    Value,
     address,
+    instructions,
+    leading_zeros,
+    shift_down,
+    shift_up,
+    store_64,
+    trailing_zeros,
+)
+from cinemill.kernels.jpeg2000_instructions import (
+    any_bits,
     count_ones,
     deposit_bits,
     extract_bits,
-    leading_zeros,
-    load_word,
-    shift_left,
-    shift_right,
-    store_word,
-    trailing_zeros,
-    vector_function,
+    mask_of,
+    move_bits,
 )
 
 BLOCK = 64
@@ -79,67 +79,64 @@ _SIXTEEN_RUNS = (_RUN_LENGTH << 3) * 0x0101010101010101 - (1 << 64)
 class _Planes:
     """Four stripes of one group of columns, in all planes."""
 
-    def __init__(self, code: Code, planes: Any, at: Any) -> None:
-        self.code = code
-        self._base = code.builder.add(planes, at)
+    def __init__(self, planes: Value, at: Value) -> None:
+        self._base = planes + at
 
-    def address(self, plane: Any) -> Any:
-        """Address of the four stripes in a plane given by its number, which may be known at run time only."""
-        if isinstance(plane, int):
-            return self.code.builder.add(self._base, ir.Constant(self._base.type, plane * _PLANE))
-        return self.code.builder.add(self._base, self.code.builder.mul(plane, ir.Constant(plane.type, _PLANE)))
+    def near(self, plane: Value | int, group: int, stripe: int) -> Value:
+        """Words of a plane that lie some groups of columns and stripes further on."""
+        offset = plane * _PLANE
+        return (self._base + offset + (group * _STRIDE + stripe * 8)).load(64, _VECTOR)
 
-    def __getitem__(self, plane: Any) -> Vector:
-        return self.code.load(self.address(plane), 0, 64, _VECTOR)
+    def __getitem__(self, plane: Value | int) -> Value:
+        return self.near(plane, 0, 0)
 
-    def __setitem__(self, plane: Any, words: Vector) -> None:
-        self.code.store(self.address(plane), 0, words)
+    def __setitem__(self, plane: int, words: Value) -> None:
+        words.store(self._base + plane * _PLANE)
 
 
 class _Neighbours:
     """For each coefficient, what its neighbours are in a plane: ``seen`` for those before it in scan order."""
 
-    def __init__(self, planes: _Planes, seen: Any, unseen: Any) -> None:
-        def word(plane: Any, group: int, stripe: int) -> Vector:
-            return planes.code.load(planes.address(plane), group * _STRIDE + stripe * 8, 64, _VECTOR)
-
-        above, below = word(seen, 0, -1), word(unseen, 0, 1)
-        above_west, above_east = _from_west(above, word(seen, -1, -1)), _from_east(above, word(seen, 1, -1))
-        below_west, below_east = _from_west(below, word(unseen, -1, 1)), _from_east(below, word(unseen, 1, 1))
-        self.west = _from_west(word(seen, 0, 0), word(seen, -1, 0))
-        self.east = _from_east(word(unseen, 0, 0), word(unseen, 1, 0))
-        self.north = _from_north(word(seen, 0, 0), above)
-        self.south = _from_south(word(unseen, 0, 0), below)
+    def __init__(self, planes: _Planes, seen: Value | int, unseen: Value | int) -> None:
+        above, below = planes.near(seen, 0, -1), planes.near(unseen, 0, 1)
+        above_west = _from_west(above, planes.near(seen, -1, -1))
+        above_east = _from_east(above, planes.near(seen, 1, -1))
+        below_west = _from_west(below, planes.near(unseen, -1, 1))
+        below_east = _from_east(below, planes.near(unseen, 1, 1))
+        self.west = _from_west(planes[seen], planes.near(seen, -1, 0))
+        self.east = _from_east(planes[unseen], planes.near(unseen, 1, 0))
+        self.north = _from_north(planes[seen], above)
+        self.south = _from_south(planes[unseen], below)
         self.north_west = _from_north(self.west, above_west)
         self.north_east = _from_north(self.east, above_east)
         self.south_west = _from_south(self.west, below_west)
         self.south_east = _from_south(self.east, below_east)
-        self.above_stripe = ((above | above_west | above_east) >> 3) & _ROW_0
+        self.above_stripe = (above | above_west | above_east).shifted_down(3) & _ROW_0
         self.below_stripe = ((below | below_west | below_east) << 3) & _ROW_3
 
-    def any(self) -> Vector:
+    def any(self) -> Value:
         """Whether any of the eight is set."""
         sides = self.west | self.east | self.north | self.south
         return sides | self.north_west | self.north_east | self.south_west | self.south_east
 
 
-def _from_north(here: Vector, above: Vector) -> Vector:
-    return ((here << 1) & _NOT_ROW_0) | ((above >> 3) & _ROW_0)
+def _from_north(here: Value, above: Value) -> Value:
+    return ((here << 1) & _NOT_ROW_0) | (above.shifted_down(3) & _ROW_0)
 
 
-def _from_south(here: Vector, below: Vector) -> Vector:
-    return ((here >> 1) & ~_ROW_3) | ((below << 3) & _ROW_3)
+def _from_south(here: Value, below: Value) -> Value:
+    return (here.shifted_down(1) & ~_ROW_3) | ((below << 3) & _ROW_3)
 
 
-def _from_west(here: Vector, west: Vector) -> Vector:
-    return (here << 4) | (west >> 60)
+def _from_west(here: Value, west: Value) -> Value:
+    return (here << 4) | west.shifted_down(60)
 
 
-def _from_east(here: Vector, east: Vector) -> Vector:
-    return (here >> 4) | (east << 60)
+def _from_east(here: Value, east: Value) -> Value:
+    return here.shifted_down(4) | (east << 60)
 
 
-def _zero_coding_label(near: _Neighbours, orientation: int) -> tuple[Vector, ...]:
+def _zero_coding_label(near: _Neighbours, orientation: int) -> tuple[Value, ...]:
     """Bits 0 to 3 of the label (Table D.1)."""
     horizontal, vertical = (near.west, near.east), (near.north, near.south)
     if orientation == HL:
@@ -171,14 +168,14 @@ def _zero_coding_label(near: _Neighbours, orientation: int) -> tuple[Vector, ...
     )
 
 
-def _contribution(near: tuple[Vector, Vector], negative: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+def _contribution(near: tuple[Value, Value], negative: tuple[Value, Value]) -> tuple[Value, Value]:
     """Whether two opposite neighbours contribute +1, and whether -1 (Table D.2)."""
     plus = (near[0] & ~negative[0]) | (near[1] & ~negative[1])
     minus = (near[0] & negative[0]) | (near[1] & negative[1])
     return plus & ~minus, minus & ~plus
 
 
-def _sign_coding_label(near: _Neighbours, negative: _Neighbours) -> tuple[Vector, ...]:
+def _sign_coding_label(near: _Neighbours, negative: _Neighbours) -> tuple[Value, ...]:
     """Bits 0 to 2 of the label, whose bit 3 is always set, and the XOR bit (Table D.3)."""
     h_plus, h_minus = _contribution((near.west, near.east), (negative.west, negative.east))
     v_plus, v_minus = _contribution((near.north, near.south), (negative.north, negative.south))
@@ -195,9 +192,9 @@ def _sign_coding_label(near: _Neighbours, negative: _Neighbours) -> tuple[Vector
 def _labels(orientation: int) -> Any:
     """Make the function that finds the labels of a pass in subbands of one orientation."""
 
-    @vector_function
-    def labels(code: Code, planes: Any, at: Any, seen: Any, unseen: Any) -> None:
-        words = _Planes(code, planes, at)
+    @instructions
+    def labels(planes: Value, at: Value, seen: Value, unseen: Value) -> None:
+        words = _Planes(planes, at)
         near = _Neighbours(words, seen, unseen)
         *sign_label, flip = _sign_coding_label(near, _Neighbours(words, _NEGATIVE, _NEGATIVE))
         for bit, label in enumerate(_zero_coding_label(near, orientation)):
@@ -207,8 +204,8 @@ def _labels(orientation: int) -> Any:
         words[_SIGN] = words[_NEGATIVE] ^ flip
         # A column is run-length coded if the pass codes all four, and none has a significant neighbour (D.3.4).
         not_run = near.west | near.east | near.above_stripe | near.below_stripe | words[_MEMBER] | ~words[_ZERO]
-        not_run |= not_run >> 2
-        not_run |= not_run >> 1
+        not_run |= not_run.shifted_down(2)
+        not_run |= not_run.shifted_down(1)
         words[_RUN] = ~not_run & _ROW_0
 
     return labels
@@ -217,55 +214,56 @@ def _labels(orientation: int) -> Any:
 _labels_in_low, _labels_in_hl, _labels_in_hh = _labels(LL), _labels(HL), _labels(HH)
 
 
-@vector_function
-def _start(code: Code, planes: Any, at: Any, bits: Any) -> None:
+@instructions
+def _start(planes: Value, at: Value, bits: Value) -> None:
     """Begin a bit-plane: members so far of the significance propagation pass are what neighbours earlier ones."""
-    words = _Planes(code, planes, at)
+    words = _Planes(planes, at)
     words[_ZERO] = words[_INSIDE] & ~words[_SIGNIFICANT]
     words[_MEMBER] = words[_ZERO] & _Neighbours(words, _SIGNIFICANT, _SIGNIFICANT).any()
     words[_NEW] = words[_MEMBER] & words[bits]
 
 
-@vector_function
-def _spread(code: Code, planes: Any, at: Any, bits: Any) -> Any:
+@instructions
+def _spread(planes: Value, at: Value, bits: Value) -> Value:
     """Let new significance spread to later neighbours, two steps; return whether there are new members."""
-    words = _Planes(code, planes, at)
-    above = code.load(words.address(_NEW), -8, 64, _VECTOR)
-    above_west = code.load(words.address(_NEW), -_STRIDE - 8, 64, _VECTOR)
-    above_east = code.load(words.address(_NEW), _STRIDE - 8, 64, _VECTOR)
-    west = code.load(words.address(_NEW), -_STRIDE, 64, _VECTOR)
+    words = _Planes(planes, at)
+    above, west = words.near(_NEW, 0, -1), words.near(_NEW, -1, 0)
+    above_west = _from_west(above, words.near(_NEW, -1, -1))
+    above_east = _from_east(above, words.near(_NEW, 1, -1))
+    from_above = (above | above_west | above_east).shifted_down(3) & _ROW_0
     zero, plane = words[_ZERO], words[bits]
-    from_above = ((above | _from_west(above, above_west) | _from_east(above, above_east)) >> 3) & _ROW_0
     new, reached = words[_NEW], from_above
     for _ in range(3):
         new |= zero & plane & reached
         column = _from_west(new, west)
-        reached = from_above | column | (((new | column) << 1) & _NOT_ROW_0) | ((column >> 1) & ~_ROW_3)
+        reached = (
+            from_above | column | (((new | column) << 1) & _NOT_ROW_0) | (column.shifted_down(1) & ~_ROW_3)
+        )
     member = words[_MEMBER] | (zero & reached)
     added = member ^ words[_MEMBER]
     words[_MEMBER] = member
     words[_NEW] = member & plane
-    return code.call("llvm.vector.reduce.or.v4i64", added.value.type.element, added.value)
+    return any_bits(added)
 
 
-@vector_function
-def _join_new(code: Code, planes: Any, at: Any, bits: Any) -> None:
+@instructions
+def _join_new(planes: Value, at: Value, bits: Value) -> None:
     """Prepare both further passes: what is significant before and after the clean-up pass."""
-    words = _Planes(code, planes, at)
+    words = _Planes(planes, at)
     words[_BEFORE] = words[_SIGNIFICANT] | words[_NEW]
     words[_AFTER] = words[_SIGNIFICANT] | (words[_ZERO] & words[bits])
 
 
-@vector_function
-def _look_around(code: Code, planes: Any, at: Any) -> None:
-    words = _Planes(code, planes, at)
+@instructions
+def _look_around(planes: Value, at: Value) -> None:
+    words = _Planes(planes, at)
     words[_AROUND] = _Neighbours(words, _BEFORE, _BEFORE).any()
 
 
-@vector_function
-def _finish(code: Code, planes: Any, at: Any) -> None:
+@instructions
+def _finish(planes: Value, at: Value) -> None:
     """End a bit-plane."""
-    words = _Planes(code, planes, at)
+    words = _Planes(planes, at)
     words[_REFINED] = words[_SIGNIFICANT]
     words[_SIGNIFICANT] = words[_AFTER]
 
@@ -273,63 +271,56 @@ def _finish(code: Code, planes: Any, at: Any) -> None:
 def _slice_byte(byte: int) -> Any:
     """Make the function that cuts one byte of 4 x 16 magnitudes into eight words of bits."""
 
-    @vector_function
-    def slice_byte(code: Code, coefficients: Any, row_bytes: Any, inside: Any, planes: Any) -> None:
-        halves = []
-        for half in (0, 32):
-            packed = code.constant(32, [0] * 8)
-            row = coefficients
-            for position in range(0, 32, 8):
-                value = code.load(row, half, 32, 8)
-                sign = value.top_bit().filled(32)
-                magnitude = (value ^ sign) - sign
-                packed |= ((magnitude >> (8 * byte)) & 0xFF) << position
-                row = code.builder.add(row, row_bytes)
-            halves.append(packed.as_lanes_of(8))
+    @instructions
+    def slice_byte(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
+        rows = [coefficients + row_bytes * row for row in range(4)]
+        halves = [
+            _joined([(row + half).load(32, 8).magnitude().shifted_down(8 * byte) & 0xFF for row in rows], 0)
+            for half in (0, 32)
+        ]
         for bit in reversed(range(8)):
-            _store_top_bits(code, halves, inside, planes, (_BITS + 8 * byte + bit) * _PLANE)
+            _store_top_bits(halves, inside, planes + (_BITS + 8 * byte + bit) * _PLANE)
             halves = [half + half for half in halves]
 
     return slice_byte
 
 
-def _store_top_bits(code: Code, halves: list[Vector], inside: Any, planes: Any, offset: int) -> None:
-    builder, word = code.builder, ir.IntType(64)
-    low, high = (builder.zext(half.top_bit().as_integer(), word) for half in halves)
-    bits = builder.and_(builder.or_(low, builder.shl(high, word(32))), inside)
-    builder.store(bits, builder.inttoptr(builder.add(planes, word(offset)), word.as_pointer()))
+@instructions
+def _slice_signs(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
+    rows = [coefficients + row_bytes * row for row in range(4)]
+    halves = [_joined([(row + half).load(32, 8).shifted_down(31) for row in rows], 7) for half in (0, 32)]
+    _store_top_bits(halves, inside, planes + _NEGATIVE * _PLANE)
+
+
+def _joined(rows: list[Value], shift: int) -> Value:
+    """Join four rows of eight columns, a byte a coefficient, column by column."""
+    first, second, third, fourth = (row << (shift + 8 * index) for index, row in enumerate(rows))
+    return (first | second | third | fourth).recast(8, 32)
+
+
+def _store_top_bits(halves: list[Value], inside: Value, target: Value) -> None:
+    low, high = ((half < 0).packed() for half in halves)
+    ((low | (high << 32)) & inside).store(target)
 
 
 _slice_byte_0, _slice_byte_1, _slice_byte_2 = (_slice_byte(byte) for byte in range(3))
 
 
-@vector_function
-def _slice_signs(code: Code, coefficients: Any, row_bytes: Any, inside: Any, planes: Any) -> None:
-    halves = []
-    for half in (0, 32):
-        packed = code.constant(32, [0] * 8)
-        row = coefficients
-        for position in range(7, 32, 8):
-            packed |= (code.load(row, half, 32, 8) >> 31) << position
-            row = code.builder.add(row, row_bytes)
-        halves.append(packed.as_lanes_of(8))
-    _store_top_bits(code, halves, inside, planes, _NEGATIVE * _PLANE)
-
-
-@vector_function
-def _store_symbols(code: Code, target: Any, decision: Any, b0: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> None:
-    """Store 32 symbols, given a word of each of their bits."""
-    symbols = code.constant(8, [0] * 32)
+@instructions
+def _store_symbols(
+    target: Value, first: Value, decision: Value, b0: Value, b1: Value, b2: Value, b3: Value, b4: Value
+) -> None:
+    """Store 32 symbols, given words of each of their bits and the first bit to take of them."""
+    symbols = target.load(8, 32).like(0)
     for bits, weight in ((decision, 1), (b0, 8), (b1, 16), (b2, 32), (b3, 64), (b4, 128)):
-        symbols |= code.mask(bits, 32).choose(code.constant(8, [weight] * 32), 0)
-    code.store(target, 0, symbols)
+        symbols |= mask_of(bits.shifted_down(first), 32).choose(symbols.like(weight), 0)
+    symbols.store(target)
 
 
-@vector_function
-def _slotted(code: Code, bits: Any, chosen: Any, slots: Any) -> Any:
-    """Move the chosen bits into slots, one each."""
-    packed = code.call("llvm.x86.bmi.pext.64", bits.type, bits, chosen)
-    return code.call("llvm.x86.bmi.pdep.64", bits.type, packed, slots)
+@instructions
+def _word(words: Value, plane: Value) -> Value:
+    """Load a word, given its address in plane 0."""
+    return (words + plane * _PLANE).load(64)
 
 
 @jit("int64(int64, int64, int64, int64, int64, int64)")
@@ -352,30 +343,22 @@ def _emit(target: int, words: int, coded: int, signed: int, run: int, bits: int)
         part = coded if count_ones(coded) <= 32 else coded & 0xFFFFFFFF
         coded ^= part
         sign = signed & part
-        slots = deposit_bits(shift_left(1, count_ones(part)) - 1, _EVEN)
+        slots = deposit_bits(shift_up(1, count_ones(part)) - 1, _EVEN)
         slots |= deposit_bits(extract_bits(sign, part), ~_EVEN)
         first, second = extract_bits(_EVEN, slots), extract_bits(~_EVEN, slots)
-        decision = _slotted(bits, part, first) | _slotted(load_word(words + _SIGN * _PLANE), sign, second)
-        b0 = _slotted(load_word(words + _LABEL * _PLANE) | run, part, first)
-        b0 |= _slotted(load_word(words + _SIGN_LABEL * _PLANE), sign, second)
-        b1 = _slotted(load_word(words + (_LABEL + 1) * _PLANE), part, first)
-        b1 |= _slotted(load_word(words + (_SIGN_LABEL + 1) * _PLANE), sign, second)
-        b2 = _slotted(load_word(words + (_LABEL + 2) * _PLANE), part, first)
-        b2 |= _slotted(load_word(words + (_SIGN_LABEL + 2) * _PLANE), sign, second)
-        b3 = _slotted(load_word(words + (_LABEL + 3) * _PLANE), part, first) | second
-        b4 = _slotted(run, part, first)
-        _store_symbols(target, decision, b0, b1, b2, b3, b4)
+        decision = move_bits(bits, part, first) | move_bits(_word(words, _SIGN), sign, second)
+        b0 = move_bits(_word(words, _LABEL) | run, part, first)
+        b0 |= move_bits(_word(words, _SIGN_LABEL), sign, second)
+        b1 = move_bits(_word(words, _LABEL + 1), part, first)
+        b1 |= move_bits(_word(words, _SIGN_LABEL + 1), sign, second)
+        b2 = move_bits(_word(words, _LABEL + 2), part, first)
+        b2 |= move_bits(_word(words, _SIGN_LABEL + 2), sign, second)
+        b3 = move_bits(_word(words, _LABEL + 3), part, first) | second
+        b4 = move_bits(run, part, first)
+        _store_symbols(target, 0, decision, b0, b1, b2, b3, b4)
         count = count_ones(slots)
         if count > 32:
-            _store_symbols(
-                target + 32,
-                shift_right(decision, 32),
-                shift_right(b0, 32),
-                shift_right(b1, 32),
-                shift_right(b2, 32),
-                shift_right(b3, 32),
-                shift_right(b4, 32),
-            )
+            _store_symbols(target + 32, 32, decision, b0, b1, b2, b3, b4)
         target += count
     return target
 
@@ -383,15 +366,14 @@ def _emit(target: int, words: int, coded: int, signed: int, run: int, bits: int)
 @jit("int64(int64, int64, int64)")
 def _emit_refinements(target: int, words: int, bits: int) -> int:
     """Append the decisions of the magnitude refinement pass (D.3.3, Table D.4) for one word."""
-    coded = load_word(words + _SIGNIFICANT * _PLANE)
+    coded = _word(words, _SIGNIFICANT)
     count = count_ones(coded)
-    again = extract_bits(load_word(words + _REFINED * _PLANE), coded)
-    around = extract_bits(load_word(words + _AROUND * _PLANE), coded) & ~again
+    again = extract_bits(_word(words, _REFINED), coded)
+    around = extract_bits(_word(words, _AROUND), coded) & ~again
     decision = extract_bits(bits, coded)
-    _store_symbols(target, decision, around, ~again, ~again, ~again, again)
+    _store_symbols(target, 0, decision, around, ~again, ~again, ~again, again)
     if count > 32:
-        decision, around, again = shift_right(decision, 32), shift_right(around, 32), shift_right(again, 32)
-        _store_symbols(target + 32, decision, around, ~again, ~again, ~again, again)
+        _store_symbols(target + 32, 32, decision, around, ~again, ~again, ~again, again)
     return target + count
 
 
@@ -400,10 +382,11 @@ def _emit_end_of_run(target: int, words: int, at: int) -> int:
     """Append the end of a run at one coefficient: two uniform decisions for its row, and its sign."""
     label = 8
     for bit in range(3):
-        label |= (shift_right(load_word(words + (_SIGN_LABEL + bit) * _PLANE), at) & 1) << bit
-    sign = shift_right(load_word(words + _SIGN * _PLANE), at) & 1
-    store_word(
+        label |= (shift_down(_word(words, _SIGN_LABEL + bit), at) & 1) << bit
+    sign = shift_down(_word(words, _SIGN), at) & 1
+    store_64(
         target,
+        0,
         (_RUN_LENGTH << 3 | 1)
         | (_UNIFORM << 3 | (at >> 1 & 1)) << 8
         | (_UNIFORM << 3 | (at & 1)) << 16
@@ -415,13 +398,13 @@ def _emit_end_of_run(target: int, words: int, at: int) -> int:
 @jit("int64(int64, int64, int64)")
 def _emit_clean_up(target: int, words: int, bits: int) -> int:
     """Append the symbols of the clean-up pass (D.3.4) for one word."""
-    coded = load_word(words + _ZERO * _PLANE) & ~load_word(words + _MEMBER * _PLANE)
+    coded = _word(words, _ZERO) & ~_word(words, _MEMBER)
     signed = coded & bits
-    run = load_word(words + _RUN * _PLANE)
+    run = _word(words, _RUN)
     if coded == -1 and run == _ROW_0 and signed == 0:
         # Sixteen runs, as most words of the upper bit-planes are.
-        store_word(target, _SIXTEEN_RUNS)
-        store_word(target + 8, _SIXTEEN_RUNS)
+        store_64(target, 0, _SIXTEEN_RUNS)
+        store_64(target + 8, 0, _SIXTEEN_RUNS)
         return target + 16
     in_runs = 15 * run
     ones = signed & in_runs
@@ -432,7 +415,7 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
     below |= (below << 1) & _NOT_ROW_0
     below |= (below << 1) & _NOT_ROW_0
     ends = ones & ~below
-    run &= ~(ones | shift_right(ones, 1) | shift_right(ones, 2) | shift_right(ones, 3))
+    run &= ~(ones | shift_down(ones, 1) | shift_down(ones, 2) | shift_down(ones, 3))
     coded = (coded & ~in_runs) | run | (below & in_runs)
     while ends != 0:
         end = ends & -ends
@@ -443,16 +426,14 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
     return _emit(target, words, coded, signed, run, bits)
 
 
-@vector_function
-def _magnitudes(code: Code, coefficients: Any, mask: Any) -> Any:
-    """All bits of the magnitudes of 16 coefficients, those that are in the mask."""
-    builder, every = code.builder, code.constant(32, [0] * 8)
-    for half in (0, 8):
-        value = code.load(coefficients, 4 * half, 32, 8)
-        sign = value.top_bit().filled(32)
-        chosen = code.mask(builder.lshr(mask, mask.type(half)), 8)
-        every |= chosen.choose((value ^ sign) - sign, 0)
-    return code.call("llvm.vector.reduce.or.v8i32", ir.IntType(32), every.value)
+@instructions
+def _magnitudes(coefficients: Value, columns: Value) -> Value:
+    """Combine the magnitudes of up to 16 coefficients, a bit each in ``columns``, by OR."""
+    low, high = (
+        mask_of(columns.shifted_down(first), 8).choose((coefficients + 4 * first).load(32, 8).magnitude(), 0)
+        for first in (0, 8)
+    )
+    return any_bits(low | high)
 
 
 @jit("int64(int32[::1], int64, int64, int64, int64)")
@@ -460,7 +441,7 @@ def count_bit_planes(coefficients: Any, start: int, stride: int, columns: int, r
     """Bit-planes of a code-block from its highest one down."""
     every, first = 0, address(coefficients) + 4 * start
     for left in range(0, columns, 16):
-        mask = shift_left(1, min(16, columns - left)) - 1
+        mask = shift_up(1, min(16, columns - left)) - 1
         for row in range(rows):
             every |= _magnitudes(first + 4 * (stride * row + left), mask)
     return 64 - leading_zeros(every)
@@ -477,7 +458,7 @@ def _slice(coefficients: int, row_bytes: int, columns: int, rows: int, bit_plane
             if columns - 16 * group < 16:
                 inside &= (1 << 4 * (columns - 16 * group)) - 1
             at = planes + _ORIGIN + group * _STRIDE + stripe * 8
-            store_word(at + _INSIDE * _PLANE, inside)
+            store_64(at + _INSIDE * _PLANE, 0, inside)
             block = coefficients + 4 * stripe * row_bytes + 64 * group
             _slice_signs(block, row_bytes, inside, at)
             _slice_byte_0(block, row_bytes, inside, at)
@@ -560,21 +541,21 @@ def form_symbols(
             for stripe in range(stripes):
                 for group in range(groups):
                     words = planes + _ORIGIN + group * _STRIDE + stripe * 8
-                    members = load_word(words + _MEMBER * _PLANE)
+                    members = _word(words, _MEMBER)
                     if members != 0:
-                        new = load_word(words + _NEW * _PLANE)
-                        plane = load_word(words + bits * _PLANE)
+                        new = _word(words, _NEW)
+                        plane = _word(words, bits)
                         target = _emit(target, words, members, new, 0, plane)
             for stripe in range(stripes):
                 for group in range(groups):
                     words = planes + _ORIGIN + group * _STRIDE + stripe * 8
-                    if load_word(words + _SIGNIFICANT * _PLANE) != 0:
-                        target = _emit_refinements(target, words, load_word(words + bits * _PLANE))
+                    if _word(words, _SIGNIFICANT) != 0:
+                        target = _emit_refinements(target, words, _word(words, bits))
         _find_labels(planes, orientation, _AFTER, _BEFORE, groups, stripes)
         for stripe in range(stripes):
             for group in range(groups):
                 words = planes + _ORIGIN + group * _STRIDE + stripe * 8
-                target = _emit_clean_up(target, words, load_word(words + bits * _PLANE))
+                target = _emit_clean_up(target, words, _word(words, bits))
         for group in range(groups):
             for stripe in range(0, stripes, _VECTOR):
                 _finish(planes, _ORIGIN + group * _STRIDE + stripe * 8)

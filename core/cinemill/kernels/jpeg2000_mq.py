@@ -19,18 +19,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.jpeg2000_simd import (
-    Code,
-    Vector,
-    address,
-    shift_left,
-    shift_right,
-    trailing_zeros,
-    vector_function,
-)
+from cinemill.kernels.bits import Value, address, instructions, shift_down, shift_up, trailing_zeros
+from cinemill.kernels.jpeg2000_instructions import added_saturating, constant, packed_bytes, shuffled_bytes
 
 LANES = 32
 ROUND = 32
@@ -75,43 +67,55 @@ PLACE_32 = np.argsort(_LANES_32)
 LANE_AT_32 = np.array(_LANES_32)
 
 
-def _look_up(code: Code, keys: list[Vector], table: list[int]) -> Vector:
-    """Entry of a table of bytes for each lane; PSHUFB gives 0 where a key is not within its 16 entries."""
+def _look_up(keys: list[Value], table: list[int]) -> Value:
+    """Entry of a table of bytes for each lane; each key is 128 or more where its 16 entries are not meant."""
     padded = table + [0] * (16 * len(keys) - len(table))
-    parts = [
-        code.instruction("llvm.x86.avx2.pshuf.b", code.constant(8, padded[at : at + 16] * 2), key)
+    first, second, third = (
+        shuffled_bytes(constant(key, padded[at : at + 16] * 2), key)
         for at, key in zip(range(0, len(padded), 16), keys, strict=True)
-    ]
-    return parts[0] | parts[1] | parts[2]
+    )
+    return first | second | third
 
 
-def _read_contexts(code: Code, states: Any, symbol: Vector) -> Vector:
+def _look_up_words(keys: list[Value], table: list[int]) -> tuple[Value, Value]:
+    """Entry of a table of 16 bits for each lane, in the order of `PLACE_16`."""
+    low, high = (_look_up(keys, [entry >> shift & 0xFF for entry in table]) for shift in (0, 8))
+    return _widened(low, high)
+
+
+def _widened(low: Value, high: Value) -> tuple[Value, Value]:
+    """Join two vectors to lanes twice as wide, ``high`` being the upper halves."""
+    first, second = low.interleaved(high)
+    return first.recast(2 * low.bits, low.lanes // 2), second.recast(2 * low.bits, low.lanes // 2)
+
+
+def _read_contexts(states: Value, symbol: Value) -> Value:
     """State of each lane's context: a binary tree of choices over the bits of CX."""
-    level = [code.load(states, LANES * context, 8, LANES) for context in range(CONTEXTS)]
+    level = [(states + LANES * context).load(8, LANES) for context in range(CONTEXTS)]
     for bit in range(3, 8):
-        chosen = (symbol.as_lanes_of(16) << (7 - bit)).as_lanes_of(8).top_bit()
+        chosen = (symbol.recast(16, LANES // 2) << (7 - bit)).recast(8, LANES) < 0
         pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
         level = [chosen.choose(pair[1], pair[0]) if len(pair) == 2 else pair[0] for pair in pairs]
     return level[0]
 
 
-def _write_contexts(code: Code, states: Any, symbol: Vector, state: Vector) -> None:
+def _write_contexts(states: Value, symbol: Value, state: Value) -> None:
     label = symbol & 0xF8
     for context in range(CONTEXTS):
-        old = code.load(states, LANES * context, 8, LANES)
-        code.store(states, LANES * context, label.equals(context << 3).choose(state, old))
+        where = states + LANES * context
+        label.equals(context << 3).choose(state, where.load(8, LANES)).store(where)
 
 
-def _widen(low: Vector, high: Vector) -> tuple[Vector, Vector]:
-    """Interleave two vectors to twice as wide lanes, ``high`` becoming the upper halves."""
-    orders = (_LOW_8, _HIGH_8) if low.bits == 8 else (_LOW_16, _HIGH_16)
-    return low.shuffle(high, orders[0]).as_lanes_of(2 * low.bits), low.shuffle(high, orders[1]).as_lanes_of(2 * low.bits)
-
-
-@vector_function
+@instructions
 def _code_four(
-    code: Code, symbols: Any, states: Any, intervals: Any, registers: Any, pending: Any, addends: Any, shifts: Any
-) -> Any:
+    symbols: Value,
+    states: Value,
+    intervals: Value,
+    registers: Value,
+    pending: Value,
+    addends: Value,
+    shifts: Value,
+) -> Value:
     """Code `GROUP` symbols of each lane (C.2.2 to C.2.6).
 
     Parameters
@@ -134,79 +138,74 @@ def _code_four(
     int
         A bit for each place in the order of `PLACE_32`: its C has a word to move out, or was not updated.
     """
-    zero = code.constant(8, [0] * LANES)
-    zero_16 = zero.as_lanes_of(16)
-    bias = code.constant(8, [0x70] * LANES)
-    interval = [code.load(intervals, 32 * half, 16, 16) for half in (0, 1)]
-    total = zero
-    sums = [zero.as_lanes_of(32)] * 4
+    interval = [(intervals + 32 * half).load(16, 16) for half in (0, 1)]
+    total = symbols.load(8, LANES).like(0)
+    none = total
+    none_16 = none.recast(16, 16)
+    sums = [none.recast(32, 8)] * 4
     for step in range(GROUP):
-        symbol = code.load(symbols, step * LANES, 8, LANES)
-        context = _read_contexts(code, states, symbol)
-        index = (context.as_lanes_of(16) >> 1).as_lanes_of(8) & 0x7F
-        keys = [code.instruction("llvm.uadd.sat.v32i8", index ^ first, bias) for first in (0, 16, 32)]
-        qe = _widen(*(_look_up(code, keys, [qe >> byte & 0xFF for qe in _QE]) for byte in (0, 8)))
-        new = _widen(*(_look_up(code, keys, [qe >> byte & 0xFF for qe in _QE_RENORMALISED]) for byte in (0, 8)))
+        symbol = (symbols + step * LANES).load(8, LANES)
+        context = _read_contexts(states, symbol)
+        index = context.recast(16, LANES // 2).shifted_down(1).recast(8, LANES) & 0x7F
+        keys = [added_saturating(index ^ first, index.like(0x70)) for first in (0, 16, 32)]
+        qe, renormalised = _look_up_words(keys, _QE), _look_up_words(keys, _QE_RENORMALISED)
         less_probable = ((symbol ^ context) & 1).equals(1)
-        spread = _widen(less_probable.filled(8), less_probable.filled(8))
+        spread = less_probable.extended(8)
+        sides = _widened(spread, spread)
         exchanges, doublings, parts = [], [], []
         for half in (0, 1):
             rest = interval[half] - qe[half]
             # LPS takes Qe, MPS the rest, unless that is smaller: then they change places (C.2.4, C.2.5).
-            exchange = spread[half] ^ rest.below(qe[half]).filled(16)
-            takes_qe = exchange.top_bit()
-            addend = takes_qe.choose(zero_16, qe[half])
+            exchange = sides[half] ^ (rest.at_least_unsigned(qe[half]) ^ -1).extended(16)
+            takes_qe = exchange < 0
+            addend = takes_qe.choose(none_16, qe[half])
             # Qe is 0x5601 or less, so the rest needs two doublings at most.
-            once = (~rest).top_bit().filled(16)
+            once = (~rest < 0).extended(16)
             rest += rest & once
-            twice = (~rest).top_bit().filled(16)
+            twice = (~rest < 0).extended(16)
             rest += rest & twice
-            interval[half] = takes_qe.choose(new[half], rest)
+            interval[half] = takes_qe.choose(renormalised[half], rest)
             exchanges.append(exchange)
             doublings.append(once + twice)
-            parts += _widen(addend, zero_16)
-            code.store(addends, 64 * step + 32 * half, addend)
-        took_qe = code.instruction("llvm.x86.avx2.packsswb", *exchanges).top_bit()
-        doubled = zero - code.instruction("llvm.x86.avx2.packsswb", *doublings)
-        shift = took_qe.choose(_look_up(code, keys, _QE_SHIFT), doubled)
-        code.store(shifts, LANES * step, shift)
+            parts += _widened(addend, none_16)
+            addend.store(addends + (64 * step + 32 * half))
+        doubled = -packed_bytes(*doublings)
+        shift = (packed_bytes(*exchanges) < 0).choose(_look_up(keys, _QE_SHIFT), doubled)
+        shift.store(shifts + LANES * step)
         total += shift
-        wide_shifts = (wide for half in _widen(shift, zero) for wide in _widen(half, zero_16))
+        wide_shifts = (wide for half in _widened(shift, none) for wide in _widened(half, none_16))
         sums = [(so_far + part) << wide for so_far, part, wide in zip(sums, parts, wide_shifts, strict=True)]
-        after_mps, after_lps = _look_up(code, keys, _AFTER_MPS), _look_up(code, keys, _AFTER_LPS)
-        new_context = less_probable.choose(after_lps, after_mps) ^ (context & 1)
+        after = less_probable.choose(_look_up(keys, _AFTER_LPS), _look_up(keys, _AFTER_MPS)) ^ (context & 1)
         # A state changes only with a renormalisation (C.2.6).
-        _write_contexts(code, states, symbol, shift.equals(0).choose(context, new_context))
+        _write_contexts(states, symbol, shift.equals(0).choose(context, after))
     for half in (0, 1):
-        code.store(intervals, 32 * half, interval[half])
-    totals = [wide for half in _widen(total, zero) for wide in _widen(half, zero_16)]
-    return _accumulate(code, sums, totals, registers, pending)
+        interval[half].store(intervals + 32 * half)
+    totals = [wide for half in _widened(total, none) for wide in _widened(half, none_16)]
+    return _accumulate(sums, totals, registers, pending)
 
 
-def _accumulate(code: Code, sums: list[Vector], totals: list[Vector], registers: Any, pending: Any) -> Any:
+def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pending: Value) -> Value:
     """Shift C and add to it, where that is by less than 16 bits (the sum would not fit its lane otherwise)."""
-    builder = code.builder
-    attention = ir.Constant(ir.IntType(64), 0)
+    attention = registers.like(0)
     for place in range(0, LANES, 4):
-        part, first = place // 8, place % 8
-        total, addend = (lanes[part].extended(first, 4) for lanes in (totals, sums))
-        old, bits = code.load(registers, 8 * place, 64, 4), code.load(pending, 8 * place, 64, 4)
-        fits = total.below(16)
-        code.store(registers, 8 * place, fits.choose((old << total) + addend, old))
+        quarter = range(place % 8, place % 8 + 4)
+        total, addend = (lanes[place // 8].shuffled(quarter).resized(64) for lanes in (totals, sums))
+        old, bits = (registers + 8 * place).load(64, 4), (pending + 8 * place).load(64, 4)
+        fits = total < 16
+        fits.choose((old << total) + addend, old).store(registers + 8 * place)
         bits += fits.choose(total, 0)
-        code.store(pending, 8 * place, bits)
-        flags = (fits.inverted() | bits.below(32).inverted()).as_integer()
-        attention = builder.or_(attention, builder.shl(builder.zext(flags, attention.type), attention.type(place)))
+        bits.store(pending + 8 * place)
+        attention |= ((fits ^ -1) | (bits >= 32)).packed() << place
     return attention
 
 
-@vector_function
-def _interleave(code: Code, first: Any, second: Any, target: Any) -> None:
+@instructions
+def _interleave(first: Value, second: Value, target: Value) -> None:
     """Interleave two rows of LANES bytes to 2 x LANES bytes."""
-    rows = code.load(first, 0, 8, LANES), code.load(second, 0, 8, LANES)
-    for half in (0, 1):
-        order = [lane + other for lane in range(LANES // 2 * half, LANES // 2 * (half + 1)) for other in (0, LANES)]
-        code.store(target, half * LANES, rows[0].shuffle(rows[1], order))
+    rows = first.load(8, LANES), second.load(8, LANES)
+    order = [lane + other for lane in range(LANES) for other in (0, LANES)]
+    rows[0].shuffled(order[:LANES], rows[1]).store(target)
+    rows[0].shuffled(order[LANES:], rows[1]).store(target + LANES)
 
 
 @jit("void(uint8[::1], int64[::1], uint8[:, ::1])")
@@ -233,8 +232,8 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
 @jit("void(int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1])")
 def _move_word(lane: int, place: int, registers: Any, pending: Any, used: Any, words: Any) -> None:
     """Move the 32 upper bits and the carry of a lane's C to its words."""
-    words[lane, used[lane]] = shift_right(registers[place], pending[place] - 17)
-    registers[place] &= shift_left(1, pending[place] - 17) - 1
+    words[lane, used[lane]] = shift_down(registers[place], pending[place] - 17)
+    registers[place] &= shift_up(1, pending[place] - 17) - 1
     pending[place] -= 32
     used[lane] += 1
 
@@ -257,7 +256,7 @@ def apply_steps(
     place = PLACE_32[lane]
     for step in range(first, last):
         shift = np.int64(shifts[step, lane])
-        registers[place] = shift_left(registers[place] + np.int64(addends[step, PLACE_16[lane]]), shift)
+        registers[place] = shift_up(registers[place] + np.int64(addends[step, PLACE_16[lane]]), shift)
         pending[place] += shift
         if pending[place] >= 32:
             _move_word(lane, place, registers, pending, used, words)
@@ -338,11 +337,11 @@ def finish(register: int, pending: int, words: Any, used: int, out: Any, start: 
         register -= 0x8000
     left = pending + 15
     if left > 31:
-        words[used] = shift_right(register, left - 32)
-        register &= shift_left(1, left - 32) - 1
+        words[used] = shift_down(register, left - 32)
+        register &= shift_up(1, left - 32) - 1
         used += 1
         left -= 32
-    words[used] = shift_left(register + 1, 32 - left) - 1
+    words[used] = shift_up(register + 1, 32 - left) - 1
     used += 1
 
     carry = 0
@@ -358,12 +357,12 @@ def finish(register: int, pending: int, words: Any, used: int, out: Any, start: 
         bits += 32
         while bits >= width:
             bits -= width
-            byte = shift_right(buffer, bits)
-            buffer &= shift_left(1, bits) - 1
+            byte = shift_down(buffer, bits)
+            buffer &= shift_up(1, bits) - 1
             out[end] = byte
             end += 1
             width = 7 if byte == 0xFF else 8
-    out[end] = shift_left(buffer + 1, width - bits) - 1
+    out[end] = shift_up(buffer + 1, width - bits) - 1
     end += 1
 
     # A decoder reads ones after the end (D.4.1): trailing ones, stuffed or not, need not be sent.

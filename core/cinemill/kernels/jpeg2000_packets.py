@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.jpeg2000_simd import leading_zeros
+from cinemill.kernels.bits import leading_zeros
 
 FIRST_AREA, AREAS = range(2)
 """Columns of the table of packets."""
