@@ -268,21 +268,21 @@ def _finish(planes: Value, at: Value) -> None:
     words[_SIGNIFICANT] = words[_AFTER]
 
 
-def _slice_byte(byte: int) -> Any:
-    """Make the function that cuts one byte of 4 x 16 magnitudes into eight words of bits."""
+def _slice(first: int, count: int) -> Any:
+    """Make the function that cuts some bits of 4 x 16 magnitudes, within one byte, into a word each."""
 
     @instructions
-    def slice_byte(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
+    def slice_bits(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
         rows = [coefficients + row_bytes * row for row in range(4)]
         halves = [
-            _joined([(row + half).load(32, 8).magnitude().shifted_down(8 * byte) & 0xFF for row in rows], 0)
+            _joined([(row + half).load(32, 8).magnitude().shifted_down(first) & 0xFF for row in rows], 8 - count)
             for half in (0, 32)
         ]
-        for bit in reversed(range(8)):
-            _store_top_bits(halves, inside, planes + (_BITS + 8 * byte + bit) * _PLANE)
+        for bit in reversed(range(first, first + count)):
+            _store_top_bits(halves, inside, planes + (_BITS + bit) * _PLANE)
             halves = [half + half for half in halves]
 
-    return slice_byte
+    return slice_bits
 
 
 @instructions
@@ -293,9 +293,9 @@ def _slice_signs(coefficients: Value, row_bytes: Value, inside: Value, planes: V
 
 
 def _joined(rows: list[Value], shift: int) -> Value:
-    """Join four rows of eight columns, a byte a coefficient, column by column."""
-    first, second, third, fourth = (row << (shift + 8 * index) for index, row in enumerate(rows))
-    return (first | second | third | fourth).recast(8, 32)
+    """Join four rows of eight columns, a byte a coefficient, column by column, shifted up within the byte."""
+    first, second, third, fourth = (row << (8 * index) for index, row in enumerate(rows))
+    return (first | second | third | fourth).recast(8, 32) << shift
 
 
 def _store_top_bits(halves: list[Value], inside: Value, target: Value) -> None:
@@ -303,7 +303,7 @@ def _store_top_bits(halves: list[Value], inside: Value, target: Value) -> None:
     ((low | (high << 32)) & inside).store(target)
 
 
-_slice_byte_0, _slice_byte_1, _slice_byte_2 = (_slice_byte(byte) for byte in range(3))
+_slice_0_to_3, _slice_0_to_7, _slice_8_to_15, _slice_16_to_23 = _slice(0, 4), _slice(0, 8), _slice(8, 8), _slice(16, 8)
 
 
 @instructions
@@ -427,28 +427,31 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
 
 
 @instructions
-def _magnitudes(coefficients: Value, columns: Value) -> Value:
-    """Combine the magnitudes of up to 16 coefficients, a bit each in ``columns``, by OR."""
-    low, high = (
-        mask_of(columns.shifted_down(first), 8).choose((coefficients + 4 * first).load(32, 8).magnitude(), 0)
-        for first in (0, 8)
-    )
-    return any_bits(low | high)
+def _magnitudes(coefficients: Value, row_bytes: Value, columns: Value) -> Value:
+    """Combine the magnitudes of four rows of up to 16 columns, a bit each in ``columns``, by OR."""
+    halves = []
+    for first in (0, 8):
+        rows = [(coefficients + (row_bytes * row + 4 * first)).load(32, 8).magnitude() for row in range(4)]
+        halves.append(mask_of(columns.shifted_down(first), 8).choose(rows[0] | rows[1] | rows[2] | rows[3], 0))
+    return any_bits(halves[0] | halves[1])
 
 
 @jit("int64(int32[::1], int64, int64, int64, int64)")
 def count_bit_planes(coefficients: Any, start: int, stride: int, columns: int, rows: int) -> int:
     """Bit-planes of a code-block from its highest one down."""
     every, first = 0, address(coefficients) + 4 * start
+    # The last four rows may have been seen already; where there are fewer, each is seen four times.
+    step, row_bytes = (4, 4 * stride) if rows >= 4 else (1, 0)
     for left in range(0, columns, 16):
         mask = shift_up(1, min(16, columns - left)) - 1
-        for row in range(rows):
-            every |= _magnitudes(first + 4 * (stride * row + left), mask)
+        for row in range(0, rows, step):
+            at = min(row, rows - step)
+            every |= _magnitudes(first + 4 * (stride * at + left), row_bytes, mask)
     return 64 - leading_zeros(every)
 
 
 @jit("void(int64, int64, int64, int64, int64, int64)")
-def _slice(coefficients: int, row_bytes: int, columns: int, rows: int, bit_planes: int, planes: int) -> None:
+def _slice_block(coefficients: int, row_bytes: int, columns: int, rows: int, bit_planes: int, planes: int) -> None:
     """Cut the code-block into planes of magnitude bits and of signs, and mark what is inside it."""
     for group in range((columns + 15) // 16):
         for stripe in range((rows + 3) // 4):
@@ -461,11 +464,14 @@ def _slice(coefficients: int, row_bytes: int, columns: int, rows: int, bit_plane
             store_64(at + _INSIDE * _PLANE, 0, inside)
             block = coefficients + 4 * stripe * row_bytes + 64 * group
             _slice_signs(block, row_bytes, inside, at)
-            _slice_byte_0(block, row_bytes, inside, at)
+            if bit_planes <= 4:
+                _slice_0_to_3(block, row_bytes, inside, at)
+            else:
+                _slice_0_to_7(block, row_bytes, inside, at)
             if bit_planes > 8:
-                _slice_byte_1(block, row_bytes, inside, at)
+                _slice_8_to_15(block, row_bytes, inside, at)
             if bit_planes > 16:
-                _slice_byte_2(block, row_bytes, inside, at)
+                _slice_16_to_23(block, row_bytes, inside, at)
 
 
 @jit("void(int64, int64, int64, int64)")
@@ -532,7 +538,7 @@ def form_symbols(
     target = begin
     workspace[: _BITS * _PLANE // 8] = 0
     groups, stripes = (columns + 15) // 16, (rows + 3) // 4
-    _slice(address(coefficients) + 4 * start, 4 * stride, columns, rows, bit_planes, planes)
+    _slice_block(address(coefficients) + 4 * start, 4 * stride, columns, rows, bit_planes, planes)
     for bit_plane in range(bit_planes - 1, -1, -1):
         bits = _BITS + bit_plane
         _find_members(planes, bits, groups, stripes)
