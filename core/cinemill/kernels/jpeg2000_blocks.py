@@ -48,8 +48,8 @@ def symbol_room(bit_planes: int) -> int:
 
 
 def word_room(bit_planes: int) -> int:
-    """Words for what one lane codes: four bits a symbol, where two are a lot; `code_blocks` makes sure."""
-    return symbol_room(bit_planes) // 8 + WORDS_PER_ROUND + 2
+    """Words for what one lane codes: 15 bits a symbol, at worst; most of it is never touched."""
+    return symbol_room(bit_planes) * 15 // 32 + WORDS_PER_ROUND + 2
 
 
 @jit("void(int32[::1], int64[:, ::1], int64[::1])")
@@ -108,11 +108,6 @@ def code_blocks(
     -------
     uint8 array
         ``data``, or a larger array in its place.
-
-    Raises
-    ------
-    RuntimeError
-        A code-block needs more than `word_room`.
     """
     room = symbols.shape[1]
     every_symbol = symbols.reshape(-1)
@@ -155,8 +150,6 @@ def code_blocks(
                     states[:, lane] = INITIAL_STATES
             if left[lane] > 0:
                 live += 1
-                if used[lane] + WORDS_PER_ROUND + 2 > words.shape[1]:
-                    raise RuntimeError("MQ coder: no room for another word")
             before[lane, 0], before[lane, 1], before[lane, 2] = registers[place], pending[place], used[lane]
         if live > 0:
             gather_symbols(every_symbol, positions, rounds)

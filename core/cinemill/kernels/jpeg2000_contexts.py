@@ -54,7 +54,7 @@ LL, HL, LH, HH = range(4)
 _GROUPS, _STRIPES = BLOCK // 16, BLOCK // 4
 _VECTOR = 4  # stripes
 _STRIDE = (_STRIPES + 4) * 8  # bytes from one group of columns to the next
-_PLANE = (_GROUPS + 2) * _STRIDE
+PLANE_SIZE = (_GROUPS + 2) * _STRIDE
 _ORIGIN = _STRIDE + 8  # bytes before the first stripe of the first group
 
 # Planes. Those from _LABEL on describe the decisions and signs of one pass; from _BITS on, the magnitudes.
@@ -67,7 +67,7 @@ _AFTER = 8  # significant after it
 _AROUND = 9  # has a significant neighbour after the significance propagation pass
 _LABEL, _SIGN_LABEL, _SIGN, _RUN = 10, 14, 17, 18  # 4 + 3 + 1 + 1 planes
 _BITS = 19
-PLANES_SIZE = (_BITS + MAX_BIT_PLANES) * _PLANE
+PLANES_SIZE = (_BITS + MAX_BIT_PLANES) * PLANE_SIZE
 
 _ROW_0, _ROW_3 = 0x1111111111111111, 0x8888888888888888
 _NOT_ROW_0 = ~_ROW_0
@@ -84,14 +84,14 @@ class _Planes:
 
     def near(self, plane: Value | int, group: int, stripe: int) -> Value:
         """Words of a plane that lie some groups of columns and stripes further on."""
-        offset = plane * _PLANE
+        offset = plane * PLANE_SIZE
         return (self._base + offset + (group * _STRIDE + stripe * 8)).load(64, _VECTOR)
 
     def __getitem__(self, plane: Value | int) -> Value:
         return self.near(plane, 0, 0)
 
     def __setitem__(self, plane: int, words: Value) -> None:
-        words.store(self._base + plane * _PLANE)
+        words.store(self._base + plane * PLANE_SIZE)
 
 
 class _Neighbours:
@@ -279,7 +279,7 @@ def _slice(first: int, count: int) -> Any:
             for half in (0, 32)
         ]
         for bit in reversed(range(first, first + count)):
-            _store_top_bits(halves, inside, planes + (_BITS + bit) * _PLANE)
+            _store_top_bits(halves, inside, planes + (_BITS + bit) * PLANE_SIZE)
             halves = [half + half for half in halves]
 
     return slice_bits
@@ -289,7 +289,7 @@ def _slice(first: int, count: int) -> Any:
 def _slice_signs(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
     rows = [coefficients + row_bytes * row for row in range(4)]
     halves = [_joined([(row + half).load(32, 8).shifted_down(31) for row in rows], 7) for half in (0, 32)]
-    _store_top_bits(halves, inside, planes + _NEGATIVE * _PLANE)
+    _store_top_bits(halves, inside, planes + _NEGATIVE * PLANE_SIZE)
 
 
 def _joined(rows: list[Value], shift: int) -> Value:
@@ -320,7 +320,7 @@ def _store_symbols(
 @instructions
 def _word(words: Value, plane: Value) -> Value:
     """Load a word, given its address in plane 0."""
-    return (words + plane * _PLANE).load(64)
+    return (words + plane * PLANE_SIZE).load(64)
 
 
 @jit("int64(int64, int64, int64, int64, int64, int64)")
@@ -461,7 +461,7 @@ def _slice_block(coefficients: int, row_bytes: int, columns: int, rows: int, bit
             if columns - 16 * group < 16:
                 inside &= (1 << 4 * (columns - 16 * group)) - 1
             at = planes + _ORIGIN + group * _STRIDE + stripe * 8
-            store_64(at + _INSIDE * _PLANE, 0, inside)
+            store_64(at + _INSIDE * PLANE_SIZE, 0, inside)
             block = coefficients + 4 * stripe * row_bytes + 64 * group
             _slice_signs(block, row_bytes, inside, at)
             if bit_planes <= 4:
@@ -536,7 +536,7 @@ def form_symbols(
     planes = address(workspace)
     begin = address(symbols) + first
     target = begin
-    workspace[: _BITS * _PLANE // 8] = 0
+    workspace[: _BITS * PLANE_SIZE // 8] = 0
     groups, stripes = (columns + 15) // 16, (rows + 3) // 4
     _slice_block(address(coefficients) + 4 * start, 4 * stride, columns, rows, bit_planes, planes)
     for bit_plane in range(bit_planes - 1, -1, -1):

@@ -1,7 +1,6 @@
 """Packets (T.800 Annex B): tag trees, packet headers, and the code-blocks' bytes in progression order.
 
-All geometry is in two tables that `cinemill.codecs.jpeg2000` works out once for a size of image: a row a packet and
-a row a *tile of code-blocks*, the part of one subband that lies in one precinct.
+The geometry is in two tables: a row a packet, and a row an *area*, the part of one subband that lies in one precinct.
 """
 
 from __future__ import annotations
@@ -18,9 +17,16 @@ FIRST_AREA, AREAS = range(2)
 ACROSS, DOWN, FIRST_BLOCK, BIT_PLANES = range(4)
 """Columns of the table of areas: code-blocks across and down, index of the first, and M_b of its subband (E.1)."""
 
-HEADER_BYTES_PER_PACKET = 64
-HEADER_BYTES_PER_BLOCK = 20
 _LEVELS = 18  # of a tag tree of up to 256 x 256 code-blocks, and more
+
+
+def packets_room(packets: int, lengths: Any) -> int:
+    """Bytes for all packets of a frame whose code-blocks have these lengths.
+
+    A code-block has up to two nodes in either tag tree, which take 2 and 26 bits at most, 16 bits for the number of
+    passes and 45 for the length: 18 bytes when each is stuffed.
+    """
+    return 64 * packets + 20 * len(lengths) + int(lengths.sum())
 
 
 @jit("void(uint8[::1], int64[::1], int64, int64)")
@@ -126,9 +132,9 @@ def _put_length(out: Any, cursor: Any, passes: int, length: int) -> None:
     _put_bits(out, cursor, length, width + more)
 
 
-@jit("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], int64)")
+@jit("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], uint8[::1], uint8[::1])")
 def write_packets(
-    packets: Any, areas: Any, bit_planes: Any, starts: Any, lengths: Any, data: Any, out: Any, start: int
+    packets: Any, areas: Any, bit_planes: Any, starts: Any, lengths: Any, data: Any, out: Any
 ) -> int:
     """Write all packets of one frame: one quality layer, so each code-block is in one packet, whole.
 
@@ -141,13 +147,12 @@ def write_packets(
     starts, lengths
         Where the bytes of each code-block are in ``data``.
     out
-        Receives the packets from ``start`` on; needs room for all ``lengths``, HEADER_BYTES_PER_PACKET a packet and
-        HEADER_BYTES_PER_BLOCK a code-block.
+        Receives the packets; needs `packets_room`.
 
     Returns
     -------
     int
-        Offset in ``out`` after the last packet.
+        Bytes of all packets.
     """
     largest = np.int64(1)
     for area in areas:
@@ -155,7 +160,7 @@ def write_packets(
     nodes = 2 * largest + 64
     inclusion, planes = np.empty((nodes, 3), np.int64), np.empty((nodes, 3), np.int64)
     levels = np.empty((_LEVELS, 2), np.int64)
-    cursor = np.array([start, 0, 8])
+    cursor = np.array([0, 0, 8])
     for packet in packets:
         first, last = packet[FIRST_AREA], packet[FIRST_AREA] + packet[AREAS]
         _put_bits(out, cursor, 1, 1)
