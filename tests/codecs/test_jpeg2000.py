@@ -28,7 +28,9 @@ CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[2] / "../
 CONTENTS = "noise", "constant", "sparse", "saturated", "ramp", "checked", "smooth"
 
 
-def pixel_format(rows: int, columns: int, samples: int = 1, bits: int = 8, *, signed: bool = False) -> PixelFormat:
+def pixel_format(
+    rows: int, columns: int, samples: int = 1, bits: int = 8, *, signed: bool = False
+) -> PixelFormat:
     interpretation = "RGB" if samples == 3 else "MONOCHROME2"
     return PixelFormat(rows, columns, samples, 8 if bits <= 8 else 16, bits, signed, interpretation)
 
@@ -45,27 +47,52 @@ def picture(pixels: PixelFormat, content: str, seed: int = 0) -> np.ndarray:
         "saturated": lambda: np.where(rng.random(shape) < 0.5, 0, levels - 1),
         "ramp": lambda: (x * 3 + y * 2 + sample) % levels,
         "checked": lambda: (x + y) % 2 * (levels - 1) + 0 * sample,
-        "smooth": lambda: (levels / 2 * (1 + np.sin(x / 40) * np.cos(y / 30 + sample)) + rng.normal(0, 2, shape)),
+        "smooth": lambda: (
+            levels / 2 * (1 + np.sin(x / 40) * np.cos(y / 30 + sample)) + rng.normal(0, 2, shape)
+        ),
     }[content]()
     lowest = -levels // 2 if pixels.signed else 0
     return (np.clip(values, 0, levels - 1).astype(int) + lowest).astype(pixels.dtype).reshape(pixels.shape)
 
 
 @given(
-    st.integers(1, 150),
-    st.integers(1, 150),
-    st.sampled_from([1, 3]),
-    st.integers(1, 16),
-    st.booleans(),
-    st.sampled_from(["RGB", "YBR_FULL"]),
-    st.lists(st.sampled_from(CONTENTS), min_size=1, max_size=5),
+    rows=st.integers(1, 150),
+    columns=st.integers(1, 150),
+    samples=st.sampled_from([1, 3]),
+    bits=st.integers(1, 16),
+    signed=st.booleans(),
+    interpretation=st.sampled_from(["RGB", "YBR_FULL"]),
+    contents=st.lists(st.sampled_from(CONTENTS), min_size=1, max_size=5),
 )
-@example(1, 1, 1, 1, False, "RGB", ["noise"])
-@example(64, 64, 3, 16, True, "RGB", ["saturated", "checked"])
-@example(65, 129, 3, 8, False, "YBR_FULL", ["constant", "noise"])
+@example(rows=1, columns=1, samples=1, bits=1, signed=False, interpretation="RGB", contents=["noise"])
+@example(
+    rows=64,
+    columns=64,
+    samples=3,
+    bits=16,
+    signed=True,
+    interpretation="RGB",
+    contents=["saturated", "checked"],
+)
+@example(
+    rows=65,
+    columns=129,
+    samples=3,
+    bits=8,
+    signed=False,
+    interpretation="YBR_FULL",
+    contents=["constant", "noise"],
+)
 @settings(deadline=None)
 def test_openjpeg_decodes_every_sample(
-    rows: int, columns: int, samples: int, bits: int, signed: bool, interpretation: str, contents: list[str]
+    rows: int,
+    columns: int,
+    samples: int,
+    bits: int,
+    *,
+    signed: bool,
+    interpretation: str,
+    contents: list[str],
 ) -> None:
     pixels = pixel_format(rows, columns, samples, bits, signed=signed)
     pixels = pixels.with_(photometric_interpretation=interpretation)
@@ -78,7 +105,7 @@ def test_openjpeg_decodes_every_sample(
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, False), (16, False), (8, True), (16, True)])
-def test_other_decoders_agree(content: str, samples: int, bits: int, signed: bool, tmp_path: Path) -> None:
+def test_other_decoders_agree(content: str, samples: int, bits: int, *, signed: bool, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     pixels = pixel_format(97, 131, samples, bits, signed=signed)
     frame = picture(pixels, content)
@@ -103,11 +130,15 @@ def test_other_decoders_agree(content: str, samples: int, bits: int, signed: boo
 
 def read_pgx(path: Path, pixels: PixelFormat) -> np.ndarray:
     order = ">" if b" ML " in path.read_bytes()[:6] else "<"
-    values = np.frombuffer(path.read_bytes()[-pixels.rows * pixels.columns * pixels.dtype.itemsize :], np.uint8)
+    values = np.frombuffer(
+        path.read_bytes()[-pixels.rows * pixels.columns * pixels.dtype.itemsize :], np.uint8
+    )
     return values.view(pixels.dtype.newbyteorder(order)).reshape(pixels.rows, pixels.columns)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 65535), (65535, 1), (3, 33000), (40000, 2), (2100, 2050), (8, 700)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 65535), (65535, 1), (3, 33000), (40000, 2), (2100, 2050), (8, 700)]
+)
 def test_extreme_shapes(rows: int, columns: int) -> None:
     """Beyond 32768 a resolution has more than one precinct (PPx = PPy = 15)."""
     pixels = pixel_format(rows, columns, bits=12)
@@ -125,7 +156,9 @@ def test_codestreams_do_not_depend_on_the_batch() -> None:
 
 
 def test_threads_do_not_share_memory() -> None:
-    formats = [pixel_format(100 + 30 * n, 333 - 20 * n, samples, 8 + 2 * n) for n in range(4) for samples in (1, 3)]
+    formats = [
+        pixel_format(100 + 30 * n, 333 - 20 * n, samples, 8 + 2 * n) for n in range(4) for samples in (1, 3)
+    ]
     frames = [picture(pixels, "smooth", seed) for seed, pixels in enumerate(formats)]
     expected = [Jpeg2000().encode([frame], pixels) for frame, pixels in zip(frames, formats, strict=True)]
     with ThreadPoolExecutor(4) as threads:
@@ -152,12 +185,11 @@ def test_size_is_that_of_openjpeg(content: str, samples: int, bits: int) -> None
 def test_main_header() -> None:
     pixels = pixel_format(40, 64, 3, 12, signed=True)
     (codestream,) = Jpeg2000().encode([picture(pixels, "ramp")], pixels)
-    header = bytes.fromhex(
-        "ff4f"
-        "ff51002f0000" + "0000004000000028" + "00" * 8 + "0000004000000028" + "00" * 8 + "00038b01018b01018b0101"
-        "ff52000c" + "00" + "00000101" + "0204040001"
-        "ff5c000a" + "40" + "68707078707078"
-    )
+    size = "0000004000000028" + "00" * 8
+    siz = f"ff51002f0000{size}{size}0003" + "8b0101" * 3
+    cod = "ff52000c00000001010204040001"
+    qcd = "ff5c000a4068707078707078"
+    header = bytes.fromhex(f"ff4f{siz}{cod}{qcd}")
     tile_part = struct.pack(">HHHIBBH", 0xFF90, 10, 0, len(codestream) - len(header) - 2, 0, 1, 0xFF93)
     assert codestream.startswith(header + tile_part)
     assert codestream[-2:] == b"\xff\xd9"
@@ -178,7 +210,11 @@ def test_bit_planes_suffice_for_the_worst_sample_values() -> None:
         worst[level] = np.abs(even).sum(1).max(), np.abs(odd).sum(1).max()
         low = even
     gain_low, gain_high = (max(gains) for gains in zip(*worst.values(), strict=True))
-    for orientation, gain in ((layout.LL, gain_low**2), (layout.HL, gain_low * gain_high), (layout.HH, gain_high**2)):
+    for orientation, gain in (
+        (layout.LL, gain_low**2),
+        (layout.HL, gain_low * gain_high),
+        (layout.HH, gain_high**2),
+    ):
         for bits in range(1, 17):
             for colour_transform in (False, True):
                 largest = gain * ((1 << bits - 1 + colour_transform) + 2 * layout.MOST_LEVELS)
@@ -194,8 +230,10 @@ def test_what_it_cannot_hold_is_refused_by_name(changes: dict[str, int]) -> None
         Jpeg2000().encode([], pixel_format(4, 4).with_(**changes))
 
 
-@pytest.mark.parametrize(("bits", "signed", "value"), [(12, False, 4096), (12, True, 2048), (12, True, -2049), (1, False, 2)])
-def test_values_above_bits_stored_are_refused(bits: int, signed: bool, value: int) -> None:
+@pytest.mark.parametrize(
+    ("bits", "signed", "value"), [(12, False, 4096), (12, True, 2048), (12, True, -2049), (1, False, 2)]
+)
+def test_values_above_bits_stored_are_refused(bits: int, *, signed: bool, value: int) -> None:
     pixels = pixel_format(40, 50, bits=bits, signed=signed)
     frames = [picture(pixels, "noise"), picture(pixels, "noise")]
     frames[1][39, 49] = value
@@ -217,7 +255,7 @@ def test_real_frames_survive() -> None:
         try:
             dataset = pydicom.dcmread(path, force=True)
             frame = pydicom.pixels.pixel_array(dataset, raw=True, index=0)
-        except Exception:  # noqa: BLE001, S112 - half of the corpus is there because it is damaged
+        except Exception:  # noqa: BLE001 - half of the corpus is there because it is damaged
             continue
         samples = frame.shape[2] if frame.ndim == 3 else 1
         if frame.itemsize > 2 or frame.dtype.kind == "f" or samples not in {1, 3}:

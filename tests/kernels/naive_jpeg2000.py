@@ -10,11 +10,12 @@ RUN_LENGTH, UNIFORM = 17, 18
 LL, HL, LH, HH = range(4)
 
 # Table C.2
-QE = [int(qe, 16) for qe in (
-    "5601 3401 1801 0AC1 0521 0221 5601 5401 4801 3801 3001 2401 1C01 1601 5601 5401 5101 4801 3801 3401 3001 2801 "
-    "2401 2201 1C01 1801 1601 1401 1201 1101 0AC1 09C1 08A1 0521 0441 02A1 0221 0141 0111 0085 0049 0025 0015 0009 "
-    "0005 0001 5601"
-).split()]  # fmt: skip
+QE = [
+    0x5601, 0x3401, 0x1801, 0x0AC1, 0x0521, 0x0221, 0x5601, 0x5401, 0x4801, 0x3801, 0x3001, 0x2401, 0x1C01, 0x1601,
+    0x5601, 0x5401, 0x5101, 0x4801, 0x3801, 0x3401, 0x3001, 0x2801, 0x2401, 0x2201, 0x1C01, 0x1801, 0x1601, 0x1401,
+    0x1201, 0x1101, 0x0AC1, 0x09C1, 0x08A1, 0x0521, 0x0441, 0x02A1, 0x0221, 0x0141, 0x0111, 0x0085, 0x0049, 0x0025,
+    0x0015, 0x0009, 0x0005, 0x0001, 0x5601,
+]  # fmt: skip
 NMPS = [1, 2, 3, 4, 5, 38, 7, 8, 9, 10, 11, 12, 13, 29, *range(15, 46), 45, 46]
 NLPS = [1, 6, 9, 12, 29, 33, 6, 14, 14, 14, 17, 18, 20, 21, 14, 14, 15, 16, 17, 18, 19, 19, 20, 21, 22, 23, 24, 25, 26,
         27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 46]  # fmt: skip
@@ -176,7 +177,10 @@ class CodeBlock:
         for top in range(1, self.rows + 1, 4):
             for x in range(1, self.columns + 1):
                 column = [(y, x) for y in range(top, min(top + 4, self.rows + 1))]
-                free = all(not self.significant[c] and not self.visited[c] and not any(self._around(*c)) for c in column)
+                free = all(
+                    not self.significant[c] and not self.visited[c] and not any(self._around(*c))
+                    for c in column
+                )
                 if len(column) == 4 and free:
                     ones = [at for at, c in enumerate(column) if self.bits[c]]
                     yield RUN_LENGTH, int(bool(ones))

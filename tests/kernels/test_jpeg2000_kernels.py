@@ -14,8 +14,9 @@ if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 from cinemill.kernels import jpeg2000_blocks as blocks
-from cinemill.kernels import jpeg2000_contexts as contexts
 from cinemill.kernels import jpeg2000_mq as mq
+from cinemill.kernels import jpeg2000_passes as passes
+from cinemill.kernels import jpeg2000_planes as planes
 from cinemill.kernels import jpeg2000_wavelet as wavelet
 
 
@@ -68,7 +69,9 @@ def test_the_test_sequence_of_the_standard() -> None:
 
     The bytes differ where a carry meets a stuffed bit: T.88's encoder leaves it there, this one has it resolved.
     """
-    data = bytes.fromhex("00020051000000C0035287 2AAAAAAAAA82C02000FCD79EF6BF7FED90 4F46A3BF".replace(" ", ""))
+    data = bytes.fromhex(
+        "00020051000000C0035287 2AAAAAAAAA82C02000FCD79EF6BF7FED90 4F46A3BF".replace(" ", "")
+    )
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     standard = bytes.fromhex("84C73BFCE1A1430402200000410DBB86F4317FFF88FF37471ADB6ADFFFAC")
     (encoded, *_) = mq_encode([bytes(1 << 3 | bits)] * mq.LANES)
@@ -98,7 +101,7 @@ def coefficients(rng: np.random.Generator, rows: int, columns: int, bits: int, d
 @given(
     st.integers(1, 64),
     st.integers(1, 64),
-    st.integers(1, contexts.MAX_BIT_PLANES),
+    st.integers(1, planes.MAX_BIT_PLANES),
     st.sampled_from([0.002, 0.02, 0.3, 1.0]),
     st.integers(naive.LL, naive.HH),
     st.integers(0, 2**32 - 1),
@@ -118,16 +121,16 @@ def test_passes_code_what_the_standard_codes(
     plane[5 : 5 + rows * stride].reshape(rows, stride)[:, :columns] = block
     expected = naive.CodeBlock(block, orientation).symbols()
 
-    planes = contexts.count_bit_planes(plane, 5, stride, columns, rows)
-    assert planes == int(np.abs(block).max()).bit_length()
-    symbols = np.full(blocks.symbol_room(planes), 255, np.uint8)
-    workspace = rng.integers(0, 2**63, contexts.PLANES_SIZE // 8).astype(np.uint64)
+    bit_planes = planes.count_bit_planes(plane, 5, stride, columns, rows)
+    assert bit_planes == int(np.abs(block).max()).bit_length()
+    symbols = np.full(blocks.symbol_room(bit_planes), 255, np.uint8)
+    workspace = rng.integers(0, 2**63, planes.PLANES_SIZE // 8).astype(np.uint64)
     where = np.array([5, stride, columns, rows, orientation])
-    count = contexts.form_symbols(plane, where, planes, symbols, 0, workspace) if planes else 0
+    count = passes.form_symbols(plane, where, bit_planes, symbols, 0, workspace) if bit_planes else 0
     found = [(int(symbol) >> 3, int(symbol) & 1) for symbol in symbols[:count]]
     assert found == expected
-    assert (symbols[count + contexts.SYMBOL_SLACK :] == 255).all()
-    assert count + contexts.SYMBOL_SLACK + mq.ROUND <= len(symbols)
+    assert (symbols[count + passes.SYMBOL_SLACK :] == 255).all()
+    assert count + passes.SYMBOL_SLACK + mq.ROUND <= len(symbols)
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5), st.integers(0, 2**32 - 1))

@@ -83,8 +83,8 @@ _memory = _Memory()
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
     """Encode a few frames whose code-blocks share the lanes."""
     from cinemill.kernels.jpeg2000_blocks import code_blocks, count_planes, symbol_room, word_room
-    from cinemill.kernels.jpeg2000_contexts import READ_AHEAD
     from cinemill.kernels.jpeg2000_mq import LANES
+    from cinemill.kernels.jpeg2000_planes import READ_AHEAD
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
     size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
@@ -150,7 +150,8 @@ def _codestream(
     colour_transform = takes_colour_transform(pixels)
     areas = layout.areas.copy()
     areas[:, 3] = [
-        bit_planes(pixels.bits_stored, orientation, colour_transform=colour_transform) for orientation in layout.areas[:, 3]
+        bit_planes(pixels.bits_stored, orientation, colour_transform=colour_transform)
+        for orientation in layout.areas[:, 3]
     ]
     packets = np.empty(packets_room(len(layout.packets), lengths), np.uint8)
     size = write_packets(layout.packets, areas, planes, starts, lengths, data, packets)
@@ -166,7 +167,8 @@ def _main_header(pixels: PixelFormat, layout: Layout) -> bytes:
     siz = struct.pack(">H8IH", 0, *size, 0, 0, *size, 0, 0, pixels.samples) + component * pixels.samples
     cod = struct.pack(">BBHBBBBBB", 0, 0, 1, colour_transform, layout.levels, 4, 4, 0, 1)
     exponents = (
-        exponent(pixels.bits_stored, orientation, colour_transform=colour_transform) for orientation in layout.subbands
+        exponent(pixels.bits_stored, orientation, colour_transform=colour_transform)
+        for orientation in layout.subbands
     )
     qcd = bytes([GUARD_BITS << 5, *(value << 3 for value in exponents)])
     segments = ((SIZ, siz), (COD, cod), (QCD, qcd))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.kernels.jpeg2000_contexts import BLOCK, HH, HL, LH, LL
+from cinemill.kernels.jpeg2000_planes import BLOCK, HH, HL, LH, LL
 
 MOST_LEVELS = 5
 GUARD_BITS = 2
@@ -97,8 +97,18 @@ def _precincts(rows: int, columns: int, reductions: int, resolution: int) -> Ite
             if resolution == 0:
                 yield [_Area(LL, top, left, height, width)]
                 continue
-            low_top, low_left, low_height, low_width = top // 2, left // 2, (height + 1) // 2, (width + 1) // 2
-            high_top, high_left, high_height, high_width = low_rows + top // 2, low_columns + left // 2, height // 2, width // 2
+            low_top, low_left, low_height, low_width = (
+                top // 2,
+                left // 2,
+                (height + 1) // 2,
+                (width + 1) // 2,
+            )
+            high_top, high_left, high_height, high_width = (
+                low_rows + top // 2,
+                low_columns + left // 2,
+                height // 2,
+                width // 2,
+            )
             yield [
                 _Area(HL, low_top, high_left, low_height, high_width),
                 _Area(LH, high_top, low_left, high_height, low_width),

@@ -12,13 +12,6 @@ from typing import Any
 import numpy as np
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.jpeg2000_contexts import (
-    BLOCK,
-    PLANES_SIZE,
-    SYMBOL_SLACK,
-    count_bit_planes,
-    form_symbols,
-)
 from cinemill.kernels.jpeg2000_mq import (
     CONTEXTS,
     INITIAL_INTERVAL,
@@ -33,6 +26,8 @@ from cinemill.kernels.jpeg2000_mq import (
     finish,
     gather_symbols,
 )
+from cinemill.kernels.jpeg2000_passes import SYMBOL_SLACK, form_symbols
+from cinemill.kernels.jpeg2000_planes import BLOCK, PLANES_SIZE, count_bit_planes
 
 START, STRIDE, COLUMNS, ROWS, ORIENTATION = range(5)
 """Columns of the table of code-blocks; START counts coefficients."""

@@ -366,6 +366,8 @@ def finish(register: int, pending: int, words: Any, used: int, out: Any, start: 
     end += 1
 
     # A decoder reads ones after the end (D.4.1): trailing ones, stuffed or not, need not be sent.
-    while end > start and (out[end - 1] == 0xFF or (out[end - 1] == 0x7F and end > start + 1 and out[end - 2] == 0xFF)):
+    while end > start and (
+        out[end - 1] == 0xFF or (out[end - 1] == 0x7F and end > start + 1 and out[end - 2] == 0xFF)
+    ):
         end -= 1
     return end

@@ -67,13 +67,13 @@ def transform_colour(planes: Any) -> None:
 
 @jit("int32(int32, int32)")
 def _predicted(before: int, after: int) -> int:
-    """What a sample between two others is predicted to be (Equation F-9)."""
+    """Predict a sample between two others (Equation F-9)."""
     return np.int32(np.int32(before + after) >> np.int32(1))
 
 
 @jit("int32(int32, int32)")
 def _updated(before: int, after: int) -> int:
-    """What two details add to the sample between them (Equation F-10)."""
+    """Return what two details add to the sample between them (Equation F-10)."""
     return np.int32(np.int32(np.int32(before + after) + np.int32(2)) >> np.int32(2))
 
 
