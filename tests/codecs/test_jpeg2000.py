@@ -218,8 +218,8 @@ def test_bit_planes_suffice_for_the_worst_sample_values() -> None:
         for bits in range(1, 17):
             for colour_transform in (False, True):
                 largest = gain * ((1 << bits - 1 + colour_transform) + 2 * layout.MOST_LEVELS)
-                held = layout.bit_planes(bits, orientation, colour_transform=colour_transform)
-                assert largest < 1 << held
+                exponent = layout.exponent(bits, orientation, colour_transform=colour_transform)
+                assert largest < 1 << layout.GUARD_BITS + exponent - 1
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cinemill
-from cinemill.codecs.jpeg2000_layout import GUARD_BITS, Layout, bit_planes, exponent, lay_out
+from cinemill.codecs.jpeg2000_layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels import jpeg2000_instructions
+from cinemill.kernels.jpeg2000_tables import COLUMNS, READ_AHEAD, ROWS, START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,13 @@ class Jpeg2000:
             Other samples than these, or values beyond ``bits_stored``.
         """
         check_encodable(pixels)
-        layout = lay_out(pixels.rows, pixels.columns, pixels.samples)
+        layout = lay_out(
+            pixels.rows,
+            pixels.columns,
+            pixels.samples,
+            pixels.bits_stored,
+            colour_transform=takes_colour_transform(pixels),
+        )
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
@@ -84,20 +91,23 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     """Encode a few frames whose code-blocks share the lanes."""
     from cinemill.kernels.jpeg2000_blocks import code_blocks, count_planes, symbol_room, word_room
     from cinemill.kernels.jpeg2000_mq import LANES
-    from cinemill.kernels.jpeg2000_planes import READ_AHEAD
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
     size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
     coefficients = _memory.array("coefficients", (size,), np.int32)
     for index, frame in enumerate(frames):
+        if frame.shape != pixels.shape or frame.dtype != pixels.dtype:
+            raise UnsupportedPixelFormat(
+                f"JPEG 2000: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
+            )
         _transform(frame, pixels, layout.levels, coefficients[index * frame_size : (index + 1) * frame_size])
 
     per_frame = len(layout.blocks)
     blocks = np.tile(layout.blocks, (len(frames), 1))
-    blocks[:, 0] += np.repeat(np.arange(len(frames)) * frame_size, per_frame)
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * frame_size, per_frame)
     planes, starts, lengths = (np.empty(len(blocks), np.int64) for _ in range(3))
     count_planes(coefficients, blocks, planes)
-    longest_first = np.argsort(-planes * blocks[:, 2] * blocks[:, 3], kind="stable")
+    longest_first = np.argsort(-planes * blocks[:, ROWS] * blocks[:, COLUMNS], kind="stable")
     most = int(planes.max())
     data = code_blocks(
         coefficients,
@@ -147,14 +157,8 @@ def _codestream(
     """Put the code-blocks of one frame into packets, and those into a codestream of one tile-part."""
     from cinemill.kernels.jpeg2000_packets import packets_room, write_packets
 
-    colour_transform = takes_colour_transform(pixels)
-    areas = layout.areas.copy()
-    areas[:, 3] = [
-        bit_planes(pixels.bits_stored, orientation, colour_transform=colour_transform)
-        for orientation in layout.areas[:, 3]
-    ]
     packets = np.empty(packets_room(len(layout.packets), lengths), np.uint8)
-    size = write_packets(layout.packets, areas, planes, starts, lengths, data, packets)
+    size = write_packets(layout.packets, layout.areas, planes, starts, lengths, data, packets)
     tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
     return b"".join((_main_header(pixels, layout), tile_part, packets[:size].data, EOC.to_bytes(2, "big")))
 
@@ -162,15 +166,10 @@ def _codestream(
 def _main_header(pixels: PixelFormat, layout: Layout) -> bytes:
     """SOC, SIZ, COD and QCD (T.800 A.4.1, A.5.1, A.6.1, A.6.4)."""
     size = pixels.columns, pixels.rows
-    colour_transform = takes_colour_transform(pixels)
     component = struct.pack(">BBB", (pixels.bits_stored - 1) | pixels.signed << 7, 1, 1)
     siz = struct.pack(">H8IH", 0, *size, 0, 0, *size, 0, 0, pixels.samples) + component * pixels.samples
-    cod = struct.pack(">BBHBBBBBB", 0, 0, 1, colour_transform, layout.levels, 4, 4, 0, 1)
-    exponents = (
-        exponent(pixels.bits_stored, orientation, colour_transform=colour_transform)
-        for orientation in layout.subbands
-    )
-    qcd = bytes([GUARD_BITS << 5, *(value << 3 for value in exponents)])
+    cod = struct.pack(">BBHBBBBBB", 0, 0, 1, takes_colour_transform(pixels), layout.levels, 4, 4, 0, 1)
+    qcd = bytes([GUARD_BITS << 5, *(value << 3 for value in layout.exponents)])
     segments = ((SIZ, siz), (COD, cod), (QCD, qcd))
     return SOC.to_bytes(2, "big") + b"".join(
         struct.pack(">HH", marker, 2 + len(segment)) + segment for marker, segment in segments

@@ -27,10 +27,8 @@ from cinemill.kernels.jpeg2000_mq import (
     gather_symbols,
 )
 from cinemill.kernels.jpeg2000_passes import SYMBOL_SLACK, form_symbols
-from cinemill.kernels.jpeg2000_planes import BLOCK, PLANES_SIZE, count_bit_planes
-
-START, STRIDE, COLUMNS, ROWS, ORIENTATION = range(5)
-"""Columns of the table of code-blocks; START counts coefficients."""
+from cinemill.kernels.jpeg2000_planes import PLANES_SIZE, count_bit_planes
+from cinemill.kernels.jpeg2000_tables import BLOCK, COLUMNS, ROWS, START, STRIDE
 
 
 def symbol_room(bit_planes: int) -> int:
@@ -87,7 +85,7 @@ def code_blocks(
     coefficients
         Those of all components and frames, with what `form_symbols` may read after the last one.
     blocks
-        Code-blocks x (START, STRIDE, COLUMNS, ROWS, ORIENTATION).
+        The table of code-blocks.
     bit_planes
         What `count_planes` says.
     order

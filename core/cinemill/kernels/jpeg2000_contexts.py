@@ -15,11 +15,9 @@ from cinemill.kernels.jpeg2000_planes import (
     AFTER,
     AROUND,
     BEFORE,
-    HH,
-    HL,
+    GROUP_STRIDE,
     INSIDE,
     LABEL,
-    LL,
     MEMBER,
     NEGATIVE,
     NEW,
@@ -32,11 +30,11 @@ from cinemill.kernels.jpeg2000_planes import (
     SIGN,
     SIGN_LABEL,
     SIGNIFICANT,
-    STRIDE,
     VECTOR,
     ZERO,
     Planes,
 )
+from cinemill.kernels.jpeg2000_tables import HH, HL, LL
 
 
 class _Neighbours:
@@ -217,19 +215,19 @@ def find_members(planes: int, bits: int, groups: int, stripes: int) -> None:
     """Begin a bit-plane and find what the significance propagation pass codes (D.3.1)."""
     for group in range(groups):
         for stripe in range(0, stripes, VECTOR):
-            _start(planes, ORIGIN + group * STRIDE + stripe * 8, bits)
+            _start(planes, ORIGIN + group * GROUP_STRIDE + stripe * 8, bits)
     for stripe in range(0, stripes, VECTOR):
         changed = 1
         while changed != 0:
             changed = 0
             for group in range(groups):
-                changed |= _spread(planes, ORIGIN + group * STRIDE + stripe * 8, bits)
+                changed |= _spread(planes, ORIGIN + group * GROUP_STRIDE + stripe * 8, bits)
     for group in range(groups):
         for stripe in range(0, stripes, VECTOR):
-            _join_new(planes, ORIGIN + group * STRIDE + stripe * 8, bits)
+            _join_new(planes, ORIGIN + group * GROUP_STRIDE + stripe * 8, bits)
     for group in range(groups):
         for stripe in range(0, stripes, VECTOR):
-            _look_around(planes, ORIGIN + group * STRIDE + stripe * 8)
+            _look_around(planes, ORIGIN + group * GROUP_STRIDE + stripe * 8)
 
 
 @jit("void(int64, int64, int64, int64, int64, int64)")
@@ -237,7 +235,7 @@ def find_labels(planes: int, orientation: int, seen: int, unseen: int, groups: i
     """Find the labels of a pass; what is significant for a coefficient is in ``seen`` or ``unseen``."""
     for group in range(groups):
         for stripe in range(0, stripes, VECTOR):
-            at = ORIGIN + group * STRIDE + stripe * 8
+            at = ORIGIN + group * GROUP_STRIDE + stripe * 8
             if orientation == HH:
                 _labels_in_hh(planes, at, seen, unseen)
             elif orientation == HL:
@@ -251,4 +249,4 @@ def end_bit_plane(planes: int, groups: int, stripes: int) -> None:
     """Take what the passes of this bit-plane found as given for the next."""
     for group in range(groups):
         for stripe in range(0, stripes, VECTOR):
-            _keep(planes, ORIGIN + group * STRIDE + stripe * 8)
+            _keep(planes, ORIGIN + group * GROUP_STRIDE + stripe * 8)

@@ -152,7 +152,9 @@ def _code_four(
         less_probable = ((symbol ^ context) & 1).equals(1)
         spread = less_probable.extended(8)
         sides = _widened(spread, spread)
-        exchanges, doublings, parts = [], [], []
+        exchanges: list[Value] = []
+        doublings: list[Value] = []
+        parts: list[Value] = []
         for half in (0, 1):
             rest = interval[half] - qe[half]
             # LPS takes Qe, MPS the rest, unless that is smaller: then they change places (C.2.4, C.2.5).

@@ -1,7 +1,4 @@
-"""Packets (T.800 Annex B): tag trees, packet headers, and the code-blocks' bytes in progression order.
-
-The geometry is in two tables: a row a packet, and a row an *area*, the part of one subband that lies in one precinct.
-"""
+"""Packets (T.800 Annex B): tag trees, packet headers, and the code-blocks' bytes in progression order."""
 
 from __future__ import annotations
 
@@ -11,11 +8,7 @@ import numpy as np
 
 from cinemill.kernels._jit import jit
 from cinemill.kernels.bits import leading_zeros
-
-FIRST_AREA, AREAS = range(2)
-"""Columns of the table of packets."""
-ACROSS, DOWN, FIRST_BLOCK, BIT_PLANES = range(4)
-"""Columns of the table of areas: code-blocks across and down, index of the first, and M_b of its subband (E.1)."""
+from cinemill.kernels.jpeg2000_tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
 
 _LEVELS = 18  # of a tag tree of up to 256 x 256 code-blocks, and more
 
@@ -141,7 +134,7 @@ def write_packets(
     Parameters
     ----------
     packets, areas
-        The geometry; see the names of their columns.
+        The tables of packets and of areas.
     bit_planes
         Coded bit-planes of each code-block of the frame; 0 leaves it out.
     starts, lengths
@@ -189,4 +182,4 @@ def write_packets(
                 end = cursor[0] + lengths[block]
                 out[cursor[0] : end] = data[starts[block] : starts[block] + lengths[block]]
                 cursor[0] = end
-    return np.int64(cursor[0])
+    return int(cursor[0])

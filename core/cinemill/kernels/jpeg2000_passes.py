@@ -20,6 +20,7 @@ from cinemill.kernels.jpeg2000_planes import (
     AROUND,
     BEFORE,
     BITS,
+    GROUP_STRIDE,
     LABEL,
     MEMBER,
     NEW,
@@ -32,11 +33,11 @@ from cinemill.kernels.jpeg2000_planes import (
     SIGN,
     SIGN_LABEL,
     SIGNIFICANT,
-    STRIDE,
     ZERO,
     slice_block,
     word,
 )
+from cinemill.kernels.jpeg2000_tables import COLUMNS, ORIENTATION, ROWS, START, STRIDE
 
 SYMBOL_SLACK = 64
 _EVEN = 0x5555555555555555
@@ -162,7 +163,7 @@ def _emit_clean_up(target: int, words: int, bits: int) -> int:
 @inlined
 def _address(planes: int, group: int, stripe: int) -> int:
     """Address of a word in plane 0."""
-    return planes + ORIGIN + group * STRIDE + stripe * 8
+    return planes + ORIGIN + group * GROUP_STRIDE + stripe * 8
 
 
 @jit("int64(int64, int64, int64, int64, int64)")
@@ -209,7 +210,7 @@ def form_symbols(
     coefficients
         Wavelet coefficients; there must be 3 x STRIDE + READ_AHEAD after the code-block.
     block
-        START, STRIDE, COLUMNS, ROWS, ORIENTATION.
+        A row of the table of code-blocks.
     bit_planes
         What `count_bit_planes` says, at most MAX_BIT_PLANES.
     symbols
@@ -222,11 +223,12 @@ def form_symbols(
     int
         The number of symbols.
     """
-    start, stride, columns, rows, orientation = block[0], block[1], block[2], block[3], block[4]
+    columns, rows, orientation = block[COLUMNS], block[ROWS], block[ORIENTATION]
     groups, stripes = (columns + 15) // 16, (rows + 3) // 4
     planes = address(workspace)
     workspace[: BITS * PLANE // 8] = 0
-    slice_block(address(coefficients) + 4 * start, 4 * stride, columns, rows, bit_planes, planes)
+    first_coefficient = address(coefficients) + 4 * block[START]
+    slice_block(first_coefficient, 4 * block[STRIDE], columns, rows, bit_planes, planes)
     target = address(symbols) + first
     for bit_plane in range(bit_planes - 1, -1, -1):
         bits = BITS + bit_plane

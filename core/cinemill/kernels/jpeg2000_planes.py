@@ -19,24 +19,17 @@ from typing import Any
 from cinemill.kernels._jit import jit
 from cinemill.kernels.bits import Value, address, instructions, leading_zeros, shift_up, store_64
 from cinemill.kernels.jpeg2000_instructions import any_bits, mask_of
+from cinemill.kernels.jpeg2000_tables import BLOCK
 
-BLOCK = 64
-"""Rows and columns of a code-block, at most (COD, A.6.1)."""
 MAX_BIT_PLANES = 24
-READ_AHEAD = 16
-"""Coefficients, beside three rows, that may be read after the last one of a code-block."""
-
-LL, HL, LH, HH = range(4)
-"""Orientation of a subband: horizontal, then vertical filter (B.5)."""
-
 GROUPS, STRIPES = BLOCK // 16, BLOCK // 4
 VECTOR = 4
 """Stripes in a vector."""
-STRIDE = (STRIPES + 4) * 8
+GROUP_STRIDE = (STRIPES + 4) * 8
 """Bytes from one group of columns to the next."""
-PLANE = (GROUPS + 2) * STRIDE
+PLANE = (GROUPS + 2) * GROUP_STRIDE
 """Bytes of a plane."""
-ORIGIN = STRIDE + 8
+ORIGIN = GROUP_STRIDE + 8
 """Bytes before the first stripe of the first group in a plane."""
 
 INSIDE, NEGATIVE, SIGNIFICANT, REFINED = range(4)
@@ -77,7 +70,7 @@ class Planes:
     def near(self, plane: Value | int, group: int, stripe: int) -> Value:
         """Words of a plane that lie some groups of columns and stripes further on."""
         offset = plane * PLANE
-        return (self._base + offset + (group * STRIDE + stripe * 8)).load(64, VECTOR)
+        return (self._base + offset + (group * GROUP_STRIDE + stripe * 8)).load(64, VECTOR)
 
     def __getitem__(self, plane: Value | int) -> Value:
         return self.near(plane, 0, 0)
@@ -175,7 +168,7 @@ def slice_block(
                 inside = ROW_0 * ((1 << (rows - 4 * stripe)) - 1)
             if columns - 16 * group < 16:
                 inside &= (1 << 4 * (columns - 16 * group)) - 1
-            at = planes + ORIGIN + group * STRIDE + stripe * 8
+            at = planes + ORIGIN + group * GROUP_STRIDE + stripe * 8
             store_64(at + INSIDE * PLANE, 0, inside)
             block = coefficients + 4 * stripe * row_bytes + 64 * group
             _slice_signs(block, row_bytes, inside, at)

@@ -43,7 +43,7 @@ def shift_levels(samples: Any, sign: int, offset: int, planes: Any) -> int:
             value = np.int32((np.int32(samples[pixel]) ^ sign) - offset)
             plane[pixel] = value
             every |= value ^ (value >> _SIGN)
-        return np.int64(every)
+        return int(every)
     red, green, blue = planes[0], planes[1], planes[2]
     for pixel in range(red.size):
         r = np.int32((np.int32(samples[3 * pixel]) ^ sign) - offset)
@@ -51,7 +51,7 @@ def shift_levels(samples: Any, sign: int, offset: int, planes: Any) -> int:
         b = np.int32((np.int32(samples[3 * pixel + 2]) ^ sign) - offset)
         red[pixel], green[pixel], blue[pixel] = r, g, b
         every |= (r ^ (r >> _SIGN)) | (g ^ (g >> _SIGN)) | (b ^ (b >> _SIGN))
-    return np.int64(every)
+    return int(every)
 
 
 @jit("void(int32[:, ::1])")
@@ -66,13 +66,13 @@ def transform_colour(planes: Any) -> None:
 
 
 @jit("int32(int32, int32)")
-def _predicted(before: int, after: int) -> int:
+def _predicted(before: Any, after: Any) -> Any:
     """Predict a sample between two others (Equation F-9)."""
     return np.int32(np.int32(before + after) >> np.int32(1))
 
 
 @jit("int32(int32, int32)")
-def _updated(before: int, after: int) -> int:
+def _updated(before: Any, after: Any) -> Any:
     """Return what two details add to the sample between them (Equation F-10)."""
     return np.int32(np.int32(np.int32(before + after) + np.int32(2)) >> np.int32(2))
 
