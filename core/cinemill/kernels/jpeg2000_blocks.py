@@ -2,7 +2,10 @@
 
 A lane takes a code-block, forms its symbols into a buffer of its own, and codes them together with 31 other lanes;
 when it is through it takes the next one, from whichever component or frame. Long code-blocks go first, so that the
-lanes finish at about the same time.
+lanes finish at about the same time. Lanes without a code-block cost as much as others.
+
+Bounds: a lane's row of symbols and of words has room for the worst code-block of the most bit-planes (`symbol_room`,
+`word_room`); the bytes of a code-block are written only after making room for them.
 """
 
 from __future__ import annotations
@@ -110,19 +113,20 @@ def code_blocks(
     registers, pending = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     rounds = np.empty((2 * ROUND, LANES), np.uint8)
     addends, shifts = np.empty((ROUND, LANES), np.uint16), np.empty((ROUND, LANES), np.uint8)
+    # Of each lane: its code-block, where its next symbol is, how many there are, and how many words it has moved out.
+    held = np.full(LANES, -1, np.int64)
     positions = np.arange(LANES) * room
     left, used = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    held = np.full(LANES, -1, np.int64)
     before = np.zeros((LANES, 3), np.int64)
     end, taken, live = 0, 0, 1
     lengths[:] = 0
     while live > 0:
         live = 0
         for lane in range(LANES):
-            place = PLACE_32[lane]
             if left[lane] == 0:
-                block = held[lane]
-                if block >= 0:
+                place = PLACE_32[lane]
+                if held[lane] >= 0:
+                    block = held[lane]
                     data = _with_room(data, end, 5 * (used[lane] + 2) + 8)
                     starts[block] = end
                     end = finish(registers[place], pending[place], words[lane], used[lane], data, end)
@@ -134,27 +138,35 @@ def code_blocks(
                 if taken < order.size:
                     block = order[taken]
                     taken += 1
-                    held[lane] = block
-                    positions[lane] = lane * room
+                    held[lane], positions[lane] = block, lane * room
                     left[lane] = form_symbols(
                         coefficients, blocks[block], bit_planes[block], every_symbol, lane * room, workspace
                     )
-                    intervals[PLACE_16[lane]] = INITIAL_INTERVAL
-                    states[:, lane] = INITIAL_STATES
-            if left[lane] > 0:
-                live += 1
-            before[lane, 0], before[lane, 1], before[lane, 2] = registers[place], pending[place], used[lane]
-        if live > 0:
-            gather_symbols(every_symbol, positions, rounds)
-            code_round(rounds, states, intervals, registers, pending, used, words, addends, shifts)
-            for lane in range(LANES):
-                if left[lane] >= ROUND:
-                    left[lane] -= ROUND
-                    positions[lane] += ROUND
-                else:
-                    place = PLACE_32[lane]
-                    registers[place], pending[place] = before[lane, 0], before[lane, 1]
-                    used[lane] = before[lane, 2]
-                    apply_steps(lane, 0, left[lane], registers, pending, used, words, addends, shifts)
-                    left[lane] = 0
+                    intervals[PLACE_16[lane]], states[:, lane] = INITIAL_INTERVAL, INITIAL_STATES
+            live += left[lane] > 0
+            if left[lane] < ROUND:
+                place = PLACE_32[lane]
+                before[lane, 0], before[lane, 1], before[lane, 2] = (
+                    registers[place],
+                    pending[place],
+                    used[lane],
+                )
+        if live == 0:
+            break
+        gather_symbols(every_symbol, positions, rounds)
+        code_round(rounds, states, intervals, registers, pending, used, words, addends, shifts)
+        for lane in range(LANES):
+            if left[lane] >= ROUND:
+                left[lane] -= ROUND
+                positions[lane] += ROUND
+            else:
+                # The lane had fewer symbols than the round: take back the coding of what follows them.
+                place = PLACE_32[lane]
+                registers[place], pending[place], used[lane] = (
+                    before[lane, 0],
+                    before[lane, 1],
+                    before[lane, 2],
+                )
+                apply_steps(lane, 0, left[lane], registers, pending, used, words, addends, shifts)
+                left[lane] = 0
     return data

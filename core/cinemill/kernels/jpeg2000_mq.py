@@ -4,10 +4,11 @@ A symbol is one byte, ``CX << 3 | D``: the context label and the decision. A lan
 
 All lanes take their next symbol in the same step (`_code_four`): the states of the 19 contexts, the intervals A and
 what to add to the code registers C are bytes and words of vectors. C itself, in 64 bits, is brought up to date once
-in four symbols. 1.0 ns a symbol, against 3.0 ns for two interleaved scalar coders.
+in four symbols. That makes 1.8 ns a symbol all in all, against 3.3 ns for two interleaved scalar coders.
 
 C is kept without the spacer bits and byte counter of C.2: bits leave it as 32-bit words that hold their carry in bit
-32. Only at the end of a code-block are carries propagated and bits stuffed (`finish`): the same bytes, later.
+32. Only at the end of a code-block are carries propagated and bits stuffed (`finish`): the same number, though not
+always in the bytes that C.2 would write, where a carry may rest in a stuffed bit.
 
 Bounds: the interval loses at most 15 bits a symbol (Qe is 1 or more), so `ROUND` symbols append at most
 `WORDS_PER_ROUND` words; the caller makes sure that there is room for them. Symbols are read in rounds of `ROUND`
@@ -21,7 +22,16 @@ from typing import Any
 import numpy as np
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import Value, address, instructions, shift_down, shift_up, trailing_zeros
+from cinemill.kernels.bits import (
+    Value,
+    address,
+    has_byte_ff,
+    instructions,
+    shift_down,
+    shift_up,
+    store_word,
+    trailing_zeros,
+)
 from cinemill.kernels.jpeg2000_instructions import added_saturating, constant, packed_bytes, shuffled_bytes
 
 LANES = 32
@@ -352,11 +362,18 @@ def finish(register: int, pending: int, words: Any, used: int, out: Any, start: 
         words[at] = carry & 0xFFFFFFFF
         carry >>= 32
 
-    end = start
+    end, out_at = start, address(out)
     buffer, bits, width = 0, 0, 8
     for at in range(used):
         buffer = (buffer << 32) | words[at]
         bits += 32
+        four = shift_down(buffer, bits - 32)
+        if width == 8 and has_byte_ff(four) == 0:
+            store_word(out_at + end, four << 32)
+            bits -= 32
+            buffer &= shift_up(1, bits) - 1
+            end += 4
+            continue
         while bits >= width:
             bits -= width
             byte = shift_down(buffer, bits)

@@ -2,7 +2,8 @@
 
 What a pass codes is read from each word of the planes in scan order (`_emit`): PEXT packs the bits of the coefficients that
 the pass codes, PDEP makes room for a sign after each decision that needs one, and the six planes of label and decision
-become one byte a symbol, ``CX << 3 | D``. Contexts and passes take about 1 ns a symbol, a loop over coefficients 6 ns.
+become one byte a symbol, ``CX << 3 | D``: 1.5 ns a symbol with the contexts, against 2.5 ns if each symbol is
+stored by itself.
 
 Bounds: up to `SYMBOL_SLACK` bytes after the last symbol are written.
 """
