@@ -19,7 +19,7 @@ from cinemill.kernels.jpeg2000_tables import BLOCK, HH, HL, LH, LL
 MOST_LEVELS = 5
 GUARD_BITS = 2
 _PRECINCT = 1 << 15
-_SMALLEST_LL = 16
+_SMALLEST_LL = 8
 _GAIN = {LL: 0, HL: 1, LH: 1, HH: 2}
 
 
@@ -49,7 +49,7 @@ def exponent(bits: int, orientation: int, *, colour_transform: bool) -> int:
 
 @lru_cache(maxsize=16)
 def lay_out(rows: int, columns: int, components: int, bits: int, *, colour_transform: bool) -> Layout:
-    """Return the tables for a kind of frame, with as many levels as leave 16 rows or columns in LL, at most 5."""
+    """Return the tables for a kind of frame, with as many levels as leave 8 rows or columns in LL, at most 5."""
     levels = 0
     while levels < MOST_LEVELS and max(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
         levels += 1
