@@ -222,6 +222,28 @@ def test_bit_planes_suffice_for_the_worst_sample_values() -> None:
                 assert largest < 1 << layout.GUARD_BITS + exponent - 1
 
 
+def test_openjpeg_encodes_where_the_kernels_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CINEMILL_KERNELS", raising=False)
+    assert jpeg2000.fastest_encoder().name == "cinemill-jpeg2000"
+    monkeypatch.setenv("CINEMILL_KERNELS", "portable")
+    assert jpeg2000.fastest_encoder().name == "openjpeg"
+    monkeypatch.delenv("CINEMILL_KERNELS")
+    monkeypatch.setattr(jpeg2000, "available", lambda: False)
+    assert jpeg2000.fastest_encoder().name == "openjpeg"
+
+
+def test_arrays_of_another_shape_or_type_are_refused() -> None:
+    pixels = pixel_format(40, 50, 3)
+    for other in (
+        pixels.with_(rows=39),
+        pixels.with_(samples=1),
+        pixels.with_(bits_allocated=16),
+        pixels.with_(signed=True),
+    ):
+        with pytest.raises(UnsupportedPixelFormat, match="expected uint8 samples"):
+            Jpeg2000().encode([picture(other, "noise")], pixels)
+
+
 @pytest.mark.parametrize(
     "changes", [{"samples": 2}, {"bits_allocated": 32, "bits_stored": 32}, {"rows": 0}, {"columns": 65536}]
 )

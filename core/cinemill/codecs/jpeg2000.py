@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cinemill.codecs import Codec
     from cinemill.model import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 256
@@ -31,6 +33,12 @@ _BLOCKS_AT_ONCE = 256
 def available() -> bool:
     """Whether this machine can run the kernels."""
     return jpeg2000_instructions.available()
+
+
+def fastest_encoder() -> Codec:
+    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
+    portable = os.environ.get("CINEMILL_KERNELS") == "portable"
+    return OpenJpeg() if portable or not available() else Jpeg2000()
 
 
 class Jpeg2000:
