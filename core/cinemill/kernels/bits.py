@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 I64 = ir.IntType(64)
 
@@ -306,6 +307,11 @@ def instructions(function: Callable[..., Value | None]) -> Any:
     return intrinsic(typed)
 
 
+def address_of(array: NDArray[Any]) -> int:
+    """Return the address of an array's first element to Python code; ``array.ctypes.data`` takes ten times as long."""
+    return int(array.__array_interface__["data"][0])
+
+
 @intrinsic
 def address(typing_context: Any, array: Any) -> Any:
     """Return the address of a contiguous array's first element; the caller keeps the array alive."""
@@ -342,7 +348,7 @@ def _storer(bits: int) -> Any:
 
 
 load_u8, load_u16, load_u32 = (_loader(bits, signed=False) for bits in (8, 16, 32))
-load_i8, load_i16, load_i32, load_i64 = (_loader(bits, signed=True) for bits in (8, 16, 32, 64))
+load_i16, load_i32, load_i64 = (_loader(bits, signed=True) for bits in (16, 32, 64))
 store_8, store_16, store_32, store_64 = (_storer(bits) for bits in (8, 16, 32, 64))
 """Elements of memory as 64-bit integers: ``load_u16(base, index)``, ``store_16(base, index, value)``."""
 
@@ -394,12 +400,6 @@ def has_byte_ff(word: Value) -> Value:
     """Tell (as non-zero) whether one of eight bytes is 0xFF."""
     inverted = ~word
     return (inverted - 0x0101010101010101) & word & -0x7F7F7F7F7F7F7F80
-
-
-@instructions
-def choose(condition: Value, true: Value, false: Value) -> Value:
-    """Select without a branch."""
-    return condition.differs(0).choose(true, false)
 
 
 @intrinsic

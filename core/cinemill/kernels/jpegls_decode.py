@@ -38,6 +38,7 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
+    address_of,
     instructions,
     load_i16,
     load_i32,
@@ -380,14 +381,14 @@ def decode_scan(
     height, columns = frame.shape[:2]
     return int(
         _decode_scan(
-            plain.ctypes.data,
+            address_of(plain),
             bits,
             coding,
             components,
             by_pixel,
             height,
             columns,
-            frame.ctypes.data + first * frame.itemsize,
+            address_of(frame) + first * frame.itemsize,
             frame.itemsize,
             frame.shape[2] if frame.ndim == 3 else 1,
             np.empty((2, components, row_pitch(columns)), np.uint16),

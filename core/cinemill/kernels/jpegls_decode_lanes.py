@@ -11,9 +11,9 @@ rows
 lines
     The current row of each frame and component, on its way to the frames.
 contexts
-    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have no code to read. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have no
+    code to read share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 state
     What lasts from column to column; see the offsets below.
 
@@ -37,6 +37,7 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
+    address_of,
     copy_bytes,
     gathered,
     instructions,
@@ -387,9 +388,9 @@ def decode_scans(
     lanes = codes + codes[-1:] * (LANES - len(codes))
     bits = np.array([size for _, size in lanes], np.int64)
     _decode_lanes(
-        np.array([plain.ctypes.data for plain, _ in lanes], np.int64),
+        np.array([address_of(plain) for plain, _ in lanes], np.int64),
         bits,
-        np.array([frame.ctypes.data + first * frame.itemsize for frame in frames], np.int64),
+        np.array([address_of(frame) + first * frame.itemsize for frame in frames], np.int64),
         len(frames),
         frames[0].itemsize,
         height,

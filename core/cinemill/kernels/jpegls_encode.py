@@ -41,6 +41,7 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
+    address_of,
     copy_bytes,
     instructions,
     load_i16,
@@ -350,7 +351,7 @@ def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
     components = frame.shape[2] if frame.ndim == 3 else 1
     plain = np.empty(plain_capacity(frame.size, coding), np.uint8)
     bits = _encode_plain(
-        frame.ctypes.data,
+        address_of(frame),
         frame.itemsize,
         height,
         columns,

@@ -12,9 +12,9 @@ rows
 lines
     The current row of each frame and component, as it comes from the frames.
 contexts
-    368 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have nothing to code: cheaper than not to go. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
+    nothing to code share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 slots
     `SLOTS` times sixteen symbols; zeros behind the last slot in use.
 state
@@ -41,6 +41,7 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
+    address_of,
     copy_bytes,
     instructions,
     load_i32,
@@ -83,7 +84,7 @@ from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDE
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
 
-IDLE = CONTEXT * (REGULAR_CONTEXTS + 2)
+IDLE = CONTEXT * REGULAR_CONTEXTS
 INTERRUPTIONS = IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
@@ -414,7 +415,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     plain = np.empty(LANES * capacity, np.uint8)
     bits = np.empty(LANES, np.int64)
     _encode_lanes(
-        np.array([frame.ctypes.data for frame in lanes], np.int64),
+        np.array([address_of(frame) for frame in lanes], np.int64),
         frames[0].itemsize,
         height,
         columns,
