@@ -402,6 +402,12 @@ def has_byte_ff(word: Value) -> Value:
     return (inverted - 0x0101010101010101) & word & -0x7F7F7F7F7F7F7F80
 
 
+@instructions
+def choose(condition: Value, true: Value, false: Value) -> Value:
+    """Select without a branch."""
+    return condition.differs(0).choose(true, false)
+
+
 @intrinsic
 def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy ``count`` bytes between two addresses that do not overlap."""
