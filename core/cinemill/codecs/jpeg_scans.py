@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
+_NO_SEGMENT = {0x00, 0xFF, markers.SOI, markers.EOI, *markers.STANDALONE}
 _BLOCKS_AN_MCU = 10
 _NOT_SENT = 255
 
@@ -36,7 +37,7 @@ def check_entropy_data(codestream: Buffer) -> None:
         It uses arithmetic coding, the hierarchical mode, or a DNL marker.
     """
     start = _first_scan(codestream)
-    scan = _only_scan(bytes(codestream[:start]))
+    scan = _only_scan(bytes(codestream[:start])) if start else None
     if scan is not None:
         position = scan.walk(codestream, start)
         if markers.next_marker(codestream, position)[0] == markers.EOI:
@@ -45,14 +46,16 @@ def check_entropy_data(codestream: Buffer) -> None:
 
 
 def _first_scan(codestream: Buffer) -> int:
-    """Return the position behind the first scan header, or behind EOI."""
-    position = markers.first_marker(codestream)
-    while True:
-        marker, position = markers.next_marker(codestream, position)
-        if marker not in markers.STANDALONE and marker != markers.EOI:
-            position += int.from_bytes(codestream[position : position + 2], "big")
-        if marker in {markers.SOS, markers.EOI}:
+    """Return the position behind the first scan header, or 0 if something else than segments stands before it."""
+    position = 2
+    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
+        marker = codestream[position + 1]
+        if marker in _NO_SEGMENT:
+            return 0
+        position += 2 + (codestream[position + 2] << 8 | codestream[position + 3])
+        if marker == markers.SOS:
             return position
+    return 0
 
 
 @lru_cache(maxsize=32)
