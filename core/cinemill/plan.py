@@ -137,7 +137,6 @@ def make_plan(
     )
     written = encoded.with_(
         photometric_interpretation=_label(interpretation, target),
-        planar_configuration=int(target.coding == "rle" and decoded.samples > 1),
     )
     _check_legal(written, target)
     masked = decoder.stream is None or EmbeddedOverlays.find(source) is not None

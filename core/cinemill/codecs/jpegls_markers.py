@@ -202,7 +202,6 @@ class _Reader:
         )
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
-        from cinemill.kernels.bits import address_of
         from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
 
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
@@ -212,7 +211,7 @@ class _Reader:
                 self.expect_restart((number - 1) % 8)
             stuffed = np.frombuffer(self.data[self.position :], np.uint8)
             plain = np.empty(stuffed.size + 8 + PADDING, np.uint8)
-            length, bits = unstuff(address_of(stuffed), stuffed.size, address_of(plain))
+            length, bits = unstuff(stuffed.ctypes.data, stuffed.size, plain.ctypes.data)
             if count > 1:
                 plain = plain[: bits // 8 + 1 + PADDING].copy()
             intervals.append(Interval(plain, bits, self.position))

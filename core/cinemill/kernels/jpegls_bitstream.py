@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from cinemill.kernels._jit import jit
 from cinemill.kernels.bits import (
-    address_of,
     has_byte_ff,
     load_u8,
     load_word,
@@ -120,5 +119,5 @@ def stuff(source: int, bits: int, target: int) -> int:
 def stuffed(plain: NDArray[np.uint8], bits: int) -> bytes:
     """Return the entropy-coded segment of so many plain bits."""
     segment = np.empty(bits // 7 + 16, np.uint8)
-    end = stuff(address_of(plain), bits, address_of(segment))
-    return segment[: end - address_of(segment)].tobytes()
+    end = stuff(plain.ctypes.data, bits, segment.ctypes.data)
+    return segment[: end - segment.ctypes.data].tobytes()

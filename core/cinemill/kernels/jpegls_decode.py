@@ -38,7 +38,6 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
-    address_of,
     instructions,
     load_i16,
     load_i32,
@@ -123,7 +122,7 @@ def _decode_regular(scan: _Scan, q: int, ra: int, rb: int, rc: int, position: in
         b >>= 1
         n >>= 1
     n += 1
-    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, where B > 0; as branches, unpredictable
+    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, and where B > 0; branches are mispredicted
     b = min(max(b + (n & low) - (n & high), 1 - n), 0)
     k = golomb_parameter(a, n)
     store_32(context, A, a)
@@ -381,14 +380,14 @@ def decode_scan(
     height, columns = frame.shape[:2]
     return int(
         _decode_scan(
-            address_of(plain),
+            plain.ctypes.data,
             bits,
             coding,
             components,
             by_pixel,
             height,
             columns,
-            address_of(frame) + first * frame.itemsize,
+            frame.ctypes.data + first * frame.itemsize,
             frame.itemsize,
             frame.shape[2] if frame.ndim == 3 else 1,
             np.empty((2, components, row_pitch(columns)), np.uint16),

@@ -37,7 +37,6 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
-    address_of,
     copy_bytes,
     gathered,
     instructions,
@@ -145,7 +144,7 @@ def decode(
     prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
 
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()
@@ -388,9 +387,9 @@ def decode_scans(
     lanes = codes + codes[-1:] * (LANES - len(codes))
     bits = np.array([size for _, size in lanes], np.int64)
     _decode_lanes(
-        np.array([address_of(plain) for plain, _ in lanes], np.int64),
+        np.array([plain.ctypes.data for plain, _ in lanes], np.int64),
         bits,
-        np.array([address_of(frame) + first * frame.itemsize for frame in frames], np.int64),
+        np.array([frame.ctypes.data + first * frame.itemsize for frame in frames], np.int64),
         len(frames),
         frames[0].itemsize,
         height,

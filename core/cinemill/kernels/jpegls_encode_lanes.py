@@ -41,7 +41,6 @@ from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     Value,
     address,
-    address_of,
     copy_bytes,
     instructions,
     load_i32,
@@ -158,7 +157,7 @@ def lengthen(state: Value, columns: Value) -> None:
 def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
@@ -415,7 +414,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     plain = np.empty(LANES * capacity, np.uint8)
     bits = np.empty(LANES, np.int64)
     _encode_lanes(
-        np.array([address_of(frame) for frame in lanes], np.int64),
+        np.array([frame.ctypes.data for frame in lanes], np.int64),
         frames[0].itemsize,
         height,
         columns,
