@@ -20,6 +20,21 @@ from cinemill.kernels import jpeg2000_planes as planes
 from cinemill.kernels import jpeg2000_wavelet as wavelet
 
 
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        ("get_host_cpu_name", "znver2"),
+        ("get_host_cpu_features", {"avx2": True, "popcnt": True}),
+        ("get_default_triple", "aarch64-unknown-linux-gnu"),
+    ],
+)
+def test_not_available_on_other_processors(
+    monkeypatch: pytest.MonkeyPatch, function: str, answer: str | dict[str, bool]
+) -> None:
+    monkeypatch.setattr(f"llvmlite.binding.{function}", lambda: answer)
+    assert not available()
+
+
 def mq_encode(lanes: list[bytes]) -> list[bytes]:
     """Code as many symbols in each of the 32 lanes, and then flush them."""
     count = len(lanes[0])
