@@ -66,6 +66,7 @@ def mq_encode(lanes: list[bytes]) -> list[bytes]:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 700), st.floats(0, 1), st.integers(1, 19))
 @example(0, 700, 0.5, 19)
 @example(0, 1, 0.0, 1)
+@settings(deadline=None)
 def test_mq_decoder_finds_the_symbols_again(seed: int, count: int, ones: float, labels: int) -> None:
     rng = np.random.default_rng(seed)
     label = rng.integers(0, labels, (mq.LANES, count))
@@ -152,6 +153,7 @@ def test_passes_code_what_the_standard_codes(
 @example(1, 1, 5, 0)
 @example(1, 70, 5, 0)
 @example(69, 1, 5, 0)
+@settings(deadline=None)
 def test_wavelet_is_the_reversible_5_3(rows: int, columns: int, levels: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-70000, 70000, (rows, columns)).astype(np.int32)
     found = np.zeros_like(samples)
