@@ -196,6 +196,14 @@ def test_tables_are_looked_for_at_each_scan():
         check_entropy_data(last[: last.rindex(b"\xff\xda")] + b"\xff\xd9")
 
 
+@pytest.mark.parametrize("progression", [(0, 5, 0), (6, 5, 0), (1, 64, 0), (0, 0, 0x31), (0, 0, 14)])
+def test_progressions_that_can_not_be(progression):
+    stream = jpeg(image(16, 16), progressive=True)
+    start = scan_starts(stream)[0]
+    with pytest.raises(CodecError, match=r"Ss, Se, Ah, Al \("):
+        check_entropy_data(stream[: start - 3] + bytes(progression) + stream[start:])
+
+
 def test_scans_sent_twice_or_out_of_order():
     rng = np.random.default_rng(3)
     stream = naive.write(rng, naive.Layout(9, 9, [(1, 1)] * 3, [[0], [1], [1]]))
