@@ -145,7 +145,7 @@ def test_codes_that_no_table_has_and_coefficients_past_63():
 
 
 def test_a_run_of_empty_blocks_beyond_the_last_one():
-    stream = jpeg(np.full((64, 64), 200, np.uint8), progressive=True)
+    stream = jpeg(np.full((64, 64), 128, np.uint8), progressive=True)
     shorter = stream.replace(b"\x08\0\x40\0\x40\1", b"\x08\0\x38\0\x40\1")
     with pytest.raises(CodecError, match="expected 56 MCUs, a run of empty blocks goes beyond MCU 55"):
         check_entropy_data(shorter)
