@@ -145,7 +145,7 @@ def test_codes_that_no_table_has_and_coefficients_past_63():
 
 
 def test_a_run_of_empty_blocks_beyond_the_last_one():
-    stream = jpeg(np.full((64, 64), 200, np.uint8), progressive=True)
+    stream = jpeg(np.full((64, 64), 128, np.uint8), progressive=True)
     shorter = stream.replace(b"\x08\0\x40\0\x40\1", b"\x08\0\x38\0\x40\1")
     with pytest.raises(CodecError, match="expected 56 MCUs, a run of empty blocks goes beyond MCU 55"):
         check_entropy_data(shorter)
@@ -194,6 +194,14 @@ def test_tables_are_looked_for_at_each_scan():
     last = stream[: starts[-2]]
     with pytest.raises(CodecError, match=r"scans of component \d are missing"):
         check_entropy_data(last[: last.rindex(b"\xff\xda")] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("progression", [(0, 5, 0), (6, 5, 0), (1, 64, 0), (0, 0, 0x31), (0, 0, 14)])
+def test_progressions_that_can_not_be(progression):
+    stream = jpeg(image(16, 16), progressive=True)
+    start = scan_starts(stream)[0]
+    with pytest.raises(CodecError, match=r"Ss, Se, Ah, Al \("):
+        check_entropy_data(stream[: start - 3] + bytes(progression) + stream[start:])
 
 
 def test_scans_sent_twice_or_out_of_order():

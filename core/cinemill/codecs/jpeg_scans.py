@@ -58,7 +58,7 @@ def _first_scan(codestream: Buffer) -> int:
     return 0
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _only_scan(header: bytes) -> _Scan | None:
     """Read what stands before the first scan, which frames of a cine share; None if that is not the whole frame."""
     frame = _Frame(header)
@@ -301,8 +301,9 @@ class _Frame:
 def _note_sent(components: list[_Component], progression: tuple[int, int, int, int], position: int) -> None:
     """Note what a scan sends: coefficients Ss to Se, after approximation Ah in approximation Al (T.81 G.1.1.1)."""
     first, last, high, low = progression
-    alone = first == 0 or len(components) == 1
-    if not (first <= last <= 63 and alone and low <= 13 and high in {0, low + 1}):
+    whole = progression == (0, 63, 0, 0)
+    band = first <= last <= 63 and (last == 0 or (first > 0 and len(components) == 1))
+    if not whole and not (band and low <= 13 and high in {0, low + 1}):
         raise CodecError(
             f"a scan of {len(components)} components with Ss, Se, Ah, Al {progression}", offset=position
         )
@@ -317,7 +318,7 @@ def _note_sent(components: list[_Component], progression: tuple[int, int, int, i
         component.approximations[first : last + 1] = bytes([low]) * (last + 1 - first)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _tables_of(
     process: int, precision: int, components: tuple[tuple[int, tuple[bytes, bytes]], ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16]]:

@@ -40,9 +40,9 @@ BLOCKS, DC_AGAIN, BAND, BAND_AGAIN = range(4)
 """Whole blocks or DC coefficients for the first time; their refinement; a band of AC coefficients; its refinement."""
 
 INDEX_BITS = 12
-_MOST_BITS = 18
-"""What one look-up may skip: three of them, and 7 bits for the alignment, stay within the index of a 64-bit word."""
 _AT_ONCE = 3
+_MOST_BITS = 18
+"""What one look-up may skip: three of them stay within the 56 bits that a word holds at least."""
 _ENDED = 64
 _UNKNOWN = 255 << 8
 _TABLE_BYTES = 2 << INDEX_BITS
