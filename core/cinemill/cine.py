@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from cinemill.codestream import Codestream
     from cinemill.model import PixelFormat, Samples
 
 
@@ -63,6 +64,21 @@ class Cine:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the file but does no harm."""
         return (*self.source.warnings, *self._decoder.warnings)
+
+    @property
+    def stream(self) -> Codestream | None:
+        """What the first frame's codestream says of itself, where it has markers."""
+        return self._decoder.stream
+
+    @property
+    def coding(self) -> str:
+        """How the frames are really coded: see `cinemill.syntaxes.TransferSyntax`."""
+        return self._decoder.coding
+
+    @property
+    def batch(self) -> int:
+        """How many frames are best decoded at once."""
+        return self._decoder.codec.batch
 
     def __len__(self) -> int:
         return len(self.source)

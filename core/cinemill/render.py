@@ -95,12 +95,23 @@ class Renderer:
         if self.pixels.samples == 3:
             frame = colour.convert(frame, self.pixels.photometric_interpretation, "RGB")
         group = self._group_key(index)
-        if 8 * frame.dtype.itemsize > _LARGEST_TABLE_BITS:
+        if not self._small:
             return self._transform(frame, group)
         table = self._table(group)
         if table is None:
             return frame.view(np.uint8)
         return np.take(table, frame.view(f"u{frame.dtype.itemsize}"), axis=0)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether pictures are the samples themselves, or differ from them in colour space only."""
+        if self.pixels.samples == 3:
+            return self.pixels.bits_allocated == 8 and self._table(-1) is None
+        return self._monochrome and not self._frame_groups and self._small and self._table(-1) is None
+
+    @property
+    def _small(self) -> bool:
+        return 8 * self.pixels.dtype.itemsize <= _LARGEST_TABLE_BITS
 
     def describe(self) -> dict[str, Any]:
         """Return what is done to samples, as JSON-ready values."""
@@ -211,13 +222,14 @@ def _modality(dataset: Dataset) -> str:
 
 
 def _voi(dataset: Dataset) -> tuple[str, list[list[float]] | None]:
-    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows: of 1 or more (PS3.3 C.11.2.1.2)."""
+    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows; windows that PS3.3 C.11.2.1 forbids are none."""
     if dataset.get("VOILUTSequence"):
         return "lut", None
     if "WindowCenter" in dataset and "WindowWidth" in dataset:
         columns = (np.atleast_1d(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
-        if all(width >= 1 for _, width in windows):
+        smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
+        if all(width >= smallest for _, width in windows):
             return "window", windows
     return "none", None
 

@@ -119,7 +119,7 @@ class Sink:
             The file system refused.
         """
         publish(self.temporary, self.path, overwrite=self.overwrite)
-        sync_directory(self.path.parent)
+        sync(self.path.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -273,8 +273,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         raise output_error(path, error) from None
 
 
-def sync_directory(directory: Path) -> None:
-    """Bring a directory's entries to the disk.
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's entries, to the disk.
 
     Raises
     ------
@@ -282,13 +282,13 @@ def sync_directory(directory: Path) -> None:
         The file system refused.
     """
     try:
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
-        raise output_error(directory, error) from None
+        raise output_error(path, error) from None
 
 
 def output_error(path: Path, error: OSError) -> CinemillError:

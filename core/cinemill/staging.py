@@ -9,11 +9,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
 from cinemill.model import Buffer
-from cinemill.sink import output_error, publish, sync_directory
+from cinemill.sink import output_error, publish, sync
 
 _PREFIX, _SUFFIX = ".cinemill-", ".part"
 
@@ -38,6 +38,8 @@ class Staging:
         self.directory = directory
         self.overwrite = overwrite
         self._names: list[str] = []
+        self._files: list[BinaryIO] = []
+        self._synced: set[Path] = set()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             _sweep(directory)
@@ -61,6 +63,17 @@ class Staging:
         self._names.append(name)
         return self._temporary / name
 
+    def open(self, name: str) -> BinaryIO:
+        """Announce an output file and open it; it is closed at the end at the latest.
+
+        Raises
+        ------
+        OutputExists
+            The name is taken, and overwriting was not asked for.
+        """
+        self._files.append(self.reserve(name).open("wb"))
+        return self._files[-1]
+
     def write(self, path: Path, data: Buffer) -> None:
         """Write one whole file at a reserved place and bring it to the disk. Thread-safe.
 
@@ -76,6 +89,7 @@ class Staging:
                 os.fsync(file.fileno())
         except OSError as error:
             raise output_error(self.directory / path.name, error) from None
+        self._synced.add(path)
 
     @property
     def size(self) -> int:
@@ -92,6 +106,9 @@ class Staging:
         OutputError
             The file system refused.
         """
+        for path in self._temporary.rglob("*"):
+            if path not in self._synced:
+                sync(path)
         named: list[Path] = []
         try:
             for name in self._names:
@@ -104,7 +121,7 @@ class Staging:
             for path in named if not self.overwrite else ():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
-        sync_directory(self.directory)
+        sync(self.directory)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +129,9 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for file in self._files:
+            with suppress(OSError):
+                file.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
         os.close(self._lock)
 
