@@ -75,7 +75,10 @@ class WebP:
         """Return the bitstream chunk of each frame."""
         frames = self._clip.frames(indices)
         colour = (frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2) for frame in frames)
-        return [imagecodecs.webp_encode(frame, _WEBP_QUALITY, method=_WEBP_METHOD)[12:] for frame in colour]
+        return [
+            imagecodecs.webp_encode(frame, _WEBP_QUALITY, lossless=False, method=_WEBP_METHOD)[12:]
+            for frame in colour
+        ]
 
     def write(self, encoded: list[bytes]) -> None:
         """Append frames."""
@@ -111,7 +114,8 @@ def _gif_image(frame: Samples) -> bytes:
         entries, palette = frame, np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 3)
     else:
         entries, palette = _quantise(frame)
-    encoded: bytes = imagecodecs.gif_encode(entries, colormap=palette)
+    # giflib's wrapper crashes on read-only arrays, which native frames are.
+    encoded: bytes = imagecodecs.gif_encode(np.require(entries, requirements="W"), colormap=palette)
     start = _GIF_HEADER + _GIF_PALETTE + _GIF_DESCRIPTOR
     rows, columns = frame.shape[:2]
     descriptor = struct.pack("<BHHHHB", 0x2C, 0, 0, columns, rows, 0x87)
@@ -122,7 +126,7 @@ def _quantise(frame: Samples) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return palette entries (rows, columns) and the palette (256, 3)."""
     from PIL import Image
 
-    image = Image.fromarray(frame).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    image = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     colours = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colours)] = colours
