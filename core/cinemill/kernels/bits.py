@@ -196,6 +196,15 @@ class Value:
         unused = self.like(self.bits) - bits
         return (self << unused) >> unused
 
+    def least_unsigned(self) -> Value:
+        """Return the smallest lane of all."""
+        element = ir.IntType(self.bits)
+        name = f"llvm.vector.reduce.umin.v{self.lanes}i{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(element, [self.value.type]), name
+        )
+        return Value(self.builder, self.builder.call(function, [self.value]))
+
     def packed(self) -> Value:
         """Collect a mask's lanes in the bits of one 64-bit integer, lane 0 lowest."""
         return Value(self.builder, self.builder.bitcast(self.value, ir.IntType(self.lanes))).resized(64)

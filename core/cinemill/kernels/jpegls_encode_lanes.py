@@ -41,7 +41,6 @@ from cinemill.kernels.bits import (
     Value,
     address,
     copy_bytes,
-    gathered,
     instructions,
     load_i32,
     load_i64,
@@ -73,8 +72,10 @@ from cinemill.kernels.jpegls_lanes import (
     GROUP,
     LANES,
     line_pitch,
+    load_words,
     read_pixels,
     row_pitch,
+    store_words,
     to_lanes,
 )
 from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
@@ -149,32 +150,12 @@ def lengthen(state: Value, columns: Value) -> None:
     (lengths + lengths.like(columns)).store(state + LENGTHS)
 
 
-def _words(addresses: list[Value]) -> tuple[Value, Value]:
-    """Load context words; return the low halves (A) and the high halves (N, B, C) by lane."""
-    low, high = [], []
-    for part in range(0, LANES, 8):
-        # Such an order that one shuffle within 128 bits puts eight halves in order.
-        first = gathered([addresses[part + lane].load(64) for lane in (0, 1, 4, 5)]).recast(32, 8)
-        second = gathered([addresses[part + lane].load(64) for lane in (2, 3, 6, 7)]).recast(32, 8)
-        low.append(first.shuffled((0, 2, 8, 10, 4, 6, 12, 14), second))
-        high.append(first.shuffled((1, 3, 9, 11, 5, 7, 13, 15), second))
-    return low[0].shuffled(range(LANES), low[1]), high[0].shuffled(range(LANES), high[1])
-
-
-def _store_words(low: Value, high: Value, addresses: list[Value]) -> None:
-    for part in range(0, LANES, 4):
-        order = [half for lane in range(part, part + 4) for half in (lane, LANES + lane)]
-        words = low.shuffled(order, high).recast(64, 4)
-        for lane in range(4):
-            words.lane(lane).store(addresses[part + lane])
-
-
 @instructions
 def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, leaving the others in it, and update their contexts."""
     offsets = [(state + (OFFSETS + 2 * lane)).load(16) for lane in range(LANES)]
     addresses = [contexts + offset.resized(64) + 8 * lane for lane, offset in enumerate(offsets)]
-    a, packed = _words(addresses)
+    a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
     sample = (state + SAMPLES).load(16, LANES).resized(32)
@@ -185,7 +166,7 @@ def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value
     idle = (state + OFFSETS).load(16, LANES).equals(IDLE)
     idle.choose(slot.load(32, LANES), symbol).store(slot)
     after = updated(context, error)
-    _store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
+    store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
 
 
 @instructions

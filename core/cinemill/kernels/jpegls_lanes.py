@@ -17,6 +17,7 @@ from __future__ import annotations
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
     Value,
+    gathered,
     instructions,
     load_u8,
     load_u16,
@@ -69,6 +70,27 @@ def _tile_from_lanes(row: Value, line: Value, pitch: Value) -> None:
         samples.shuffled(range(TILE, LANES)).store(line + pitch * (2 * (lane + TILE)))
 
 
+def load_words(addresses: list[Value]) -> tuple[Value, Value]:
+    """Load context words; return the low halves and the high halves by lane."""
+    low, high = [], []
+    for part in range(0, LANES, 8):
+        # Such an order that one shuffle within 128 bits puts eight halves in order.
+        first = gathered([addresses[part + lane].load(64) for lane in (0, 1, 4, 5)]).recast(32, 8)
+        second = gathered([addresses[part + lane].load(64) for lane in (2, 3, 6, 7)]).recast(32, 8)
+        low.append(first.shuffled((0, 2, 8, 10, 4, 6, 12, 14), second))
+        high.append(first.shuffled((1, 3, 9, 11, 5, 7, 13, 15), second))
+    return low[0].shuffled(range(LANES), low[1]), high[0].shuffled(range(LANES), high[1])
+
+
+def store_words(low: Value, high: Value, addresses: list[Value]) -> None:
+    """Store what `load_words` loads."""
+    for part in range(0, LANES, 4):
+        order = [half for lane in range(part, part + 4) for half in (lane, LANES + lane)]
+        words = low.shuffled(order, high).recast(64, 4)
+        for lane in range(4):
+            words.lane(lane).store(addresses[part + lane])
+
+
 @inlined
 def to_lanes(lines: int, row: int, columns: int) -> None:
     """Move sixteen lines into the columns of a row of lanes; ``row`` is the address of its left border."""
@@ -105,3 +127,24 @@ def read_pixels(
     else:
         for x in range(columns):
             store_16(line, x, load_u16(frame, first + x) & mask)
+
+
+@inlined
+def write_pixels(line: int, plane: int, columns: int, components: int, frame: int, sample_bytes: int, first: int, samples: int) -> None:
+    """Gather one line a component into a row of interleaved pixels, from sample ``first`` of a frame on."""
+    if sample_bytes == 1:
+        if components == 3:
+            for x in range(columns):
+                store_8(frame, first + 3 * x, load_u16(line, x))
+                store_8(frame, first + 3 * x + 1, load_u16(line + plane, x))
+                store_8(frame, first + 3 * x + 2, load_u16(line + 2 * plane, x))
+        elif samples == 1:
+            for x in range(columns):
+                store_8(frame, first + x, load_u16(line, x))
+        else:
+            for x in range(columns):
+                store_8(frame, first + samples * x, load_u16(line, x))
+    else:
+        for component in range(components):
+            for x in range(columns):
+                store_16(frame, first + component + samples * x, load_u16(line + plane * component, x))
