@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import xxhash
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
-from cinemill.errors import CinemillError, UsageError
+from cinemill.errors import CinemillError, NotInFile, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, fit, pixel_aspect, square
 from cinemill.pipeline import chunks, pipeline
@@ -95,8 +95,21 @@ class Extraction:
         for name in ("window", "size"):
             pair = getattr(self, name)
             object.__setattr__(self, name, None if pair is None else tuple(pair))
+        self._check_values()
         if self.format:
             self.check(formats.find(self.format))
+
+    def _check_values(self) -> None:
+        if self.frames:
+            selection.read_numbers(str(self.frames))
+        for name, least in (("every", 1e-3), ("count", 1), ("scale", 1e-3)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"--{name} {value:g} is too small; expected {least:g} or more")
+        if self.window is not None and not self.window[1] >= 1:
+            raise UsageError(f"the window width {self.window[1]:g} is too small; expected 1 or more")
+        if self.size is not None and (min(self.size) < 0 or max(self.size) == 0):
+            raise UsageError("--size needs a width and a height, one of which may be 0")
 
     def check(self, row: Format) -> None:
         """Check that the options fit each other and a format.
@@ -106,21 +119,69 @@ class Extraction:
         UsageError
             They don't.
         """
-        for names in (("frames", "every", "count"), ("region", "crop_to_region"), ("size", "scale"), ("window", "voi")):
-            given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) not in {None, "", False}]
+        for names in (
+            ("frames", "every", "count"),
+            ("region", "crop_to_region"),
+            ("size", "scale"),
+            ("window", "voi"),
+        ):
+            given = [
+                f"--{name.replace('_', '-')}"
+                for name in names
+                if getattr(self, name) not in {None, "", False}
+            ]
             if len(given) > 1:
                 raise UsageError(f"{' and '.join(given)} exclude each other; choose one")
+        if row.copies and (self.region is not None or self.crop_to_region or self.mask_outside_regions):
+            raise UsageError(
+                f"{row.name} copies frames as they are coded; "
+                "leave out --region, --crop-to-region and --mask-outside-regions"
+            )
         mode = self.mode or row.modes[0]
         if mode not in row.modes:
             able = ", ".join(other.name for other in formats.FORMATS if mode in other.modes)
-            raise UsageError(f"{row.name} holds {row.modes[0]} frames only; choose one of {able} for --{mode}")
-        if mode == "stored" and not (self.size is self.scale is self.window is self.voi is None):
+            raise UsageError(
+                f"{row.name} holds {row.modes[0]} frames only; choose one of {able} for --{mode}"
+            )
+        if mode == "stored" and any(
+            value is not None for value in (self.size, self.scale, self.window, self.voi)
+        ):
             raise UsageError("--size, --scale, --window and --voi change samples; use them with --display")
 
-    def apply(self, src: Path, dst: Path, **how: Any) -> Receipt:
+    def apply(
+        self,
+        src: Path,
+        dst: Path,
+        *,
+        threads: int | None,
+        cancelled: Callable[[], bool] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> Receipt:
         """Extract from one instance: see `extract`."""
-        options = {field.name: getattr(self, field.name) for field in fields(self)}
-        return extract(src, dst, **options, **how)
+        started = time.perf_counter()
+        row, single = named_output(self, dst)
+        self.check(row)
+        threads = threads or len(os.sched_getaffinity(0))
+        with Cine(src) as cine:
+            try:
+                job = _Job(cine, self, row, dst if single else None)
+                with Staging(dst.parent if single else dst, overwrite=self.overwrite) as staging:
+                    size = _guarded(dst, lambda: job.run(staging, threads, cancelled, progress))
+            except CinemillError as error:
+                raise error.locate(path=src, transfer_syntax=cine.source.transfer_syntax.uid) from None
+            return record(
+                cine.source,
+                dst,
+                "extracted",
+                cine.source.transfer_syntax,
+                transfer_syntax_after="",
+                photometric_interpretation_after=job.clip.pixels.photometric_interpretation,
+                frames=len(job.clip.indices),
+                bytes_after=size,
+                pixel_bytes=job.clip.pixels.nbytes * len(job.clip.indices),
+                seconds={"total": time.perf_counter() - started},
+                warnings=(*cine.warnings, *job.warnings),
+            )
 
 
 def extract(
@@ -159,53 +220,33 @@ def extract(
     CinemillError
         Nothing was written; see `cinemill.errors`.
     """
-    started = time.perf_counter()
-    request = Extraction(**options)
-    source, output = Path(src), Path(dst)
-    row, single = _destination(request, output)
-    request.check(row)
-    threads = threads or len(os.sched_getaffinity(0))
-    with Cine(source) as cine:
-        try:
-            job = _Job(cine, request, row, source, output if single else None)
-            with Staging(output.parent if single else output, overwrite=request.overwrite) as staging:
-                try:
-                    size = job.run(staging, threads, cancelled, progress)
-                except OSError as error:
-                    raise error if isinstance(error, CinemillError) else output_error(output, error) from None
-        except CinemillError as error:
-            raise error.locate(path=source, transfer_syntax=cine.source.transfer_syntax.uid) from None
-        return record(
-            cine.source,
-            output,
-            "extracted",
-            cine.source.transfer_syntax,
-            transfer_syntax_after="",
-            photometric_interpretation_after=job.clip.pixels.photometric_interpretation,
-            frames=len(job.clip.indices),
-            bytes_after=size,
-            pixel_bytes=job.clip.pixels.nbytes * len(job.clip.indices),
-            seconds={"total": time.perf_counter() - started},
-            warnings=(*cine.warnings, *job.warnings),
-        )
+    extraction = Extraction(**options)
+    return extraction.apply(Path(src), Path(dst), threads=threads, cancelled=cancelled, progress=progress)
 
 
-def _destination(request: Extraction, output: Path) -> tuple[Format, bool]:
-    """Return the format, and whether the output names one file."""
-    named = formats.by_suffix(output.suffix)
-    if named is None or (output.is_dir() and named.name != "zarr"):
+def named_output(request: Extraction, output: Path) -> tuple[Format, bool]:
+    """Return the format, and whether the path names the one output rather than a directory for several.
+
+    Raises
+    ------
+    UsageError
+        The format is unknown, or is not that of the name.
+    """
+    named = formats.name_by_suffix(output.suffix)
+    if named is None or (output.is_dir() and named != "zarr"):
         return formats.find(request.format or "png"), False
-    if request.format not in {"", named.name}:
+    if request.format not in {"", named}:
         raise UsageError(
-            f"--format {request.format} does not fit the name {output.name}; leave one of them out", path=output
+            f"--format {request.format} does not fit the name {output.name}; leave one of them out",
+            path=output,
         )
-    return named, True
+    return formats.find(named), True
 
 
 class _Job:
     """The extraction of one instance, from its options to its outputs."""
 
-    def __init__(self, cine: Cine, request: Extraction, row: Format, source: Path, single: Path | None) -> None:
+    def __init__(self, cine: Cine, request: Extraction, row: Format, single: Path | None) -> None:
         self.cine, self.request, self.row = cine, request, row
         self.warnings: list[str] = []
         self.mode: Mode = request.mode or row.modes[0]
@@ -230,7 +271,7 @@ class _Job:
             durations=self._durations(times, indices),
             pixels=pixels,
             as_coded=self._as_coded(),
-            stem=single.stem if single is not None else safe_stem(source.name),
+            stem=single.stem if single is not None else safe_stem(cine.source.path.name),
             single=None if single is None else single.name,
             frames=self.frames,
         )
@@ -251,7 +292,9 @@ class _Job:
 
     def _as_coded(self) -> bool:
         before = self.cine.pixels
-        whole = self.geometry == Geometry((0, 0, before.columns - 1, before.rows - 1), None, (before.rows, before.columns))
+        whole = self.geometry == Geometry(
+            (0, 0, before.columns - 1, before.rows - 1), None, (before.rows, before.columns)
+        )
         return whole and (self.renderer is None or self.renderer.changes_nothing)
 
     def _durations(self, times: Any, indices: list[int]) -> Any:
@@ -275,7 +318,9 @@ class _Job:
                 rendered = self.renderer.render(decoded, index)
             frame = self.geometry.apply(rendered, self._black)
             if self.request.sidecar:
-                self.digests[index] = f"xxh3-128:{xxhash.xxh3_128_hexdigest(np.ascontiguousarray(frame).data)}"
+                self.digests[index] = (
+                    f"xxh3-128:{xxhash.xxh3_128_hexdigest(np.ascontiguousarray(frame).data)}"
+                )
             done.append(frame)
         return done
 
@@ -301,7 +346,9 @@ class _Job:
         writer.close()
         size = staging.size
         if self.request.sidecar:
-            staging.write(staging.reserve(f"{clip.stem}.json"), json.dumps(self._sidecar(), indent=1).encode())
+            staging.write(
+                staging.reserve(f"{clip.stem}.json"), json.dumps(self._sidecar(), indent=1).encode()
+            )
         staging.commit()
         return size
 
@@ -357,12 +404,24 @@ def safe_stem(name: str) -> str:
     return _UNSAFE.sub("_", _DICOM_SUFFIX.sub("", name))[:_LONGEST_STEM].lstrip(".") or "frame"
 
 
+def _guarded(output: Path, work: Callable[[], int]) -> int:
+    """Turn errors of the operating system, met by any library that writes, into ours."""
+    try:
+        return work()
+    except CinemillError:
+        raise
+    except OSError as error:
+        raise output_error(output, error) from None
+
+
 def _written(frames: int | slice | Iterable[int]) -> str:
     """Write chosen frames as the command line has them."""
     if isinstance(frames, int):
         return str(frames)
     if isinstance(frames, slice):
-        return ":".join("" if part is None else str(part) for part in (frames.start, frames.stop, frames.step))
+        return ":".join(
+            "" if part is None else str(part) for part in (frames.start, frames.stop, frames.step)
+        )
     return ",".join(str(index) for index in frames)
 
 
@@ -384,7 +443,7 @@ def _geometry(cine: Cine, request: Extraction, mode: Mode) -> Geometry:
         there = len(cine.regions)
         if request.region not in range(there) or cine.regions[request.region].empty:
             valid = f"regions 0 to {there - 1}" if there else "no regions"
-            raise UsageError(f"--region {request.region} is out of range; this image has {valid}")
+            raise NotInFile(f"--region {request.region} is out of range; this image has {valid}")
         crop = cine.regions[request.region].bounds
     elif request.crop_to_region:
         crop = bounding_box(cine.regions)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.errors import UsageError
+from cinemill.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Geometry:
         left, top, right, bottom = self.crop
         if (right - left + 1, bottom - top + 1) != (frame.shape[1], frame.shape[0]):
             frame = np.ascontiguousarray(frame[top : bottom + 1, left : right + 1])
-        return resize(frame, self.size)  # type: ignore[arg-type]
+        return resize(frame, self.size)
 
 
 def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -98,7 +98,7 @@ def fit(shape: tuple[int, int], size: tuple[int, int] | None, scale: float | Non
 
     Raises
     ------
-    UsageError
+    Refused
         The result would be empty or too large.
     """
     rows, columns = shape
@@ -110,7 +110,7 @@ def fit(shape: tuple[int, int], size: tuple[int, int] | None, scale: float | Non
     elif scale is not None:
         rows, columns = round(rows * scale), round(columns * scale)
     if not (0 < rows <= 0xFFFF and 0 < columns <= 0xFFFF):
-        raise UsageError(f"can't scale to {columns}x{rows}; expected 1 to 65535 pixels in each direction")
+        raise Refused(f"can't scale to {columns}x{rows}; expected 1 to 65535 pixels in each direction")
     return rows, columns
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cinemill.errors import UsageError
+from cinemill.errors import NotInFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,12 +87,12 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
 
     Raises
     ------
-    UsageError
+    NotInFile
         There is no region within the image.
     """
     bounds = [region.bounds for region in regions if not region.empty]
     if not bounds:
-        raise UsageError("the header has no ultrasound regions; leave out the options that need them")
+        raise NotInFile("the header has no ultrasound regions; leave out the options that need them")
     left, top, right, bottom = zip(*bounds, strict=True)
     return min(left), min(top), max(right), max(bottom)
 

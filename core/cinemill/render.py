@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cinemill import colour
-from cinemill.errors import UnsupportedPixelFormat, UsageError
+from cinemill.errors import NotInFile, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,14 +45,14 @@ class Renderer:
     decoder
         Tells the format of the samples.
     window
-        Window centre and width, in place of what the header says.
+        Window centre and width (1 or more), in place of what the header says.
     voi
         Which of the header's alternative VOI LUTs or windows, counted from 0.
 
     Raises
     ------
-    UsageError
-        A window or an alternative was asked for that can't be applied.
+    UnsupportedPixelFormat
+        A window was asked for, but the image is no monochrome one.
     """
 
     def __init__(
@@ -64,11 +64,9 @@ class Renderer:
         self._native = decoder.stream is None
         self._monochrome = self.pixels.photometric_interpretation.startswith("MONOCHROME")
         if not self._monochrome and not (window is None and voi is None):
-            raise UsageError(
+            raise UnsupportedPixelFormat(
                 f"windows apply to MONOCHROME1 and MONOCHROME2, this image is {self.pixels.photometric_interpretation}"
             )
-        if window is not None and window[1] < 1:
-            raise UsageError(f"the window width {window[1]:g} is too small; expected 1 or more")
         self._stored = max(1, min(self._source.pixels.bits_stored, self.pixels.bits_allocated))
         self._table = lru_cache(maxsize=8)(self._make_table)
 
@@ -91,6 +89,8 @@ class Renderer:
         ------
         UnsupportedPixelFormat
             The header's transformations can't be applied.
+        NotInFile
+            There is no such alternative.
         """
         if self.pixels.samples == 3:
             frame = colour.convert(frame, self.pixels.photometric_interpretation, "RGB")
@@ -187,9 +187,14 @@ class Renderer:
             dataset = self._transformations(group)
             low, high = self._range(dataset)
             picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
-        except (UnsupportedPixelFormat, UsageError):
-            raise
-        except Exception as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ) as error:
             raise UnsupportedPixelFormat(
                 f"the header's display transformation can't be applied ({error}); use --stored, or --window"
             ) from None
@@ -209,7 +214,9 @@ class Renderer:
         else:
             low, high = 0.0, 2.0**self._stored - 1
         if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
-            low, high = (float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high))
+            low, high = (
+                float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)
+            )
         return (low, high) if voi == "window" else (min(low, high), max(low, high))
 
 
@@ -243,7 +250,7 @@ def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Val
         there = len(dataset.VOILUTSequence) if function == "lut" else len(windows or ())
         if voi not in range(there):
             held = f"0 to {there - 1}" if there else "none"
-            raise UsageError(f"--voi {voi} is out of range; this image has {held}")
+            raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
     if dataset.get("ModalityLUTSequence"):
         values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT", order))
     elif "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
@@ -262,7 +269,9 @@ def _palette(values: Values, header: Dataset, order: str) -> Picture:
         from pydicom.pixels.processing import apply_color_lut
 
         entries, first, _ = header.RedPaletteColorLookupTableDescriptor
-        rgb = apply_color_lut(np.clip(values.astype(np.int64), first, first + (entries or 1 << 16) - 1), header)
+        rgb = apply_color_lut(
+            np.clip(values.astype(np.int64), first, first + (entries or 1 << 16) - 1), header
+        )
     bits = header.RedPaletteColorLookupTableDescriptor[2]
     if bits == 16 and rgb.max() > 255:
         rgb = rgb >> 8
@@ -282,8 +291,8 @@ def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
 
 def _look_up(values: Values, first: int, table: Values) -> Values:
     """Map values by a table; those before it take its first entry, those behind it the last."""
-    index: Values = values.astype(np.int64) - first
-    return table[np.clip(index, 0, len(table) - 1)]
+    mapped: Values = table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
+    return mapped
 
 
 def _to_8_bits(values: Values, low: float, high: float) -> Picture:

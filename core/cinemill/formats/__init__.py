@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from cinemill.errors import UnsupportedPixelFormat, UsageError
@@ -119,6 +120,10 @@ class Format:
         Sample types it holds.
     per_frame
         Whether each frame gets a file of its own.
+    copies
+        Whether frames are copied as they are coded, and can't be cropped or masked.
+    needs
+        Package and the extra that installs it, where it is optional.
     """
 
     name: str
@@ -127,6 +132,8 @@ class Format:
     modes: tuple[Mode, ...]
     dtypes: frozenset[str]
     per_frame: bool = False
+    copies: bool = False
+    needs: tuple[str, str] | None = None
 
     def open(self, clip: Clip, staging: Staging) -> Writer:
         """Return a writer.
@@ -135,8 +142,6 @@ class Format:
         ------
         UnsupportedPixelFormat
             The format can't hold such frames; the message names those that can.
-        UsageError
-            A package is missing, or the options don't fit the format.
         OutputExists
             An output is there already.
         """
@@ -154,14 +159,14 @@ FORMATS = (
     Format("tiff", "tiff:Tiff", ".tif", ("display", "stored"), _ANY),
     Format("npy", "arrays:Npy", ".npy", ("stored", "display"), _ANY, per_frame=True),
     Format("npz", "arrays:Npz", ".npz", ("stored", "display"), _ANY),
-    Format("zarr", "arrays:Zarr", ".zarr", ("stored", "display"), _ANY),
-    Format("mp4", "video:Mp4", ".mp4", ("display",), _8),
+    Format("zarr", "arrays:Zarr", ".zarr", ("stored", "display"), _ANY, needs=("zarr", "zarr")),
+    Format("mp4", "video:Mp4", ".mp4", ("display",), _8, needs=("av", "video")),
     Format("gif", "animations:Gif", ".gif", ("display",), _8),
     Format("webp", "animations:WebP", ".webp", ("display",), _8),
-    Format("dicom", "dicom:SingleFrame", ".dcm", ("stored",), _ANY, per_frame=True),
+    Format("dicom", "dicom:SingleFrame", ".dcm", ("stored",), _ANY, per_frame=True, copies=True),
     Format("jpeg-ls", "codestreams:JpegLs", ".jls", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),
     Format("jpeg-2000", "codestreams:Jpeg2000", ".j2k", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),
-    Format("raw", "codestreams:Raw", "", ("stored",), _ANY, per_frame=True),
+    Format("raw", "codestreams:Raw", "", ("stored",), _ANY, per_frame=True, copies=True),
 )
 """All formats, in the order they are listed to users."""
 
@@ -172,20 +177,20 @@ def find(name: str) -> Format:
     Raises
     ------
     UsageError
-        There is no such format.
+        There is no such format, or its package is missing.
     """
-    for row in FORMATS:
-        if row.name == name:
-            return row
-    raise UsageError(f"unknown format {name!r}; choose one of {', '.join(row.name for row in FORMATS)}")
+    row = next((row for row in FORMATS if row.name == name), None)
+    if row is None:
+        raise UsageError(f"unknown format {name!r}; choose one of {', '.join(row.name for row in FORMATS)}")
+    if row.needs is not None and find_spec(row.needs[0]) is None:
+        package, extra = row.needs
+        raise UsageError(
+            f"{name} needs the package {package}; install it with: pip install 'cinemill[{extra}]'"
+        )
+    return row
 
 
-def by_suffix(suffix: str) -> Format | None:
-    """Return the format whose files have such a name, None where there is none."""
+def name_by_suffix(suffix: str) -> str | None:
+    """Return the name of the format whose files end so, None where there is none."""
     known = {".tiff": ".tif", ".jpeg": ".jpg"}.get(suffix.lower(), suffix.lower())
-    return next((row for row in FORMATS if known and row.suffix == known), None)
-
-
-def missing(package: str, extra: str) -> UsageError:
-    """Return the error that says how to install what an optional format needs."""
-    return UsageError(f"this format needs {package}; install it with: pip install 'cinemill[{extra}]'")
+    return next((row.name for row in FORMATS if known and row.suffix == known), None)

@@ -45,7 +45,9 @@ class Gif:
     def write(self, encoded: list[bytes]) -> None:
         """Append image blocks, each behind its delay."""
         for image in encoded:
-            self._file.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0x04, self._delays[self._position], 0, 0) + image)
+            self._file.write(
+                struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0x04, self._delays[self._position], 0, 0) + image
+            )
             self._position += 1
 
     def close(self) -> None:
@@ -76,7 +78,7 @@ class WebP:
         frames = self._clip.frames(indices)
         colour = (frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2) for frame in frames)
         return [
-            imagecodecs.webp_encode(frame, _WEBP_QUALITY, lossless=False, method=_WEBP_METHOD)[12:]
+            bytes(imagecodecs.webp_encode(frame, _WEBP_QUALITY, lossless=False, method=_WEBP_METHOD)[12:])
             for frame in colour
         ]
 
@@ -106,7 +108,7 @@ def whole_steps(durations: NDArray[np.float64], step: float) -> list[int]:
         Milliseconds.
     """
     ends = np.rint(np.cumsum(durations) / step).astype(np.int64)
-    return np.maximum(np.diff(ends, prepend=0), 1).tolist()
+    return [max(int(steps), 1) for steps in np.diff(ends, prepend=0)]
 
 
 def _gif_image(frame: Samples) -> bytes:
@@ -115,7 +117,7 @@ def _gif_image(frame: Samples) -> bytes:
     else:
         entries, palette = _quantise(frame)
     # giflib's wrapper crashes on read-only arrays, which native frames are.
-    encoded: bytes = imagecodecs.gif_encode(np.require(entries, requirements="W"), colormap=palette)
+    encoded = bytes(imagecodecs.gif_encode(np.require(entries, requirements="W"), colormap=palette))
     start = _GIF_HEADER + _GIF_PALETTE + _GIF_DESCRIPTOR
     rows, columns = frame.shape[:2]
     descriptor = struct.pack("<BHHHHB", 0x2C, 0, 0, columns, rows, 0x87)

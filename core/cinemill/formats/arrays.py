@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinemill.formats import Clip, FrameFiles, missing
+from cinemill.formats import Clip, FrameFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,10 +62,7 @@ class Zarr:
     """A Zarr v3 group that xarray opens: ``frames``, a chunk a frame, with ``time`` and ``index`` along its first axis."""
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        try:
-            import zarr
-        except ImportError:
-            raise missing("zarr", "zarr") from None
+        import zarr
 
         self._clip = clip
         self._at = {index: position for position, index in enumerate(clip.indices)}
@@ -84,7 +81,11 @@ class Zarr:
         coordinates = {"time": (clip.times, {"units": "ms"}), "index": (np.array(clip.indices, np.int64), {})}
         for name, (values, attributes) in coordinates.items():
             array = group.create_array(
-                name, shape=values.shape, dtype=values.dtype, dimension_names=("frame",), attributes=attributes
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                dimension_names=("frame",),
+                attributes=attributes,
             )
             array[:] = values
 

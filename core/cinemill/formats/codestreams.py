@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
-from cinemill.errors import UsageError
 from cinemill.formats import Clip, FrameFiles
 from cinemill.samples import DepthExceeded, restrict
 
@@ -29,9 +28,7 @@ class Raw(FrameFiles):
     """The frames as they are coded in the source; native ones as little endian samples."""
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        require_as_coded(clip, "raw")
-        coding = clip.cine.coding
-        self.suffix = _SUFFIXES.get(coding, ".raw")
+        self.suffix = _SUFFIXES.get(clip.cine.coding, ".raw")
         super().__init__(clip, staging)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
@@ -73,15 +70,3 @@ class Jpeg2000(_Encoded):
     """JPEG 2000 codestreams."""
 
     coding, suffix = "jpeg-2000", ".j2k"
-
-
-def require_as_coded(clip: Clip, name: str) -> None:
-    """Check that frames can be copied as they are.
-
-    Raises
-    ------
-    UsageError
-        They are to be changed.
-    """
-    if not clip.as_coded:
-        raise UsageError(f"{name} copies frames as they are; leave out --region, --crop-to-region and --mask-outside-regions")

@@ -7,8 +7,7 @@ import uuid
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from cinemill.formats import Clip, FrameFiles
-from cinemill.formats.codestreams import require_as_coded
+from cinemill.formats import FrameFiles
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from cinemill.model import Buffer
-    from cinemill.staging import Staging
 
 _SINGLE_FRAME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",
@@ -40,8 +38,6 @@ _OF_MANY_FRAMES = (
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 )
-_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-_EXPLICIT_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
 class SingleFrame(FrameFiles):
@@ -53,10 +49,6 @@ class SingleFrame(FrameFiles):
     """
 
     suffix = ".dcm"
-
-    def __init__(self, clip: Clip, staging: Staging) -> None:
-        require_as_coded(clip, "dicom")
-        super().__init__(clip, staging)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""
@@ -92,6 +84,7 @@ def single_frame_header(header: Dataset, index: int) -> Dataset:
     """
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
     instance = deepcopy(header)
     source_class, source_uid = str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", ""))
@@ -116,11 +109,11 @@ def single_frame_header(header: Dataset, index: int) -> Dataset:
     instance.SourceImageSequence = [reference]
     instance.DerivationDescription = f"Frame {index + 1} of a multi-frame image, pixel data unchanged"
     meta = FileMetaDataset()
-    syntax = str(header.file_meta.get("TransferSyntaxUID", _EXPLICIT_LITTLE_ENDIAN))
-    meta.TransferSyntaxUID = _EXPLICIT_LITTLE_ENDIAN if syntax == _EXPLICIT_BIG_ENDIAN else syntax
+    syntax = header.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == ExplicitVRBigEndian else syntax
     meta.MediaStorageSOPClassUID = instance.SOPClassUID
     meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     instance.file_meta = meta
     return instance
 

@@ -53,12 +53,14 @@ def encode_png(frame: Samples) -> bytes:
     filtered[:, 1 : 1 + pixel] = samples[:, :pixel]
     np.subtract(samples[:, pixel:], samples[:, :-pixel], out=filtered[:, 1 + pixel :])
     header = struct.pack(">LLBBBBB", columns, rows, 8 * frame.dtype.itemsize, colour, 0, 0, 0)
-    data = imagecodecs.deflate_encode(filtered, 1)
+    data = bytes(imagecodecs.deflate_encode(filtered.tobytes(), 1))
     return _PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return b"".join((struct.pack(">L", len(data)), kind, data, struct.pack(">L", zlib.crc32(data, zlib.crc32(kind)))))
+    return b"".join(
+        (struct.pack(">L", len(data)), kind, data, struct.pack(">L", zlib.crc32(data, zlib.crc32(kind))))
+    )
 
 
 class Jpeg(FrameFiles):
@@ -86,6 +88,6 @@ class Jpeg(FrameFiles):
         if self.clip.pixels.samples == 3:
             space = "YCBCR" if self.clip.pixels.photometric_interpretation == "YBR_FULL" else "RGB"
         return (
-            imagecodecs.jpeg8_encode(frame, _JPEG_QUALITY, colorspace=space, subsampling="444")
+            bytes(imagecodecs.jpeg8_encode(frame, _JPEG_QUALITY, colorspace=space, subsampling="444"))
             for frame in self.clip.frames(indices)
         )

@@ -33,7 +33,7 @@ class Tiff:
         """Deflate some frames, a strip each."""
         little_endian = self._clip.pixels.dtype.newbyteorder("<")
         return [
-            imagecodecs.deflate_encode(np.ascontiguousarray(frame, little_endian), 1)
+            bytes(imagecodecs.deflate_encode(frame.astype(little_endian, copy=False).tobytes(), 1))
             for frame in self._clip.frames(indices)
         ]
 

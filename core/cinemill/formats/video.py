@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinemill.formats import Clip, missing
+from cinemill.formats import Clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,7 @@ class Mp4:
     """H.264 High, 4:2:0, each frame shown for its own time; odd sizes repeat the last row or column."""
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        try:
-            import av
-        except ImportError:
-            raise missing("PyAV", "video") from None
+        import av
 
         self._clip = clip
         starts = np.concatenate(([0.0], np.cumsum(clip.durations)))
