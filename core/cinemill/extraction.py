@@ -23,6 +23,7 @@ from cinemill.pipeline import chunks, pipeline
 from cinemill.record import record
 from cinemill.regions import bounding_box
 from cinemill.sink import output_error
+from cinemill.source import Source
 from cinemill.staging import Staging
 from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
@@ -162,6 +163,12 @@ class Extraction:
         row, single = named_output(self, dst)
         self.check(row)
         threads = threads or len(os.sched_getaffinity(0))
+        with Source(src) as source:
+            if source.pixel_data is None:
+                nothing = "there is no pixel data to extract from"
+                return record(
+                    source, dst, "skipped", source.transfer_syntax, warnings=(*source.warnings, nothing)
+                )
         with Cine(src) as cine:
             try:
                 job = _Job(cine, self, row, dst if single else None)
@@ -213,7 +220,7 @@ def extract(
     Returns
     -------
     Receipt
-        ``extracted``.
+        ``extracted``, or ``skipped`` where there is no pixel data.
 
     Raises
     ------

@@ -6,7 +6,8 @@ import fcntl
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -42,11 +43,12 @@ class Staging:
         self._synced: set[Path] = set()
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            _sweep(directory)
             self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
-            self._temporary.mkdir()
-            self._lock = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            with _lock(directory):
+                _sweep(directory)
+                self._temporary.mkdir()
+                self._held = ExitStack()
+                self._held.enter_context(_lock(self._temporary))
         except OSError as error:
             raise output_error(directory, error) from None
 
@@ -133,16 +135,22 @@ class Staging:
             with suppress(OSError):
                 file.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        os.close(self._lock)
+        self._held.close()
 
 
 def _sweep(directory: Path) -> None:
     """Remove what killed processes left here; what is in use is locked and stays."""
     for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
-        with suppress(OSError):
-            handle = os.open(stale, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale, ignore_errors=True)
-            finally:
-                os.close(handle)
+        with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def _lock(directory: Path, how: int = 0) -> Iterator[None]:
+    """Hold an exclusive lock on a directory."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(handle)

@@ -110,12 +110,11 @@ def extract(
 
 
 def _items(sources: list[Path], destination: Path) -> Iterator[Item]:
-    """Yield the instances, each with the directory of its outputs (or the one output's own path)."""
+    """Return the instances, each with the directory of its outputs (or the one output's own path)."""
     from cinemill.batch import Item, discover
 
-    for item in discover(sources, destination):
-        named = item.output == destination
-        yield item if named else Item(item.source, item.output.parent)
+    found = discover(sources, destination)
+    return (item if item.output == destination else Item(item.source, item.output.parent) for item in found)
 
 
 def _with_format(extraction: Extraction, sources: list[Path], destination: Path) -> Extraction:

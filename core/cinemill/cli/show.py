@@ -68,7 +68,7 @@ class Tally:
         """Print what was done: a line for one instance, a table for more."""
         if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
             console.print(Text(_one_line(self._last)), soft_wrap=True)
-        elif self._counts:
+        elif self._counts.total() > 1:
             console.print(self._table())
 
     def _table(self) -> Table:
@@ -97,6 +97,8 @@ def _one_line(receipt: Receipt) -> str:
         return f"{receipt.output} is finished already"
     if receipt.status == "ignored":
         return f"{receipt.source} is not DICOM"
+    if receipt.status == "skipped":
+        return f"{receipt.source} was skipped: {'; '.join(receipt.warnings)}"
     rate = receipt.pixel_bytes / receipt.seconds["total"] / _MEGABYTE
     speed = f", {rate:.0f} MB/s of pixels" if receipt.pixel_bytes else ""
     frames = f"{receipt.frames} frame{'s' if receipt.frames != 1 else ''}, " if receipt.frames else ""
