@@ -100,7 +100,11 @@ class Renderer:
         table = self._table(group)
         if table is None:
             return frame.view(np.uint8)
-        return np.take(table, frame.view(f"u{frame.dtype.itemsize}"), axis=0)
+        if table.ndim == 2:
+            from cinemill.kernels.palette import apply_palette
+
+            return apply_palette(frame, table)
+        return np.take(table, frame.view(f"u{frame.dtype.itemsize}"))
 
     @property
     def changes_nothing(self) -> bool:
@@ -181,7 +185,7 @@ class Renderer:
         """Return the display values of stored values of any shape."""
         try:
             if self.pixels.photometric_interpretation == "PALETTE COLOR":
-                return _palette(values, self._source.header, self._source.encoding.order)
+                return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
             if not self._monochrome:
                 return _to_8_bits(values, 0, (1 << self._stored) - 1)
             dataset = self._transformations(group)
@@ -260,22 +264,19 @@ def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Val
     return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
 
 
-def _palette(values: Values, header: Dataset, order: str) -> Picture:
-    """Return RGB, shape (..., 3), of stored values by the palette (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
+def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
+    """Return RGB of 8 bits, shape (256 or 65536, 3), for all palette entries (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
+    from cinemill.kernels.palette import palette_table
+
+    entries, first, bits = header.RedPaletteColorLookupTableDescriptor
     if "RedPaletteColorLookupTableData" in header:
-        luts = [_lut(header, f"{name}PaletteColorLookupTable", order) for name in ("Red", "Green", "Blue")]
-        rgb = np.stack([_look_up(values, first, table) for first, table in luts], axis=-1)
+        luts = [_lut(header, f"{name}PaletteColorLookupTable", order)[1] for name in ("Red", "Green", "Blue")]
     else:
         from pydicom.pixels.processing import apply_color_lut
 
-        entries, first, _ = header.RedPaletteColorLookupTableDescriptor
-        rgb = apply_color_lut(
-            np.clip(values.astype(np.int64), first, first + (entries or 1 << 16) - 1), header
-        )
-    bits = header.RedPaletteColorLookupTableDescriptor[2]
-    if bits == 16 and rgb.max() > 255:
-        rgb = rgb >> 8
-    return np.ascontiguousarray(np.minimum(rgb[..., :3], 255), np.uint8)
+        luts = list(apply_color_lut(np.arange(first, first + (entries or 1 << 16)), header).T[:3])
+    rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
+    return np.minimum(rgb >> 8 if bits == 16 and rgb.max() > 255 else rgb, 255).astype(np.uint8)
 
 
 def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
