@@ -290,13 +290,8 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-<<<<<<< HEAD
 def _work(jobs: Connection, work: Work, threads: int, stopping: Event) -> None:
-    """Serve one connection: items in, progress and receipts out, None for a cancelled item."""
-=======
-def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> None:
     """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
->>>>>>> main
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
