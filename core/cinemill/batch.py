@@ -256,9 +256,7 @@ class _Pool:
 class _Child:
     """One child process and the item it works on."""
 
-    def __init__(
-        self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event]
-    ) -> None:
+    def __init__(self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event]) -> None:
         self.connection, theirs = context.Pipe()
         self.item: Item | None = None
         self.attempt = 1

@@ -11,7 +11,9 @@ from typing import Any, Literal, Self, TypeAlias
 
 from cinemill.errors import CinemillError, NotDicom, Refused
 
-Status: TypeAlias = Literal["transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed"]
+Status: TypeAlias = Literal[
+    "transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed"
+]
 
 SUCCESSES: frozenset[str] = frozenset(("transcoded", "extracted", "copied", "kept", "skipped", "ignored"))
 """Statuses that need nobody's attention."""

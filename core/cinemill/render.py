@@ -276,7 +276,9 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
 
         luts = list(apply_color_lut(np.arange(first, first + (entries or 1 << 16)), header).T[:3])
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
-    return np.minimum(rgb >> 8 if bits == 16 and rgb.max() > 255 else rgb, 255).astype(np.uint8)
+    if bits == 16 and rgb.max() > 255:
+        rgb >>= 8
+    return np.minimum(rgb, 255).astype(np.uint8)
 
 
 def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
