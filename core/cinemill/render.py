@@ -278,7 +278,8 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
     if bits == 16 and rgb.max() > 255:
         rgb >>= 8
-    return np.minimum(rgb, 255).astype(np.uint8)
+    picture: Picture = np.minimum(rgb, 255).astype(np.uint8)
+    return picture
 
 
 def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
