@@ -237,7 +237,8 @@ def _voi(dataset: Dataset) -> tuple[str, list[list[float]] | None]:
     if dataset.get("VOILUTSequence"):
         return "lut", None
     if "WindowCenter" in dataset and "WindowWidth" in dataset:
-        columns = (np.atleast_1d(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
+        elements = dataset["WindowCenter"], dataset["WindowWidth"]
+        columns = (element.value if element.VM > 1 else [element.value] for element in elements)
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
         smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
         if all(width >= smallest for _, width in windows):
