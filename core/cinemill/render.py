@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -153,7 +154,7 @@ class Renderer:
         for origin in (header, *items):
             for name in _TRANSFORMATIONS:
                 if origin.get(name) is not None and origin.get(name) != "":
-                    found[name] = origin[name]
+                    found[name] = copy(origin[name])
         for name in ("ModalityLUTSequence", "VOILUTSequence"):
             if not all(item.get("LUTDescriptor") and item.get("LUTData") for item in found.get(name) or ()):
                 del found[name]
