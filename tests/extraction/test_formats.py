@@ -37,9 +37,9 @@ DEEP = np.stack([generate.noise((31, 40), 32, seed=seed) for seed in range(5)])
 def extract(tmp_path):
     """Write a cine and extract it."""
 
-    def run(frames, name, interpretation=None, *, elements=(), **options):
-        interpretation = interpretation or ("RGB" if frames.ndim == 4 else "MONOCHROME2")
-        source = clips.write(tmp_path / "cine.dcm", frames, interpretation, **dict(elements))
+    def run(clip, name, interpretation=None, *, elements=(), **options):
+        interpretation = interpretation or ("RGB" if clip.ndim == 4 else "MONOCHROME2")
+        source = clips.write(tmp_path / "cine.dcm", clip, interpretation, **dict(elements))
         cinemill.extract(source, tmp_path / "out", format=name, threads=2, **options)
         return sorted((tmp_path / "out").iterdir())
 
@@ -95,7 +95,7 @@ def test_jpeg_is_close(extract, frames):
     ):
         assert path.name == f"cine_{frame:04}.jpg"
         back = np.asarray(Image.open(path)).astype(int)
-        assert np.abs(back - generate.smooth(frames.shape[1:])).max() < 12
+        assert np.abs(back - generate.smooth(frames.shape[1:])).mean() < 3
 
 
 @pytest.mark.parametrize("mode", ["stored", "display"])
@@ -104,7 +104,7 @@ def test_jpeg_of_jpeg_is_the_codestream(tmp_path, mode):
     with cinemill.open(CINE) as cine:
         for index in (3, 4):
             path = tmp_path / f"examples_ybr_color_{index:04}.jpg"
-            assert path.read_bytes() == bytes(cine.source.frame(index))
+            assert path.read_bytes() == bytes(cine.source.frame(index)).rstrip(b"\0")
             shown = np.asarray(Image.open(path).convert("RGB")).astype(int)
             assert np.abs(shown - cine.render(index)).max() <= 2
 
@@ -201,14 +201,14 @@ def test_animations_hold_every_frame(extract, name):
     (path,) = extract(frozen, name, elements={"FrameTime": "33.333"})
     with Image.open(path) as image:
         pages = [
-            (page.info["duration"], np.asarray(page.convert("RGB"))) for page in ImageSequence.Iterator(image)
+            (np.asarray(page.convert("RGB")), page.info["duration"]) for page in ImageSequence.Iterator(image)
         ]
         assert image.info.get("loop") == 0
     assert len(pages) == 7
-    assert sum(duration for duration, _ in pages) == pytest.approx(
+    assert sum(duration for _, duration in pages) == pytest.approx(
         7 * 33.333, abs=5 if name == "gif" else 0.5
     )
-    for (_, shown), frame in zip(pages, frozen, strict=True):
+    for (shown, _), frame in zip(pages, frozen, strict=True):
         assert np.abs(shown.astype(int) - frame).mean() < 6
 
 
@@ -231,7 +231,9 @@ def test_delays_do_not_drift(durations, step):
 def test_raw_codestreams_and_samples(tmp_path):
     cinemill.extract(CINE, tmp_path, format="raw", frames="7")
     with cinemill.open(CINE) as cine:
-        assert (tmp_path / "examples_ybr_color_0007.jpg").read_bytes() == bytes(cine.source.frame(7))
+        assert (tmp_path / "examples_ybr_color_0007.jpg").read_bytes() == bytes(cine.source.frame(7)).rstrip(
+            b"\0"
+        )
     source = clips.write(tmp_path / "native.dcm", GREY_16)
     cinemill.extract(source, tmp_path, format="raw", frames="1")
     assert np.array_equal(np.fromfile(tmp_path / "native_0001.raw", "<u2").reshape(31, 40), GREY_16[1])

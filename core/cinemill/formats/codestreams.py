@@ -22,6 +22,8 @@ _SUFFIXES = {
     "htj2k": ".j2c",
     "rle": ".rle",
 }
+_END_MARKER = b"\xff\xd9"
+"""EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""
 
 
 class Raw(FrameFiles):
@@ -33,7 +35,7 @@ class Raw(FrameFiles):
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return codestreams."""
-        return (self.clip.cine.source.frame(index) for index in indices)
+        return (codestream(self.clip, index) for index in indices)
 
 
 class _Encoded(FrameFiles):
@@ -44,7 +46,7 @@ class _Encoded(FrameFiles):
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return codestreams."""
         if self.clip.as_coded and self.clip.cine.coding == self.coding:
-            return [self.clip.cine.source.frame(index) for index in indices]
+            return [codestream(self.clip, index) for index in indices]
         frames = self.clip.frames(indices)
         pixels = self.clip.pixels.with_(bits_stored=self._depth(frames))
         return table.encoder(self.coding).encode(frames, pixels)
@@ -70,3 +72,12 @@ class Jpeg2000(_Encoded):
     """JPEG 2000 codestreams."""
 
     coding, suffix = "jpeg-2000", ".j2k"
+
+
+def codestream(clip: Clip, index: int) -> Buffer:
+    """Return a frame as it is coded in the source, without the padding behind an end marker."""
+    frame = clip.cine.source.frame(index)
+    if frame[-1:] == b"\0" and clip.cine.stream is not None:
+        stripped = bytes(frame).rstrip(b"\0")
+        return stripped if stripped.endswith(_END_MARKER) else frame
+    return frame

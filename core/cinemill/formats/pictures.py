@@ -11,6 +11,7 @@ import numpy as np
 
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.formats import Clip, FrameFiles
+from cinemill.formats.codestreams import codestream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,7 +84,7 @@ class Jpeg(FrameFiles):
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return JPEG files."""
         if self._copied:
-            return (self.clip.cine.source.frame(index) for index in indices)
+            return (codestream(self.clip, index) for index in indices)
         space = None
         if self.clip.pixels.samples == 3:
             space = "YCBCR" if self.clip.pixels.photometric_interpretation == "YBR_FULL" else "RGB"
