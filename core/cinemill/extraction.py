@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from cinemill.cine import Cine
 from cinemill.errors import CinemillError, NotInFile, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, fit, pixel_aspect, square
-from cinemill.pipeline import chunks, pipeline
+from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.record import record
 from cinemill.regions import bounding_box
 from cinemill.sink import output_error
@@ -126,11 +127,8 @@ class Extraction:
             ("size", "scale"),
             ("window", "voi"),
         ):
-            given = [
-                f"--{name.replace('_', '-')}"
-                for name in names
-                if getattr(self, name) not in {None, "", False}
-            ]
+            values = {f"--{name.replace('_', '-')}": getattr(self, name) for name in names}
+            given = [name for name, value in values.items() if value not in {None, ""} and value is not False]
             if len(given) > 1:
                 raise UsageError(f"{' and '.join(given)} exclude each other; choose one")
         if row.copies and (self.region is not None or self.crop_to_region or self.mask_outside_regions):
@@ -339,25 +337,33 @@ class _Job:
         progress: Callable[[int, int], None] | None,
     ) -> int:
         """Write the outputs; return their bytes."""
-        clip = self.clip
-        cut = chunks(len(clip.indices), self.cine.pixels.nbytes, self.cine.batch, threads)
-        parts = (clip.indices[part.start : part.stop] for part in cut)
-        writer = self.row.open(clip, staging)
-        with pipeline(threads, cancelled) as pipe:
-            done = 0
-            for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
-                writer.write(encoded)
-                done += len(part)
-                if progress is not None:
-                    progress(done, len(clip.indices))
+        writer = self.row.open(self.clip, staging)
+        sidecar = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
+        try:
+            with pipeline(threads, cancelled) as pipe:
+                self._write(writer, pipe, threads, progress)
+        except BaseException:
+            with suppress(Exception):
+                writer.close()
+            raise
         writer.close()
         size = staging.size
-        if self.request.sidecar:
-            staging.write(
-                staging.reserve(f"{clip.stem}.json"), json.dumps(self._sidecar(), indent=1).encode()
-            )
+        if sidecar is not None:
+            staging.write(sidecar, json.dumps(self._sidecar(), indent=1).encode())
         staging.commit()
         return size
+
+    def _write(
+        self, writer: Writer, pipe: Pipeline, threads: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        indices, done = self.clip.indices, 0
+        cut = chunks(len(indices), self.cine.pixels.nbytes, self.cine.batch, threads)
+        parts = (indices[part.start : part.stop] for part in cut)
+        for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
+            writer.write(encoded)
+            done += len(part)
+            if progress is not None:
+                progress(done, len(indices))
 
     def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
         encoded = writer.encode(part)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import generate
 import numpy as np
 from pydicom import Dataset
+
+import generate
 
 
 def write(path: Path, frames, interpretation="MONOCHROME2", **elements) -> Path:

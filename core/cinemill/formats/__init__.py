@@ -71,7 +71,7 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish the outputs."""
+        """Finish the outputs; after a failure too, to let go of files."""
         ...
 
 
