@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from cinemill.errors import OutputError, OutputExists
 from cinemill.model import Buffer
 from cinemill.sink import output_error, publish, sync
 
+_SYNCS_AT_ONCE = 4
 _PREFIX, _SUFFIX = ".cinemill-", ".part"
 
 
@@ -40,7 +42,8 @@ class Staging:
         self.overwrite = overwrite
         self._names: list[str] = []
         self._files: list[BinaryIO] = []
-        self._synced: set[Path] = set()
+        self._syncs: dict[Path, Future[None]] = {}
+        self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="cinemill-sync")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
@@ -77,7 +80,7 @@ class Staging:
         return self._files[-1]
 
     def write(self, path: Path, data: Buffer) -> None:
-        """Write one whole file at a reserved place and bring it to the disk. Thread-safe.
+        """Write one whole file at a reserved place; it is on its way to the disk then. Thread-safe.
 
         Raises
         ------
@@ -87,11 +90,13 @@ class Staging:
         try:
             with path.open("wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise output_error(self.directory / path.name, error) from None
-        self._synced.add(path)
+        self._sync(path)
+
+    def _sync(self, path: Path) -> None:
+        if path not in self._syncs:
+            self._syncs[path] = self._syncer.submit(sync, path)
 
     @property
     def size(self) -> int:
@@ -109,8 +114,9 @@ class Staging:
             The file system refused.
         """
         for path in self._temporary.rglob("*"):
-            if path not in self._synced:
-                sync(path)
+            self._sync(path)
+        for synced in self._syncs.values():
+            synced.result()
         named: list[Path] = []
         try:
             for name in self._names:
@@ -131,6 +137,7 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._syncer.shutdown(cancel_futures=True)
         for file in self._files:
             with suppress(OSError):
                 file.close()
