@@ -16,6 +16,7 @@ from cinemill.regions import Region, read_regions
 from cinemill.render import Renderer
 from cinemill.source import Source
 from cinemill.timing import frame_times
+from cinemill.video import VideoDecoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,8 @@ class Cine:
         self.source = Source(path)
         if self.source.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=path)
-        self._decoder = FrameDecoder(self.source)
+        video = self.source.transfer_syntax.coding == "video"
+        self._decoder = VideoDecoder(self.source) if video else FrameDecoder(self.source)
         self.pixels: PixelFormat = self._decoder.pixels
 
     @property
@@ -78,7 +80,7 @@ class Cine:
     @property
     def batch(self) -> int:
         """How many frames are best decoded at once."""
-        return self._decoder.codec.batch
+        return self._decoder.batch
 
     def __len__(self) -> int:
         return len(self.source)

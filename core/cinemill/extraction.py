@@ -17,7 +17,7 @@ import xxhash
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
-from cinemill.errors import CinemillError, NotInFile, UsageError
+from cinemill.errors import CinemillError, NotInFile, Refused, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, fit, pixel_aspect, square
 from cinemill.pipeline import Pipeline, chunks, pipeline
@@ -169,6 +169,8 @@ class Extraction:
                 )
         with Cine(src) as cine:
             try:
+                if cine.coding == "video":
+                    threads = 1
                 job = _Job(cine, self, row, dst if single else None)
                 with Staging(dst.parent if single else dst, overwrite=self.overwrite) as staging:
                     size = _guarded(dst, lambda: job.run(staging, threads, cancelled, progress))
@@ -253,6 +255,10 @@ class _Job:
 
     def __init__(self, cine: Cine, request: Extraction, row: Format, single: Path | None) -> None:
         self.cine, self.request, self.row = cine, request, row
+        if row.copies and cine.coding == "video":
+            raise Refused(
+                f"the frames of a video have no codestreams that {row.name} could copy; use another format"
+            )
         self.warnings: list[str] = []
         self.mode: Mode = request.mode or row.modes[0]
         self.renderer: Renderer | None = None

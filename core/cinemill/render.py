@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cinemill.decode import FrameDecoder
     from cinemill.model import Samples
+    from cinemill.video import VideoDecoder
 
     Picture: TypeAlias = NDArray[np.uint8]
     Values: TypeAlias = NDArray[Any]
@@ -57,12 +58,16 @@ class Renderer:
     """
 
     def __init__(
-        self, decoder: FrameDecoder, *, window: tuple[float, float] | None = None, voi: int | None = None
+        self,
+        decoder: FrameDecoder | VideoDecoder,
+        *,
+        window: tuple[float, float] | None = None,
+        voi: int | None = None,
     ) -> None:
         self.pixels = decoder.pixels
         self._source = decoder.source
         self._window, self._voi = window, voi
-        self._native = decoder.stream is None
+        self._native = decoder.stream is None and decoder.coding != "video"
         self._monochrome = self.pixels.photometric_interpretation.startswith("MONOCHROME")
         if not self._monochrome and not (window is None and voi is None):
             raise UnsupportedPixelFormat(
