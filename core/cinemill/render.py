@@ -51,6 +51,13 @@ class Renderer:
     voi
         Which of the header's alternative VOI LUTs or windows, counted from 0.
 
+    Attributes
+    ----------
+    pixels : PixelFormat
+        Of the samples.
+    bits : int
+        Bits Stored: their range is what is shown where the header has no VOI transformation.
+
     Raises
     ------
     UnsupportedPixelFormat
@@ -73,7 +80,7 @@ class Renderer:
             raise UnsupportedPixelFormat(
                 f"windows apply to MONOCHROME1 and MONOCHROME2, this image is {self.pixels.photometric_interpretation}"
             )
-        self._stored = max(1, min(self._source.pixels.bits_stored, self.pixels.bits_allocated))
+        self.bits = max(1, min(self._source.pixels.bits_stored, self.pixels.bits_allocated))
         self._table = lru_cache(maxsize=8)(self._make_table)
 
     def render(self, frame: Samples, index: int) -> Picture:
@@ -168,7 +175,7 @@ class Renderer:
             found.VOILUTFunction = "LINEAR"
             found.pop("VOILUTSequence", None)
         found.PhotometricInterpretation = "MONOCHROME2"
-        found.BitsStored = self._stored
+        found.BitsStored = self.bits
         found.PixelRepresentation = int(self.pixels.signed)
         return found
 
@@ -177,7 +184,7 @@ class Renderer:
         width = 8 * self.pixels.dtype.itemsize
         patterns = np.arange(1 << width, dtype=f"u{width // 8}")
         if self._native:
-            shift = width - self._stored
+            shift = width - self.bits
             above = max(0, min(shift, width - 1 - self._source.high_bit))
             patterns = patterns << above
             values = patterns.view(self.pixels.dtype) >> shift
@@ -193,7 +200,7 @@ class Renderer:
             if self.pixels.photometric_interpretation == "PALETTE COLOR":
                 return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
             if not self._monochrome:
-                return _to_8_bits(values, 0, (1 << self._stored) - 1)
+                return _to_8_bits(values, 0, (1 << self.bits) - 1)
             dataset = self._transformations(group)
             low, high = self._range(dataset)
             picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
@@ -220,9 +227,9 @@ class Renderer:
         if dataset.get("ModalityLUTSequence"):
             low, high = 0.0, 2.0 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1
         elif self.pixels.signed:
-            low, high = -(2.0 ** (self._stored - 1)), 2.0 ** (self._stored - 1) - 1
+            low, high = -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1
         else:
-            low, high = 0.0, 2.0**self._stored - 1
+            low, high = 0.0, 2.0**self.bits - 1
         if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
             low, high = (
                 float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)

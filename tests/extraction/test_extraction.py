@@ -306,6 +306,14 @@ def test_unknown_times_are_reported(tmp_path):
     assert any("no frame times" in warning for warning in receipt.warnings)
 
 
+def test_a_missing_window_is_reported(tmp_path):
+    frames = generate.noise((1, 4, 4), 12)
+    plain = clips.write(tmp_path / "x.dcm", frames, bits_stored=12)
+    assert any("all 12 bits" in warning for warning in cinemill.extract(plain, tmp_path / "o").warnings)
+    windowed = clips.write(tmp_path / "y.dcm", frames, bits_stored=12, WindowCenter="9", WindowWidth="9")
+    assert not cinemill.extract(windowed, tmp_path / "o").warnings
+
+
 def test_no_pixels_nothing_to_do(tmp_path):
     receipt = cinemill.extract(get_testdata_file("reportsi.dcm"), tmp_path / "out")
     assert receipt.status == "skipped"
