@@ -256,6 +256,8 @@ class Source:
 
     def __len__(self) -> int:
         """Return the number of frames."""
+        if self.transfer_syntax.coding == "video":
+            return self.promised_frames or 1
         if self._fragments is not None:
             return len(self._first_fragments) - 1
         return len(self._native)
@@ -330,6 +332,11 @@ class Source:
             return self._native.read(index)
         first, last = self._first_fragments[index : index + 2].tolist()
         return join(self.data, self._fragments, first, last)
+
+    def bitstream(self) -> Buffer:
+        """Return all fragments joined: the one stream of a video (PS3.5 §A.4.5 to §A.4.8)."""
+        assert self._fragments is not None
+        return join(self.data, self._fragments, 0, len(self._fragments.offsets))
 
     def native_bytes(self) -> Iterator[Buffer]:
         """Yield all native pixel data in pieces, little endian."""
