@@ -1,20 +1,23 @@
 -- The ledger's atomic transitions.
 --
--- KEYS[1]  the job's hash; its other keys are named after it
 -- ARGV[1]  the operation
--- ARGV[2]  its arguments, a JSON object
+-- ARGV[2]  its arguments, a JSON object; `id` names the job
 -- ARGV[3]  finish: the receipt or failure to store
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start) or is claimed
 -- (`leases`, scored by the time the claim ends). Its number is drawn once: whoever holds a number that is no longer
 -- in `work` has lost the parcel, and nothing he reports changes a counter.
 
-local job, operation = KEYS[1], ARGV[1]
-local args = cjson.decode(ARGV[2] or "{}")
-local work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
-local progress, holders = job .. ":progress", job .. ":holders"
-local receipts, failures = job .. ":receipts", job .. ":failures"
-local ACTIVE = "cinemill:active"
+local operation, args = ARGV[1], cjson.decode(ARGV[2])
+local ACTIVE, WORKERS = "cinemill:active", "cinemill:workers"
+local job, work, pending, leases, progress, holders, receipts, failures
+
+local function choose(id)
+    job = "cinemill:job:" .. id
+    work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
+    progress, holders = job .. ":progress", job .. ":holders"
+    receipts, failures = job .. ":receipts", job .. ":failures"
+end
 
 local function now()
     local time = redis.call("TIME")
@@ -89,34 +92,46 @@ function operations.feed()
     return redis.call("ZCARD", pending)
 end
 
--- Take the next parcel. Returns {number, parcel, dictionary, parcels waiting or claimed in all jobs}, or nothing.
+-- The next parcel of the chosen job that may start now, or nil.
+local function next_parcel(time)
+    if get("state") ~= "running" or number("next_start") > time then return nil end
+    return redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
+end
+
+-- Delay the chosen job's next start by what its rate (bytes a second) asks for these bytes.
+local function throttle(sizes, time)
+    local rate, bytes = number("rate"), 0
+    if rate == 0 then return end
+    for _, size in ipairs(sizes) do bytes = bytes + size end
+    set("next_start", math.max(time - args.burst, number("next_start")) + math.ceil(bytes * 1000 / rate))
+end
+
+-- Take a parcel of the job of this priority that was served least recently.
+-- Returns {job, number, parcel, dictionary, parcels waiting or claimed in all jobs}, or nothing.
 function operations.claim()
-    local time = now()
-    if get("state") ~= "running" or number("next_start") > time then return false end
-    local found = redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)
-    if #found == 0 then return false end
-    local parcel_number = found[1]
-    redis.call("ZREM", pending, parcel_number)
+    local time, outstanding, served, chosen, parcel_number = now(), 0, math.huge, nil, nil
+    for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
+        choose(id)
+        outstanding = outstanding + redis.call("ZCARD", pending) + redis.call("ZCARD", leases)
+        if get("priority") == args.priority and number("served") < served then
+            local candidate = next_parcel(time)
+            if candidate then chosen, parcel_number, served = id, candidate, number("served") end
+        end
+    end
+    if not chosen then return false end
+    choose(chosen)
     local text = redis.call("HGET", work, parcel_number)
     local parcel = cjson.decode(text)
-    local rate = number("rate")
-    if rate > 0 then
-        local bytes = 0
-        for _, size in ipairs(parcel.bytes) do bytes = bytes + size end
-        set("next_start", math.max(time, number("next_start")) + math.ceil(bytes * 1000 / rate))
-    end
+    throttle(parcel.bytes, time)
+    redis.call("ZREM", pending, parcel_number)
     redis.call("ZADD", leases, time + args.lease, parcel_number)
     redis.call("HSET", progress, parcel_number, 0)
     redis.call("HSET", holders, parcel_number, args.holder)
     add("pending", -#parcel.items)
     add("running", #parcel.items)
+    set("served", redis.call("INCR", "cinemill:served"))
     redis.call("HSETNX", job, "started", time)
-    local outstanding = 0
-    for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
-        local other = "cinemill:job:" .. id
-        outstanding = outstanding + redis.call("ZCARD", other .. ":pending") + redis.call("ZCARD", other .. ":leases")
-    end
-    return {parcel_number, text, get("dictionary") or "", outstanding}
+    return {chosen, parcel_number, text, get("dictionary") or "", outstanding}
 end
 
 -- Prolong a claim. Returns the job's state, or "lost".
@@ -212,4 +227,6 @@ function operations.again()
     return 1
 end
 
+if args.worker then redis.call("ZADD", WORKERS, now() / 1000, args.worker) end
+if args.id then choose(args.id) end
 return operations[operation]()

@@ -11,7 +11,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -33,6 +33,9 @@ _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"
 _LEADER = "cinemill:leader"
 _WORKERS = "cinemill:workers"
+
+BURST_MILLISECONDS = 2000
+"""How far a throttled job may fall behind its rate and still catch up."""
 
 _RENEW_LEADERSHIP = """
 local held = redis.call("GET", KEYS[1])
@@ -96,8 +99,9 @@ class ListedItem:
 
 @dataclass
 class Parcel:
-    """Claimed work: the items, how often they were attempted before, and the position of the next one."""
+    """Claimed work: its job, the items, how often they were attempted before, and the position of the next one."""
 
+    job: str
     number: int
     items: list[ListedItem]
     attempt: int
@@ -193,9 +197,10 @@ class Ledger:
         self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
         self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
 
-    def _apply(self, operation: str, job: str, record: bytes = b"", **arguments: Any) -> Any:
+    def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
         arguments = {"id": job, "lease": self.lease, **arguments}
-        return self._transition(keys=[_key(job)], args=[operation, json.dumps(arguments), record])
+        present = {name: value for name, value in arguments.items() if value is not None}
+        return self._transition(args=[operation, json.dumps(present), record])
 
     # Jobs
 
@@ -205,7 +210,8 @@ class Ledger:
         fields = {
             "spec": json.dumps(asdict(spec)),
             "state": "running",
-            "rate": spec.max_rate,
+            "priority": spec.priority,
+            "rate": round(spec.max_rate),
             "listed": 0,
             "created": round(time.time() * 1000),
             **dict.fromkeys(ITEM_STATES, 0),
@@ -264,23 +270,21 @@ class Ledger:
             self._apply("feed", job, listed=listed, parcels=packed, exhausted=exhausted, cursor=json.dumps(cursor))
         )
 
-    def claim(self, job: str, holder: str) -> Parcel | None:
-        """Take the next parcel of a running job, if one may start now."""
-        found = self._apply("claim", job, holder=holder)
+    def claim(self, priority: str, holder: str, worker: str) -> Parcel | None:
+        """Take a parcel that may start now of a running job of this priority; jobs are served by turns."""
+        found = self._apply("claim", None, priority=priority, holder=holder, worker=worker, burst=BURST_MILLISECONDS)
         if not found:
             return None
-        number, text, dictionary, outstanding = found
-        parcel = json.loads(text)
-        items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
-        return Parcel(int(number), items, parcel["attempt"], dictionary=dictionary, outstanding=int(outstanding))
+        job, number, text, dictionary, outstanding = found
+        parcel = _parcel(job.decode(), number, text, 0)
+        return replace(parcel, dictionary=dictionary, outstanding=int(outstanding))
 
-    def renew(self, job: str, parcel: Parcel) -> str:
+    def renew(self, parcel: Parcel, worker: str) -> str:
         """Prolong a claim; return the job's state, or ``"lost"``."""
-        return str(self._apply("renew", job, parcel=parcel.number), "utf-8")
+        return str(self._apply("renew", parcel.job, parcel=parcel.number, worker=worker), "utf-8")
 
     def finish(
         self,
-        job: str,
         parcel: Parcel,
         state: str,
         receipt: dict[str, Any],
@@ -310,11 +314,11 @@ class Ledger:
         if state in {"failed", "quarantined"}:
             record = _dumps({"state": state, "item": item.to_json(), "receipt": receipt})
         elif state in {"done", "copied", "skipped"}:
-            parcel.dictionary = parcel.dictionary or self._teach(job, receipt)
+            parcel.dictionary = parcel.dictionary or self._teach(parcel.job, receipt)
             record = pack(receipt, parcel.dictionary)
         answer = self._apply(
             "finish",
-            job,
+            parcel.job,
             record,
             parcel=parcel.number,
             position=parcel.position,
@@ -335,11 +339,11 @@ class Ledger:
         self.client.hsetnx(_key(job), "dictionary", _dumps(receipt))
         return bytes(self.client.hget(_key(job), "dictionary") or b"")
 
-    def release(self, job: str, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
+    def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
         """Hand back the rest of a parcel; with `hold`, the whole job rests for so many seconds and `note` says why."""
         self._apply(
             "release",
-            job,
+            parcel.job,
             parcel=parcel.number,
             position=parcel.position,
             delay=round(hold * 1000),
@@ -351,10 +355,13 @@ class Ledger:
         now = self._milliseconds()
         return self._claimed(job, self.client.zrangebyscore(f"{_key(job)}:leases", "-inf", now))
 
-    def held_by(self, job: str, holder: str) -> list[Parcel]:
+    def held_by(self, holder: str) -> list[Parcel]:
         """Return the parcels that one task has claimed."""
-        holders = self.client.hgetall(f"{_key(job)}:holders")
-        return self._claimed(job, [number for number, name in holders.items() if name.decode() == holder])
+        found = []
+        for job in self.active():
+            holders = self.client.hgetall(f"{_key(job.id)}:holders")
+            found += self._claimed(job.id, [number for number, name in holders.items() if name.decode() == holder])
+        return found
 
     def _claimed(self, job: str, numbers: Sequence[bytes]) -> list[Parcel]:
         found = []
@@ -362,9 +369,7 @@ class Ledger:
             text = self.client.hget(f"{_key(job)}:work", number)
             position = self.client.hget(f"{_key(job)}:progress", number)
             if text is not None and position is not None:
-                parcel = json.loads(text)
-                items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
-                found.append(Parcel(int(number), items, parcel["attempt"], int(position)))
+                found.append(_parcel(job, number, text, int(position)))
         return found
 
     def waiting(self, job: str) -> int:
@@ -420,9 +425,9 @@ class Ledger:
         if self.client.get(_LEADER) == name.encode():
             self.client.delete(_LEADER)
 
-    def seen(self, worker: str) -> None:
-        """Note that a worker consumed or worked just now."""
-        self.client.zadd(_WORKERS, {worker: time.time()})
+    def queue_length(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        return int(self.client.llen(queue))
 
     def workers(self, *, within: float = 60.0) -> dict[str, float]:
         """Return the workers that gave a sign of life, each with the seconds since."""
@@ -430,6 +435,12 @@ class Ledger:
         self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
         found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
         return {name.decode(): max(0.0, now - score) for name, score in found}
+
+
+def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:
+    parcel = json.loads(text)
+    items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
+    return Parcel(job, int(number), items, parcel["attempt"], position)
 
 
 def _key(job: str) -> str:
