@@ -10,7 +10,7 @@ import ssl
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from cinemill_workers.ledger import PRIORITIES
 from cinemill_workers.settings import settings
@@ -27,7 +27,9 @@ def _configuration() -> dict[str, Any]:
     chosen = settings()
     return {
         "broker_url": chosen.celery_url,
-        "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED} if chosen.redis_url.startswith("rediss://") else None,
+        "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        if chosen.redis_url.startswith("rediss://")
+        else None,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
@@ -39,7 +41,9 @@ def _configuration() -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 30,
         },
-        "task_queues": [Queue(queue_name(priority)) for priority in PRIORITIES],
+        "task_queues": [
+            Queue(name, Exchange("cinemill"), routing_key=name) for name in map(queue_name, PRIORITIES)
+        ],
         "task_default_queue": queue_name("normal"),
         "task_serializer": "json",
         "result_serializer": "json",
@@ -53,7 +57,7 @@ def _configuration() -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,
-        "worker_lost_wait": 1.0,
+        "worker_lost_wait": 0.5,
         "worker_max_memory_per_child": chosen.child_memory_mb * 1024,
         "worker_hijack_root_logger": False,
         "worker_direct": True,

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cinemill.batch import Item, discover
+
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Job, Ledger, ListedItem
 from cinemill_workers.schedule import Window
@@ -41,7 +42,9 @@ class Campaign:
             return self._list(job)
         except (CinemillError, OSError) as error:
             self._items = None
-            self._ledger.move(job.id, from_=["running", "waiting"], to="paused", note=f"listing stopped: {error}")
+            self._ledger.move(
+                job.id, from_=["running", "waiting"], to="paused", note=f"listing stopped: {error}"
+            )
             return False
 
     def _heed_window(self, job: Job) -> None:

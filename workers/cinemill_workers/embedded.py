@@ -114,7 +114,9 @@ class Server:
             except RedisError:
                 time.sleep(0.02)
         self.stop()
-        raise OutputError("the embedded server did not start: its reason stands in server.log", path=self.directory)
+        raise OutputError(
+            "the embedded server did not start: its reason stands in server.log", path=self.directory
+        )
 
     def stop(self, *, seconds: float = 10.0) -> None:
         """Stop the server after it has written everything; stop the workers first."""

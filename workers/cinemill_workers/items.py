@@ -14,7 +14,13 @@ from cinemill_workers.outcomes import Fate, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.settings import settings
 
-STATES = {"transcoded": "done", "copied": "copied", "kept": "skipped", "skipped": "skipped", "ignored": "skipped"}
+STATES = {
+    "transcoded": "done",
+    "copied": "copied",
+    "kept": "skipped",
+    "skipped": "skipped",
+    "ignored": "skipped",
+}
 """Item state for each receipt status that is no error."""
 
 
@@ -101,9 +107,9 @@ def record_error(
     return counted
 
 
-def report_lost_child(ledger: Ledger, task_id: str, reason: str) -> None:
+def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     """Count an attempt for the item a dead child was working on, and hand back the rest of its parcel."""
-    for parcel in ledger.held_by(task_id):
+    for parcel in ledger.held_by(holder):
         error = WorkerLost(reason, path=parcel.items[parcel.position].source)
         record_error(ledger, parcel, error, Fate.RETRY, lost=True)
 
@@ -115,5 +121,6 @@ def codec_threads(outstanding: int) -> int:
 
 def _log(job: str, item: ListedItem, state: str, attempt: int, **fields: object) -> None:
     logs.items.info(
-        "item", extra={"fields": {"job": job, "item": item.number, "state": state, "attempt": attempt, **fields}}
+        "item",
+        extra={"fields": {"job": job, "item": item.number, "state": state, "attempt": attempt, **fields}},
     )

@@ -16,6 +16,7 @@ from cinemill_workers.ledger import Ledger, Parcel, RedisError
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
+ORPHAN_SECONDS = 10.0
 
 
 class Shutdown:
@@ -79,12 +80,17 @@ class Lease:
                 logger.critical("no frame for %d s: this child kills itself", self._stall_seconds)
                 os.abort()
             if os.getppid() != self._parent:
-                self.state = "orphaned"
-                continue
+                self._end_as_orphan()
             try:
                 self.state = self._ledger.renew(self._parcel, self._worker)
             except RedisError as error:
                 logger.warning("could not renew a lease: %s", type(error).__name__)
+
+    def _end_as_orphan(self) -> None:
+        """Hand the work back if that can be done quickly; the worker that ran this child is gone."""
+        self.state = "orphaned"
+        if not self._over.wait(ORPHAN_SECONDS):
+            os._exit(1)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -24,7 +24,17 @@ from redis.retry import Retry
 
 from cinemill.errors import UsageError
 
-__all__ = ["ITEM_STATES", "PRIORITIES", "Job", "JobSpec", "Ledger", "ListedItem", "Parcel", "RedisError", "connect"]
+__all__ = [
+    "ITEM_STATES",
+    "PRIORITIES",
+    "Job",
+    "JobSpec",
+    "Ledger",
+    "ListedItem",
+    "Parcel",
+    "RedisError",
+    "connect",
+]
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
 PRIORITIES = ("high", "normal", "low")
@@ -231,7 +241,11 @@ class Ledger:
         UsageError
             There is no such job.
         """
-        found = {key.decode(): value.decode() for key, value in self.client.hgetall(_key(job)).items() if key != b"dictionary"}
+        found = {
+            key.decode(): value.decode()
+            for key, value in self.client.hgetall(_key(job)).items()
+            if key != b"dictionary"
+        }
         if not found:
             raise UsageError(f"no job {job}: `cinemill jobs list` shows those there are")
         spec = json.loads(found["spec"])
@@ -247,6 +261,21 @@ class Ledger:
             note=found.get("note", ""),
             cursor=found.get("cursor", ""),
         )
+
+    def find(self, beginning: str) -> Job:
+        """Return the one job whose id begins like this.
+
+        Raises
+        ------
+        UsageError
+            There is none, or there are several.
+        """
+        ids = [member.decode() for member in self.client.zrange(_JOBS, 0, -1)]
+        found = [job for job in ids if job.startswith(beginning)]
+        if len(found) != 1:
+            trouble = "several jobs begin" if found else "no job begins"
+            raise UsageError(f"{trouble} with {beginning!r}: `cinemill jobs list` shows all")
+        return self.job(found[0])
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -267,12 +296,16 @@ class Ledger:
         cursor = parcels[-1][-1].source if parcels else ""
         packed = [{"items": [i.to_json() for i in p], "bytes": [i.size for i in p]} for p in parcels]
         return int(
-            self._apply("feed", job, listed=listed, parcels=packed, exhausted=exhausted, cursor=json.dumps(cursor))
+            self._apply(
+                "feed", job, listed=listed, parcels=packed, exhausted=exhausted, cursor=json.dumps(cursor)
+            )
         )
 
     def claim(self, priority: str, holder: str, worker: str) -> Parcel | None:
         """Take a parcel that may start now of a running job of this priority; jobs are served by turns."""
-        found = self._apply("claim", None, priority=priority, holder=holder, worker=worker, burst=BURST_MILLISECONDS)
+        found = self._apply(
+            "claim", None, priority=priority, holder=holder, worker=worker, burst=BURST_MILLISECONDS
+        )
         if not found:
             return None
         job, number, text, dictionary, outstanding = found
@@ -356,11 +389,13 @@ class Ledger:
         return self._claimed(job, self.client.zrangebyscore(f"{_key(job)}:leases", "-inf", now))
 
     def held_by(self, holder: str) -> list[Parcel]:
-        """Return the parcels that one task has claimed."""
+        """Return the parcels that one child process has claimed."""
         found = []
         for job in self.active():
             holders = self.client.hgetall(f"{_key(job.id)}:holders")
-            found += self._claimed(job.id, [number for number, name in holders.items() if name.decode() == holder])
+            found += self._claimed(
+                job.id, [number for number, name in holders.items() if name.decode() == holder]
+            )
         return found
 
     def _claimed(self, job: str, numbers: Sequence[bytes]) -> list[Parcel]:
@@ -409,7 +444,12 @@ class Ledger:
             item = ListedItem(*json.loads(failure["item"]))
             moved += int(
                 self._apply(
-                    "again", job, item=item.number, text=failure["item"], bytes=item.size, state=failure["state"]
+                    "again",
+                    job,
+                    item=item.number,
+                    text=failure["item"],
+                    bytes=item.size,
+                    state=failure["state"],
                 )
             )
         return moved
@@ -428,6 +468,10 @@ class Ledger:
     def queue_length(self, queue: str) -> int:
         """Return how many messages wait in a queue."""
         return int(self.client.llen(queue))
+
+    def seen(self, worker: str) -> None:
+        """Note a worker's sign of life; claiming and renewing do so by themselves."""
+        self.client.zadd(_WORKERS, {worker: time.time()})
 
     def workers(self, *, within: float = 60.0) -> dict[str, float]:
         """Return the workers that gave a sign of life, each with the seconds since."""

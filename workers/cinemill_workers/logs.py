@@ -36,5 +36,6 @@ def configure(level: int | str = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("cinemill").setLevel(logging.INFO)
     for chatty in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

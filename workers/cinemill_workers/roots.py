@@ -24,4 +24,6 @@ def confine(path: Path, roots: Sequence[Path]) -> None:
         The path, with every symbolic link followed, lies in none of them.
     """
     if roots and not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
-        raise OutsideRoots("the path leads out of CINEMILL_ROOTS: move the files or extend the roots", path=path)
+        raise OutsideRoots(
+            "the path leads out of CINEMILL_ROOTS: move the files or extend the roots", path=path
+        )

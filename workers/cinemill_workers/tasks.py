@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import cache
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
 from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 from celery.worker.request import Request
 
-from cinemill_workers import items, logs
+from cinemill_workers import items, kernels, logs
 from cinemill_workers.app import app
 from cinemill_workers.lease import shutdown
 from cinemill_workers.ledger import Ledger, RedisError, connect
@@ -28,15 +30,22 @@ def _ledger() -> Ledger:
     return Ledger(connect(chosen.redis_url, patience=OUTAGE_RETRIES), lease_seconds=chosen.lease_seconds)
 
 
+def _holder(worker: str, pid: int | None) -> str:
+    return f"{worker}/{pid}"
+
+
 class _Request(Request):  # type: ignore[misc]
     """Tells the ledger at once that the child running a task died, so that its claim need not run out."""
 
-    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002
-        if type(exc_info.exception).__name__ in {"WorkerLostError", "SystemExit"}:
+    def on_failure(
+        self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
+    ) -> Any:  # noqa: FBT001, FBT002
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(error, WorkerLostError | SystemExit):
             chosen = settings()
             try:
                 ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
-                items.report_lost_child(ledger, self.id, str(exc_info.exception))
+                items.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
             except RedisError:
                 logs.items.warning("a lost child could not be reported: its claim will run out")
         return super().on_failure(exc_info, send_failed_event, return_ok)
@@ -50,13 +59,20 @@ class _Task(Task):  # type: ignore[misc]
 def migrate(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
-        parcel = _ledger().claim(priority, holder=self.request.id, worker=self.request.hostname)
+        worker = self.request.hostname
+        parcel = _ledger().claim(priority, holder=_holder(worker, os.getpid()), worker=worker)
         if parcel is not None:
-            items.work_through(_ledger(), parcel, self.request.hostname)
+            items.work_through(_ledger(), parcel, worker)
 
 
-class StewardStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Keeps a steward process beside the worker."""
+@app.task(name="cinemill.probe", bind=True)
+def probe(self: Task) -> None:
+    """Show that this worker consumes."""
+    _ledger().seen(self.request.hostname)
+
+
+class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Keeps a steward process beside the worker, and looks for dead children every second."""
 
     requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
 
@@ -65,9 +81,10 @@ class StewardStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Start the steward, now and whenever it is found dead."""
+        """Start the steward, and again whenever it is found dead."""
         self._ensure()
         worker.timer.call_repeatedly(5.0, self._ensure)
+        worker.timer.call_repeatedly(1.0, worker.pool.maintain_pool)
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
@@ -80,12 +97,12 @@ class StewardStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._process.wait()
 
 
-app.steps["worker"].add(StewardStep)
+app.steps["worker"].add(Companions)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_kernels(**_: object) -> None:
-    """Load the kernels once, before the children are forked."""
+    kernels.load()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -1,0 +1,293 @@
+"""The ``cinemill`` command: the core's commands, and those of the service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cinemill.cli import app
+from cinemill.cli import main as run
+
+if TYPE_CHECKING:
+    from cinemill_workers.ledger import Job, Ledger
+
+jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
+app.add_typer(jobs, name="jobs")
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def submit(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="SRC... DST", help="Files or directories, then a directory.")
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="Target transfer syntax, as for transcode.")
+    ],
+    colour: Annotated[str, typer.Option(help="auto, keep or rgb, as for transcode.")] = "auto",
+    verify: Annotated[
+        str, typer.Option(help="full, independent, sample or none, as for transcode.")
+    ] = "full",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Correct what can be corrected, as for transcode.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="A name for people; put no patient's name here.")] = "",
+    priority: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
+    window: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
+    ] = "",
+    max_rate: Annotated[
+        float, typer.Option(metavar="MB/s", help="Most source megabytes a second, all workers together.")
+    ] = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be worked on, and store nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have workers transcode files or directories."""
+    from cinemill.errors import UsageError
+    from cinemill_workers import client
+    from cinemill_workers.ledger import JobSpec
+
+    if len(paths) < 2:
+        raise UsageError("expected at least one source and a destination")
+    *sources, destination = (str(path.absolute()) for path in paths)
+    spec = JobSpec(
+        tuple(sources),
+        destination,
+        to,
+        colour,
+        verify,
+        overwrite,
+        repair,
+        name,
+        priority,
+        window,
+        max_rate * 1e6,
+    )
+    client.check(spec)
+    if dry_run:
+        count, size = client.census(spec)
+        _say({"items": count, "bytes": size}, f"{count} instances, {size / 1e6:.1f} MB", as_json)
+        return
+    ledger = client.open_ledger()
+    job = ledger.create(spec)
+    if not wait:
+        hint = "" if ledger.workers() else "; no worker has been seen yet: start `cinemill worker`"
+        _say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
+        return
+    _finish(_watch(ledger, job, quiet=as_json), as_json)
+
+
+@jobs.callback(invoke_without_command=True)
+def _jobs(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_jobs(as_json)
+
+
+@jobs.command("list")
+def list_jobs(as_json: AsJson = False) -> None:
+    """List all jobs, oldest first."""
+    from cinemill_workers.client import open_ledger
+
+    found = open_ledger().jobs()
+    if as_json:
+        _print_json([job.to_dict() for job in found])
+    else:
+        from cinemill_workers.watch import listing
+
+        _print(listing(found))
+
+
+@jobs.command()
+def show(job: JobId, as_json: AsJson = False) -> None:
+    """Show a job's state, counts, bytes, rates and times."""
+    found = _find(job)[1]
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        from cinemill_workers.watch import summary
+
+        _print(summary(found))
+        _print(found.note)
+
+
+@jobs.command()
+def watch(job: JobId, as_json: AsJson = False) -> None:
+    """Follow a job until it is over; exit code 1 if an item failed. Ctrl-C stops the watching only."""
+    ledger, found = _find(job)
+    _finish(_watch(ledger, found.id, quiet=as_json), as_json)
+
+
+@jobs.command()
+def pause(job: JobId, as_json: AsJson = False) -> None:
+    """Stop a job between frames, until it is resumed; what is finished stays."""
+    _move(job, ("running", "waiting"), "paused", as_json)
+
+
+@jobs.command()
+def resume(job: JobId, as_json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    _move(job, ("paused",), "running", as_json)
+
+
+@jobs.command()
+def cancel(job: JobId, as_json: AsJson = False) -> None:
+    """Stop a job between frames, for good; what is finished stays."""
+    _move(job, ("running", "waiting", "paused"), "cancelled", as_json)
+
+
+@jobs.command()
+def retry(job: JobId, as_json: AsJson = False) -> None:
+    """Try failed and quarantined items again."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if found.state == "cancelled":
+        raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
+    count = ledger.retry(found.id)
+    _say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+
+
+@jobs.command()
+def report(
+    job: JobId,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write one line for each settled instance: its receipt or its failure."""
+    from cinemill_workers.report import write
+
+    ledger, found = _find(job)
+    count = write(ledger.receipts(found.id), output)
+    _say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Accepted for uniformity: the log is always JSON lines.")
+    ] = False,  # noqa: ARG001
+) -> None:
+    """Run a worker until it is told to stop (SIGTERM: running items get a short time, then are handed back)."""
+    from cinemill_workers.app import app as celery
+    from cinemill_workers.up import worker_arguments
+
+    celery.worker_main(worker_arguments(concurrency, queues))
+
+
+@app.command()
+def up(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a private server and a worker on this machine, and show progress; Ctrl-C drains and stops both."""
+    from cinemill_workers.up import run as stay_up
+
+    stay_up(concurrency, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    worker_only: Annotated[
+        bool, typer.Option("--worker", help="Only check that this host's worker consumes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examine this installation: versions, kernels, disk, broker, workers, and what to do about each fault."""
+    from dataclasses import asdict
+
+    from cinemill_workers.doctor import examine, probe
+    from cinemill_workers.settings import settings
+
+    findings = [probe(settings())] if worker_only else list(examine(settings()))
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok   ' if finding.well else 'FAULT'}  {finding.check}: {finding.found}")
+            if finding.remedy:
+                typer.echo(f"       {finding.remedy}")
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _find(job: str) -> tuple[Ledger, Job]:
+    from cinemill_workers.client import open_ledger
+
+    ledger = open_ledger()
+    return ledger, ledger.find(job)
+
+
+def _move(job: str, from_: tuple[str, ...], to: str, as_json: bool) -> None:
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    state = ledger.move(found.id, from_=from_, to=to)
+    if state != to and not (to == "running" and state == "waiting"):
+        raise UsageError(
+            f"job {found.id} is {state}: only a job that is {' or '.join(from_)} can become {to}"
+        )
+    _say({"id": found.id, "state": state}, f"{found.id} is {state}", as_json)
+
+
+def _watch(ledger: Ledger, job: str, *, quiet: bool) -> Job:
+    from cinemill_workers.client import wait
+
+    if quiet:
+        return wait(ledger, job)
+    from cinemill_workers.watch import live
+
+    with live(ledger) as show:
+        return wait(ledger, job, show=lambda state: show([state]))
+
+
+def _finish(job: Job, as_json: bool) -> None:
+    if as_json:
+        _print_json(job.to_dict())
+    else:
+        from cinemill_workers.watch import summary
+
+        _print(summary(job))
+    if job.state == "cancelled" or job.counts["failed"] + job.counts["quarantined"]:
+        raise typer.Exit(1)
+
+
+def _say(record: dict[str, Any], sentence: str, as_json: bool) -> None:
+    typer.echo(json.dumps(record) if as_json else sentence)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print(value: object) -> None:
+    from rich.console import Console
+
+    Console().print(value)
+
+
+def main() -> None:
+    """Run the command line; errors become one-line messages and exit codes 1 and 2."""
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What the commands of a submitter do: find the ledger, check a job before it is stored, wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cinemill.batch import discover
+
+from cinemill.errors import CinemillError, UsageError
+from cinemill_workers.ledger import PRIORITIES, Job, JobSpec, Ledger, RedisError, connect
+from cinemill_workers.roots import confine
+from cinemill_workers.schedule import Window
+from cinemill_workers.settings import settings
+
+POLL_SECONDS = 0.5
+
+
+def open_ledger() -> Ledger:
+    """Return the ledger of the configured broker, or of the embedded server.
+
+    Raises
+    ------
+    CinemillError
+        Nothing answers there.
+    """
+    chosen = settings()
+    ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
+    try:
+        ledger.client.ping()
+    except RedisError as error:
+        remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
+        raise CinemillError(f"no server answers at {chosen.public_url} ({error}): {remedy}") from error
+    return ledger
+
+
+def check(spec: JobSpec) -> None:
+    """Refuse a job that can't be carried out, before anything is stored.
+
+    Raises
+    ------
+    UsageError
+        A source is missing, the destination is impossible, or an option has a wrong value.
+    OutsideRoots
+        A path leads out of the configured roots.
+    """
+    if spec.priority not in PRIORITIES:
+        raise UsageError(f"expected --priority {', '.join(PRIORITIES)}, found {spec.priority!r}")
+    if spec.max_rate < 0:
+        raise UsageError(f"expected a positive --max-rate, found {spec.max_rate}")
+    if spec.window:
+        Window.parse(spec.window)
+    for path in (*spec.sources, spec.destination):
+        confine(Path(path), settings().roots)
+    next(iter(discover([Path(source) for source in spec.sources], Path(spec.destination))), None)
+
+
+def census(spec: JobSpec) -> tuple[int, int]:
+    """Count what a job would work on: instances, and their bytes."""
+    count = size = 0
+    for item in discover([Path(source) for source in spec.sources], Path(spec.destination)):
+        count += 1
+        size += item.source.stat().st_size
+    return count, size
+
+
+def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:
+    """Poll a job until nothing of it waits or runs, showing each state."""
+    while True:
+        found = ledger.job(job)
+        show(found)
+        if found.over:
+            return found
+        time.sleep(POLL_SECONDS)

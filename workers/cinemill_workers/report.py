@@ -1,0 +1,1 @@
+"""Writes a job's receipts to a file, as ``transcode --report`` does."""
