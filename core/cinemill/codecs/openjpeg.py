@@ -1,0 +1,139 @@
+"""JPEG 2000 Part 1, and the decoding of Part 15, by OpenJPEG (through imagecodecs)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+
+from cinemill.codecs.jpeg2000_markers import MainHeader, bare_codestream, check_tile_parts, read_main_header
+from cinemill.errors import CodecError, UnsupportedPixelFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cinemill.model import Buffer, PixelFormat, Samples
+
+
+class OpenJpeg:
+    """OpenJPEG as a `cinemill.codecs.Codec`.
+
+    It encodes bare codestreams, without JP2 boxes (PS3.5 8.2.4): one tile, LRCP, 64 x 64 code-blocks, the
+    reversible 5-3 wavelet, and the reversible colour transform for RGB.
+    """
+
+    name = "openjpeg"
+    version: str = imagecodecs.jpeg2k_version().rpartition(" ")[2]
+    batch = 1
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames; JP2 boxes around a codestream are skipped.
+
+        Where SIZ and ``pixels`` disagree about the sign, the bits of each sample (as many as SIZ has) are
+        read with the sign of ``pixels``.
+
+        Returns
+        -------
+        list of arrays of ``pixels.shape`` and ``pixels.dtype``; RGB if the codestream has a colour transform.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged, or its geometry is not that of ``pixels``.
+        """
+        return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            Other samples than these, or values beyond ``bits_stored``.
+        """
+        check_encodable(pixels)
+        return [_encode(frame, pixels) for frame in frames]
+
+
+def check_encodable(pixels: PixelFormat) -> None:
+    """Raise `UnsupportedPixelFormat` for what the JPEG 2000 encoders can't hold."""
+    if pixels.samples not in (1, 3) or not 1 <= pixels.bits_stored <= min(16, pixels.bits_allocated):
+        raise UnsupportedPixelFormat(
+            "JPEG 2000: expected 1 or 3 samples of 1 to 16 bits, "
+            f"found {pixels.samples} of {pixels.bits_stored} bits in {pixels.bits_allocated}"
+        )
+    if not (1 <= pixels.rows <= 65535 and 1 <= pixels.columns <= 65535):
+        raise UnsupportedPixelFormat(
+            f"JPEG 2000: expected 1 to 65535 rows and columns, found {pixels.rows} and {pixels.columns}"
+        )
+
+
+def takes_colour_transform(pixels: PixelFormat) -> bool:
+    """Whether such samples are encoded with the reversible colour transform: the label is then YBR_RCT."""
+    return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
+
+
+def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+    try:
+        codestream = bare_codestream(data)
+        header = read_main_header(codestream)
+        _check_geometry(header, pixels)
+        check_tile_parts(codestream, header)
+        samples: Samples = imagecodecs.jpeg2k_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
+    except imagecodecs.Jpeg2kError as error:
+        raise CodecError(f"OpenJPEG can't decode {len(data)} bytes: {error}", frame=frame) from error
+    except CodecError as error:
+        error.locate(frame=frame)
+        raise
+    if header.signed != pixels.signed:
+        samples = _flip_sign(samples, header)
+    return np.ascontiguousarray(samples.reshape(pixels.shape), dtype=pixels.dtype)
+
+
+def _check_geometry(header: MainHeader, pixels: PixelFormat) -> None:
+    expected = pixels.rows, pixels.columns, pixels.samples
+    found = header.rows, header.columns, header.samples
+    if found != expected:
+        raise CodecError(f"JPEG 2000: expected rows, columns, samples {expected}, found {found} in SIZ")
+    if header.subsampled:
+        raise CodecError("JPEG 2000: expected components of full resolution, found subsampled ones in SIZ")
+    capacity = 8 * pixels.dtype.itemsize
+    if header.precision > capacity:
+        raise CodecError(
+            f"JPEG 2000: expected at most {capacity} bits a sample, found {header.precision} in SIZ"
+        )
+
+
+def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
+    """Read unsigned samples as two's complement of the codestream's precision, or signed ones as unsigned."""
+    modulus = 1 << header.precision
+    wide = samples.astype(np.int64)
+    return wide % modulus if header.signed else wide - modulus * (wide >= modulus // 2)
+
+
+def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
+    _check_values(samples, pixels)
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            samples,
+            level=0,
+            reversible=True,
+            codecformat="J2K",
+            planar=False,
+            bitspersample=pixels.bits_stored,
+            mct=takes_colour_transform(pixels),
+        )
+    )
+
+
+def _check_values(samples: Samples, pixels: PixelFormat) -> None:
+    if pixels.bits_stored == 8 * pixels.dtype.itemsize:
+        return
+    lowest = -(1 << (pixels.bits_stored - 1)) if pixels.signed else 0
+    highest = lowest + (1 << pixels.bits_stored) - 1
+    if samples.min() < lowest or samples.max() > highest:
+        raise UnsupportedPixelFormat(
+            f"JPEG 2000: expected values from {lowest} to {highest} ({pixels.bits_stored} bits stored), "
+            f"found {samples.min()} to {samples.max()}; mask what lies above BitsStored first"
+        )

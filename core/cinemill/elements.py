@@ -1,0 +1,184 @@
+"""Walks the data elements of an encoded data set as byte spans, without interpreting values (PS3.5 §7)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from typing import TypeAlias
+
+from cinemill.errors import DamagedFile
+
+Bytes: TypeAlias = "bytes | mmap | memoryview"
+
+UNDEFINED = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+ITEM_END = 0xFFFEE00D
+SEQUENCE_END = 0xFFFEE0DD
+
+LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+"""VRs whose explicit header has two reserved bytes and a 32-bit length (PS3.5 §7.1.2)."""
+
+SHORT_VRS = frozenset(
+    (
+        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO"),
+        *(b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a data set is encoded: VR implicit or explicit, little or big endian."""
+
+    implicit_vr: bool
+    little_endian: bool
+
+    @property
+    def order(self) -> str:
+        """Byte order as the struct module writes it."""
+        return "<" if self.little_endian else ">"
+
+
+IMPLICIT_LE = Encoding(implicit_vr=True, little_endian=True)
+EXPLICIT_LE = Encoding(implicit_vr=False, little_endian=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """Where one data element stands in its file.
+
+    Attributes
+    ----------
+    tag
+        Group in the upper 16 bits, element in the lower.
+    vr
+        As encoded; None in implicit VR.
+    start, value, end
+        Offsets of the header, of the value, and of the byte after the element, delimiters included.
+    length
+        Value length as encoded, ``UNDEFINED`` where undefined.
+    """
+
+    tag: int
+    vr: bytes | None
+    start: int
+    value: int
+    end: int
+    length: int
+
+
+def tag_name(tag: int) -> str:
+    """Write a tag as people do: (gggg,eeee)."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def walk(
+    data: Bytes, start: int, end: int, encoding: Encoding, *, until: Container[int] = ()
+) -> Iterator[Element]:
+    """Yield the elements between two offsets, in the order they stand in, up to the first tag of ``until``.
+
+    Raises
+    ------
+    DamagedFile
+        An element's header or value reaches past the end.
+    """
+    offset = start
+    while offset < end:
+        element = read_header(data, offset, end, encoding)
+        if element.tag in until:
+            return
+        if element.length == UNDEFINED:
+            inner = encoding if element.vr != b"UN" else IMPLICIT_LE
+            after = _end_of_items(data, element, end, inner)
+        else:
+            after = element.value + element.length
+            if after > end:
+                raise DamagedFile(
+                    f"{tag_name(element.tag)} at byte {offset} promises {element.length} bytes of value, "
+                    f"{end - element.value} are there; the file is truncated or damaged"
+                )
+        yield Element(element.tag, element.vr, offset, element.value, after, element.length)
+        offset = after
+
+
+def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Element:
+    """Read the tag, VR and length at an offset; the element's ``end`` is that of its header.
+
+    Raises
+    ------
+    DamagedFile
+        The header reaches past the end.
+    """
+    try:
+        if encoding.implicit_vr:
+            group, number, length = struct.unpack_from(encoding.order + "HHL", data, offset)
+            vr, value = None, offset + 8
+        else:
+            group, number, vr, length = struct.unpack_from(encoding.order + "HH2sH", data, offset)
+            value = offset + 8
+            if group == 0xFFFE:
+                vr, length = None, struct.unpack_from(encoding.order + "L", data, offset + 4)[0]
+            elif vr in LONG_VRS or vr not in SHORT_VRS:
+                length, value = struct.unpack_from(encoding.order + "L", data, offset + 8)[0], offset + 12
+    except struct.error:
+        value = end + 1
+    if value > end:
+        raise DamagedFile(f"the data set ends inside an element's header, at byte {offset} of {end}")
+    return Element(group << 16 | number, vr, offset, value, value, length)
+
+
+def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element]:
+    """Yield the items of a sequence or of encapsulated pixel data, delimiters left out.
+
+    An item of undefined length ends after its delimiter, a sequence of undefined length after its own.
+    """
+    inner = IMPLICIT_LE if element.vr == b"UN" else encoding
+    offset = element.value
+    while offset < element.end:
+        item = read_header(data, offset, element.end, inner)
+        if item.tag == SEQUENCE_END:
+            return
+        after = _end_of_item(data, item, element.end, inner)
+        yield Element(item.tag, None, offset, item.value, after, item.length)
+        offset = after
+
+
+def item_content(item: Element) -> tuple[int, int]:
+    """Return the offsets between which an item's elements stand."""
+    return item.value, item.end - 8 if item.length == UNDEFINED else item.end
+
+
+def _end_of_items(data: Bytes, sequence: Element, end: int, encoding: Encoding) -> int:
+    offset = sequence.value
+    while True:
+        item = read_header(data, offset, end, encoding)
+        if item.tag == SEQUENCE_END:
+            return item.value
+        if item.tag != ITEM:
+            raise DamagedFile(
+                f"expected an item of {tag_name(sequence.tag)} at byte {offset}, "
+                f"found {tag_name(item.tag)}; the sequence is damaged"
+            )
+        offset = _end_of_item(data, item, end, encoding)
+
+
+def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding) -> int:
+    if item.length != UNDEFINED:
+        after = item.value + item.length
+        if after > end:
+            raise DamagedFile(
+                f"the item at byte {item.start} promises {item.length} bytes, {end - item.value} are there"
+            )
+        return after
+    offset = item.value
+    while True:
+        element = read_header(data, offset, end, encoding)
+        if element.tag == ITEM_END:
+            return element.value
+        if element.length == UNDEFINED:
+            inner = encoding if element.vr != b"UN" else IMPLICIT_LE
+            offset = _end_of_items(data, element, end, inner)
+        else:
+            offset = element.value + element.length

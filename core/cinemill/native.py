@@ -1,0 +1,112 @@
+"""Finds and reads the frames of native pixel data by arithmetic (PS3.5 §8.1, §8.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cinemill.errors import DamagedFile
+
+if TYPE_CHECKING:
+    from cinemill.elements import Bytes, Element, Encoding
+    from cinemill.model import Buffer, PixelFormat
+
+
+def frame_bits(pixels: PixelFormat) -> int:
+    """Return how many bits one native frame takes; 4:2:2 chroma is stored for every second column."""
+    if pixels.photometric_interpretation in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+        return pixels.rows * ((pixels.columns + 1) // 2) * 4 * pixels.bits_allocated
+    return pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFrames:
+    """The frames of one native Pixel Data element.
+
+    Attributes
+    ----------
+    pixels
+        How the samples really lie: a YBR_FULL_422 label over full-size chroma is read as YBR_FULL.
+    swap
+        Size in bytes of the words to swap: those of big endian data, else 1.
+    """
+
+    data: Bytes
+    start: int
+    count: int
+    pixels: PixelFormat
+    swap: int
+
+    @classmethod
+    def find(
+        cls,
+        data: Bytes,
+        element: Element,
+        pixels: PixelFormat,
+        promised: int | None,
+        encoding: Encoding,
+        *,
+        repair: bool,
+        warnings: list[str],
+    ) -> NativeFrames:
+        """Check that the promised frames fill the element.
+
+        Raises
+        ------
+        DamagedFile
+            They don't: the message has both numbers.
+        """
+        there = element.end - element.value
+        if pixels.photometric_interpretation == "YBR_FULL_422" and _fills(
+            full := pixels.with_(photometric_interpretation="YBR_FULL"), promised or 1, there
+        ):
+            warnings.append("YBR_FULL_422 is declared, but the chroma samples are there for every column")
+            pixels = full
+        bits = frame_bits(pixels)
+        count = promised or 1
+        wanted = (count * bits + 7) // 8
+        if there < wanted or there * 8 >= wanted * 8 + bits:
+            complete = there * 8 // bits
+            if not (repair and complete):
+                raise DamagedFile(
+                    f"{count} frame{'s' if count > 1 else ''} of {pixels.rows}×{pixels.columns} take {wanted} bytes, "
+                    f"{there} are there, enough for {complete}; the file is truncated or its header is wrong "
+                    "(see --repair)"
+                )
+            warnings.append(f"Number of Frames {promised or '(absent)'} was corrected to {complete}")
+            count, wanted = complete, (complete * bits + 7) // 8
+        if there > wanted + wanted % 2:
+            warnings.append(f"{there - wanted} bytes follow the last frame; they are not pixels")
+        word = b"OW" if element.vr in {None, b"OW"} else element.vr
+        swap = 1
+        if not encoding.little_endian:
+            swap = max(pixels.bits_allocated // 8, 2 if word == b"OW" else 1)
+        return cls(data, element.value, count, pixels, swap)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> Buffer:
+        """Return one frame's bytes: samples little endian, bit-packed samples starting at bit 0."""
+        bits = frame_bits(self.pixels)
+        first, last = index * bits, (index + 1) * bits
+        covering = self._bytes(first // 8, (last + 7) // 8)
+        if first % 8 == 0:
+            return covering
+        unpacked = np.unpackbits(np.frombuffer(covering, np.uint8), bitorder="little")
+        return np.packbits(unpacked[first % 8 :][: last - first], bitorder="little").tobytes()
+
+    def _bytes(self, first: int, last: int) -> Buffer:
+        if self.swap == 1:
+            return memoryview(self.data)[self.start + first : self.start + last]
+        start, end = first // self.swap * self.swap, -(-last // self.swap) * self.swap
+        words = memoryview(self.data)[self.start + start : self.start + end].tobytes()
+        swapped = np.frombuffer(words.ljust(end - start, b"\0"), f">u{self.swap}").astype(f"<u{self.swap}")
+        return swapped.tobytes()[first - start : last - start]
+
+
+def _fills(pixels: PixelFormat, frames: int, there: int) -> bool:
+    wanted = (frames * frame_bits(pixels) + 7) // 8
+    return wanted <= there <= wanted + 1

@@ -1,0 +1,188 @@
+"""Re-encodes data elements between implicit and explicit VR and between byte orders, values untouched otherwise.
+
+Elements of equal encoding are copied byte for byte. Nothing is parsed as text or number: a value that does not
+decode travels as it is (PS3.5 §6.2, §7.1, §7.3; private and unknown elements become UN, §6.2.2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
+from cinemill.elements import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    ITEM,
+    ITEM_END,
+    LONG_VRS,
+    SEQUENCE_END,
+    SHORT_VRS,
+    UNDEFINED,
+    Bytes,
+    Element,
+    Encoding,
+    item_content,
+    items,
+    walk,
+)
+
+Transform = Callable[[Element], bytes | None]
+"""Replaces an element nested in a sequence by an encoded one of the target encoding; None leaves it alone."""
+
+_WORD_SIZES = {
+    **dict.fromkeys((b"US", b"SS", b"OW", b"AT"), 2),
+    **dict.fromkeys((b"UL", b"SL", b"FL", b"OL", b"OF"), 4),
+    **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
+}
+_LUT_DATA = frozenset((0x00283006, 0x00281200))
+_NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+
+class Recoder:
+    """Copies elements of one data set into a target encoding.
+
+    Parameters
+    ----------
+    data, source
+        The encoded data set, and how it is encoded.
+    target
+        Little endian, implicit or explicit.
+    signed
+        Pixel Representation, which decides whether an ambiguous VR is SS or US.
+    replace
+        Asked first for every element at any depth: the encoded replacement, or None to copy it.
+    """
+
+    def __init__(
+        self, data: Bytes, source: Encoding, target: Encoding, *, signed: bool, replace: Transform | None = None
+    ) -> None:
+        self.data, self.source, self.target, self.signed = data, source, target, signed
+        self.replace = replace or (lambda element: None)
+
+    def encode(self, element: Element) -> bytes:
+        """Return one element in the target encoding."""
+        return self._encode(element, self.source, self.target, {})
+
+    def encode_all(self, elements: Iterable[Element]) -> bytes:
+        """Return the elements of one level, one after the other; group lengths are dropped (PS3.5 §7.2)."""
+        creators: dict[int, str] = {}
+        parts = []
+        for element in elements:
+            self._note_creator(element, creators)
+            if element.tag & 0xFFFF:
+                parts.append(self._encode(element, self.source, self.target, creators))
+        return b"".join(parts)
+
+    def _encode(
+        self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]
+    ) -> bytes:
+        replacement = self.replace(element)
+        if replacement is not None:
+            return replacement
+        vr = element.vr or self._dictionary_vr(element, creators)
+        if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
+            return self._encode_sequence(element, vr, source, target)
+        if source == target:
+            return bytes(self.data[element.start : element.end])
+        value = bytes(self.data[element.value : element.end])
+        if element.length == UNDEFINED:
+            return encode_header(element.tag, vr, UNDEFINED, target) + value
+        return encode_element(element.tag, vr, value if source.little_endian else _swap(value, vr), target)
+
+    def _encode_sequence(self, sequence: Element, vr: bytes, source: Encoding, target: Encoding) -> bytes:
+        span = bytes(self.data[sequence.start : sequence.end])
+        if source == target and _NESTED_PIXEL_DATA not in span:
+            return span
+        inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
+        parts = [
+            _item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
+            for item in items(self.data, sequence, source)
+        ]
+        value = b"".join(parts)
+        if sequence.length != UNDEFINED:
+            return encode_element(sequence.tag, vr, value, target)
+        end = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+        return encode_header(sequence.tag, vr, UNDEFINED, target) + value + end
+
+    def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
+        start, end = item_content(item)
+        creators: dict[int, str] = {}
+        parts = []
+        for element in walk(self.data, start, end, source):
+            self._note_creator(element, creators)
+            if element.tag & 0xFFFF or source == target:
+                parts.append(self._encode(element, source, target, creators))
+        return b"".join(parts)
+
+    def _note_creator(self, element: Element, creators: dict[int, str]) -> None:
+        group, number = element.tag >> 16, element.tag & 0xFFFF
+        if group & 1 and 0x10 <= number <= 0xFF and element.length != UNDEFINED:
+            creator = bytes(self.data[element.value : element.end]).decode("latin-1").strip(" \0")
+            creators[group << 8 | number] = creator
+
+    def _dictionary_vr(self, element: Element, creators: dict[int, str]) -> bytes:
+        group, number = element.tag >> 16, element.tag & 0xFFFF
+        if number == 0:
+            return b"UL"
+        if group & 1:
+            if 0x10 <= number <= 0xFF:
+                return b"LO"
+            creator = creators.get(group << 8 | number >> 8)
+            vr = _look_up(lambda: private_dictionary_VR(element.tag, creator)) if creator else None
+        else:
+            vr = _look_up(lambda: dictionary_VR(element.tag))
+        if vr is None:
+            return b"SQ" if element.length == UNDEFINED else b"UN"
+        return self._unambiguous(element, vr)
+
+    def _unambiguous(self, element: Element, vr: str) -> bytes:
+        if " or " not in vr:
+            return vr.encode()
+        if element.tag in _LUT_DATA:
+            return b"OW" if element.length > 2 else b"US"
+        if vr == "OB or OW" or (vr.endswith("or OW") and "SS" not in vr):
+            return b"OW"
+        return b"SS" if self.signed else b"US"
+
+
+def encode_element(tag: int, vr: bytes, value: bytes, target: Encoding = EXPLICIT_LE) -> bytes:
+    """Return an element of defined length; a value too long for its VR's 16-bit length becomes UN (PS3.5 §6.2.2)."""
+    if len(value) % 2:
+        value += b" " if vr in SHORT_VRS - {b"UI"} or vr in {b"UC", b"UR", b"UT"} else b"\0"
+    if not target.implicit_vr and vr not in LONG_VRS and len(value) > 0xFFFE:
+        vr = b"UN"
+    return encode_header(tag, vr, len(value), target) + value
+
+
+def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
+    """Return the tag, VR and length of an element, little endian (PS3.5 §7.1)."""
+    group, number = tag >> 16, tag & 0xFFFF
+    if target.implicit_vr:
+        return struct.pack("<HHL", group, number, length)
+    if vr in LONG_VRS or vr not in SHORT_VRS:
+        return struct.pack("<HH2sHL", group, number, vr, 0, length)
+    return struct.pack("<HH2sH", group, number, vr, length)
+
+
+def _item(content: bytes, *, undefined: bool) -> bytes:
+    length = UNDEFINED if undefined else len(content)
+    head = struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length) + content
+    return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head
+
+
+def _look_up(find: Callable[[], str]) -> str | None:
+    try:
+        return find()
+    except KeyError:
+        return None
+
+
+def _swap(value: bytes, vr: bytes) -> bytes:
+    size = _WORD_SIZES.get(vr, 1)
+    whole = len(value) // size * size
+    if size == 1 or not whole:
+        return value
+    return np.frombuffer(value[:whole], f">u{size}").astype(f"<u{size}").tobytes() + value[whole:]

@@ -1,0 +1,442 @@
+"""Opens a DICOM Part 10 file: its elements as byte spans, its pixel format, and any frame's bytes by index."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import warnings as python_warnings
+import zlib
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cinemill import syntaxes
+from cinemill.elements import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    SHORT_VRS,
+    LONG_VRS,
+    UNDEFINED,
+    Bytes,
+    Element,
+    Encoding,
+    read_header,
+    tag_name,
+    walk,
+)
+from cinemill.encapsulation import count_frames, group_fragments, join, read_fragments
+from cinemill.errors import CinemillError, DamagedFile, NotDicom
+from cinemill.model import Buffer, PixelFormat
+from cinemill.native import NativeFrames
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from cinemill.encapsulation import Fragments, Offsets
+
+PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA = 0x7FE00008
+DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
+_PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
+_EXTENDED_OFFSET_TABLE = 0x7FE00001
+_TRANSFER_SYNTAX = 0x00020010
+
+
+class Source:
+    """One open file. Frames are read on demand; nothing but the header is kept in memory.
+
+    Parameters
+    ----------
+    path
+        A regular file.
+    repair
+        Correct Number of Frames from what is there, instead of failing.
+
+    Attributes
+    ----------
+    path : Path
+    transfer_syntax : TransferSyntax
+    encoding : Encoding
+        Of the data set, as found.
+    data : bytes-like
+        The file, or the inflated data set of a deflated one; offsets of elements count from its start.
+    meta : list of Element
+        File Meta Information (group 0002), always Explicit VR Little Endian.
+    elements : list of Element
+        All other top-level elements without the pixel data, in order.
+    pixel_data : Element or None
+    warnings : list of str
+        What is wrong with the file but did no harm.
+
+    Raises
+    ------
+    NotDicom
+        Neither a Part 10 file nor a data set without a preamble.
+    DamagedFile
+        Truncated or inconsistent, with both numbers.
+    UnsupportedTransferSyntax
+        The transfer syntax is unknown.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, repair: bool = False) -> None:
+        self.path = Path(path)
+        self.repair = repair
+        self.warnings: list[str] = []
+        try:
+            self._file: Bytes = _map(self.path)
+            self._open()
+        except CinemillError as error:
+            raise error.locate(path=self.path) from None
+        except RecursionError:
+            raise DamagedFile("sequences are nested too deeply", path=self.path) from None
+
+    def _open(self) -> None:
+        start = _find_meta(self._file)
+        size = len(self._file)
+        self.meta = []
+        for element in _meta_elements(self._file, start):
+            self.meta.append(element)
+            start = element.end
+        if not start:
+            self.warnings.append("no preamble and no File Meta Information; the encoding was guessed")
+        elif self.meta and self.meta[0].start == 0:
+            self.warnings.append("no preamble before the File Meta Information")
+        declared = self._declared_encoding(start)
+        self.data: Bytes = self._file
+        if self.transfer_syntax.deflated:
+            self.data, start = _inflate(self._file, start), 0
+            size = len(self.data)
+        self.encoding = self._actual_encoding(start, size, declared)
+        before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
+        after = before[-1].end if before else start
+        self.pixel_data: Element | None = None
+        self._fragments: Fragments | None = None
+        if after < size:
+            self.pixel_data = self._read_pixel_element(after, size)
+            after = self.pixel_data.end
+        self.elements = [*before, *walk(self.data, after, size, self.encoding)]
+        self._spans = {element.tag: element for element in self.elements}
+
+    def _declared_encoding(self, start: int) -> Encoding:
+        uid = next((_text(self._file, e) for e in self.meta if e.tag == _TRANSFER_SYNTAX), "")
+        if uid:
+            self.transfer_syntax = syntaxes.find(uid)
+        else:
+            guess = _guess_encoding(self._file, start)
+            self.transfer_syntax = syntaxes.find(
+                next(
+                    row.uid
+                    for row in syntaxes.TRANSFER_SYNTAXES.values()
+                    if (row.implicit_vr, row.little_endian) == (guess.implicit_vr, guess.little_endian)
+                )
+            )
+            self.warnings.append(
+                f"no transfer syntax is given; the data set was read as {self.transfer_syntax.keyword}"
+            )
+        return Encoding(self.transfer_syntax.implicit_vr, self.transfer_syntax.little_endian)
+
+    def _actual_encoding(self, start: int, size: int, declared: Encoding) -> Encoding:
+        if start + 8 > size:
+            return declared
+        explicit = bytes(self.data[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
+        if explicit == (not declared.implicit_vr):
+            return declared
+        self.warnings.append(
+            f"{self.transfer_syntax.keyword} is declared, "
+            f"but the data set is encoded with {'explicit' if explicit else 'implicit'} VR; read as found"
+        )
+        return Encoding(not explicit, declared.little_endian)
+
+    def _read_pixel_element(self, offset: int, size: int) -> Element:
+        element = read_header(self.data, offset, size, self.encoding)
+        if element.length != UNDEFINED:
+            end = element.value + element.length
+            if end > size:
+                if not self.repair:
+                    raise DamagedFile(
+                        f"the pixel data promises {element.length} bytes, {size - element.value} are there; "
+                        "the file is truncated"
+                    )
+                end = size
+            return Element(element.tag, element.vr, offset, element.value, end, element.length)
+        self._fragments = read_fragments(self.data, element.value, size)
+        if not self._fragments.delimited:
+            self.warnings.append("the pixel data has no sequence delimiter; all its fragments are complete")
+        return Element(element.tag, element.vr, offset, element.value, self._fragments.end, UNDEFINED)
+
+    @cached_property
+    def header(self) -> Dataset:
+        """All elements but the pixel data, with ``file_meta``, as pydicom reads them."""
+        return self._parse()
+
+    def _parse(self) -> Dataset:
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.filereader import read_dataset
+
+        def parse(data: Bytes, elements: list[Element], encoding: Encoding) -> Dataset:
+            encoded = b"".join(data[e.start : e.end] for e in elements)
+            return read_dataset(BytesIO(encoded), encoding.implicit_vr, encoding.little_endian)
+
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")
+            header = parse(self.data, self.elements, self.encoding)
+            header.file_meta = FileMetaDataset(parse(self._file, self.meta, EXPLICIT_LE))
+        return header
+
+    def value(self, tag: int) -> bytes | None:
+        """Return the encoded value of a top-level element, None where it is absent."""
+        element = self._spans.get(tag)
+        return None if element is None else bytes(self.data[element.value : element.end])
+
+    def text(self, tag: int) -> str:
+        """Return a value of the default repertoire, padding stripped; empty where absent."""
+        return (self.value(tag) or b"").decode("latin-1").strip(" \0")
+
+    def short(self, tag: int, default: int | None = None) -> int:
+        """Return the first value of an element of VR US.
+
+        Raises
+        ------
+        DamagedFile
+            It is absent or empty, and there is no default.
+        """
+        value = self.value(tag)
+        if value is None or len(value) < 2:
+            if default is not None:
+                return default
+            raise DamagedFile(
+                f"{tag_name(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
+                path=self.path,
+            )
+        number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
+        return number
+
+    @cached_property
+    def pixels(self) -> PixelFormat:
+        """What the header says of the pixels: its label need not be true.
+
+        Raises
+        ------
+        DamagedFile
+            A description is missing or contradicts itself.
+        """
+        if self.pixel_data is None:
+            raise DamagedFile("there is no pixel data", path=self.path)
+        pixels = PixelFormat(
+            rows=self.short(0x00280010),
+            columns=self.short(0x00280011),
+            samples=self.short(0x00280002, 1),
+            bits_allocated=self.short(0x00280100),
+            bits_stored=self.short(0x00280101, self.short(0x00280100)),
+            signed=bool(self.short(0x00280103, 0)),
+            photometric_interpretation=self.text(0x00280004).upper(),
+            planar_configuration=self.short(0x00280006, 0),
+        )
+        if not pixels.rows or not pixels.columns or not pixels.samples:
+            raise DamagedFile(
+                f"Rows {pixels.rows}, Columns {pixels.columns} and Samples per Pixel {pixels.samples} "
+                "describe an empty image",
+                path=self.path,
+            )
+        if not 0 < pixels.bits_stored <= pixels.bits_allocated:
+            raise DamagedFile(
+                f"Bits Stored {pixels.bits_stored} does not fit Bits Allocated {pixels.bits_allocated}",
+                path=self.path,
+            )
+        return pixels
+
+    @property
+    def high_bit(self) -> int:
+        """High Bit (0028,0102), that of right-aligned samples where it is absent."""
+        return self.short(0x00280102, self.pixels.bits_stored - 1)
+
+    @cached_property
+    def promised_frames(self) -> int | None:
+        """Number of Frames, None where it is absent or empty.
+
+        Raises
+        ------
+        DamagedFile
+            It is no positive integer.
+        """
+        text = self.text(0x00280008)
+        if not text:
+            return None
+        try:
+            number = int(text)
+        except ValueError:
+            number = 0
+        if number > 0:
+            return number
+        if self.repair:
+            return None
+        raise DamagedFile(
+            f"Number of Frames is {text!r}, expected a positive integer (see --repair)", path=self.path
+        )
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        if self._fragments is not None:
+            return len(self._first_fragments) - 1
+        return len(self._native)
+
+    @cached_property
+    def _first_fragments(self) -> Offsets:
+        fragments = self._fragments
+        assert fragments is not None
+        promised = self.promised_frames or 1
+        if self.repair:
+            there = count_frames(self.data, fragments)
+            if there != promised:
+                self.warnings.append(f"Number of Frames {promised} was corrected to {there}")
+                promised = there
+        extended = self.value(_EXTENDED_OFFSET_TABLE)
+        table = None if extended is None else np.frombuffer(extended[: len(extended) // 8 * 8], "<i8")
+        try:
+            return group_fragments(self.data, fragments, promised, table, self.warnings)
+        except DamagedFile as error:
+            raise error.locate(path=self.path) from None
+
+    @cached_property
+    def _native(self) -> NativeFrames:
+        assert self.pixel_data is not None
+        try:
+            return NativeFrames.find(
+                self.data,
+                self.pixel_data,
+                self.pixels,
+                self.promised_frames,
+                self.encoding,
+                repair=self.repair,
+                warnings=self.warnings,
+            )
+        except DamagedFile as error:
+            raise error.locate(path=self.path) from None
+
+    @property
+    def native(self) -> bool:
+        """Whether the pixel data as found is not encapsulated."""
+        return self._fragments is None
+
+    def check(self) -> None:
+        """Check that the pixel data is there as promised, without decoding it.
+
+        Raises
+        ------
+        DamagedFile
+            It is not: the message has both numbers.
+        """
+        if self.native == self.transfer_syntax.encapsulated:
+            found = "is not" if self.native else "is"
+            raise DamagedFile(
+                f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
+                path=self.path,
+            )
+        len(self)
+
+    def frame(self, index: int) -> Buffer:
+        """Return the encoded bytes of one frame, without touching those before it.
+
+        Fragments are joined; native samples are little endian, bit-packed frames start at a byte.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        if self._fragments is None:
+            return self._native.read(index)
+        first, last = self._first_fragments[index : index + 2].tolist()
+        return join(self.data, self._fragments, first, last)
+
+    @property
+    def native_layout(self) -> PixelFormat:
+        """The pixel format of native frames as they lie in the file (a 4:2:2 label may be wrong)."""
+        return self._native.pixels
+
+    def close(self) -> None:
+        """Unmap the file as soon as no view of it is left."""
+        self.data = self._file = b""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> Any:
+        raise TypeError("an open Source can't be pickled; pass its path")
+
+
+def _map(path: Path) -> Bytes:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise NotDicom("the file is empty")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except NotDicom:
+        raise
+    except FileNotFoundError:
+        raise DamagedFile("no such file; check the path") from None
+    except IsADirectoryError:
+        raise NotDicom("is a directory, expected a file") from None
+    except OSError as error:
+        raise DamagedFile(f"can't be read: {error.strerror}") from None
+
+
+def _find_meta(data: Bytes) -> int:
+    if bytes(data[128:132]) == b"DICM":
+        return 132
+    start = bytes(data[:8])
+    if start[:2] == b"\x02\x00" or (
+        start[:1] == b"\x08" and start[1:2] == b"\0" and _guess_encoding(data, 0) and start[3:4] == b"\0"
+    ):
+        return 0
+    raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
+
+
+def _meta_elements(data: Bytes, start: int) -> list[Element]:
+    found = []
+    offset, size = start, len(data)
+    while offset + 8 <= size and bytes(data[offset : offset + 2]) == b"\x02\x00":
+        element = next(walk(data, offset, size, EXPLICIT_LE))
+        found.append(element)
+        offset = element.end
+    return found
+
+
+def _guess_encoding(data: Bytes, start: int) -> Encoding:
+    explicit = bytes(data[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
+    big = bytes(data[start : start + 1]) == b"\0"
+    return Encoding(implicit_vr=not explicit, little_endian=not big) if explicit else IMPLICIT_LE
+
+
+def _inflate(data: Bytes, start: int) -> Bytes:
+    """Inflate a data set (RFC 1951) into an unnamed temporary file, so that its size does not matter."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    view = memoryview(data)
+    with tempfile.TemporaryFile() as file:
+        try:
+            for offset in range(start, len(view), 1 << 20):
+                file.write(inflater.decompress(view[offset : offset + (1 << 20)]))
+            file.write(inflater.flush())
+        except zlib.error as error:
+            raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
+        if not inflater.eof:
+            raise DamagedFile("the deflated data set ends too early; the file is truncated")
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+
+
+def _text(data: Bytes, element: Element) -> str:
+    return bytes(data[element.value : element.end]).decode("latin-1").strip(" \0")
