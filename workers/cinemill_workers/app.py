@@ -1,7 +1,7 @@
-"""The Celery application: what makes it survive lost processes, lost connections and a restarted broker.
+"""The Celery application, set up to survive lost processes, lost connections and a restarted broker.
 
-A message says no more than "there is work for this job". What the work is, who holds it and what came of it stands in
-the ledger, so that a message may be lost, late or delivered twice without harm.
+A message says no more than "there is work of this priority". What the work is, who holds it and what came of
+it stands in the ledger, so that a message may be lost, late or delivered twice without harm.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from cinemill_workers.ledger import PRIORITIES
+from cinemill_workers.model import PRIORITIES
 from cinemill_workers.settings import settings
 
 VISIBILITY_SECONDS = 3600

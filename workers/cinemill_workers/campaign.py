@@ -1,4 +1,4 @@
-"""One job's way through the service: list its sources lazily, keep a bounded number of parcels waiting, heed its window."""
+"""One job's campaign: list its sources lazily, keep a bounded number of parcels waiting, heed its window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from cinemill.batch import Item, discover
 
 from cinemill.errors import CinemillError
-from cinemill_workers.ledger import Job, Ledger, ListedItem
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings
 
@@ -91,8 +92,7 @@ class Campaign:
 
 
 def _listing(job: Job) -> Iterator[Item]:
-    items = discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
-    return items
+    return discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
 
 
 def _size(path: Path) -> int:

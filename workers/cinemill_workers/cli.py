@@ -12,7 +12,8 @@ from cinemill.cli import app
 from cinemill.cli import main as run
 
 if TYPE_CHECKING:
-    from cinemill_workers.ledger import Job, Ledger
+    from cinemill_workers.ledger import Ledger
+    from cinemill_workers.model import Job
 
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
@@ -56,7 +57,7 @@ def submit(
     """Have workers transcode files or directories."""
     from cinemill.errors import UsageError
     from cinemill_workers import client
-    from cinemill_workers.ledger import JobSpec
+    from cinemill_workers.model import JobSpec
 
     if len(paths) < 2:
         raise UsageError("expected at least one source and a destination")
@@ -182,9 +183,9 @@ def worker(
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Accepted for uniformity: the log is always JSON lines.")
-    ] = False,  # noqa: ARG001
+    ] = False,
 ) -> None:
-    """Run a worker until it is told to stop (SIGTERM: running items get a short time, then are handed back)."""
+    """Run a worker until SIGTERM: running items then get a short time, and are handed back."""
     from cinemill_workers.app import app as celery
     from cinemill_workers.up import worker_arguments
 
@@ -211,7 +212,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine this installation: versions, kernels, disk, broker, workers, and what to do about each fault."""
+    """Examine this installation, and say what to do about each fault."""
     from dataclasses import asdict
 
     from cinemill_workers.doctor import examine, probe

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cinemill.batch import discover
+from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError, UsageError
-from cinemill_workers.ledger import PRIORITIES, Job, JobSpec, Ledger, RedisError, connect
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import PRIORITIES, Job, JobSpec
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import settings

@@ -14,7 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cinemill_workers.ledger import PRIORITIES, Ledger, RedisError, connect
+from redis.exceptions import RedisError
+
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9
@@ -126,7 +129,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def probe(settings: Settings) -> Finding:
-    """Check that the worker on this host consumes: it worked within a minute, or takes a message sent to it alone."""
+    """Check that this host's worker consumes: it worked within a minute, or takes a message for it alone."""
     ledger = Ledger(connect(settings.redis_url, patience=1), lease_seconds=settings.lease_seconds)
     remedy = "look at the worker's log, and restart it"
     try:

@@ -1,4 +1,4 @@
-"""A private Redis-compatible server for one machine: reached over a unix socket, durable, gone with its owner."""
+"""A private Redis-compatible server for one machine: on a unix socket, durable, gone with its owner."""
 
 from __future__ import annotations
 

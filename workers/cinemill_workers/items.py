@@ -9,7 +9,8 @@ from pathlib import Path
 from cinemill.errors import Cancelled, CinemillError
 from cinemill_workers import logs
 from cinemill_workers.lease import Lease, shutdown
-from cinemill_workers.ledger import JobSpec, Ledger, ListedItem, Parcel
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import JobSpec, ListedItem, Parcel
 from cinemill_workers.outcomes import Fate, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.settings import settings
@@ -76,7 +77,7 @@ def _settle(ledger: Ledger, parcel: Parcel, spec: JobSpec, lease: Lease) -> bool
 def record_error(
     ledger: Ledger, parcel: Parcel, error: Exception, fate: Fate, *, lost: bool = False, expired: bool = False
 ) -> bool:
-    """Record an error of the parcel's next item: it is tried again while attempts are left, else this is final.
+    """Record an error of the parcel's next item, which is tried again if that may help and attempts are left.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
 
 
 def codec_threads(outstanding: int) -> int:
-    """Return the threads for one instance: one while there is a parcel for every core, more for the last ones."""
+    """Return the threads for one instance: one while every core has a parcel, more for the last ones."""
     return max(1, len(os.sched_getaffinity(0)) // max(1, outstanding))
 
 

@@ -1,4 +1,4 @@
-"""The claim a running task holds on its parcel: renewed in the background, and the one place that says stop."""
+"""The claim of a running task on its parcel: renewed in the background, and the one place that says stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from cinemill_workers.ledger import Ledger, Parcel, RedisError
+from redis.exceptions import RedisError
+
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import Parcel
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """Job and item states in Redis with atomic transitions, counters and receipts: the truth about a job.
 
-Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole; of a finished item only
-its compressed receipt is left, of a failed one its failure. The transitions are in ``ledger.lua``.
+Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole;
+of a finished item only its compressed receipt is left, of a failed one its failure. The transitions are in
+``ledger.lua``.
 """
 
 from __future__ import annotations
@@ -11,33 +12,18 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from cinemill.errors import UsageError
-
-__all__ = [
-    "ITEM_STATES",
-    "PRIORITIES",
-    "Job",
-    "JobSpec",
-    "Ledger",
-    "ListedItem",
-    "Parcel",
-    "RedisError",
-    "connect",
-]
-
-ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
-PRIORITIES = ("high", "normal", "low")
+from cinemill_workers.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
 
 _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"
@@ -75,112 +61,6 @@ def connect(url: str, *, patience: int = 12) -> Redis:
     )
 
 
-@dataclass(frozen=True)
-class JobSpec:
-    """What was submitted."""
-
-    sources: tuple[str, ...]
-    destination: str
-    to: str
-    colour: str = "auto"
-    verify: str = "full"
-    overwrite: bool = False
-    repair: bool = False
-    name: str = ""
-    priority: str = "normal"
-    window: str = ""
-    max_rate: float = 0.0
-    """Source bytes a second over all workers; 0 is unlimited."""
-
-
-@dataclass(frozen=True)
-class ListedItem:
-    """One instance of a job: its number in listing order, its files, the size of the source in bytes."""
-
-    number: int
-    source: str
-    output: str
-    size: int
-
-    def to_json(self) -> str:
-        """Return the compact form that parcels carry; ASCII, whatever the names hold."""
-        return json.dumps([self.number, self.source, self.output, self.size], separators=(",", ":"))
-
-
-@dataclass
-class Parcel:
-    """Claimed work: its job, the items, how often they were attempted before, and the position of the next one."""
-
-    job: str
-    number: int
-    items: list[ListedItem]
-    attempt: int
-    position: int = 0
-    dictionary: bytes = b""
-    outstanding: int = 1
-    """Parcels waiting or claimed in all jobs, this one included."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as the ledger has it at one moment. Times are seconds since 1970; 0 is not yet."""
-
-    id: str
-    spec: JobSpec
-    state: str
-    counts: dict[str, int]
-    listed: int
-    exhausted: bool
-    bytes_in: int = 0
-    bytes_out: int = 0
-    pixel_bytes: int = 0
-    retries: int = 0
-    created: float = 0.0
-    started: float = 0.0
-    finished: float = 0.0
-    note: str = ""
-    cursor: str = field(default="", repr=False)
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing of it waits or runs any more."""
-        return self.state in {"done", "cancelled"} and not self.counts["pending"] + self.counts["running"]
-
-    @property
-    def settled(self) -> int:
-        """Number of items whose fate is known."""
-        return sum(self.counts.values()) - self.counts["pending"] - self.counts["running"]
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from its first task to its end, or to now."""
-        return max(0.0, (self.finished or time.time()) - self.started) if self.started else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form that ``jobs show --json`` prints."""
-        seconds = self.seconds
-        return {
-            "id": self.id,
-            "name": self.spec.name,
-            "state": self.state,
-            "note": self.note,
-            "counts": self.counts,
-            "listed": self.listed,
-            "listing_complete": self.exhausted,
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "pixel_bytes": self.pixel_bytes,
-            "retries": self.retries,
-            "items_per_second": round(self.settled / seconds, 3) if seconds else 0.0,
-            "pixel_megabytes_per_second": round(self.pixel_bytes / seconds / 1e6, 3) if seconds else 0.0,
-            "created": self.created,
-            "started": self.started,
-            "finished": self.finished,
-            "seconds": round(seconds, 3),
-            "spec": asdict(self.spec),
-        }
-
-
 def pack(record: dict[str, Any], dictionary: bytes) -> bytes:
     """Compress a receipt against another one of the same job: most of it is the same."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
@@ -202,7 +82,7 @@ class Ledger:
     """The ledger behind one Redis client."""
 
     def __init__(self, client: Redis, *, lease_seconds: float = 30.0) -> None:
-        self.client = client
+        self.client: Any = client
         self.lease = round(lease_seconds * 1000)
         self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
         self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
@@ -292,7 +172,13 @@ class Ledger:
     # Parcels
 
     def feed(self, job: str, listed: int, parcels: Sequence[Sequence[ListedItem]], *, exhausted: bool) -> int:
-        """Add parcels to a job of which `listed` items are known; return how many wait, -1 if it has gone on without us."""
+        """Add parcels to a job of which `listed` items are known.
+
+        Returns
+        -------
+        int
+            How many parcels wait now; -1 if somebody else has listed more meanwhile, and nothing was added.
+        """
         cursor = parcels[-1][-1].source if parcels else ""
         packed = [{"items": [i.to_json() for i in p], "bytes": [i.size for i in p]} for p in parcels]
         return int(
@@ -373,7 +259,10 @@ class Ledger:
         return bytes(self.client.hget(_key(job), "dictionary") or b"")
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
-        """Hand back the rest of a parcel; with `hold`, the whole job rests for so many seconds and `note` says why."""
+        """Hand back the rest of a parcel.
+
+        With `hold`, the whole job rests for so many seconds, and `note` says why.
+        """
         self._apply(
             "release",
             parcel.job,

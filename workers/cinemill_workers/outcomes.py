@@ -22,7 +22,7 @@ class Fate(Enum):
     """May pass: try again alone, quarantine after too many attempts."""
 
     HOLD = "hold"
-    """Nothing is wrong with the item, but no item of the job can succeed now: let the job rest, count no attempt."""
+    """No item of the job can succeed now: let the whole job rest, and count no attempt."""
 
     IGNORE = "skipped"
     """Not an input at all."""

@@ -1,4 +1,4 @@
-"""What the environment says about the service: one typed object, variables named ``CINEMILL_*``, no secret defaults."""
+"""What the environment says about the service: variables ``CINEMILL_*`` in one typed object, no secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CINEMILL_", frozen=True)
 
     broker_url: str | None = Field(default=None, repr=False)
-    """``redis://``, ``rediss://`` (TLS) or ``unix://`` URL; without it, the embedded server of ``state_dir``."""
+    """``redis://``, ``rediss://`` (TLS) or ``unix://`` URL; without it, the server embedded in ``state_dir``."""
 
     state_dir: Path = Field(default_factory=_default_state_directory)
     """Where the embedded server keeps its data and its lock."""
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     """Directories (separated by ``:``) that sources and outputs must lie in; empty means anywhere."""
 
     attempts: int = Field(default=3, ge=1)
-    """How often one item may kill its worker, or fail for a passing reason, before it is quarantined."""
+    """How often an item may kill its worker, or fail for a passing reason, before it is quarantined."""
 
     lease_seconds: float = Field(default=30.0, gt=0)
     """How long claimed work stays with a worker that gives no sign of life."""

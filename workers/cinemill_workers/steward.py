@@ -1,7 +1,7 @@
-"""The process beside each worker of which one, the leader, tends all jobs: lists, wakes workers, recovers lost work.
+"""A process beside each worker; one of them, the leader, tends all jobs: lists, wakes, recovers lost work.
 
-``python -m cinemill_workers.steward``; a worker starts it and ends it. Whatever a steward knows stands in the ledger,
-so that any other can go on.
+A worker starts it with ``python -m cinemill_workers.steward`` and ends it. Whatever a steward knows stands in
+the ledger, so that any other can go on.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import socket
 import threading
 import time
 
+from redis.exceptions import RedisError
+
 from cinemill_workers import logs
 from cinemill_workers.app import app, queue_name
 from cinemill_workers.campaign import Campaign
 from cinemill_workers.embedded import die_with_parent
 from cinemill_workers.items import record_error
-from cinemill_workers.ledger import PRIORITIES, Job, Ledger, RedisError, connect
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import PRIORITIES, Job
 from cinemill_workers.outcomes import Fate, WorkerLost
 from cinemill_workers.settings import Settings, settings
 

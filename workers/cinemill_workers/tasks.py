@@ -13,11 +13,12 @@ from billiard.exceptions import WorkerLostError
 from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 from celery.worker.request import Request
+from redis.exceptions import RedisError
 
 from cinemill_workers import items, kernels, logs
 from cinemill_workers.app import app
 from cinemill_workers.lease import shutdown
-from cinemill_workers.ledger import Ledger, RedisError, connect
+from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.settings import settings
 
 OUTAGE_RETRIES = 120
@@ -39,7 +40,7 @@ class _Request(Request):  # type: ignore[misc]
 
     def on_failure(
         self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
-    ) -> Any:  # noqa: FBT001, FBT002
+    ) -> Any:
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if isinstance(error, WorkerLostError | SystemExit):
             chosen = settings()

@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cinemill_workers.ledger import ITEM_STATES, Job, Ledger
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import ITEM_STATES, Job
 
 SPAN_SECONDS = 20.0
 """Speeds are means over so long."""
@@ -52,7 +53,7 @@ class View:
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
-        line = f"{len(workers)} worker{'s' * (len(workers) != 1)}: {', '.join(sorted(workers)) or 'none seen yet'}"
+        line = f"workers: {', '.join(sorted(workers)) or 'none seen yet'}"
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("job", "state", "instances", "", "MB/s", "items/s", "ETA", "trouble"):
             table.add_column(heading, no_wrap=True)
