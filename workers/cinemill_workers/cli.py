@@ -215,10 +215,10 @@ def doctor(
     """Examine this installation, and say what to do about each fault."""
     from dataclasses import asdict
 
-    from cinemill_workers.doctor import examine, probe
+    from cinemill_workers.doctor import consumption, examine
     from cinemill_workers.settings import settings
 
-    findings = [probe(settings())] if worker_only else list(examine(settings()))
+    findings = [consumption(settings())] if worker_only else list(examine(settings()))
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     else:

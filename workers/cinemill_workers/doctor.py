@@ -21,9 +21,8 @@ from cinemill_workers.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9
-PROBE_SECONDS = 20.0
 SILENCE_SECONDS = 60.0
-TESTED = ("cinemill", "numpy", "numba", "imagecodecs", "pydicom", "celery", "kombu", "redis")
+PACKAGES = ("cinemill", "numpy", "numba", "imagecodecs", "pydicom", "celery", "kombu", "redis")
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Run all checks, cheap ones first."""
-    names = ", ".join(f"{name} {version(name)}" for name in TESTED)
-    yield Finding("versions", well=True, found=f"Python {platform.python_version()}, {names}")
-    yield _settled("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
+    remedy = "install cinemill again: pip install --force-reinstall cinemill"
+    yield _attempt("versions", _versions, remedy)
+    yield _attempt("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
     for label, folder in {
         "state directory": settings.state_dir if settings.embedded else None,
         "temporary directory": Path(tempfile.gettempdir()),
@@ -58,11 +57,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _broker(settings)
 
 
-def _settled(check: str, call: Callable[[], str], remedy: str) -> Finding:
+def _attempt(check: str, call: Callable[[], str], remedy: str) -> Finding:
     try:
         return Finding(check, well=True, found=call())
     except Exception as error:  # noqa: BLE001
         return Finding(check, well=False, found=f"{type(error).__name__}: {error}", remedy=remedy)
+
+
+def _versions() -> str:
+    names = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"Python {platform.python_version()}, {names}"
 
 
 def _kernels() -> str:
@@ -128,31 +132,16 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def probe(settings: Settings) -> Finding:
-    """Check that this host's worker consumes: it worked within a minute, or takes a message for it alone."""
-    ledger = Ledger(connect(settings.redis_url, patience=1), lease_seconds=settings.lease_seconds)
+def consumption(settings: Settings) -> Finding:
+    """Check that this host's worker took a message, or worked on something, within a minute."""
     remedy = "look at the worker's log, and restart it"
     try:
-        mine = [
-            name for name in ledger.workers(within=7 * 86400) if name.endswith(f"@{socket.gethostname()}")
-        ]
-        if any(name in ledger.workers(within=SILENCE_SECONDS) for name in mine):
-            return Finding("worker", well=True, found="at work within a minute")
-        before = time.time()
-        for name in mine:
-            _send_probe(name)
-        while time.time() - before < PROBE_SECONDS:
-            if any(age < time.time() - before for name, age in ledger.workers().items() if name in mine):
-                return Finding("worker", well=True, found="idle, and consumes")
-            time.sleep(0.2)
+        workers = Ledger(connect(settings.redis_url, patience=1)).workers(within=SILENCE_SECONDS)
     except RedisError as error:
         return Finding("worker", well=False, found=f"the broker does not answer: {error}", remedy=remedy)
-    return Finding("worker", well=False, found="it does not consume", remedy=remedy)
-
-
-def _send_probe(worker: str) -> None:
-    from celery.utils.nodenames import worker_direct
-
-    from cinemill_workers.app import app
-
-    app.send_task("cinemill.probe", queue=worker_direct(worker), expires=PROBE_SECONDS)
+    ages = [age for name, age in workers.items() if name.endswith(f"@{socket.gethostname()}")]
+    if not ages:
+        return Finding(
+            "worker", well=False, found=f"no sign of life for {SILENCE_SECONDS:.0f} s", remedy=remedy
+        )
+    return Finding("worker", well=True, found=f"last sign of life {min(ages):.0f} s ago")

@@ -350,7 +350,8 @@ class Ledger:
         return bool(self._renew_leadership(keys=[_LEADER], args=[name, round(seconds * 1000)]))
 
     def resign(self, name: str) -> None:
-        """Stop leading, if `name` leads."""
+        """Take leave of a worker that stops, and of the lead if it has it."""
+        self.client.zrem(_WORKERS, name)
         if self.client.get(_LEADER) == name.encode():
             self.client.delete(_LEADER)
 

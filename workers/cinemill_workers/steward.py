@@ -7,12 +7,12 @@ the ledger, so that any other can go on.
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
+import sys
 import threading
 import time
 
+from celery.utils.nodenames import worker_direct
 from redis.exceptions import RedisError
 
 from cinemill_workers import logs
@@ -29,16 +29,24 @@ logger = logging.getLogger(__name__)
 
 LEADERSHIP_SECONDS = 10.0
 TICK_SECONDS = 0.2
+PROBE_SECONDS = 15.0
 THROTTLED_WAKES = 2
 
 
 class Steward:
-    """Tends the jobs whenever it leads."""
+    """Tends the jobs whenever it leads, and asks its worker for signs of life.
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    Parameters
+    ----------
+    worker
+        Celery's name of the worker it stands beside.
+    """
+
+    def __init__(self, ledger: Ledger, settings: Settings, worker: str) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._worker = worker
+        self._probed = 0.0
         self._campaigns: dict[str, Campaign] = {}
         self._leads_since = 0.0
 
@@ -47,16 +55,23 @@ class Steward:
         busy = False
         while not stopped.wait(0.0 if busy else TICK_SECONDS):
             try:
+                self._probe()
                 busy = self.turn()
             except (RedisError, app.connection_for_write().connection_errors) as error:
                 logger.warning("the broker does not answer: %s", type(error).__name__)
                 self._leads_since, busy = 0.0, False
                 stopped.wait(1.0)
-        self._ledger.resign(self._name)
+        self._ledger.resign(self._worker)
+
+    def _probe(self) -> None:
+        """Send the worker a message of its own now and then, so that it shows itself when it has nothing to do."""
+        if time.monotonic() - self._probed > PROBE_SECONDS:
+            self._probed = time.monotonic()
+            app.send_task("cinemill.probe", queue=worker_direct(self._worker), expires=PROBE_SECONDS)
 
     def turn(self) -> bool:
         """Do what is to be done now; True if there is more to do at once."""
-        if not self._ledger.lead(self._name, LEADERSHIP_SECONDS):
+        if not self._ledger.lead(self._worker, LEADERSHIP_SECONDS):
             self._campaigns.clear()
             self._leads_since = 0.0
             return False
@@ -110,7 +125,7 @@ def main() -> None:
         from cinemill_workers.metrics import serve
 
         serve(ledger, chosen.metrics_address, chosen.metrics_port)
-    Steward(ledger, chosen).run(stopped)
+    Steward(ledger, chosen, sys.argv[1]).run(stopped)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
 
     def __init__(self, worker: Any, **_: Any) -> None:
+        self._worker = worker.hostname
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(worker)
 
@@ -89,7 +90,7 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            self._process = subprocess.Popen([sys.executable, "-m", "cinemill_workers.steward"])
+            self._process = subprocess.Popen([sys.executable, "-m", "cinemill_workers.steward", self._worker])
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """End the steward."""

@@ -88,16 +88,18 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
 
 
 def _follow(worker: subprocess.Popen[bytes], *, quiet: bool) -> None:
-    """Show the active jobs until the worker ends."""
+    """Show the jobs that were active since the start, until the worker ends."""
     if quiet:
         worker.wait()
         return
     from cinemill_workers.watch import live
 
     ledger = open_ledger()
+    seen: set[str] = set()
     with live(ledger) as show:
         while worker.poll() is None:
-            show(ledger.active())
+            seen.update(job.id for job in ledger.active())
+            show([ledger.job(job) for job in sorted(seen)])
             time.sleep(POLL_SECONDS)
 
 
