@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -135,6 +136,18 @@ class Service:
     environment: dict[str, str]
     workers: list[Worker] = field(default_factory=list)
 
+    @staticmethod
+    def hasty_environment(server: Server) -> dict[str, str]:
+        """Return settings under which recovery takes seconds."""
+        return {
+            "CINEMILL_BROKER_URL": f"unix://{server.socket}",
+            "CINEMILL_LEASE_SECONDS": "3",
+            "CINEMILL_RETRY_SECONDS": "0.2",
+            "CINEMILL_GRACE_SECONDS": "1",
+            "CINEMILL_HOLD_SECONDS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        }
+
     def start_worker(self, application: str = "cinemill_workers.app", **variables: str) -> Worker:
         folder = self.folder / f"worker{len(self.workers)}"
         folder.mkdir()
@@ -145,6 +158,13 @@ class Service:
         spec = JobSpec((str(source),), str(destination), to="jpeg-ls", **options)  # type: ignore[arg-type]
         return self.ledger.create(spec)
 
+    def repeat_messages(self) -> None:
+        """Deliver every waiting or unacknowledged message once more."""
+        client = self.ledger.client
+        unacknowledged = [json.dumps(json.loads(entry)[0]).encode() for entry in client.hvals("unacked")]
+        for message in (*unacknowledged, *client.lrange("cinemill.normal", 0, -1)):
+            client.rpush("cinemill.normal", message)
+
     def finish(self, job: str, seconds: float = 60.0) -> Job:
         wait_until(lambda: self.ledger.job(job).over, seconds)
         return self.ledger.job(job)
@@ -152,16 +172,8 @@ class Service:
 
 @pytest.fixture
 def service(ledger: Ledger, server: Server, tmp_path: Path) -> Iterator[Service]:
-    environment = {
-        "CINEMILL_BROKER_URL": f"unix://{server.socket}",
-        "CINEMILL_LEASE_SECONDS": "3",
-        "CINEMILL_RETRY_SECONDS": "0.2",
-        "CINEMILL_GRACE_SECONDS": "1",
-        "CINEMILL_HOLD_SECONDS": "1",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    running = Service(ledger, tmp_path, environment)
+    running = Service(ledger, tmp_path, Service.hasty_environment(server))
     yield running
     for worker in running.workers:
         if worker.process.poll() is None:
-            worker.stop()
+            worker.kill()
