@@ -1,1 +1,35 @@
-"""Lossless transcoding and frame extraction for ultrasound cine archives."""
+"""Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
+
+`open` gives the frames of a file as arrays, `transcode` turns a file into another transfer syntax and proves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "open", "transcode"]
+
+_HOMES = {
+    "Cine": "cinemill.cine",
+    "CinemillError": "cinemill.errors",
+    "Receipt": "cinemill.receipt",
+    "open": "cinemill.cine",
+    "transcode": "cinemill.transcoding",
+}
+
+if TYPE_CHECKING:
+    from cinemill.cine import Cine, open  # noqa: A004
+    from cinemill.errors import CinemillError
+    from cinemill.receipt import Receipt
+    from cinemill.transcoding import transcode
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: numba and the codecs take longer to load than most commands to run."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

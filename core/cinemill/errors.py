@@ -11,6 +11,8 @@
     ├── Refused                       the standard, or this program, has no exact way to do it
     │   ├── UnsupportedTransferSyntax
     │   └── UnsupportedPixelFormat    (also raised by encoders)
+    ├── DecoderCrashed                a native library took its process down, more than once
+    ├── InternalError                 a fault of this program, to be reported
     ├── VerificationError             what was written is not what was read
     ├── Cancelled                     stopped between two frames, on request
     └── OutputError                   the output can't be written (also OSError)
@@ -121,6 +123,14 @@ class UnsupportedTransferSyntax(Refused):
 
 class UnsupportedPixelFormat(Refused):
     """The transfer syntax, or the encoder, can't hold such pixels (PS3.5 §8.2)."""
+
+
+class DecoderCrashed(CinemillError):
+    """A native library took its process down on this file, more than once."""
+
+
+class InternalError(CinemillError):
+    """A fault of this program; nothing was written."""
 
 
 class VerificationError(CinemillError):

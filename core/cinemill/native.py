@@ -10,6 +10,8 @@ import numpy as np
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cinemill.elements import Bytes, Element, Encoding
     from cinemill.model import Buffer, PixelFormat
 
@@ -35,6 +37,7 @@ class NativeFrames:
 
     data: Bytes
     start: int
+    length: int
     count: int
     pixels: PixelFormat
     swap: int
@@ -83,7 +86,7 @@ class NativeFrames:
         swap = 1
         if not encoding.little_endian:
             swap = max(pixels.bits_allocated // 8, 2 if word == b"OW" else 1)
-        return cls(data, element.value, count, pixels, swap)
+        return cls(data, element.value, there, count, pixels, swap)
 
     def __len__(self) -> int:
         return self.count
@@ -97,6 +100,11 @@ class NativeFrames:
             return covering
         unpacked = np.unpackbits(np.frombuffer(covering, np.uint8), bitorder="little")
         return np.packbits(unpacked[first % 8 :][: last - first], bitorder="little").tobytes()
+
+    def pieces(self, size: int = 8 << 20) -> Iterator[Buffer]:
+        """Yield the bytes of the element in order, whatever its frames are."""
+        for first in range(0, self.length, size):
+            yield self._bytes(first, min(first + size, self.length))
 
     def _bytes(self, first: int, last: int) -> Buffer:
         if self.swap == 1:

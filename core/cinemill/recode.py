@@ -7,7 +7,7 @@ decode travels as it is (PS3.5 §6.2, §7.1, §7.3; private and unknown elements
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
@@ -18,6 +18,7 @@ from cinemill.elements import (
     ITEM,
     ITEM_END,
     LONG_VRS,
+    PIXEL_DATA,
     SEQUENCE_END,
     SHORT_VRS,
     UNDEFINED,
@@ -29,8 +30,8 @@ from cinemill.elements import (
     walk,
 )
 
-Transform = Callable[[Element], bytes | None]
-"""Replaces an element nested in a sequence by an encoded one of the target encoding; None leaves it alone."""
+ItemChange = Callable[[list[Element]], Mapping[int, bytes]]
+"""Given the elements of an item that holds Pixel Data, returns encoded replacements by tag."""
 
 _WORD_SIZES = {
     **dict.fromkeys((b"US", b"SS", b"OW", b"AT"), 2),
@@ -52,36 +53,33 @@ class Recoder:
         Little endian, implicit or explicit.
     signed
         Pixel Representation, which decides whether an ambiguous VR is SS or US.
-    replace
-        Asked first for every element at any depth: the encoded replacement, or None to copy it.
+    change_item
+        Asked for every sequence item that holds Pixel Data: what to put in place of its elements.
     """
 
     def __init__(
-        self, data: Bytes, source: Encoding, target: Encoding, *, signed: bool, replace: Transform | None = None
+        self,
+        data: Bytes,
+        source: Encoding,
+        target: Encoding,
+        *,
+        signed: bool,
+        change_item: ItemChange | None = None,
     ) -> None:
         self.data, self.source, self.target, self.signed = data, source, target, signed
-        self.replace = replace or (lambda element: None)
+        self.change_item = change_item
 
-    def encode(self, element: Element) -> bytes:
-        """Return one element in the target encoding."""
-        return self._encode(element, self.source, self.target, {})
+    def encode(self, elements: Iterable[Element]) -> Iterator[tuple[Element, bytes]]:
+        """Yield each element of one level with its bytes in the target encoding; group lengths are dropped.
 
-    def encode_all(self, elements: Iterable[Element]) -> bytes:
-        """Return the elements of one level, one after the other; group lengths are dropped (PS3.5 §7.2)."""
-        creators: dict[int, str] = {}
-        parts = []
-        for element in elements:
-            self._note_creator(element, creators)
-            if element.tag & 0xFFFF:
-                parts.append(self._encode(element, self.source, self.target, creators))
-        return b"".join(parts)
+        Group lengths are retired (PS3.5 §7.2), and would be wrong.
+        """
+        level = (element for element in elements if element.tag & 0xFFFF)
+        return self._encode_level(level, self.source, self.target)
 
     def _encode(
         self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]
     ) -> bytes:
-        replacement = self.replace(element)
-        if replacement is not None:
-            return replacement
         vr = element.vr or self._dictionary_vr(element, creators)
         if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
             return self._encode_sequence(element, vr, source, target)
@@ -109,13 +107,23 @@ class Recoder:
 
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
+        elements = list(walk(self.data, start, end, source))
+        changed: Mapping[int, bytes] = {}
+        if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
+            changed = self.change_item(elements)
+        return b"".join(
+            changed.get(element.tag) or encoded
+            for element, encoded in self._encode_level(elements, source, target)
+        )
+
+    def _encode_level(
+        self, elements: Iterable[Element], source: Encoding, target: Encoding
+    ) -> Iterator[tuple[Element, bytes]]:
         creators: dict[int, str] = {}
-        parts = []
-        for element in walk(self.data, start, end, source):
+        for element in elements:
             self._note_creator(element, creators)
             if element.tag & 0xFFFF or source == target:
-                parts.append(self._encode(element, source, target, creators))
-        return b"".join(parts)
+                yield element, self._encode(element, source, target, creators)
 
     def _note_creator(self, element: Element, creators: dict[int, str]) -> None:
         group, number = element.tag >> 16, element.tag & 0xFFFF

@@ -8,6 +8,7 @@ import struct
 import tempfile
 import warnings as python_warnings
 import zlib
+from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from cinemill.elements import (
     IMPLICIT_LE,
     SHORT_VRS,
     LONG_VRS,
+    PIXEL_DATA,
     UNDEFINED,
     Bytes,
     Element,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
     from cinemill.encapsulation import Fragments, Offsets
 
-PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
@@ -57,6 +58,8 @@ class Source:
         A regular file.
     repair
         Correct Number of Frames from what is there, instead of failing.
+    data
+        The file's bytes, where they don't stand in a file of their own.
 
     Attributes
     ----------
@@ -64,6 +67,8 @@ class Source:
     transfer_syntax : TransferSyntax
     encoding : Encoding
         Of the data set, as found.
+    file : bytes-like
+        The whole file.
     data : bytes-like
         The file, or the inflated data set of a deflated one; offsets of elements count from its start.
     meta : list of Element
@@ -84,12 +89,14 @@ class Source:
         The transfer syntax is unknown.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, repair: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, repair: bool = False, data: bytes | None = None
+    ) -> None:
         self.path = Path(path)
         self.repair = repair
         self.warnings: list[str] = []
         try:
-            self._file: Bytes = _map(self.path)
+            self.file: Bytes = _map(self.path) if data is None else data
             self._open()
         except CinemillError as error:
             raise error.locate(path=self.path) from None
@@ -97,10 +104,10 @@ class Source:
             raise DamagedFile("sequences are nested too deeply", path=self.path) from None
 
     def _open(self) -> None:
-        start = _find_meta(self._file)
-        size = len(self._file)
+        start = _find_meta(self.file)
+        size = len(self.file)
         self.meta = []
-        for element in _meta_elements(self._file, start):
+        for element in _meta_elements(self.file, start):
             self.meta.append(element)
             start = element.end
         if not start:
@@ -108,9 +115,9 @@ class Source:
         elif self.meta and self.meta[0].start == 0:
             self.warnings.append("no preamble before the File Meta Information")
         declared = self._declared_encoding(start)
-        self.data: Bytes = self._file
+        self.data: Bytes = self.file
         if self.transfer_syntax.deflated:
-            self.data, start = _inflate(self._file, start), 0
+            self.data, start = _inflate(self.file, start), 0
             size = len(self.data)
         self.encoding = self._actual_encoding(start, size, declared)
         before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
@@ -124,11 +131,11 @@ class Source:
         self._spans = {element.tag: element for element in self.elements}
 
     def _declared_encoding(self, start: int) -> Encoding:
-        uid = next((_text(self._file, e) for e in self.meta if e.tag == _TRANSFER_SYNTAX), "")
+        uid = self.meta_text(_TRANSFER_SYNTAX)
         if uid:
             self.transfer_syntax = syntaxes.find(uid)
         else:
-            guess = _guess_encoding(self._file, start)
+            guess = _guess_encoding(self.file, start)
             self.transfer_syntax = syntaxes.find(
                 next(
                     row.uid
@@ -186,7 +193,7 @@ class Source:
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore")
             header = parse(self.data, self.elements, self.encoding)
-            header.file_meta = FileMetaDataset(parse(self._file, self.meta, EXPLICIT_LE))
+            header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
         return header
 
     def value(self, tag: int) -> bytes | None:
@@ -197,6 +204,14 @@ class Source:
     def text(self, tag: int) -> str:
         """Return a value of the default repertoire, padding stripped; empty where absent."""
         return (self.value(tag) or b"").decode("latin-1").strip(" \0")
+
+    def meta_text(self, tag: int) -> str:
+        """Return a value of the File Meta Information, padding stripped; empty where absent."""
+        return next((_text(self.file, element) for element in self.meta if element.tag == tag), "")
+
+    def meta_bytes(self, element: Element) -> bytes:
+        """Return one element of the File Meta Information as it is encoded."""
+        return bytes(self.file[element.start : element.end])
 
     def short(self, tag: int, default: int | None = None) -> int:
         """Return the first value of an element of VR US.
@@ -357,6 +372,17 @@ class Source:
         first, last = self._first_fragments[index : index + 2].tolist()
         return join(self.data, self._fragments, first, last)
 
+    def native_bytes(self) -> Iterator[Buffer]:
+        """Yield all native pixel data in pieces, little endian."""
+        return self._native.pieces()
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Bytes that the frames take in the file."""
+        if self._fragments is not None:
+            return int(self._fragments.lengths.sum())
+        return 0 if self.pixel_data is None else self.pixel_data.end - self.pixel_data.value
+
     @property
     def native_layout(self) -> PixelFormat:
         """The pixel format of native frames as they lie in the file (a 4:2:2 label may be wrong)."""
@@ -364,7 +390,7 @@ class Source:
 
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""
-        self.data = self._file = b""
+        self.data = self.file = b""
 
     def __enter__(self) -> Source:
         return self
@@ -389,7 +415,7 @@ def _map(path: Path) -> Bytes:
     except FileNotFoundError:
         raise DamagedFile("no such file; check the path") from None
     except IsADirectoryError:
-        raise NotDicom("is a directory, expected a file") from None
+        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
     except OSError as error:
         raise DamagedFile(f"can't be read: {error.strerror}") from None
 

@@ -1,1 +1,60 @@
-"""Typer commands: parsing, progress and printing only."""
+"""The command line: parsing, progress and printing only. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cinemill import __version__
+from cinemill.cli.demo import demo
+from cinemill.cli.transcode import transcode
+from cinemill.errors import CinemillError, UsageError
+
+app = typer.Typer(
+    name="cinemill",
+    help="Move ultrasound cine archives to lossless compression, and prove that nothing was lost.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(transcode)
+app.command()(demo)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001
+    if wanted:
+        typer.echo(f"cinemill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
+    try:
+        app()
+    except UsageError as error:
+        _fail(error, 2)
+    except CinemillError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(error: CinemillError, code: int) -> None:
+    typer.echo(f"cinemill: {error}", err=True)
+    sys.exit(code)

@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg2000_markers import MainHeader, bare_codestream, check_
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cinemill.model import Buffer, PixelFormat, Samples
 
@@ -42,7 +42,10 @@ class OpenJpeg:
         CodecError
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
-        return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
+        return [
+            decode_with(imagecodecs.jpeg2k_decode, codestream, pixels, frame)
+            for frame, codestream in enumerate(codestreams)
+        ]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -74,15 +77,24 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+def decode_with(
+    decoder: Callable[[Buffer], Samples], data: Buffer, pixels: PixelFormat, frame: int
+) -> Samples:
+    """Decode one frame by a decoder of bare codestreams, and check it against ``pixels``.
+
+    Raises
+    ------
+    CodecError
+        As `OpenJpeg.decode`.
+    """
     try:
         codestream = bare_codestream(data)
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
         check_tile_parts(codestream, header)
-        samples: Samples = imagecodecs.jpeg2k_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
-    except imagecodecs.Jpeg2kError as error:
-        raise CodecError(f"OpenJPEG can't decode {len(data)} bytes: {error}", frame=frame) from error
+        samples = decoder(codestream)
+    except (imagecodecs.Jpeg2kError, imagecodecs.Htj2kError) as error:
+        raise CodecError(f"{len(data)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame) from error
     except CodecError as error:
         error.locate(frame=frame)
         raise

@@ -1,7 +1,8 @@
-"""The one place where numba is configured: the decorator every kernel uses and the cache it compiles into."""
+"""The one place where numba is configured: the decorators every kernel uses and the cache it compiles into."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +18,9 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+on_compile: list[Callable[[str], None]] = []
+"""Called with a kernel's name before it is compiled, which takes seconds, but not when it comes from the cache."""
+
 if llvm.get_default_triple().startswith("x86_64"):
     # LLVM turns the coders' conditional moves into branches that noise mispredicts: half the speed.
     llvm.set_option("", "-x86-cmov-converter=false")
@@ -26,16 +30,30 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
     """Compile a module-level function for the given signatures, without the GIL, cached for the next process."""
 
     def decorate(function: Function) -> Function:
-        with _cache_in(cache_directory()):
-            compiled: Function = numba.njit(signature, nogil=True, cache=True, **options)(function)
+        directory = cache_directory()
+        kernel = f"{function.__module__}.{function.__qualname__}"
+        with _locked(directory / f"{kernel}.lock"):
+            ready = directory / f"{kernel}.ready"
+            if not ready.exists():
+                for announce in on_compile:
+                    announce(kernel)
+            with _cache_in(directory):
+                compiled: Function = numba.njit(signature, nogil=True, cache=True, **options)(function)
+            ready.touch()
         return compiled
 
     return decorate
 
 
+def inlined(function: Function) -> Function:
+    """Make a function part of each kernel that calls it; it is compiled with them, not by itself."""
+    compiled: Function = numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
+    return compiled
+
+
 @cache
 def cache_directory() -> Path:
-    """Return a writable directory for compiled kernels of exactly these sources.
+    """Return a writable directory for compiled kernels of exactly these sources on exactly this processor.
 
     ``CINEMILL_CACHE_DIR`` names its parent; else the user's cache directory. A directory that is there but can't
     be written (a read-only image with warm kernels) is copied to a temporary one.
@@ -59,10 +77,19 @@ def _user_cache() -> str:
 
 def _fingerprint() -> str:
     """Hash of all kernel sources: numba alone does not notice a change in an imported kernel."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    machine = numba.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    digest = hashlib.sha256(repr(machine).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time compile a kernel; the others then find it in the cache."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -1,0 +1,322 @@
+"""Transcodes many instances over processes, so that a crash in a native decoder costs one item and not the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
+from cinemill.receipt import Receipt, failure
+from cinemill.transcoding import transcode
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.synchronize import Event
+
+    from cinemill.plan import Colour
+    from cinemill.verify import Level
+
+_ATTEMPTS = 3
+_PROGRESS_INTERVAL = 0.1
+
+Progress = Callable[["Item", int, int], None]
+"""Called with an item, its frames done, and its frames in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file and where its output belongs."""
+
+    source: Path
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of every instance: see `cinemill.transcode`."""
+
+    to: str
+    colour: Colour = "auto"
+    verify: Level = "full"
+    overwrite: bool = False
+    repair: bool = False
+
+
+def discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+    """Yield the files below the sources with their outputs, lazily and in the order of their names.
+
+    One directory is mirrored below the destination; of several, each in a directory of its own name. Symbolic links to
+    directories are not followed. A directory that can't be listed is yielded itself, to fail by name.
+
+    Raises
+    ------
+    UsageError
+        A source is missing, or the destination is one of the sources or lies in one.
+    """
+    if not sources:
+        raise UsageError("no source was given")
+    for source in sources:
+        _check_apart(source, destination)
+    return _discover(sources, destination)
+
+
+def _discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+    for source in sources:
+        if not source.is_dir():
+            single = len(sources) == 1 and not destination.is_dir()
+            yield Item(source, destination if single else destination / source.name)
+        else:
+            yield from _discover_tree(source, destination if len(sources) == 1 else destination / source.name)
+
+
+def _discover_tree(root: Path, destination: Path) -> Iterator[Item]:
+    unlisted: list[Path] = []
+    for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
+        folders.sort()
+        here = Path(folder)
+        for name in sorted(names):
+            path = here / name
+            if _may_be_instance(path):
+                yield Item(path, destination / path.relative_to(root))
+    for path in unlisted:
+        yield Item(path, destination / path.relative_to(root))
+
+
+def _may_be_instance(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
+def _check_apart(source: Path, destination: Path) -> None:
+    if not source.exists():
+        raise UsageError("no such file or directory; check the path", path=source)
+    resolved, output = source.resolve(), destination.resolve()
+    if resolved == output:
+        raise UsageError("source and destination are the same; choose another destination", path=source)
+    if source.is_dir() and output.is_relative_to(resolved):
+        raise UsageError(f"the destination {destination} lies inside this source; choose another", path=source)
+    if source.is_dir() and destination.exists() and not destination.is_dir():
+        raise UsageError("the destination of a directory must be a directory, this is a file", path=destination)
+
+
+def transcode_all(
+    items: Iterable[Item],
+    options: Options,
+    *,
+    jobs: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> Iterator[Receipt]:
+    """Transcode items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
+
+    Parameters
+    ----------
+    jobs
+        Cores to keep busy, all by default: with fewer items than cores, each item gets several threads.
+    stop
+        Polled; True cancels what is under way between two frames, and ends the iteration.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    waiting = iter(items)
+    first = list(islice(waiting, jobs))
+    if not first:
+        return
+    with _Pool(len(first), max(1, jobs // len(first)), options, progress) as pool:
+        yield from pool.run(chain(first, waiting), stop)
+
+
+class _Pool:
+    """Child processes that each transcode one item at a time, and are replaced when they die."""
+
+    def __init__(self, size: int, threads: int, options: Options, progress: Progress | None) -> None:
+        self._context = _context()
+        self._stopping = self._context.Event()
+        self._arguments = (options, threads, self._stopping)
+        self._progress = progress
+        self._children = [_Child(self._context, self._arguments) for _ in range(size)]
+        self._again: deque[tuple[Item, int]] = deque()
+
+    def run(self, items: Iterator[Item], stop: Callable[[], bool]) -> Iterator[Receipt]:
+        """Yield receipts until no item is left, or those under way have been cancelled."""
+        while True:
+            if not self._stopping.is_set():
+                self._feed(items)
+            busy = {child.connection: child for child in self._children if child.item is not None}
+            if not busy:
+                return
+            for ready in connection.wait(list(busy), timeout=0.2):
+                receipt = self._serve(busy[cast("Connection", ready)])
+                if receipt is not None:
+                    yield receipt
+            if stop():
+                self._stopping.set()
+
+    def _feed(self, items: Iterator[Item]) -> None:
+        for child in self._children:
+            if child.item is None:
+                item, attempt = self._again.popleft() if self._again else (next(items, None), 1)
+                if item is None:
+                    return
+                child.start(item, attempt)
+
+    def _serve(self, child: _Child) -> Receipt | None:
+        """Take one message of a child: progress, a receipt, None for a cancelled item, or its death."""
+        item = child.item
+        assert item is not None
+        try:
+            message = child.connection.recv()
+        except (EOFError, ConnectionError):
+            return self._bury(child, item)
+        if isinstance(message, tuple):
+            if self._progress is not None:
+                self._progress(item, *message)
+            return None
+        child.item = None
+        receipt: Receipt | None = message
+        return receipt
+
+    def _bury(self, child: _Child, item: Item) -> Receipt | None:
+        """Replace a dead child; its item is tried again, up to a limit."""
+        end = child.end()
+        self._children[self._children.index(child)] = _Child(self._context, self._arguments)
+        if child.attempt < _ATTEMPTS:
+            self._again.append((item, child.attempt + 1))
+            return None
+        crash = DecoderCrashed(
+            f"the process ended with {end} in each of {_ATTEMPTS} attempts; set the file aside and report it"
+        )
+        return failure(item.source, item.output, crash)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for child in self._children:
+            child.end()
+
+
+class _Child:
+    """One child process and the item it works on."""
+
+    def __init__(
+        self, context: ForkServerContext | SpawnContext, arguments: tuple[Options, int, Event]
+    ) -> None:
+        self.connection, theirs = context.Pipe()
+        self.item: Item | None = None
+        self.attempt = 1
+        self._process = context.Process(target=_work, args=(theirs, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def start(self, item: Item, attempt: int) -> None:
+        """Hand the child its next item."""
+        self.item, self.attempt = item, attempt
+        try:
+            self.connection.send(item)
+        except ConnectionError:
+            return
+
+    def end(self) -> str:
+        """Close the connection, which ends the child, and return how it ended."""
+        self.connection.close()
+        self._process.join()
+        code = self._process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cinemill.batch"])
+    return context
+
+
+def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> None:
+    """Serve one connection: items in, progress and receipts out, None for a cancelled item."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            item: Item = jobs.recv()
+        except (EOFError, ConnectionError):
+            return
+        try:
+            receipt = attempt(
+                item,
+                options,
+                threads=threads,
+                cancelled=stopping.is_set,
+                progress=_throttled(jobs.send),
+            )
+        except Cancelled:
+            receipt = None
+        try:
+            jobs.send(receipt)
+        except ConnectionError:
+            return
+
+
+def attempt(
+    item: Item,
+    options: Options,
+    *,
+    threads: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Receipt:
+    """Transcode one item in this process; whatever goes wrong with it becomes its receipt.
+
+    Raises
+    ------
+    Cancelled
+        On request.
+    UsageError
+        The options can't be carried out for any item.
+    """
+    try:
+        return transcode(
+            item.source,
+            item.output,
+            to=options.to,
+            colour=options.colour,
+            verify=options.verify,
+            overwrite=options.overwrite,
+            repair=options.repair,
+            threads=threads,
+            cancelled=cancelled,
+            progress=progress,
+        )
+    except (Cancelled, UsageError):
+        raise
+    except CinemillError as error:
+        return failure(item.source, item.output, error)
+    except Exception as error:  # noqa: BLE001  # one file must not stop an archive
+        fault = InternalError(f"unexpected {type(error).__name__}: {error}; please report it with this file")
+        return failure(item.source, item.output, fault)
+
+
+def _throttled(send: Callable[[Any], None]) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def progress(done: int, frames: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_INTERVAL:
+            last = now
+            send((done, frames))
+
+    return progress

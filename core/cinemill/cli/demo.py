@@ -1,0 +1,72 @@
+"""``cinemill demo``: the ultrasound cine that ships with pydicom, to every target, verified, with a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinemill.receipt import Receipt
+    from cinemill.syntaxes import TransferSyntax
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")] = Path("cinemill-demo"),
+) -> None:
+    """Transcode pydicom's ultrasound cine to every target, verify each, and write frame 0 as PNG."""
+    from pydicom.data import get_testdata_file
+
+    from cinemill import syntaxes
+    from cinemill.cli.show import console
+    from cinemill.transcoding import transcode
+
+    source = Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
+    folder.mkdir(parents=True, exist_ok=True)
+    receipts = []
+    for target in syntaxes.TARGETS:
+        with console.status(f"transcoding to {target} (kernels are compiled on first use)"):
+            output = folder / f"{source.stem}.{target}.dcm"
+            receipts.append((target, transcode(source, output, to=target.uid, overwrite=True)))
+    picture = folder / "frame_0000.png"
+    _write_picture(source, picture)
+    _show(source, receipts)
+    typer.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {folder.resolve()}")
+
+
+def _write_picture(source: Path, picture: Path) -> None:
+    import imagecodecs
+
+    from cinemill.cine import Cine
+    from cinemill.colour import convert
+
+    with Cine(source) as cine:
+        frame = convert(cine[0], cine.pixels.photometric_interpretation, "RGB")
+    picture.write_bytes(imagecodecs.png_encode(frame))
+
+
+def _show(source: Path, receipts: list[tuple[TransferSyntax, Receipt]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    first = receipts[0][1]
+    table = Table(
+        title=f"{source.name}: {first.frames} frames of {first.columns}×{first.rows}, "
+        f"{first.bytes_before / 1e6:.2f} MB of JPEG, {first.pixel_bytes / 1e6:.1f} MB of pixels",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("target", "MB", "to pixels", "colour", "seconds", "verified"):
+        table.add_column(name, justify="left" if name in {"target", "colour", "verified"} else "right")
+    for target, receipt in receipts:
+        table.add_row(
+            str(target),
+            f"{receipt.bytes_after / 1e6:.2f}",
+            f"{receipt.pixel_bytes / receipt.bytes_after:.1f}:1",
+            receipt.photometric_interpretation_after,
+            f"{receipt.seconds['total']:.2f}",
+            receipt.verification,
+        )
+    Console().print(table)

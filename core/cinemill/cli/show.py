@@ -1,0 +1,164 @@
+"""What people see on the terminal: a progress bar on standard error while working, a table at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from cinemill.receipt import SUCCESSES, Receipt
+
+if TYPE_CHECKING:
+    from cinemill.batch import Item
+
+console = Console(stderr=True, highlight=False)
+
+_MEGABYTE = 1_000_000
+_DONE = ("transcoded", "copied", "kept", "skipped", "ignored", "refused", "failed")
+_STYLES = {"failed": "red", "refused": "yellow", "transcoded": "green"}
+
+
+class Tally:
+    """Adds up receipts, and says at once what went wrong.
+
+    Parameters
+    ----------
+    named
+        Files given by name on the command line: that one of them is not DICOM is an error.
+    """
+
+    def __init__(self, named: Collection[Path]) -> None:
+        self._named = {str(path) for path in named}
+        self._started = time.perf_counter()
+        self._counts: Counter[str] = Counter()
+        self._before: Counter[str] = Counter()
+        self._after: Counter[str] = Counter()
+        self._pixels = 0
+        self._last: Receipt | None = None
+        self.well = True
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one receipt; print its error, if any."""
+        self._counts[receipt.status] += 1
+        self._before[receipt.status] += receipt.bytes_before
+        self._after[receipt.status] += receipt.bytes_after
+        self._pixels += receipt.pixel_bytes
+        self._last = receipt
+        wrong = receipt.status not in SUCCESSES or (
+            receipt.status == "ignored" and receipt.source in self._named
+        )
+        if wrong:
+            self.well = False
+        if receipt.error is not None and (wrong or receipt.status != "ignored"):
+            frame = "" if receipt.error["frame"] is None else f"frame {receipt.error['frame']}: "
+            line = Text(f"{receipt.status}: {receipt.source}: {frame}{receipt.error['message']}")
+            line.stylize(_STYLES.get(receipt.status, ""), 0, len(receipt.status))
+            console.print(line, soft_wrap=True)
+
+    def show(self) -> None:
+        """Print what was done: a line for one instance, a table for more."""
+        if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
+            console.print(Text(_one_line(self._last)), soft_wrap=True)
+        elif self._counts:
+            console.print(self._table())
+
+    def _table(self) -> Table:
+        seconds = time.perf_counter() - self._started
+        table = Table(box=None, pad_edge=False)
+        for name in ("status", "instances", "MB before", "MB after", "ratio"):
+            table.add_column(name, justify="left" if name == "status" else "right")
+        for status in _DONE:
+            if self._counts[status]:
+                before, after = self._before[status], self._after[status]
+                table.add_row(
+                    Text(status, _STYLES.get(status, "")),
+                    str(self._counts[status]),
+                    f"{before / _MEGABYTE:.1f}",
+                    f"{after / _MEGABYTE:.1f}" if after else "",
+                    f"{before / after:.2f}" if after else "",
+                )
+        table.caption = f"{self._pixels / _MEGABYTE:.0f} MB of pixels in {seconds:.1f} s: {self._pixels / seconds / _MEGABYTE:.0f} MB/s"
+        table.caption_justify = "left"
+        return table
+
+
+def _one_line(receipt: Receipt) -> str:
+    if receipt.status == "kept":
+        return f"{receipt.output} is finished already"
+    if receipt.status == "ignored":
+        return f"{receipt.source} is not DICOM"
+    rate = receipt.pixel_bytes / receipt.seconds["total"] / _MEGABYTE
+    speed = f", {rate:.0f} MB/s of pixels" if receipt.pixel_bytes else ""
+    frames = f"{receipt.frames} frame{'s' if receipt.frames != 1 else ''}, " if receipt.frames else ""
+    warned = "".join(f"\nnote: {warning}" for warning in receipt.warnings)
+    return (
+        f"{receipt.status} {receipt.output}: {frames}{receipt.bytes_before / _MEGABYTE:.2f} → "
+        f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}; "
+        f"verified: {receipt.verification}{warned}"
+    )
+
+
+class _Rate(ProgressColumn):
+    """MB/s of uncompressed pixels."""
+
+    def render(self, task: object) -> Text:
+        """Render the average since the start."""
+        fields = task.fields  # type: ignore[attr-defined]
+        seconds = max(time.perf_counter() - fields["started"], 1e-3)
+        return Text(f"{fields['pixels'] / seconds / _MEGABYTE:.0f} MB/s")
+
+
+class Bar:
+    """The progress bar of a run; without a terminal it shows nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task(
+            "", total=None, pixels=0, started=time.perf_counter(), instances=0, count="", frames=""
+        )
+        self._pixels = self._instances = 0
+
+    def total(self, instances: int, source_bytes: int) -> None:
+        """Tell how much there is to do, once that is known."""
+        self._progress.update(self._task, total=source_bytes, count=f"/{instances}")
+
+    def frames(self, item: Item, done: int, frames: int) -> None:
+        """Show how far a long instance is."""
+        self._progress.update(self._task, frames=f"{item.source.name} {done}/{frames}")
+
+    def advance(self, receipt: Receipt) -> None:
+        """Count a finished instance."""
+        self._instances += 1
+        self._pixels += receipt.pixel_bytes
+        self._progress.update(
+            self._task,
+            advance=receipt.bytes_before,
+            instances=self._instances,
+            pixels=self._pixels,
+            frames="",
+        )
+
+
+@contextmanager
+def bar(measure: Callable[[], tuple[int, int]]) -> Iterator[Bar]:
+    """Show a progress bar; ``measure`` counts instances and their bytes on a thread of its own."""
+    columns = (
+        TextColumn("{task.fields[instances]}{task.fields[count]} instances"),
+        BarColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[frames]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        shown = Bar(progress)
+        threading.Thread(target=lambda: shown.total(*measure()), daemon=True).start()
+        yield shown

@@ -1,0 +1,68 @@
+"""JPEG with DCT (baseline, extended, progressive; 8 and 12 bit) and JPEG Lossless, by libjpeg-turbo in imagecodecs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+
+from cinemill.errors import CodecError, UnsupportedPixelFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cinemill.model import Buffer, PixelFormat, Samples
+
+_JCS_GREY, _JCS_RGB, _JCS_YCBCR = "GRAYSCALE", "RGB", "YCBCR"
+
+
+class LibjpegTurbo:
+    """libjpeg-turbo as a decoding `cinemill.codecs.Codec`.
+
+    Colour comes out as it is coded: subsampled chrominance is interpolated, nothing is converted. The inverse
+    DCT is libjpeg's slow integer one.
+    """
+
+    name = "libjpeg-turbo"
+    version: str = imagecodecs.jpeg8_version().rpartition(" ")[2]
+    batch = 1
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+
+        ``pixels.bits_stored`` is the codestream's precision; signed samples are its two's complement.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged, or its geometry is not that of ``pixels``.
+        """
+        return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Refuse: JPEG is only read."""
+        raise UnsupportedPixelFormat("JPEG is read only")
+
+
+def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+    # One colour space on both sides keeps libjpeg from converting: which one it is does not matter.
+    space = _JCS_GREY if pixels.samples == 1 else _JCS_YCBCR
+    try:
+        samples = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space)
+    except (imagecodecs.Jpeg8Error, ValueError) as error:
+        raise CodecError(f"libjpeg-turbo: {error}", frame=frame) from error
+    if samples.shape != pixels.shape:
+        raise CodecError(
+            f"expected a frame of shape {pixels.shape}, the codestream holds {samples.shape}", frame=frame
+        )
+    if pixels.signed:
+        return sign_extended(samples, pixels)
+    return samples.astype(pixels.dtype, copy=False)
+
+
+def sign_extended(samples: Samples, pixels: PixelFormat) -> Samples:
+    """Read the lowest ``pixels.bits_stored`` bits of unsigned samples as two's complement."""
+    shift = 8 * pixels.dtype.itemsize - pixels.bits_stored
+    widened = samples.astype(np.dtype(f"u{pixels.dtype.itemsize}"), copy=False)
+    return (widened << shift).view(pixels.dtype) >> shift

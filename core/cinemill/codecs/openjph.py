@@ -1,0 +1,54 @@
+"""HTJ2K (JPEG 2000 Part 15) by OpenJPH, through imagecodecs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import imagecodecs
+
+from cinemill.codecs.openjpeg import check_encodable, decode_with, takes_colour_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cinemill.model import Buffer, PixelFormat, Samples
+
+
+class OpenJph:
+    """OpenJPH as a `cinemill.codecs.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
+
+    The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. SIZ gives
+    the depth of the array, not Bits Stored: OpenJPH is handed 8- or 16-bit samples.
+    """
+
+    name = "openjph"
+    version: str = imagecodecs.htj2k_version().rpartition(" ")[2]
+    batch = 1
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, RGB where RCT was used.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged, or its geometry is not that of ``pixels``.
+        """
+        return [
+            decode_with(imagecodecs.htj2k_decode, codestream, pixels, frame)
+            for frame, codestream in enumerate(codestreams)
+        ]
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            Other samples than these.
+        """
+        check_encodable(pixels)
+        colour = takes_colour_transform(pixels)
+        return [
+            bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour, planar=False, tlm=True))
+            for frame in frames
+        ]

@@ -1,0 +1,77 @@
+"""Which codec serves which coding, and why: the one place to change when a codec is added.
+
+The first decoder is the one used; the others are independent implementations. A verifier shares no code with the
+encoder of its row, except where no other implementation exists.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cinemill.errors import UnsupportedTransferSyntax
+
+if TYPE_CHECKING:
+    from cinemill.codecs import Codec
+
+_DECODERS: dict[str, tuple[str, ...]] = {
+    "native": ("native:Native",),
+    "encapsulated-uncompressed": ("native:Native",),
+    "deflated-frame": ("native:DeflatedFrame",),
+    "rle": ("rle:Rle",),
+    "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
+    "jpeg-lossless": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
+    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
+    "jpeg-2000": ("openjpeg:OpenJpeg",),
+    "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
+}
+_ENCODERS: dict[str, str] = {
+    "native": "native:Native",
+    "rle": "rle:Rle",
+    "jpeg-ls": "jpegls:JpegLs",
+    "jpeg-2000": "openjpeg:OpenJpeg",
+    "htj2k": "openjph:OpenJph",
+}
+_VERIFIERS: dict[str, tuple[str, ...]] = {
+    "native": ("native:Native",),
+    "rle": ("rle:Rle",),
+    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
+    "jpeg-2000": ("openjpeg:OpenJpeg",),
+    "htj2k": ("openjpeg:OpenJpeg",),
+}
+
+
+def decoder(coding: str) -> Codec:
+    """Return the decoder of a coding.
+
+    Raises
+    ------
+    UnsupportedTransferSyntax
+        No codec here reads it.
+    """
+    if coding not in _DECODERS:
+        raise UnsupportedTransferSyntax(f"{coding} can't be decoded")
+    return _load(_DECODERS[coding][0])
+
+
+def second_opinions(coding: str) -> list[Codec]:
+    """Return the other decoders of a coding."""
+    return [_load(name) for name in _DECODERS[coding][1:]]
+
+
+def encoder(coding: str) -> Codec:
+    """Return the lossless encoder of a coding."""
+    return _load(_ENCODERS[coding])
+
+
+def verifiers(coding: str) -> list[Codec]:
+    """Return the decoders that check what the encoder wrote: for every frame, then for samples of them."""
+    return [_load(name) for name in _VERIFIERS[coding]]
+
+
+@cache
+def _load(name: str) -> Codec:
+    module, _, codec = name.partition(":")
+    loaded: Codec = getattr(import_module(f"cinemill.codecs.{module}"), codec)()
+    return loaded

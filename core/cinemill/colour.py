@@ -1,0 +1,82 @@
+"""Decides what colour samples really are, codestream against label, and converts between colour spaces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cinemill.errors import UnsupportedPixelFormat
+
+if TYPE_CHECKING:
+    from cinemill.codestream import Codestream
+    from cinemill.model import Samples
+
+_DECODED = {
+    "MONOCHROME1": "MONOCHROME1",
+    "MONOCHROME2": "MONOCHROME2",
+    "PALETTE COLOR": "PALETTE COLOR",
+    "RGB": "RGB",
+    "YBR_FULL": "YBR_FULL",
+    "YBR_FULL_422": "YBR_FULL",
+    "YBR_RCT": "RGB",
+    "YBR_ICT": "RGB",
+}
+"""What samples are once they are decoded, by their label (PS3.3 C.7.6.3.1.2)."""
+
+GREY = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
+"""Photometric interpretations of one sample per pixel."""
+
+
+def decoded_interpretation(label: str, samples: int, stream: Codestream | None) -> tuple[str, str | None]:
+    """Return the photometric interpretation of decoded samples, and a warning where the label is wrong.
+
+    A codestream that tells its colour space is believed (JFIF and Adobe markers, component ids and subsampling of
+    JPEG, the component transform of JPEG 2000, the colour box of JP2); else the label is.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        The label is none that decoded samples can have, or does not fit Samples per Pixel.
+    """
+    labelled = _DECODED.get(label)
+    if stream is not None and stream.colour is not None and samples == 3:
+        if stream.colour == labelled:
+            return labelled, None
+        return stream.colour, (
+            f"Photometric Interpretation is {label or '(empty)'}, but the {stream.process} codestream "
+            f"holds {'YCbCr' if stream.colour == 'YBR_FULL' else 'RGB'}; read as {stream.colour}"
+        )
+    if labelled is None or (labelled in GREY) != (samples == 1) or samples not in {1, 3}:
+        raise UnsupportedPixelFormat(
+            f"Photometric Interpretation {label or '(empty)'} with {samples} samples per pixel "
+            "can't be decoded; expected one of "
+            + ", ".join(name for name in _DECODED if (name in GREY) == (samples == 1))
+        )
+    return labelled, None
+
+
+def convert(frame: Samples, found: str, wanted: str) -> Samples:
+    """Convert one frame between colour spaces by the equation of PS3.3 C.7.6.3.1.2, rounded once.
+
+    Parameters
+    ----------
+    frame
+        (rows, columns, 3); YBR_FULL is 8-bit.
+    found, wanted
+        Photometric interpretations; equal ones return the frame itself.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        There is no such conversion.
+    """
+    if found == wanted:
+        return frame
+    from cinemill.kernels import colour as kernels
+
+    if frame.dtype.itemsize == 1 and (found, wanted) == ("YBR_FULL", "RGB"):
+        return kernels.ybr_full_to_rgb(frame)  # type: ignore[arg-type]
+    if frame.dtype.itemsize == 1 and (found, wanted) == ("RGB", "YBR_FULL"):
+        return kernels.rgb_to_ybr_full(frame)  # type: ignore[arg-type]
+    raise UnsupportedPixelFormat(
+        f"{found} of {frame.dtype.itemsize * 8} bits can't be converted to {wanted}"
+    )

@@ -1,0 +1,173 @@
+"""Decodes frames of a source to samples of one stated format, whatever each codestream does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cinemill import colour
+from cinemill.codecs import table
+from cinemill.codestream import Codestream, read_codestream
+from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
+from cinemill.elements import PIXEL_DATA
+
+if TYPE_CHECKING:
+    from cinemill.codecs import Codec
+    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.source import Source
+
+_MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
+
+
+class FrameDecoder:
+    """Decodes frames of one source. Thread-safe: frames may be asked for in any order, by any thread.
+
+    Attributes
+    ----------
+    pixels : PixelFormat
+        What `decode` returns: as many bits as are coded, the colour space that is coded.
+    stream : Codestream or None
+        What the first frame's codestream says of itself, where it has markers.
+    codec : Codec
+    warnings : list of str
+        Where the codestream contradicts the header or the transfer syntax, and how that was resolved.
+
+    Raises
+    ------
+    CinemillError
+        The source is damaged, or can't be decoded.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.warnings: list[str] = []
+        try:
+            source.check()
+            if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
+                raise UnsupportedPixelFormat("floating point pixel data has no codec in DICOM")
+            marked = source.transfer_syntax.coding in _MARKED
+            self.stream = read_markers(source, 0, source.frame(0)) if marked else None
+            self.coding = self._coding()
+            self.codec: Codec = table.decoder(self.coding)
+            self.pixels, self._native_pixels = self._formats()
+        except CinemillError as error:
+            raise self._located(error) from None
+
+    def _located(self, error: CinemillError, frame: int | None = None) -> CinemillError:
+        syntax = self.source.transfer_syntax.uid
+        return error.locate(path=self.source.path, frame=frame, transfer_syntax=syntax)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the codestreams are lossy by their own markers."""
+        return self.stream is not None and not self.stream.lossless
+
+    def decode(self, indices: Sequence[int]) -> list[Samples]:
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged or differs in geometry; ``path`` and ``frame`` say which.
+        """
+        codestreams = [self.source.frame(index) for index in indices]
+        interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
+        try:
+            decoded = self.codec.decode(codestreams, self._native_pixels)
+        except CodecError as error:
+            error.frame = indices[error.frame or 0]
+            raise self._located(error) from None
+        wanted = self.pixels.photometric_interpretation
+        return [
+            colour.convert(frame, found, wanted)
+            for frame, found in zip(decoded, interpretations, strict=True)
+        ]
+
+    def _coding(self) -> str:
+        syntax = self.source.transfer_syntax
+        if self.stream is None:
+            return syntax.coding
+        if self.stream.coding != syntax.coding:
+            self.warnings.append(
+                f"{syntax.keyword} is declared, but the codestream is {self.stream.process}; decoded as such"
+            )
+        elif syntax.lossless and not self.stream.lossless:
+            self.warnings.append(f"{syntax.keyword} is declared, but the codestream is lossy ({self.stream.process})")
+        return self.stream.coding
+
+    def _formats(self) -> tuple[PixelFormat, PixelFormat]:
+        """Return the format of decoded samples, and the one the codec is told."""
+        header = self.source.native_layout if self.source.native else self.source.pixels
+        if header.bits_allocated not in {1, 8, 16, 32}:
+            raise UnsupportedPixelFormat(f"Bits Allocated {header.bits_allocated} can't be decoded; expected 1, 8, 16 or 32")
+        if header.photometric_interpretation == "YBR_FULL_422" and header.bits_allocated != 8:
+            raise UnsupportedPixelFormat("YBR_FULL_422 is defined for 8 bits allocated only")
+        label = header.photometric_interpretation
+        interpretation, warning = colour.decoded_interpretation(label, header.samples, self.stream)
+        if warning:
+            self.warnings.append(warning)
+        coded = header
+        if self.stream is not None:
+            _check_geometry(self.stream, header)
+            coded = self._coded_depth(self.stream, header)
+        return coded.with_(photometric_interpretation=interpretation, planar_configuration=0), coded
+
+    def _coded_depth(self, stream: Codestream, header: PixelFormat) -> PixelFormat:
+        allocated = header.bits_allocated
+        if stream.precision > allocated:
+            allocated = 16 if stream.precision <= 16 else 32
+            self.warnings.append(
+                f"Bits Allocated is {header.bits_allocated}, but the codestream has {stream.precision} bits"
+            )
+        if stream.signed is not None and stream.signed != header.signed:
+            self.warnings.append(
+                f"Pixel Representation is {int(header.signed)}, but the codestream's samples are "
+                f"{'signed' if stream.signed else 'unsigned'}; read by Pixel Representation"
+            )
+        return header.with_(bits_allocated=allocated, bits_stored=stream.precision)
+
+    def _check(self, data: Buffer, index: int) -> str:
+        """Check one frame's own markers; return the colour space of its samples."""
+        if self.stream is None:
+            return self.pixels.photometric_interpretation
+        try:
+            stream = read_markers(self.source, index, data)
+            if (stream.coding, stream.precision) != (self.stream.coding, self.stream.precision):
+                raise CodecError(
+                    f"expected {self.stream.process} of {self.stream.precision} bits like the first frame, "
+                    f"found {stream.process} of {stream.precision} bits"
+                )
+            _check_geometry(stream, self.pixels)
+        except CodecError as error:
+            raise self._located(error, index) from None
+        label = self.source.pixels.photometric_interpretation
+        return colour.decoded_interpretation(label, self.pixels.samples, stream)[0]
+
+
+def read_markers(source: Source, index: int, data: Buffer) -> Codestream:
+    """Read what one frame's codestream says of itself.
+
+    Raises
+    ------
+    CodecError
+        The bytes are no codestream, or a damaged one.
+    """
+    stream = read_codestream(data)
+    if stream is None:
+        raise CodecError(
+            f"expected a {source.transfer_syntax.keyword} codestream, "
+            f"found {bytes(data[:8]).hex(' ') or 'no bytes'}",
+            frame=index,
+        )
+    return stream
+
+
+def _check_geometry(stream: Codestream, pixels: PixelFormat) -> None:
+    expected = pixels.rows, pixels.columns, pixels.samples
+    found = stream.rows, stream.columns, stream.components
+    if expected != found:
+        raise CodecError(
+            "the header has {} rows, {} columns, {} samples; the codestream has {}, {}, {}".format(
+                *expected, *found
+            )
+        )

@@ -1,0 +1,198 @@
+"""Transcodes the frames of one instance: decode → convert → encode → write → read back, on threads, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from cinemill import colour, samples, verify
+from cinemill import header as headers
+from cinemill.codecs import table
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
+from cinemill.errors import VerificationError
+from cinemill.native import frame_bits
+from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.record import Clock, record
+from cinemill.sink import EncapsulatedWriter, NativeWriter, Sink
+from cinemill.source import Source
+
+if TYPE_CHECKING:
+    from cinemill.decode import FrameDecoder
+    from cinemill.model import PixelFormat, Samples
+    from cinemill.plan import Plan, Request
+    from cinemill.receipt import Receipt
+    from cinemill.syntaxes import TransferSyntax
+
+_GROWTH = 1.25
+"""No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Some frames on their way, as samples and as codestreams."""
+
+    indices: range
+    frames: list[Samples]
+    codestreams: Sequence[bytes]
+    unmasked: list[Samples] | None
+
+
+class _Stages:
+    """What is done to every chunk. `encode` and `compare` are called from several threads, `write` from one."""
+
+    def __init__(self, decoder: FrameDecoder, plan: Plan, level: verify.Level) -> None:
+        self.decoder, self.plan = decoder, plan
+        self.encoder = table.encoder(plan.target.coding)
+        self.verifier = verify.FrameVerifier(level, table.verifiers(plan.target.coding), plan.encoded)
+        self.clock = Clock()
+        self.digest = xxhash.xxh3_128()
+        self.masked = False
+        self.overlays: samples.EmbeddedOverlays | None = None
+        if plan.masked and plan.limit is not None:
+            self.overlays = samples.EmbeddedOverlays.find(decoder.source)
+
+    def encode(self, indices: range) -> _Chunk:
+        """Decode, convert and encode frames."""
+        plan = self.plan
+        with self.clock("decode"):
+            decoded = self.decoder.decode(indices)
+        with self.clock("convert"):
+            found, wanted = plan.decoded.photometric_interpretation, plan.encoded.photometric_interpretation
+            frames = [colour.convert(frame, found, wanted) for frame in decoded]
+            unmasked = None
+            if plan.limit is not None:
+                restricted = [samples.restrict(frame, plan.limit, masked=plan.masked) for frame in frames]
+                if any(changed for _, changed in restricted):
+                    unmasked = frames
+                frames = [frame for frame, _ in restricted]
+        with self.clock("encode"):
+            codestreams = self.encoder.encode(frames, plan.encoded)
+        return _Chunk(indices, frames, codestreams, unmasked)
+
+    def write(self, chunk: _Chunk, writer: EncapsulatedWriter | NativeWriter) -> _Chunk:
+        """Append the frames to the output."""
+        with self.clock("write"):
+            for frame, codestream in zip(chunk.frames, chunk.codestreams, strict=True):
+                self.digest.update(frame.data)
+                writer.add(codestream)
+            writer.sink.flush()
+        if chunk.unmasked is not None:
+            self.masked = True
+        if self.overlays is not None:
+            for frame in chunk.unmasked or chunk.frames:
+                self.overlays.collect(frame)
+        return chunk
+
+    def compare(self, chunk: _Chunk, writer: EncapsulatedWriter | NativeWriter) -> _Chunk:
+        """Read the frames back from the output and compare them with what was encoded."""
+        if isinstance(writer, EncapsulatedWriter) and self.verifier.active:
+            with self.clock("verify"):
+                back = [writer.read(index) for index in chunk.indices]
+                self.verifier.compare(chunk.indices, back, chunk.frames)
+        return chunk
+
+    def warnings(self) -> list[str]:
+        """Return what was done to the samples beside coding them."""
+        if self.overlays is not None:
+            return [str(self.overlays)]
+        if self.masked:
+            return [f"bits above Bits Stored {self.plan.limit} were not zero; they were cleared"]
+        return []
+
+
+def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: Request) -> Receipt:
+    """Write one instance with all its frames encoded anew.
+
+    Raises
+    ------
+    CinemillError
+        Nothing was written.
+    DepthExceeded
+        The plan's depth is too small for the samples.
+    """
+    source, target = decoder.source, plan.target
+    stages = _Stages(decoder, plan, request.verify)
+    clock = stages.clock
+    changes = headers.pixel_changes(source, decoder, plan)
+    if stages.overlays is not None:
+        changes.update(stages.overlays.placeholders())
+    header = headers.compose(source, target, changes)
+    with Sink(output, overwrite=request.overwrite) as sink, pipeline(request.threads, request.cancelled) as pipe:
+        sink.write(header.meta)
+        if target.deflated:
+            sink.deflate()
+        sink.write(header.before)
+        writer = _writer(sink, plan.written, target, len(source))
+        _run(pipe, stages, writer, request)
+        writer.end()
+        sink.write(header.after)
+        if stages.overlays is not None:
+            headers.patch_values(sink, len(header.meta), header.before, stages.overlays.data())
+        with clock("write"):
+            sink.finish()
+        if request.verify != "none":
+            with clock("verify"), Source(sink.temporary) as written:
+                _check_structure(source, written, headers.changed_tags(source, changes))
+                if not target.encapsulated:
+                    _compare_native(pipe, stages, written, request)
+        with clock("commit"):
+            sink.commit()
+    return record(
+        source,
+        output,
+        "transcoded",
+        target,
+        photometric_interpretation_after=plan.written.photometric_interpretation,
+        bits_allocated=plan.written.bits_allocated,
+        bits_stored=plan.written.bits_stored,
+        frames=len(source),
+        decoder=f"{decoder.codec.name} {decoder.codec.version}",
+        encoder=f"{stages.encoder.name} {stages.encoder.version}",
+        digest=f"xxh3-128:{stages.digest.hexdigest()}",
+        lossy_source=decoder.lossy,
+        pixel_bytes=plan.encoded.nbytes * len(source),
+        seconds=dict(clock.seconds),
+        verification=str(stages.verifier),
+        warnings=(*source.warnings, *decoder.warnings, *stages.warnings()),
+    )
+
+
+def _writer(
+    sink: Sink, written: PixelFormat, target: TransferSyntax, frames: int
+) -> EncapsulatedWriter | NativeWriter:
+    if target.encapsulated:
+        return EncapsulatedWriter(sink, frames, int(written.nbytes * frames * _GROWTH))
+    vr = b"OB" if written.bits_allocated <= 8 and not target.implicit_vr else b"OW"
+    return NativeWriter(sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE)
+
+
+def _run(
+    pipe: Pipeline, stages: _Stages, writer: EncapsulatedWriter | NativeWriter, request: Request
+) -> None:
+    frames = len(stages.decoder.source)
+    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, request.threads)
+    written = (stages.write(chunk, writer) for chunk in pipe.stage(stages.encode, cut))
+    for chunk in pipe.stage(lambda chunk: stages.compare(chunk, writer), written):
+        if request.progress is not None:
+            request.progress(chunk.indices.stop, frames)
+
+
+def _check_structure(source: Source, written: Source, may_change: set[int]) -> None:
+    """Compare the frame index and all other elements of the written file with the source's."""
+    written.check()
+    if len(written) != len(source):
+        raise VerificationError(f"{len(source)} frames were encoded, {len(written)} are in the output")
+    verify.compare_elements(source, written, may_change)
+
+
+def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, request: Request) -> None:
+    """Decode the source a second time and compare it with the native frames that were written."""
+    cut = chunks(len(written), stages.plan.encoded.nbytes, stages.encoder.batch, request.threads)
+    for chunk in pipe.stage(stages.encode, cut):
+        for index, frame in zip(chunk.indices, chunk.codestreams, strict=True):
+            if written.frame(index) != frame:
+                raise VerificationError("the samples differ in the output; nothing was kept", frame=index)

@@ -1,0 +1,350 @@
+"""JPEG-LS lossless encoding of one frame, one sample after the other (T.87 Annex A).
+
+Lossless coding reconstructs exactly the samples it was given, so that all a sample needs from its neighbours is known
+beforehand. Three stages run over blocks of a row; the first and the last are vectorised, which leaves the
+middle one little to do (all in one loop: half the speed):
+
+1. `prepare` computes contexts, predictions and differences.
+2. The context loop corrects predictions, updates contexts, and notes for each sample a record of A, B, N and the error.
+   Runs, found by comparing vectors, become ready-made symbols among the records.
+3. `symbols` turns records into Golomb codes and joins them by four; `_emit` writes four at a time.
+
+Several components are interleaved by line. Stuffed bits are inserted afterwards, by `jpegls_bitstream.stuff`.
+
+Memory
+------
+rows
+    As for the decoder: two rows of 16-bit samples a component, with a border to either side and vector slack.
+contexts
+    367 records of four 32-bit integers, A, B, C and N; the last two belong to run interruptions and
+    hold A, Nn, -, N. Behind them a run index for each component.
+records
+    Four columns of `CAPACITY` 32-bit integers: A, B, N, error. N is 0 for a ready-made symbol, which then stands for A.
+plain
+    The codes as plain bits.
+
+Bounds
+------
+Input is masked to MAXVAL. A block adds at most four records a sample, so that packing whenever more than half of ``records`` is used keeps
+within `CAPACITY`. No sample takes more than LIMIT bits, codes of runs included; `plain_capacity` follows from that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from cinemill.kernels._jit import inlined, jit
+from cinemill.kernels.bits import (
+    Value,
+    address,
+    copy_bytes,
+    instructions,
+    leading_zeros,
+    load_i16,
+    load_i32,
+    load_i64,
+    load_u8,
+    load_u16,
+    load_u32,
+    shift_down,
+    shift_up,
+    signed_from,
+    store_16,
+    store_32,
+    store_word,
+)
+from cinemill.kernels.jpegls_bitstream import stuffed
+from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_vectors import (
+    LONGEST_VALUE,
+    STEP,
+    Context,
+    golomb_symbol,
+    joined,
+    matching,
+    prepare,
+)
+
+A, B, C, N, RECORD = 0, 1, 2, 3, 4
+"""Fields of a context, and its length."""
+
+RUN_INDEX = RECORD * (REGULAR_CONTEXTS + 2)
+
+CAPACITY = 1024
+COLUMN = 4 * CAPACITY
+"""Records, and the bytes from one of their columns to the next."""
+
+PACKED = 16
+"""Records that `symbols` handles."""
+
+
+@instructions
+def symbols(record: Value, joined_codes: Value, longest: Value, qbpp: Value, limit: Value) -> Value:
+    """Turn `PACKED` records at ``record`` into symbols, and these into four times four joined codes.
+
+    ``joined_codes`` takes four 64-bit values, four 64-bit lengths, and the 16 symbols. Returns non-zero if a length exceeds 56
+    bits: its value is then wrong, and the symbols have to be written one by one.
+    """
+    a, b, n, error = ((record + COLUMN * column).load(32, PACKED) for column in range(4))
+    value, length = golomb_symbol(Context(a, b, a, n), error, a.like(longest), a.like(qbpp), a.like(limit))
+    symbol = n.equals(0).choose(a, value | (length << LONGEST_VALUE))
+    symbol.store(joined_codes + 64)
+    pairs = symbol.recast(64, PACKED // 2)
+    first, second = pairs & 0xFFFFFFFF, pairs.shifted_down(32)
+    order = [lane for pair in range(PACKED // 2) for lane in (pair, PACKED // 2 + pair)]
+    both = first.shuffled(order, second)
+    values, lengths = joined(*joined(both & ((1 << LONGEST_VALUE) - 1), both.shifted_down(LONGEST_VALUE)))
+    values.store(joined_codes)
+    lengths.store(joined_codes + 32)
+    return (lengths > 56).packed()
+
+
+@inlined
+def emit(word: int, held: int, out: int, value: int, length: int) -> tuple[int, int, int]:
+    """Append at most 56 bits to the ``held`` (0 to 7) bits in the top of ``word``, and write all whole bytes."""
+    word |= shift_up(shift_up(value, 63 - held - length), 1)
+    held += length
+    store_word(out, word)
+    return shift_up(word, held & 56), held & 7, out + (held >> 3)
+
+
+@inlined
+def emit_symbol(word: int, held: int, out: int, symbol: int) -> tuple[int, int, int]:
+    """Append a symbol of up to 64 bits."""
+    length = symbol >> LONGEST_VALUE
+    zeros = max(length - 32, 0)
+    word, held, out = emit(word, held, out, 0, zeros)
+    return emit(word, held, out, symbol & ((1 << LONGEST_VALUE) - 1), length - zeros)
+
+
+@inlined
+def _note(records: int, count: int, value: int, length: int) -> int:
+    """Add a ready-made symbol to the records."""
+    store_32(records, count, value | shift_up(length, LONGEST_VALUE))
+    store_32(records + 2 * COLUMN, count, 0)
+    return count + 1
+
+
+@inlined
+def _regular(contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding) -> int:
+    """Note a sample's record and update its context (T.87 A.4.2 to A.4.5, A.6)."""
+    field = RECORD * context
+    a, b = load_i32(contexts, field + A), load_i32(contexts, field + B)
+    c, n = load_i32(contexts, field + C), load_i32(contexts, field + N)
+    error = difference - c
+    corrected = prediction + c
+    if corrected & ~coding.max_value:
+        error = difference + prediction - (0 if corrected < 0 else coding.max_value)
+    error = signed_from(error, coding.qbpp)
+    store_32(records, count, a)
+    store_32(records + COLUMN, count, b)
+    store_32(records + 2 * COLUMN, count, n)
+    store_32(records + 3 * COLUMN, count, error)
+    a += abs(error)
+    b += error
+    if n == coding.reset:
+        a >>= 1
+        b >>= 1
+        n >>= 1
+    n += 1
+    if b <= -n:
+        b = max(b + n, 1 - n)
+        c = max(c - 1, -128)
+    elif b > 0:
+        b = min(b - n, 0)
+        c = min(c + 1, 127)
+    store_32(contexts, field + A, a)
+    store_32(contexts, field + B, b)
+    store_32(contexts, field + C, c)
+    store_32(contexts, field + N, n)
+    return count + 1
+
+
+@inlined
+def _interruption(contexts: int, order: int, ra: int, rb: int, sample: int, coding: Coding) -> tuple[int, int]:
+    """Encode the sample that ends a run (T.87 A.7.2); returns value and length of its code."""
+    like_ra = 1 if ra == rb else 0
+    field = RECORD * (REGULAR_CONTEXTS + like_ra)
+    a, negative, n = load_i32(contexts, field + A), load_i32(contexts, field + B), load_i32(contexts, field + N)
+    error = signed_from(rb - sample if ra > rb else sample - rb, coding.qbpp)
+    wanted = a + (n >> 1) * like_ra
+    k = leading_zeros(n) - leading_zeros(wanted | n)
+    k += 1 if shift_up(n, k) < wanted else 0
+    inverted = 1 if k != 0 or 2 * negative >= n else 0
+    mapping = 0
+    if error < 0:
+        mapping = inverted
+        negative += 1
+    elif error > 0:
+        mapping = 1 - inverted
+    mapped = 2 * abs(error) - like_ra - mapping
+    limit = coding.limit - order - 1
+    zeros = shift_down(mapped, k)
+    value, length = shift_up(1, k) | (mapped & (shift_up(1, k) - 1)), zeros + 1 + k
+    if zeros >= limit - coding.qbpp - 1:
+        value, length = shift_up(1, coding.qbpp) | (mapped - 1), limit
+    a += (mapped + 1 - like_ra) >> 1
+    if n == coding.reset:
+        a >>= 1
+        negative >>= 1
+        n >>= 1
+    store_32(contexts, field + A, a)
+    store_32(contexts, field + B, negative)
+    store_32(contexts, field + N, n + 1)
+    return value, length
+
+
+@inlined
+def _pack(records: int, count: int, codes: int, word: int, held: int, out: int, coding: Coding) -> tuple[int, int, int, int]:
+    """Write records, `PACKED` at a time, as long as there are that many; the rest move to the front."""
+    done = 0
+    while done + PACKED <= count:
+        long = symbols(records + 4 * done, codes, coding.limit - coding.qbpp - 1, coding.qbpp, coding.limit)
+        if long == 0:
+            for four in range(PACKED // 4):
+                word, held, out = emit(word, held, out, load_i64(codes, four), load_i64(codes + 32, four))
+        else:
+            for one in range(PACKED):
+                word, held, out = emit_symbol(word, held, out, load_u32(codes + 64, one))
+        done += PACKED
+    if done:
+        for column in range(4):
+            copy_bytes(records + COLUMN * column, records + COLUMN * column + 4 * done, 4 * PACKED)
+    return count - done, word, held, out
+
+
+@inlined
+def initialise(coding: Coding, contexts: int) -> None:
+    """Start a scan (T.87 A.2.1)."""
+    for context in range(0, RUN_INDEX, RECORD):
+        store_32(contexts, context + A, coding.initial_a)
+        store_32(contexts, context + B, 0)
+        store_32(contexts, context + C, 0)
+        store_32(contexts, context + N, 1)
+    for component in range(4):
+        store_32(contexts, RUN_INDEX + component, 0)
+
+
+SIGNATURE = types.int64(
+    types.int64, types.int64, types.int64, types.int64, types.int64, CODING,
+    types.Array(types.uint16, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.uint8, 1, "C"), types.Array(types.uint8, 1, "C"),
+)
+
+
+@jit(SIGNATURE, error_model="numpy")
+def _encode_plain(
+    frame: int,
+    sample_bytes: int,
+    height: int,
+    columns: int,
+    components: int,
+    coding: Coding,
+    rows: NDArray[np.uint16],
+    contexts_: NDArray[np.int32],
+    records_: NDArray[np.int32],
+    orders_: NDArray[np.uint8],
+    plain: NDArray[np.uint8],
+) -> int:
+    """Write the plain bits of a frame's only scan; returns their number."""
+    contexts, records, orders = address(contexts_), address(records_), address(orders_)
+    block = records + 4 * COLUMN
+    codes = block + 6 * STEP
+    initialise(coding, contexts)
+    rows[:] = 0
+    pitch = columns + 2 + STEP
+    word, held, out = 0, 0, address(plain)
+    count = 0
+    for y in range(height):
+        for component in range(components):
+            above = address(rows) + 2 * pitch * (2 * component + (y & 1))
+            current = address(rows) + 2 * pitch * (2 * component + 1 - (y & 1))
+            first = y * columns * components + component
+            if sample_bytes == 1:
+                for x in range(columns):
+                    store_16(current, 1 + x, load_u8(frame, first + x * components) & coding.max_value)
+            else:
+                for x in range(columns):
+                    store_16(current, 1 + x, load_u16(frame, first + x * components) & coding.max_value)
+            store_16(current, 0, load_u16(above, 1))
+            store_16(above, columns + 1, load_u16(above, columns))
+            run_index = load_i32(contexts, RUN_INDEX + component)
+            x = 0
+            while x < columns:
+                if count > CAPACITY // 2:
+                    count, word, held, out = _pack(records, count, codes, word, held, out, coding)
+                prepare(above + 2 * (x + 1), current + 2 * (x + 1), block, coding.max_value, coding.t1, coding.t2, coding.t3)
+                end = min(x + STEP, columns)
+                i = x
+                while i < end:
+                    context = load_u16(block, i - x)
+                    if context != 0:
+                        count = _regular(contexts, context, load_u16(block + 2 * STEP, i - x), load_i16(block + 4 * STEP, i - x), records, count, coding)
+                        i += 1
+                        continue
+                    ra = load_u16(current, i)
+                    length = 0
+                    while i + length < columns:
+                        same = matching(current + 2 * (i + length + 1), ra)
+                        length += same
+                        if same < STEP: break
+                    length = min(length, columns - i)
+                    i += length
+                    ones = 0
+                    order = load_u8(orders, run_index)
+                    while length >= shift_up(1, order):
+                        length -= shift_up(1, order)
+                        ones += 1
+                        run_index = min(run_index + 1, 31)
+                        order = load_u8(orders, run_index)
+                    if i == columns and length > 0:
+                        ones += 1
+                    while ones > 0:
+                        some = min(ones, LONGEST_VALUE)
+                        count = _note(records, count, shift_up(1, some) - 1, some)
+                        ones -= some
+                    if i == columns:
+                        break
+                    count = _note(records, count, length, order + 1)
+                    value, bits = _interruption(contexts, order, ra, load_u16(above, i + 1), load_u16(current, i + 1), coding)
+                    count = _note(records, count, value, bits)
+                    run_index = max(run_index - 1, 0)
+                    i += 1
+                x = i
+            store_32(contexts, RUN_INDEX + component, run_index)
+    for last in range(PACKED - 1):
+        _note(records, count + last, 0, 0)
+    count, word, held, out = _pack(records, count + PACKED - 1, codes, word, held, out, coding)
+    return 8 * (out - address(plain)) + held
+
+
+def plain_capacity(samples: int, coding: Coding) -> int:
+    """Return the bytes that the plain bits of so many samples may take, and those that writing may touch behind them."""
+    return (samples * coding.limit + 7) // 8 + 64
+
+
+def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
+    """Encode a frame, (rows, columns) or (rows, columns, components) of unsigned samples, C-contiguous, as one scan.
+
+    Bits above those of MAXVAL are ignored. Returns the entropy-coded segment.
+    """
+    height, columns = frame.shape[:2]
+    components = frame.shape[2] if frame.ndim == 3 else 1
+    plain = np.empty(plain_capacity(frame.size, coding), np.uint8)
+    bits = _encode_plain(
+        frame.ctypes.data,
+        frame.itemsize,
+        height,
+        columns,
+        components,
+        coding,
+        np.empty(2 * components * (columns + 2 + STEP), np.uint16),
+        np.empty(RUN_INDEX + 4, np.int32),
+        np.empty(4 * CAPACITY + 3 * STEP // 2 + 32, np.int32),
+        RUN_ORDERS,
+        plain,
+    )
+    return stuffed(plain, bits)

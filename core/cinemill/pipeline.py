@@ -1,0 +1,93 @@
+"""Runs work over frames on threads: in order, with few frames in flight, and stopping at the first failure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cinemill.errors import Cancelled
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+_SMALL_CHUNK = 1 << 20
+_LARGE_CHUNK = 32 << 20
+
+
+class Pipeline:
+    """Stages over frames, all on the same threads.
+
+    Parameters
+    ----------
+    executor
+        Where stages run; None runs them in the calling thread.
+    threads
+        How many calls of one stage may be under way, beside one that waits to be consumed.
+    cancelled
+        Asked between chunks of frames; True stops everything.
+    """
+
+    def __init__(
+        self, executor: ThreadPoolExecutor | None, threads: int, cancelled: Callable[[], bool] | None
+    ) -> None:
+        self._executor = executor
+        self._threads = threads
+        self._cancelled = cancelled or (lambda: False)
+
+    def stage(self, work: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+        """Yield ``work(item)`` for each item, in order; items are drawn only as results are taken.
+
+        Raises
+        ------
+        Cancelled
+            On request.
+        Exception
+            The first failure in the order of items; what was not begun is dropped.
+        """
+        if self._executor is None:
+            for item in given:
+                self._check()
+                yield work(item)
+            return
+        pending: deque[Future[Made]] = deque()
+        try:
+            for item in given:
+                self._check()
+                pending.append(self._executor.submit(work, item))
+                if len(pending) > self._threads:
+                    yield pending.popleft().result()
+            while pending:
+                self._check()
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _check(self) -> None:
+        if self._cancelled():
+            raise Cancelled("stopped on request; nothing was written")
+
+
+@contextmanager
+def pipeline(threads: int, cancelled: Callable[[], bool] | None = None) -> Iterator[Pipeline]:
+    """Open a pipeline on so many threads; leaving waits only for calls under way."""
+    if threads == 1:
+        yield Pipeline(None, 1, cancelled)
+        return
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="cinemill")
+    try:
+        yield Pipeline(executor, threads, cancelled)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[range]:
+    """Cut a cine into chunks of frames worth a call: a codec's batch, or a megabyte, shared among the threads."""
+    wanted = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
+    fitting = max(1, _LARGE_CHUNK // max(frame_bytes, 1))
+    size = min(wanted, fitting, max(1, -(-frames // threads)))
+    for start in range(0, frames, size):
+        yield range(start, min(start + size, frames))

@@ -1,0 +1,189 @@
+"""Decides what becomes of an instance: copied, recoded, transcoded or refused, and what its header says after.
+
+Pure rules, nothing is decoded: PS3.5 §8.2 and Annex A say what a transfer syntax may hold, PS3.3 C.8.5.6.1.2 which
+colour space ultrasound has in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
+from cinemill.elements import PIXEL_DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cinemill.decode import FrameDecoder
+    from cinemill.model import PixelFormat
+    from cinemill.source import Source
+    from cinemill.syntaxes import TransferSyntax
+    from cinemill.verify import Level
+
+Colour: TypeAlias = Literal["auto", "keep", "rgb"]
+Action: TypeAlias = Literal["copy", "recode", "transcode"]
+
+COLOURS: tuple[Colour, ...] = ("auto", "keep", "rgb")
+ULTRASOUND = frozenset(
+    "1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2")
+)
+"""Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
+
+_RGB_FOR_ULTRASOUND = frozenset(("native", "jpeg-ls", "jpeg-2000", "htj2k"))
+_WHOLE_CONTAINER = frozenset(("native", "rle"))
+"""Codings that hold every allocated bit, so that nothing needs masking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of one instance: see `cinemill.transcode`."""
+
+    target: TransferSyntax
+    colour: Colour
+    verify: Level
+    overwrite: bool
+    repair: bool
+    threads: int
+    cancelled: Callable[[], bool] | None
+    progress: Callable[[int, int], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the frames of one instance are transcoded.
+
+    Attributes
+    ----------
+    decoded
+        Format of the decoded samples.
+    encoded
+        Format handed to the encoder: its photometric interpretation is the colour space of the samples.
+    written
+        What the header of the output says.
+    limit
+        Bits that samples may use; None where the encoder keeps the whole container.
+    masked
+        Whether bits above the limit are junk or overlays to be removed, and not samples.
+    """
+
+    target: TransferSyntax
+    decoded: PixelFormat
+    encoded: PixelFormat
+    written: PixelFormat
+    limit: int | None
+    masked: bool
+
+
+def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Action:
+    """Say whether an instance is copied byte for byte, re-encoded around its pixels, or transcoded.
+
+    Raises
+    ------
+    UsageError
+        The colour policy is unknown.
+    UnsupportedTransferSyntax
+        Pixel data of an unknown kind.
+    """
+    if colour not in COLOURS:
+        raise UsageError(f"unknown colour policy {colour!r}; choose one of {', '.join(COLOURS)}")
+    if source.pixel_data is None:
+        return "copy"
+    syntax = source.transfer_syntax
+    if colour == "rgb" and source.pixels.samples == 3 and _needs_decoding_for_rgb(source):
+        return "transcode"
+    if syntax is target:
+        return "copy"
+    if syntax.coding == target.coding == "native" or (syntax.name, target.name) == ("htj2k-rpcl", "htj2k"):
+        return "recode"
+    return "transcode"
+
+
+def _needs_decoding_for_rgb(source: Source) -> bool:
+    return source.pixels.photometric_interpretation.startswith("YBR_FULL")
+
+
+def make_plan(
+    decoder: FrameDecoder, target: TransferSyntax, colour: Colour, *, keep_coded_depth: bool = False
+) -> Plan:
+    """Lay down the formats along the path.
+
+    Parameters
+    ----------
+    keep_coded_depth
+        Raise Bits Stored to the codestream's precision, because its samples need it.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        The target can't hold such pixels; the message names what can.
+    """
+    source, decoded = decoder.source, decoder.pixels
+    header = source.pixels
+    if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
+        raise UnsupportedPixelFormat(f"{target} holds integer pixels only; use explicit, implicit or deflated")
+    interpretation = _colour_space(decoder, target, colour)
+    whole = target.coding in _WHOLE_CONTAINER
+    stored = decoded.bits_stored if keep_coded_depth else min(header.bits_stored, decoded.bits_allocated)
+    if source.high_bit != header.bits_stored - 1 and not whole:
+        raise UnsupportedPixelFormat(
+            f"High Bit {source.high_bit} with Bits Stored {header.bits_stored}: {target} holds right-aligned "
+            "samples only; use rle, explicit, implicit or deflated"
+        )
+    encoded = decoded.with_(photometric_interpretation=interpretation, bits_stored=stored)
+    written = encoded.with_(
+        photometric_interpretation=_label(interpretation, target),
+        planar_configuration=int(target.coding == "rle" and decoded.samples > 1),
+    )
+    _check_legal(written, target)
+    return Plan(
+        target=target,
+        decoded=decoded,
+        encoded=encoded,
+        written=written,
+        limit=None if whole or stored == 8 * decoded.dtype.itemsize else stored,
+        masked=decoder.stream is None,
+    )
+
+
+def _colour_space(decoder: FrameDecoder, target: TransferSyntax, colour: Colour) -> str:
+    found = decoder.pixels.photometric_interpretation
+    if found != "YBR_FULL" or colour == "keep":
+        return found
+    sop_class = decoder.source.text(0x00080016)
+    wants_rgb = sop_class in ULTRASOUND and target.coding in _RGB_FOR_ULTRASOUND
+    return "RGB" if colour == "rgb" or wants_rgb else found
+
+
+def _label(interpretation: str, target: TransferSyntax) -> str:
+    """RGB is coded with the reversible component transform in both JPEG 2000 parts (PS3.5 §8.2.4)."""
+    if interpretation == "RGB" and target.coding in {"jpeg-2000", "htj2k"}:
+        return "YBR_RCT"
+    return interpretation
+
+
+def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+    bits = target.legal.get(written.photometric_interpretation)
+    if bits is None:
+        raise UnsupportedPixelFormat(
+            f"{target} can't hold {written.photometric_interpretation} (PS3.5 §8.2); "
+            f"it holds {', '.join(target.legal)}"
+        )
+    if written.bits_stored not in bits:
+        raise UnsupportedPixelFormat(
+            f"{target} holds {bits.start} to {bits.stop - 1} bits of {written.photometric_interpretation} "
+            f"(PS3.5 §8.2), found {written.bits_stored}"
+        )
+
+
+def check_recodable(source: Source, target: TransferSyntax) -> None:
+    """Check that pixel bytes can be carried over as they are.
+
+    Raises
+    ------
+    UnsupportedTransferSyntax
+        Native Pixel Data past 4 GiB has no length field that could say so.
+    """
+    element = source.pixel_data
+    if element is not None and target.coding == "native" and element.end - element.value > 0xFFFFFFFE:
+        raise UnsupportedTransferSyntax(f"{target} can't hold more than 4 GiB of pixel data; use an encapsulated syntax")

@@ -1,0 +1,119 @@
+"""The machine-readable record of what happened to one instance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
+
+from cinemill.errors import CinemillError, NotDicom, Refused
+
+Status: TypeAlias = Literal["transcoded", "copied", "kept", "skipped", "ignored", "refused", "failed"]
+
+SUCCESSES: frozenset[str] = frozenset(("transcoded", "copied", "kept", "skipped", "ignored"))
+"""Statuses that need nobody's attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What happened to one instance.
+
+    Attributes
+    ----------
+    status
+        ``transcoded``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
+        attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
+    error
+        ``kind``, ``frame`` and ``message`` of a refusal or failure.
+    digest
+        XXH3-128 of the decoded samples as they were handed to the encoder: all frames in order, by pixel, little endian.
+    lossy_source
+        Whether the source's codestreams are lossy.
+    pixel_bytes
+        Uncompressed bytes of those samples.
+    seconds
+        Time per stage, summed over threads, and ``total`` by the clock.
+    verification
+        What was compared, and by which decoder.
+    """
+
+    source: str
+    output: str
+    status: Status
+    error: dict[str, Any] | None = None
+    sop_instance_uid: str = ""
+    sop_class_uid: str = ""
+    transfer_syntax_before: str = ""
+    transfer_syntax_after: str = ""
+    rows: int | None = None
+    columns: int | None = None
+    samples: int | None = None
+    bits_allocated: int | None = None
+    bits_stored: int | None = None
+    photometric_interpretation_before: str = ""
+    photometric_interpretation_after: str = ""
+    frames: int | None = None
+    decoder: str = ""
+    encoder: str = ""
+    digest: str = ""
+    lossy_source: bool | None = None
+    bytes_before: int = 0
+    bytes_after: int = 0
+    pixel_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    verification: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+
+def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
+    """Return the record of an instance that was not written: ``ignored``, ``refused`` or ``failed``."""
+    status: Status = "failed"
+    if isinstance(error, NotDicom):
+        status = "ignored"
+    elif isinstance(error, Refused):
+        status = "refused"
+    elsewhere = error.path is not None and error.path != source
+    message = f"{error.path}: {error.message}" if elsewhere else error.message
+    return Receipt(
+        source=str(source),
+        output=str(output),
+        status=status,
+        error={"kind": error.kind, "frame": error.frame, "message": message},
+        transfer_syntax_before=error.transfer_syntax or "",
+        bytes_before=source.stat().st_size if source.is_file() else 0,
+    )
+
+
+class Report:
+    """Writes receipts to a file as they come: CSV rows for a ``.csv`` suffix, else a JSON line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._csv: Any = csv.writer(self._file) if path.suffix.lower() == ".csv" else None
+        if self._csv is not None:
+            self._csv.writerow(Receipt("", "", "skipped").to_dict())
+
+    def add(self, receipt: Receipt) -> None:
+        """Write one receipt."""
+        record = receipt.to_dict()
+        if self._csv is None:
+            self._file.write(json.dumps(record) + "\n")
+        else:
+            plain = (json.dumps(v) if isinstance(v, dict | tuple) else v for v in record.values())
+            self._csv.writerow(plain)
+        self._file.flush()
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -1,0 +1,63 @@
+"""Fills in receipts: what the files themselves tell, and how long each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cinemill.receipt import Receipt, Status
+
+if TYPE_CHECKING:
+    from cinemill.source import Source
+    from cinemill.syntaxes import TransferSyntax
+
+
+def record(source: Source, output: Path, status: Status, target: TransferSyntax, **more: Any) -> Receipt:
+    """Return the receipt of an instance that was written, or was there already."""
+    known: dict[str, Any] = {}
+    if source.pixel_data is not None:
+        pixels = source.pixels
+        known = {
+            "rows": pixels.rows,
+            "columns": pixels.columns,
+            "samples": pixels.samples,
+            "bits_allocated": pixels.bits_allocated,
+            "bits_stored": pixels.bits_stored,
+            "photometric_interpretation_before": pixels.photometric_interpretation,
+            "photometric_interpretation_after": pixels.photometric_interpretation,
+        }
+    return Receipt(
+        **{
+            "source": str(source.path),
+            "output": str(output),
+            "status": status,
+            "sop_instance_uid": source.text(0x00080018),
+            "sop_class_uid": source.text(0x00080016),
+            "transfer_syntax_before": source.transfer_syntax.uid,
+            "transfer_syntax_after": target.uid,
+            "bytes_before": len(source.file),
+            "bytes_after": output.stat().st_size,
+            "warnings": tuple(source.warnings),
+            **known,
+            **more,
+        }
+    )
+
+
+class Clock:
+    """Adds up seconds by stage over all threads."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - started

@@ -1,0 +1,296 @@
+"""Writes Part 10 files that appear whole or not at all: temporary file, fsync, exclusive link, directory fsync."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+
+from cinemill.elements import EXPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
+from cinemill.errors import CinemillError, OutputError, OutputExists, UnsupportedTransferSyntax
+from cinemill.model import Buffer
+from cinemill.recode import encode_element, encode_header
+
+IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
+"""Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
+
+_TEMPORARY = ".part"
+
+
+class Sink:
+    """One output file in the making. Leaving the context without `commit` removes every trace of it.
+
+    Parameters
+    ----------
+    path
+        Where the output will appear. Missing directories are made.
+    overwrite
+        Replace what stands there; else `commit` raises OutputExists.
+
+    Raises
+    ------
+    OutputError
+        The directory can't be written, or the disk is full.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self.path = path
+        self.overwrite = overwrite
+        self._deflater: zlib._Compress | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sweep(path)
+            self.temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
+            self._file: BinaryIO = self.temporary.open("xb+")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise output_error(path, error) from None
+
+    def write(self, data: Buffer) -> None:
+        """Append bytes, deflated after `deflate` was called."""
+        try:
+            self._file.write(data if self._deflater is None else self._deflater.compress(data))
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
+    def deflate(self) -> None:
+        """Deflate everything from here on (PS3.5 §A.5, RFC 1951)."""
+        self._deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._file.tell()
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes written before."""
+        try:
+            self._file.seek(offset)
+            self._file.write(data)
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back from the file what was written to it. Thread-safe once `flush` was called."""
+        return os.pread(self._file.fileno(), length, offset)
+
+    def flush(self) -> None:
+        """Hand all written bytes to the operating system."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
+    def finish(self) -> None:
+        """Bring every byte to the disk; the file has still no name of its own.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or failed.
+        """
+        try:
+            if self._deflater is not None:
+                self._file.write(self._deflater.flush())
+                if self._file.tell() % 2:
+                    self._file.write(b"\0")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
+    def commit(self) -> None:
+        """Give the finished file its name, in one step.
+
+        Raises
+        ------
+        OutputExists
+            Something stands there, and overwriting was not asked for.
+        OutputError
+            The file system refused.
+        """
+        try:
+            if self.overwrite:
+                self.temporary.replace(self.path)
+            else:
+                _link_exclusively(self.temporary, self.path)
+            _sync_directory(self.path.parent)
+        except FileExistsError:
+            raise OutputExists("exists already; use --overwrite to replace it", path=self.path) from None
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+
+class EncapsulatedWriter:
+    """Writes frames as one fragment each, behind an offset table that is filled in at the end (PS3.5 §A.4).
+
+    The table is a Basic Offset Table, or an Extended Offset Table with an empty basic one where offsets might pass
+    32 bits: ``expected_bytes`` decides, since the table's place comes before the frames.
+
+    Attributes
+    ----------
+    offsets, lengths : list of int
+        Where each frame's bytes stand in the file, without padding.
+    """
+
+    def __init__(self, sink: Sink, frames: int, expected_bytes: int) -> None:
+        self.sink = sink
+        self.frames = frames
+        self.offsets: list[int] = []
+        self.lengths: list[int] = []
+        self.extended = expected_bytes + 8 * frames > 0xFFFFFFFF
+        self._table = sink.tell()
+        empty = bytes(8 * frames)
+        if self.extended:
+            sink.write(encode_element(0x7FE00001, b"OV", empty) + encode_element(0x7FE00002, b"OV", empty))
+        sink.write(encode_header(PIXEL_DATA, b"OB", UNDEFINED, EXPLICIT_LE))
+        if not self.extended:
+            self._table = sink.tell()
+        sink.write(_item(b"" if self.extended else bytes(4 * frames)))
+        self._first = sink.tell()
+
+    def add(self, frame: bytes) -> None:
+        """Append the next frame's codestream."""
+        padding = len(frame) % 2
+        self.sink.write(struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(frame) + padding))
+        self.offsets.append(self.sink.tell())
+        self.lengths.append(len(frame))
+        self.sink.write(frame)
+        self.sink.write(bytes(padding))
+
+    def read(self, index: int) -> bytes:
+        """Read one frame's codestream back from the file."""
+        return self.sink.read(self.offsets[index], self.lengths[index])
+
+    def end(self) -> None:
+        """Close the sequence and fill in the table.
+
+        Raises
+        ------
+        OutputError
+            The frames are larger than was expected and the table can't address them.
+        """
+        self.sink.write(struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
+        items = np.array(self.offsets, np.uint64) - np.uint64(self._first + 8)
+        if self.extended:
+            lengths = np.array(self.lengths, np.uint64)
+            lengths += lengths % 2
+            table = encode_element(0x7FE00001, b"OV", items.astype("<u8").tobytes())
+            self.sink.patch(self._table, table + encode_element(0x7FE00002, b"OV", lengths.astype("<u8").tobytes()))
+        elif len(items) and items[-1] > 0xFFFFFFFF:
+            raise OutputError("the frames grew past what a Basic Offset Table can address", path=self.sink.path)
+        else:
+            self.sink.patch(self._table, _item(items.astype("<u4").tobytes()))
+
+
+class NativeWriter:
+    """Writes frames one after the other into a Pixel Data element of known length (PS3.5 §8.1).
+
+    Parameters
+    ----------
+    frame_bits
+        Bits of one frame; frames of single bits follow each other without padding.
+
+    Raises
+    ------
+    UnsupportedTransferSyntax
+        The frames take more than the 32-bit length of the element can say.
+    """
+
+    def __init__(self, sink: Sink, frames: int, frame_bits: int, vr: bytes, encoding: Encoding) -> None:
+        size = (frames * frame_bits + 7) // 8
+        size += size % 2
+        if size >= UNDEFINED:
+            raise UnsupportedTransferSyntax(
+                f"native pixel data holds less than 4 GiB, {size} bytes are needed; choose an encapsulated target"
+            )
+        self.sink = sink
+        self._left = size
+        self._frame_bits = frame_bits
+        self._bits = np.empty(0, np.uint8)
+        sink.write(encode_header(PIXEL_DATA, vr, size, encoding))
+
+    def add(self, frame: bytes) -> None:
+        """Append the next frame's bytes; a bit-packed one starts at bit 0."""
+        if self._frame_bits % 8:
+            fresh = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")[: self._frame_bits]
+            bits = np.concatenate((self._bits, fresh))
+            whole = len(bits) // 8 * 8
+            frame, self._bits = np.packbits(bits[:whole], bitorder="little").tobytes(), bits[whole:]
+        self.sink.write(frame)
+        self._left -= len(frame)
+
+    def end(self) -> None:
+        """Write what is left of the last byte, and pad to even length."""
+        last = np.packbits(self._bits, bitorder="little").tobytes()
+        self.sink.write(last.ljust(self._left, b"\0"))
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary files that a killed process left for this output; those in use are locked and stay."""
+    for stale in path.parent.glob(f".{_escape(path.name[:200])}.????????{_TEMPORARY}"):
+        with suppress(OSError), stale.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stale.unlink()
+
+
+def output_error(path: Path, error: OSError) -> CinemillError:
+    """Turn an error of the operating system into one that says what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full; free some space and run the same command again",
+        errno.EDQUOT: "the quota is exhausted; free some space and run the same command again",
+        errno.EFBIG: "the file system can't hold so large a file",
+        errno.EACCES: "permission denied; check the directory's owner and mode",
+        errno.EPERM: "permission denied; check the directory's owner and mode",
+        errno.EROFS: "the file system is read-only",
+        errno.ENAMETOOLONG: "the name is too long for this file system",
+        errno.ENOTDIR: "a part of the path is not a directory",
+    }
+    return OutputError(f"can't be written: {advice.get(error.errno or 0, error.strerror)}", path=path)
+
+
+def _item(value: bytes) -> bytes:
+    return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(value)) + value
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _link_exclusively(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,238 @@
+"""Turns one file into another transfer syntax: source → plan → frames → sink → verify → commit → receipt."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinemill import header as headers
+from cinemill import samples, syntaxes, verify
+from cinemill.decode import FrameDecoder
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
+from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
+from cinemill.frames import transcode_frames
+from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
+from cinemill.record import Clock, record
+from cinemill.recode import encode_header
+from cinemill.sink import IMPLEMENTATION_CLASS_UID, EncapsulatedWriter, Sink, sweep
+from cinemill.source import Source
+
+if TYPE_CHECKING:
+    from cinemill.receipt import Receipt
+    from cinemill.syntaxes import TransferSyntax
+
+_COPY_CHUNK = 8 << 20
+
+
+def transcode(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    to: str,
+    colour: Colour = "auto",
+    verify: verify.Level = "full",
+    overwrite: bool = False,
+    repair: bool = False,
+    threads: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Receipt:
+    """Transcode one DICOM file losslessly, and verify the result before it gets its name.
+
+    Parameters
+    ----------
+    src, dst
+        Source file, which is never modified, and output file, which appears whole or not at all.
+    to
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
+        ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword.
+    colour
+        ``auto`` converts YCbCr to RGB where the IOD asks for it, ``keep`` never, ``rgb`` always.
+    verify
+        ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
+    overwrite
+        Replace an output that is there.
+    repair
+        Correct Number of Frames from what is there, instead of failing.
+    threads
+        Frames under way at once; all cores by default.
+    cancelled
+        Polled between frames; True stops the work and leaves nothing behind.
+    progress
+        Called with frames done and frames in all.
+
+    Returns
+    -------
+    Receipt
+        ``transcoded``, ``copied``, or ``kept`` where `dst` is this source's finished output already.
+
+    Raises
+    ------
+    CinemillError
+        Nothing was written; see `cinemill.errors`.
+    """
+    request = Request(
+        target=syntaxes.target(to),
+        colour=colour,
+        verify=verify,
+        overwrite=overwrite,
+        repair=repair,
+        threads=threads or len(os.sched_getaffinity(0)),
+        cancelled=cancelled,
+        progress=progress,
+    )
+    source_path, output = Path(src), Path(dst)
+    if output.exists() and source_path.exists() and output.samefile(source_path):
+        raise UsageError("source and output are the same file; choose another output", path=output)
+    started = time.perf_counter()
+    with Source(source_path, repair=repair) as source:
+        try:
+            receipt = _transcode(source, output, request)
+        except RecursionError:
+            raise SourceError("sequences are nested too deeply", path=source_path) from None
+        except CinemillError as error:
+            raise error.locate(path=source_path, transfer_syntax=source.transfer_syntax.uid) from None
+    return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
+
+
+def _transcode(source: Source, output: Path, request: Request) -> Receipt:
+    action = choose_action(source, request.target, request.colour)
+    if output.exists() and not request.overwrite:
+        return _keep(source, output, action, request.target)
+    try:
+        return _carry_out(action, source, output, request)
+    except OutputExists:
+        # Another process finished the same item in the meantime.
+        return _keep(source, output, action, request.target)
+
+
+def _carry_out(action: Action, source: Source, output: Path, request: Request) -> Receipt:
+    if action == "copy":
+        return _copy(source, output, request)
+    if action == "recode":
+        return _recode(source, output, request)
+    decoder = FrameDecoder(source)
+    try:
+        return transcode_frames(decoder, make_plan(decoder, request.target, request.colour), output, request)
+    except samples.DepthExceeded:
+        plan = make_plan(decoder, request.target, request.colour, keep_coded_depth=True)
+        decoder.warnings.append(
+            f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
+            f"{decoder.pixels.bits_stored}; Bits Stored was raised"
+        )
+        return transcode_frames(decoder, plan, output, request)
+
+
+def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) -> Receipt:
+    """Recognise this source's finished output by its header.
+
+    Raises
+    ------
+    OutputExists
+        Something else stands there.
+    """
+    sweep(output)
+    expected = source.transfer_syntax if action == "copy" else target
+    try:
+        with Source(output) as there:
+            ours = there.meta_text(0x00020012) == IMPLEMENTATION_CLASS_UID
+            finished = (
+                there.text(0x00080018) == source.text(0x00080018)
+                and there.transfer_syntax is expected
+                and (ours if action != "copy" else len(there.data) == len(source.data))
+            )
+    except SourceError:
+        finished = False
+    if not finished:
+        raise OutputExists(
+            "exists already and is not this source's finished output; use --overwrite to replace it", path=output
+        )
+    return record(source, output, "kept", expected)
+
+
+def _copy(source: Source, output: Path, request: Request) -> Receipt:
+    """Copy a file byte for byte and compare what was written."""
+    if source.pixel_data is not None:
+        source.check()
+    clock = Clock()
+    with Sink(output, overwrite=request.overwrite) as sink:
+        with clock("write"):
+            data = memoryview(source.file)
+            for start in range(0, len(data), _COPY_CHUNK):
+                sink.write(data[start : start + _COPY_CHUNK])
+            sink.flush()
+        with clock("verify"):
+            if request.verify != "none":
+                for start in range(0, len(data), _COPY_CHUNK):
+                    expected = data[start : start + _COPY_CHUNK]
+                    if sink.read(start, len(expected)) != expected:
+                        raise VerificationError(f"the copy differs near byte {start}")
+        with clock("commit"):
+            sink.finish()
+            sink.commit()
+    return record(
+        source,
+        output,
+        "copied",
+        source.transfer_syntax,
+        seconds=dict(clock.seconds),
+        verification="none" if request.verify == "none" else "every byte",
+    )
+
+
+def _recode(source: Source, output: Path, request: Request) -> Receipt:
+    """Re-encode the data set around pixel data whose bytes stay as they are."""
+    source.check()
+    check_recodable(source, request.target)
+    changes = headers.frame_changes(source)
+    if source.native:
+        changes = {tag: new for tag, new in changes.items() if new is not None}
+    header = headers.compose(source, request.target, changes)
+    clock = Clock()
+    with Sink(output, overwrite=request.overwrite) as sink:
+        with clock("write"):
+            sink.write(header.meta)
+            if request.target.deflated:
+                sink.deflate()
+            sink.write(header.before)
+            _carry_pixels(sink, source, request.target)
+            sink.write(header.after)
+            sink.finish()
+        with clock("verify"):
+            if request.verify != "none":
+                with Source(sink.temporary) as written:
+                    verify.compare_elements(source, written, headers.changed_tags(source, changes))
+                    verify.compare_bytes(source, written)
+        with clock("commit"):
+            sink.commit()
+    return record(
+        source,
+        output,
+        "transcoded",
+        request.target,
+        seconds=dict(clock.seconds),
+        frames=len(source),
+        verification="none" if request.verify == "none" else "every frame's bytes, every element",
+    )
+
+
+def _carry_pixels(sink: Sink, source: Source, target: TransferSyntax) -> None:
+    element = source.pixel_data
+    assert element is not None
+    if target.encapsulated:
+        writer = EncapsulatedWriter(sink, len(source), source.encoded_bytes + 8 * len(source))
+        for index in range(len(source)):
+            writer.add(bytes(source.frame(index)))
+        writer.end()
+        return
+    vr = element.vr or (b"OB" if source.pixels.bits_allocated <= 8 else b"OW")
+    encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
+    size = element.end - element.value
+    sink.write(encode_header(element.tag, vr, size + size % 2, encoding))
+    for piece in source.native_bytes():
+        sink.write(piece)
+    sink.write(bytes(size % 2))

@@ -1,0 +1,151 @@
+"""Compares what was written with what was read: every frame's samples, and every other element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from cinemill.elements import IMPLICIT_LE, tag_name
+from cinemill.errors import CodecError, UnsupportedPixelFormat, UsageError, VerificationError
+from cinemill.recode import Recoder
+
+if TYPE_CHECKING:
+    from cinemill.codecs import Codec
+    from cinemill.elements import Element
+    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.source import Source
+
+Level: TypeAlias = Literal["full", "independent", "sample", "none"]
+
+LEVELS: tuple[Level, ...] = ("full", "independent", "sample", "none")
+_SAMPLE_EVERY = 16
+
+
+class FrameVerifier:
+    """Decodes written codestreams and compares them with the samples that were encoded.
+
+    Parameters
+    ----------
+    level
+        ``full``: every frame by the first verifier, every sixteenth by the others too. ``independent``: every frame
+        by the last one. ``sample``: every sixteenth frame by the first. ``none``: nothing.
+    verifiers
+        Decoders that share no code with the encoder.
+    pixels
+        Format of the samples that were encoded.
+    """
+
+    def __init__(self, level: Level, verifiers: Sequence[Codec], pixels: PixelFormat) -> None:
+        if level not in LEVELS:
+            raise UsageError(f"unknown verification {level!r}; choose one of {', '.join(LEVELS)}")
+        self._level = level
+        self._verifiers = verifiers
+        self._pixels = pixels
+
+    @property
+    def active(self) -> bool:
+        """Whether any frame is going to be decoded."""
+        return self._level != "none"
+
+    def compare(self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]) -> None:
+        """Decode the frames that the level asks for and compare them.
+
+        Raises
+        ------
+        VerificationError
+            A frame differs, or does not decode; ``frame`` says which.
+        """
+        chosen = [position for position, index in enumerate(indices) if index % _SAMPLE_EVERY == 0]
+        if self._level in {"full", "independent"}:
+            verifier = self._verifiers[-1 if self._level == "independent" else 0]
+            self._compare(verifier, indices, codestreams, frames)
+        others = {"full": self._verifiers[1:], "sample": self._verifiers[:1]}.get(self._level, [])
+        for verifier in others if chosen else []:
+            self._compare(
+                verifier,
+                [indices[i] for i in chosen],
+                [codestreams[i] for i in chosen],
+                [frames[i] for i in chosen],
+            )
+
+    def _compare(
+        self,
+        verifier: Codec,
+        indices: Sequence[int],
+        codestreams: Sequence[Buffer],
+        frames: Sequence[Samples],
+    ) -> None:
+        try:
+            decoded = verifier.decode(codestreams, self._pixels)
+        except (CodecError, UnsupportedPixelFormat) as error:
+            raise VerificationError(
+                f"what was written does not decode ({verifier.name}: {error.message}); nothing was kept",
+                frame=indices[error.frame or 0],
+            ) from None
+        for index, written, read in zip(indices, decoded, frames, strict=True):
+            if not np.array_equal(written, read):
+                different = int(np.count_nonzero(written != read))
+                raise VerificationError(
+                    f"{different} of {read.size} samples differ when {verifier.name} {verifier.version} "
+                    "decodes what was written; nothing was kept",
+                    frame=index,
+                )
+
+    def __str__(self) -> str:
+        first, *others = [f"{codec.name} {codec.version}" for codec in self._verifiers]
+        if self._level == "none":
+            return "none"
+        if self._level == "sample":
+            return f"every {_SAMPLE_EVERY}th frame by {first}"
+        if self._level == "independent":
+            return f"every frame by {([first, *others])[-1]}"
+        return "; ".join(
+            [f"every frame by {first}", *(f"every {_SAMPLE_EVERY}th by {other}" for other in others)]
+        )
+
+
+def compare_elements(source: Source, output: Source, may_change: Collection[int]) -> None:
+    """Compare all elements but the pixel data, whatever the encodings of the two files.
+
+    Parameters
+    ----------
+    may_change
+        Tags that the plan changes, adds or removes. Group lengths and File Meta Information are never compared.
+
+    Raises
+    ------
+    VerificationError
+        An element is lost, new or different; the message names up to five.
+    """
+    before, after = _normal(source, may_change), _normal(output, may_change)
+    different = [tag for tag in before.keys() | after.keys() if before.get(tag) != after.get(tag)]
+    if different:
+        named = ", ".join(tag_name(tag) for tag in sorted(different)[:5])
+        raise VerificationError(
+            f"{len(different)} elements differ from the source's: {named}; nothing was kept", path=output.path
+        )
+
+
+def compare_bytes(source: Source, output: Source) -> None:
+    """Compare native pixel data that was carried over, frame by frame.
+
+    Raises
+    ------
+    VerificationError
+        A frame differs, or there is another number of frames.
+    """
+    if len(source) != len(output):
+        raise VerificationError(
+            f"{len(source)} frames went in, {len(output)} were written", path=output.path
+        )
+    for index in range(len(source)):
+        if source.frame(index) != output.frame(index):
+            raise VerificationError("the bytes differ", path=output.path, frame=index)
+
+
+def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
+    recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False)
+    compared = (element for element in source.elements if element.tag not in may_change)
+    return {element.tag: encoded for element, encoded in recoder.encode(compared)}
