@@ -50,7 +50,9 @@ def write_instance(path: Path, seed: int, *, side: int = 24, frames: int = 1) ->
     if frames > 1:
         dataset.NumberOfFrames = frames
     dataset.PixelData = pixels.tobytes()
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(seed)])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(
+        entropy_srcs=[str(seed)]
+    )
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path)
@@ -113,7 +115,10 @@ class Worker:
     def children(self) -> list[int]:
         """Return the process ids of the pool's children, without the steward."""
         listing = subprocess.run(
-            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
+            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         lines = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
         return [int(pid) for pid, arguments in lines if "steward" not in arguments]

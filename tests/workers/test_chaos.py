@@ -20,9 +20,10 @@ import pydicom
 import pytest
 from cinemill.errors import CinemillError
 from cinemill_workers.embedded import Server
-from cinemill_workers.ledger import Ledger, RedisError, connect
+from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job
 from conftest import Service, assert_exact, files_below, write_archive, write_instance
+from redis.exceptions import RedisError
 
 pytestmark = pytest.mark.service
 

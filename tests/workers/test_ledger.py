@@ -231,7 +231,7 @@ def test_names_that_are_no_text_survive(ledger: Ledger) -> None:
     odd = ListedItem(0, "/archive/\udcff\u00e9 %s.dcm", "/migrated/\udcff.dcm", 1)
     ledger.feed(job, 0, [[odd]], exhausted=True)
     assert claim(ledger).items == [odd]
-    assert json.loads(ledger.job(job).cursor) == odd.source
+    assert ledger.job(job).cursor == (odd.source, odd.output)
 
 
 def test_pack_and_unpack_agree_with_any_dictionary() -> None:
@@ -320,7 +320,9 @@ class AnyOrder(RuleBasedStateMachine):
         found = self.ledger.job(self.job)
         assert sum(found.counts.values()) == found.listed
         assert found.settled == len(self.settled)
-        stored = [json.loads(text)["items"] for text in self.ledger.client.hvals(f"cinemill:job:{self.job}:work")]
+        stored = [
+            json.loads(text)["items"] for text in self.ledger.client.hvals(f"cinemill:job:{self.job}:work")
+        ]
         progress = sum(int(n) for n in self.ledger.client.hvals(f"cinemill:job:{self.job}:progress"))
         assert sum(map(len, stored)) - progress == found.counts["pending"] + found.counts["running"]
 

@@ -135,7 +135,9 @@ def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 30 - len(finished), "skipped": len(finished)}
     for path, status in finished.items():
-        assert (tmp_path / "out" / path).stat() == status or (tmp_path / "out" / path).stat().st_ino == status.st_ino
+        assert (tmp_path / "out" / path).stat() == status or (
+            tmp_path / "out" / path
+        ).stat().st_ino == status.st_ino
 
 
 def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:
@@ -182,4 +184,7 @@ def test_a_closed_window_makes_a_job_wait_while_others_run(service: Service, tmp
     service.start_worker()
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "day", priority="low"))
     assert nonzero(found.counts) == {"done": 4}
-    assert (service.ledger.job(job).state, nonzero(service.ledger.job(job).counts)) == ("waiting", {"pending": 4})
+    assert (service.ledger.job(job).state, nonzero(service.ledger.job(job).counts)) == (
+        "waiting",
+        {"pending": 4},
+    )

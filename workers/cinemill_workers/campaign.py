@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cinemill.batch import Item, discover
-
-from cinemill.errors import CinemillError
+from cinemill.errors import CinemillError, SourceError
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.schedule import Window
@@ -92,7 +91,19 @@ class Campaign:
 
 
 def _listing(job: Job) -> Iterator[Item]:
-    return discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
+    """Return the items behind the one listed last.
+
+    Raises
+    ------
+    SourceError
+        That one has gone: nobody can tell what was listed before.
+    """
+    items = discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
+    if not job.cursor or any((str(item.source), str(item.output)) == job.cursor for item in items):
+        return items
+    raise SourceError(
+        "the file listed last has gone; cancel this job and submit it again", path=job.cursor[0]
+    )
 
 
 def _size(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from cinemill.cli import app
 from cinemill.cli import main as run
+from cinemill.cli.transcode import Colour, ColourOption, Overwrite, Repair, To, Verify, VerifyOption
 
 if TYPE_CHECKING:
     from cinemill_workers.ledger import Ledger
@@ -22,58 +24,58 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beg
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+class Priority(StrEnum):
+    """Whose turn it is."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 @app.command()
 def submit(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="SRC... DST", help="Files or directories, then a directory.")
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DST", help="A directory (or a file, for one SRC file).")
     ],
-    to: Annotated[
-        str, typer.Option("--to", metavar="TARGET", help="Target transfer syntax, as for transcode.")
-    ],
-    colour: Annotated[str, typer.Option(help="auto, keep or rgb, as for transcode.")] = "auto",
-    verify: Annotated[
-        str, typer.Option(help="full, independent, sample or none, as for transcode.")
-    ] = "full",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Correct what can be corrected, as for transcode.")
-    ] = False,
-    name: Annotated[str, typer.Option(help="A name for people; put no patient's name here.")] = "",
-    priority: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
+    to: To,
+    colour: ColourOption = Colour.AUTO,
+    verify: VerifyOption = Verify.FULL,
+    overwrite: Overwrite = False,
+    repair: Repair = False,
+    name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
+    priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
     window: Annotated[
         str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
     ] = "",
     max_rate: Annotated[
-        float, typer.Option(metavar="MB/s", help="Most source megabytes a second, all workers together.")
+        float,
+        typer.Option(
+            metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
+        ),
     ] = 0.0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would be worked on, and store nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have workers transcode files or directories."""
-    from cinemill.errors import UsageError
+    """Have workers transcode files and directories."""
     from cinemill_workers import client
     from cinemill_workers.model import JobSpec
 
-    if len(paths) < 2:
-        raise UsageError("expected at least one source and a destination")
-    *sources, destination = (str(path.absolute()) for path in paths)
     spec = JobSpec(
-        tuple(sources),
-        destination,
-        to,
-        colour,
-        verify,
-        overwrite,
-        repair,
-        name,
-        priority,
-        window,
-        max_rate * 1e6,
+        sources=tuple(str(source.absolute()) for source in sources),
+        destination=str(destination.absolute()),
+        to=to,
+        colour=colour.value,
+        verify=verify.value,
+        overwrite=overwrite,
+        repair=repair,
+        name=name,
+        priority=priority.value,
+        window=window,
+        max_rate=max_rate * 1e6,
     )
     client.check(spec)
     if dry_run:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cinemill.batch import discover
 from redis.exceptions import RedisError
 
-from cinemill.errors import CinemillError, UsageError
+from cinemill import syntaxes
+from cinemill.batch import discover
+from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import PRIORITIES, Job, JobSpec
+from cinemill_workers.model import Job, JobSpec
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import settings
@@ -47,15 +48,12 @@ def check(spec: JobSpec) -> None:
     OutsideRoots
         A path leads out of the configured roots.
     """
-    if spec.priority not in PRIORITIES:
-        raise UsageError(f"expected --priority {', '.join(PRIORITIES)}, found {spec.priority!r}")
-    if spec.max_rate < 0:
-        raise UsageError(f"expected a positive --max-rate, found {spec.max_rate}")
+    syntaxes.target(spec.to)
     if spec.window:
         Window.parse(spec.window)
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
-    next(iter(discover([Path(source) for source in spec.sources], Path(spec.destination))), None)
+    discover([Path(source) for source in spec.sources], Path(spec.destination))
 
 
 def census(spec: JobSpec) -> tuple[int, int]:

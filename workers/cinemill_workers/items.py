@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from cinemill.errors import Cancelled, CinemillError
+from cinemill.errors import Cancelled, CinemillError, InternalError
 from cinemill_workers import logs
 from cinemill_workers.lease import Lease, shutdown
 from cinemill_workers.ledger import Ledger
@@ -99,8 +99,8 @@ def record_error(
     if fate is Fate.RETRY and attempt >= settings().attempts:
         state = Fate.QUARANTINE.value
     if not isinstance(error, CinemillError):
-        error = CinemillError(f"{type(error).__name__}: {error}", path=item.source)
-    receipt = failure(Path(item.source), Path(item.output), error).to_dict() | {"attempts": attempt}
+        error = InternalError(f"unexpected {type(error).__name__}: {error}", path=item.source)
+    receipt = failure(Path(item.source), Path(item.output), error).to_dict()
     delay = 0.0 if lost else settings().retry_seconds * 2 ** (attempt - 1)
     counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
     if counted:

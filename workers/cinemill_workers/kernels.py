@@ -1,10 +1,24 @@
-"""Loads what transcoding needs into a process before it forks, so that no child compiles anything."""
+"""Loads every kernel and codec into a process before it forks; the first time on a machine this compiles them.
+
+``python -m cinemill_workers.kernels`` compiles them ahead of time, e.g. into an image.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
+import cinemill.codecs
+import cinemill.kernels
+
 
 def load() -> None:
-    """Import the core with all its codecs; the first time on a machine this compiles the kernels."""
-    import cinemill
+    """Import all kernels, which are compiled on import, the codecs, and the way that uses them."""
+    for package in (cinemill.kernels, cinemill.codecs):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    import_module("cinemill.transcoding")
 
-    cinemill.transcode  # noqa: B018
+
+if __name__ == "__main__":
+    load()

@@ -139,7 +139,7 @@ class Ledger:
             **{name: int(found.get(name, 0)) for name in ("bytes_in", "bytes_out", "pixel_bytes", "retries")},
             **{name: int(found.get(name, 0)) / 1000 for name in ("created", "started", "finished")},
             note=found.get("note", ""),
-            cursor=found.get("cursor", ""),
+            cursor=tuple(json.loads(found.get("cursor", "[]"))),
         )
 
     def find(self, beginning: str) -> Job:
@@ -179,7 +179,7 @@ class Ledger:
         int
             How many parcels wait now; -1 if somebody else has listed more meanwhile, and nothing was added.
         """
-        cursor = parcels[-1][-1].source if parcels else ""
+        cursor = [parcels[-1][-1].source, parcels[-1][-1].output] if parcels else []
         packed = [{"items": [i.to_json() for i in p], "bytes": [i.size for i in p]} for p in parcels]
         return int(
             self._apply(
@@ -231,7 +231,9 @@ class Ledger:
         item = parcel.items[parcel.position]
         record = b""
         if state in {"failed", "quarantined"}:
-            record = _dumps({"state": state, "item": item.to_json(), "receipt": receipt})
+            record = _dumps(
+                {"state": state, "attempts": parcel.attempt + 1, "item": item.to_json(), "receipt": receipt}
+            )
         elif state in {"done", "copied", "skipped"}:
             parcel.dictionary = parcel.dictionary or self._teach(parcel.job, receipt)
             record = pack(receipt, parcel.dictionary)
@@ -322,7 +324,7 @@ class Ledger:
             yield failure["receipt"]
 
     def failures(self, job: str) -> Iterator[dict[str, Any]]:
-        """Iterate over failed and quarantined items: ``state``, ``item``, ``receipt``."""
+        """Iterate over failed and quarantined items: ``state``, ``attempts``, ``item``, ``receipt``."""
         for _, record in self.client.hscan_iter(f"{_key(job)}:failures", count=200):
             yield json.loads(record)
 

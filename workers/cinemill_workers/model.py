@@ -75,7 +75,8 @@ class Job:
     started: float = 0.0
     finished: float = 0.0
     note: str = ""
-    cursor: str = field(default="", repr=False)
+    cursor: tuple[str, ...] = field(default=(), repr=False)
+    """Source and output of the item listed last."""
 
     @property
     def over(self) -> bool:
