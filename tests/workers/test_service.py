@@ -147,7 +147,7 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     assert nonzero(found.counts) == {"done": 19, "quarantined": 1}
     assert found.retries == 2
     (failure,) = service.ledger.failures(found.id)
-    assert failure["receipt"]["attempts"] == 3
+    assert failure["attempts"] == 3
     assert "SIGSEGV" in failure["receipt"]["error"]["message"]
     assert worker.process.poll() is None
 

@@ -1,4 +1,4 @@
-"""Loads every kernel and codec into a process before it forks; the first time on a machine this compiles them.
+"""Loads all kernels and codecs before a process forks; the first time on a machine this compiles them.
 
 ``python -m cinemill_workers.kernels`` compiles them ahead of time, e.g. into an image.
 """

@@ -192,11 +192,11 @@ function operations.release()
     return get("state")
 end
 
--- Move the job from one of the states `from` to another; cancelling drops whatever waits. Returns the state it has.
+-- Move the job from one of the states `origins` to another; cancelling drops whatever waits. Returns the state it has.
 function operations.move()
     local state = get("state")
     local allowed = false
-    for _, from in ipairs(args.from) do allowed = allowed or from == state end
+    for _, from in ipairs(args.origins) do allowed = allowed or from == state end
     if not allowed then return state end
     set("state", args.to)
     if args.to == "running" then set("next_start", 0) end

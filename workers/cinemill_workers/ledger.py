@@ -136,8 +136,13 @@ class Ledger:
             counts={state: int(found[state]) for state in ITEM_STATES},
             listed=int(found["listed"]),
             exhausted=found.get("exhausted") == "1",
-            **{name: int(found.get(name, 0)) for name in ("bytes_in", "bytes_out", "pixel_bytes", "retries")},
-            **{name: int(found.get(name, 0)) / 1000 for name in ("created", "started", "finished")},
+            bytes_in=int(found.get("bytes_in", 0)),
+            bytes_out=int(found.get("bytes_out", 0)),
+            pixel_bytes=int(found.get("pixel_bytes", 0)),
+            retries=int(found.get("retries", 0)),
+            created=int(found["created"]) / 1000,
+            started=int(found.get("started", 0)) / 1000,
+            finished=int(found.get("finished", 0)) / 1000,
             note=found.get("note", ""),
             cursor=tuple(json.loads(found.get("cursor", "[]"))),
         )
@@ -167,7 +172,7 @@ class Ledger:
 
     def move(self, job: str, *, from_: Sequence[str], to: str, note: str | None = None) -> str:
         """Change a job's state if it is one of `from_`; return the state it then has."""
-        return str(self._apply("move", job, **{"from": list(from_), "to": to, "note": note}), "utf-8")
+        return str(self._apply("move", job, origins=list(from_), to=to, note=note), "utf-8")
 
     # Parcels
 

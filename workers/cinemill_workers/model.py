@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cinemill.plan import Colour
+    from cinemill.verify import Level
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
 PRIORITIES = ("high", "normal", "low")
@@ -18,8 +22,8 @@ class JobSpec:
     sources: tuple[str, ...]
     destination: str
     to: str
-    colour: str = "auto"
-    verify: str = "full"
+    colour: Colour = "auto"
+    verify: Level = "full"
     overwrite: bool = False
     repair: bool = False
     name: str = ""

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CINEMILL_", frozen=True)
 
     broker_url: str | None = Field(default=None, repr=False)
-    """``redis://``, ``rediss://`` (TLS) or ``unix://`` URL; without it, the server embedded in ``state_dir``."""
+    """URL with ``redis://``, ``rediss://`` (TLS) or ``unix://``; without it, the server of ``state_dir``."""
 
     state_dir: Path = Field(default_factory=_default_state_directory)
     """Where the embedded server keeps its data and its lock."""
@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """Directories (separated by ``:``) that sources and outputs must lie in; empty means anywhere."""
 
     attempts: int = Field(default=3, ge=1)
-    """How often an item may kill its worker, or fail for a passing reason, before it is quarantined."""
+    """How often an item may kill its worker, or fail for a passing reason, before quarantine."""
 
     lease_seconds: float = Field(default=30.0, gt=0)
     """How long claimed work stays with a worker that gives no sign of life."""

@@ -64,7 +64,7 @@ class Steward:
         self._ledger.resign(self._worker)
 
     def _probe(self) -> None:
-        """Send the worker a message of its own now and then, so that it shows itself when it has nothing to do."""
+        """Send the worker a message of its own now and then, so that it shows itself even when idle."""
         if time.monotonic() - self._probed > PROBE_SECONDS:
             self._probed = time.monotonic()
             app.send_task("cinemill.probe", queue=worker_direct(self._worker), expires=PROBE_SECONDS)

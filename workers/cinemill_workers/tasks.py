@@ -56,7 +56,7 @@ class _Task(Task):  # type: ignore[misc]
     Request = _Request
 
 
-@app.task(name="cinemill.migrate", base=_Task, bind=True)
+@app.task(name="cinemill.migrate", base=_Task, bind=True)  # type: ignore[untyped-decorator]
 def migrate(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
@@ -66,7 +66,7 @@ def migrate(self: Task, priority: str) -> None:
             items.work_through(_ledger(), parcel, worker)
 
 
-@app.task(name="cinemill.probe", bind=True)
+@app.task(name="cinemill.probe", bind=True)  # type: ignore[untyped-decorator]
 def probe(self: Task) -> None:
     """Show that this worker consumes."""
     _ledger().seen(self.request.hostname)
