@@ -15,12 +15,12 @@ from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
-from cinemill_workers.settings import settings
+from cinemill_workers.settings import Settings, settings
 
 POLL_SECONDS = 0.5
 
 
-def open_ledger() -> Ledger:
+def open_ledger(chosen: Settings | None = None) -> Ledger:
     """Return the ledger of the configured broker, or of the embedded server.
 
     Raises
@@ -28,7 +28,7 @@ def open_ledger() -> Ledger:
     CinemillError
         Nothing answers there.
     """
-    chosen = settings()
+    chosen = chosen or settings()
     ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
     try:
         ledger.client.ping()

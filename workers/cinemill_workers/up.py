@@ -49,6 +49,7 @@ def service(settings: Settings, *, concurrency: int | None = None) -> Iterator[s
                 "cinemill_workers.app",
                 *worker_arguments(concurrency, None),
             ],
+            env={**os.environ, "CINEMILL_STATE_DIR": str(settings.state_dir.absolute())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
