@@ -82,7 +82,7 @@ class Campaign:
             parcel.append(listed)
             room -= listed.size
             number += 1
-            if len(parcels) >= self._settings.ahead or time.monotonic() > end:
+            if len(parcels) + 1 >= self._settings.ahead or time.monotonic() > end:
                 return [*parcels, parcel], False
         return [*parcels, parcel] if parcel else parcels, True
 

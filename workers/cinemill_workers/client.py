@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from cinemill import syntaxes
-from cinemill.batch import discover
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
@@ -48,6 +47,9 @@ def check(spec: JobSpec) -> None:
     OutsideRoots
         A path leads out of the configured roots.
     """
+    from cinemill import syntaxes
+    from cinemill.batch import discover
+
     syntaxes.target(spec.to)
     if spec.window:
         Window.parse(spec.window)
@@ -58,10 +60,13 @@ def check(spec: JobSpec) -> None:
 
 def census(spec: JobSpec) -> tuple[int, int]:
     """Count what a job would work on: instances, and their bytes."""
+    from cinemill.batch import discover
+
     count = size = 0
     for item in discover([Path(source) for source in spec.sources], Path(spec.destination)):
         count += 1
-        size += item.source.stat().st_size
+        with suppress(OSError):
+            size += item.source.stat().st_size
     return count, size
 
 

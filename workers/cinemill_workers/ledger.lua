@@ -5,8 +5,9 @@
 -- ARGV[3]  finish: the receipt or failure to store
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start) or is claimed
--- (`leases`, scored by the time the claim ends). Its number is drawn once: whoever holds a number that is no longer
--- in `work` has lost the parcel, and nothing he reports changes a counter.
+-- (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
+-- millisecond keep their order. Whoever holds a number that is no longer in `work` has lost the parcel, and nothing he
+-- reports changes a counter.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
 local ACTIVE, WORKERS = "cinemill:active", "cinemill:workers"
@@ -30,7 +31,7 @@ local function add(field, amount) redis.call("HINCRBY", job, field, amount) end
 local function number(field) return tonumber(get(field) or "0") end
 
 local function put(items, bytes, attempt, ready)
-    local parcel = redis.call("HINCRBY", job, "parcels", 1)
+    local parcel = string.format("%09d", redis.call("HINCRBY", job, "parcels", 1))
     redis.call("HSET", work, parcel, cjson.encode({items = items, bytes = bytes, attempt = attempt}))
     redis.call("ZADD", pending, ready, parcel)
 end

@@ -381,7 +381,7 @@ class Ledger:
 def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:
     parcel = json.loads(text)
     items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
-    return Parcel(job, int(number), items, parcel["attempt"], position)
+    return Parcel(job, number.decode(), items, parcel["attempt"], position)
 
 
 def _key(job: str) -> str:

@@ -52,7 +52,7 @@ class Parcel:
     """Claimed work: its items, how often they were attempted before, and the position of the next one."""
 
     job: str
-    number: int
+    number: str
     items: list[ListedItem]
     attempt: int
     position: int = 0
