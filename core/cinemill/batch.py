@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.receipt import Receipt, failure
@@ -107,9 +107,13 @@ def _check_apart(source: Path, destination: Path) -> None:
     if resolved == output:
         raise UsageError("source and destination are the same; choose another destination", path=source)
     if source.is_dir() and output.is_relative_to(resolved):
-        raise UsageError(f"the destination {destination} lies inside this source; choose another", path=source)
+        raise UsageError(
+            f"the destination {destination} lies inside this source; choose another", path=source
+        )
     if source.is_dir() and destination.exists() and not destination.is_dir():
-        raise UsageError("the destination of a directory must be a directory, this is a file", path=destination)
+        raise UsageError(
+            "the destination of a directory must be a directory, this is a file", path=destination
+        )
 
 
 def transcode_all(
@@ -200,7 +204,7 @@ class _Pool:
         )
         return failure(item.source, item.output, crash)
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 
@@ -99,12 +99,12 @@ class Cine:
         frames = len(self)
         vector = self._numbers(_FRAME_TIME_VECTOR)
         if len(vector) == frames and self._points_to(_FRAME_TIME_VECTOR):
-            return np.cumsum(vector) - vector[0]
+            return np.cumsum(vector, dtype=np.float64) - vector[0]
         step = next(iter(self._numbers(_FRAME_TIME)), 0.0)
         rates = [*self._numbers(_RECOMMENDED_RATE), *self._numbers(_CINE_RATE)]
         if step <= 0:
             step = next((1000 / rate for rate in rates if rate > 0), np.nan if frames > 1 else 0.0)
-        return np.arange(frames) * step
+        return np.arange(frames, dtype=np.float64) * step
 
     def _points_to(self, tag: int) -> bool:
         pointer = self.source.value(_FRAME_INCREMENT_POINTER)
@@ -125,7 +125,7 @@ class Cine:
         """Let go of the file."""
         self.source.close()
 
-    def __enter__(self) -> Cine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -105,7 +105,7 @@ def _read_jpeg(view: memoryview) -> Codestream:
     if not _has_end(view):
         raise CodecError("the codestream has no end marker (EOI); it is truncated", offset=len(view))
     if coding == "jpeg" and components == 3:
-        colour = _jpeg_colour(has_jfif, adobe, ids, subsampled)
+        colour = _jpeg_colour(adobe, ids, has_jfif=has_jfif, subsampled=subsampled)
     return Codestream(
         coding=coding,
         rows=rows,
@@ -119,7 +119,7 @@ def _read_jpeg(view: memoryview) -> Codestream:
     )
 
 
-def _jpeg_colour(has_jfif: bool, adobe: int | None, ids: bytes, subsampled: bool) -> str | None:
+def _jpeg_colour(adobe: int | None, ids: bytes, *, has_jfif: bool, subsampled: bool) -> str | None:
     if has_jfif:
         return "YBR_FULL"
     if adobe is not None:

@@ -74,9 +74,7 @@ def convert(frame: Samples, found: str, wanted: str) -> Samples:
     from cinemill.kernels import colour as kernels
 
     if frame.dtype.itemsize == 1 and (found, wanted) == ("YBR_FULL", "RGB"):
-        return kernels.ybr_full_to_rgb(frame)  # type: ignore[arg-type]
+        return kernels.ybr_full_to_rgb(frame)
     if frame.dtype.itemsize == 1 and (found, wanted) == ("RGB", "YBR_FULL"):
-        return kernels.rgb_to_ybr_full(frame)  # type: ignore[arg-type]
-    raise UnsupportedPixelFormat(
-        f"{found} of {frame.dtype.itemsize * 8} bits can't be converted to {wanted}"
-    )
+        return kernels.rgb_to_ybr_full(frame)
+    raise UnsupportedPixelFormat(f"{found} of {frame.dtype.itemsize * 8} bits can't be converted to {wanted}")

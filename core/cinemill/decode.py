@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cinemill import colour
 from cinemill.codecs import table
 from cinemill.codestream import Codestream, read_codestream
-from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.elements import PIXEL_DATA
+from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
     from cinemill.codecs import Codec
@@ -92,14 +92,18 @@ class FrameDecoder:
                 f"{syntax.keyword} is declared, but the codestream is {self.stream.process}; decoded as such"
             )
         elif syntax.lossless and not self.stream.lossless:
-            self.warnings.append(f"{syntax.keyword} is declared, but the codestream is lossy ({self.stream.process})")
+            self.warnings.append(
+                f"{syntax.keyword} is declared, but the codestream is lossy ({self.stream.process})"
+            )
         return self.stream.coding
 
     def _formats(self) -> tuple[PixelFormat, PixelFormat]:
         """Return the format of decoded samples, and the one the codec is told."""
         header = self.source.native_layout if self.source.native else self.source.pixels
         if header.bits_allocated not in {1, 8, 16, 32}:
-            raise UnsupportedPixelFormat(f"Bits Allocated {header.bits_allocated} can't be decoded; expected 1, 8, 16 or 32")
+            raise UnsupportedPixelFormat(
+                f"Bits Allocated {header.bits_allocated} can't be decoded; expected 1, 8, 16 or 32"
+            )
         if header.photometric_interpretation == "YBR_FULL_422" and header.bits_allocated != 8:
             raise UnsupportedPixelFormat("YBR_FULL_422 is defined for 8 bits allocated only")
         label = header.photometric_interpretation

@@ -18,7 +18,9 @@ ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 
-LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+LONG_VRS = frozenset(
+    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+)
 """VRs whose explicit header has two reserved bytes and a 32-bit length (PS3.5 §7.1.2)."""
 
 SHORT_VRS = frozenset(
@@ -146,6 +148,19 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
         offset = after
 
 
+def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> Encoding:
+    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set."""
+    if not encoding.implicit_vr or bytes(data[item.value + 4 : item.value + 6]) not in SHORT_VRS:
+        return encoding
+    explicit = Encoding(implicit_vr=False, little_endian=encoding.little_endian)
+    try:
+        first = read_header(data, item.value, end, explicit)
+        second = read_header(data, first.value + first.length, end, explicit)
+    except DamagedFile:
+        return encoding
+    return explicit if second.tag > first.tag else encoding
+
+
 def item_content(item: Element) -> tuple[int, int]:
     """Return the offsets between which an item's elements stand."""
     return item.value, item.end - 8 if item.length == UNDEFINED else item.end
@@ -174,6 +189,7 @@ def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding) -> in
             )
         return after
     offset = item.value
+    encoding = item_encoding(data, item, end, encoding)
     while True:
         element = read_header(data, offset, end, encoding)
         if element.tag == ITEM_END:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +121,10 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
     header = headers.compose(source, target, changes)
-    with Sink(output, overwrite=request.overwrite) as sink, pipeline(request.threads, request.cancelled) as pipe:
+    with (
+        Sink(output, overwrite=request.overwrite) as sink,
+        pipeline(request.threads, request.cancelled) as pipe,
+    ):
         sink.write(header.meta)
         if target.deflated:
             sink.deflate()
@@ -136,7 +139,7 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
             sink.finish()
         if request.verify != "none":
             with clock("verify"), Source(sink.temporary) as written:
-                _check_structure(source, written, headers.changed_tags(source, changes))
+                _check_structure(source, written, changes.keys() | header.with_icons)
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, request)
         with clock("commit"):
@@ -167,7 +170,9 @@ def _writer(
     if target.encapsulated:
         return EncapsulatedWriter(sink, frames, int(written.nbytes * frames * _GROWTH))
     vr = b"OB" if written.bits_allocated <= 8 and not target.implicit_vr else b"OW"
-    return NativeWriter(sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE)
+    return NativeWriter(
+        sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
+    )
 
 
 def _run(
@@ -181,7 +186,7 @@ def _run(
             request.progress(chunk.indices.stop, frames)
 
 
-def _check_structure(source: Source, written: Source, may_change: set[int]) -> None:
+def _check_structure(source: Source, written: Source, may_change: Collection[int]) -> None:
     """Compare the frame index and all other elements of the written file with the source's."""
     written.check()
     if len(written) != len(source):

@@ -14,7 +14,6 @@ from cinemill.source import Source
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
-    from cinemill.model import PixelFormat
     from cinemill.plan import Plan
     from cinemill.sink import Sink
     from cinemill.syntaxes import TransferSyntax
@@ -33,8 +32,9 @@ _LOSSY_METHODS = {
     "htj2k": "ISO_15444_15",
 }
 OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
-_ICON_IMAGE_SEQUENCE = 0x00880200
-_REWRITTEN_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013))
+_REWRITTEN_META = frozenset(
+    (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,14 @@ class Header:
         Preamble, prefix and File Meta Information.
     before, after
         Data elements in front of and behind the pixel data.
+    with_icons
+        Tags of sequences that hold an encapsulated image, made native.
     """
 
     meta: bytes
     before: bytes
     after: bytes
+    with_icons: frozenset[int]
 
 
 def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
@@ -107,22 +110,28 @@ def compose(source: Source, target: TransferSyntax, changes: Mapping[int, bytes 
         An icon can't be decoded.
     """
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
-    recoder = Recoder(
-        source.data,
-        source.encoding,
-        encoding,
-        signed=bool(source.short(0x00280103, 0)),
-        change_item=lambda elements: _native_icon(source, elements, implicit=target.implicit_vr),
-    )
+    icons = _Icons(source, implicit=target.implicit_vr)
+    signed = bool(source.short(0x00280103, 0))
+    recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=icons.make_native)
     pixels_at = source.pixel_data.start if source.pixel_data else 0
-    kept = [element for element in source.elements if element.tag not in changes]
-    before = [(e.tag, new) for e, new in recoder.encode(e for e in kept if e.start < pixels_at)]
+    before: list[tuple[int, bytes]] = []
+    after: list[bytes] = []
+    with_icons = set()
+    for element, encoded in recoder.encode(e for e in source.elements if e.tag not in changes):
+        if element.start < pixels_at:
+            before.append((element.tag, encoded))
+        else:
+            after.append(encoded)
+        if icons.found_any():
+            with_icons.add(element.tag)
     before += [
-        (tag, _implicit(new) if target.implicit_vr else new) for tag, new in changes.items() if new is not None
+        (tag, _implicit(new) if target.implicit_vr else new)
+        for tag, new in changes.items()
+        if new is not None
     ]
     before.sort(key=lambda element: element[0])
-    after = b"".join(new for _, new in recoder.encode(e for e in kept if e.start >= pixels_at))
-    return Header(_file_meta(source, target), b"".join(new for _, new in before), after)
+    head = b"".join(encoded for _, encoded in before)
+    return Header(_file_meta(source, target), head, b"".join(after), frozenset(with_icons))
 
 
 def patch_values(sink: Sink, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
@@ -130,14 +139,6 @@ def patch_values(sink: Sink, start: int, encoded: bytes, values: Mapping[int, by
     for element in walk(encoded, 0, len(encoded), EXPLICIT_LE):
         if element.tag in values:
             sink.patch(start + element.value, values[element.tag])
-
-
-def changed_tags(source: Source, changes: Mapping[int, bytes | None]) -> set[int]:
-    """Return the tags whose values may differ between source and output."""
-    tags = set(changes)
-    if source.transfer_syntax.encapsulated:
-        tags.add(_ICON_IMAGE_SEQUENCE)
-    return tags
 
 
 def _implicit(encoded: bytes) -> bytes:
@@ -173,23 +174,35 @@ def _uid(tag: int, uid: str) -> bytes:
     return encode_element(tag, b"UI", uid.encode())
 
 
-def _native_icon(source: Source, elements: list[Element], *, implicit: bool) -> dict[int, bytes]:
-    """Return an item's encapsulated image as native elements: the target's codec need not be the icon's."""
-    from cinemill.decode import FrameDecoder
+class _Icons:
+    """Makes encapsulated images in sequences native: the target's codec need not be theirs."""
 
-    image = next(element for element in elements if element.tag == PIXEL_DATA)
-    if image.length != UNDEFINED:
-        return {}
-    encoded = b"".join(bytes(source.data[element.start : element.end]) for element in elements)
-    meta = encode_element(0x00020010, b"UI", source.transfer_syntax.uid.encode())
-    item = Source(source.path, data=bytes(128) + b"DICM" + meta + encoded)
-    decoder = FrameDecoder(item)
-    frame = decoder.decode([0])[0]
-    pixels: PixelFormat = decoder.pixels
-    (native,) = table.encoder("native").encode([frame], pixels)
-    changes = {
-        PIXEL_DATA: encode_element(PIXEL_DATA, b"OW" if pixels.bits_allocated > 8 else b"OB", native),
-        _PHOTOMETRIC: encode_element(_PHOTOMETRIC, b"CS", pixels.photometric_interpretation.encode()),
-        _PLANAR: _short(_PLANAR, 0),
-    }
-    return {tag: _implicit(new) if implicit else new for tag, new in changes.items()}
+    def __init__(self, source: Source, *, implicit: bool) -> None:
+        self._source = source
+        self._implicit = implicit
+        self._found = False
+
+    def found_any(self) -> bool:
+        """Tell whether an image was changed since the last call."""
+        found, self._found = self._found, False
+        return found
+
+    def make_native(self, elements: list[Element]) -> dict[int, bytes]:
+        """Return an item's image as native elements, where it is encapsulated."""
+        from cinemill.decode import FrameDecoder
+
+        source = self._source
+        if next(element for element in elements if element.tag == PIXEL_DATA).length != UNDEFINED:
+            return {}
+        self._found = True
+        encoded = b"".join(bytes(source.data[element.start : element.end]) for element in elements)
+        meta = encode_element(0x00020010, b"UI", source.transfer_syntax.uid.encode())
+        decoder = FrameDecoder(Source(source.path, data=bytes(128) + b"DICM" + meta + encoded))
+        pixels = decoder.pixels
+        (native,) = table.encoder("native").encode(decoder.decode([0]), pixels)
+        changes = {
+            PIXEL_DATA: encode_element(PIXEL_DATA, b"OW" if pixels.bits_allocated > 8 else b"OB", native),
+            _PHOTOMETRIC: encode_element(_PHOTOMETRIC, b"CS", pixels.photometric_interpretation.encode()),
+            _PLANAR: _short(_PLANAR, 0),
+        }
+        return {tag: _implicit(new) if self._implicit else new for tag, new in changes.items()}

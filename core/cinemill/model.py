@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Buffer: TypeAlias = "bytes | memoryview"
 """One frame's codestream."""
 
-Samples: TypeAlias = "NDArray[np.integer[Any] | np.floating[Any]]"
+Samples: TypeAlias = "NDArray[Any]"
 """One decoded frame: C-contiguous, (rows, columns) or (rows, columns, samples), native byte order."""
 
 

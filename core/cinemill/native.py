@@ -70,7 +70,8 @@ class NativeFrames:
         bits = frame_bits(pixels)
         count = promised or 1
         wanted = (count * bits + 7) // 8
-        if there < wanted or there * 8 >= wanted * 8 + bits:
+        padded = wanted + wanted % 2
+        if there < wanted or (there > padded and there * 8 >= wanted * 8 + bits):
             complete = there * 8 // bits
             if not (repair and complete):
                 raise DamagedFile(
@@ -79,8 +80,8 @@ class NativeFrames:
                     "(see --repair)"
                 )
             warnings.append(f"Number of Frames {promised or '(absent)'} was corrected to {complete}")
-            count, wanted = complete, (complete * bits + 7) // 8
-        if there > wanted + wanted % 2:
+            count, padded = complete, there
+        if there > padded:
             warnings.append(f"{there - wanted} bytes follow the last frame; they are not pixels")
         word = b"OW" if element.vr in {None, b"OW"} else element.vr
         swap = 1

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
 from cinemill.elements import PIXEL_DATA
+from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,7 @@ Colour: TypeAlias = Literal["auto", "keep", "rgb"]
 Action: TypeAlias = Literal["copy", "recode", "transcode"]
 
 COLOURS: tuple[Colour, ...] = ("auto", "keep", "rgb")
-ULTRASOUND = frozenset(
-    "1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2")
-)
+ULTRASOUND = frozenset("1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 """Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
 
 _RGB_FOR_ULTRASOUND = frozenset(("native", "jpeg-ls", "jpeg-2000", "htj2k"))
@@ -121,7 +119,9 @@ def make_plan(
     source, decoded = decoder.source, decoder.pixels
     header = source.pixels
     if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
-        raise UnsupportedPixelFormat(f"{target} holds integer pixels only; use explicit, implicit or deflated")
+        raise UnsupportedPixelFormat(
+            f"{target} holds integer pixels only; use explicit, implicit or deflated"
+        )
     interpretation = _colour_space(decoder, target, colour)
     whole = target.coding in _WHOLE_CONTAINER
     stored = decoded.bits_stored if keep_coded_depth else min(header.bits_stored, decoded.bits_allocated)
@@ -186,4 +186,6 @@ def check_recodable(source: Source, target: TransferSyntax) -> None:
     """
     element = source.pixel_data
     if element is not None and target.coding == "native" and element.end - element.value > 0xFFFFFFFE:
-        raise UnsupportedTransferSyntax(f"{target} can't hold more than 4 GiB of pixel data; use an encapsulated syntax")
+        raise UnsupportedTransferSyntax(
+            f"{target} can't hold more than 4 GiB of pixel data; use an encapsulated syntax"
+        )

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from cinemill.errors import CinemillError, NotDicom, Refused
 
@@ -110,7 +110,7 @@ class Report:
             self._csv.writerow(plain)
         self._file.flush()
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -26,6 +26,7 @@ from cinemill.elements import (
     Element,
     Encoding,
     item_content,
+    item_encoding,
     items,
     walk,
 )
@@ -107,6 +108,7 @@ class Recoder:
 
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
+        source = item_encoding(self.data, item, end, source)
         elements = list(walk(self.data, start, end, source))
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):

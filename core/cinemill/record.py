@@ -56,6 +56,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Time what is done within the context."""
         started = time.perf_counter()
         try:
             yield

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
 
-class DepthExceeded(Exception):  # noqa: N818  # a signal to the planner, never seen outside
+class DepthExceeded(Exception):  # a signal to the planner, never seen outside
     """Samples of a codestream use more bits than Bits Stored says."""
 
 

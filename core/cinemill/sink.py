@@ -11,7 +11,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class Sink:
         except OSError as error:
             raise output_error(self.path, error) from None
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -196,9 +196,13 @@ class EncapsulatedWriter:
             lengths = np.array(self.lengths, np.uint64)
             lengths += lengths % 2
             table = encode_element(0x7FE00001, b"OV", items.astype("<u8").tobytes())
-            self.sink.patch(self._table, table + encode_element(0x7FE00002, b"OV", lengths.astype("<u8").tobytes()))
+            self.sink.patch(
+                self._table, table + encode_element(0x7FE00002, b"OV", lengths.astype("<u8").tobytes())
+            )
         elif len(items) and items[-1] > 0xFFFFFFFF:
-            raise OutputError("the frames grew past what a Basic Offset Table can address", path=self.sink.path)
+            raise OutputError(
+                "the frames grew past what a Basic Offset Table can address", path=self.sink.path
+            )
         else:
             self.sink.patch(self._table, _item(items.astype("<u4").tobytes()))
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from cinemill import syntaxes
 from cinemill.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
-    SHORT_VRS,
     LONG_VRS,
     PIXEL_DATA,
+    SHORT_VRS,
     UNDEFINED,
     Bytes,
     Element,
@@ -392,7 +392,7 @@ class Source:
         """Unmap the file as soon as no view of it is left."""
         self.data = self.file = b""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -421,12 +421,14 @@ def _map(path: Path) -> Bytes:
 
 
 def _find_meta(data: Bytes) -> int:
+    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
     if bytes(data[128:132]) == b"DICM":
         return 132
-    start = bytes(data[:8])
-    if start[:2] == b"\x02\x00" or (
-        start[:1] == b"\x08" and start[1:2] == b"\0" and _guess_encoding(data, 0) and start[3:4] == b"\0"
-    ):
+    start = bytes(data[:6])
+    explicit = start[4:] in SHORT_VRS | LONG_VRS
+    if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
+        return 0
+    if start[:3] == b"\0\x08\0" and explicit:
         return 0
     raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
 

@@ -11,6 +11,7 @@ from cinemill.errors import UnsupportedTransferSyntax
 Legal = Mapping[str, range]
 """Photometric interpretation → Bits Stored that a transfer syntax may hold."""
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TransferSyntax:
     """One transfer syntax.
@@ -100,9 +101,7 @@ TRANSFER_SYNTAXES: Mapping[str, TransferSyntax] = MappingProxyType(
                 legal=_NATIVE,
                 deflated=True,
             ),
-            TransferSyntax(
-                "1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "native", little_endian=False
-            ),
+            TransferSyntax("1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "native", little_endian=False),
             TransferSyntax(
                 "1.2.840.10008.1.2.1.98",
                 "EncapsulatedUncompressedExplicitVRLittleEndian",

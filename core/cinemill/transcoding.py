@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING
 from cinemill import header as headers
 from cinemill import samples, syntaxes, verify
 from cinemill.decode import FrameDecoder
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
 from cinemill.frames import transcode_frames
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
-from cinemill.record import Clock, record
 from cinemill.recode import encode_header
+from cinemill.record import Clock, record
 from cinemill.sink import IMPLEMENTATION_CLASS_UID, EncapsulatedWriter, Sink, sweep
-from cinemill.source import Source
+from cinemill.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 
 if TYPE_CHECKING:
     from cinemill.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
 
 _COPY_CHUNK = 8 << 20
+_IMPLICIT_VRS = {PIXEL_DATA: b"OW", FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
+"""VRs of pixel data that was encoded with implicit VR (PS3.5 §A.1)."""
 
 
 def transcode(
@@ -149,7 +151,8 @@ def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) 
         finished = False
     if not finished:
         raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it", path=output
+            "exists already and is not this source's finished output; use --overwrite to replace it",
+            path=output,
         )
     return record(source, output, "kept", expected)
 
@@ -205,7 +208,7 @@ def _recode(source: Source, output: Path, request: Request) -> Receipt:
         with clock("verify"):
             if request.verify != "none":
                 with Source(sink.temporary) as written:
-                    verify.compare_elements(source, written, headers.changed_tags(source, changes))
+                    verify.compare_elements(source, written, changes.keys() | header.with_icons)
                     verify.compare_bytes(source, written)
         with clock("commit"):
             sink.commit()
@@ -229,7 +232,7 @@ def _carry_pixels(sink: Sink, source: Source, target: TransferSyntax) -> None:
             writer.add(bytes(source.frame(index)))
         writer.end()
         return
-    vr = element.vr or (b"OB" if source.pixels.bits_allocated <= 8 else b"OW")
+    vr = element.vr or _IMPLICIT_VRS[element.tag]
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     size = element.end - element.value
     sink.write(encode_header(element.tag, vr, size + size % 2, encoding))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,6 @@ from cinemill.recode import Recoder
 
 if TYPE_CHECKING:
     from cinemill.codecs import Codec
-    from cinemill.elements import Element
     from cinemill.model import Buffer, PixelFormat, Samples
     from cinemill.source import Source
 
@@ -49,7 +48,9 @@ class FrameVerifier:
         """Whether any frame is going to be decoded."""
         return self._level != "none"
 
-    def compare(self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]) -> None:
+    def compare(
+        self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
+    ) -> None:
         """Decode the frames that the level asks for and compare them.
 
         Raises
@@ -137,9 +138,7 @@ def compare_bytes(source: Source, output: Source) -> None:
         A frame differs, or there is another number of frames.
     """
     if len(source) != len(output):
-        raise VerificationError(
-            f"{len(source)} frames went in, {len(output)} were written", path=output.path
-        )
+        raise VerificationError(f"{len(source)} frames went in, {len(output)} were written", path=output.path)
     for index in range(len(source)):
         if source.frame(index) != output.frame(index):
             raise VerificationError("the bytes differ", path=output.path, frame=index)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")] = Path("cinemill-demo"),
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")] = Path(
+        "cinemill-demo"
+    ),
 ) -> None:
     """Transcode pydicom's ultrasound cine to every target, verify each, and write frame 0 as PNG."""
     from pydicom.data import get_testdata_file
@@ -32,7 +34,9 @@ def demo(
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
-    typer.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {folder.resolve()}")
+    typer.echo(
+        f"\nevery frame was read back and compared; the files and {picture.name} are in {folder.resolve()}"
+    )
 
 
 def _write_picture(source: Path, picture: Path) -> None:

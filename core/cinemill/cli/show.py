@@ -86,7 +86,8 @@ class Tally:
                     f"{after / _MEGABYTE:.1f}" if after else "",
                     f"{before / after:.2f}" if after else "",
                 )
-        table.caption = f"{self._pixels / _MEGABYTE:.0f} MB of pixels in {seconds:.1f} s: {self._pixels / seconds / _MEGABYTE:.0f} MB/s"
+        megabytes = self._pixels / _MEGABYTE
+        table.caption = f"{megabytes:.0f} MB of pixels in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s"
         table.caption_justify = "left"
         return table
 

@@ -63,7 +63,9 @@ def transcode(
     to: To,
     colour: ColourOption = Colour.AUTO,
     verify: VerifyOption = Verify.FULL,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")
+    ] = None,
     overwrite: Overwrite = False,
     repair: Repair = False,
     report: Annotated[

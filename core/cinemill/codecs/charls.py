@@ -40,7 +40,7 @@ class CharLS:
 
 def _decode(codestream: Buffer, pixels: PixelFormat, index: int) -> Samples:
     try:
-        frame: Samples = imagecodecs.jpegls_decode(codestream)
+        frame: Samples = imagecodecs.jpegls_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
     except (imagecodecs.JpeglsError, ValueError) as error:
         raise CodecError(f"CharLS: {error}", frame=index) from error
     if frame.shape != pixels.shape or frame.dtype.itemsize > pixels.dtype.itemsize:

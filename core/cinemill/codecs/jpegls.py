@@ -125,7 +125,9 @@ def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
     lines = scan.restart_lines or len(frame)
     for interval, top in zip(scan.intervals, range(0, len(frame), lines), strict=True):
         strip = frame[top : top + lines]
-        position = decode_scan(interval.plain, interval.bits, scan.coding, strip, scan.first, scan.components, by_pixel=by_pixel)
+        position = decode_scan(
+            interval.plain, interval.bits, scan.coding, strip, scan.first, scan.components, by_pixel=by_pixel
+        )
         _require_end(interval, position)
 
 
@@ -133,12 +135,16 @@ def _require_end(interval: Interval, position: int) -> None:
     """Check that decoding ended where the code does: at most a byte's fill bits, or a whole zero byte, may be left."""
     left = interval.bits - position
     if left < 0:
-        raise CodecError("the codestream is truncated: its code ends before the samples do", offset=interval.offset + interval.bits // 8)
+        raise CodecError(
+            "the codestream is truncated: its code ends before the samples do",
+            offset=interval.offset + interval.bits // 8,
+        )
     byte = position // 8
     rest = int.from_bytes(interval.plain[byte : byte + 3].tobytes(), "big") & ((1 << (24 - position % 8)) - 1)
     if left >= 16 or (left >= 8 and rest):
         raise CodecError(
-            f"{left // 8} bytes of code are left after the last sample: the codestream is damaged", offset=interval.offset + byte
+            f"{left // 8} bytes of code are left after the last sample: the codestream is damaged",
+            offset=interval.offset + byte,
         )
 
 

@@ -87,7 +87,9 @@ class _Reader:
         """Read the marker at the current position, which any number of fill bytes 0xFF may precede."""
         start = self.position
         if start >= len(self.data):
-            raise CodecError("the codestream ends where a marker is expected: no EOI, it is truncated", offset=start)
+            raise CodecError(
+                "the codestream ends where a marker is expected: no EOI, it is truncated", offset=start
+            )
         if self.data[start] != 0xFF:
             raise CodecError(f"expected a marker, found byte 0x{self.data[start]:02X}", offset=start)
         while self.position < len(self.data) and self.data[self.position] == 0xFF:
@@ -101,7 +103,9 @@ class _Reader:
         start = self.position
         end = start + self.number(start, 2)
         if end < start + 2 or end > len(self.data):
-            raise CodecError(f"a marker segment of {end - start} bytes does not fit the codestream", offset=start)
+            raise CodecError(
+                f"a marker segment of {end - start} bytes does not fit the codestream", offset=start
+            )
         self.position = end
         return start + 2, end
 
@@ -131,7 +135,9 @@ class _Reader:
         if not 2 <= self.header.precision <= 16:
             raise CodecError(f"sample precision {self.header.precision} is outside 2..16", offset=start)
         if not self.header.rows or not self.header.columns:
-            raise CodecError("a frame of undeclared size (DNL or LSE type 4) is not supported", offset=start + 1)
+            raise CodecError(
+                "a frame of undeclared size (DNL or LSE type 4) is not supported", offset=start + 1
+            )
 
     def read_preset(self) -> None:
         start = self.parameters(1)
@@ -140,7 +146,11 @@ class _Reader:
             values = [self.number(at, 2) for at in range(start + 1, start + 11, 2)]
             self.preset = _Preset(values[0], (values[1], values[2], values[3]), values[4])
         else:
-            names = {2: "a mapping table", 3: "a mapping table continuation", 4: "an oversize frame dimension"}
+            names = {
+                2: "a mapping table",
+                3: "a mapping table continuation",
+                4: "an oversize frame dimension",
+            }
             name = names.get(kind, f"an extension of type {kind}")
             raise CodecError(f"LSE with {name} is not supported", offset=start)
 
@@ -169,7 +179,9 @@ class _Reader:
             raise CodecError(f"component {selectors[0]} is not in the frame header", offset=start + 1)
         first = header.components.index(selectors[0])
         if header.components[first : first + count] != selectors:
-            raise CodecError(f"components {selectors} are not consecutive in the frame header", offset=start + 1)
+            raise CodecError(
+                f"components {selectors} are not consecutive in the frame header", offset=start + 1
+            )
         if any(self.data[start + 2 : end - 3 : 2]):
             raise CodecError("mapping tables are not supported", offset=start + 2)
         near, interleave, transform = self.data[end - 3 : end]
@@ -186,7 +198,9 @@ class _Reader:
             )
         except ValueError as error:
             raise CodecError(f"illegal coding parameters: {error}", offset=start) from error
-        return Scan(header, first, count, interleave, coding, self.restart_lines, self.read_intervals(header.rows))
+        return Scan(
+            header, first, count, interleave, coding, self.restart_lines, self.read_intervals(header.rows)
+        )
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
@@ -243,11 +257,12 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
             raise CodecError(f"unexpected marker 0xFF{code:02X}", offset=reader.position - 2)
     expected = len(reader.header.components) if reader.header else 1
     if coded != expected:
-        raise CodecError(f"expected {expected} coded components, found {coded} before EOI", offset=reader.position)
-    if bytes(reader.data[reader.position :]).strip(b"\0"):
         raise CodecError(
-            f"{len(reader.data) - reader.position} bytes follow EOI", offset=reader.position
+            f"expected {expected} coded components, found {coded} before EOI", offset=reader.position
         )
+    trailing = bytes(reader.data[reader.position :])
+    if len(trailing) > 1 and trailing.strip(b"\0"):
+        raise CodecError(f"{len(trailing)} bytes follow EOI, expected padding", offset=reader.position)
 
 
 def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
@@ -259,7 +274,10 @@ def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
     count = len(header.components)
     size = header.rows.to_bytes(2, "big") + header.columns.to_bytes(2, "big")
     components = b"".join(bytes((identifier, 0x11, 0)) for identifier in header.components)
-    parts = [bytes((0xFF, SOI)), _segment(SOF55, bytes((header.precision,)) + size + bytes((count,)) + components)]
+    parts = [
+        bytes((0xFF, SOI)),
+        _segment(SOF55, bytes((header.precision,)) + size + bytes((count,)) + components),
+    ]
     if header.precision > 12:
         values = coding.max_value, coding.t1, coding.t2, coding.t3, coding.reset
         parts.append(_segment(LSE, b"\x01" + b"".join(value.to_bytes(2, "big") for value in values)))
@@ -275,4 +293,3 @@ def _segment(code: int, parameters: bytes) -> bytes:
 
 EPILOGUE = bytes((0xFF, EOI))
 """The end of a codestream."""
-

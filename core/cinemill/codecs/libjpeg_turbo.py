@@ -49,7 +49,7 @@ def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     # One colour space on both sides keeps libjpeg from converting: which one it is does not matter.
     space = _JCS_GREY if pixels.samples == 1 else _JCS_YCBCR
     try:
-        samples = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space)
+        samples = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space)  # type: ignore[arg-type]  # takes any buffer
     except (imagecodecs.Jpeg8Error, ValueError) as error:
         raise CodecError(f"libjpeg-turbo: {error}", frame=frame) from error
     if samples.shape != pixels.shape:

@@ -63,7 +63,9 @@ class DeflatedFrame(Native):
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     if pixels.bits_allocated == 1:
         size = pixels.rows * pixels.columns * pixels.samples
-        bits = np.unpackbits(np.frombuffer(_exactly(data, (size + 7) // 8, frame), np.uint8), bitorder="little")
+        bits = np.unpackbits(
+            np.frombuffer(_exactly(data, (size + 7) // 8, frame), np.uint8), bitorder="little"
+        )
         return bits[:size].reshape(pixels.shape)
     if pixels.photometric_interpretation == "YBR_FULL_422":
         return _decode_422(data, pixels, frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
@@ -77,9 +77,7 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def decode_with(
-    decoder: Callable[[Buffer], Samples], data: Buffer, pixels: PixelFormat, frame: int
-) -> Samples:
+def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     """Decode one frame by a decoder of bare codestreams, and check it against ``pixels``.
 
     Raises

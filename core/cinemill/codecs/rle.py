@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import cinemill
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import rle
 from cinemill.kernels.colour import deinterleave, interleave
@@ -27,18 +27,13 @@ _PADDING = b"\x00\x80"
 class Rle:
     """Codec of RLE Lossless frames: 1, 8, 16 and 32 bits allocated, as many samples as fit into 15 segments.
 
-    Frames of 1 bit allocated are written a byte a pixel. They are read from that form, and from the other one
-    in use: pixels packed into bytes (PS3.5 8.1.1) before they are encoded.
+    Frames of 1 bit allocated are written with their pixels packed into bytes (PS3.5 8.1.1) before they are encoded.
+    They are read from that form, and from the other one in use: a byte a pixel.
     """
 
     name = "cinemill-rle"
+    version = cinemill.__version__
     batch = 1
-
-    def __init__(self) -> None:
-        try:
-            self.version = version("cinemill")
-        except PackageNotFoundError:
-            self.version = "unknown"
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, interleaved by pixel.
@@ -154,8 +149,11 @@ def _join_planes(planes: NDArray[np.uint8], pixels: PixelFormat) -> Samples:
 
 
 def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
-    planes = _split_planes(np.ascontiguousarray(frame), pixels)
-    capacity = rle.packed_size(pixels.rows, pixels.columns)
+    if pixels.bits_allocated == 1:
+        planes = _packed_plane(frame)
+    else:
+        planes = _split_planes(np.ascontiguousarray(frame), pixels)
+    capacity = rle.packed_size(*planes.shape[1:])
     offsets = [0] * _MOST_SEGMENTS
     codestream = np.empty(_HEADER.size + len(planes) * capacity, np.uint8)
     end = _HEADER.size
@@ -163,6 +161,13 @@ def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
         offsets[segment] = end
         end += rle.pack(plane, codestream[end : end + capacity])
     return _HEADER.pack(len(planes), *offsets) + codestream[_HEADER.size : end].tobytes()
+
+
+def _packed_plane(frame: Samples) -> NDArray[np.uint8]:
+    """Pack bits into bytes, lowest first; rows that don't end with a byte are coded as one."""
+    packed = np.packbits(frame, bitorder="little")
+    rows, columns = frame.shape
+    return packed.reshape((1, rows, columns // 8) if columns % 8 == 0 else (1, 1, -1))
 
 
 def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:

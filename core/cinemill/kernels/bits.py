@@ -154,6 +154,17 @@ class Value:
         """Count zero bits from the top; the width for 0."""
         return self._call("ctlz", ir.IntType(1)(0))
 
+    def floor_log2(self) -> Value:
+        """Return the number of the highest bit set, for 32-bit integers from 1 to 2**24, plus 127.
+
+        It is the exponent of a float: AVX2 has no instruction that counts zeros in a vector, and needs 15 in its place.
+        """
+        kind: Any = ir.FloatType()
+        if self.lanes:
+            kind = ir.VectorType(kind, self.lanes)
+        number = self.builder.bitcast(self.builder.sitofp(self.value, kind), self.value.type)
+        return Value(self.builder, number).shifted_down(23)
+
     def trailing_zeros(self) -> Value:
         """Count zero bits from the bottom; the width for 0."""
         return self._call("cttz", ir.IntType(1)(0))
@@ -169,7 +180,9 @@ class Value:
         target: Any = ir.IntType(bits)
         if self.lanes:
             target = ir.VectorType(target, self.lanes)
-        return Value(self.builder, (self.builder.trunc if bits < self.bits else self.builder.zext)(self.value, target))
+        return Value(
+            self.builder, (self.builder.trunc if bits < self.bits else self.builder.zext)(self.value, target)
+        )
 
     def extended(self, bits: int) -> Value:
         """Widen with copies of the sign bit."""
@@ -182,6 +195,15 @@ class Value:
         """Read the lowest ``bits`` bits as a signed integer."""
         unused = self.like(self.bits) - bits
         return (self << unused) >> unused
+
+    def least_unsigned(self) -> Value:
+        """Return the smallest lane of all."""
+        element = ir.IntType(self.bits)
+        name = f"llvm.vector.reduce.umin.v{self.lanes}i{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(element, [self.value.type]), name
+        )
+        return Value(self.builder, self.builder.call(function, [self.value]))
 
     def packed(self) -> Value:
         """Collect a mask's lanes in the bits of one 64-bit integer, lane 0 lowest."""
@@ -196,6 +218,17 @@ class Value:
         second = self if other is None else other
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order))
         return Value(self.builder, self.builder.shuffle_vector(self.value, second.value, mask))
+
+    def interleaved(self, other: Value) -> tuple[Value, Value]:
+        """Interleave with another vector, one result from the low and one from the high halves of each 128 bits."""
+        each = 128 // self.bits
+        low = [
+            lane
+            for part in range(0, self.lanes, each)
+            for number in range(part, part + each // 2)
+            for lane in (number, self.lanes + number)
+        ]
+        return self.shuffled(low, other), self.shuffled([lane + each // 2 for lane in low], other)
 
     def lane(self, number: int) -> Value:
         """Take one lane out as a scalar."""
@@ -363,5 +396,3 @@ def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(target, source, count), emit
-
-

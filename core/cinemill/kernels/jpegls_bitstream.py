@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import has_byte_ff, load_u8, load_word, shift_down, shift_up, store_8, store_64, store_word
+from cinemill.kernels.bits import (
+    has_byte_ff,
+    load_u8,
+    load_word,
+    shift_down,
+    shift_up,
+    store_8,
+    store_64,
+    store_word,
+)
 
 PADDING = 128
 """Zero bytes behind the plain bits, for decoders that look ahead or run past the end before they notice."""

@@ -14,9 +14,9 @@ gradients
 quantised
     Q(d) for each difference d of two samples, at index ``MAXVAL + d``.
 contexts
-    367 records of eight 32-bit integers: A, B, C, N, then k and the mapping of T.87 A.5.2 (-1 for inverted, else 0) as they
-    follow from these: kept, because the next sample's code can't be read without them. Records 365 and 366
-    belong to run interruptions: A, Nn, -, N. Behind them a run index for each component.
+    365 records of eight 32-bit integers: A, B, C, N, then k and the mapping of T.87 A.5.2 (-1 for inverted, else 0) as they
+    follow from these: kept, because the next sample's code can't be read without them. Behind them two records of four for run
+    interruptions, A, Nn, -, N, and a run index for each component.
 
 Bounds
 ------
@@ -36,70 +36,46 @@ from numpy.typing import NDArray
 
 from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
+    Value,
     address,
-    leading_zeros,
+    instructions,
     load_i16,
     load_i32,
     load_u8,
     load_u16,
-    load_word,
-    shift_down,
-    shift_up,
     store_32,
     store_8,
     store_16,
 )
 from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
-from cinemill.kernels.jpegls_vectors import STEP, gradient_contexts
+from cinemill.kernels.jpegls_decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    reconstructed,
+    run_length,
+)
+
+STEP = 32
+"""Samples of a row that one vector operation handles."""
 
 A, B, C, N, K, MAPPING, RECORD = 0, 1, 2, 3, 4, 5, 8
 """Fields of a context record, and its length."""
 
-RUN_INDEX = RECORD * (REGULAR_CONTEXTS + 2)
+INTERRUPTIONS = RECORD * REGULAR_CONTEXTS
+RUN_INDEX = INTERRUPTIONS + 8
+"""Indices in ``contexts`` behind the regular ones."""
 
 
-@inlined
-def _peek(data: int, position: int) -> int:
-    """Return the bits from a position on in a word's top; at least 57 of them are real."""
-    return shift_up(load_word(data + (position >> 3)), position & 7)
-
-
-@inlined
-def _golomb(data: int, position: int, k: int, longest: int, qbpp: int) -> tuple[int, int]:
-    """Read a limited-length Golomb code (T.87 A.5.3): up to ``longest`` zeros, or an escape to ``qbpp`` plain bits."""
-    word = _peek(data, position)
-    zeros = leading_zeros(word)
-    if zeros < longest and zeros + k < 56:
-        low = shift_down(shift_down(shift_up(word, zeros + 1), 63 - k), 1)
-        return shift_up(zeros, k) | low, position + zeros + 1 + k
-    if zeros > 56:
-        zeros = 56 + leading_zeros(_peek(data, position + 56))
-    if zeros >= longest:
-        position += longest + 1
-        return shift_down(_peek(data, position), 64 - qbpp) + 1, position + qbpp
-    position += zeros + 1
-    return shift_up(zeros, k) | shift_down(shift_down(_peek(data, position), 63 - k), 1), position + k
-
-
-@inlined
-def _golomb_parameter(a: int, n: int) -> int:
-    """Return the smallest k with N * 2**k >= A (T.87 A.5.1)."""
-    k = leading_zeros(n) - leading_zeros(a | n)
-    return k + (1 if shift_up(n, k) < a else 0)
-
-
-@inlined
-def _reconstructed(prediction: int, error: int, coding: Coding, exact: bool) -> int:
-    """Add an error to a prediction modulo RANGE (T.87 A.4.4, A.4.5)."""
-    if exact:
-        return (prediction + error) & coding.max_value
-    step = 2 * coding.near + 1
-    value = prediction + error * step
-    if value < -coding.near:
-        value += coding.range * step
-    elif value > coding.max_value + coding.near:
-        value -= coding.range * step
-    return min(max(value, 0), coding.max_value)
+@instructions
+def gradient_contexts(
+    above: Value, target: Value, near: Value, t1: Value, t2: Value, t3: Value
+) -> None:
+    """Write 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc) for `STEP` samples; ``above`` is the address of the first Rb."""
+    rb, rc, rd = above.load(16, STEP), (above - 2).load(16, STEP), (above + 2).load(16, STEP)
+    thresholds = [rb.like(threshold) for threshold in (near + 1, t1, t2, t3)]
+    (quantised(rd, rb, thresholds) * 81 + quantised(rb, rc, thresholds) * 9).store(target)
 
 
 @inlined
@@ -110,11 +86,11 @@ def _regular(contexts: int, q: int, ra: int, rb: int, rc: int, data: int, positi
     c = load_i32(contexts, record + C)
     prediction = min(max(ra + rb - rc, min(ra, rb)), max(ra, rb)) + ((c ^ sign) - sign)
     prediction = min(max(prediction, 0), coding.max_value)
-    mapped, position = _golomb(
+    mapped, position = golomb(
         data, position, load_i32(contexts, record + K), coding.limit - coding.qbpp - 1, coding.qbpp
     )
     error = (mapped >> 1) ^ -(mapped & 1) ^ load_i32(contexts, record + MAPPING)
-    value = _reconstructed(prediction, (error ^ sign) - sign, coding, exact)
+    value = reconstructed(prediction, (error ^ sign) - sign, coding, exact)
 
     a = load_i32(contexts, record + A) + min(abs(error), coding.range)
     b = load_i32(contexts, record + B) + error * (2 * coding.near + 1)
@@ -130,62 +106,13 @@ def _regular(contexts: int, q: int, ra: int, rb: int, rc: int, data: int, positi
     elif b > 0:
         b = min(b - n, 0)
         c = min(c + 1, 127)
-    k = _golomb_parameter(a, n)
+    k = golomb_parameter(a, n)
     store_32(contexts, record + A, a)
     store_32(contexts, record + B, b)
     store_32(contexts, record + C, c)
     store_32(contexts, record + N, n)
     store_32(contexts, record + K, k)
     store_32(contexts, record + MAPPING, -1 if k == 0 and coding.near == 0 and 2 * b <= -n else 0)
-    return value, position
-
-
-@inlined
-def _run_length(orders: int, data: int, position: int, run_index: int, room: int) -> tuple[int, int, int]:
-    """Read a run's length, at most ``room`` (T.87 A.7.1.2); ``room`` means that the run reaches the end of the row."""
-    length = 0
-    while True:
-        order = load_u8(orders, run_index)
-        word = _peek(data, position)
-        position += 1
-        if word >= 0:
-            length += shift_down(shift_down(shift_up(word, 1), 63 - order), 1)
-            return min(length, room), position + order, run_index
-        length += shift_up(1, order)
-        if length <= room:
-            run_index = min(run_index + 1, 31)
-        if length >= room:
-            return room, position, run_index
-
-
-@inlined
-def _interruption(contexts: int, orders: int, like_ra: int, ra: int, rb: int, run_index: int, data: int, position: int, coding: Coding, exact: bool) -> tuple[int, int]:
-    """Decode the sample that ends a run (T.87 A.7.2); ``like_ra`` is RItype."""
-    record = RECORD * (REGULAR_CONTEXTS + like_ra)
-    a = load_i32(contexts, record + A)
-    negative = load_i32(contexts, record + B)
-    n = load_i32(contexts, record + N)
-    k = _golomb_parameter(a + (n >> 1) * like_ra, n)
-    longest = coding.limit - load_u8(orders, run_index) - 1 - coding.qbpp - 1
-    mapped, position = _golomb(data, position, k, longest, coding.qbpp)
-    mapped = min(mapped, 2 * coding.range)
-    odd = (mapped + like_ra) & 1
-    size = (mapped + like_ra + odd) >> 1
-    inverted = 1 if k != 0 or 2 * negative >= n else 0
-    error = -size if odd == inverted else size
-    if like_ra:
-        value = _reconstructed(ra, error, coding, exact)
-    else:
-        value = _reconstructed(rb, -error if ra > rb else error, coding, exact)
-    a += (mapped + 1 - like_ra) >> 1
-    negative += 1 if error < 0 else 0
-    if n == coding.reset:
-        a >>= 1
-        negative >>= 1
-        n >>= 1
-    store_32(contexts, record + A, a)
-    store_32(contexts, record + B, negative)
-    store_32(contexts, record + N, n + 1)
     return value, position
 
 
@@ -199,7 +126,7 @@ def _row(current: int, above: int, gradients: int, columns: int, contexts: int, 
         rb = load_u16(above, x)
         q = load_i16(gradients, x - 1) + load_i16(lookup, rc - ra)
         if q == 0:
-            length, position, run_index = _run_length(orders, data, position, run_index, columns + 1 - x)
+            length, position, run_index = run_length(orders, data, position, run_index, columns + 1 - x)
             for run_x in range(x, x + length):
                 store_16(current, run_x, ra)
             x += length
@@ -207,7 +134,7 @@ def _row(current: int, above: int, gradients: int, columns: int, contexts: int, 
                 break
             rb = load_u16(above, x)
             like_ra = 1 if abs(ra - rb) <= coding.near else 0
-            ra, position = _interruption(contexts, orders, like_ra, ra, rb, run_index, data, position, coding, exact)
+            ra, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), like_ra, ra, rb, data, position, coding, exact)
             run_index = max(run_index - 1, 0)
         else:
             ra, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
@@ -228,7 +155,7 @@ def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient
             left = component * pitch + x - 1
             regular |= load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, load_u16(above, left) - load_u16(current, left))
         if regular == 0:
-            length, position, run_index = _run_length(orders, data, position, run_index, columns + 1 - x)
+            length, position, run_index = run_length(orders, data, position, run_index, columns + 1 - x)
             for component in range(components):
                 ra = load_u16(current, component * pitch + x - 1)
                 for run_x in range(x, x + length):
@@ -240,7 +167,7 @@ def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient
             here = component * pitch + x
             ra, rb, rc = load_u16(current, here - 1), load_u16(above, here), load_u16(above, here - 1)
             if regular == 0:
-                value, position = _interruption(contexts, orders, 0, ra, rb, run_index, data, position, coding, exact)
+                value, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), 0, ra, rb, data, position, coding, exact)
             else:
                 q = load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, rc - ra)
                 value, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
@@ -254,14 +181,18 @@ def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient
 @inlined
 def _initialise(coding: Coding, contexts: int, lookup: int) -> None:
     """Start a scan (T.87 A.2.1, A.3.3); ``lookup`` is the address of Q(0)."""
-    k = _golomb_parameter(coding.initial_a, 1)
-    for record in range(0, RUN_INDEX, RECORD):
+    k = golomb_parameter(coding.initial_a, 1)
+    for record in range(0, INTERRUPTIONS, RECORD):
         store_32(contexts, record + A, coding.initial_a)
         store_32(contexts, record + B, 0)
         store_32(contexts, record + C, 0)
         store_32(contexts, record + N, 1)
         store_32(contexts, record + K, k)
         store_32(contexts, record + MAPPING, 0)
+    for record in (INTERRUPTIONS, INTERRUPTIONS + 4):
+        store_32(contexts, record + A, coding.initial_a)
+        store_32(contexts, record + B, 0)
+        store_32(contexts, record + N, 1)
     for component in range(4):
         store_32(contexts, RUN_INDEX + component, 0)
     for size in range(coding.max_value + 1):
@@ -304,7 +235,7 @@ def _decode_scan(data: int, bits: int, coding: Coding, components: int, by_pixel
             store_16(row_above, columns + 1, load_u16(row_above, columns))
             for x in range(0, columns, STEP):
                 gradient_contexts(
-                    row_above + 2 * (x + 1), gradients + 2 * (gradient_pitch * component + x), 1, coding.near, coding.t1, coding.t2, coding.t3
+                    row_above + 2 * (x + 1), gradients + 2 * (gradient_pitch * component + x), coding.near, coding.t1, coding.t2, coding.t3
                 )
         if by_pixel:
             position, run_index = _row_by_pixel(current, above, pitch, gradients, gradient_pitch, components, columns, contexts, load_i32(contexts, RUN_INDEX), lookup, orders, data, position, bits, coding, exact)

@@ -43,31 +43,35 @@ from cinemill.kernels.bits import (
     address,
     copy_bytes,
     instructions,
-    leading_zeros,
     load_i16,
     load_i32,
     load_i64,
     load_u8,
     load_u16,
     load_u32,
-    shift_down,
     shift_up,
     signed_from,
     store_16,
     store_32,
-    store_word,
 )
 from cinemill.kernels.jpegls_bitstream import stuffed
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
-from cinemill.kernels.jpegls_vectors import (
+from cinemill.kernels.jpegls_encode_model import (
     LONGEST_VALUE,
-    STEP,
     Context,
+    Neighbourhood,
+    emit,
+    emit_symbol,
     golomb_symbol,
+    interruption_symbol,
     joined,
-    matching,
-    prepare,
+    modelled,
+    plain_capacity,
+    run_segments,
 )
+from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+
+STEP = 32
+"""Samples of a row that one vector operation handles."""
 
 A, B, C, N, RECORD = 0, 1, 2, 3, 4
 """Fields of a context, and its length."""
@@ -83,42 +87,60 @@ PACKED = 16
 
 
 @instructions
-def symbols(record: Value, joined_codes: Value, longest: Value, qbpp: Value, limit: Value) -> Value:
-    """Turn `PACKED` records at ``record`` into symbols, and these into four times four joined codes.
+def prepare(
+    above: Value, current: Value, block: Value, max_value: Value, t1: Value, t2: Value, t3: Value
+) -> None:
+    """Write contexts, predictions, and differences of sample and prediction to ``block``, for `STEP` samples.
 
-    ``joined_codes`` takes four 64-bit values, four 64-bit lengths, and the 16 symbols. Returns non-zero if a length exceeds 56
-    bits: its value is then wrong, and the symbols have to be written one by one.
+    ``above`` and ``current`` are the addresses of the first Rb and of the first sample; ``block`` takes three runs of 16-bit numbers.
+    """
+    near = Neighbourhood(
+        sample=current.load(16, STEP),
+        ra=(current - 2).load(16, STEP),
+        rb=above.load(16, STEP),
+        rc=(above - 2).load(16, STEP),
+        rd=(above + 2).load(16, STEP),
+    )
+    thresholds = [near.ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
+    context, prediction, sample = modelled(near, thresholds, max_value)
+    context.store(block)
+    prediction.store(block + 2 * STEP)
+    (sample - prediction).store(block + 4 * STEP)
+
+
+@instructions
+def matching(current: Value, sample: Value) -> Value:
+    """Count how many of the `STEP` samples at ``current`` equal ``sample`` before the first that does not."""
+    samples = current.load(16, STEP)
+    return samples.differs(sample).packed().trailing_zeros().minimum(STEP)
+
+
+@instructions
+def symbols(record: Value, codes: Value, longest: Value, qbpp: Value, limit: Value) -> Value:
+    """Turn `PACKED` records at ``record`` into symbols, and these, four by four, into joined codes.
+
+    ``codes`` takes four 64-bit values, four 64-bit lengths, and the symbols. Returns non-zero if a length exceeds 56
+    bits: the symbols have then to be written one by one.
     """
     a, b, n, error = ((record + COLUMN * column).load(32, PACKED) for column in range(4))
-    value, length = golomb_symbol(Context(a, b, a, n), error, a.like(longest), a.like(qbpp), a.like(limit))
-    symbol = n.equals(0).choose(a, value | (length << LONGEST_VALUE))
-    symbol.store(joined_codes + 64)
+    coded = golomb_symbol(Context(a, b, a, n), error, a.like(longest), a.like(qbpp), a.like(limit))
+    symbol = n.equals(0).choose(a, coded)
+    symbol.store(codes + 64)
     pairs = symbol.recast(64, PACKED // 2)
     first, second = pairs & 0xFFFFFFFF, pairs.shifted_down(32)
-    order = [lane for pair in range(PACKED // 2) for lane in (pair, PACKED // 2 + pair)]
-    both = first.shuffled(order, second)
-    values, lengths = joined(*joined(both & ((1 << LONGEST_VALUE) - 1), both.shifted_down(LONGEST_VALUE)))
-    values.store(joined_codes)
-    lengths.store(joined_codes + 32)
+    values, lengths = joined(
+        first & ((1 << LONGEST_VALUE) - 1),
+        first.shifted_down(LONGEST_VALUE),
+        second & ((1 << LONGEST_VALUE) - 1),
+        second.shifted_down(LONGEST_VALUE),
+    )
+    even, odd = range(0, PACKED // 2, 2), range(1, PACKED // 2, 2)
+    values, lengths = joined(
+        values.shuffled(even), lengths.shuffled(even), values.shuffled(odd), lengths.shuffled(odd)
+    )
+    values.store(codes)
+    lengths.store(codes + 32)
     return (lengths > 56).packed()
-
-
-@inlined
-def emit(word: int, held: int, out: int, value: int, length: int) -> tuple[int, int, int]:
-    """Append at most 56 bits to the ``held`` (0 to 7) bits in the top of ``word``, and write all whole bytes."""
-    word |= shift_up(shift_up(value, 63 - held - length), 1)
-    held += length
-    store_word(out, word)
-    return shift_up(word, held & 56), held & 7, out + (held >> 3)
-
-
-@inlined
-def emit_symbol(word: int, held: int, out: int, symbol: int) -> tuple[int, int, int]:
-    """Append a symbol of up to 64 bits."""
-    length = symbol >> LONGEST_VALUE
-    zeros = max(length - 32, 0)
-    word, held, out = emit(word, held, out, 0, zeros)
-    return emit(word, held, out, symbol & ((1 << LONGEST_VALUE) - 1), length - zeros)
 
 
 @inlined
@@ -130,7 +152,9 @@ def _note(records: int, count: int, value: int, length: int) -> int:
 
 
 @inlined
-def _regular(contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding) -> int:
+def _regular(
+    contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding
+) -> int:
     """Note a sample's record and update its context (T.87 A.4.2 to A.4.5, A.6)."""
     field = RECORD * context
     a, b = load_i32(contexts, field + A), load_i32(contexts, field + B)
@@ -165,41 +189,9 @@ def _regular(contexts: int, context: int, prediction: int, difference: int, reco
 
 
 @inlined
-def _interruption(contexts: int, order: int, ra: int, rb: int, sample: int, coding: Coding) -> tuple[int, int]:
-    """Encode the sample that ends a run (T.87 A.7.2); returns value and length of its code."""
-    like_ra = 1 if ra == rb else 0
-    field = RECORD * (REGULAR_CONTEXTS + like_ra)
-    a, negative, n = load_i32(contexts, field + A), load_i32(contexts, field + B), load_i32(contexts, field + N)
-    error = signed_from(rb - sample if ra > rb else sample - rb, coding.qbpp)
-    wanted = a + (n >> 1) * like_ra
-    k = leading_zeros(n) - leading_zeros(wanted | n)
-    k += 1 if shift_up(n, k) < wanted else 0
-    inverted = 1 if k != 0 or 2 * negative >= n else 0
-    mapping = 0
-    if error < 0:
-        mapping = inverted
-        negative += 1
-    elif error > 0:
-        mapping = 1 - inverted
-    mapped = 2 * abs(error) - like_ra - mapping
-    limit = coding.limit - order - 1
-    zeros = shift_down(mapped, k)
-    value, length = shift_up(1, k) | (mapped & (shift_up(1, k) - 1)), zeros + 1 + k
-    if zeros >= limit - coding.qbpp - 1:
-        value, length = shift_up(1, coding.qbpp) | (mapped - 1), limit
-    a += (mapped + 1 - like_ra) >> 1
-    if n == coding.reset:
-        a >>= 1
-        negative >>= 1
-        n >>= 1
-    store_32(contexts, field + A, a)
-    store_32(contexts, field + B, negative)
-    store_32(contexts, field + N, n + 1)
-    return value, length
-
-
-@inlined
-def _pack(records: int, count: int, codes: int, word: int, held: int, out: int, coding: Coding) -> tuple[int, int, int, int]:
+def _pack(
+    records: int, count: int, codes: int, word: int, held: int, out: int, coding: Coding
+) -> tuple[int, int, int, int]:
     """Write records, `PACKED` at a time, as long as there are that many; the rest move to the front."""
     done = 0
     while done + PACKED <= count:
@@ -230,8 +222,17 @@ def initialise(coding: Coding, contexts: int) -> None:
 
 
 SIGNATURE = types.int64(
-    types.int64, types.int64, types.int64, types.int64, types.int64, CODING,
-    types.Array(types.uint16, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.int32, 1, "C"), types.Array(types.uint8, 1, "C"), types.Array(types.uint8, 1, "C"),
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    types.int64,
+    CODING,
+    types.Array(types.uint16, 1, "C"),
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.uint8, 1, "C"),
+    types.Array(types.uint8, 1, "C"),
 )
 
 
@@ -276,13 +277,29 @@ def _encode_plain(
             while x < columns:
                 if count > CAPACITY // 2:
                     count, word, held, out = _pack(records, count, codes, word, held, out, coding)
-                prepare(above + 2 * (x + 1), current + 2 * (x + 1), block, coding.max_value, coding.t1, coding.t2, coding.t3)
+                prepare(
+                    above + 2 * (x + 1),
+                    current + 2 * (x + 1),
+                    block,
+                    coding.max_value,
+                    coding.t1,
+                    coding.t2,
+                    coding.t3,
+                )
                 end = min(x + STEP, columns)
                 i = x
                 while i < end:
                     context = load_u16(block, i - x)
                     if context != 0:
-                        count = _regular(contexts, context, load_u16(block + 2 * STEP, i - x), load_i16(block + 4 * STEP, i - x), records, count, coding)
+                        count = _regular(
+                            contexts,
+                            context,
+                            load_u16(block + 2 * STEP, i - x),
+                            load_i16(block + 4 * STEP, i - x),
+                            records,
+                            count,
+                            coding,
+                        )
                         i += 1
                         continue
                     ra = load_u16(current, i)
@@ -290,16 +307,11 @@ def _encode_plain(
                     while i + length < columns:
                         same = matching(current + 2 * (i + length + 1), ra)
                         length += same
-                        if same < STEP: break
+                        if same < STEP:
+                            break
                     length = min(length, columns - i)
                     i += length
-                    ones = 0
-                    order = load_u8(orders, run_index)
-                    while length >= shift_up(1, order):
-                        length -= shift_up(1, order)
-                        ones += 1
-                        run_index = min(run_index + 1, 31)
-                        order = load_u8(orders, run_index)
+                    ones, length, run_index = run_segments(orders, run_index, length)
                     if i == columns and length > 0:
                         ones += 1
                     while ones > 0:
@@ -308,9 +320,19 @@ def _encode_plain(
                         ones -= some
                     if i == columns:
                         break
+                    order = load_u8(orders, run_index)
                     count = _note(records, count, length, order + 1)
-                    value, bits = _interruption(contexts, order, ra, load_u16(above, i + 1), load_u16(current, i + 1), coding)
-                    count = _note(records, count, value, bits)
+                    symbol = interruption_symbol(
+                        contexts + 4 * RECORD * REGULAR_CONTEXTS,
+                        order,
+                        ra,
+                        load_u16(above, i + 1),
+                        load_u16(current, i + 1),
+                        coding,
+                    )
+                    store_32(records, count, symbol)
+                    store_32(records + 2 * COLUMN, count, 0)
+                    count += 1
                     run_index = max(run_index - 1, 0)
                     i += 1
                 x = i
@@ -319,11 +341,6 @@ def _encode_plain(
         _note(records, count + last, 0, 0)
     count, word, held, out = _pack(records, count + PACKED - 1, codes, word, held, out, coding)
     return 8 * (out - address(plain)) + held
-
-
-def plain_capacity(samples: int, coding: Coding) -> int:
-    """Return the bytes that the plain bits of so many samples may take, and those that writing may touch behind them."""
-    return (samples * coding.limit + 7) // 8 + 64
 
 
 def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:

@@ -1,0 +1,315 @@
+"""JPEG Lossless (ITU-T T.81 process 14, any predictor; transfer syntaxes .57 and .70) by cinemill's own kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels import jpeg_lossless as kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cinemill.model import Buffer, PixelFormat, Samples
+
+_SOI, _EOI, _SOS, _SOF3, _DHT, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xC3, 0xC4, 0xDD, 0xDC
+_OTHER_FRAMES = {
+    0xC0: "baseline",
+    0xC1: "extended sequential",
+    0xC2: "progressive",
+    0xC5: "differential sequential",
+    0xC6: "differential progressive",
+    0xC7: "differential lossless",
+    0xC9: "extended sequential with arithmetic coding",
+    0xCA: "progressive with arithmetic coding",
+    0xCB: "lossless with arithmetic coding",
+    0xCD: "differential sequential with arithmetic coding",
+    0xCE: "differential progressive with arithmetic coding",
+    0xCF: "differential lossless with arithmetic coding",
+    0xF7: "JPEG-LS",
+}
+_STANDALONE = {0x01, *range(0xD0, 0xD8)}
+_CATEGORIES = 17
+
+
+class JpegLossless:
+    """Decoder of JPEG Lossless frames: 2 to 16 bits, 1 to 4 components without subsampling."""
+
+    name = "cinemill-jpeg-lossless"
+    batch = 1
+
+    def __init__(self) -> None:
+        try:
+            self.version = version("cinemill")
+        except PackageNotFoundError:
+            self.version = "unknown"
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
+
+        Samples are those of the codestream's precision, which may differ from BitsStored; they are extended by
+        their sign if ``pixels.signed``.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged, of another JPEG process, or holds another geometry.
+        UnsupportedPixelFormat
+            JPEG Lossless can't hold such samples, or a codestream uses subsampling or a DNL marker.
+        """
+        if pixels.dtype.itemsize > 2:
+            _refuse(pixels)
+        frames: list[Samples] = []
+        for number, codestream in enumerate(codestreams):
+            try:
+                frames.append(_Frame(codestream, pixels).decode())
+            except (CodecError, UnsupportedPixelFormat) as error:
+                raise error.locate(frame=number) from None
+        return frames
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Refuse: this codec only decodes.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            Always.
+        """
+        del frames
+        raise UnsupportedPixelFormat(
+            f"{self.name} does not encode ({pixels.photometric_interpretation} or any other)"
+        )
+
+
+def _refuse(pixels: PixelFormat) -> NoReturn:
+    raise UnsupportedPixelFormat(f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}")
+
+
+@dataclass
+class _Frame:
+    """The state of decoding one codestream, marker segment by marker segment."""
+
+    codestream: Buffer
+    pixels: PixelFormat
+    precision: int = 0
+    components: list[int] = field(default_factory=list)
+    decoded: set[int] = field(default_factory=set)
+    tables: dict[int, bytes] = field(default_factory=dict)
+    restart_interval: int = 0
+
+    def decode(self) -> Samples:
+        """Follow the markers from SOI until each component has been decoded."""
+        pixels = self.pixels
+        samples = np.empty(pixels.shape, np.dtype(f"u{pixels.dtype.itemsize}"))
+        if bytes(self.codestream[:2]) != bytes((0xFF, _SOI)):
+            raise CodecError("a JPEG codestream begins with FF D8", offset=0)
+        position = 2
+        while not self.components or len(self.decoded) < len(self.components):
+            marker, position = self._next_marker(position)
+            if marker in _STANDALONE:
+                continue
+            segment = self._segment(position)
+            match marker:
+                case 0xC3:
+                    self._frame_header(segment, position)
+                case 0xC4:
+                    self._huffman_tables(segment, position)
+                case 0xDD:
+                    if len(segment) != 2:
+                        raise CodecError(
+                            f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position
+                        )
+                    self.restart_interval = int.from_bytes(segment, "big")
+                case 0xDA:
+                    position = self._scan(segment, position, samples)
+                    continue
+                case 0xDC:
+                    raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
+                case _ if marker in _OTHER_FRAMES:
+                    raise CodecError(
+                        f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position
+                    )
+                case _:
+                    pass
+            position += 2 + len(segment)
+        return self._with_sign(samples)
+
+    def _next_marker(self, position: int) -> tuple[int, int]:
+        """Read a marker with any fill bytes before it; return its second byte and the position behind it."""
+        stream = self.codestream
+        start = position
+        while position < len(stream) and stream[position] == 0xFF:
+            position += 1
+        if position >= len(stream):
+            raise CodecError(f"the codestream ends with {self._progress()}", offset=len(stream))
+        if position == start or stream[position] == 0:
+            raise CodecError(
+                f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start
+            )
+        if stream[position] == _EOI:
+            raise CodecError(f"end of image with {self._progress()}", offset=position - 1)
+        return stream[position], position + 1
+
+    def _progress(self) -> str:
+        return f"{len(self.decoded)} of {len(self.components) or self.pixels.samples} components decoded"
+
+    def _segment(self, position: int) -> bytes:
+        """Return the content of a marker segment whose length stands at `position`."""
+        length = int.from_bytes(self.codestream[position : position + 2], "big")
+        segment = bytes(self.codestream[position + 2 : position + length])
+        if length < 2 or len(segment) != length - 2:
+            raise CodecError(
+                f"a marker segment of {length} bytes has {len(self.codestream) - position} left",
+                offset=position,
+            )
+        return segment
+
+    def _frame_header(self, segment: bytes, position: int) -> None:
+        """Read SOF3 (T.81 B.2.2) and compare it with what is expected."""
+        if self.components:
+            raise CodecError("a second frame header", offset=position)
+        if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
+            raise CodecError(
+                f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position
+            )
+        pixels = self.pixels
+        self.precision = segment[0]
+        rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        if rows == 0:
+            raise UnsupportedPixelFormat("the number of lines is left to a DNL marker")
+        if (rows, columns, segment[5]) != (pixels.rows, pixels.columns, pixels.samples):
+            raise CodecError(
+                f"expected {pixels.rows} rows, {pixels.columns} columns and {pixels.samples} samples, "
+                f"found {rows}, {columns} and {segment[5]}",
+                offset=position,
+            )
+        if not 2 <= self.precision <= min(16, 8 * pixels.dtype.itemsize):
+            raise CodecError(
+                f"a precision of {self.precision} bits does not fit {pixels.bits_allocated} bits allocated",
+                offset=position,
+            )
+        self.components = list(segment[6::3])
+        if len(set(self.components)) < len(self.components):
+            raise CodecError(f"components {self.components} are not distinct", offset=position)
+        factors = set(segment[7::3])
+        if len(self.components) > 1 and factors != {0x11}:
+            raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
+
+    def _huffman_tables(self, segment: bytes, position: int) -> None:
+        """Read the tables of a DHT segment (T.81 B.2.4.2), each as its 16 counts and its categories."""
+        rest = segment
+        while rest:
+            size = 17 + sum(rest[1:17])
+            if len(rest) < size or rest[0] > 3:
+                raise CodecError("a Huffman table contradicts its segment", offset=position)
+            self.tables[rest[0]] = rest[1:size]
+            rest = rest[size:]
+
+    def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
+        """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
+        if not self.components:
+            raise CodecError("a scan without a frame header", offset=position)
+        if not segment or len(segment) != 4 + 2 * segment[0]:
+            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
+        names, selectors = segment[1:-3:2], segment[2:-3:2]
+        selection, _, approximation = segment[-3:]
+        point_transform = approximation & 15
+        places = [self.components.index(name) for name in names if name in self.components]
+        if (
+            len(places) != len(names)
+            or not places
+            or self.decoded.intersection(places)
+            or len(set(places)) < len(places)
+        ):
+            raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
+        if not 1 <= selection <= 7 or point_transform >= self.precision:
+            raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
+        tables, codes = self._tables_of(selectors, position)
+        rows, columns = self.pixels.rows, self.pixels.columns
+        if self.restart_interval % columns:
+            raise CodecError(
+                f"a restart interval of {self.restart_interval} is not whole rows of {columns}",
+                offset=position,
+            )
+        outcome, offset, row = kernel.decode_scan(
+            np.frombuffer(self.codestream, np.uint8),
+            position + 2 + len(segment),
+            self.restart_interval // columns or rows,
+            tables,
+            codes,
+            selection,
+            self.precision,
+            point_transform,
+            len(self.components),
+            np.array(places),
+            samples.reshape(rows, -1),
+        )
+        if outcome != kernel.DECODED:
+            raise CodecError(
+                {
+                    kernel.NO_SUCH_CODE: f"row {row} has a code that no Huffman table has",
+                    kernel.DATA_END: f"expected {rows} rows, the data end in row {row}",
+                    kernel.DATA_LEFT: f"expected {rows} rows, there is more data after row {row - 1}",
+                    kernel.NO_RESTART: f"expected a restart marker after row {row - 1}",
+                }[outcome],
+                offset=offset,
+            )
+        self.decoded.update(places)
+        return offset
+
+    def _tables_of(self, selectors: bytes, position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what the kernel needs of each component's Huffman table, or of the one that all share."""
+        tables = []
+        for selector in selectors:
+            if selector >> 4 not in self.tables:
+                raise CodecError(f"there is no Huffman table {selector >> 4}", offset=position)
+            tables.append(self.tables[selector >> 4])
+        if len(set(tables)) == 1:
+            del tables[1:]
+        try:
+            return _lookup_of(tuple(tables))
+        except ValueError as error:
+            raise CodecError(str(error), offset=position) from None
+
+    def _with_sign(self, samples: NDArray[np.unsignedinteger]) -> Samples:
+        if not self.pixels.signed:
+            return samples
+        signed = samples.view(self.pixels.dtype)
+        unused = 8 * signed.itemsize - self.precision
+        return signed << unused >> unused if unused else signed
+
+
+@lru_cache(maxsize=64)
+def _lookup_of(tables: tuple[bytes, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Build lookup tables and lists of codes, (tables, ...), of Huffman tables as they stand in DHT."""
+    codes = [_codes_of(table) for table in tables]
+    padded = np.zeros((len(tables), max(map(len, codes)), 3), np.int64)
+    lookup = np.empty((len(tables), 2, 1 << kernel.INDEX_BITS), np.int64)
+    for number, rows in enumerate(codes):
+        padded[number, : len(rows)] = rows
+        kernel.fill_tables(padded[number, : len(rows)], lookup[number])
+    return lookup, padded
+
+
+def _codes_of(table: bytes) -> list[tuple[int, int, int]]:
+    """List code, length and category of a Huffman table (T.81 Annex C)."""
+    categories = iter(table[16:])
+    codes = []
+    code = 0
+    for length, count in enumerate(table[:16], 1):
+        for _ in range(count):
+            codes.append((code, length, next(categories)))
+            code += 1
+        if code > 1 << length:
+            raise ValueError(f"a Huffman table has {count} codes of {length} bits, too many")
+        code <<= 1
+    if not codes or max(table[16:]) >= _CATEGORIES:
+        raise ValueError("a Huffman table of JPEG Lossless has categories 0 to 16")
+    return codes

@@ -1,0 +1,423 @@
+"""JPEG-LS lossless encoding of sixteen frames of equal geometry in lock-step, one a SIMD lane (T.87 Annex A).
+
+All lanes stand at the same column. At each, `classify` finds which lanes code a sample in regular mode, which are in a run,
+and in which a run ends; `code` then makes the symbols of the regular ones and updates a context for each. A run's end is
+an event, handled lane by lane in plain code. Columns at which all lanes stay in their runs are skipped.
+Symbols fill slots of sixteen; as soon as four slots are full, `_flush` joins four symbols in each lane and appends them to its code.
+
+Memory
+------
+rows
+    Two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
+lines
+    The current row of each frame and component, as it comes from the frames.
+contexts
+    368 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
+    where lanes go that have nothing to code: cheaper than not to go. Behind them, by lane, two run interruption contexts, then, by
+    component and lane, run indices.
+slots
+    `SLOTS` times sixteen symbols; zeros behind the last slot in use.
+state
+    What lasts from column to column and from call to call; see the offsets below.
+plain
+    The codes as plain bits, ``capacity`` bytes a lane.
+
+Bounds
+------
+Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins; it takes at most
+five: of a run's up to 40 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of runs included; `plain_capacity` follows from that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from cinemill.kernels._jit import inlined, jit
+from cinemill.kernels.bits import (
+    Value,
+    address,
+    copy_bytes,
+    instructions,
+    load_i32,
+    load_i64,
+    load_u8,
+    load_u16,
+    load_u32,
+    shift_up,
+    store_16,
+    store_32,
+    store_64,
+    trailing_zeros,
+)
+from cinemill.kernels.jpegls_bitstream import stuffed
+from cinemill.kernels.jpegls_encode_model import (
+    LONGEST_VALUE,
+    Context,
+    Neighbourhood,
+    emit,
+    emit_symbol,
+    golomb_symbol,
+    interruption_symbol,
+    joined,
+    modelled,
+    plain_capacity,
+    run_segments,
+    updated,
+)
+from cinemill.kernels.jpegls_lanes import (
+    GROUP,
+    LANES,
+    line_pitch,
+    load_words,
+    read_pixels,
+    row_pitch,
+    store_words,
+    to_lanes,
+)
+from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+
+CONTEXT = 8 * LANES
+"""Bytes of a context's sixteen words."""
+
+IDLE = CONTEXT * (REGULAR_CONTEXTS + 2)
+INTERRUPTIONS = IDLE + CONTEXT
+RUN_INDICES = INTERRUPTIONS + 32 * LANES
+CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
+
+SLOTS = 16
+SLOT = 4 * LANES
+
+RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_LENGTHS, STATE_BYTES = (
+    0,
+    32,
+    64,
+    96,
+    128,
+    192,
+    320,
+    448,
+    576,
+    704,
+    768,
+)
+"""Offsets in ``state``: by lane, whether it is in a run (0 or -1), the run's length so far; the context's offset, the prediction and the sample
+of this column (all of 16 bits); the bits held back by `emit`, their number, where to write; four joined symbols and
+their lengths."""
+
+
+@instructions
+def classify(
+    row: Value, above: Value, state: Value, max_value: Value, t1: Value, t2: Value, t3: Value
+) -> Value:
+    """Model a column, move runs on by it, and pick the contexts.
+
+    Returns the lanes whose runs end here in bits 0 to 15, and those in a run or at its end in bits 16 to 31.
+    """
+    near = Neighbourhood(
+        sample=row.load(16, LANES),
+        ra=(row - GROUP).load(16, LANES),
+        rb=above.load(16, LANES),
+        rc=(above - GROUP).load(16, LANES),
+        rd=(above + GROUP).load(16, LANES),
+    )
+    thresholds = [near.ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
+    context, prediction, sample = modelled(near, thresholds, max_value)
+    running = (state + RUNNING).load(16, LANES) | context.equals(0).extended(16)
+    ended = running & near.sample.differs(near.ra).extended(16)
+    lasting = running & ~ended
+    lasting.store(state + RUNNING)
+    ((state + LENGTHS).load(16, LANES) - lasting).store(state + LENGTHS)
+    running.differs(0).choose(context.like(IDLE), context * CONTEXT).store(state + OFFSETS)
+    prediction.store(state + PREDICTIONS)
+    sample.store(state + SAMPLES)
+    return ended.differs(0).packed() | (running.differs(0).packed() << 16)
+
+
+@instructions
+def unchanged(row: Value) -> Value:
+    """Tell (as non-zero) whether all lanes repeat the sample to the left."""
+    return row.load(16, LANES).differs((row - GROUP).load(16, LANES)).packed().equals(0).resized(64)
+
+
+@instructions
+def lengthen(state: Value, columns: Value) -> None:
+    """Add columns to the runs of all lanes."""
+    lengths = (state + LENGTHS).load(16, LANES)
+    (lengths + lengths.like(columns)).store(state + LENGTHS)
+
+
+@instructions
+def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
+    """Write the symbols of lanes in regular mode to a slot, leaving the others in it, and update their contexts."""
+    offsets = [(state + (OFFSETS + 2 * lane)).load(16) for lane in range(LANES)]
+    addresses = [contexts + offset.resized(64) + 8 * lane for lane, offset in enumerate(offsets)]
+    a, packed = load_words(addresses)
+    context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
+    prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
+    sample = (state + SAMPLES).load(16, LANES).resized(32)
+    max_value = (a.like(1) << qbpp) - 1
+    corrected = (prediction + context.c).clamped(0, max_value)
+    error = (sample - corrected).signed_from(a.like(qbpp))
+    symbol = golomb_symbol(context, error, a.like(longest), a.like(qbpp), a.like(limit))
+    idle = (state + OFFSETS).load(16, LANES).equals(IDLE)
+    idle.choose(slot.load(32, LANES), symbol).store(slot)
+    after = updated(context, error)
+    store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
+
+
+@instructions
+def join(slot: Value, state: Value) -> Value:
+    """Join the symbols of four slots in each lane; returns the lanes in which they exceed 56 bits and are not right."""
+    symbols = [(slot + SLOT * number).load(32, LANES) for number in range(4)]
+    values = [(symbol & ((1 << LONGEST_VALUE) - 1)).resized(64) for symbol in symbols]
+    lengths = [symbol.shifted_down(LONGEST_VALUE).resized(64) for symbol in symbols]
+    first = joined(values[0], lengths[0], values[1], lengths[1])
+    value, length = joined(*first, *joined(values[2], lengths[2], values[3], lengths[3]))
+    value.store(state + QUADS)
+    length.resized(32).store(state + QUAD_LENGTHS)
+    return (length > 56).packed()
+
+
+@inlined
+def _flush(slots: int, count: int, state: int) -> int:
+    """Append whole fours of slots to the lanes' codes; returns how many slots, below four, stay in use."""
+    done = 0
+    while done + 4 <= count:
+        exceeding = join(slots + SLOT * done, state)
+        for lane in range(LANES):
+            word, held, out = (
+                load_i64(state + WORDS, lane),
+                load_i64(state + HELD, lane),
+                load_i64(state + OUT, lane),
+            )
+            if (exceeding >> lane) & 1:
+                for number in range(done, done + 4):
+                    word, held, out = emit_symbol(word, held, out, load_u32(slots + SLOT * number, lane))
+            else:
+                word, held, out = emit(
+                    word, held, out, load_i64(state + QUADS, lane), load_u32(state + QUAD_LENGTHS, lane)
+                )
+            store_64(state + WORDS, lane, word)
+            store_64(state + HELD, lane, held)
+            store_64(state + OUT, lane, out)
+        done += 4
+    for word_number in range(8 * SLOTS):
+        keep = word_number + 8 * done < 8 * count
+        store_64(slots, word_number, load_i64(slots, word_number + 8 * done) if keep else 0)
+    return count - done
+
+
+@inlined
+def _end_run(
+    lane: int,
+    slots: int,
+    count: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    row: int,
+    above: int,
+    at_end: bool,
+    coding: Coding,
+) -> int:
+    """Write a lane's run, and the sample that ended it unless the row did; returns the first slot behind them."""
+    run_index = load_i32(run_indices, lane)
+    length = load_u16(state + LENGTHS, lane)
+    store_16(state + LENGTHS, lane, 0)
+    ones, rest, run_index = run_segments(orders, run_index, length)
+    if at_end and rest > 0:
+        ones += 1
+    while ones > 0:
+        some = min(ones, LONGEST_VALUE)
+        store_32(slots + SLOT * count, lane, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
+        count += 1
+        ones -= some
+    if not at_end:
+        order = load_u8(orders, run_index)
+        store_32(slots + SLOT * count, lane, rest | shift_up(order + 1, LONGEST_VALUE))
+        ra, rb, sample = load_u16(row - GROUP, lane), load_u16(above, lane), load_u16(row, lane)
+        symbol = interruption_symbol(contexts + INTERRUPTIONS + 32 * lane, order, ra, rb, sample, coding)
+        store_32(slots + SLOT * (count + 1), lane, symbol)
+        count += 2
+        run_index = max(run_index - 1, 0)
+    store_32(run_indices, lane, run_index)
+    return count
+
+
+@inlined
+def _row(
+    row: int,
+    above: int,
+    columns: int,
+    slots: int,
+    count: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> int:
+    """Encode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
+    longest = coding.limit - coding.qbpp - 1
+    x = 0
+    while x < columns:
+        current, upper = row + GROUP * x, above + GROUP * x
+        lanes = classify(current, upper, state, coding.max_value, coding.t1, coding.t2, coding.t3)
+        x += 1
+        if lanes == 0xFFFF << 16:
+            skipped = x
+            while x < columns and unchanged(row + GROUP * x) != 0:
+                x += 1
+            lengthen(state, x - skipped)
+            continue
+        ended = lanes & 0xFFFF
+        used = count + 1
+        while ended != 0:
+            lane = trailing_zeros(ended)
+            ended &= ended - 1
+            used = max(
+                used,
+                _end_run(
+                    lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding
+                ),
+            )
+        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
+        count = used
+        if count >= 4:
+            count = _flush(slots, count, state)
+    used = count
+    for lane in range(LANES):
+        if load_u16(state + RUNNING, lane) != 0:
+            used = max(
+                used, _end_run(lane, slots, count, contexts, run_indices, orders, state, 0, 0, True, coding)
+            )
+            store_16(state + RUNNING, lane, 0)
+    return _flush(slots, used, state)
+
+
+@inlined
+def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: int, capacity: int) -> None:
+    """Start a scan in every lane (T.87 A.2.1)."""
+    for word in range(INTERRUPTIONS // 8):
+        store_64(contexts, word, coding.initial_a | (1 << 32))
+    for lane in range(LANES):
+        for like_ra in range(2):
+            context = contexts + INTERRUPTIONS + 32 * lane + 16 * like_ra
+            store_32(context, 0, coding.initial_a)
+            store_32(context, 1, 0)
+            store_32(context, 3, 1)
+    for index in range(3 * LANES):
+        store_32(contexts + RUN_INDICES, index, 0)
+    for word in range(STATE_BYTES // 8):
+        store_64(state, word, 0)
+    for word in range(8 * SLOTS):
+        store_64(slots, word, 0)
+    for lane in range(LANES):
+        store_64(state + OUT, lane, plain + capacity * lane)
+
+
+@jit(
+    types.void(
+        types.Array(types.int64, 1, "C"),
+        *[types.int64] * 4,
+        CODING,
+        types.Array(types.uint16, 1, "C"),
+        types.Array(types.uint16, 1, "C"),
+        *[types.Array(types.uint8, 1, "C")] * 5,
+        types.int64,
+        types.Array(types.int64, 1, "C"),
+    ),
+    error_model="numpy",
+)
+def _encode_lanes(
+    frames: NDArray[np.int64],
+    sample_bytes: int,
+    height: int,
+    columns: int,
+    components: int,
+    coding: Coding,
+    rows_: NDArray[np.uint16],
+    lines_: NDArray[np.uint16],
+    contexts_: NDArray[np.uint8],
+    slots_: NDArray[np.uint8],
+    state_: NDArray[np.uint8],
+    orders_: NDArray[np.uint8],
+    plain_: NDArray[np.uint8],
+    capacity: int,
+    bits: NDArray[np.int64],
+) -> None:
+    """Write the plain bits of sixteen frames, whose addresses are given, and their numbers to ``bits``."""
+    rows, lines, contexts, slots = address(rows_), address(lines_), address(contexts_), address(slots_)
+    state, orders, plain = address(state_), address(orders_), address(plain_)
+    _initialise(coding, contexts, slots, state, plain, capacity)
+    rows_[:] = 0
+    row_bytes = 2 * row_pitch(columns)
+    plane = 2 * LANES * line_pitch(columns)
+    count = 0
+    for y in range(height):
+        first = y * columns * components
+        for lane in range(LANES):
+            line = lines + 2 * line_pitch(columns) * lane
+            read_pixels(frames[lane], sample_bytes, first, columns, components, line, plane, coding.max_value)
+        for component in range(components):
+            above = rows + row_bytes * (2 * component + (y & 1))
+            current = rows + row_bytes * (2 * component + 1 - (y & 1))
+            to_lanes(lines + plane * component, current, columns)
+            copy_bytes(current, above + GROUP, GROUP)
+            copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
+            run_indices = contexts + RUN_INDICES + 4 * LANES * component
+            count = _row(
+                current + GROUP,
+                above + GROUP,
+                columns,
+                slots,
+                count,
+                contexts,
+                run_indices,
+                orders,
+                state,
+                coding,
+            )
+    _flush(slots, (count + 3) & ~3, state)
+    for lane in range(LANES):
+        bits[lane] = 8 * (load_i64(state + OUT, lane) - plain - capacity * lane) + load_i64(
+            state + HELD, lane
+        )
+
+
+def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
+    """Encode up to sixteen frames of the same shape, dtype and parameters, each as one scan.
+
+    Frames are (rows, columns) or (rows, columns, 3) of unsigned samples, C-contiguous; bits above those of MAXVAL are ignored.
+    Unused lanes repeat the last frame. Returns the entropy-coded segments.
+    """
+    shape, size = frames[0].shape, frames[0].size
+    height, columns = shape[:2]
+    components = shape[2] if len(shape) == 3 else 1
+    lanes = frames + frames[-1:] * (LANES - len(frames))
+    capacity = plain_capacity(size, coding)
+    plain = np.empty(LANES * capacity, np.uint8)
+    bits = np.empty(LANES, np.int64)
+    _encode_lanes(
+        np.array([frame.ctypes.data for frame in lanes], np.int64),
+        frames[0].itemsize,
+        height,
+        columns,
+        components,
+        coding,
+        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
+        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        np.empty(CONTEXT_BYTES, np.uint8),
+        np.empty(SLOTS * SLOT, np.uint8),
+        np.empty(STATE_BYTES, np.uint8),
+        RUN_ORDERS,
+        plain,
+        capacity,
+        bits,
+    )
+    return [stuffed(plain[lane * capacity :][:capacity], int(bits[lane])) for lane in range(len(frames))]

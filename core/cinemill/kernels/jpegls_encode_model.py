@@ -1,0 +1,184 @@
+"""What JPEG-LS encoders compute (T.87 Annex A), whether they work on one frame or on many.
+
+Formulas over vectors are written on `Value`: their lanes are samples of a row, records of a frame, or frames. What
+happens once in a run stands below them as plain loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cinemill.kernels._jit import inlined
+from cinemill.kernels.bits import (
+    Value,
+    leading_zeros,
+    load_i32,
+    load_u8,
+    shift_down,
+    shift_up,
+    signed_from,
+    store_32,
+    store_word,
+)
+from cinemill.kernels.jpegls_parameters import Coding
+
+LONGEST_VALUE = 24
+"""Bits of a symbol's value. A symbol is a 32-bit integer: its value, and in the top byte its length in bits, leading zeros included."""
+
+A, B, C, N = 0, 1, 2, 3
+"""Fields of a run interruption context, 32 bits each; Nn stands for B (T.87 A.7.2), C is unused."""
+
+
+class Context(NamedTuple):
+    """State of a regular context: A, B, C and N of T.87 A.2.1."""
+
+    a: Value
+    b: Value
+    c: Value
+    n: Value
+
+
+class Neighbourhood(NamedTuple):
+    """A sample and its causal neighbours (T.87 figure A.1), 16 bits, unsigned."""
+
+    sample: Value
+    ra: Value
+    rb: Value
+    rc: Value
+    rd: Value
+
+
+def quantised(high: Value, low: Value, thresholds: Sequence[Value]) -> Value:
+    """Quantise the gradient ``high - low`` of two unsigned samples to -4..4 (T.87 A.3.3) by thresholds 1, T1, T2, T3."""
+    size = high.maximum_unsigned(low) - high.minimum_unsigned(low)
+    steps = high.like(0)
+    for threshold in thresholds:
+        steps = steps - size.at_least_unsigned(threshold).extended(16)
+    return high.at_least_unsigned(low).choose(steps, -steps)
+
+
+def modelled(
+    near: Neighbourhood, thresholds: Sequence[Value], max_value: Value
+) -> tuple[Value, Value, Value]:
+    """Return context number, prediction and sample (T.87 A.3, A.4.1); context 0 stands for run mode.
+
+    Where the context's sign is negative, prediction and sample are complemented (MAXVAL - x), after which
+    correction, error and clamping are the same for both signs.
+    """
+    sample, ra, rb, rc, rd = near
+    q1, q2, q3 = (quantised(high, low, thresholds) for high, low in ((rd, rb), (rb, rc), (rc, ra)))
+    context = q1 * 81 + q2 * 9 + q3
+    complement = (context < 0).choose(sample.like(max_value), 0)
+    high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
+    flat = low.at_least_unsigned(rc).choose(high, ra + rb - rc)
+    prediction = rc.at_least_unsigned(high).choose(low, flat)
+    return context.magnitude(), prediction ^ complement, sample ^ complement
+
+
+def golomb_symbol(context: Context, error: Value, longest: Value, qbpp: Value, limit: Value) -> Value:
+    """Return the symbol of an error's limited-length Golomb code (T.87 A.5), before the context is updated.
+
+    ``longest`` is the number of zeros, LIMIT - qbpp - 1, that announces an escape.
+    """
+    k = (context.a | context.n).floor_log2() - context.n.floor_log2()
+    k = k - (context.n << k < context.a).extended(32)
+    inverted = k.equals(0) & (context.b + context.b <= -context.n)
+    error = error ^ inverted.extended(32)
+    mapped = (error << 1) ^ (error >> 31)
+    zeros = mapped.shifted_down(k)
+    one = mapped.like(1) << k
+    escaped = zeros >= longest
+    value = escaped.choose((mapped.like(1) << qbpp) | (mapped - 1), one | (mapped & (one - 1)))
+    return value | (escaped.choose(mapped.like(limit), zeros + k + 1) << LONGEST_VALUE)
+
+
+def updated(context: Context, error: Value) -> Context:
+    """Update a context by an error, with RESET 64 (T.87 A.6)."""
+    halve = context.n.shifted_down(6)
+    a = (context.a + error.magnitude()).shifted_down(halve)
+    b = (context.b + error) >> halve
+    n = context.n.shifted_down(halve) + 1
+    low, high = b <= -n, b > 0
+    c = context.c + low.extended(32) - high.extended(32)
+    b = low.choose(b + n, high.choose(b - n, b))
+    return Context(a, b.clamped(-n + 1, 0), c.clamped(-128, 127), n)
+
+
+def joined(values: Value, lengths: Value, more: Value, more_lengths: Value) -> tuple[Value, Value]:
+    """Append 64-bit codes to others; the value is right as long as the joint length is below 64."""
+    return (values << (more_lengths & 63)) | more, lengths + more_lengths
+
+
+@inlined
+def run_segments(orders: int, run_index: int, length: int) -> tuple[int, int, int]:
+    """Split a run into whole segments, each a one in the code, and a rest (T.87 A.7.1.2).
+
+    Returns the number of segments, the rest, and the run index after them.
+    """
+    segments = 0
+    while length >= shift_up(1, load_u8(orders, run_index)):
+        length -= shift_up(1, load_u8(orders, run_index))
+        segments += 1
+        run_index = min(run_index + 1, 31)
+    return segments, length, run_index
+
+
+@inlined
+def interruption_symbol(contexts: int, order: int, ra: int, rb: int, sample: int, coding: Coding) -> int:
+    """Return the symbol of the sample that ends a run, and update its context, one of the two at ``contexts`` (T.87 A.7.2)."""
+    like_ra = 1 if ra == rb else 0
+    context = contexts + 16 * like_ra
+    a, negative, n = load_i32(context, A), load_i32(context, B), load_i32(context, N)
+    error = signed_from(rb - sample if ra > rb else sample - rb, coding.qbpp)
+    wanted = a + (n >> 1) * like_ra
+    k = leading_zeros(n) - leading_zeros(wanted | n)
+    k += 1 if shift_up(n, k) < wanted else 0
+    inverted = 1 if k != 0 or 2 * negative >= n else 0
+    mapping = 0
+    if error < 0:
+        mapping = inverted
+        negative += 1
+    elif error > 0:
+        mapping = 1 - inverted
+    mapped = 2 * abs(error) - like_ra - mapping
+    limit = coding.limit - order - 1
+    zeros = shift_down(mapped, k)
+    value, length = shift_up(1, k) | (mapped & (shift_up(1, k) - 1)), zeros + 1 + k
+    if zeros >= limit - coding.qbpp - 1:
+        value, length = shift_up(1, coding.qbpp) | (mapped - 1), limit
+    a += (mapped + 1 - like_ra) >> 1
+    if n == coding.reset:
+        a >>= 1
+        negative >>= 1
+        n >>= 1
+    store_32(context, A, a)
+    store_32(context, B, negative)
+    store_32(context, N, n + 1)
+    return value | shift_up(length, LONGEST_VALUE)
+
+
+@inlined
+def emit(word: int, held: int, out: int, value: int, length: int) -> tuple[int, int, int]:
+    """Append at most 56 bits to the ``held`` (0 to 7) bits in the top of ``word``, and write all whole bytes to ``out``.
+
+    Eight bytes are written each time, of which the later ones are not final: no branch depends on the length.
+    """
+    word |= shift_up(shift_up(value, 63 - held - length), 1)
+    held += length
+    store_word(out, word)
+    return shift_up(word, held & 56), held & 7, out + (held >> 3)
+
+
+@inlined
+def emit_symbol(word: int, held: int, out: int, symbol: int) -> tuple[int, int, int]:
+    """Append a symbol of up to 64 bits."""
+    length = symbol >> LONGEST_VALUE
+    zeros = max(length - 32, 0)
+    word, held, out = emit(word, held, out, 0, zeros)
+    return emit(word, held, out, symbol & ((1 << LONGEST_VALUE) - 1), length - zeros)
+
+
+def plain_capacity(samples: int, coding: Coding) -> int:
+    """Return the bytes that the plain bits of so many samples may take: LIMIT bits each, and what `emit` writes behind."""
+    return (samples * coding.limit + 7) // 8 + 64

@@ -1,0 +1,150 @@
+"""Sixteen frames side by side: sample x of all of them stands together, one frame a SIMD lane.
+
+An entropy coder is bound by the order of its steps, not by the width of the machine: a sample waits for its predecessor. The
+frames of a cine do not wait for each other.
+
+Memory
+------
+A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group, one group a column, a border group. A line is
+one frame's part of it: contiguous 16-bit samples, one line of ``line_pitch(columns)`` samples a lane.
+
+`to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
+the last column: `line_pitch` and `row_pitch` have room for them.
+"""
+
+from __future__ import annotations
+
+from cinemill.kernels._jit import inlined
+from cinemill.kernels.bits import (
+    Value,
+    gathered,
+    instructions,
+    load_u8,
+    load_u16,
+    store_16,
+)
+
+LANES = 16
+GROUP = 2 * LANES
+"""Bytes from one column of a row of lanes to the next."""
+
+BREAK_EVEN = 4
+"""Frames from which on the lanes are faster than one frame after the other: idle lanes cost as much as busy ones."""
+
+TILE = 8
+
+
+@inlined
+def line_pitch(columns: int) -> int:
+    """Return samples from one line to the next: an odd number of cache lines, so that lanes don't compete for cache sets."""
+    return ((columns + TILE + 31) // 32 | 1) * 32
+
+
+@inlined
+def row_pitch(columns: int) -> int:
+    """Return samples from one row of lanes to the next."""
+    return LANES * (columns + 2 + TILE)
+
+
+def _transposed(rows: list[Value]) -> list[Value]:
+    """Transpose 8 by 8 sixteen-bit integers in each 128 bits."""
+    for _ in range(3):
+        pairs = [rows[i].interleaved(rows[i + 4]) for i in range(4)]
+        rows = [half for pair in pairs for half in pair]
+    return rows
+
+
+@instructions
+def _tile_to_lanes(line: Value, pitch: Value, row: Value) -> None:
+    lines = [(line + pitch * (2 * lane)).load(16, TILE) for lane in range(LANES)]
+    joint = range(LANES)
+    for x, group in enumerate(_transposed([lines[i].shuffled(joint, lines[i + TILE]) for i in range(TILE)])):
+        group.store(row + GROUP * x)
+
+
+@instructions
+def _tile_from_lanes(row: Value, line: Value, pitch: Value) -> None:
+    groups = [(row + GROUP * x).load(16, LANES) for x in range(TILE)]
+    for lane, samples in enumerate(_transposed(groups)):
+        samples.shuffled(range(TILE)).store(line + pitch * (2 * lane))
+        samples.shuffled(range(TILE, LANES)).store(line + pitch * (2 * (lane + TILE)))
+
+
+def load_words(addresses: list[Value]) -> tuple[Value, Value]:
+    """Load context words; return the low halves and the high halves by lane."""
+    low, high = [], []
+    for part in range(0, LANES, 8):
+        # Such an order that one shuffle within 128 bits puts eight halves in order.
+        first = gathered([addresses[part + lane].load(64) for lane in (0, 1, 4, 5)]).recast(32, 8)
+        second = gathered([addresses[part + lane].load(64) for lane in (2, 3, 6, 7)]).recast(32, 8)
+        low.append(first.shuffled((0, 2, 8, 10, 4, 6, 12, 14), second))
+        high.append(first.shuffled((1, 3, 9, 11, 5, 7, 13, 15), second))
+    return low[0].shuffled(range(LANES), low[1]), high[0].shuffled(range(LANES), high[1])
+
+
+def store_words(low: Value, high: Value, addresses: list[Value]) -> None:
+    """Store what `load_words` loads."""
+    for part in range(0, LANES, 4):
+        order = [half for lane in range(part, part + 4) for half in (lane, LANES + lane)]
+        words = low.shuffled(order, high).recast(64, 4)
+        for lane in range(4):
+            words.lane(lane).store(addresses[part + lane])
+
+
+@inlined
+def to_lanes(lines: int, row: int, columns: int) -> None:
+    """Move sixteen lines into the columns of a row of lanes; ``row`` is the address of its left border."""
+    for x in range(0, columns, TILE):
+        _tile_to_lanes(lines + 2 * x, line_pitch(columns), row + GROUP * (x + 1))
+
+
+@inlined
+def from_lanes(row: int, lines: int, columns: int) -> None:
+    """Move the columns of a row of lanes into sixteen lines."""
+    for x in range(0, columns, TILE):
+        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, line_pitch(columns))
+
+
+@inlined
+def read_pixels(
+    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
+) -> None:
+    """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
+    if sample_bytes == 1:
+        if components == 3:
+            for x in range(columns):
+                store_16(line, x, load_u8(frame, first + 3 * x) & mask)
+                store_16(line + plane, x, load_u8(frame, first + 3 * x + 1) & mask)
+                store_16(line + 2 * plane, x, load_u8(frame, first + 3 * x + 2) & mask)
+        else:
+            for x in range(columns):
+                store_16(line, x, load_u8(frame, first + x) & mask)
+    elif components == 3:
+        for x in range(columns):
+            store_16(line, x, load_u16(frame, first + 3 * x) & mask)
+            store_16(line + plane, x, load_u16(frame, first + 3 * x + 1) & mask)
+            store_16(line + 2 * plane, x, load_u16(frame, first + 3 * x + 2) & mask)
+    else:
+        for x in range(columns):
+            store_16(line, x, load_u16(frame, first + x) & mask)
+
+
+@inlined
+def write_pixels(line: int, plane: int, columns: int, components: int, frame: int, sample_bytes: int, first: int, samples: int) -> None:
+    """Gather one line a component into a row of interleaved pixels, from sample ``first`` of a frame on."""
+    if sample_bytes == 1:
+        if components == 3:
+            for x in range(columns):
+                store_8(frame, first + 3 * x, load_u16(line, x))
+                store_8(frame, first + 3 * x + 1, load_u16(line + plane, x))
+                store_8(frame, first + 3 * x + 2, load_u16(line + 2 * plane, x))
+        elif samples == 1:
+            for x in range(columns):
+                store_8(frame, first + x, load_u16(line, x))
+        else:
+            for x in range(columns):
+                store_8(frame, first + samples * x, load_u16(line, x))
+    else:
+        for component in range(components):
+            for x in range(columns):
+                store_16(frame, first + component + samples * x, load_u16(line + plane * component, x))
