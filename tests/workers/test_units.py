@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import logging
@@ -10,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import time as Clock
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cinemill import errors
 from cinemill_workers import lease, logs
 from cinemill_workers.campaign import Campaign
@@ -26,9 +30,6 @@ from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
-from conftest import wait_until
-from hypothesis import given
-from hypothesis import strategies as st
 
 # Settings
 
@@ -77,8 +78,8 @@ def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_a_window_contains_its_part_of_the_day(window: str, inside: list[str], outside: list[str]) -> None:
     parsed = Window.parse(window)
-    assert all(Clock.fromisoformat(moment) in parsed for moment in inside)
-    assert not any(Clock.fromisoformat(moment) in parsed for moment in outside)
+    assert all(datetime.time.fromisoformat(moment) in parsed for moment in inside)
+    assert not any(datetime.time.fromisoformat(moment) in parsed for moment in outside)
 
 
 @pytest.mark.parametrize("text", ["", "20-06", "20:00", "25:00-06:00", "20:00-20:00", "20:00-06:00 "])

@@ -10,7 +10,7 @@ import ssl
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from cinemill_workers.model import PRIORITIES
 from cinemill_workers.settings import settings
@@ -21,6 +21,10 @@ VISIBILITY_SECONDS = 3600
 def queue_name(priority: str) -> str:
     """Return the name of the queue of one priority."""
     return f"cinemill.{priority}"
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, Exchange("cinemill"), routing_key=name)  # type: ignore[no-untyped-call]
 
 
 def _configuration() -> dict[str, Any]:
@@ -41,9 +45,7 @@ def _configuration() -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 30,
         },
-        "task_queues": [
-            Queue(name, Exchange("cinemill"), routing_key=name) for name in map(queue_name, PRIORITIES)
-        ],
+        "task_queues": [_queue(queue_name(priority)) for priority in PRIORITIES],
         "task_default_queue": queue_name("normal"),
         "task_serializer": "json",
         "result_serializer": "json",

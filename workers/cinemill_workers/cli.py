@@ -1,5 +1,7 @@
 """The ``cinemill`` command: the core's commands, and those of the service."""
 
+# ruff: noqa: FBT001, FBT002  options are booleans, given by name
+
 from __future__ import annotations
 
 import json
@@ -189,8 +191,8 @@ def worker(
     queues: Annotated[
         str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Accepted for uniformity: the log is always JSON lines.")
+    as_json: Annotated[  # noqa: ARG001
+        bool, typer.Option("--json", help="Nothing changes: the log is JSON lines in any case.")
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM: running items then get a short time, and are handed back."""

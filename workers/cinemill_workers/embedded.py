@@ -62,7 +62,7 @@ class Server:
             raise UsageError("the socket's directory belongs to another user", path=self.socket.parent)
         self._take_lock()
         self.socket.unlink(missing_ok=True)
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             [str(get_binary_path()), *self._options()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

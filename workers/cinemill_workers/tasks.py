@@ -38,9 +38,7 @@ def _holder(worker: str, pid: int | None) -> str:
 class _Request(Request):  # type: ignore[misc]
     """Tells the ledger at once that the child running a task died, so that its claim need not run out."""
 
-    def on_failure(
-        self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
-    ) -> Any:
+    def on_failure(self, exc_info: ExceptionInfo, *args: Any, **kwargs: Any) -> Any:
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if isinstance(error, WorkerLostError | SystemExit):
             chosen = settings()
@@ -49,7 +47,7 @@ class _Request(Request):  # type: ignore[misc]
                 items.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
             except RedisError:
                 logs.items.warning("a lost child could not be reported: its claim will run out")
-        return super().on_failure(exc_info, send_failed_event, return_ok)
+        return super().on_failure(exc_info, *args, **kwargs)
 
 
 class _Task(Task):  # type: ignore[misc]
@@ -90,7 +88,7 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            self._process = subprocess.Popen([sys.executable, "-m", "cinemill_workers.steward", self._worker])
+            self._process = subprocess.Popen([sys.executable, "-m", "cinemill_workers.steward", self._worker])  # noqa: S603
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """End the steward."""

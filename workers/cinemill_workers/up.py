@@ -40,7 +40,7 @@ def service(settings: Settings, *, concurrency: int | None = None) -> Iterator[s
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(settings.state_dir, settings.socket_path) if settings.embedded else nullcontext()
     with server, (settings.state_dir / "worker.log").open("ab") as log:
-        worker = subprocess.Popen(
+        worker = subprocess.Popen(  # noqa: S603
             [
                 sys.executable,
                 "-m",
