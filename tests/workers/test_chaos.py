@@ -127,6 +127,7 @@ class Troublemaker:
         return plan
 
 
+@pytest.mark.usefixtures("kernels")
 def test_chaos(tmp_path: Path, disk: Path) -> None:
     sources = make_archive(tmp_path / "in")
     assert len(sources) >= 300

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from conftest import assert_exact, wait_until, write_archive, write_instance
 
+pytestmark = pytest.mark.xdist_group("service-cli")
+
 
 @dataclass
 class Terminal:
@@ -53,7 +55,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
 
 
 @pytest.fixture(scope="module")
-def up(terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
+def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:  # noqa: ARG001
     command = [*terminal.command, "up", "--json"]
     with subprocess.Popen(command, env=terminal.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -78,6 +78,7 @@ def test_workers_have_no_more_rights_than_they_need(services: dict[str, Any]) ->
 
 
 @pytest.mark.service
+@pytest.mark.usefixtures("kernels")
 def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

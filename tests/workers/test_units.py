@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import errno
 import json
 import logging
@@ -78,8 +78,8 @@ def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_a_window_contains_its_part_of_the_day(window: str, inside: list[str], outside: list[str]) -> None:
     parsed = Window.parse(window)
-    assert all(datetime.time.fromisoformat(moment) in parsed for moment in inside)
-    assert not any(datetime.time.fromisoformat(moment) in parsed for moment in outside)
+    assert all(dt.time.fromisoformat(moment) in parsed for moment in inside)
+    assert not any(dt.time.fromisoformat(moment) in parsed for moment in outside)
 
 
 @pytest.mark.parametrize("text", ["", "20-06", "20:00", "25:00-06:00", "20:00-20:00", "20:00-06:00 "])
