@@ -74,7 +74,8 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_stale_temporaries_are_swept_and_live_ones_are_not(tmp_path):
+def test_stale_temporaries_are_swept_and_live_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("cinemill.sink._PATIENCE", 0.1)
     path = tmp_path / "b[1].dcm"
     stale, live, other = (
         tmp_path / name for name in (".b[1].dcm.00000000.part", ".b[1].dcm.11111111.part", ".c.dcm.22222222.part")

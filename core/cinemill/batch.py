@@ -9,6 +9,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import connection
@@ -182,7 +183,7 @@ class _Pool:
         assert item is not None
         try:
             message = child.connection.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             return self._bury(child, item)
         if isinstance(message, tuple):
             if self._progress is not None:
@@ -229,13 +230,13 @@ class _Child:
     def start(self, item: Item, attempt: int) -> None:
         """Hand the child its next item."""
         self.item, self.attempt = item, attempt
-        try:
+        with suppress(OSError):  # a dead child is noticed when its answer is awaited
             self.connection.send(item)
-        except ConnectionError:
-            return
 
     def end(self) -> str:
-        """Close the connection, which ends the child, and return how it ended."""
+        """Tell the child to end, wait for it, and return how it ended."""
+        with suppress(OSError):
+            self.connection.send(None)
         self.connection.close()
         self._process.join()
         code = self._process.exitcode or 0
@@ -251,12 +252,14 @@ def _context() -> ForkServerContext | SpawnContext:
 
 
 def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> None:
-    """Serve one connection: items in, progress and receipts out, None for a cancelled item."""
+    """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            item: Item = jobs.recv()
-        except (EOFError, ConnectionError):
+            item: Item | None = jobs.recv()
+        except (EOFError, OSError):
+            return
+        if item is None:
             return
         try:
             receipt = attempt(
@@ -270,7 +273,7 @@ def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> 
             receipt = None
         try:
             jobs.send(receipt)
-        except ConnectionError:
+        except OSError:
             return
 
 

@@ -146,7 +146,7 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _has_end(view: memoryview) -> bool:
-    return b"\xff\xd9" in bytes(view[-64:])
+    return b"\xff\xd9" in bytes(view[-65536:]).rstrip(b"\0")[-64:]
 
 
 def _read_jpeg_2000(view: memoryview, colour: str | None) -> Codestream:

@@ -48,7 +48,8 @@ class FrameDecoder:
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            self.codec: Codec = table.decoder(self.coding)
+            lossy_htj2k = self.coding == "htj2k" and self.lossy
+            self.codec: Codec = table.decoder("htj2k-lossy" if lossy_htj2k else self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None
@@ -62,8 +63,14 @@ class FrameDecoder:
         """Whether the codestreams are lossy by their own markers."""
         return self.stream is not None and not self.stream.lossless
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+
+        Parameters
+        ----------
+        interpretation
+            Colour space to convert to, that of ``pixels`` by default. A frame coded in another one than the first
+            frame's is converted once, from what it is.
 
         Raises
         ------
@@ -77,7 +84,7 @@ class FrameDecoder:
         except CodecError as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
-        wanted = self.pixels.photometric_interpretation
+        wanted = interpretation or self.pixels.photometric_interpretation
         return [
             colour.convert(frame, found, wanted)
             for frame, found in zip(decoded, interpretations, strict=True)
@@ -118,7 +125,7 @@ class FrameDecoder:
 
     def _coded_depth(self, stream: Codestream, header: PixelFormat) -> PixelFormat:
         allocated = header.bits_allocated
-        if stream.precision > allocated:
+        if stream.precision > max(allocated, 8):
             allocated = 16 if stream.precision <= 16 else 32
             self.warnings.append(
                 f"Bits Allocated is {header.bits_allocated}, but the codestream has {stream.precision} bits"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from cinemill import colour, samples, verify
 from cinemill import header as headers
+from cinemill import samples, verify
 from cinemill.codecs import table
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
 from cinemill.errors import VerificationError
@@ -59,12 +59,10 @@ class _Stages:
         """Decode, convert and encode frames."""
         plan = self.plan
         with self.clock("decode"):
-            decoded = self.decoder.decode(indices)
-        with self.clock("convert"):
-            found, wanted = plan.decoded.photometric_interpretation, plan.encoded.photometric_interpretation
-            frames = [colour.convert(frame, found, wanted) for frame in decoded]
-            unmasked = None
-            if plan.limit is not None:
+            frames = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+        unmasked = None
+        if plan.limit is not None:
+            with self.clock("restrict"):
                 restricted = [samples.restrict(frame, plan.limit, masked=plan.masked) for frame in frames]
                 if any(changed for _, changed in restricted):
                     unmasked = frames

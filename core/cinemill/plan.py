@@ -130,7 +130,10 @@ def make_plan(
             f"High Bit {source.high_bit} with Bits Stored {header.bits_stored}: {target} holds right-aligned "
             "samples only; use rle, explicit, implicit or deflated"
         )
-    encoded = decoded.with_(photometric_interpretation=interpretation, bits_stored=stored)
+    allocated = max(decoded.bits_allocated, 8) if keep_coded_depth else decoded.bits_allocated
+    encoded = decoded.with_(
+        photometric_interpretation=interpretation, bits_allocated=allocated, bits_stored=stored
+    )
     written = encoded.with_(
         photometric_interpretation=_label(interpretation, target),
         planar_configuration=int(target.coding == "rle" and decoded.samples > 1),
@@ -141,7 +144,7 @@ def make_plan(
         decoded=decoded,
         encoded=encoded,
         written=written,
-        limit=None if whole or stored == 8 * decoded.dtype.itemsize else stored,
+        limit=None if (whole and allocated > 1) or stored == 8 * decoded.dtype.itemsize else stored,
         masked=decoder.stream is None,
     )
 

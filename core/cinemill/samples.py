@@ -39,9 +39,14 @@ def restrict(frame: Samples, limit: int, *, masked: bool) -> tuple[Samples, bool
     within = (frame << shift) >> shift
     if np.array_equal(within, frame):
         return frame, False
-    if not masked:
-        raise DepthExceeded
-    return within, True
+    if masked:
+        return within, True
+    if frame.dtype.kind == "i" and frame.min() >= 0 and frame.max() < 1 << limit:
+        return (
+            within,
+            False,
+        )  # two's complement of the limit in a deeper codestream: its highest bit is the sign
+    raise DepthExceeded
 
 
 class EmbeddedOverlays:

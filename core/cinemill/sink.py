@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import struct
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
 _TEMPORARY = ".part"
+_PATIENCE = 3.0
 
 
 class Sink:
@@ -49,9 +51,7 @@ class Sink:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path)
-            self.temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
-            self._file: BinaryIO = self.temporary.open("xb+")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.temporary, self._file = _open_temporary(path)
         except OSError as error:
             raise output_error(path, error) from None
 
@@ -251,11 +251,27 @@ class NativeWriter:
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary files that a killed process left for this output; those in use are locked and stay."""
+    """Remove temporary files that a killed process left for this output; those in use are locked and stay.
+
+    A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
+    """
     for stale in path.parent.glob(f".{_escape(path.name[:200])}.????????{_TEMPORARY}"):
         with suppress(OSError), stale.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, _PATIENCE)
             stale.unlink()
+
+
+def _lock(file: BinaryIO, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def output_error(path: Path, error: OSError) -> CinemillError:
@@ -275,6 +291,18 @@ def output_error(path: Path, error: OSError) -> CinemillError:
 
 def _item(value: bytes) -> bytes:
     return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(value)) + value
+
+
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """Make and lock a temporary file; another process may sweep it away before it is locked."""
+    while True:
+        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
+        file: BinaryIO = temporary.open("xb+")
+        with suppress(OSError):  # a file system without locks keeps what a killed process leaves
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()
 
 
 def _escape(name: str) -> str:

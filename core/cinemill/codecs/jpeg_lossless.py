@@ -1,14 +1,14 @@
-"""JPEG Lossless (ITU-T T.81 process 14, any predictor; transfer syntaxes .57 and .70) by cinemill's own kernel."""
+"""JPEG Lossless, Huffman-coded with any predictor (ITU-T T.81 process 14), by cinemill's own kernel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+import cinemill
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import jpeg_lossless as kernel
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cinemill.model import Buffer, PixelFormat, Samples
 
-_SOI, _EOI, _SOS, _SOF3, _DHT, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xC3, 0xC4, 0xDD, 0xDC
+_SOF3, _DHT, _SOI, _EOI, _SOS, _DNL, _DRI = 0xC3, 0xC4, 0xD8, 0xD9, 0xDA, 0xDC, 0xDD
 _OTHER_FRAMES = {
     0xC0: "baseline",
     0xC1: "extended sequential",
@@ -33,7 +33,7 @@ _OTHER_FRAMES = {
     0xCD: "differential sequential with arithmetic coding",
     0xCE: "differential progressive with arithmetic coding",
     0xCF: "differential lossless with arithmetic coding",
-    0xF7: "JPEG-LS",
+    0xF7: "LS",
 }
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _CATEGORIES = 17
@@ -43,19 +43,14 @@ class JpegLossless:
     """Decoder of JPEG Lossless frames: 2 to 16 bits, 1 to 4 components without subsampling."""
 
     name = "cinemill-jpeg-lossless"
+    version = cinemill.__version__
     batch = 1
-
-    def __init__(self) -> None:
-        try:
-            self.version = version("cinemill")
-        except PackageNotFoundError:
-            self.version = "unknown"
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
 
-        Samples are those of the codestream's precision, which may differ from BitsStored; they are extended by
-        their sign if ``pixels.signed``.
+        Samples have the codestream's precision, which may differ from BitsStored, and are extended by their
+        sign if ``pixels.signed``.
 
         Raises
         ------
@@ -65,7 +60,9 @@ class JpegLossless:
             JPEG Lossless can't hold such samples, or a codestream uses subsampling or a DNL marker.
         """
         if pixels.dtype.itemsize > 2:
-            _refuse(pixels)
+            raise UnsupportedPixelFormat(
+                f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}"
+            )
         frames: list[Samples] = []
         for number, codestream in enumerate(codestreams):
             try:
@@ -82,14 +79,7 @@ class JpegLossless:
         UnsupportedPixelFormat
             Always.
         """
-        del frames
-        raise UnsupportedPixelFormat(
-            f"{self.name} does not encode ({pixels.photometric_interpretation} or any other)"
-        )
-
-
-def _refuse(pixels: PixelFormat) -> NoReturn:
-    raise UnsupportedPixelFormat(f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}")
+        raise UnsupportedPixelFormat(f"{self.name} does not encode")
 
 
 @dataclass
@@ -116,30 +106,29 @@ class _Frame:
             if marker in _STANDALONE:
                 continue
             segment = self._segment(position)
-            match marker:
-                case 0xC3:
-                    self._frame_header(segment, position)
-                case 0xC4:
-                    self._huffman_tables(segment, position)
-                case 0xDD:
-                    if len(segment) != 2:
-                        raise CodecError(
-                            f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position
-                        )
-                    self.restart_interval = int.from_bytes(segment, "big")
-                case 0xDA:
-                    position = self._scan(segment, position, samples)
-                    continue
-                case 0xDC:
-                    raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
-                case _ if marker in _OTHER_FRAMES:
-                    raise CodecError(
-                        f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position
-                    )
-                case _:
-                    pass
-            position += 2 + len(segment)
+            if marker == _SOS:
+                position = self._scan(segment, position, samples)
+            else:
+                self._header(marker, segment, position)
+                position += 2 + len(segment)
         return self._with_sign(samples)
+
+    def _header(self, marker: int, segment: bytes, position: int) -> None:
+        """Read any segment but a scan's; those without a meaning for decoding are skipped."""
+        if marker == _SOF3:
+            self._frame_header(segment, position)
+        elif marker == _DHT:
+            self._huffman_tables(segment, position)
+        elif marker == _DRI:
+            if len(segment) != 2:
+                raise CodecError(f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position)
+            self.restart_interval = int.from_bytes(segment, "big")
+        elif marker == _DNL:
+            raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
+        elif marker in _OTHER_FRAMES:
+            raise CodecError(
+                f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not Huffman-coded lossless", offset=position
+            )
 
     def _next_marker(self, position: int) -> tuple[int, int]:
         """Read a marker with any fill bytes before it; return its second byte and the position behind it."""
@@ -207,7 +196,7 @@ class _Frame:
         rest = segment
         while rest:
             size = 17 + sum(rest[1:17])
-            if len(rest) < size or rest[0] > 3:
+            if len(rest) < size or rest[0] & ~0x13:
                 raise CodecError("a Huffman table contradicts its segment", offset=position)
             self.tables[rest[0]] = rest[1:size]
             rest = rest[size:]
@@ -216,18 +205,13 @@ class _Frame:
         """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
         if not self.components:
             raise CodecError("a scan without a frame header", offset=position)
-        if not segment or len(segment) != 4 + 2 * segment[0]:
+        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
             raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
         names, selectors = segment[1:-3:2], segment[2:-3:2]
         selection, _, approximation = segment[-3:]
         point_transform = approximation & 15
         places = [self.components.index(name) for name in names if name in self.components]
-        if (
-            len(places) != len(names)
-            or not places
-            or self.decoded.intersection(places)
-            or len(set(places)) < len(places)
-        ):
+        if len(places) != len(names) or len({*places, *self.decoded}) != len(places) + len(self.decoded):
             raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
         if not 1 <= selection <= 7 or point_transform >= self.precision:
             raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
@@ -286,7 +270,7 @@ class _Frame:
         return signed << unused >> unused if unused else signed
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _lookup_of(tables: tuple[bytes, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Build lookup tables and lists of codes, (tables, ...), of Huffman tables as they stand in DHT."""
     codes = [_codes_of(table) for table in tables]

@@ -34,7 +34,7 @@ class OpenJph:
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
         return [
-            decode_with(imagecodecs.htj2k_decode, codestream, pixels, frame)
+            decode_with(_by_pixel, codestream, pixels, frame)
             for frame, codestream in enumerate(codestreams)
         ]
 
@@ -52,3 +52,9 @@ class OpenJph:
             bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour, planar=False, tlm=True))
             for frame in frames
         ]
+
+
+def _by_pixel(codestream: Buffer) -> Samples:
+    """Decode interleaved by pixel: left to itself, imagecodecs does so only where there is a colour transform."""
+    samples: Samples = imagecodecs.htj2k_decode(codestream, planar=False)
+    return samples
