@@ -31,7 +31,7 @@ pytestmark = pytest.mark.service
 GENERATED = 250
 CRASHING = "crash"
 TROUBLES = 14
-LONGEST_SECONDS = 90.0
+LONGEST_SECONDS = 180.0
 DISK_BYTES = 64_000_000
 
 
