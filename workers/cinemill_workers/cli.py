@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,7 +130,8 @@ def show(job: JobId, as_json: AsJson = False) -> None:
         from cinemill_workers.watch import summary
 
         _print(summary(found))
-        _print(found.note)
+        if found.note:
+            _print(found.note)
 
 
 @jobs.command()
@@ -297,7 +299,13 @@ def _print(value: object) -> None:
 
 def main() -> None:
     """Run the command line; errors become one-line messages and exit codes 1 and 2."""
-    run()
+    try:
+        run()
+    except Exception as error:
+        if not type(error).__module__.startswith("redis."):
+            raise
+        typer.echo(f"cinemill: the server has gone: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,12 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
         Nothing answers there.
     """
     chosen = chosen or settings()
-    ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
     try:
-        ledger.client.ping()
+        connect(chosen.redis_url, patience=0).ping()
     except RedisError as error:
         remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
         raise CinemillError(f"no server answers at {chosen.public_url} ({error}): {remedy}") from error
-    return ledger
+    return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
 
 
 def check(spec: JobSpec) -> None:

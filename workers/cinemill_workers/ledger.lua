@@ -108,12 +108,14 @@ local function throttle(sizes, time)
 end
 
 -- Take a parcel of the job of this priority that was served least recently.
--- Returns {job, number, parcel, dictionary, parcels waiting or claimed in all jobs}, or nothing.
+-- Returns {job, number, parcel, dictionary, parcels waiting or claimed in all running jobs}, or nothing.
 function operations.claim()
     local time, outstanding, served, chosen, parcel_number = now(), 0, math.huge, nil, nil
     for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
         choose(id)
-        outstanding = outstanding + redis.call("ZCARD", pending) + redis.call("ZCARD", leases)
+        if get("state") == "running" then
+            outstanding = outstanding + redis.call("ZCARD", pending) + redis.call("ZCARD", leases)
+        end
         if get("priority") == args.priority and number("served") < served then
             local candidate = next_parcel(time)
             if candidate then chosen, parcel_number, served = id, candidate, number("served") end

@@ -6,13 +6,17 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from traceback import format_tb
 from typing import Any
 
 items = logging.getLogger("cinemill.items")
 
 
 class JsonLines(logging.Formatter):
-    """Format a record, with the fields given as ``extra={"fields": {...}}``, as one JSON object."""
+    """Format a record, with the fields given as ``extra={"fields": {...}}``, as one JSON object.
+
+    Of an exception it tells the kind and the place, not the message, which may quote a header.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -26,6 +30,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
+            line["traceback"] = "".join(format_tb(record.exc_info[2]))
         return json.dumps(line)
 
 

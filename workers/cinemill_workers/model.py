@@ -58,7 +58,7 @@ class Parcel:
     position: int = 0
     dictionary: bytes = b""
     outstanding: int = 1
-    """Parcels waiting or claimed in all jobs, this one included."""
+    """Parcels waiting or claimed in all running jobs, this one included."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from celery.utils.nodenames import worker_direct
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from cinemill_workers import logs
@@ -57,11 +59,12 @@ class Steward:
             try:
                 self._probe()
                 busy = self.turn()
-            except (RedisError, app.connection_for_write().connection_errors) as error:
+            except (RedisError, OperationalError, OSError) as error:
                 logger.warning("the broker does not answer: %s", type(error).__name__)
                 self._leads_since, busy = 0.0, False
                 stopped.wait(1.0)
-        self._ledger.resign(self._worker)
+        with suppress(RedisError):
+            self._ledger.resign(self._worker)
 
     def _probe(self) -> None:
         """Send the worker a message of its own now and then, so that it shows itself even when idle."""
