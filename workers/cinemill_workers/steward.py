@@ -70,7 +70,9 @@ class Steward:
         """Send the worker a message of its own now and then, so that it shows itself even when idle."""
         if time.monotonic() - self._probed > PROBE_SECONDS:
             self._probed = time.monotonic()
-            app.send_task("cinemill.probe", queue=worker_direct(self._worker), expires=PROBE_SECONDS)
+            direct = worker_direct(self._worker)
+            if self._ledger.queue_length(direct.name) == 0:
+                app.send_task("cinemill.probe", queue=direct)
 
     def turn(self) -> bool:
         """Do what is to be done now; True if there is more to do at once."""
