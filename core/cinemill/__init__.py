@@ -1,6 +1,7 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
-`open` gives the frames of a file as arrays, `transcode` turns a file into another transfer syntax and proves it.
+`open` gives the frames of a file as arrays, `transcode` turns a file into another transfer syntax and
+proves it, `split` cuts a long cine into several instances.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "open", "transcode"]
+__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "open", "split", "transcode"]
 
 _HOMES = {
     "Cine": "cinemill.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.receipt",
     "open": "cinemill.cine",
+    "split": "cinemill.splitting",
     "transcode": "cinemill.transcoding",
 }
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
     from cinemill.receipt import Receipt
+    from cinemill.splitting import split
     from cinemill.transcoding import transcode
 
 

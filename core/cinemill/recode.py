@@ -99,7 +99,7 @@ class Recoder:
             return span
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
         parts = [
-            _item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
+            encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
             for item in items(self.data, sequence, source)
         ]
         value = b"".join(parts)
@@ -107,6 +107,12 @@ class Recoder:
             return encode_element(sequence.tag, vr, value, target)
         end = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
         return encode_header(sequence.tag, vr, UNDEFINED, target) + value + end
+
+    def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
+        """Return items of a top-level sequence, one after the other."""
+        found = list(items(self.data, sequence, self.source))[chosen]
+        encoded = ((item, self._encode_item(item, self.source, self.target)) for item in found)
+        return b"".join(encode_item(content, undefined=item.length == UNDEFINED) for item, content in encoded)
 
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
@@ -187,7 +193,8 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
     return struct.pack("<HH2sH", group, number, vr, length)
 
 
-def _item(content: bytes, *, undefined: bool) -> bytes:
+def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
+    """Return a sequence item around encoded elements (PS3.5 §7.5)."""
     length = UNDEFINED if undefined else len(content)
     head = struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length) + content
     return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head

@@ -16,10 +16,12 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from cinemill.elements import EXPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
 from cinemill.errors import CinemillError, OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.model import Buffer
+from cinemill.model import Buffer, PixelFormat
+from cinemill.native import frame_bits
 from cinemill.recode import encode_element, encode_header
+from cinemill.syntaxes import TransferSyntax
 
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
@@ -248,6 +250,25 @@ class NativeWriter:
         """Write what is left of the last byte, and pad to even length."""
         last = np.packbits(self._bits, bitorder="little").tobytes()
         self.sink.write(last.ljust(self._left, b"\0"))
+
+
+def frame_writer(
+    sink: Sink, pixels: PixelFormat, target: TransferSyntax, frames: int, expected_bytes: int
+) -> EncapsulatedWriter | NativeWriter:
+    """Return the writer of a target's Pixel Data, which has begun the element.
+
+    Parameters
+    ----------
+    pixels
+        How the header describes the frames.
+    expected_bytes
+        What the encoded frames may take at most.
+    """
+    if target.encapsulated:
+        return EncapsulatedWriter(sink, frames, expected_bytes)
+    vr = b"OB" if pixels.bits_allocated <= 8 and not target.implicit_vr else b"OW"
+    encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
+    return NativeWriter(sink, frames, frame_bits(pixels), vr, encoding)
 
 
 def sweep(path: Path) -> None:

@@ -124,10 +124,15 @@ class Source:
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
         self._fragments: Fragments | None = None
-        if after < size:
+        if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
         self.elements = [*before, *walk(self.data, after, size, self.encoding)]
+        if not self.elements and self.pixel_data is None:
+            raise DamagedFile("there are no data elements; the file is truncated")
+        end = max(after, self.elements[-1].end) if self.elements else after
+        if end < size:
+            self.warnings.append(f"{size - end} zero bytes follow the last element")
         self._spans = {element.tag: element for element in self.elements}
 
     def _declared_encoding(self, start: int) -> Encoding:
@@ -195,6 +200,10 @@ class Source:
             header = parse(self.data, self.elements, self.encoding)
             header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
         return header
+
+    def element(self, tag: int) -> Element | None:
+        """Return where a top-level element stands, None where it is absent."""
+        return self._spans.get(tag)
 
     def value(self, tag: int) -> bytes | None:
         """Return the encoded value of a top-level element, None where it is absent."""
@@ -384,9 +393,9 @@ class Source:
         return 0 if self.pixel_data is None else self.pixel_data.end - self.pixel_data.value
 
     @property
-    def native_layout(self) -> PixelFormat:
-        """The pixel format of native frames as they lie in the file (a 4:2:2 label may be wrong)."""
-        return self._native.pixels
+    def layout(self) -> PixelFormat:
+        """The pixel format as the frames lie in the file: a 4:2:2 label of native ones may be wrong."""
+        return self._native.pixels if self.native else self.pixels
 
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""

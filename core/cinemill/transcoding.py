@@ -117,7 +117,7 @@ def _carry_out(action: Action, source: Source, output: Path, request: Request) -
         return _copy(source, output, request)
     if action == "recode":
         return _recode(source, output, request)
-    decoder = FrameDecoder(source)
+    decoder = FrameDecoder(source, confirm_every=verify.SECOND_OPINION_EVERY.get(request.verify, 0))
     try:
         return transcode_frames(decoder, make_plan(decoder, request.target, request.colour), output, request)
     except samples.DepthExceeded:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
+from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,9 +47,11 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
 
 
 def inlined(function: Function) -> Function:
-    """Make a function part of each kernel that calls it; it is compiled with them, not by itself."""
-    compiled: Function = numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
-    return compiled
+    """Make a function part of each kernel that calls it, compiled with them; Python can call it as well."""
+    register: Callable[[Function], Function] = register_jitable(
+        nogil=True, forceinline=True, error_model="numpy"
+    )
+    return register(function)
 
 
 @cache

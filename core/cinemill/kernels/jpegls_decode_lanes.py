@@ -19,8 +19,9 @@ state
 
 Bounds
 ------
-Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a sample, which
-keeps k at or below the sample's bits and all shifts below 32. Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
+Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a
+sample, which keeps k at or below the sample's bits and all shifts of lanes in regular mode below 32 (those of other lanes mean nothing, and
+their results are dropped). Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
 further than 24 bytes from a position: `PADDING` covers that. Zeros end a run, so no loop outlasts its row.
 """
 
@@ -49,18 +50,23 @@ from cinemill.kernels.bits import (
     store_64,
     trailing_zeros,
 )
-from cinemill.kernels.jpegls_decode_model import golomb, golomb_parameter, interruption, quantised, run_length
+from cinemill.kernels.jpegls_decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    run_length,
+    write_pixels,
+)
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    LANES,
     from_lanes,
     line_pitch,
     load_words,
     row_pitch,
     store_words,
-    write_pixels,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -71,11 +77,24 @@ RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
 LEFT, ENDING, OFFSETS, SIGNS, POSITIONS, ENDS, WINDOWS, ZEROS, MAPPED, DATA, STATE_BYTES = (
-    0, 32, 64, 96, 128, 192, 256, 320, 384, 448, 576,
+    0,
+    32,
+    64,
+    96,
+    128,
+    192,
+    256,
+    320,
+    384,
+    448,
+    576,
 )
-"""Offsets in ``state``: by lane, how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1; all
-of 16 bits); the position in the code and its limit, the bits there, how many of them are zeros, and a long code's value (32 bits);
-the code's address (64 bits)."""
+"""Offsets in ``state``, by lane.
+
+16 bits: how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1).
+32 bits: the position in the code and its limit, the bits there, how many of them are leading zeros, a long code's value.
+64 bits: the address of the code.
+"""
 
 VISIBLE = 25
 """Bits of code that a 32-bit window surely holds, whatever bit of a byte it starts at."""
@@ -115,7 +134,9 @@ def look(row: Value, above: Value, state: Value, t1: Value, t2: Value, t3: Value
 
 
 @instructions
-def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value) -> None:
+def decode(
+    row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value
+) -> None:
     """Decode the samples of lanes in regular mode, update their contexts, and move runs on by a column."""
     ra, rb, rc = (row - GROUP).load(16, LANES), above.load(16, LANES), (above - GROUP).load(16, LANES)
     high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
@@ -123,14 +144,12 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
 
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [
-        contexts + (state + (OFFSETS + 2 * lane)).load(16).resized(64) + 8 * lane for lane in range(LANES)
-    ]
+    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()
     k = k - (n << k < a).extended(32)
-    mapping = (k.equals(0) & (b + b <= -n)).extended(32)
+    mapping = ((k - 1) & (b + b + n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
 
     active = offsets.differs(IDLE)
     position = (state + POSITIONS).load(32, LANES)
@@ -139,7 +158,8 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     mapped = short.choose(
         ((zeros - 1) << k) + window.shifted_down(-(zeros + k) + 31), (state + MAPPED).load(32, LANES)
     )
-    position = (active & short).choose(position + zeros + k + 1, position)
+    length = (zeros + k + 1) & active.extended(32) & short.extended(32)
+    position = position + length
     position.minimum_unsigned((state + ENDS).load(32, LANES)).store(state + POSITIONS)
 
     sign = (state + SIGNS).load(16, LANES).extended(32)
@@ -180,7 +200,17 @@ def shorten(state: Value, columns: Value) -> None:
 
 
 @inlined
-def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _handle_event(
+    lane: int,
+    row: int,
+    above: int,
+    room: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Read the start of a run, the sample that ends one, or a long code; ``room`` is the number of columns from this one on."""
     data, position = load_i64(state + DATA, lane), load_u32(state + POSITIONS, lane)
     offset = load_u16(state + OFFSETS, lane)
@@ -209,7 +239,16 @@ def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run
 
 
 @inlined
-def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _row(
+    row: int,
+    above: int,
+    columns: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Decode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
     most_zeros = min(VISIBLE - coding.qbpp, coding.limit - coding.qbpp - 1)
     x = 0
@@ -226,7 +265,15 @@ def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, or
         events = lanes & 0xFFFF
         while events != 0:
             _handle_event(
-                trailing_zeros(events), current, upper, columns - x, contexts, run_indices, orders, state, coding
+                trailing_zeros(events),
+                current,
+                upper,
+                columns - x,
+                contexts,
+                run_indices,
+                orders,
+                state,
+                coding,
             )
             events &= events - 1
         decode(current, upper, contexts, state, coding.max_value, most_zeros)
@@ -255,7 +302,7 @@ def _initialise(coding: Coding, contexts: int, state: int) -> None:
         types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 6,
-        CODING,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
         types.Array(types.uint16, 1, "C"),
         types.Array(types.uint16, 1, "C"),
         *[types.Array(types.uint8, 1, "C")] * 3,
@@ -349,8 +396,8 @@ def decode_scans(
         components,
         frames[0].shape[2] if frames[0].ndim == 3 else 1,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        np.empty(2 * components * row_pitch(columns), np.uint16),
+        np.empty(components * LANES * line_pitch(columns), np.uint16),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,

@@ -24,8 +24,9 @@ plain
 
 Bounds
 ------
-Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins; it takes at most
-five: of a run's up to 40 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of runs included; `plain_capacity` follows from that.
+Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins, and it
+takes at most four: of a run's up to 32 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of
+runs included; `plain_capacity` follows from that.
 """
 
 from __future__ import annotations
@@ -65,20 +66,19 @@ from cinemill.kernels.jpegls_encode_model import (
     joined,
     modelled,
     plain_capacity,
+    read_pixels,
     run_segments,
     updated,
 )
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    LANES,
     line_pitch,
     load_words,
-    read_pixels,
     row_pitch,
     store_words,
     to_lanes,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -104,9 +104,12 @@ RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_L
     704,
     768,
 )
-"""Offsets in ``state``: by lane, whether it is in a run (0 or -1), the run's length so far; the context's offset, the prediction and the sample
-of this column (all of 16 bits); the bits held back by `emit`, their number, where to write; four joined symbols and
-their lengths."""
+"""Offsets in ``state``, by lane.
+
+16 bits: whether the lane is in a run (0 or -1), the run's length so far; for this column the context's offset, the
+prediction, and the sample.
+64 bits: the bits that `emit` holds back, their number, where they go; four joined symbols. 32 bits: the lengths of these.
+"""
 
 
 @instructions
@@ -152,9 +155,9 @@ def lengthen(state: Value, columns: Value) -> None:
 
 @instructions
 def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
-    """Write the symbols of lanes in regular mode to a slot, leaving the others in it, and update their contexts."""
-    offsets = [(state + (OFFSETS + 2 * lane)).load(16) for lane in range(LANES)]
-    addresses = [contexts + offset.resized(64) + 8 * lane for lane, offset in enumerate(offsets)]
+    """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
+    offsets = (state + OFFSETS).load(16, LANES)
+    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
@@ -163,8 +166,7 @@ def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value
     corrected = (prediction + context.c).clamped(0, max_value)
     error = (sample - corrected).signed_from(a.like(qbpp))
     symbol = golomb_symbol(context, error, a.like(longest), a.like(qbpp), a.like(limit))
-    idle = (state + OFFSETS).load(16, LANES).equals(IDLE)
-    idle.choose(slot.load(32, LANES), symbol).store(slot)
+    (symbol & offsets.differs(IDLE).extended(32)).store(slot)
     after = updated(context, error)
     store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
 
@@ -180,6 +182,12 @@ def join(slot: Value, state: Value) -> Value:
     value.store(state + QUADS)
     length.resized(32).store(state + QUAD_LENGTHS)
     return (length > 56).packed()
+
+
+@instructions
+def clear(slot: Value) -> None:
+    """Empty a slot."""
+    slot.load(32, LANES).like(0).store(slot)
 
 
 @inlined
@@ -205,9 +213,10 @@ def _flush(slots: int, count: int, state: int) -> int:
             store_64(state + HELD, lane, held)
             store_64(state + OUT, lane, out)
         done += 4
-    for word_number in range(8 * SLOTS):
-        keep = word_number + 8 * done < 8 * count
-        store_64(slots, word_number, load_i64(slots, word_number + 8 * done) if keep else 0)
+    for number in range(done, count):
+        copy_bytes(slots + SLOT * (number - done), slots + SLOT * number, SLOT)
+    for number in range(count - done, count):
+        clear(slots + SLOT * number)
     return count - done
 
 
@@ -275,6 +284,7 @@ def _row(
                 x += 1
             lengthen(state, x - skipped)
             continue
+        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         ended = lanes & 0xFFFF
         used = count + 1
         while ended != 0:
@@ -286,7 +296,6 @@ def _row(
                     lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding
                 ),
             )
-        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         count = used
         if count >= 4:
             count = _flush(slots, count, state)
@@ -325,7 +334,7 @@ def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: in
     types.void(
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 4,
-        CODING,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
         types.Array(types.uint16, 1, "C"),
         types.Array(types.uint16, 1, "C"),
         *[types.Array(types.uint8, 1, "C")] * 5,
@@ -410,8 +419,8 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         columns,
         components,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        np.empty(2 * components * row_pitch(columns), np.uint16),
+        np.empty(components * LANES * line_pitch(columns), np.uint16),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(SLOTS * SLOT, np.uint8),
         np.empty(STATE_BYTES, np.uint8),

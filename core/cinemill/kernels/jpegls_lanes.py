@@ -19,17 +19,11 @@ from cinemill.kernels.bits import (
     Value,
     gathered,
     instructions,
-    load_u8,
-    load_u16,
-    store_16,
 )
+from cinemill.kernels.jpegls_parameters import LANES
 
-LANES = 16
 GROUP = 2 * LANES
 """Bytes from one column of a row of lanes to the next."""
-
-BREAK_EVEN = 4
-"""Frames from which on the lanes are faster than one frame after the other: idle lanes cost as much as busy ones."""
 
 TILE = 8
 
@@ -103,48 +97,3 @@ def from_lanes(row: int, lines: int, columns: int) -> None:
     """Move the columns of a row of lanes into sixteen lines."""
     for x in range(0, columns, TILE):
         _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, line_pitch(columns))
-
-
-@inlined
-def read_pixels(
-    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
-) -> None:
-    """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
-    if sample_bytes == 1:
-        if components == 3:
-            for x in range(columns):
-                store_16(line, x, load_u8(frame, first + 3 * x) & mask)
-                store_16(line + plane, x, load_u8(frame, first + 3 * x + 1) & mask)
-                store_16(line + 2 * plane, x, load_u8(frame, first + 3 * x + 2) & mask)
-        else:
-            for x in range(columns):
-                store_16(line, x, load_u8(frame, first + x) & mask)
-    elif components == 3:
-        for x in range(columns):
-            store_16(line, x, load_u16(frame, first + 3 * x) & mask)
-            store_16(line + plane, x, load_u16(frame, first + 3 * x + 1) & mask)
-            store_16(line + 2 * plane, x, load_u16(frame, first + 3 * x + 2) & mask)
-    else:
-        for x in range(columns):
-            store_16(line, x, load_u16(frame, first + x) & mask)
-
-
-@inlined
-def write_pixels(line: int, plane: int, columns: int, components: int, frame: int, sample_bytes: int, first: int, samples: int) -> None:
-    """Gather one line a component into a row of interleaved pixels, from sample ``first`` of a frame on."""
-    if sample_bytes == 1:
-        if components == 3:
-            for x in range(columns):
-                store_8(frame, first + 3 * x, load_u16(line, x))
-                store_8(frame, first + 3 * x + 1, load_u16(line + plane, x))
-                store_8(frame, first + 3 * x + 2, load_u16(line + 2 * plane, x))
-        elif samples == 1:
-            for x in range(columns):
-                store_8(frame, first + x, load_u16(line, x))
-        else:
-            for x in range(columns):
-                store_8(frame, first + samples * x, load_u16(line, x))
-    else:
-        for component in range(components):
-            for x in range(columns):
-                store_16(frame, first + component + samples * x, load_u16(line + plane * component, x))
