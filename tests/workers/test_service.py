@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Service, Worker, assert_exact, files_below, wait_until, write_archive, write_instance
+from harness import Service, Worker, assert_exact, files_below, wait_until, write_archive, write_instance
 
 pytestmark = pytest.mark.service
 
@@ -150,6 +150,17 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     assert failure["attempts"] == 3
     assert "SIGSEGV" in failure["receipt"]["error"]["message"]
     assert worker.process.poll() is None
+
+
+def test_work_that_hangs_is_ended_and_quarantined(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 6)
+    service.start_worker(
+        "faulty_worker", FAULTY_HANG="00003", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2"
+    )
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    assert nonzero(found.counts) == {"done": 5, "quarantined": 1}
+    (failure,) = service.ledger.failures(found.id)
+    assert "SIGABRT" in failure["receipt"]["error"]["message"]
 
 
 def test_a_full_disk_rests_the_job_until_there_is_room(service: Service, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from harness import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 

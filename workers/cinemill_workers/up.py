@@ -23,7 +23,7 @@ def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
     """Return the arguments of ``celery worker`` that a cinemill worker runs with."""
     from cinemill_workers.app import queue_name
 
-    chosen = ["worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
     chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
     chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
     if queues:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_exact, wait_until, write_archive, write_instance
+from harness import assert_exact, wait_until, write_archive, write_instance
 
 pytestmark = pytest.mark.xdist_group("service-cli")
 
