@@ -135,6 +135,7 @@ def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> 
     again = terminal.json(*words, "--wait")
     assert again["counts"]["skipped"] == 5
     assert "first" in terminal.run("jobs")
+    assert terminal.json("jobs", "show")["id"] == again["id"]
 
 
 @pytest.mark.service

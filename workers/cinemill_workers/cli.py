@@ -29,6 +29,9 @@ app.command()(demo)
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
 
+JobOrLast = Annotated[
+    str, typer.Argument(metavar="[ID]", help="A job's id, or its beginning; default: the last job.")
+]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -121,7 +124,7 @@ def list_jobs(as_json: AsJson = False) -> None:
 
 
 @jobs.command()
-def show(job: JobId, as_json: AsJson = False) -> None:
+def show(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Show a job's state, counts, bytes, rates and times."""
     found = _find(job)[1]
     if as_json:
@@ -135,7 +138,7 @@ def show(job: JobId, as_json: AsJson = False) -> None:
 
 
 @jobs.command()
-def watch(job: JobId, as_json: AsJson = False) -> None:
+def watch(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Follow a job until it is over; exit code 1 if an item failed. Ctrl-C stops the watching only."""
     ledger, found = _find(job)
     _finish(_watch(ledger, found.id, quiet=as_json), as_json)

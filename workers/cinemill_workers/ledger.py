@@ -148,7 +148,7 @@ class Ledger:
         )
 
     def find(self, beginning: str) -> Job:
-        """Return the one job whose id begins like this.
+        """Return the one job whose id begins like this; the last one for no beginning at all.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Ledger:
             There is none, or there are several.
         """
         ids = [member.decode() for member in self.client.zrange(_JOBS, 0, -1)]
-        found = [job for job in ids if job.startswith(beginning)]
+        found = [job for job in ids if job.startswith(beginning)] if beginning else ids[-1:]
         if len(found) != 1:
             trouble = "several jobs begin" if found else "no job begins"
             raise UsageError(f"{trouble} with {beginning!r}: `cinemill jobs list` shows all")
