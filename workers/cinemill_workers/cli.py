@@ -97,7 +97,7 @@ def submit(
     ledger = client.open_ledger()
     job = ledger.create(spec)
     if not wait:
-        hint = "" if ledger.workers() else "; no worker has been seen yet: start `cinemill worker`"
+        hint = "" if ledger.workers() else "; no worker has been seen yet"
         _say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
         return
     _finish(_watch(ledger, job, quiet=as_json), as_json)
