@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from cinemill_workers.model import JobSpec, ListedItem, Parcel
 
 pytestmark = pytest.mark.service
 
+HOLDERS = itertools.count()
 SPEC = JobSpec(("/archive",), "/migrated", "jpeg-ls")
 
 
@@ -37,7 +39,7 @@ def fill(ledger: Ledger, *sizes: int, spec: JobSpec = SPEC) -> str:
 
 
 def claim(ledger: Ledger, priority: str = "normal") -> Parcel:
-    parcel = ledger.claim(priority, "holder", "worker@host")
+    parcel = ledger.claim(priority, f"holder{next(HOLDERS)}", "worker@host")
     assert parcel is not None
     return parcel
 
@@ -69,8 +71,18 @@ def test_an_item_reported_twice_is_counted_once(ledger: Ledger) -> None:
     parcel = claim(ledger)
     again = Parcel(job, parcel.number, parcel.items, parcel.attempt)
     assert ledger.finish(parcel, "done", receipt())
-    assert not ledger.finish(again, "done", receipt())
+    assert ledger.finish(again, "done", receipt())
     assert ledger.job(job).counts["done"] == 1
+
+
+def test_a_claim_whose_answer_went_astray_is_answered_again(ledger: Ledger) -> None:
+    fill(ledger, 2, 1)
+    first = ledger.claim("normal", "same", "worker@host")
+    assert first is not None
+    ledger.finish(first, "done", receipt())
+    again = ledger.claim("normal", "same", "worker@host")
+    assert again is not None
+    assert (again.number, again.position) == (first.number, 1)
 
 
 def test_a_holder_whose_claim_was_taken_away_changes_nothing(ledger: Ledger) -> None:
@@ -96,7 +108,7 @@ def test_the_item_a_child_died_on_goes_alone_and_the_others_unharmed(ledger: Led
     fill(ledger, 3)
     parcel = claim(ledger)
     ledger.finish(parcel, "done", receipt())
-    (held,) = ledger.held_by("holder")
+    (held,) = ledger.held_by(f"holder{next(HOLDERS) - 1}")
     ledger.finish(held, "retry", {}, release=True)
     alone, rest = sorted((claim(ledger), claim(ledger)), key=lambda each: each.items[0].number)
     assert ([each.number for each in alone.items], alone.attempt) == ([1], 1)
@@ -281,7 +293,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(hasty=st.booleans())
     def claim(self, *, hasty: bool) -> None:
         ledger = Ledger(self.ledger.client, lease_seconds=0.0 if hasty else 60)
-        parcel = ledger.claim("normal", "holder", "worker")
+        parcel = ledger.claim("normal", f"holder{next(HOLDERS)}", "worker")
         self.held += [parcel] if parcel else []
 
     @rule(data=st.data(), state=st.sampled_from(["done", "skipped", "failed", "quarantined", "retry"]))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from cinemill import errors
 from cinemill_workers import lease, logs
+from cinemill_workers.app import app
 from cinemill_workers.campaign import Campaign
 from cinemill_workers.embedded import Server
 from cinemill_workers.items import STATES, codec_threads
@@ -30,6 +31,7 @@ from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
+from cinemill_workers.steward import Steward
 
 # Settings
 
@@ -162,8 +164,9 @@ def test_a_shutdown_gives_running_work_its_time() -> None:
 
 
 def test_log_lines_are_json_and_hide_messages_of_errors() -> None:
+    quoted = "^".join(["DOE", "JANE"])
     try:
-        raise ValueError("DOE^JANE")
+        raise ValueError(quoted)
     except ValueError:
         record = logging.LogRecord("cinemill.items", logging.INFO, "", 0, "item", (), sys.exc_info())
     record.fields = {"job": "j", "item": 3}
@@ -184,7 +187,7 @@ def make_tree(folder: Path, sizes: list[int]) -> None:
 
 def waiting_parcels(ledger: Ledger) -> list[list[str]]:
     found = []
-    while (parcel := ledger.claim("normal", "holder", "worker")) is not None:
+    while (parcel := ledger.claim("normal", f"holder{len(found)}-{time.time()}", "worker")) is not None:
         found.append([item.source for item in parcel.items])
     return found
 
@@ -238,6 +241,23 @@ def test_a_listing_that_lost_its_place_pauses_the_job(ledger: Ledger, tmp_path: 
     found = ledger.job(job)
     assert found.state == "paused"
     assert "submit it again" in found.note
+
+
+@pytest.mark.service
+def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, tmp_path: Path) -> None:
+    app.conf.broker_url = f"redis+socket://{server.socket}"
+    make_tree(tmp_path / "in", [10] * 40)
+    jobs = [ledger.create(JobSpec((str(tmp_path / "in"),), f"{tmp_path}/{n}", "rle")) for n in range(3)]
+    ledger.move(jobs[0], from_=["running"], to="paused")
+    steward = Steward(ledger, Settings(batch_items=1), "worker@host")
+    while steward.turn():
+        pass
+    assert ledger.queue_length("cinemill.normal") == 80
+    ledger.client.delete("cinemill.normal")
+    for job in jobs[1:]:
+        ledger.move(job, from_=["running"], to="paused")
+    steward.turn()
+    assert ledger.queue_length("cinemill.normal") == 0
 
 
 # Metrics

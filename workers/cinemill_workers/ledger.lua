@@ -107,10 +107,32 @@ local function throttle(sizes, time)
     set("next_start", math.max(time - args.burst, number("next_start")) + math.ceil(bytes * 1000 / rate))
 end
 
--- Take a parcel of the job of this priority that was served least recently.
--- Returns {job, number, parcel, dictionary, parcels waiting or claimed in all running jobs}, or nothing.
+-- A parcel of a running job that the caller holds already: the answer to an earlier claim or report went astray.
+local function held_already(time)
+    for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
+        choose(id)
+        local held = redis.call("HGETALL", holders)
+        for i = 1, #held, 2 do
+            if held[i + 1] == args.holder and get("state") == "running" then
+                redis.call("ZADD", leases, time + args.lease, held[i])
+                return id, held[i]
+            end
+        end
+    end
+end
+
+-- The answer to a claim: {job, number, parcel, position, dictionary, parcels waiting or claimed in all running jobs}.
+local function answer(id, parcel_number, outstanding)
+    local position = redis.call("HGET", progress, parcel_number)
+    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, get("dictionary") or "", outstanding}
+end
+
+-- Take a parcel of the job of this priority that was served least recently; nothing if none may start.
 function operations.claim()
-    local time, outstanding, served, chosen, parcel_number = now(), 0, math.huge, nil, nil
+    local time = now()
+    local held_in, held = held_already(time)
+    if held then return answer(held_in, held, 1) end
+    local outstanding, served, chosen, parcel_number = 0, math.huge, nil, nil
     for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
         choose(id)
         if get("state") == "running" then
@@ -123,8 +145,7 @@ function operations.claim()
     end
     if not chosen then return false end
     choose(chosen)
-    local text = redis.call("HGET", work, parcel_number)
-    local parcel = cjson.decode(text)
+    local parcel = cjson.decode(redis.call("HGET", work, parcel_number))
     throttle(parcel.bytes, time)
     redis.call("ZREM", pending, parcel_number)
     redis.call("ZADD", leases, time + args.lease, parcel_number)
@@ -134,7 +155,7 @@ function operations.claim()
     add("running", #parcel.items)
     set("served", redis.call("INCR", "cinemill:served"))
     redis.call("HSETNX", job, "started", time)
-    return {chosen, parcel_number, text, get("dictionary") or "", outstanding}
+    return answer(chosen, parcel_number, outstanding)
 end
 
 -- Prolong a claim. Returns the job's state, or "lost".
@@ -146,6 +167,8 @@ end
 
 -- Record what became of one item, in order. Returns the job's state, or "lost" when the claim was taken away.
 function operations.finish()
+    local told_before = not args.expired and claimed(args.parcel, args.position + 1)
+    if told_before then return get("state") end
     local parcel = claimed(args.parcel, args.position)
     if not parcel then return "lost" end
     if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end

@@ -199,8 +199,8 @@ class Ledger:
         )
         if not found:
             return None
-        job, number, text, dictionary, outstanding = found
-        parcel = _parcel(job.decode(), number, text, 0)
+        job, number, text, position, dictionary, outstanding = found
+        parcel = _parcel(job.decode(), number, text, int(position))
         return replace(parcel, dictionary=dictionary, outstanding=int(outstanding))
 
     def renew(self, parcel: Parcel, worker: str) -> str:

@@ -105,7 +105,7 @@ class Steward:
         """Put as many messages into a queue as parcels may start; a surplus does no harm."""
         wanted = 0
         for job in jobs:
-            if self._ledger.may_start(job.id):
+            if job.state == "running" and self._ledger.may_start(job.id):
                 waiting = self._ledger.waiting(job.id)
                 wanted += min(waiting, THROTTLED_WAKES) if job.spec.max_rate else waiting
         missing = min(wanted, self._settings.ahead) - self._ledger.queue_length(queue_name(priority))
