@@ -11,11 +11,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import oracle
 import pydicom.data
 import pytest
 
 import cinemill
+import oracle
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 
@@ -36,7 +36,9 @@ def pydicom_files() -> list[Path]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test one corpus file (``corpus_file``) or one bundled file (``pydicom_file``) at a time."""
     if "corpus_file" in metafunc.fixturenames:
-        missing = pytest.param(None, marks=pytest.mark.skip(reason="no corpus: set CINEMILL_CORPUS"), id="none")
+        missing = pytest.param(
+            None, marks=pytest.mark.skip(reason="no corpus: set CINEMILL_CORPUS"), id="none"
+        )
         files = [pytest.param(path, id=path.name) for path in corpus_files()] or [missing]
         metafunc.parametrize("corpus_file", files)
     if "pydicom_file" in metafunc.fixturenames:

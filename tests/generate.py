@@ -128,7 +128,9 @@ def native_element(data: bytes, syntax: str, vr: bytes = b"OW", tag: int = 0x7FE
     return struct.pack(order + "HH2sHL", tag >> 16, tag & 0xFFFF, vr, 0, len(data)) + data
 
 
-def native_bytes(frames: Array, *, planar: bool = False, big_endian: bool = False, words: bool = False) -> bytes:
+def native_bytes(
+    frames: Array, *, planar: bool = False, big_endian: bool = False, words: bool = False
+) -> bytes:
     """Encode samples; ``words`` swaps the bytes of 8-bit samples in big endian, as VR OW has it."""
     if planar:
         frames = np.moveaxis(frames, -1, 1)
@@ -149,7 +151,11 @@ DELIMITER = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
 
 
 def encapsulated_element(
-    frames: list[list[bytes]], *, table: str = "basic", delimiter: bool = True, entries: list[int] | None = None
+    frames: list[list[bytes]],
+    *,
+    table: str = "basic",
+    delimiter: bool = True,
+    entries: list[int] | None = None,
 ) -> bytes:
     """Encode frames as fragments.
 
@@ -172,7 +178,9 @@ def encapsulated_element(
         for tag, values in ((1, offsets), (2, lengths)):
             content = np.array(values, "<u8").tobytes()
             extended += struct.pack("<HH2sHL", 0x7FE0, tag, b"OV", 0, len(content)) + content
-    basic = np.array(entries if entries is not None else offsets, "<u4").tobytes() if table == "basic" else b""
+    basic = (
+        np.array(entries if entries is not None else offsets, "<u4").tobytes() if table == "basic" else b""
+    )
     head = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF)
     return extended + head + item(basic) + items + (DELIMITER if delimiter else b"")
 
@@ -207,7 +215,12 @@ def jpeg_lossless(frame: Array, bits: int, predictor: int = 1) -> bytes:
     space = "GRAYSCALE" if frame.ndim == 2 else "RGB"
     return bytes(
         imagecodecs.jpeg8_encode(
-            frame, lossless=True, predictor=predictor, bitspersample=bits, colorspace=space, outcolorspace=space
+            frame,
+            lossless=True,
+            predictor=predictor,
+            bitspersample=bits,
+            colorspace=space,
+            outcolorspace=space,
         )
     )
 
@@ -217,7 +230,12 @@ def jpeg_ls_stream(frame: Array, *, interleave: int = 0, near: int = 0, bits: in
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     ordered = np.moveaxis(frame, -1, 0) if samples > 1 and interleave == 0 else frame
     stored = bits or 8 * frame.dtype.itemsize
-    return bytes(jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave))
+    try:
+        return bytes(
+            jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave)
+        )
+    except RuntimeError:  # no room for a frame that grows
+        return bytes(imagecodecs.jpegls_encode(frame, level=near, out=2 * frame.nbytes + 1024))
 
 
 def jpeg_2000(
@@ -238,7 +256,11 @@ def jpeg_2000(
 
 def htj2k(frame: Array, *, colour_transform: bool = True) -> bytes:
     """HTJ2K lossless by OpenJPH."""
-    return bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour_transform and frame.ndim == 3, planar=False))
+    return bytes(
+        imagecodecs.htj2k_encode(
+            frame, reversible=True, rgb=colour_transform and frame.ndim == 3, planar=False
+        )
+    )
 
 
 def rle_stream(frame: Array) -> bytes:

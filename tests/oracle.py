@@ -79,7 +79,7 @@ def pydicom_reads(path: Path) -> bool:
         for attempt in (lambda: pydicom.dcmread(path).pixel_array, lambda: list(iter_pixels(path))):
             try:
                 return len(attempt()) > 0
-            except Exception:  # noqa: BLE001, S112
+            except Exception:  # noqa: BLE001
                 continue
         return False
 
@@ -125,10 +125,14 @@ def _read(dataset: pydicom.Dataset) -> Reading:
         return shape.reading(_native_frames(dataset, shape), LABELS.get(label, label))
     encoded = _encoded_frames(dataset)
     if syntax == ENCAPSULATED_UNCOMPRESSED:
-        return shape.reading([_native_frame(data, shape, label) for data in encoded], LABELS.get(label, label))
+        return shape.reading(
+            [_native_frame(data, shape, label) for data in encoded], LABELS.get(label, label)
+        )
     if syntax == DEFLATED_FRAME:
         inflated = [zlib.decompress(data, -zlib.MAX_WBITS) for data in encoded]
-        return shape.reading([_native_frame(data, shape, label) for data in inflated], LABELS.get(label, label))
+        return shape.reading(
+            [_native_frame(data, shape, label) for data in inflated], LABELS.get(label, label)
+        )
     if syntax == RLELossless:
         return shape.reading([_rle_frame(data, shape) for data in encoded], LABELS.get(label, label))
     decoded = [_decode(data, shape) for data in encoded]

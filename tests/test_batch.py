@@ -26,7 +26,9 @@ def tree(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(get_testdata_file(name), folder / name)
     (root / "notes.txt").write_text("not DICOM")
-    (root / "study0" / "truncated.dcm").write_bytes(Path(get_testdata_file("CT_small.dcm")).read_bytes()[:9000])
+    (root / "study0" / "truncated.dcm").write_bytes(
+        Path(get_testdata_file("CT_small.dcm")).read_bytes()[:9000]
+    )
     return root
 
 
@@ -57,7 +59,9 @@ def test_a_second_run_redoes_nothing(tree, tmp_path):
     statuses(discover([tree], out))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")}
     again = statuses(discover([tree], out))
-    assert {status for name, status in again.items() if name not in {"notes.txt", "truncated.dcm"}} == {"kept"}
+    assert {status for name, status in again.items() if name not in {"notes.txt", "truncated.dcm"}} == {
+        "kept"
+    }
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")} == before
 
 
@@ -123,7 +127,9 @@ def test_where_outputs_belong(tree, tmp_path):
     assert list(discover([file, file], out)) == [Item(file, out / "notes.txt")] * 2
     out.mkdir()
     assert list(discover([file], out)) == [Item(file, out / "notes.txt")]
-    several = {item.output.relative_to(out).parts[0] for item in discover([tree / "study0", tree / "study1"], out)}
+    several = {
+        item.output.relative_to(out).parts[0] for item in discover([tree / "study0", tree / "study1"], out)
+    }
     assert several == {"study0", "study1"}
 
 

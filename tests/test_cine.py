@@ -31,7 +31,13 @@ def test_a_sequence_of_frames():
 
 def timed(tmp_path, **elements):
     header = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
-    for keyword in ("FrameTime", "FrameTimeVector", "FrameIncrementPointer", "RecommendedDisplayFrameRate", "CineRate"):
+    for keyword in (
+        "FrameTime",
+        "FrameTimeVector",
+        "FrameIncrementPointer",
+        "RecommendedDisplayFrameRate",
+        "CineRate",
+    ):
         if keyword in header:
             del header[keyword]
     for keyword, value in elements.items():

@@ -70,7 +70,9 @@ def timed_cine(tmp_path):
 
 def test_the_header_of_a_part(tmp_path):
     path, before = timed_cine(tmp_path)
-    parts = [pydicom.dcmread(r.output) for r in cinemill.split(path, tmp_path / "parts", frames_per_instance=10)]
+    parts = [
+        pydicom.dcmread(r.output) for r in cinemill.split(path, tmp_path / "parts", frames_per_instance=10)
+    ]
     assert len({part.SOPInstanceUID for part in parts} | {before.SOPInstanceUID}) == 4
     assert {part.SeriesInstanceUID for part in parts} == {parts[0].SeriesInstanceUID}
     assert parts[0].SeriesInstanceUID != before.SeriesInstanceUID

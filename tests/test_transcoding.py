@@ -88,7 +88,9 @@ def test_the_header_says_what_the_bytes_are(tmp_path):
     assert after.PhotometricInterpretation == "YBR_RCT"
     assert after.LossyImageCompression == "01"
     changed = {
-        elem.tag for elem in before if elem.tag not in after or after[elem.tag] != elem and elem.keyword != "PixelData"
+        elem.tag
+        for elem in before
+        if elem.tag not in after or (after[elem.tag] != elem and elem.keyword != "PixelData")
     }
     assert {pydicom.datadict.keyword_for_tag(tag) for tag in changed} <= {
         "PhotometricInterpretation",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 import pytest
+
+import cinemill
+from cinemill.errors import CodecError, SourceError, VerificationError
 from generate import (
     EXPLICIT,
     HTJ2K,
@@ -30,9 +33,6 @@ from generate import (
     rle_stream,
     smooth,
 )
-
-import cinemill
-from cinemill.errors import CodecError, SourceError, VerificationError
 
 GREY = smooth((40, 50))[None]
 NOISE = noise((1, 40, 50))
@@ -139,7 +139,10 @@ def test_failure_at_frame_186_names_it_and_leaves_nothing(source, tmp_path):
         for threads in (1, 3):
             with pytest.raises(CodecError) as caught:
                 cinemill.transcode(
-                    source(encapsulated(streams, JPEG_LS)), tmp_path / "output.dcm", to=target, threads=threads
+                    source(encapsulated(streams, JPEG_LS)),
+                    tmp_path / "output.dcm",
+                    to=target,
+                    threads=threads,
                 )
             assert caught.value.frame == 186
             assert "frame 186" in str(caught.value)
@@ -231,7 +234,9 @@ def test_lossy_htj2k_is_clamped(transcode):
     frame = np.where((rows // 4 + columns // 4) % 2, 255, 0).astype(np.uint8)
     colour = np.stack([frame, frame.T, 255 - frame], axis=-1)
     stream = bytes(imagecodecs.htj2k_encode(colour, level=0.05, reversible=False, rgb=True, planar=False))
-    result = transcode(encapsulated([stream], "1.2.840.10008.1.2.4.203", colour[None], label="YBR_ICT"), "explicit")
+    result = transcode(
+        encapsulated([stream], "1.2.840.10008.1.2.4.203", colour[None], label="YBR_ICT"), "explicit"
+    )
     assert np.abs(result.reading.frames[0].astype(int) - colour).max() < 128
     assert result.receipt.lossy_source is True
 
@@ -314,5 +319,7 @@ def test_no_codestream_at_all_fails_by_name(transcode, stream, syntax):
 
 def test_native_output_is_compared_with_a_second_decode(transcode):
     frames = noise((20, 40, 50))
-    receipt = transcode(part10(header(frames), native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "rle").receipt
+    receipt = transcode(
+        part10(header(frames), native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "rle"
+    ).receipt
     assert "every frame" in receipt.verification

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
+from pydicom.encaps import generate_frames
+from pydicom.pixels import convert_color_space
+
+import oracle
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 from generate import (
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
@@ -30,17 +34,15 @@ from generate import (
     smooth,
     without_segments,
 )
-from pydicom.encaps import generate_frames
-from pydicom.pixels import convert_color_space
-
-from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 COLOUR = smooth((33, 47, 3))[None]
 
 
 def encapsulated(streams, label, syntax, *, frames=None, sop_class=SECONDARY_CAPTURE, **elements):
     described = np.repeat(COLOUR, len(streams), axis=0) if frames is None else frames
-    dataset = header(described, label, samples=3 if described.ndim == 4 else 1, sop_class=sop_class, **elements)
+    dataset = header(
+        described, label, samples=3 if described.ndim == 4 else 1, sop_class=sop_class, **elements
+    )
     return part10(dataset, encapsulated_element([[stream] for stream in streams]), syntax)
 
 
@@ -58,7 +60,10 @@ def coded_samples(stream):
         pytest.param(jpeg(COLOUR[0]), "RGB", "YBR_FULL", id="JFIF labelled RGB"),
         pytest.param(jpeg(COLOUR[0], keep_rgb=True), "YBR_FULL_422", "RGB", id="Adobe RGB labelled YBR"),
         pytest.param(
-            without_segments(jpeg(COLOUR[0], keep_rgb=True)), "YBR_FULL", "RGB", id="component ids RGB labelled YBR"
+            without_segments(jpeg(COLOUR[0], keep_rgb=True)),
+            "YBR_FULL",
+            "RGB",
+            id="component ids RGB labelled YBR",
         ),
         pytest.param(without_segments(jpeg(COLOUR[0])), "RGB", "YBR_FULL", id="subsampled labelled RGB"),
     ],
@@ -126,7 +131,9 @@ def test_component_transform_of_jpeg_2000_overrules_the_label(transcode, encode,
     stream = encode(frames[0], colour_transform=transform)
     result = transcode(encapsulated([stream], label, syntax, frames=frames), "explicit", colour="keep")
     assert np.array_equal(result.reading.frames[0], frames[0])
-    assert result.dataset.PhotometricInterpretation == ("YBR_FULL" if label == "YBR_FULL" and not transform else "RGB")
+    assert result.dataset.PhotometricInterpretation == (
+        "YBR_FULL" if label == "YBR_FULL" and not transform else "RGB"
+    )
 
 
 def test_jp2_boxes_are_read_and_never_written(transcode):
@@ -138,7 +145,9 @@ def test_jp2_boxes_are_read_and_never_written(transcode):
     assert np.array_equal(result.reading.frames[0], frames[0])
     assert result.dataset.PhotometricInterpretation == "RGB", "the colour box says sRGB"
     for target in ("htj2k", "jpeg-2000"):
-        written = transcode(encapsulated([jpeg_ls_stream(frames[0], interleave=2)], "RGB", JPEG_LS, frames=frames), target)
+        written = transcode(
+            encapsulated([jpeg_ls_stream(frames[0], interleave=2)], "RGB", JPEG_LS, frames=frames), target
+        )
         assert codestreams(written.dataset)[0].startswith(b"\xff\x4f\xff\x51")
 
 
@@ -172,7 +181,9 @@ def test_jpeg_ls_is_written_as_every_peer_reads_it(transcode, colour):
     """Colour is never interleaved by component, grey always is, and no colour transform is ever used."""
     for frames, label in ((noise((1, 33, 47)), "MONOCHROME2"), (noise((1, 33, 47, 3)), "RGB")):
         samples = 3 if frames.ndim == 4 else 1
-        source = part10(header(frames, label, samples=samples), native_element(native_bytes(frames), EXPLICIT), EXPLICIT)
+        source = part10(
+            header(frames, label, samples=samples), native_element(native_bytes(frames), EXPLICIT), EXPLICIT
+        )
         stream = codestreams(transcode(source, "jpeg-ls", colour=colour).dataset)[0]
         scan = stream.index(b"\xff\xda")
         near, interleave, transform = stream[scan + 2 + stream[scan + 3] - 3 :][:3]
@@ -210,7 +221,9 @@ def test_native_ybr_422_stays_as_it_is_between_native_syntaxes(transcode):
 
 def test_ybr_422_label_over_full_chroma_is_noticed(transcode):
     frames = noise((2, 5, 8, 3))
-    source = part10(header(frames, "YBR_FULL_422", samples=3), native_element(native_bytes(frames), EXPLICIT), EXPLICIT)
+    source = part10(
+        header(frames, "YBR_FULL_422", samples=3), native_element(native_bytes(frames), EXPLICIT), EXPLICIT
+    )
     result = transcode(source, "jpeg-ls", colour="keep")
     assert np.array_equal(result.reading.frames, frames)
     assert result.dataset.PhotometricInterpretation == "YBR_FULL"
@@ -221,8 +234,13 @@ def test_ybr_422_label_over_full_chroma_is_noticed(transcode):
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle"])
 def test_palette_stays_palette(transcode, bits, target):
     frames = noise((2, 9, 11), bits)
-    tables = {f"{name}PaletteColorLookupTableData": noise((256,), 16, seed=3).tobytes() for name in ("Red", "Green", "Blue")}
-    descriptors = {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")}
+    tables = {
+        f"{name}PaletteColorLookupTableData": noise((256,), 16, seed=3).tobytes()
+        for name in ("Red", "Green", "Blue")
+    }
+    descriptors = {
+        f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")
+    }
     dataset = header(frames, "PALETTE COLOR", **tables, **descriptors)
     result = transcode(part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), target)
     assert result.dataset.PhotometricInterpretation == "PALETTE COLOR"
@@ -235,7 +253,9 @@ def test_palette_stays_palette(transcode, bits, target):
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle"])
 def test_monochrome_is_not_inverted(transcode, label, target):
     frames = noise((1, 9, 11))
-    result = transcode(part10(header(frames, label), native_element(native_bytes(frames), EXPLICIT), EXPLICIT), target)
+    result = transcode(
+        part10(header(frames, label), native_element(native_bytes(frames), EXPLICIT), EXPLICIT), target
+    )
     assert result.dataset.PhotometricInterpretation == label
     assert np.array_equal(result.reading.frames, frames)
 
@@ -258,7 +278,9 @@ def test_planar_configuration_is_read_and_written(transcode, planar, bits, targe
 def test_rle_colour_is_read_by_plane_whatever_the_header_says(transcode):
     frames = noise((2, 5, 7, 3))
     for planar in (0, 1):
-        source = encapsulated([rle_stream(f) for f in frames], "RGB", RLE, frames=frames, PlanarConfiguration=planar)
+        source = encapsulated(
+            [rle_stream(f) for f in frames], "RGB", RLE, frames=frames, PlanarConfiguration=planar
+        )
         result = transcode(source, "explicit")
         assert np.array_equal(result.reading.frames, frames)
 

@@ -8,6 +8,13 @@ import struct
 import numpy as np
 import pydicom
 import pytest
+from pydicom import Dataset
+from pydicom.encaps import generate_frames, parse_basic_offsets
+
+import cinemill
+from cinemill.errors import DamagedFile
+from cinemill.sink import EncapsulatedWriter, Sink
+from cinemill.source import Source
 from generate import (
     DELIMITER,
     EXPLICIT,
@@ -26,13 +33,6 @@ from generate import (
     rle_stream,
     split,
 )
-from pydicom import Dataset
-from pydicom.encaps import generate_frames, parse_basic_offsets
-
-import cinemill
-from cinemill.errors import DamagedFile
-from cinemill.sink import EncapsulatedWriter, Sink
-from cinemill.source import Source
 
 FRAMES = noise((5, 40, 50))
 STREAMS = [jpeg_ls_stream(frame) for frame in FRAMES]
@@ -51,7 +51,9 @@ def offsets(fragments):
 
 @pytest.mark.parametrize("table", ["basic", "empty", "extended"])
 @pytest.mark.parametrize("pieces", [1, 2, 7])
-@pytest.mark.parametrize(("streams", "syntax"), [(STREAMS, JPEG_LS), (RLE_STREAMS, RLE)], ids=["jpeg-ls", "rle"])
+@pytest.mark.parametrize(
+    ("streams", "syntax"), [(STREAMS, JPEG_LS), (RLE_STREAMS, RLE)], ids=["jpeg-ls", "rle"]
+)
 def test_frames_in_fragments(transcode, table, pieces, streams, syntax):
     """Without a table, the marker at the start of each frame separates several fragments a frame."""
     source = file_of([split(stream, pieces) for stream in streams], table=table, syntax=syntax)
@@ -122,7 +124,10 @@ def test_missing_sequence_delimiter_is_recovered_with_a_warning(transcode):
     result = transcode(file_of([[stream] for stream in STREAMS], delimiter=False), "explicit")
     assert np.array_equal(result.reading.frames, FRAMES)
     assert any("delimiter" in warning for warning in result.receipt.warnings)
-    assert DELIMITER in transcode(file_of([[s] for s in STREAMS], delimiter=False), "htj2k").path.read_bytes()[-8:]
+    assert (
+        DELIMITER
+        in transcode(file_of([[s] for s in STREAMS], delimiter=False), "htj2k").path.read_bytes()[-8:]
+    )
 
 
 def test_missing_sequence_delimiter_before_another_element(transcode):
@@ -169,7 +174,11 @@ def test_wrong_number_of_frames_is_an_error_with_both_numbers(transcode, number,
         source = file_of([[stream] for stream in STREAMS], table="empty", elements=elements)
     else:
         source = part10(header(FRAMES, **elements), native_element(native_bytes(FRAMES), EXPLICIT), EXPLICIT)
-    for target in ("htj2k", "explicit" if encapsulated else "implicit", "jpeg-ls" if encapsulated else "explicit"):
+    for target in (
+        "htj2k",
+        "explicit" if encapsulated else "implicit",
+        "jpeg-ls" if encapsulated else "explicit",
+    ):
         with pytest.raises(DamagedFile, match=rf"\b{number} .*\b5\b"):
             transcode(source, target)
     result = transcode(source, "htj2k", repair=True)
@@ -182,7 +191,9 @@ def test_wrong_number_of_frames_is_an_error_with_both_numbers(transcode, number,
 @pytest.mark.parametrize("encapsulated", [True, False], ids=["encapsulated", "native"])
 def test_number_of_frames_that_is_none(transcode, number, encapsulated):
     dataset = header(FRAMES, NumberOfFrames=None)
-    value = b"" if number is None else struct.pack("<HH2sH", 0x0028, 0x0008, b"IS", len(number) + len(number) % 2)
+    value = (
+        b"" if number is None else struct.pack("<HH2sH", 0x0028, 0x0008, b"IS", len(number) + len(number) % 2)
+    )
     value += (number or "").ljust(len(number or "") + len(number or "") % 2).encode()
     pixels = (
         encapsulated_element([[stream] for stream in STREAMS])
@@ -245,7 +256,9 @@ def icon(stream=None):
     item_.Rows, item_.Columns = (40, 50) if stream else (8, 8)
     item_.BitsAllocated, item_.BitsStored, item_.HighBit, item_.PixelRepresentation = 8, 8, 7, 0
     encoded = encode(item_, EXPLICIT)
-    return encoded + (encapsulated_element([[stream]]) if stream else native_element(bytes(range(64)), EXPLICIT, b"OB"))
+    return encoded + (
+        encapsulated_element([[stream]]) if stream else native_element(bytes(range(64)), EXPLICIT, b"OB")
+    )
 
 
 def sequence(tag, content, *, explicit_item, explicit_sequence):
@@ -254,7 +267,11 @@ def sequence(tag, content, *, explicit_item, explicit_sequence):
     entry = struct.pack("<HHL", 0xFFFE, 0xE000, length) + content
     entry += b"" if explicit_item else struct.pack("<HHL", 0xFFFE, 0xE00D, 0)
     total = len(entry) if explicit_sequence else 0xFFFFFFFF
-    return struct.pack("<HH2sHL", group, element, b"SQ", 0, total) + entry + (b"" if explicit_sequence else DELIMITER)
+    return (
+        struct.pack("<HH2sHL", group, element, b"SQ", 0, total)
+        + entry
+        + (b"" if explicit_sequence else DELIMITER)
+    )
 
 
 @pytest.mark.parametrize("explicit_item", [True, False], ids=["item length", "item delimiter"])
@@ -265,7 +282,10 @@ def sequence(tag, content, *, explicit_item, explicit_sequence):
 def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, encapsulated, tag, target):
     """An icon inside an encapsulated file may be native, and one with a stream of its own becomes native."""
     nested = sequence(
-        tag, icon(STREAMS[0] if encapsulated else None), explicit_item=explicit_item, explicit_sequence=explicit_sequence
+        tag,
+        icon(STREAMS[0] if encapsulated else None),
+        explicit_item=explicit_item,
+        explicit_sequence=explicit_sequence,
     )
     creator = struct.pack("<HH2sH", 0x0009, 0x0010, b"LO", 8) + b"CREATOR " if tag == 0x00091010 else b""
     plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)

@@ -8,6 +8,11 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from pydicom import Dataset
+
+import cinemill
+from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
+from cinemill.sink import IMPLEMENTATION_CLASS_UID
 from generate import (
     BIG_ENDIAN,
     DEFLATED,
@@ -24,11 +29,6 @@ from generate import (
     noise,
     part10,
 )
-from pydicom import Dataset
-
-import cinemill
-from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
-from cinemill.sink import IMPLEMENTATION_CLASS_UID
 
 FRAMES = noise((2, 40, 50))
 TARGETS = ("jpeg-ls", "htj2k", "rle", "explicit", "implicit", "deflated")
@@ -61,7 +61,8 @@ def with_elements(extra, syntax=EXPLICIT):
 STRANGE = {
     "unknown VR": struct.pack("<HH2sHL", 0x0009, 0x1001, b"ZZ", 0, 4) + b"abcd",
     "private creator": explicit(0x00090010, b"LO", b"MAKER ") + explicit(0x00091001, b"UN", b"\1\2\3\4"),
-    "private creator with a wrong VR": explicit(0x00090010, b"SH", b"MAKER ") + explicit(0x00091001, b"FD", bytes(8)),
+    "private creator with a wrong VR": explicit(0x00090010, b"SH", b"MAKER ")
+    + explicit(0x00091001, b"FD", bytes(8)),
     "text that does not decode": explicit(0x00104000, b"LT", b"\xff\xfe\xfa\xe9"),
     "odd length": explicit(0x00081030, b"LO", b"odd"),
     "wrong value": explicit(0x00101010, b"AS", b"very old") + explicit(0x00101030, b"DS", b"heavy "),
@@ -114,7 +115,9 @@ def plain(element):
 
 
 @pytest.mark.parametrize(
-    "extra", [value for name, value in STRANGE.items() if name != "unknown VR"], ids=lambda value: value[4:6].decode()
+    "extra",
+    [value for name, value in STRANGE.items() if name != "unknown VR"],
+    ids=lambda value: value[4:6].decode(),
 )
 def test_strange_element_survives_implicit_vr_and_back(transcode, extra):
     """Values come back as they were; what implicit VR can't say (private and unknown VRs) becomes UN."""
@@ -173,7 +176,13 @@ def test_big_endian_words_of_every_size_are_swapped(transcode):
     dataset.add_new(0x00090010, "LO", "MAKER")
     for tag, (vr, value) in values.items():
         dataset.add_new(tag, vr, value)
-    words = {0x00091011: ("OW", "u2"), 0x00091012: ("OF", "f4"), 0x00091013: ("OD", "f8"), 0x00091014: ("OL", "u4"), 0x00091015: ("OV", "u8")}
+    words = {
+        0x00091011: ("OW", "u2"),
+        0x00091012: ("OF", "f4"),
+        0x00091013: ("OD", "f8"),
+        0x00091014: ("OL", "u4"),
+        0x00091015: ("OV", "u8"),
+    }
     for tag, (vr, kind) in words.items():
         dataset.add_new(tag, vr, np.arange(5).astype(f">{kind}").tobytes()[: 4 * int(kind[1])])
     result = transcode(native(dataset, BIG_ENDIAN), "jpeg-ls")
@@ -258,7 +267,10 @@ def test_meta_information_without_a_preamble(transcode):
 
 @pytest.mark.parametrize("zeros", [1, 7, 8, 512])
 def test_zeros_behind_the_last_element_do_no_harm(transcode, zeros):
-    for source in (native(), part10(header(FRAMES), encapsulated_element([[jpeg_ls_stream(f)] for f in FRAMES]), JPEG_LS)):
+    for source in (
+        native(),
+        part10(header(FRAMES), encapsulated_element([[jpeg_ls_stream(f)] for f in FRAMES]), JPEG_LS),
+    ):
         result = transcode(source + bytes(zeros), "htj2k")
         assert np.array_equal(result.reading.frames, FRAMES)
         assert any(str(zeros) in warning for warning in result.receipt.warnings)
@@ -276,7 +288,9 @@ def test_no_pixel_data_is_copied_byte_for_byte(transcode):
             assert result.path.read_bytes() == source
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"not a DICOM file", bytes(132), bytes(128) + b"DICM", b"\x08\0"])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"not a DICOM file", bytes(132), bytes(128) + b"DICM", b"\x08\0"]
+)
 def test_what_is_no_dicom_is_called_so(transcode, data):
     with pytest.raises(CinemillError):
         transcode(data, "jpeg-ls")
@@ -287,7 +301,9 @@ def test_text_file_is_not_dicom(transcode):
         transcode(b"PatientName: Doe^Jane\n" * 100, "jpeg-ls")
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "1.2.3.4.5", "1.2.840.10008.1.2.4.94"])
+@pytest.mark.parametrize(
+    "uid", ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "1.2.3.4.5", "1.2.840.10008.1.2.4.94"]
+)
 def test_syntax_that_is_not_read_is_refused_by_name(transcode, uid):
     source = part10(header(FRAMES), encapsulated_element([[b"\0\0\0\x18ftypmp42"]], table="empty"), uid)
     with pytest.raises(UnsupportedTransferSyntax):

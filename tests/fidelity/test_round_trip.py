@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import oracle
 import pytest
-from conftest import corpus_files, pydicom_files
 
 import cinemill
+import oracle
 from cinemill.errors import CinemillError
 from cinemill.source import Source
+from conftest import corpus_files, pydicom_files
 
 SMALL = [path for path in corpus_files() if path.stat().st_size < 300_000]
 WAY = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")
@@ -24,7 +24,9 @@ def native_frames(path: Path) -> list[bytes]:
 def round_trip(path: Path, folder: Path) -> None:
     """Take the way, leaving out targets that can't hold such pixels."""
     try:
-        direct = cinemill.transcode(path, folder / "direct.dcm", to="explicit", colour="keep", threads=1, verify="none")
+        direct = cinemill.transcode(
+            path, folder / "direct.dcm", to="explicit", colour="keep", threads=1, verify="none"
+        )
     except CinemillError as error:
         pytest.skip(f"not decodable: {error.kind}")
     if direct.frames is None and Source(path).pixel_data is None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
+from pydicom import Dataset
+
+import oracle
+from cinemill.errors import Refused, UnsupportedPixelFormat
 from generate import (
     BIG_ENDIAN,
     DEFLATED,
@@ -29,9 +32,6 @@ from generate import (
     part10,
     rle_stream,
 )
-from pydicom import Dataset
-
-from cinemill.errors import Refused, UnsupportedPixelFormat
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")
 CODED = ("jpeg-ls", "jpeg-2000", "htj2k")
@@ -143,7 +143,9 @@ def test_jpeg_ls_has_no_sign_of_its_own(transcode, coded_bits, target):
     """12 signed bits, coded as their two's complement in 12 bits, or extended to 16."""
     frames = noise((1, 40, 50), 12, signed=True)
     stream = jpeg_ls_stream(frames[0].view(np.uint16) & ((1 << coded_bits) - 1), bits=coded_bits)
-    result = transcode(part10(header(frames, bits_stored=12), encapsulated_element([[stream]]), JPEG_LS), target)
+    result = transcode(
+        part10(header(frames, bits_stored=12), encapsulated_element([[stream]]), JPEG_LS), target
+    )
     assert np.array_equal(result.reading.frames, frames)
     assert result.dataset.BitsStored == 12
 
@@ -153,7 +155,9 @@ def test_signed_samples_masked_inside_a_deeper_codestream(transcode, target):
     """Encoders given masked samples write 12-bit two's complement as 16 bits: bit 11 is still the sign."""
     frames = noise((1, 40, 50), 12, signed=True)
     stream = jpeg_ls_stream(frames[0].view(np.uint16) & 0xFFF, bits=16)
-    result = transcode(part10(header(frames, bits_stored=12), encapsulated_element([[stream]]), JPEG_LS), target)
+    result = transcode(
+        part10(header(frames, bits_stored=12), encapsulated_element([[stream]]), JPEG_LS), target
+    )
     assert np.array_equal(oracle.low_bits(result.reading.frames[0], 12, signed=True), frames[0])
     assert result.dataset.BitsStored == 12
 
@@ -282,7 +286,11 @@ def test_streams_of_other_encoders(transcode, encoder, syntax, shape):
     samples = 3 if len(shape) == 4 else 1
     options = {"interleave": 2} if encoder is jpeg_ls_stream and samples == 3 else {}
     streams = [[encoder(frame, **options)] for frame in frames]
-    source = part10(header(frames, "RGB" if samples == 3 else "MONOCHROME2", samples=samples), encapsulated_element(streams), syntax)
+    source = part10(
+        header(frames, "RGB" if samples == 3 else "MONOCHROME2", samples=samples),
+        encapsulated_element(streams),
+        syntax,
+    )
     for target in TARGETS:
         assert np.array_equal(transcode(source, target).reading.frames, frames)
 

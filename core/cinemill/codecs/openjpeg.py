@@ -99,7 +99,9 @@ def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFo
     if header.signed != pixels.signed:
         samples = _flip_sign(samples, header)
     if samples.shape != pixels.shape:
-        raise CodecError(f"JPEG 2000: expected an array of {pixels.shape}, found {samples.shape}", frame=frame)
+        raise CodecError(
+            f"JPEG 2000: expected an array of {pixels.shape}, found {samples.shape}", frame=frame
+        )
     return np.ascontiguousarray(samples, dtype=pixels.dtype)
 
 

@@ -34,8 +34,7 @@ class OpenJph:
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
         return [
-            decode_with(_by_pixel, codestream, pixels, frame)
-            for frame, codestream in enumerate(codestreams)
+            decode_with(_by_pixel, codestream, pixels, frame) for frame, codestream in enumerate(codestreams)
         ]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
@@ -56,5 +55,4 @@ class OpenJph:
 
 def _by_pixel(codestream: Buffer) -> Samples:
     """Decode interleaved by pixel: left to itself, imagecodecs does so only where there is a colour transform."""
-    samples: Samples = imagecodecs.htj2k_decode(codestream, planar=False)
-    return samples
+    return imagecodecs.htj2k_decode(codestream, planar=False)  # type: ignore[arg-type]  # takes any buffer

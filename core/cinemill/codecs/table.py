@@ -21,7 +21,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "deflated-frame": ("native:DeflatedFrame",),
     "rle": ("rle:Rle",),
     "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
-    "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo"),
+    "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
