@@ -163,8 +163,8 @@ def test_a_shutdown_gives_running_work_its_time() -> None:
     wait_until(lambda: shutdown.due, seconds=5)
 
 
-def test_log_lines_are_json_and_hide_messages_of_errors() -> None:
-    quoted = "^".join(["DOE", "JANE"])
+@pytest.mark.parametrize("quoted", ["DOE^JANE"])
+def test_log_lines_are_json_and_hide_messages_of_errors(quoted: str) -> None:
     try:
         raise ValueError(quoted)
     except ValueError:
