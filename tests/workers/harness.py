@@ -61,7 +61,7 @@ def files_below(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
@@ -107,7 +107,7 @@ class Worker:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -152,6 +152,6 @@ class Service:
         for message in (*unacknowledged, *client.lrange("cinemill.normal", 0, -1)):
             client.rpush("cinemill.normal", message)
 
-    def finish(self, job: str, seconds: float = 60.0) -> Job:
+    def finish(self, job: str, seconds: float = 180.0) -> Job:
         wait_until(lambda: self.ledger.job(job).over, seconds)
         return self.ledger.job(job)
