@@ -18,7 +18,7 @@ from cinemill_workers.model import Parcel
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.5
 ORPHAN_SECONDS = 10.0
 
 
