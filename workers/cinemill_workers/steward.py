@@ -7,6 +7,7 @@ the ledger, so that any other can go on.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -118,19 +119,25 @@ class Steward:
 
 
 def main() -> None:
-    """Run until told to stop, or until the worker that started it is gone."""
+    """Run until told to stop, or until the worker that started it is gone.
+
+    The arguments are Celery's name of that worker, and its process id.
+    """
+    worker, parent = sys.argv[1], int(sys.argv[2])
     logs.configure()
     die_with_parent(signal.SIGTERM)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    if os.getppid() != parent:
+        return
     chosen = settings()
     ledger = Ledger(connect(chosen.redis_url, patience=2), lease_seconds=chosen.lease_seconds)
     if chosen.metrics_port is not None:
         from cinemill_workers.metrics import serve
 
         serve(ledger, chosen.metrics_address, chosen.metrics_port)
-    Steward(ledger, chosen, sys.argv[1]).run(stopped)
+    Steward(ledger, chosen, worker).run(stopped)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            self._process = subprocess.Popen([sys.executable, "-m", "cinemill_workers.steward", self._worker])  # noqa: S603
+            command = [sys.executable, "-m", "cinemill_workers.steward", self._worker, str(os.getpid())]
+            self._process = subprocess.Popen(command)  # noqa: S603
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """End the steward."""

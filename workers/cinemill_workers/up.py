@@ -70,7 +70,8 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
     CinemillError
         The worker ended by itself.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     chosen = settings()
     log = chosen.state_dir / "worker.log"
     with service(chosen, concurrency=concurrency) as worker:
