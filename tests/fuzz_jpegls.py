@@ -22,6 +22,7 @@ import cinemill.codecs.jpegls
 import cinemill.codecs.jpegls_markers
 import cinemill.kernels.jpegls_decode
 import cinemill.kernels.jpegls_decode_lanes
+import cinemill.kernels.jpegls_lanes
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError
 
@@ -30,6 +31,7 @@ MODULES = (
     cinemill.codecs.jpegls_markers,
     cinemill.kernels.jpegls_decode,
     cinemill.kernels.jpegls_decode_lanes,
+    cinemill.kernels.jpegls_lanes,
 )
 
 
@@ -116,4 +118,4 @@ def fuzz(count, seed, *, batch=16):
 
 if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:]]
-    print(*fuzz(*(numbers + [1_000_000, 0][len(numbers) :])).items())  # noqa: T201
+    print(*fuzz(*(numbers + [1_000_000, 0][len(numbers) :])).items())

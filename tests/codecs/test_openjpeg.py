@@ -83,7 +83,7 @@ def test_codestream_declares_what_was_asked_for(pixels: PixelFormat) -> None:
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, False), (16, False), (12, True), (16, True)])
-def test_pylibjpeg_decodes_the_same(bits: int, signed: bool) -> None:  # noqa: FBT001
+def test_pylibjpeg_decodes_the_same(bits: int, *, signed: bool) -> None:
     pixels = GREY.with_(bits_allocated=8 if bits == 8 else 16, bits_stored=bits, signed=signed)
     frame = noise(pixels)
     (codestream,) = OpenJpeg().encode([frame], pixels)
@@ -193,7 +193,7 @@ def test_what_it_cannot_hold_is_refused_by_name(changes: dict[str, int]) -> None
 
 
 @pytest.mark.parametrize(("signed", "value"), [(False, 4096), (True, 2048), (True, -2049)])
-def test_values_above_bits_stored_are_refused(signed: bool, value: int) -> None:  # noqa: FBT001
+def test_values_above_bits_stored_are_refused(*, signed: bool, value: int) -> None:
     pixels = GREY.with_(bits_allocated=16, bits_stored=12, signed=signed)
     frame = noise(pixels)
     frame[3, 4] = value

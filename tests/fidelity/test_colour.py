@@ -162,7 +162,7 @@ def test_codestream_of_another_geometry_is_refused(transcode, encode, syntax, wr
     frame = frames[0].T if wrong == "swapped" else np.stack([frames[0]] * 3, axis=-1)
     options = {"interleave": 2} if encode is jpeg_ls_stream and wrong == "components" else {}
     stream = encode(np.ascontiguousarray(frame), **options)
-    with pytest.raises(CodecError, match="33.*47"):
+    with pytest.raises(CodecError, match=r"33.*47"):
         transcode(encapsulated([stream], "MONOCHROME2", syntax, frames=frames), "explicit")
 
 

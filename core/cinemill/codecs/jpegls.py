@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LONGEST_CODESTREAM = (1 << 32) - 2
 """What the length of a DICOM fragment can express (PS3.5 A.4)."""
 
+MOST_BITS_IN_LANES = 1 << 31
+"""Lanes count bits of code in 32 bits."""
+
 LARGEST_BATCH = 1 << 31
 """Bytes of address space, of which only what codes really take is used, that a batch may reserve for them."""
 
@@ -149,6 +152,7 @@ def _fit_for_lanes(scans: list[Scan]) -> object:
         and scan.restart_lines == 0
         and scan.interleave != INTERLEAVE_SAMPLE
         and scan.components in (1, 3)
+        and scan.intervals[0].bits < MOST_BITS_IN_LANES
         for scan in scans
     )
     return tuple((scan.first, scan.components, scan.coding) for scan in scans) if fit else None

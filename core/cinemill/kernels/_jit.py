@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
-from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,11 +46,12 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
 
 
 def inlined(function: Function) -> Function:
-    """Make a function part of each kernel that calls it, compiled with them; Python can call it as well."""
-    register: Callable[[Function], Function] = register_jitable(
-        nogil=True, forceinline=True, error_model="numpy"
-    )
-    return register(function)
+    """Make a function part of each kernel that calls it; it is compiled with them, not by itself.
+
+    Not `register_jitable`: specialised for a literal argument, a function was compiled without its stores (numba 0.68).
+    """
+    compiled: Function = numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
+    return compiled
 
 
 @cache

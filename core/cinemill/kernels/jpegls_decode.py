@@ -76,7 +76,6 @@ def gradient_contexts(above: Value, target: Value, near: Value, t1: Value, t2: V
     (quantised(rd, rb, thresholds) * 81 + quantised(rb, rc, thresholds) * 9).store(target)
 
 
-@inlined
 def row_pitch(columns: int) -> int:
     """Return samples from one row to the next: a row, its borders, and what vectors touch behind it."""
     return columns + 2 + STEP
@@ -89,6 +88,7 @@ class _Scan(NamedTuple):
     exact: bool
     columns: int
     components: int
+    pitch: int
     data: int
     bits: int
     contexts: int
@@ -186,7 +186,7 @@ def _decode_pixels(
 
     Addresses are those of the first component.
     """
-    pitch = row_pitch(scan.columns)
+    pitch = scan.pitch
     x = 0
     while x < scan.columns and position <= scan.bits:
         regular = 0
@@ -267,7 +267,7 @@ def _model_row(scan: _Scan, current: int, above: int, gradients: int) -> None:
         types.int64,
         types.boolean,
         *[types.int64] * 5,
-        types.Array(types.uint16, 1, "C"),
+        types.Array(types.uint16, 3, "C"),
         types.Array(types.int16, 1, "C"),
         types.Array(types.int16, 1, "C"),
         types.Array(types.int32, 1, "C"),
@@ -298,6 +298,7 @@ def _decode_scan(
         exact,
         columns,
         components,
+        rows.shape[2],
         data,
         bits,
         address(contexts),
@@ -307,7 +308,7 @@ def _decode_scan(
     )
     _initialise(scan)
     rows[:] = 0
-    plane = 2 * row_pitch(columns)
+    plane = 2 * rows.shape[2]
     position = 0
     for y in range(height):
         # Addresses of the first column, which a border sample precedes.
@@ -389,7 +390,7 @@ def decode_scan(
             frame.ctypes.data + first * frame.itemsize,
             frame.itemsize,
             frame.shape[2] if frame.ndim == 3 else 1,
-            np.empty(2 * components * row_pitch(columns), np.uint16),
+            np.empty((2, components, row_pitch(columns)), np.uint16),
             np.empty(components * row_pitch(columns), np.int16),
             np.empty(2 * coding.max_value + 1, np.int16),
             np.empty(RUN_INDEX + 4, np.int32),

@@ -61,9 +61,9 @@ from cinemill.kernels.jpegls_decode_model import (
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
     from_lanes,
-    line_pitch,
+    lines_of_lanes,
     load_words,
-    row_pitch,
+    rows_of_lanes,
     store_words,
 )
 from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
@@ -303,8 +303,8 @@ def _initialise(coding: Coding, contexts: int, state: int) -> None:
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 6,
         types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
-        types.Array(types.uint16, 1, "C"),
-        types.Array(types.uint16, 1, "C"),
+        types.Array(types.uint16, 4, "C"),
+        types.Array(types.uint16, 3, "C"),
         *[types.Array(types.uint8, 1, "C")] * 3,
     ),
     error_model="numpy",
@@ -334,22 +334,23 @@ def _decode_lanes(
         store_64(state + DATA, lane, plain[lane])
         store_32(state + ENDS, lane, bits[lane] + 8)
     rows_[:] = 0
-    row_bytes = 2 * row_pitch(columns)
-    plane = 2 * LANES * line_pitch(columns)
+    row_bytes = GROUP * rows_.shape[2]
+    pitch = lines_.shape[2]
+    plane = GROUP * pitch
     for y in range(height):
         for component in range(components):
-            above = rows + row_bytes * (2 * component + (y & 1))
-            current = rows + row_bytes * (2 * component + 1 - (y & 1))
+            above = rows + row_bytes * (components * (y & 1) + component)
+            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             for word in range(LANES // 4):
                 store_64(state + ENDING, word, 0)
             run_indices = contexts + RUN_INDICES + 4 * LANES * component
             _row(current + GROUP, above + GROUP, columns, contexts, run_indices, orders, state, coding)
-            from_lanes(current, lines + plane * component, columns)
+            from_lanes(current, lines + plane * component, pitch, columns)
         first = y * columns * samples
         for lane in range(live):
-            line = lines + 2 * line_pitch(columns) * lane
+            line = lines + 2 * pitch * lane
             write_pixels(line, plane, columns, components, frames[lane], sample_bytes, first, samples)
     for lane in range(LANES):
         bits[lane] = load_u32(state + POSITIONS, lane)
@@ -396,8 +397,8 @@ def decode_scans(
         components,
         frames[0].shape[2] if frames[0].ndim == 3 else 1,
         coding,
-        np.empty(2 * components * row_pitch(columns), np.uint16),
-        np.empty(components * LANES * line_pitch(columns), np.uint16),
+        rows_of_lanes(components, columns),
+        lines_of_lanes(components, columns),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,

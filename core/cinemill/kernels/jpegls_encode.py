@@ -219,7 +219,6 @@ def _initialise(coding: Coding, contexts: int) -> None:
         store_32(contexts, RUN_INDEX + component, 0)
 
 
-@inlined
 def row_pitch(columns: int) -> int:
     """Return samples from one row to the next: a row, its borders, and what vectors touch behind it."""
     return columns + 2 + STEP
@@ -273,7 +272,7 @@ def _encode_run(
     types.int64(
         *[types.int64] * 5,
         types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
-        types.Array(types.uint16, 1, "C"),
+        types.Array(types.uint16, 3, "C"),
         types.Array(types.int32, 1, "C"),
         types.Array(types.int32, 1, "C"),
         types.Array(types.uint8, 1, "C"),
@@ -300,7 +299,7 @@ def _encode_plain(
     codes = block + 6 * STEP
     _initialise(coding, contexts)
     rows_[:] = 0
-    plane = 2 * row_pitch(columns)
+    plane = 2 * rows_.shape[2]
     word, held, out = 0, 0, address(plain)
     count = 0
     for y in range(height):
@@ -357,7 +356,7 @@ def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
         columns,
         components,
         coding,
-        np.empty(2 * components * row_pitch(columns), np.uint16),
+        np.empty((2, components, row_pitch(columns)), np.uint16),
         np.empty(RUN_INDEX + 4, np.int32),
         np.empty(4 * CAPACITY + 3 * STEP // 2 + 32, np.int32),
         RUN_ORDERS,

@@ -72,9 +72,9 @@ from cinemill.kernels.jpegls_encode_model import (
 )
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    line_pitch,
+    lines_of_lanes,
     load_words,
-    row_pitch,
+    rows_of_lanes,
     store_words,
     to_lanes,
 )
@@ -335,8 +335,8 @@ def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: in
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 4,
         types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
-        types.Array(types.uint16, 1, "C"),
-        types.Array(types.uint16, 1, "C"),
+        types.Array(types.uint16, 4, "C"),
+        types.Array(types.uint16, 3, "C"),
         *[types.Array(types.uint8, 1, "C")] * 5,
         types.int64,
         types.Array(types.int64, 1, "C"),
@@ -365,18 +365,19 @@ def _encode_lanes(
     state, orders, plain = address(state_), address(orders_), address(plain_)
     _initialise(coding, contexts, slots, state, plain, capacity)
     rows_[:] = 0
-    row_bytes = 2 * row_pitch(columns)
-    plane = 2 * LANES * line_pitch(columns)
+    row_bytes = GROUP * rows_.shape[2]
+    pitch = lines_.shape[2]
+    plane = GROUP * pitch
     count = 0
     for y in range(height):
         first = y * columns * components
         for lane in range(LANES):
-            line = lines + 2 * line_pitch(columns) * lane
+            line = lines + 2 * pitch * lane
             read_pixels(frames[lane], sample_bytes, first, columns, components, line, plane, coding.max_value)
         for component in range(components):
-            above = rows + row_bytes * (2 * component + (y & 1))
-            current = rows + row_bytes * (2 * component + 1 - (y & 1))
-            to_lanes(lines + plane * component, current, columns)
+            above = rows + row_bytes * (components * (y & 1) + component)
+            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
+            to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             run_indices = contexts + RUN_INDICES + 4 * LANES * component
@@ -419,8 +420,8 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         columns,
         components,
         coding,
-        np.empty(2 * components * row_pitch(columns), np.uint16),
-        np.empty(components * LANES * line_pitch(columns), np.uint16),
+        rows_of_lanes(components, columns),
+        lines_of_lanes(components, columns),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(SLOTS * SLOT, np.uint8),
         np.empty(STATE_BYTES, np.uint8),

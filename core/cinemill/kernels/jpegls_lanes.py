@@ -6,13 +6,16 @@ frames of a cine do not wait for each other.
 Memory
 ------
 A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group, one group a column, a border group. A line is
-one frame's part of it: contiguous 16-bit samples, one line of ``line_pitch(columns)`` samples a lane.
+one frame's part of it: contiguous 16-bit samples, one lane after the other, ``pitch`` samples apart.
 
 `to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
-the last column: `line_pitch` and `row_pitch` have room for them.
+the last column: `lines_of_lanes` and `rows_of_lanes` have room for them.
 """
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
@@ -28,16 +31,17 @@ GROUP = 2 * LANES
 TILE = 8
 
 
-@inlined
-def line_pitch(columns: int) -> int:
-    """Return samples from one line to the next: an odd number of cache lines, so that lanes don't compete for cache sets."""
-    return ((columns + TILE + 31) // 32 | 1) * 32
+def rows_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
+    """Make room for two rows a component: (2, components, columns with borders and slack, lanes)."""
+    return np.empty((2, components, columns + 2 + TILE, LANES), np.uint16)
 
 
-@inlined
-def row_pitch(columns: int) -> int:
-    """Return samples from one row of lanes to the next."""
-    return LANES * (columns + 2 + TILE)
+def lines_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
+    """Make room for a line in each lane and component: (components, lanes, columns with slack).
+
+    Lines are an odd number of cache lines apart, so that lanes don't compete for the same sets of the cache.
+    """
+    return np.empty((components, LANES, ((columns + TILE + 31) // 32 | 1) * 32), np.uint16)
 
 
 def _transposed(rows: list[Value]) -> list[Value]:
@@ -86,14 +90,14 @@ def store_words(low: Value, high: Value, addresses: list[Value]) -> None:
 
 
 @inlined
-def to_lanes(lines: int, row: int, columns: int) -> None:
+def to_lanes(lines: int, pitch: int, row: int, columns: int) -> None:
     """Move sixteen lines into the columns of a row of lanes; ``row`` is the address of its left border."""
     for x in range(0, columns, TILE):
-        _tile_to_lanes(lines + 2 * x, line_pitch(columns), row + GROUP * (x + 1))
+        _tile_to_lanes(lines + 2 * x, pitch, row + GROUP * (x + 1))
 
 
 @inlined
-def from_lanes(row: int, lines: int, columns: int) -> None:
+def from_lanes(row: int, lines: int, pitch: int, columns: int) -> None:
     """Move the columns of a row of lanes into sixteen lines."""
     for x in range(0, columns, TILE):
-        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, line_pitch(columns))
+        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, pitch)
