@@ -53,7 +53,7 @@ class View:
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
-        line = f"workers: {', '.join(sorted(workers)) or 'none seen yet'}"
+        line = f"workers: {', '.join(sorted(workers)) or 'none yet; the first start on a machine compiles the kernels, for some minutes'}"
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("job", "state", "instances", "", "MB/s", "items/s", "ETA", "trouble"):
             table.add_column(heading, no_wrap=True)
