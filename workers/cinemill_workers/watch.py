@@ -16,6 +16,7 @@ from rich.text import Text
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import ITEM_STATES, Job
 
+NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
 SPAN_SECONDS = 20.0
 """Speeds are means over so long."""
 
@@ -53,7 +54,7 @@ class View:
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
-        line = f"workers: {', '.join(sorted(workers)) or 'none yet; the first start on a machine compiles the kernels, for some minutes'}"
+        line = f"workers: {', '.join(sorted(workers))}" if workers else NO_WORKERS
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("job", "state", "instances", "", "MB/s", "items/s", "ETA", "trouble"):
             table.add_column(heading, no_wrap=True)
