@@ -41,7 +41,7 @@ def ledger(server: Server) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def service(kernels: None, ledger: Ledger, server: Server, tmp_path: Path) -> Iterator[Service]:  # noqa: ARG001
+def service(kernels: None, ledger: Ledger, server: Server, tmp_path: Path) -> Iterator[Service]:
     running = Service(ledger, tmp_path, Service.hasty_environment(server))
     yield running
     for worker in running.workers:

@@ -55,7 +55,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
 
 
 @pytest.fixture(scope="module")
-def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:  # noqa: ARG001
+def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
     command = [*terminal.command, "up", "--json"]
     with subprocess.Popen(command, env=terminal.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
