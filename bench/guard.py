@@ -7,7 +7,8 @@ that other work on the machine slows both sides alike; the best round of each si
 is measured once more, and the better of both counts. Exit code 1: a row is below its floor.
 
 Ratios of compiled code differ between processors. ``floors.toml`` holds floors for the processors that were measured,
-by LLVM's name, at 92 % of the ratio found there, which a slow-down by a fifth falls through; and for all others the
+by LLVM's name, at about 92 % of what was found there (less where runs differ more), so that a slower
+encoder falls through; and for all others the
 promise itself. ``--record`` prints the section for this processor.
 """
 
