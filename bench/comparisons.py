@@ -49,10 +49,17 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: what is measured, against what, and how to set it up."""
+    """One row: what is measured, against what, and how to set it up.
+
+    Attributes
+    ----------
+    void
+        Whether ours is the reference itself here, because the own kernels don't run on this machine.
+    """
 
     name: str
     prepare: Callable[[], Prepared]
+    void: Callable[[], bool] = lambda: False
 
     def __str__(self) -> str:
         return self.name
@@ -98,7 +105,11 @@ def encoding(coding: str, cine: Shape | str, count: int) -> Comparison:
             pixels.nbytes * count,
         )
 
-    return Comparison(f"{coding} encode, {count} × {cine} / {name}", prepare)
+    return Comparison(
+        f"{coding} encode, {count} × {cine} / {name}",
+        prepare,
+        lambda: isinstance(table.encoder(coding), OpenJpeg),
+    )
 
 
 def decoding(coding: str, cine: Shape | str, count: int) -> Comparison:
