@@ -68,6 +68,11 @@ class FrameDecoder:
         return error.locate(path=self.source.path, frame=frame, transfer_syntax=syntax)
 
     @property
+    def batch(self) -> int:
+        """How many frames are best decoded at once."""
+        return self.codec.batch
+
+    @property
     def lossy(self) -> bool:
         """Whether the codestreams are lossy by their own markers."""
         return self.stream is not None and not self.stream.lossless

@@ -137,7 +137,7 @@ def read_pgx(path: Path, pixels: PixelFormat) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns"), [(1, 65535), (65535, 1), (3, 33000), (40000, 2), (2100, 2050), (8, 700)]
+    ("rows", "columns"), [(1, 65535), (65535, 1), (40, 33000), (33000, 17), (2100, 2050), (8, 700)]
 )
 def test_extreme_shapes(rows: int, columns: int) -> None:
     """Beyond 32768 a resolution has more than one precinct (PPx = PPy = 15)."""
@@ -187,8 +187,8 @@ def test_main_header() -> None:
     (codestream,) = Jpeg2000().encode([picture(pixels, "ramp")], pixels)
     size = "0000004000000028" + "00" * 8
     siz = f"ff51002f0000{size}{size}0003" + "8b0101" * 3
-    cod = "ff52000c00000001010304040001"
-    qcd = "ff5c000d4068707078707078707078"
+    cod = "ff52000c00000001010204040001"
+    qcd = "ff5c000a4068707078707078"
     header = bytes.fromhex(f"ff4f{siz}{cod}{qcd}")
     tile_part = struct.pack(">HHHIBBH", 0xFF90, 10, 0, len(codestream) - len(header) - 2, 0, 1, 0xFF93)
     assert codestream.startswith(header + tile_part)

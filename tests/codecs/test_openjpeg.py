@@ -10,7 +10,7 @@ import numpy as np
 import openjpeg as pylibjpeg_openjpeg
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 
@@ -60,6 +60,7 @@ def jp2(codestream: bytes) -> bytes:
 
 
 @given(formats(), st.integers(0, 9))
+@settings(deadline=None)
 def test_round_trip_is_exact(pixels: PixelFormat, seed: int) -> None:
     frames = [noise(pixels, seed), noise(pixels, seed + 1)]
     codestreams = OpenJpeg().encode(frames, pixels)
@@ -71,6 +72,7 @@ def test_round_trip_is_exact(pixels: PixelFormat, seed: int) -> None:
 
 
 @given(formats())
+@settings(deadline=None)
 def test_codestream_declares_what_was_asked_for(pixels: PixelFormat) -> None:
     (codestream,) = OpenJpeg().encode([noise(pixels)], pixels)
     header = read_main_header(codestream)
@@ -153,6 +155,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_damage_never_raises_anything_else(data: st.DataObject) -> None:
     (codestream,) = OpenJpeg().encode([noise(GREY)], GREY)
     damaged = bytearray(codestream)

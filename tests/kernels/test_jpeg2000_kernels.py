@@ -20,6 +20,21 @@ from cinemill.kernels import jpeg2000_planes as planes
 from cinemill.kernels import jpeg2000_wavelet as wavelet
 
 
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        ("get_host_cpu_name", "znver2"),
+        ("get_host_cpu_features", {"avx2": True, "popcnt": True}),
+        ("get_default_triple", "aarch64-unknown-linux-gnu"),
+    ],
+)
+def test_not_available_on_other_processors(
+    monkeypatch: pytest.MonkeyPatch, function: str, answer: str | dict[str, bool]
+) -> None:
+    monkeypatch.setattr(f"llvmlite.binding.{function}", lambda: answer)
+    assert not available()
+
+
 def mq_encode(lanes: list[bytes]) -> list[bytes]:
     """Code as many symbols in each of the 32 lanes, and then flush them."""
     count = len(lanes[0])
@@ -51,6 +66,7 @@ def mq_encode(lanes: list[bytes]) -> list[bytes]:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 700), st.floats(0, 1), st.integers(1, 19))
 @example(0, 700, 0.5, 19)
 @example(0, 1, 0.0, 1)
+@settings(deadline=None)
 def test_mq_decoder_finds_the_symbols_again(seed: int, count: int, ones: float, labels: int) -> None:
     rng = np.random.default_rng(seed)
     label = rng.integers(0, labels, (mq.LANES, count))
@@ -137,6 +153,7 @@ def test_passes_code_what_the_standard_codes(
 @example(1, 1, 5, 0)
 @example(1, 70, 5, 0)
 @example(69, 1, 5, 0)
+@settings(deadline=None)
 def test_wavelet_is_the_reversible_5_3(rows: int, columns: int, levels: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-70000, 70000, (rows, columns)).astype(np.int32)
     found = np.zeros_like(samples)

@@ -9,6 +9,7 @@ import typer
 
 from cinemill import __version__
 from cinemill.cli.demo import demo
+from cinemill.cli.extract import extract
 from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
 from cinemill.errors import CinemillError, UsageError
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(transcode)
+app.command()(extract)
 app.command()(split)
 app.command()(demo)
 

@@ -49,9 +49,9 @@ def exponent(bits: int, orientation: int, *, colour_transform: bool) -> int:
 
 @lru_cache(maxsize=16)
 def lay_out(rows: int, columns: int, components: int, bits: int, *, colour_transform: bool) -> Layout:
-    """Return the tables for a kind of frame, with as many levels as leave 8 rows or columns in LL, at most 5."""
+    """Return the tables for a kind of frame, with as many levels as leave 8 rows and columns in LL, at most 5."""
     levels = 0
-    while levels < MOST_LEVELS and max(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
+    while levels < MOST_LEVELS and min(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
         levels += 1
     exponents = {band: exponent(bits, band, colour_transform=colour_transform) for band in (LL, HL, LH, HH)}
     blocks: list[tuple[int, ...]] = []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
+_NO_SEGMENT = {0x00, 0xFF, markers.SOI, markers.EOI, *markers.STANDALONE}
 _BLOCKS_AN_MCU = 10
 _NOT_SENT = 255
 
@@ -35,7 +36,37 @@ def check_entropy_data(codestream: Buffer) -> None:
     UnsupportedPixelFormat
         It uses arithmetic coding, the hierarchical mode, or a DNL marker.
     """
+    start = _first_scan(codestream)
+    scan = _only_scan(bytes(codestream[:start])) if start else None
+    if scan is not None:
+        position = scan.walk(codestream, start)
+        if markers.next_marker(codestream, position)[0] == markers.EOI:
+            return
     _Frame(codestream).check()
+
+
+def _first_scan(codestream: Buffer) -> int:
+    """Return the position behind the first scan header, or 0 if something else than segments stands before it."""
+    position = 2
+    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
+        marker = codestream[position + 1]
+        if marker in _NO_SEGMENT:
+            return 0
+        position += 2 + (codestream[position + 2] << 8 | codestream[position + 3])
+        if marker == markers.SOS:
+            return position
+    return 0
+
+
+@lru_cache(maxsize=8)
+def _only_scan(header: bytes) -> _Scan | None:
+    """Read what stands before the first scan, which frames of a cine share; None if that is not the whole frame."""
+    frame = _Frame(header)
+    scan, _ = frame.next_scan(markers.first_marker(header))
+    whole = (
+        scan is not None and frame.process != _PROGRESSIVE and len(scan.components) == len(frame.components)
+    )
+    return scan if whole else None
 
 
 @dataclass
@@ -57,6 +88,52 @@ class _Component:
         return self.rows * self.columns
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """What `kernel.walk_scan` needs to know of a scan."""
+
+    components: list[_Component]
+    process: int
+    mcus: int
+    interval: int
+    first: int
+    last: int
+    mcu: NDArray[np.int64]
+    lookup: NDArray[np.uint16]
+    symbols: NDArray[np.uint16]
+    nonzero: NDArray[np.int64]
+
+    def walk(self, codestream: Buffer, start: int) -> int:
+        """Walk the entropy-coded data that start there; return the position behind them."""
+        outcome, offset, found, left = kernel.walk_scan(
+            np.frombuffer(codestream, np.uint8),
+            start,
+            self.process,
+            self.mcus,
+            self.interval,
+            self.first,
+            self.last,
+            self.mcu,
+            self.lookup,
+            self.symbols,
+            self.nonzero,
+        )
+        if outcome == kernel.COMPLETE:
+            return offset
+        mcus = self.mcus
+        raise CodecError(
+            {
+                kernel.NO_SUCH_CODE: f"MCU {found} of {mcus} has a code that its Huffman table has not",
+                kernel.PAST_BAND: f"MCU {found} of {mcus} has a coefficient beyond the last one, {self.last}",
+                kernel.RUN_TOO_LONG: f"expected {mcus} MCUs, a run of empty blocks goes beyond MCU {found - 1}",
+                kernel.DATA_END: f"expected {mcus} MCUs, found {found}",
+                kernel.DATA_LEFT: f"{found} of {mcus} MCUs found, {left} bytes left over before the marker",
+                kernel.NO_RESTART: f"{found} of {mcus} MCUs found, expected a restart marker",
+            }[outcome],
+            offset=offset,
+        )
+
+
 @dataclass
 class _Frame:
     """The state of checking one codestream, marker segment by marker segment."""
@@ -71,21 +148,25 @@ class _Frame:
     restart_interval: int = 0
 
     def check(self) -> None:
-        """Follow the markers from SOI to EOI."""
-        position = markers.first_marker(self.codestream)
+        """Walk through all scans."""
+        scan, position = self.next_scan(markers.first_marker(self.codestream))
+        while scan is not None:
+            scan, position = self.next_scan(scan.walk(self.codestream, position))
+
+    def next_scan(self, position: int) -> tuple[_Scan | None, int]:
+        """Follow the markers up to a scan's entropy-coded data; None at the end of the image, or for JPEG Lossless."""
         while True:
             marker, position = markers.next_marker(self.codestream, position)
             if marker == markers.EOI:
                 self._check_complete(position - 2)
-                return
+                return None, position
             if marker in markers.STANDALONE:
                 continue
             segment = markers.read_segment(self.codestream, position)
-            if marker == markers.SOS:
-                position = self._scan(segment, position)
-                continue
             if marker == _LOSSLESS:
-                return
+                return None, position
+            if marker == markers.SOS:
+                return self._scan(segment, position), position + 2 + len(segment)
             self._header(marker, segment, position)
             position += 2 + len(segment)
 
@@ -148,40 +229,25 @@ class _Frame:
             self.quantisation.add(rest[0] & 15)
             rest = rest[size:]
 
-    def _scan(self, segment: bytes, position: int) -> int:
-        """Check a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
-        if not self.components:
-            raise CodecError("a scan without a frame header", offset=position)
-        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
-            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
-        known = {component.number: component for component in self.components}
-        if not set(segment[1:-3:2]) <= known.keys() or len(set(segment[1:-3:2])) < segment[0]:
-            raise CodecError(f"a scan of components {[*segment[1:-3:2]]} of {[*known]}", offset=position)
-        components = [known[number] for number in segment[1:-3:2]]
-        missing = {component.quantisation for component in components} - self.quantisation
-        if missing:
-            raise CodecError(f"there is no quantisation table {min(missing)}", offset=position)
+    def _scan(self, segment: bytes, position: int) -> _Scan:
+        """Read a scan header (T.81 B.2.3)."""
+        components = self._scanned(segment, position)
+        first, last, high, low = 0, 63, 0, 0
         if self.process == _PROGRESSIVE:
             first, last, high, low = segment[-3], segment[-2], segment[-1] >> 4, segment[-1] & 15
-        else:
-            first, last, high, low = 0, 63, 0, 0
         _note_sent(components, (first, last, high, low), position)
-        if first == 0:
-            process = kernel.DC_AGAIN if high else kernel.BLOCKS
-        else:
-            process = kernel.BAND_AGAIN if high else kernel.BAND
-        sizes = [component.across * component.down for component in components]
-        mcus, nonzero = self.mcus, components[0].nonzero
+        process = (kernel.BAND if first else kernel.BLOCKS) + (1 if high else 0)
+        sizes, mcus = [component.across * component.down for component in components], self.mcus
         if len(components) == 1:
             sizes, mcus = [1], components[0].blocks
-            if first > 0 and nonzero.size == 0:
-                nonzero = components[0].nonzero = np.zeros(mcus, np.int64)
-        elif sum(sizes) > _BLOCKS_AN_MCU:
+        if sum(sizes) > _BLOCKS_AN_MCU:
             raise CodecError(f"an MCU of {sum(sizes)} blocks, {_BLOCKS_AN_MCU} are allowed", offset=position)
+        if first and components[0].nonzero.size == 0:
+            components[0].nonzero = np.zeros(mcus, np.int64)
         tables = [
             (
                 self._table(selector >> 4, position) if process == kernel.BLOCKS else b"",
-                self._table(0x10 | selector & 15, position) if last > 0 else b"",
+                self._table(0x10 | selector & 15, position) if last else b"",
             )
             for selector in segment[2:-3:2]
         ]
@@ -189,30 +255,31 @@ class _Frame:
             walked = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
         except ValueError as error:
             raise CodecError(str(error), offset=position) from None
-        outcome, offset, found, left = kernel.walk_scan(
-            np.frombuffer(self.codestream, np.uint8),
-            position + 2 + len(segment),
+        return _Scan(
+            components,
             process,
             mcus,
             self.restart_interval or mcus,
             first,
             last,
             *walked,
-            nonzero,
+            components[0].nonzero,
         )
-        if outcome != kernel.COMPLETE:
-            raise CodecError(
-                {
-                    kernel.NO_SUCH_CODE: f"MCU {found} of {mcus} has a code that its Huffman table has not",
-                    kernel.PAST_BAND: f"MCU {found} of {mcus} has a coefficient beyond the last one, {last}",
-                    kernel.RUN_TOO_LONG: f"expected {mcus} MCUs, a run of empty blocks goes beyond MCU {found}",
-                    kernel.DATA_END: f"expected {mcus} MCUs, found {found}",
-                    kernel.DATA_LEFT: f"{left} bytes left over after MCU {found} of {mcus}, before the marker",
-                    kernel.NO_RESTART: f"expected a restart marker after MCU {found} of {mcus}",
-                }[outcome],
-                offset=offset,
-            )
-        return offset
+
+    def _scanned(self, segment: bytes, position: int) -> list[_Component]:
+        """Return the components of a scan."""
+        if not self.components:
+            raise CodecError("a scan without a frame header", offset=position)
+        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
+            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
+        known = {component.number: component for component in self.components}
+        numbers = segment[1:-3:2]
+        if not known.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
+            raise CodecError(f"a scan of components {[*numbers]} of {[*known]}", offset=position)
+        missing = {known[number].quantisation for number in numbers} - self.quantisation
+        if missing:
+            raise CodecError(f"there is no quantisation table {min(missing)}", offset=position)
+        return [known[number] for number in numbers]
 
     def _table(self, destination: int, position: int) -> bytes:
         if destination not in self.tables:
@@ -234,8 +301,9 @@ class _Frame:
 def _note_sent(components: list[_Component], progression: tuple[int, int, int, int], position: int) -> None:
     """Note what a scan sends: coefficients Ss to Se, after approximation Ah in approximation Al (T.81 G.1.1.1)."""
     first, last, high, low = progression
-    alone = first == 0 or len(components) == 1
-    if not (first <= last <= 63 and alone and low <= 13 and high in {0, low + 1}):
+    whole = progression == (0, 63, 0, 0)
+    band = first <= last <= 63 and (last == 0 or (first > 0 and len(components) == 1))
+    if not whole and not (band and low <= 13 and high in {0, low + 1}):
         raise CodecError(
             f"a scan of {len(components)} components with Ss, Se, Ah, Al {progression}", offset=position
         )
@@ -250,7 +318,7 @@ def _note_sent(components: list[_Component], progression: tuple[int, int, int, i
         component.approximations[first : last + 1] = bytes([low]) * (last + 1 - first)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _tables_of(
     process: int, precision: int, components: tuple[tuple[int, tuple[bytes, bytes]], ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16]]:
@@ -278,12 +346,14 @@ def _tables_of(
 
 def _dc_symbols(precision: int) -> NDArray[np.bool_]:
     """Mark the categories of DC differences (T.81 Table F.1)."""
-    return np.arange(256) <= precision + 3
+    known: NDArray[np.bool_] = np.arange(256) <= precision + 3
+    return known
 
 
 def _ac_symbols(process: int, precision: int) -> NDArray[np.bool_]:
     """Mark the meaningful pairs of run and category (T.81 F.1.2.2.1, G.1.2.2, G.1.2.3)."""
     run, category = np.divmod(np.arange(256), 16)
+    known: NDArray[np.bool_] = category <= (1 if process == kernel.BAND_AGAIN else precision + 2)
     if process == kernel.BLOCKS:
-        return (category <= precision + 2) & ((category > 0) | (run == 0) | (run == 15))
-    return category <= (1 if process == kernel.BAND_AGAIN else precision + 2)
+        known &= (category > 0) | (run == 0) | (run == 15)
+    return known

@@ -38,6 +38,8 @@ class LibjpegTurbo:
         ------
         CodecError
             A codestream is damaged, or its geometry is not that of ``pixels``.
+        UnsupportedPixelFormat
+            A codestream uses arithmetic coding, the hierarchical mode, or a DNL marker.
         """
         return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
 

@@ -119,7 +119,7 @@ def code_blocks(
     left, used = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     before = np.zeros((LANES, 3), np.int64)
     end, taken, live = 0, 0, 1
-    lengths[:] = 0
+    starts[:], lengths[:] = 0, 0
     while live > 0:
         live = 0
         for lane in range(LANES):

@@ -12,14 +12,16 @@ from numba.core import cgutils
 from cinemill.kernels.bits import Value, instructions
 
 _NEEDED = "avx2", "bmi2", "popcnt"
+_SLOW = "bdver4", "znver1", "znver2"
+"""Processors that have PEXT and PDEP, but take hundreds of cycles for one."""
 
 
 def available() -> bool:
-    """Whether numba compiles for a processor that has these instructions."""
+    """Whether numba compiles for a processor that has these instructions, and is fast at them."""
     if numba.config.CPU_NAME not in (None, "", "host") or numba.config.CPU_FEATURES is not None:
         return False
     features = llvm.get_host_cpu_features() if llvm.get_default_triple().startswith("x86_64") else {}
-    return all(features.get(name, False) for name in _NEEDED)
+    return all(features.get(name, False) for name in _NEEDED) and llvm.get_host_cpu_name() not in _SLOW
 
 
 def _call(name: str, result: Any, *operands: Value) -> Value:

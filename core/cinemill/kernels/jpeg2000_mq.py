@@ -65,13 +65,15 @@ INITIAL_STATES = np.zeros(CONTEXTS, np.uint8)
 INITIAL_STATES[[0, 17, 18]] = 2 * 4, 2 * 3, 2 * 46
 INITIAL_INTERVAL = 0x8000
 
-# Widening interleaves within 128-bit halves, as the processor does, so lanes of 16 and 32 bits change places.
-_LOW_8 = [16 * half + lane + other for half in (0, 1) for lane in range(8) for other in (0, 32)]
-_HIGH_8 = [index + 8 for index in _LOW_8]
-_LOW_16 = [8 * half + lane + other for half in (0, 1) for lane in range(4) for other in (0, 16)]
-_HIGH_16 = [index + 4 for index in _LOW_16]
-_LANES_16 = _LOW_8[::2] + _HIGH_8[::2]
-_LANES_32 = [_LANES_16[base + at] for base in (0, 16) for at in (*_LOW_16[::2], *_HIGH_16[::2])]
+# Widening interleaves within 128-bit halves, as the processor does, so that lanes of 16 and 32 bits change places.
+_LANES_16 = [16 * half + 8 * part + lane for part in (0, 1) for half in (0, 1) for lane in range(8)]
+_LANES_32 = [
+    _LANES_16[16 * vector + 8 * half + 4 * part + lane]
+    for vector in (0, 1)
+    for part in (0, 1)
+    for half in (0, 1)
+    for lane in range(4)
+]
 PLACE_16 = np.argsort(_LANES_16)
 PLACE_32 = np.argsort(_LANES_32)
 LANE_AT_32 = np.array(_LANES_32)
@@ -232,13 +234,14 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
         Two buffers of ROUND x LANES; the result is in the first.
     """
     base, first, second = address(symbols), address(rounds), address(rounds) + ROUND * LANES
-    for row in range(16):
-        _interleave(base + starts[row], base + starts[row + 16], first + 64 * row)
+    half = LANES // 2
+    for row in range(half):
+        _interleave(base + starts[row], base + starts[row + half], first + 2 * LANES * row)
     for _ in range(2):
-        for row in range(16):
-            _interleave(first + 32 * row, first + 32 * (row + 16), second + 64 * row)
-        for row in range(16):
-            _interleave(second + 32 * row, second + 32 * (row + 16), first + 64 * row)
+        for row in range(half):
+            _interleave(first + LANES * row, first + LANES * (row + half), second + 2 * LANES * row)
+        for row in range(half):
+            _interleave(second + LANES * row, second + LANES * (row + half), first + 2 * LANES * row)
 
 
 @jit("void(int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1])")
@@ -302,7 +305,7 @@ def code_round(
     addends, shifts
         ROUND x LANES: what the symbols did to C, for `apply_steps`.
     """
-    # Once a round: each call of address counts references, 10 % of the time if done in the loop.
+    # Once a round: address counts references, which takes 7 % of the encoder's time if done in the loop.
     symbols_at, states_at, intervals_at = address(symbols), address(states), address(intervals)
     registers_at, pending_at = address(registers), address(pending)
     addends_at, shifts_at = address(addends), address(shifts)

@@ -134,14 +134,14 @@ def analyse(plane: Any, levels: int, spare: Any, scratch: Any, coefficients: Any
             if row + 1 < rows:
                 after = row + 2 if row + 2 < rows else row
                 _lift_odd(plane[row + 1, :columns], plane[row, :columns], plane[after, :columns])
-                high = coefficients[low_rows + low_row]
-                _split_row(plane[row + 1, :columns], high, high[low_columns:], scratch[0], scratch[1])
             if rows > 1:
                 below = row + 1 if row + 1 < rows else row - 1
                 above = row - 1 if row > 0 else below
                 _lift_even(plane[row, :columns], plane[above, :columns], plane[below, :columns])
-            high = coefficients[low_row, low_columns:]
-            _split_row(plane[row, :columns], spare[low_row], high, scratch[0], scratch[1])
+            for lifted in range(row, min(row + 2, rows)):
+                low = spare[low_row] if lifted == row else coefficients[low_rows + low_row]
+                high = coefficients[low_row if lifted == row else low_rows + low_row, low_columns:]
+                _split_row(plane[lifted, :columns], low, high, scratch[0], scratch[1])
         plane, spare = spare, plane
         rows, columns = low_rows, low_columns
     for row in range(rows):

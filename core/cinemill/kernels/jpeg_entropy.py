@@ -40,9 +40,9 @@ BLOCKS, DC_AGAIN, BAND, BAND_AGAIN = range(4)
 """Whole blocks or DC coefficients for the first time; their refinement; a band of AC coefficients; its refinement."""
 
 INDEX_BITS = 12
-_MOST_BITS = 18
-"""What one look-up may skip: three of them, and 7 bits for the alignment, stay within the index of a 64-bit word."""
 _AT_ONCE = 3
+_MOST_BITS = 18
+"""What one look-up may skip: three of them stay within the 56 bits that a word holds at least."""
 _ENDED = 64
 _UNKNOWN = 255 << 8
 _TABLE_BYTES = 2 << INDEX_BITS
@@ -104,7 +104,7 @@ def fill_lookup(symbols: NDArray[np.uint16], dc: int, ac: int, lookup: NDArray[n
             row = ac if rest else dc
             while row >= 0 and bits < INDEX_BITS and not ended:
                 following = index << bits & ((1 << INDEX_BITS) - 1)
-                entry = np.int64(symbols[row, following << (16 - INDEX_BITS)])
+                entry = int(symbols[row, following << (16 - INDEX_BITS)])
                 length, symbol = entry & 255, entry >> 8
                 run = symbol >> 4
                 if length == 0 or bits + length > INDEX_BITS or bits + length + (symbol & 15) > _MOST_BITS:
@@ -186,7 +186,7 @@ def _walk_blocks(
             bit += sums & 63
         number = (step - steps) >> 4
         row = mcu[number, 2] if k else mcu[number, 1]
-        symbol = np.int64(symbols[row, shift_down(_word(data, bit), 48)])
+        symbol = int(symbols[row, shift_down(_word(data, bit), 48)])
         if symbol == 0:
             return NO_SUCH_CODE, bit, left
         bit += (symbol & 255) + (symbol >> 8 & 15)
@@ -227,7 +227,7 @@ def _walk_band(
         k = first
         while k <= last:
             word = _word(data, bit)
-            symbol = np.int64(symbols[0, shift_down(word, 48)])
+            symbol = int(symbols[0, shift_down(word, 48)])
             length, zeros, size = symbol & 255, symbol >> 12, symbol >> 8 & 15
             if length == 0:
                 return NO_SUCH_CODE, bit, blocks - block
@@ -267,7 +267,7 @@ def _walk_band_again(
         k = first
         while k <= last and run == 0:
             word = _word(data, bit)
-            symbol = np.int64(symbols[0, shift_down(word, 48)])
+            symbol = int(symbols[0, shift_down(word, 48)])
             length, zeros, size = symbol & 255, symbol >> 12, symbol >> 8 & 15
             if length == 0:
                 return NO_SUCH_CODE, bit, blocks - block
@@ -289,7 +289,7 @@ def _walk_band_again(
             k += 1
         if run:
             run -= 1
-            while k <= last:
+            while k <= last and known >> k:
                 bit += known >> k & 1
                 k += 1
     if bit > end:
