@@ -31,6 +31,7 @@ runs included; `plain_capacity` follows from that.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,9 @@ IDLE = CONTEXT * REGULAR_CONTEXTS
 INTERRUPTIONS = IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
+
+MOST_KEPT = 1 << 28
+"""Bytes of address space that a thread keeps for codes; memory is taken by what codes really need."""
 
 SLOTS = 16
 SLOT = 4 * LANES
@@ -400,6 +404,22 @@ def _encode_lanes(
         )
 
 
+_kept = threading.local()
+
+
+def _room_for_codes(size: int) -> NDArray[np.uint8]:
+    """Return at least so many bytes, the same as last time in this thread if they suffice.
+
+    Fresh pages cost colour frames 15 %. What only the worst case of large frames needs is not kept.
+    """
+    room: NDArray[np.uint8] | None = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = np.empty(size, np.uint8)
+        if size <= MOST_KEPT:
+            _kept.room = room
+    return room
+
+
 def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     """Encode up to sixteen frames of the same shape, dtype and parameters, each as one scan.
 
@@ -411,7 +431,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     components = shape[2] if len(shape) == 3 else 1
     lanes = frames + frames[-1:] * (LANES - len(frames))
     capacity = plain_capacity(size, coding)
-    plain = np.empty(LANES * capacity, np.uint8)
+    plain = _room_for_codes(LANES * capacity)
     bits = np.empty(LANES, np.int64)
     _encode_lanes(
         np.array([frame.ctypes.data for frame in lanes], np.int64),
