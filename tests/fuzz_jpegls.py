@@ -122,4 +122,4 @@ if __name__ == "__main__":
     while total.total() < wanted:
         total += fuzz(10_000, seed)
         seed += 1
-        print(dict(total), flush=True)  # noqa: T201
+        print(dict(total), flush=True)

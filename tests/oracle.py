@@ -10,6 +10,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,9 @@ def _read(dataset: pydicom.Dataset) -> Reading:
 
 
 def _read_unended(path: Path) -> Reading:
-    """Read a file without a sequence delimiter, whose pixel data `pydicom.dcmread` gives up."""
-    decoded = list(iter_pixels(path, raw=True))
-    dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    label = dataset.PhotometricInterpretation
-    return _Shape.of(dataset).reading(decoded, LABELS.get(label, label))
+    """Read a file without a sequence delimiter, whose pixel data pydicom gives up: hand it one."""
+    delimiter = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return _read(pydicom.dcmread(BytesIO(path.read_bytes() + delimiter), force=True))
 
 
 @dataclass(frozen=True)
@@ -242,10 +241,7 @@ def _rle_frame(data: bytes, shape: _Shape) -> NDArray[Any]:
     bounds = [*struct.unpack_from(f"<{segments}L", data, 4), len(data)]
     packed = shape.allocated == 1
     pixels = (shape.size + 7) // 8 if packed else shape.rows * shape.columns
-    planes = [
-        bytes(decode_segment(data[start:end]))[:pixels]
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    planes = [bytes(decode_segment(data[start:end]))[:pixels] for start, end in pairwise(bounds)]
     if packed:
         return _native_frame(planes[0], shape, "")
     width = shape.allocated // 8

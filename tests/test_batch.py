@@ -12,7 +12,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from cinemill import batch
-from cinemill.batch import Item, Options, discover, transcode_all
+from cinemill.batch import Item, Options, discover, run_all
 from cinemill.errors import UsageError
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
@@ -33,7 +33,7 @@ def tree(tmp_path):
 
 
 def statuses(items, **options):
-    receipts = transcode_all(items, Options("jpeg-ls", **options), jobs=2)
+    receipts = run_all(items, Options("jpeg-ls", **options), jobs=2)
     return {Path(receipt.source).name: receipt.status for receipt in receipts}
 
 
@@ -70,7 +70,7 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
         shutil.copy(get_testdata_file("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
     script = (
         "import sys; from pathlib import Path; from cinemill.batch import *\n"
-        "list(transcode_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Options('rle'), jobs=2))"
+        "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Options('rle'), jobs=2))"
     )
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     for out in (killed, undisturbed):
-        list(transcode_all(discover([tree], out), Options("rle"), jobs=2))
+        list(run_all(discover([tree], out), Options("rle"), jobs=2))
     contents = [
         {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         for out in (killed, undisturbed)
@@ -105,7 +105,7 @@ real_attempt = batch.attempt
 def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "attempt", crash)
     monkeypatch.setattr(batch, "_context", lambda: batch.multiprocessing.get_context("fork"))
-    receipts = list(transcode_all(discover([tree], tmp_path / "out"), Options("rle"), jobs=2))
+    receipts = list(run_all(discover([tree], tmp_path / "out"), Options("rle"), jobs=2))
     failed = {Path(r.source).name: r.error for r in receipts if r.status == "failed"}
     assert len(receipts) == len(NAMES) + 2
     assert set(failed) == {"notes.txt", "truncated.dcm"}
@@ -115,7 +115,7 @@ def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
 
 def test_stopping_leaves_whole_outputs_only(tree, tmp_path):
     out = tmp_path / "out"
-    receipts = list(transcode_all(discover([tree], out), Options("rle"), jobs=1, stop=lambda: True))
+    receipts = list(run_all(discover([tree], out), Options("rle"), jobs=1, stop=lambda: True))
     assert len(receipts) <= 2
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 

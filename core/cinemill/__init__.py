@@ -1,7 +1,7 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
-`open` gives the frames of a file as arrays, `transcode` turns a file into another transfer syntax and
-proves it, `split` cuts a long cine into several instances.
+`open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
+file into another transfer syntax and proves it, `split` cuts a long cine into several instances.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "open", "split", "transcode"]
+__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
 
 _HOMES = {
     "Cine": "cinemill.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.receipt",
+    "extract": "cinemill.extraction",
     "open": "cinemill.cine",
     "split": "cinemill.splitting",
     "transcode": "cinemill.transcoding",
@@ -24,6 +25,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
+    from cinemill.extraction import extract
     from cinemill.receipt import Receipt
     from cinemill.splitting import split
     from cinemill.transcoding import transcode

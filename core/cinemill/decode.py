@@ -68,6 +68,11 @@ class FrameDecoder:
         return error.locate(path=self.source.path, frame=frame, transfer_syntax=syntax)
 
     @property
+    def batch(self) -> int:
+        """How many frames are best decoded at once."""
+        return self.codec.batch
+
+    @property
     def lossy(self) -> bool:
         """Whether the codestreams are lossy by their own markers."""
         return self.stream is not None and not self.stream.lossless
@@ -90,7 +95,7 @@ class FrameDecoder:
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         try:
             decoded = self.codec.decode(codestreams, self._native_pixels)
-        except CodecError as error:
+        except (CodecError, UnsupportedPixelFormat) as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
         self._confirm(indices, codestreams, decoded)

@@ -120,16 +120,8 @@ class Sink:
         OutputError
             The file system refused.
         """
-        try:
-            if self.overwrite:
-                self.temporary.replace(self.path)
-            else:
-                _link_exclusively(self.temporary, self.path)
-            _sync_directory(self.path.parent)
-        except FileExistsError:
-            raise OutputExists("exists already; use --overwrite to replace it", path=self.path) from None
-        except OSError as error:
-            raise output_error(self.path, error) from None
+        publish(self.temporary, self.path, overwrite=self.overwrite)
+        sync(self.path.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -282,6 +274,47 @@ def sweep(path: Path) -> None:
             stale.unlink()
 
 
+def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a finished file or directory its name, in one step.
+
+    Raises
+    ------
+    OutputExists
+        Something stands there, and overwriting was not asked for.
+    OutputError
+        The file system refused.
+    """
+    try:
+        if temporary.is_dir():
+            temporary.rename(path)
+        elif overwrite:
+            temporary.replace(path)
+        else:
+            _link_exclusively(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
+            raise OutputExists("exists already; use --overwrite to replace it", path=path) from None
+        raise output_error(path, error) from None
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's entries, to the disk.
+
+    Raises
+    ------
+    OutputError
+        The file system refused.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise output_error(path, error) from None
+
+
 def _lock(file: BinaryIO, patience: float) -> None:
     deadline = time.monotonic() + patience
     while True:
@@ -339,11 +372,3 @@ def _link_exclusively(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(path) from None
         temporary.rename(path)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -89,12 +89,19 @@ def main() -> None:
                     note = f"{path.name}{' (pydicom reads it)' if by_pydicom else ''}"
                     reasons.setdefault((verdict.status, verdict.reason, note), []).append(target)
     statuses = sorted({status for _, status in counts})
-    print(f"{'':12}", *(f"{status:>10}" for status in statuses))
-    for target in TARGETS:
-        print(f"{target:12}", *(f"{counts[target, status]:10}" for status in statuses))
-    print("\nOf the files that pydicom reads:", dict(sorted(readable.items())), "\n")
-    for (status, reason, note), targets in sorted(reasons.items()):
-        print(f"{status}: {note}: {', '.join(targets)}: {reason}")
+    lines = [" ".join([f"{'':12}", *(f"{status:>10}" for status in statuses)])]
+    lines += [" ".join([f"{t:12}", *(f"{counts[t, status]:10}" for status in statuses)]) for t in TARGETS]
+    lines += [
+        "",
+        "Of the files that pydicom reads:",
+        *(f"{n:5} {what}" for what, n in sorted(readable.items())),
+        "",
+    ]
+    lines += [
+        f"{status}: {note}: {', '.join(targets)}: {reason}"
+        for (status, reason, note), targets in sorted(reasons.items())
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

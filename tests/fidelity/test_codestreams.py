@@ -301,7 +301,7 @@ def test_blank_output_is_noticed(source, tmp_path, monkeypatch, verify, target):
 
 def test_later_frame_of_another_process_fails(transcode):
     streams = [jpeg_lossless(NOISE[0], 8), jpeg(NOISE[0])]
-    with pytest.raises(CodecError, match="SOF3.*SOF0") as caught:
+    with pytest.raises(CodecError, match=r"SOF3.*SOF0") as caught:
         transcode(encapsulated(streams, JPEG_LOSSLESS_SV1, NOISE), "explicit")
     assert caught.value.frame == 1
 

@@ -1,0 +1,28 @@
+"""dciodvfy finds no error in an output that it did not find in its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tools
+
+import cinemill
+from cinemill.errors import CinemillError
+
+
+@pytest.mark.corpus
+@pytest.mark.tools
+def test_output_conforms_as_its_source_does(corpus_file: Path, tmp_path: Path) -> None:
+    known: set[str] | None = None
+    for target in ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit"):
+        output = tmp_path / f"{target}.dcm"
+        try:
+            receipt = cinemill.transcode(corpus_file, output, to=target, threads=1, verify="none")
+        except CinemillError:
+            continue
+        if receipt.status != "transcoded":
+            continue
+        if known is None:
+            known = tools.errors_of_source(corpus_file, tmp_path / "source.dcm")
+        assert tools.conformance_errors(output) <= known, target
