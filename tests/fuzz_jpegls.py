@@ -1,4 +1,4 @@
-"""Decode damaged JPEG-LS codestreams: ``python tests/fuzz_jpegls.py [COUNT] [SEED]``.
+"""Decode damaged JPEG-LS codestreams: ``python tests/fuzz_jpegls.py [COUNT [SEED]]``.
 
 Each must end in samples of the promised shape or in a `CodecError` with an offset, and may not touch memory outside its buffers,
 which `guarded_memory` makes fatal.
@@ -117,5 +117,9 @@ def fuzz(count, seed, *, batch=16):
 
 
 if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[1:]]
-    print(*fuzz(*(numbers + [1_000_000, 0][len(numbers) :])).items())
+    wanted, seed = [int(argument) for argument in sys.argv[1:]] + [1_000_000, 0][len(sys.argv) - 1 :]
+    total: Counter[str] = Counter()
+    while total.total() < wanted:
+        total += fuzz(10_000, seed)
+        seed += 1
+        print(dict(total), flush=True)

@@ -225,17 +225,21 @@ def jpeg_lossless(frame: Array, bits: int, predictor: int = 1) -> bytes:
     )
 
 
-def jpeg_ls_stream(frame: Array, *, interleave: int = 0, near: int = 0, bits: int | None = None) -> bytes:
-    """JPEG-LS by CharLS (through pyjpegls), in any interleave mode."""
+def jpeg_ls_stream(
+    frame: Array, *, interleave: int = 0, near: int = 0, bits: int | None = None, roomy: bool = False
+) -> bytes:
+    """JPEG-LS by CharLS (through pyjpegls), in any interleave mode.
+
+    ``roomy`` is for small frames that grow: by imagecodecs, of 8 or 16 bits, colour interleaved by sample.
+    """
+    if roomy:
+        return bytes(imagecodecs.jpegls_encode(frame, level=near, out=2 * frame.nbytes + 1024))
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     ordered = np.moveaxis(frame, -1, 0) if samples > 1 and interleave == 0 else frame
     stored = bits or 8 * frame.dtype.itemsize
-    try:
-        return bytes(
-            jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave)
-        )
-    except RuntimeError:  # no room for a frame that grows
-        return bytes(imagecodecs.jpegls_encode(frame, level=near, out=2 * frame.nbytes + 1024))
+    return bytes(
+        jpeg_ls.encode_buffer(ordered.tobytes(), *frame.shape[:2], samples, stored, near, interleave)
+    )
 
 
 def jpeg_2000(

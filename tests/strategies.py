@@ -111,7 +111,7 @@ def _native(draw: st.DrawFn, frames: NDArray[Any], header: Dataset, syntax: str)
 
 
 def _encapsulated(draw: st.DrawFn, frames: NDArray[Any], bits: int, syntax: str) -> tuple[bytes, str]:
-    streams = [_ENCODERS[syntax](frame, bits) for frame in frames]
+    streams = _ENCODERS[syntax](frames, bits)
     pieces = [draw(st.integers(1, 4)) for _ in streams]
     fragments = [generate.split(stream, number) for stream, number in zip(streams, pieces, strict=True)]
     if draw(st.booleans()):
@@ -123,25 +123,29 @@ def _encapsulated(draw: st.DrawFn, frames: NDArray[Any], bits: int, syntax: str)
     ), f"{pieces=}, {table=}, {delimiter=}"
 
 
-def _jpeg_ls(frame: NDArray[Any], bits: int) -> bytes:
-    unsigned = frame.view(f"u{frame.itemsize}")
-    if bits < 8 * frame.itemsize:
-        unsigned = unsigned & ((1 << bits) - 1)
-    if bits <= 8 < 8 * frame.itemsize:
-        unsigned = unsigned.astype(np.uint8)
-    return generate.jpeg_ls_stream(unsigned, bits=max(bits, 2))
+def _narrow(frames: NDArray[Any], bits: int) -> NDArray[Any]:
+    """The two's complement of the low bits, in as many bytes as they need."""
+    unsigned = frames.view(f"u{frames.itemsize}") & ((1 << bits) - 1)
+    return unsigned.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
-def _jpeg_lossless(frame: NDArray[Any], bits: int) -> bytes:
-    unsigned = frame.view(f"u{frame.itemsize}") & ((1 << bits) - 1)
-    narrow = unsigned.astype(np.uint8 if bits <= 8 else np.uint16)
-    return generate.jpeg_lossless(narrow, max(bits, 2))
+def _jpeg_ls(frames: NDArray[Any], bits: int) -> list[bytes]:
+    """All frames of one depth: CharLS has no room for some small frames of odd depths."""
+    coded = _narrow(frames, bits)
+    try:
+        return [generate.jpeg_ls_stream(frame, bits=max(bits, 2)) for frame in coded]
+    except RuntimeError:
+        return [generate.jpeg_ls_stream(frame, roomy=True) for frame in coded]
 
 
 _ENCODERS: dict[str, Any] = {
-    generate.RLE: lambda frame, _: generate.rle_stream(frame),
+    generate.RLE: lambda frames, _: [generate.rle_stream(frame) for frame in frames],
     generate.JPEG_LS: _jpeg_ls,
-    generate.JPEG_LOSSLESS_SV1: _jpeg_lossless,
-    generate.JPEG_2000: lambda frame, bits: generate.jpeg_2000(frame, bits=bits, colour_transform=False),
-    generate.HTJ2K: lambda frame, _: generate.htj2k(frame, colour_transform=False),
+    generate.JPEG_LOSSLESS_SV1: lambda frames, bits: [
+        generate.jpeg_lossless(frame, max(bits, 2)) for frame in _narrow(frames, bits)
+    ],
+    generate.JPEG_2000: lambda frames, bits: [
+        generate.jpeg_2000(frame, bits=bits, colour_transform=False) for frame in frames
+    ],
+    generate.HTJ2K: lambda frames, _: [generate.htj2k(frame, colour_transform=False) for frame in frames],
 }

@@ -166,6 +166,7 @@ def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, byt
         0x00020012: _uid(0x00020012, IMPLEMENTATION_CLASS_UID),
         0x00020013: encode_element(0x00020013, b"SH", f"CINEMILL_{cinemill.__version__}".encode()),
     }
+    elements = {tag: encoded for tag, encoded in elements.items() if len(encoded) > 8}  # an unknown UID
     for tag in told.keys() - _REWRITTEN_META:
         elements[tag] = source.meta_bytes(told[tag])
     group = b"".join(elements[tag] for tag in sorted(elements))

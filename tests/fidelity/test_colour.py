@@ -112,7 +112,7 @@ def test_label_describes_the_bytes_written(transcode, target, colour, sop_class)
     coded = "RGB" if rgb else "YBR_FULL"
     transformed = rgb and target in {"jpeg-2000", "htj2k"}
     assert result.dataset.PhotometricInterpretation == ("YBR_RCT" if transformed else coded)
-    assert result.dataset.PlanarConfiguration == int(target == "rle")
+    assert result.dataset.PlanarConfiguration == 0
     if target in {"jpeg-2000", "htj2k"}:
         assert oracle.coding_style(codestreams(result.dataset)[0])[4] == int(transformed)
     samples = coded_samples(stream)
@@ -264,12 +264,13 @@ def test_monochrome_is_not_inverted(transcode, label, target):
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle"])
 def test_planar_configuration_is_read_and_written(transcode, planar, bits, target):
+    """Ultrasound and slide IODs allow 0 only, and in RLE it says nothing of the segments (PS3.5 §G.2)."""
     frames = noise((2, 5, 7, 3), bits)
     dataset = header(frames, "RGB", samples=3, PlanarConfiguration=int(planar))
     source = part10(dataset, native_element(native_bytes(frames, planar=planar), EXPLICIT), EXPLICIT)
     result = transcode(source, target)
     assert np.array_equal(result.reading.frames, frames)
-    assert result.dataset.PlanarConfiguration == int(target == "rle")
+    assert result.dataset.PlanarConfiguration == 0
     back = transcode(result.path.read_bytes(), "explicit")
     assert np.array_equal(back.reading.frames, frames)
     assert back.dataset.PlanarConfiguration == 0

@@ -75,6 +75,7 @@ def test_one_frame_in_many_fragments(transcode):
     "wrong",
     [
         pytest.param(lambda right: [value + 2 for value in right], id="shifted"),
+        pytest.param(lambda right: [0, *(value + 2 for value in right[1:])], id="shifted but for the first"),
         pytest.param(lambda right: [*right, right[-1] + 1000], id="extra entry"),
         pytest.param(lambda right: right[:-1], id="entry missing"),
         pytest.param(lambda right: [0] * len(right), id="all zero"),

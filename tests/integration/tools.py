@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -53,23 +54,27 @@ def conformance_errors(path: Path) -> set[str]:
     """The errors that ``dciodvfy -new`` finds; its exit code is 0 in any case.
 
     It does not know HTJ2K, whose rules are those of JPEG 2000: it is shown such a file under that name. What it says of an
-    instance UID in the meta information is what it says of the one in the data set.
+    instance UID in the meta information is what it says of the one in the data set, and an IOD that does not want colour
+    wants no photometric interpretation of it.
     """
     data = path.read_bytes()
     if _HTJ2K in data[:1024]:
         path = path.with_suffix(".relabelled")
         path.write_bytes(data.replace(_HTJ2K, _JPEG_2000, 1))
     done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, check=False, timeout=120)
+    if done.returncode < 0:
+        raise ToolError(f"dciodvfy crashed: {done.stderr.decode('latin-1')[-200:]}")
     lines = (done.stdout + done.stderr).decode("latin-1").splitlines()
-    return {
+    errors = (
         line.replace("MediaStorageSOPInstanceUID(0002,0003)", "SOPInstanceUID(0008,0018)")
         for line in lines
         if line.startswith("Error")
-    }
+    )
+    return {re.sub(r"(PhotometricInterpretation.*enumerated value) = .*", r"\1", error) for error in errors}
 
 
 def errors_of_source(path: Path, scratch: Path) -> set[str]:
-    """The errors of a file, and those of its copy in Explicit VR Little Endian: some encodings hide the rest from the tool."""
+    """Find the errors of a file, and those of its copy in Explicit VR Little Endian: some encodings hide the rest from the tool."""
     found = conformance_errors(path)
     try:
         decode(("dcmconv", "+te"), path, scratch)

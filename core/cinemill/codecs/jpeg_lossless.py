@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cinemill
+from cinemill.codecs import jpeg_markers as markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import jpeg_lossless as kernel
 
@@ -19,23 +20,7 @@ if TYPE_CHECKING:
 
     from cinemill.model import Buffer, PixelFormat, Samples
 
-_SOF3, _DHT, _SOI, _EOI, _SOS, _DNL, _DRI = 0xC3, 0xC4, 0xD8, 0xD9, 0xDA, 0xDC, 0xDD
-_OTHER_FRAMES = {
-    0xC0: "baseline",
-    0xC1: "extended sequential",
-    0xC2: "progressive",
-    0xC5: "differential sequential",
-    0xC6: "differential progressive",
-    0xC7: "differential lossless",
-    0xC9: "extended sequential with arithmetic coding",
-    0xCA: "progressive with arithmetic coding",
-    0xCB: "lossless with arithmetic coding",
-    0xCD: "differential sequential with arithmetic coding",
-    0xCE: "differential progressive with arithmetic coding",
-    0xCF: "differential lossless with arithmetic coding",
-    0xF7: "LS",
-}
-_STANDALONE = {0x01, *range(0xD0, 0xD8)}
+_SOF3 = 0xC3
 _CATEGORIES = 17
 
 
@@ -98,15 +83,19 @@ class _Frame:
         """Follow the markers from SOI until each component has been decoded."""
         pixels = self.pixels
         samples = np.empty(pixels.shape, np.dtype(f"u{pixels.dtype.itemsize}"))
-        if bytes(self.codestream[:2]) != bytes((0xFF, _SOI)):
-            raise CodecError("a JPEG codestream begins with FF D8", offset=0)
-        position = 2
+        position = markers.first_marker(self.codestream)
         while not self.components or len(self.decoded) < len(self.components):
-            marker, position = self._next_marker(position)
-            if marker in _STANDALONE:
+            marker, position = markers.next_marker(self.codestream, position)
+            if marker == markers.EOI:
+                raise CodecError(
+                    f"end of image with {len(self.decoded)} of {len(self.components) or self.pixels.samples} "
+                    "components decoded",
+                    offset=position - 2,
+                )
+            if marker in markers.STANDALONE:
                 continue
-            segment = self._segment(position)
-            if marker == _SOS:
+            segment = markers.read_segment(self.codestream, position)
+            if marker == markers.SOS:
                 position = self._scan(segment, position, samples)
             else:
                 self._header(marker, segment, position)
@@ -117,48 +106,17 @@ class _Frame:
         """Read any segment but a scan's; those without a meaning for decoding are skipped."""
         if marker == _SOF3:
             self._frame_header(segment, position)
-        elif marker == _DHT:
-            self._huffman_tables(segment, position)
-        elif marker == _DRI:
-            if len(segment) != 2:
-                raise CodecError(f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position)
-            self.restart_interval = int.from_bytes(segment, "big")
-        elif marker == _DNL:
+        elif marker == markers.DHT:
+            self.tables.update(markers.read_huffman_tables(segment, position))
+        elif marker == markers.DRI:
+            self.restart_interval = markers.read_restart_interval(segment, position)
+        elif marker == markers.DNL:
             raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
-        elif marker in _OTHER_FRAMES:
+        elif marker in markers.FRAMES:
             raise CodecError(
-                f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not Huffman-coded lossless", offset=position
-            )
-
-    def _next_marker(self, position: int) -> tuple[int, int]:
-        """Read a marker with any fill bytes before it; return its second byte and the position behind it."""
-        stream = self.codestream
-        start = position
-        while position < len(stream) and stream[position] == 0xFF:
-            position += 1
-        if position >= len(stream):
-            raise CodecError(f"the codestream ends with {self._progress()}", offset=len(stream))
-        if position == start or stream[position] == 0:
-            raise CodecError(
-                f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start
-            )
-        if stream[position] == _EOI:
-            raise CodecError(f"end of image with {self._progress()}", offset=position - 1)
-        return stream[position], position + 1
-
-    def _progress(self) -> str:
-        return f"{len(self.decoded)} of {len(self.components) or self.pixels.samples} components decoded"
-
-    def _segment(self, position: int) -> bytes:
-        """Return the content of a marker segment whose length stands at `position`."""
-        length = int.from_bytes(self.codestream[position : position + 2], "big")
-        segment = bytes(self.codestream[position + 2 : position + length])
-        if length < 2 or len(segment) != length - 2:
-            raise CodecError(
-                f"a marker segment of {length} bytes has {len(self.codestream) - position} left",
+                f"the codestream is JPEG {markers.FRAMES[marker]}, not Huffman-coded lossless",
                 offset=position,
             )
-        return segment
 
     def _frame_header(self, segment: bytes, position: int) -> None:
         """Read SOF3 (T.81 B.2.2) and compare it with what is expected."""
@@ -190,16 +148,6 @@ class _Frame:
         factors = set(segment[7::3])
         if len(self.components) > 1 and factors != {0x11}:
             raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
-
-    def _huffman_tables(self, segment: bytes, position: int) -> None:
-        """Read the tables of a DHT segment (T.81 B.2.4.2), each as its 16 counts and its categories."""
-        rest = segment
-        while rest:
-            size = 17 + sum(rest[1:17])
-            if len(rest) < size or rest[0] & ~0x13:
-                raise CodecError("a Huffman table contradicts its segment", offset=position)
-            self.tables[rest[0]] = rest[1:size]
-            rest = rest[size:]
 
     def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
         """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""

@@ -19,18 +19,15 @@ from numba import int64, types, uint8, uint16, void
 from cinemill.kernels._jit import inlined, jit
 from cinemill.kernels.bits import (
     address,
-    has_byte_ff,
     load_i64,
-    load_u8,
     load_u16,
     load_word,
     shift_down,
     shift_up,
-    store_8,
     store_16,
     store_64,
-    trailing_zeros,
 )
+from cinemill.kernels.jpeg_data import copy_unstuffed, stuffed_offset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -238,42 +235,6 @@ def _predict_row(
                 samples[x] = a
 
 
-@inlined
-def _copy_unstuffed(source: int, start: int, end: int, target: int) -> tuple[int, int]:
-    """Copy entropy-coded data up to a marker without the zeros after 0xFF; return its end and the size."""
-    position, size = start, 0
-    while position < end:
-        if position + 8 <= end:
-            word = load_i64(source + position, 0)
-            store_64(target + size, 0, word)
-            ff = has_byte_ff(word)
-            ordinary = trailing_zeros(ff) >> 3 if ff else 8
-            position += ordinary
-            size += ordinary
-            if ff == 0:
-                continue
-        byte = load_u8(source, position)
-        if byte == 0xFF:
-            if position + 1 >= end or load_u8(source, position + 1) != 0:
-                break
-            position += 1
-        store_8(target, size, byte)
-        position += 1
-        size += 1
-    return position, size
-
-
-@inlined
-def _stuffed_offset(source: int, start: int, end: int, size: int) -> int:
-    """Find the offset at which so many bytes, not counting stuffed zeros, have been read."""
-    position = start
-    for _ in range(size):
-        if position < end and load_u8(source, position) == 0xFF:
-            position += 1
-        position += 1
-    return min(position, end)
-
-
 @jit(
     [
         types.UniTuple(int64, 3)(
@@ -344,7 +305,7 @@ def decode_scan(
     position, interval = start, 0
     for first in range(0, rows, rows_an_interval):
         interval_start = position
-        position, size = _copy_unstuffed(source, position, end, address(data))
+        position, size = copy_unstuffed(source, position, end, address(data))
         data[size : size + slack] = 0
         bit = 0
         last = min(first + rows_an_interval, rows)
@@ -357,7 +318,7 @@ def decode_scan(
             if used > size or (bit < 0 and used + 4 > size):
                 return DATA_END, position, y
             if bit < 0:
-                return NO_SUCH_CODE, _stuffed_offset(source, interval_start, end, used), y
+                return NO_SUCH_CODE, stuffed_offset(source, interval_start, end, used), y
             for component in range(scanned):
                 a = neutral if y == first else np.int64(above[component])
                 row[component] = (a + differences[component]) & 0xFFFF
@@ -374,7 +335,7 @@ def decode_scan(
         used = (bit + 7) >> 3
         for index in range(used, size):
             if data[index] != 0 and data[index] != 0xFF:
-                return DATA_LEFT, _stuffed_offset(source, interval_start, end, used), last
+                return DATA_LEFT, stuffed_offset(source, interval_start, end, used), last
         if last < rows:
             while position + 1 < end and codestream[position + 1] == 0xFF:
                 position += 1

@@ -122,7 +122,7 @@ def _decode_regular(scan: _Scan, q: int, ra: int, rb: int, rc: int, position: in
         b >>= 1
         n >>= 1
     n += 1
-    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, where B > 0; as branches, unpredictable
+    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, and where B > 0; branches are mispredicted
     b = min(max(b + (n & low) - (n & high), 1 - n), 0)
     k = golomb_parameter(a, n)
     store_32(context, A, a)

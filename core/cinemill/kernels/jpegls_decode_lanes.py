@@ -11,9 +11,9 @@ rows
 lines
     The current row of each frame and component, on its way to the frames.
 contexts
-    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have no code to read. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have no
+    code to read share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 state
     What lasts from column to column; see the offsets below.
 
@@ -144,7 +144,7 @@ def decode(
     prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
 
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()

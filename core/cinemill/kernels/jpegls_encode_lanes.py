@@ -12,9 +12,9 @@ rows
 lines
     The current row of each frame and component, as it comes from the frames.
 contexts
-    368 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have nothing to code: cheaper than not to go. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
+    nothing to code share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 slots
     `SLOTS` times sixteen symbols; zeros behind the last slot in use.
 state
@@ -83,7 +83,7 @@ from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDE
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
 
-IDLE = CONTEXT * (REGULAR_CONTEXTS + 2)
+IDLE = CONTEXT * REGULAR_CONTEXTS
 INTERRUPTIONS = IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
@@ -157,7 +157,7 @@ def lengthen(state: Value, columns: Value) -> None:
 def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [contexts + offset + 8 * lane for lane, offset in enumerate(offsets.spread(state + OFFSETS))]
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)

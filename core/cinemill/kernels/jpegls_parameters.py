@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ def default_thresholds(max_value: int, near: int = 0) -> tuple[int, int, int]:
     return t1, t2, t3
 
 
+@lru_cache(maxsize=64)
 def coding_parameters(
     max_value: int,
     near: int = 0,

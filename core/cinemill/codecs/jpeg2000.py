@@ -1,0 +1,184 @@
+"""JPEG 2000 Part 1, lossless encoding by cinemill's own kernels, many code-blocks at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cinemill
+from cinemill.codecs.jpeg2000_layout import GUARD_BITS, Layout, lay_out
+from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
+from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
+from cinemill.errors import UnsupportedPixelFormat
+from cinemill.kernels import jpeg2000_instructions
+from cinemill.kernels.jpeg2000_tables import COLUMNS, READ_AHEAD, ROWS, START
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cinemill.codecs import Codec
+    from cinemill.model import Buffer, PixelFormat, Samples
+
+_BLOCKS_AT_ONCE = 256
+"""So many keep all lanes busy almost to the end."""
+
+
+def available() -> bool:
+    """Whether this machine can run the kernels."""
+    return jpeg2000_instructions.available()
+
+
+def fastest_encoder() -> Codec:
+    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
+    portable = os.environ.get("CINEMILL_KERNELS") == "portable"
+    return OpenJpeg() if portable or not available() else Jpeg2000()
+
+
+class Jpeg2000:
+    """cinemill's JPEG 2000 encoder as a `cinemill.codecs.Codec`; OpenJPEG decodes for it.
+
+    It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
+    and the reversible colour transform for RGB: what `OpenJpeg` writes. It runs where `available` says so.
+    """
+
+    name = "cinemill-jpeg2000"
+    version = cinemill.__version__
+    batch = 8
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames with OpenJPEG."""
+        return OpenJpeg().decode(codestreams, pixels)
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            Other samples than these, or values beyond ``bits_stored``.
+        """
+        check_encodable(pixels)
+        layout = lay_out(
+            pixels.rows,
+            pixels.columns,
+            pixels.samples,
+            pixels.bits_stored,
+            colour_transform=takes_colour_transform(pixels),
+        )
+        at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
+        groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
+        return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
+
+
+class _Memory(threading.local):
+    """Arrays that a thread keeps for its next frames: getting fresh pages each time takes a third of the time."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+        """Return an array of any content, in place of the last one of this name."""
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or held.size < size:
+            held = self._held[name] = np.empty(size, kind)
+        return held[:size].reshape(shape)
+
+
+_memory = _Memory()
+
+
+def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
+    """Encode a few frames whose code-blocks share the lanes."""
+    from cinemill.kernels.jpeg2000_blocks import code_blocks, count_planes, symbol_room, word_room
+    from cinemill.kernels.jpeg2000_mq import LANES
+
+    frame_size = pixels.rows * pixels.columns * pixels.samples
+    size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
+    coefficients = _memory.array("coefficients", (size,), np.int32)
+    for index, frame in enumerate(frames):
+        if frame.shape != pixels.shape or frame.dtype != pixels.dtype:
+            raise UnsupportedPixelFormat(
+                f"JPEG 2000: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
+            )
+        _transform(frame, pixels, layout.levels, coefficients[index * frame_size : (index + 1) * frame_size])
+
+    per_frame = len(layout.blocks)
+    blocks = np.tile(layout.blocks, (len(frames), 1))
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * frame_size, per_frame)
+    planes, starts, lengths = (np.empty(len(blocks), np.int64) for _ in range(3))
+    count_planes(coefficients, blocks, planes)
+    longest_first = np.argsort(-planes * blocks[:, ROWS] * blocks[:, COLUMNS], kind="stable")
+    most = int(planes.max())
+    data = code_blocks(
+        coefficients,
+        blocks,
+        planes,
+        longest_first,
+        _memory.array("symbols", (LANES, symbol_room(most)), np.uint8),
+        _memory.array("words", (LANES, word_room(most)), np.int64),
+        _memory.array("data", (size,), np.uint8),
+        starts,
+        lengths,
+    )
+    parts = (slice(first, first + per_frame) for first in range(0, len(blocks), per_frame))
+    return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
+
+
+def _transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
+    """Turn samples into wavelet coefficients, components x rows x columns."""
+    from cinemill.kernels.jpeg2000_wavelet import analyse, shift_levels, transform_colour
+
+    planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
+    spare = _memory.array("spare", (pixels.rows, pixels.columns), np.int32)
+    scratch = _memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
+    flat = planes.reshape(pixels.samples, -1)
+    sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
+    offset = sign or 1 << (pixels.bits_stored - 1)
+    needed = shift_levels(frame.view(f"u{frame.itemsize}").reshape(-1), sign, offset, flat)
+    if needed >> (pixels.bits_stored - 1):
+        raise UnsupportedPixelFormat(
+            f"JPEG 2000: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
+            "mask what lies above BitsStored first"
+        )
+    if takes_colour_transform(pixels):
+        transform_colour(flat)
+    for plane, target in zip(planes, coefficients.reshape(planes.shape), strict=True):
+        analyse(plane, levels, spare, scratch, target)
+
+
+def _codestream(
+    pixels: PixelFormat,
+    layout: Layout,
+    planes: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    data: NDArray[np.uint8],
+) -> bytes:
+    """Put the code-blocks of one frame into packets, and those into a codestream of one tile-part."""
+    from cinemill.kernels.jpeg2000_packets import packets_room, write_packets
+
+    packets = np.empty(packets_room(len(layout.packets), lengths), np.uint8)
+    size = write_packets(layout.packets, layout.areas, planes, starts, lengths, data, packets)
+    tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
+    return b"".join((_main_header(pixels, layout), tile_part, packets[:size].data, EOC.to_bytes(2, "big")))
+
+
+def _main_header(pixels: PixelFormat, layout: Layout) -> bytes:
+    """SOC, SIZ, COD and QCD (T.800 A.4.1, A.5.1, A.6.1, A.6.4)."""
+    size = pixels.columns, pixels.rows
+    component = struct.pack(">BBB", (pixels.bits_stored - 1) | pixels.signed << 7, 1, 1)
+    siz = struct.pack(">H8IH", 0, *size, 0, 0, *size, 0, 0, pixels.samples) + component * pixels.samples
+    cod = struct.pack(">BBHBBBBBB", 0, 0, 1, takes_colour_transform(pixels), layout.levels, 4, 4, 0, 1)
+    qcd = bytes([GUARD_BITS << 5, *(value << 3 for value in layout.exponents)])
+    segments = ((SIZ, siz), (COD, cod), (QCD, qcd))
+    return SOC.to_bytes(2, "big") + b"".join(
+        struct.pack(">HH", marker, 2 + len(segment)) + segment for marker, segment in segments
+    )

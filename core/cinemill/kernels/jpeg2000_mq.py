@@ -1,0 +1,395 @@
+"""The MQ coder (T.800 Annex C), which codes 32 code-blocks at once, one in each byte of a 256-bit vector.
+
+A symbol is one byte, ``CX << 3 | D``: the context label and the decision. A lane is the coder of one code-block.
+
+All lanes take their next symbol in the same step (`_code_four`): the states of the 19 contexts, the intervals A and
+what to add to the code registers C are bytes and words of vectors. C itself, in 64 bits, is brought up to date once
+in four symbols. That makes 1.8 ns a symbol all in all, against 3.3 ns for two interleaved scalar coders.
+
+C is kept without the spacer bits and byte counter of C.2: bits leave it as 32-bit words that hold their carry in bit
+32. Only at the end of a code-block are carries propagated and bits stuffed (`finish`): the same number, though not
+always in the bytes that C.2 would write, where a carry may rest in a stuffed bit.
+
+Bounds: the interval loses at most 15 bits a symbol (Qe is 1 or more), so `ROUND` symbols append at most
+`WORDS_PER_ROUND` words; the caller makes sure that there is room for them. Symbols are read in rounds of `ROUND`
+bytes, so there must be so many after the last one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cinemill.kernels._jit import jit
+from cinemill.kernels.bits import (
+    Value,
+    address,
+    has_byte_ff,
+    instructions,
+    shift_down,
+    shift_up,
+    store_word,
+    trailing_zeros,
+)
+from cinemill.kernels.jpeg2000_instructions import added_saturating, constant, packed_bytes, shuffled_bytes
+
+LANES = 32
+ROUND = 32
+CONTEXTS = 19
+WORDS_PER_ROUND = ROUND * 15 // 32 + 1
+GROUP = 4
+
+# Table C.2: Qe, next state after MPS and after LPS, and whether LPS switches the sense of MPS.
+_STATES = (
+    (0x5601, 1, 1, 1), (0x3401, 2, 6, 0), (0x1801, 3, 9, 0), (0x0AC1, 4, 12, 0), (0x0521, 5, 29, 0),
+    (0x0221, 38, 33, 0), (0x5601, 7, 6, 1), (0x5401, 8, 14, 0), (0x4801, 9, 14, 0), (0x3801, 10, 14, 0),
+    (0x3001, 11, 17, 0), (0x2401, 12, 18, 0), (0x1C01, 13, 20, 0), (0x1601, 29, 21, 0), (0x5601, 15, 14, 1),
+    (0x5401, 16, 14, 0), (0x5101, 17, 15, 0), (0x4801, 18, 16, 0), (0x3801, 19, 17, 0), (0x3401, 20, 18, 0),
+    (0x3001, 21, 19, 0), (0x2801, 22, 19, 0), (0x2401, 23, 20, 0), (0x2201, 24, 21, 0), (0x1C01, 25, 22, 0),
+    (0x1801, 26, 23, 0), (0x1601, 27, 24, 0), (0x1401, 28, 25, 0), (0x1201, 29, 26, 0), (0x1101, 30, 27, 0),
+    (0x0AC1, 31, 28, 0), (0x09C1, 32, 29, 0), (0x08A1, 33, 30, 0), (0x0521, 34, 31, 0), (0x0441, 35, 32, 0),
+    (0x02A1, 36, 33, 0), (0x0221, 37, 34, 0), (0x0141, 38, 35, 0), (0x0111, 39, 36, 0), (0x0085, 40, 37, 0),
+    (0x0049, 41, 38, 0), (0x0025, 42, 39, 0), (0x0015, 43, 40, 0), (0x0009, 44, 41, 0), (0x0005, 45, 42, 0),
+    (0x0001, 45, 43, 0), (0x5601, 46, 46, 0),
+)  # fmt: skip
+_QE = [state[0] for state in _STATES]
+_QE_SHIFT = [16 - qe.bit_length() for qe in _QE]
+_QE_RENORMALISED = [qe << shift for qe, shift in zip(_QE, _QE_SHIFT, strict=True)]
+# A context is one byte, state << 1 | MPS; the two tables give it with MPS 0.
+_AFTER_MPS = [2 * state[1] for state in _STATES]
+_AFTER_LPS = [2 * state[2] + state[3] for state in _STATES]
+
+# Table D.7: state 4 for the first zero coding context, 3 for run-length, 46 for uniform.
+INITIAL_STATES = np.zeros(CONTEXTS, np.uint8)
+INITIAL_STATES[[0, 17, 18]] = 2 * 4, 2 * 3, 2 * 46
+INITIAL_INTERVAL = 0x8000
+
+# Widening interleaves within 128-bit halves, as the processor does, so that lanes of 16 and 32 bits change places.
+_LANES_16 = [16 * half + 8 * part + lane for part in (0, 1) for half in (0, 1) for lane in range(8)]
+_LANES_32 = [
+    _LANES_16[16 * vector + 8 * half + 4 * part + lane]
+    for vector in (0, 1)
+    for part in (0, 1)
+    for half in (0, 1)
+    for lane in range(4)
+]
+PLACE_16 = np.argsort(_LANES_16)
+PLACE_32 = np.argsort(_LANES_32)
+LANE_AT_32 = np.array(_LANES_32)
+
+
+def _look_up(keys: list[Value], table: list[int]) -> Value:
+    """Entry of a table of bytes for each lane; each key is 128 or more where its 16 entries are not meant."""
+    padded = table + [0] * (16 * len(keys) - len(table))
+    first, second, third = (
+        shuffled_bytes(constant(key, padded[at : at + 16] * 2), key)
+        for at, key in zip(range(0, len(padded), 16), keys, strict=True)
+    )
+    return first | second | third
+
+
+def _look_up_words(keys: list[Value], table: list[int]) -> tuple[Value, Value]:
+    """Entry of a table of 16 bits for each lane, in the order of `PLACE_16`."""
+    low, high = (_look_up(keys, [entry >> shift & 0xFF for entry in table]) for shift in (0, 8))
+    return _widened(low, high)
+
+
+def _widened(low: Value, high: Value) -> tuple[Value, Value]:
+    """Join two vectors to lanes twice as wide, ``high`` being the upper halves."""
+    first, second = low.interleaved(high)
+    return first.recast(2 * low.bits, low.lanes // 2), second.recast(2 * low.bits, low.lanes // 2)
+
+
+def _read_contexts(states: Value, symbol: Value) -> Value:
+    """State of each lane's context: a binary tree of choices over the bits of CX."""
+    level = [(states + LANES * context).load(8, LANES) for context in range(CONTEXTS)]
+    for bit in range(3, 8):
+        chosen = (symbol.recast(16, LANES // 2) << (7 - bit)).recast(8, LANES) < 0
+        pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
+        level = [chosen.choose(pair[1], pair[0]) if len(pair) == 2 else pair[0] for pair in pairs]
+    return level[0]
+
+
+def _write_contexts(states: Value, symbol: Value, state: Value) -> None:
+    label = symbol & 0xF8
+    for context in range(CONTEXTS):
+        where = states + LANES * context
+        label.equals(context << 3).choose(state, where.load(8, LANES)).store(where)
+
+
+@instructions
+def _code_four(
+    symbols: Value,
+    states: Value,
+    intervals: Value,
+    registers: Value,
+    pending: Value,
+    addends: Value,
+    shifts: Value,
+) -> Value:
+    """Code `GROUP` symbols of each lane (C.2.2 to C.2.6).
+
+    Parameters
+    ----------
+    symbols
+        GROUP x LANES bytes.
+    states
+        CONTEXTS x LANES bytes, updated.
+    intervals
+        A of each lane, 16 bits, in the order of `PLACE_16`, updated.
+    registers, pending
+        C of each lane and how many bits it has above the 16 of the interval, 64 bits, in the order of `PLACE_32`;
+        updated unless the lane shifts by 16 or more.
+    addends, shifts
+        Receive what each symbol adds to C, GROUP x LANES of 16 bits in the order of `PLACE_16`, and how far it then
+        shifts C, GROUP x LANES bytes.
+
+    Returns
+    -------
+    int
+        A bit for each place in the order of `PLACE_32`: its C has a word to move out, or was not updated.
+    """
+    interval = [(intervals + 32 * half).load(16, 16) for half in (0, 1)]
+    total = symbols.load(8, LANES).like(0)
+    none = total
+    none_16 = none.recast(16, 16)
+    sums = [none.recast(32, 8)] * 4
+    for step in range(GROUP):
+        symbol = (symbols + step * LANES).load(8, LANES)
+        context = _read_contexts(states, symbol)
+        index = context.recast(16, LANES // 2).shifted_down(1).recast(8, LANES) & 0x7F
+        keys = [added_saturating(index ^ first, index.like(0x70)) for first in (0, 16, 32)]
+        qe, renormalised = _look_up_words(keys, _QE), _look_up_words(keys, _QE_RENORMALISED)
+        less_probable = ((symbol ^ context) & 1).equals(1)
+        spread = less_probable.extended(8)
+        sides = _widened(spread, spread)
+        exchanges: list[Value] = []
+        doublings: list[Value] = []
+        parts: list[Value] = []
+        for half in (0, 1):
+            rest = interval[half] - qe[half]
+            # LPS takes Qe, MPS the rest, unless that is smaller: then they change places (C.2.4, C.2.5).
+            exchange = sides[half] ^ (rest.at_least_unsigned(qe[half]) ^ -1).extended(16)
+            takes_qe = exchange < 0
+            addend = takes_qe.choose(none_16, qe[half])
+            # Qe is 0x5601 or less, so the rest needs two doublings at most.
+            once = (~rest < 0).extended(16)
+            rest += rest & once
+            twice = (~rest < 0).extended(16)
+            rest += rest & twice
+            interval[half] = takes_qe.choose(renormalised[half], rest)
+            exchanges.append(exchange)
+            doublings.append(once + twice)
+            parts += _widened(addend, none_16)
+            addend.store(addends + (64 * step + 32 * half))
+        doubled = -packed_bytes(*doublings)
+        shift = (packed_bytes(*exchanges) < 0).choose(_look_up(keys, _QE_SHIFT), doubled)
+        shift.store(shifts + LANES * step)
+        total += shift
+        wide_shifts = (wide for half in _widened(shift, none) for wide in _widened(half, none_16))
+        sums = [(so_far + part) << wide for so_far, part, wide in zip(sums, parts, wide_shifts, strict=True)]
+        after = less_probable.choose(_look_up(keys, _AFTER_LPS), _look_up(keys, _AFTER_MPS)) ^ (context & 1)
+        # A state changes only with a renormalisation (C.2.6).
+        _write_contexts(states, symbol, shift.equals(0).choose(context, after))
+    for half in (0, 1):
+        interval[half].store(intervals + 32 * half)
+    totals = [wide for half in _widened(total, none) for wide in _widened(half, none_16)]
+    return _accumulate(sums, totals, registers, pending)
+
+
+def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pending: Value) -> Value:
+    """Shift C and add to it, where that is by less than 16 bits (the sum would not fit its lane otherwise)."""
+    attention = registers.like(0)
+    for place in range(0, LANES, 4):
+        quarter = range(place % 8, place % 8 + 4)
+        total, addend = (lanes[place // 8].shuffled(quarter).resized(64) for lanes in (totals, sums))
+        old, bits = (registers + 8 * place).load(64, 4), (pending + 8 * place).load(64, 4)
+        fits = total < 16
+        fits.choose((old << total) + addend, old).store(registers + 8 * place)
+        bits += fits.choose(total, 0)
+        bits.store(pending + 8 * place)
+        attention |= ((fits ^ -1) | (bits >= 32)).packed() << place
+    return attention
+
+
+@instructions
+def _interleave(first: Value, second: Value, target: Value) -> None:
+    """Interleave two rows of LANES bytes to 2 x LANES bytes."""
+    rows = first.load(8, LANES), second.load(8, LANES)
+    order = [lane + other for lane in range(LANES) for other in (0, LANES)]
+    rows[0].shuffled(order[:LANES], rows[1]).store(target)
+    rows[0].shuffled(order[LANES:], rows[1]).store(target + LANES)
+
+
+@jit("void(uint8[::1], int64[::1], uint8[:, ::1])")
+def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
+    """Transpose the next `ROUND` symbols of each lane.
+
+    Parameters
+    ----------
+    symbols
+        Symbols of all lanes; `ROUND` bytes are read from each of ``starts`` (LANES) on.
+    rounds
+        Two buffers of ROUND x LANES; the result is in the first.
+    """
+    base, first, second = address(symbols), address(rounds), address(rounds) + ROUND * LANES
+    half = LANES // 2
+    for row in range(half):
+        _interleave(base + starts[row], base + starts[row + half], first + 2 * LANES * row)
+    for _ in range(2):
+        for row in range(half):
+            _interleave(first + LANES * row, first + LANES * (row + half), second + 2 * LANES * row)
+        for row in range(half):
+            _interleave(second + LANES * row, second + LANES * (row + half), first + 2 * LANES * row)
+
+
+@jit("void(int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1])")
+def _move_word(lane: int, place: int, registers: Any, pending: Any, used: Any, words: Any) -> None:
+    """Move the 32 upper bits and the carry of a lane's C to its words."""
+    words[lane, used[lane]] = shift_down(registers[place], pending[place] - 17)
+    registers[place] &= shift_up(1, pending[place] - 17) - 1
+    pending[place] -= 32
+    used[lane] += 1
+
+
+@jit(
+    "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint16[:, ::1], uint8[:, ::1])"
+)
+def apply_steps(
+    lane: int,
+    first: int,
+    last: int,
+    registers: Any,
+    pending: Any,
+    used: Any,
+    words: Any,
+    addends: Any,
+    shifts: Any,
+) -> None:
+    """Apply some steps of a round to the C of one lane, one by one."""
+    place = PLACE_32[lane]
+    for step in range(first, last):
+        shift = np.int64(shifts[step, lane])
+        registers[place] = shift_up(registers[place] + np.int64(addends[step, PLACE_16[lane]]), shift)
+        pending[place] += shift
+        if pending[place] >= 32:
+            _move_word(lane, place, registers, pending, used, words)
+
+
+@jit(
+    "void(uint8[:, ::1], uint8[:, ::1], uint16[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
+    " uint16[:, ::1], uint8[:, ::1])"
+)
+def code_round(
+    symbols: Any,
+    states: Any,
+    intervals: Any,
+    registers: Any,
+    pending: Any,
+    used: Any,
+    words: Any,
+    addends: Any,
+    shifts: Any,
+) -> None:
+    """Code `ROUND` symbols of every lane.
+
+    Parameters
+    ----------
+    symbols
+        ROUND x LANES.
+    states, intervals, registers, pending
+        The lanes' coders; see `_code_four`. No lane has more than 31 bits pending before and after.
+    used, words
+        How many words each lane has moved out, and those words; WORDS_PER_ROUND more must fit.
+    addends, shifts
+        ROUND x LANES: what the symbols did to C, for `apply_steps`.
+    """
+    # Once a round: address counts references, which takes 7 % of the encoder's time if done in the loop.
+    symbols_at, states_at, intervals_at = address(symbols), address(states), address(intervals)
+    registers_at, pending_at = address(registers), address(pending)
+    addends_at, shifts_at = address(addends), address(shifts)
+    for group in range(0, ROUND, GROUP):
+        attention = _code_four(
+            symbols_at + group * LANES,
+            states_at,
+            intervals_at,
+            registers_at,
+            pending_at,
+            addends_at + group * LANES * 2,
+            shifts_at + group * LANES,
+        )
+        while attention != 0:
+            place = trailing_zeros(attention)
+            attention &= attention - 1
+            lane = LANE_AT_32[place]
+            if pending[place] >= 32:
+                _move_word(lane, place, registers, pending, used, words)
+            else:
+                apply_steps(lane, group, group + GROUP, registers, pending, used, words, addends, shifts)
+
+
+@jit("int64(int64, int64, int64[::1], int64, uint8[::1], int64)")
+def finish(register: int, pending: int, words: Any, used: int, out: Any, start: int) -> int:
+    """Flush one code-block (C.2.9), propagate carries, stuff bits (C.2.7) and drop what decoders supply themselves.
+
+    Parameters
+    ----------
+    words
+        The lane's ``used`` words, with room for two more.
+    out
+        Receives the bytes from ``start`` on; needs room for ``(used + 2) * 32 / 7`` and 8 more.
+
+    Returns
+    -------
+    int
+        Offset in ``out`` after the last byte.
+    """
+    # Any C within the final interval will do; this one ends in as many ones as possible (SETBITS, Figure C.11).
+    top = register + INITIAL_INTERVAL
+    register |= 0xFFFF
+    if register >= top:
+        register -= 0x8000
+    left = pending + 15
+    if left > 31:
+        words[used] = shift_down(register, left - 32)
+        register &= shift_up(1, left - 32) - 1
+        used += 1
+        left -= 32
+    words[used] = shift_up(register + 1, 32 - left) - 1
+    used += 1
+
+    carry = 0
+    for at in range(used - 1, -1, -1):
+        carry += words[at]
+        words[at] = carry & 0xFFFFFFFF
+        carry >>= 32
+
+    end, out_at = start, address(out)
+    buffer, bits, width = 0, 0, 8
+    for at in range(used):
+        buffer = (buffer << 32) | words[at]
+        bits += 32
+        four = shift_down(buffer, bits - 32)
+        if width == 8 and has_byte_ff(four) == 0:
+            store_word(out_at + end, four << 32)
+            bits -= 32
+            buffer &= shift_up(1, bits) - 1
+            end += 4
+            continue
+        while bits >= width:
+            bits -= width
+            byte = shift_down(buffer, bits)
+            buffer &= shift_up(1, bits) - 1
+            out[end] = byte
+            end += 1
+            width = 7 if byte == 0xFF else 8
+    out[end] = shift_up(buffer + 1, width - bits) - 1
+    end += 1
+
+    # A decoder reads ones after the end (D.4.1): trailing ones, stuffed or not, need not be sent.
+    while end > start and (
+        out[end - 1] == 0xFF or (out[end - 1] == 0x7F and end > start + 1 and out[end - 2] == 0xFF)
+    ):
+        end -= 1
+    return end
