@@ -1,6 +1,7 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
-`open` gives the frames of a file as arrays, `transcode` turns a file into another transfer syntax and proves it.
+`open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
+file into another transfer syntax and proves it, `split` cuts a long cine into several instances.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "open", "transcode"]
+__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
 
 _HOMES = {
     "Cine": "cinemill.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.receipt",
+    "extract": "cinemill.extraction",
     "open": "cinemill.cine",
+    "split": "cinemill.splitting",
     "transcode": "cinemill.transcoding",
 }
 
 if TYPE_CHECKING:
     from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
+    from cinemill.extraction import extract
     from cinemill.receipt import Receipt
+    from cinemill.splitting import split
     from cinemill.transcoding import transcode
 
 

@@ -1,4 +1,4 @@
-"""Transcodes many instances over processes, so that a crash in a native decoder costs one item and not the run."""
+"""Transcodes or extracts many instances over processes, so that a crash in a native decoder costs one item and not the run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.receipt import Receipt, failure
@@ -42,6 +43,22 @@ class Item:
     output: Path
 
 
+class Work(Protocol):
+    """What is done to every instance: plain values that can be handed to processes."""
+
+    def apply(
+        self,
+        src: Path,
+        dst: Path,
+        *,
+        threads: int | None,
+        cancelled: Callable[[], bool] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> Receipt:
+        """Do it to one instance."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is asked of every instance: see `cinemill.transcode`."""
@@ -51,6 +68,29 @@ class Options:
     verify: Level = "full"
     overwrite: bool = False
     repair: bool = False
+
+    def apply(
+        self,
+        src: Path,
+        dst: Path,
+        *,
+        threads: int | None,
+        cancelled: Callable[[], bool] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> Receipt:
+        """Transcode one instance: see `cinemill.transcode`."""
+        return transcode(
+            src,
+            dst,
+            to=self.to,
+            colour=self.colour,
+            verify=self.verify,
+            overwrite=self.overwrite,
+            repair=self.repair,
+            threads=threads,
+            cancelled=cancelled,
+            progress=progress,
+        )
 
 
 def discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
@@ -116,15 +156,15 @@ def _check_apart(source: Path, destination: Path) -> None:
         )
 
 
-def transcode_all(
+def run_all(
     items: Iterable[Item],
-    options: Options,
+    work: Work,
     *,
     jobs: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> Iterator[Receipt]:
-    """Transcode items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
+    """Do work to items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
 
     Parameters
     ----------
@@ -138,17 +178,17 @@ def transcode_all(
     first = list(islice(waiting, jobs))
     if not first:
         return
-    with _Pool(len(first), max(1, jobs // len(first)), options, progress) as pool:
+    with _Pool(len(first), max(1, jobs // len(first)), work, progress) as pool:
         yield from pool.run(chain(first, waiting), stop)
 
 
 class _Pool:
-    """Child processes that each transcode one item at a time, and are replaced when they die."""
+    """Child processes that work on one item at a time, and are replaced when they die."""
 
-    def __init__(self, size: int, threads: int, options: Options, progress: Progress | None) -> None:
+    def __init__(self, size: int, threads: int, work: Work, progress: Progress | None) -> None:
         self._context = _context()
         self._stopping = self._context.Event()
-        self._arguments = (options, threads, self._stopping)
+        self._arguments = (work, threads, self._stopping)
         self._progress = progress
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
         self._again: deque[tuple[Item, int]] = deque()
@@ -182,7 +222,7 @@ class _Pool:
         assert item is not None
         try:
             message = child.connection.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             return self._bury(child, item)
         if isinstance(message, tuple):
             if self._progress is not None:
@@ -216,9 +256,7 @@ class _Pool:
 class _Child:
     """One child process and the item it works on."""
 
-    def __init__(
-        self, context: ForkServerContext | SpawnContext, arguments: tuple[Options, int, Event]
-    ) -> None:
+    def __init__(self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event]) -> None:
         self.connection, theirs = context.Pipe()
         self.item: Item | None = None
         self.attempt = 1
@@ -229,13 +267,13 @@ class _Child:
     def start(self, item: Item, attempt: int) -> None:
         """Hand the child its next item."""
         self.item, self.attempt = item, attempt
-        try:
+        with suppress(OSError):  # a dead child is noticed when its answer is awaited
             self.connection.send(item)
-        except ConnectionError:
-            return
 
     def end(self) -> str:
-        """Close the connection, which ends the child, and return how it ended."""
+        """Tell the child to end, wait for it, and return how it ended."""
+        with suppress(OSError):
+            self.connection.send(None)
         self.connection.close()
         self._process.join()
         code = self._process.exitcode or 0
@@ -250,18 +288,20 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> None:
-    """Serve one connection: items in, progress and receipts out, None for a cancelled item."""
+def _work(jobs: Connection, work: Work, threads: int, stopping: Event) -> None:
+    """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            item: Item = jobs.recv()
-        except (EOFError, ConnectionError):
+            item: Item | None = jobs.recv()
+        except (EOFError, OSError):
+            return
+        if item is None:
             return
         try:
             receipt = attempt(
                 item,
-                options,
+                work,
                 threads=threads,
                 cancelled=stopping.is_set,
                 progress=_throttled(jobs.send),
@@ -270,19 +310,19 @@ def _work(jobs: Connection, options: Options, threads: int, stopping: Event) -> 
             receipt = None
         try:
             jobs.send(receipt)
-        except ConnectionError:
+        except OSError:
             return
 
 
 def attempt(
     item: Item,
-    options: Options,
+    work: Work,
     *,
     threads: int | None = None,
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Transcode one item in this process; whatever goes wrong with it becomes its receipt.
+    """Do work to one item in this process; whatever goes wrong with it becomes its receipt.
 
     Raises
     ------
@@ -292,18 +332,7 @@ def attempt(
         The options can't be carried out for any item.
     """
     try:
-        return transcode(
-            item.source,
-            item.output,
-            to=options.to,
-            colour=options.colour,
-            verify=options.verify,
-            overwrite=options.overwrite,
-            repair=options.repair,
-            threads=threads,
-            cancelled=cancelled,
-            progress=progress,
-        )
+        return work.apply(item.source, item.output, threads=threads, cancelled=cancelled, progress=progress)
     except (Cancelled, UsageError):
         raise
     except CinemillError as error:

@@ -1,28 +1,30 @@
-"""A cine as a sequence of arrays: any frame on demand, with the header and the time of each frame."""
+"""A cine as a sequence of arrays: any frame on demand, with its header, times, regions and display."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-import numpy as np
-
 from cinemill.decode import FrameDecoder
 from cinemill.errors import DamagedFile
+from cinemill.geometry import pixel_aspect, resize, square
+from cinemill.regions import Region, read_regions
+from cinemill.render import Renderer
 from cinemill.source import Source
+from cinemill.timing import frame_times
+from cinemill.video import VideoDecoder
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from cinemill.codestream import Codestream
     from cinemill.model import PixelFormat, Samples
-
-_FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
-_RECOMMENDED_RATE, _CINE_RATE = 0x00082144, 0x00180040
-_FRAME_INCREMENT_POINTER = 0x00280009
 
 
 class Cine:
@@ -51,7 +53,8 @@ class Cine:
         self.source = Source(path)
         if self.source.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=path)
-        self._decoder = FrameDecoder(self.source)
+        video = self.source.transfer_syntax.coding == "video"
+        self._decoder = VideoDecoder(self.source) if video else FrameDecoder(self.source)
         self.pixels: PixelFormat = self._decoder.pixels
 
     @property
@@ -63,6 +66,21 @@ class Cine:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the file but does no harm."""
         return (*self.source.warnings, *self._decoder.warnings)
+
+    @property
+    def stream(self) -> Codestream | None:
+        """What the first frame's codestream says of itself, where it has markers."""
+        return self._decoder.stream
+
+    @property
+    def coding(self) -> str:
+        """How the frames are really coded: see `cinemill.syntaxes.TransferSyntax`."""
+        return self._decoder.coding
+
+    @property
+    def batch(self) -> int:
+        """How many frames are best decoded at once."""
+        return self._decoder.batch
 
     def __len__(self) -> int:
         return len(self.source)
@@ -91,35 +109,51 @@ class Cine:
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64]:
-        """Time of each frame in ms since the first, shape (frames,): NaN where the header does not tell.
+        """Time of each frame in ms, shape (frames,): NaN where the header does not tell.
 
-        Frame Increment Pointer decides between Frame Time and Frame Time Vector (PS3.3 C.7.6.5, C.7.6.6); without
-        it, whichever is there, then Recommended Display Frame Rate, then Cine Rate.
+        See `cinemill.timing.frame_times`.
         """
-        frames = len(self)
-        vector = self._numbers(_FRAME_TIME_VECTOR)
-        if len(vector) == frames and self._points_to(_FRAME_TIME_VECTOR):
-            return np.cumsum(vector, dtype=np.float64) - vector[0]
-        step = next(iter(self._numbers(_FRAME_TIME)), 0.0)
-        rates = [*self._numbers(_RECOMMENDED_RATE), *self._numbers(_CINE_RATE)]
-        if step <= 0:
-            step = next((1000 / rate for rate in rates if rate > 0), np.nan if frames > 1 else 0.0)
-        return np.arange(frames, dtype=np.float64) * step
+        return frame_times(self.source)
 
-    def _points_to(self, tag: int) -> bool:
-        pointer = self.source.value(_FRAME_INCREMENT_POINTER)
-        if not pointer:
-            return True
-        order = self.source.encoding.order
-        words = np.frombuffer(pointer[: len(pointer) // 4 * 4], f"{order}u2").reshape(-1, 2)
-        return [tag >> 16, tag & 0xFFFF] in words.tolist()
+    @cached_property
+    def regions(self) -> list[Region]:
+        """The ultrasound regions, in the order of the header."""
+        return read_regions(self.header, self.pixels.rows, self.pixels.columns)
 
-    def _numbers(self, tag: int) -> list[float]:
-        values = self.source.text(tag).split("\\")
-        try:
-            return [float(value) for value in values if value.strip()]
-        except ValueError:
-            return []
+    def decode(self, indices: Sequence[int]) -> list[Samples]:
+        """Decode some frames at once, which is faster than one by one.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        CodecError
+            A frame does not decode.
+        """
+        return self._decoder.decode(indices)
+
+    def renderer(self, *, window: tuple[float, float] | None = None, voi: int | None = None) -> Renderer:
+        """Return what renders this cine's frames for display: see `cinemill.render.Renderer`."""
+        return Renderer(self._decoder, window=window, voi=voi)
+
+    def render(self, index: int) -> NDArray[np.uint8]:
+        """Decode one frame and render it for display, its pixels made square.
+
+        Returns
+        -------
+        NDArray[np.uint8]
+            Grey (rows, columns), or RGB (rows, columns, 3).
+        """
+        picture = self._display.render(self[index], range(len(self))[index])
+        return resize(picture, square(picture.shape, pixel_aspect(self.source)))
+
+    @cached_property
+    def _display(self) -> Renderer:
+        return self.renderer()
+
+    def __reduce__(self) -> tuple[type[Cine], tuple[Path]]:
+        """Let processes of a data loader open the file by themselves."""
+        return Cine, (self.source.path,)
 
     def close(self) -> None:
         """Let go of the file."""

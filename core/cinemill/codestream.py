@@ -14,11 +14,11 @@ from cinemill.errors import CodecError
 from cinemill.model import Buffer
 
 _SOF_CODINGS = {
-    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), "jpeg"),
-    **dict.fromkeys((0xC3, 0xCB), "jpeg-lossless"),
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), "jpeg"),
+    0xC3: "jpeg-lossless",
     0xF7: "jpeg-ls",
 }
-_UNSUPPORTED_SOF = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
+_UNSUPPORTED_SOF = {0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _ENUMERATED_COLOUR = {16: "RGB", 17: None, 18: "YBR_FULL"}
 
 
@@ -146,7 +146,7 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _has_end(view: memoryview) -> bool:
-    return b"\xff\xd9" in bytes(view[-64:])
+    return b"\xff\xd9" in bytes(view[-65536:]).rstrip(b"\0")[-64:]
 
 
 def _read_jpeg_2000(view: memoryview, colour: str | None) -> Codestream:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cinemill import colour
 from cinemill.codecs import table
 from cinemill.codestream import Codestream, read_codestream
@@ -22,6 +24,11 @@ _MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
 class FrameDecoder:
     """Decodes frames of one source. Thread-safe: frames may be asked for in any order, by any thread.
 
+    Parameters
+    ----------
+    confirm_every
+        Have every so many frames of a lossless codestream decoded by another implementation too; 0 for none.
+
     Attributes
     ----------
     pixels : PixelFormat
@@ -38,17 +45,20 @@ class FrameDecoder:
         The source is damaged, or can't be decoded.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, confirm_every: int = 0) -> None:
         self.source = source
+        self._confirm_every = confirm_every
         self.warnings: list[str] = []
         try:
+            table.decoder(source.transfer_syntax.coding)
             source.check()
             if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
                 raise UnsupportedPixelFormat("floating point pixel data has no codec in DICOM")
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            self.codec: Codec = table.decoder(self.coding)
+            lossy_htj2k = self.coding == "htj2k" and self.lossy
+            self.codec: Codec = table.decoder("htj2k-lossy" if lossy_htj2k else self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None
@@ -58,12 +68,23 @@ class FrameDecoder:
         return error.locate(path=self.source.path, frame=frame, transfer_syntax=syntax)
 
     @property
+    def batch(self) -> int:
+        """How many frames are best decoded at once."""
+        return self.codec.batch
+
+    @property
     def lossy(self) -> bool:
         """Whether the codestreams are lossy by their own markers."""
         return self.stream is not None and not self.stream.lossless
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+
+        Parameters
+        ----------
+        interpretation
+            Colour space to convert to, that of ``pixels`` by default. A frame coded in another one than the first
+            frame's is converted once, from what it is.
 
         Raises
         ------
@@ -74,14 +95,39 @@ class FrameDecoder:
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         try:
             decoded = self.codec.decode(codestreams, self._native_pixels)
-        except CodecError as error:
+        except (CodecError, UnsupportedPixelFormat) as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
-        wanted = self.pixels.photometric_interpretation
+        self._confirm(indices, codestreams, decoded)
+        wanted = interpretation or self.pixels.photometric_interpretation
         return [
             colour.convert(frame, found, wanted)
             for frame, found in zip(decoded, interpretations, strict=True)
         ]
+
+    def _confirm(
+        self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
+    ) -> None:
+        """Have two decoders agree: what a lossless codestream holds is no matter of opinion."""
+        chosen = [
+            at for at, index in enumerate(indices) if self._confirm_every and index % self._confirm_every == 0
+        ]
+        if self.lossy or not chosen:
+            return
+        for codec in table.second_opinions(self.coding):
+            try:
+                others = codec.decode([codestreams[at] for at in chosen], self._native_pixels)
+            except (CodecError, UnsupportedPixelFormat):
+                continue  # a decoder that can't do it has no opinion
+            for at, other in zip(chosen, others, strict=True):
+                if not np.array_equal(frames[at], other):
+                    raise self._located(
+                        CodecError(
+                            f"{self.codec.name} and {codec.name} decode it differently in "
+                            f"{np.count_nonzero(frames[at] != other)} of {other.size} samples"
+                        ),
+                        indices[at],
+                    )
 
     def _coding(self) -> str:
         syntax = self.source.transfer_syntax
@@ -99,7 +145,7 @@ class FrameDecoder:
 
     def _formats(self) -> tuple[PixelFormat, PixelFormat]:
         """Return the format of decoded samples, and the one the codec is told."""
-        header = self.source.native_layout if self.source.native else self.source.pixels
+        header = self.source.layout
         if header.bits_allocated not in {1, 8, 16, 32}:
             raise UnsupportedPixelFormat(
                 f"Bits Allocated {header.bits_allocated} can't be decoded; expected 1, 8, 16 or 32"
@@ -118,7 +164,7 @@ class FrameDecoder:
 
     def _coded_depth(self, stream: Codestream, header: PixelFormat) -> PixelFormat:
         allocated = header.bits_allocated
-        if stream.precision > allocated:
+        if stream.precision > max(allocated, 8):
             allocated = 16 if stream.precision <= 16 else 32
             self.warnings.append(
                 f"Bits Allocated is {header.bits_allocated}, but the codestream has {stream.precision} bits"

@@ -82,6 +82,8 @@ def walk(
 ) -> Iterator[Element]:
     """Yield the elements between two offsets, in the order they stand in, up to the first tag of ``until``.
 
+    Nothing but zeros behind an element is padding, and no element.
+
     Raises
     ------
     DamagedFile
@@ -89,6 +91,8 @@ def walk(
     """
     offset = start
     while offset < end:
+        if not any(data[offset : offset + 4]) and not bytes(data[offset:end]).strip(b"\0"):
+            return
         element = read_header(data, offset, end, encoding)
         if element.tag in until:
             return

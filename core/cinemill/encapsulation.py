@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import ITEM, SEQUENCE_END, UNDEFINED, Bytes, tag_name
+from cinemill.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Bytes, tag_name
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
 
     Offsets = NDArray[np.int64]
+
+_DELIMITER = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 
 FRAME_STARTS = (
     b"\xff\xd8\xff",
@@ -73,6 +75,8 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
         if tag == SEQUENCE_END:
             offset, delimited = offset + 8, True
             break
+        if tag > PIXEL_DATA and group != ITEM >> 16 and len(starts) > 1:
+            break
         if tag != ITEM:
             raise DamagedFile(
                 f"expected fragment {len(starts)} of the pixel data at byte {offset}, found {tag_name(tag)}; "
@@ -88,6 +92,8 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
         offset += 8 + length
     if not starts:
         raise DamagedFile("the pixel data has no Basic Offset Table item")
+    if _DELIMITER.startswith(data[offset:end]):
+        offset = end
     table = np.frombuffer(data, "<u4", lengths[0] // 4, starts[0]).astype(np.int64)
     return Fragments(
         np.array(starts[1:], np.int64), np.array(lengths[1:], np.int64), table, offset, delimited

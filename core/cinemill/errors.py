@@ -10,7 +10,8 @@
     │   └── CodecError                a frame's codestream does not decode (offset where known)
     ├── Refused                       the standard, or this program, has no exact way to do it
     │   ├── UnsupportedTransferSyntax
-    │   └── UnsupportedPixelFormat    (also raised by encoders)
+    │   ├── UnsupportedPixelFormat    (also raised by encoders)
+    │   └── NotInFile                 no such frame, region or time
     ├── DecoderCrashed                a native library took its process down, more than once
     ├── InternalError                 a fault of this program, to be reported
     ├── VerificationError             what was written is not what was read
@@ -131,6 +132,10 @@ class DecoderCrashed(CinemillError):
 
 class InternalError(CinemillError):
     """A fault of this program; nothing was written."""
+
+
+class NotInFile(Refused):
+    """The file does not hold what was asked for: the message says what it holds."""
 
 
 class VerificationError(CinemillError):

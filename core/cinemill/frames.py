@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from cinemill import colour, samples, verify
 from cinemill import header as headers
+from cinemill import samples, verify
 from cinemill.codecs import table
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE
 from cinemill.errors import VerificationError
-from cinemill.native import frame_bits
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.record import Clock, record
-from cinemill.sink import EncapsulatedWriter, NativeWriter, Sink
+from cinemill.sink import EncapsulatedWriter, NativeWriter, Sink, frame_writer
 from cinemill.source import Source
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
-    from cinemill.model import PixelFormat, Samples
+    from cinemill.model import Samples
     from cinemill.plan import Plan, Request
     from cinemill.receipt import Receipt
-    from cinemill.syntaxes import TransferSyntax
 
 _GROWTH = 1.25
 """No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""
@@ -59,12 +56,10 @@ class _Stages:
         """Decode, convert and encode frames."""
         plan = self.plan
         with self.clock("decode"):
-            decoded = self.decoder.decode(indices)
-        with self.clock("convert"):
-            found, wanted = plan.decoded.photometric_interpretation, plan.encoded.photometric_interpretation
-            frames = [colour.convert(frame, found, wanted) for frame in decoded]
-            unmasked = None
-            if plan.limit is not None:
+            frames = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+        unmasked = None
+        if plan.limit is not None:
+            with self.clock("restrict"):
                 restricted = [samples.restrict(frame, plan.limit, masked=plan.masked) for frame in frames]
                 if any(changed for _, changed in restricted):
                     unmasked = frames
@@ -129,7 +124,8 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
         if target.deflated:
             sink.deflate()
         sink.write(header.before)
-        writer = _writer(sink, plan.written, target, len(source))
+        expected = int(plan.written.nbytes * len(source) * _GROWTH)
+        writer = frame_writer(sink, plan.written, target, len(source), expected)
         _run(pipe, stages, writer, request)
         writer.end()
         sink.write(header.after)
@@ -161,17 +157,6 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
         seconds=dict(clock.seconds),
         verification=str(stages.verifier),
         warnings=(*source.warnings, *decoder.warnings, *stages.warnings()),
-    )
-
-
-def _writer(
-    sink: Sink, written: PixelFormat, target: TransferSyntax, frames: int
-) -> EncapsulatedWriter | NativeWriter:
-    if target.encapsulated:
-        return EncapsulatedWriter(sink, frames, int(written.nbytes * frames * _GROWTH))
-    vr = b"OB" if written.bits_allocated <= 8 and not target.implicit_vr else b"OW"
-    return NativeWriter(
-        sink, frames, frame_bits(written), vr, IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cinemill
 from cinemill.codecs import table
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, walk
 from cinemill.recode import Recoder, encode_element
@@ -24,6 +25,7 @@ Changes = dict[int, bytes | None]
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _NUMBER_OF_FRAMES = 0x00280008
+_SOP_INSTANCE = 0x00080018
 _LOSSY, _LOSSY_RATIO, _LOSSY_METHOD = 0x00282110, 0x00282112, 0x00282114
 _LOSSY_METHODS = {
     "jpeg": "ISO_10918_1",
@@ -131,7 +133,7 @@ def compose(source: Source, target: TransferSyntax, changes: Mapping[int, bytes 
     ]
     before.sort(key=lambda element: element[0])
     head = b"".join(encoded for _, encoded in before)
-    return Header(_file_meta(source, target), head, b"".join(after), frozenset(with_icons))
+    return Header(_file_meta(source, target, changes), head, b"".join(after), frozenset(with_icons))
 
 
 def patch_values(sink: Sink, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
@@ -150,24 +152,31 @@ def _short(tag: int, value: int) -> bytes:
     return encode_element(tag, b"US", value.to_bytes(2, "little"))
 
 
-def _file_meta(source: Source, target: TransferSyntax) -> bytes:
+def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, bytes | None]) -> bytes:
     """Return preamble, prefix and group 0002 (PS3.10 §7.1); what others put there stays."""
-    import cinemill
-
+    instance = (
+        _value(changes.get(_SOP_INSTANCE)) or source.text(_SOP_INSTANCE) or source.meta_text(0x00020003)
+    )
     told = {e.tag: e for e in source.meta}
     elements = {
         0x00020001: encode_element(0x00020001, b"OB", b"\0\1"),
         0x00020002: _uid(0x00020002, source.text(0x00080016) or source.meta_text(0x00020002)),
-        0x00020003: _uid(0x00020003, source.text(0x00080018) or source.meta_text(0x00020003)),
+        0x00020003: _uid(0x00020003, instance),
         0x00020010: _uid(0x00020010, target.uid),
         0x00020012: _uid(0x00020012, IMPLEMENTATION_CLASS_UID),
         0x00020013: encode_element(0x00020013, b"SH", f"CINEMILL_{cinemill.__version__}".encode()),
     }
+    elements = {tag: encoded for tag, encoded in elements.items() if len(encoded) > 8}  # an unknown UID
     for tag in told.keys() - _REWRITTEN_META:
         elements[tag] = source.meta_bytes(told[tag])
     group = b"".join(elements[tag] for tag in sorted(elements))
     length = encode_element(0x00020000, b"UL", len(group).to_bytes(4, "little"))
     return bytes(128) + b"DICM" + length + group
+
+
+def _value(encoded: bytes | None) -> str:
+    """Return the text of an element with a short explicit VR header."""
+    return (encoded or b"")[8:].decode("ascii").strip(" \0")
 
 
 def _uid(tag: int, uid: str) -> bytes:

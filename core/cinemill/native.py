@@ -97,7 +97,7 @@ class NativeFrames:
         bits = frame_bits(self.pixels)
         first, last = index * bits, (index + 1) * bits
         covering = self._bytes(first // 8, (last + 7) // 8)
-        if first % 8 == 0:
+        if first % 8 == last % 8 == 0:
             return covering
         unpacked = np.unpackbits(np.frombuffer(covering, np.uint8), bitorder="little")
         return np.packbits(unpacked[first % 8 :][: last - first], bitorder="little").tobytes()

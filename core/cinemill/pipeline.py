@@ -14,7 +14,7 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 _SMALL_CHUNK = 1 << 20
-_LARGE_CHUNK = 32 << 20
+_LARGE_CHUNK = 40 << 20
 
 
 class Pipeline:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cinemill.elements import PIXEL_DATA
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
+from cinemill.samples import EmbeddedOverlays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,19 +131,23 @@ def make_plan(
             f"High Bit {source.high_bit} with Bits Stored {header.bits_stored}: {target} holds right-aligned "
             "samples only; use rle, explicit, implicit or deflated"
         )
-    encoded = decoded.with_(photometric_interpretation=interpretation, bits_stored=stored)
+    allocated = max(decoded.bits_allocated, 8) if keep_coded_depth else decoded.bits_allocated
+    encoded = decoded.with_(
+        photometric_interpretation=interpretation, bits_allocated=allocated, bits_stored=stored
+    )
     written = encoded.with_(
         photometric_interpretation=_label(interpretation, target),
-        planar_configuration=int(target.coding == "rle" and decoded.samples > 1),
     )
     _check_legal(written, target)
+    masked = decoder.stream is None or EmbeddedOverlays.find(source) is not None
+    keeps_unused_bits = whole and masked and allocated > 1
     return Plan(
         target=target,
         decoded=decoded,
         encoded=encoded,
         written=written,
-        limit=None if whole or stored == 8 * decoded.dtype.itemsize else stored,
-        masked=decoder.stream is None,
+        limit=None if keeps_unused_bits or stored == 8 * decoded.dtype.itemsize else stored,
+        masked=masked,
     )
 
 

@@ -11,9 +11,11 @@ from typing import Any, Literal, Self, TypeAlias
 
 from cinemill.errors import CinemillError, NotDicom, Refused
 
-Status: TypeAlias = Literal["transcoded", "copied", "kept", "skipped", "ignored", "refused", "failed"]
+Status: TypeAlias = Literal[
+    "transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed"
+]
 
-SUCCESSES: frozenset[str] = frozenset(("transcoded", "copied", "kept", "skipped", "ignored"))
+SUCCESSES: frozenset[str] = frozenset(("transcoded", "extracted", "copied", "kept", "skipped", "ignored"))
 """Statuses that need nobody's attention."""
 
 
@@ -24,7 +26,7 @@ class Receipt:
     Attributes
     ----------
     status
-        ``transcoded``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
+        ``transcoded``, ``extracted``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
         attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.

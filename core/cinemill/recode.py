@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
@@ -40,6 +41,7 @@ _WORD_SIZES = {
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
+_PIXEL_REPRESENTATION = 0x00280103
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
@@ -53,7 +55,7 @@ class Recoder:
     target
         Little endian, implicit or explicit.
     signed
-        Pixel Representation, which decides whether an ambiguous VR is SS or US.
+        Pixel Representation, which decides (for items: their own, where they have one) whether an ambiguous VR is SS or US.
     change_item
         Asked for every sequence item that holds Pixel Data: what to put in place of its elements.
     """
@@ -97,7 +99,7 @@ class Recoder:
             return span
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
         parts = [
-            _item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
+            encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
             for item in items(self.data, sequence, source)
         ]
         value = b"".join(parts)
@@ -106,17 +108,31 @@ class Recoder:
         end = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
         return encode_header(sequence.tag, vr, UNDEFINED, target) + value + end
 
+    def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
+        """Return items of a top-level sequence, one after the other."""
+        found = list(items(self.data, sequence, self.source))[chosen]
+        encoded = ((item, self._encode_item(item, self.source, self.target)) for item in found)
+        return b"".join(encode_item(content, undefined=item.length == UNDEFINED) for item, content in encoded)
+
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
         source = item_encoding(self.data, item, end, source)
         elements = list(walk(self.data, start, end, source))
+        outer, self.signed = self.signed, self._pixel_representation(elements, source)
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
             changed = self.change_item(elements)
-        return b"".join(
+        content = b"".join(
             changed.get(element.tag) or encoded
             for element, encoded in self._encode_level(elements, source, target)
         )
+        self.signed = outer
+        return content
+
+    def _pixel_representation(self, elements: list[Element], source: Encoding) -> bool:
+        order: Literal["little", "big"] = "little" if source.little_endian else "big"
+        own = [e for e in elements if e.tag == _PIXEL_REPRESENTATION and e.end - e.value >= 2]
+        return int.from_bytes(self.data[own[0].value : own[0].end], order) != 0 if own else self.signed
 
     def _encode_level(
         self, elements: Iterable[Element], source: Encoding, target: Encoding
@@ -177,7 +193,8 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
     return struct.pack("<HH2sH", group, number, vr, length)
 
 
-def _item(content: bytes, *, undefined: bool) -> bytes:
+def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
+    """Return a sequence item around encoded elements (PS3.5 §7.5)."""
     length = UNDEFINED if undefined else len(content)
     head = struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length) + content
     return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head

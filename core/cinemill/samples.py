@@ -35,13 +35,20 @@ def restrict(frame: Samples, limit: int, *, masked: bool) -> tuple[Samples, bool
     DepthExceeded
         Something lies above the limit and may not be removed.
     """
+    signed = frame.dtype.kind == "i"
+    low, high = (-(1 << limit - 1), (1 << limit - 1) - 1) if signed else (0, (1 << limit) - 1)
+    if frame.max() <= high and frame.min() >= low:
+        return frame, False
     shift = 8 * frame.dtype.itemsize - limit
     within = (frame << shift) >> shift
-    if np.array_equal(within, frame):
-        return frame, False
-    if not masked:
-        raise DepthExceeded
-    return within, True
+    if masked:
+        return within, True
+    if signed and frame.min() >= 0 and frame.max() < 1 << limit:
+        return (
+            within,
+            False,
+        )  # two's complement of the limit in a deeper codestream: its highest bit is the sign
+    raise DepthExceeded
 
 
 class EmbeddedOverlays:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import struct
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from cinemill.elements import EXPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
+from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
 from cinemill.errors import CinemillError, OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.model import Buffer
+from cinemill.model import Buffer, PixelFormat
+from cinemill.native import frame_bits
 from cinemill.recode import encode_element, encode_header
+from cinemill.syntaxes import TransferSyntax
 
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
 _TEMPORARY = ".part"
+_PATIENCE = 3.0
 
 
 class Sink:
@@ -49,9 +53,7 @@ class Sink:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path)
-            self.temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
-            self._file: BinaryIO = self.temporary.open("xb+")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.temporary, self._file = _open_temporary(path)
         except OSError as error:
             raise output_error(path, error) from None
 
@@ -118,16 +120,8 @@ class Sink:
         OutputError
             The file system refused.
         """
-        try:
-            if self.overwrite:
-                self.temporary.replace(self.path)
-            else:
-                _link_exclusively(self.temporary, self.path)
-            _sync_directory(self.path.parent)
-        except FileExistsError:
-            raise OutputExists("exists already; use --overwrite to replace it", path=self.path) from None
-        except OSError as error:
-            raise output_error(self.path, error) from None
+        publish(self.temporary, self.path, overwrite=self.overwrite)
+        sync(self.path.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -250,12 +244,88 @@ class NativeWriter:
         self.sink.write(last.ljust(self._left, b"\0"))
 
 
+def frame_writer(
+    sink: Sink, pixels: PixelFormat, target: TransferSyntax, frames: int, expected_bytes: int
+) -> EncapsulatedWriter | NativeWriter:
+    """Return the writer of a target's Pixel Data, which has begun the element.
+
+    Parameters
+    ----------
+    pixels
+        How the header describes the frames.
+    expected_bytes
+        What the encoded frames may take at most.
+    """
+    if target.encapsulated:
+        return EncapsulatedWriter(sink, frames, expected_bytes)
+    vr = b"OB" if pixels.bits_allocated <= 8 and not target.implicit_vr else b"OW"
+    encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
+    return NativeWriter(sink, frames, frame_bits(pixels), vr, encoding)
+
+
 def sweep(path: Path) -> None:
-    """Remove temporary files that a killed process left for this output; those in use are locked and stay."""
+    """Remove temporary files that a killed process left for this output; those in use are locked and stay.
+
+    A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
+    """
     for stale in path.parent.glob(f".{_escape(path.name[:200])}.????????{_TEMPORARY}"):
         with suppress(OSError), stale.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, _PATIENCE)
             stale.unlink()
+
+
+def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a finished file or directory its name, in one step.
+
+    Raises
+    ------
+    OutputExists
+        Something stands there, and overwriting was not asked for.
+    OutputError
+        The file system refused.
+    """
+    try:
+        if temporary.is_dir():
+            temporary.rename(path)
+        elif overwrite:
+            temporary.replace(path)
+        else:
+            _link_exclusively(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
+            raise OutputExists("exists already; use --overwrite to replace it", path=path) from None
+        raise output_error(path, error) from None
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's entries, to the disk.
+
+    Raises
+    ------
+    OutputError
+        The file system refused.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise output_error(path, error) from None
+
+
+def _lock(file: BinaryIO, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def output_error(path: Path, error: OSError) -> CinemillError:
@@ -277,6 +347,18 @@ def _item(value: bytes) -> bytes:
     return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(value)) + value
 
 
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """Make and lock a temporary file; another process may sweep it away before it is locked."""
+    while True:
+        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
+        file: BinaryIO = temporary.open("xb+")
+        with suppress(OSError):  # a file system without locks keeps what a killed process leaves
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()
+
+
 def _escape(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
@@ -290,11 +372,3 @@ def _link_exclusively(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(path) from None
         temporary.rename(path)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
-import tempfile
 import warnings as python_warnings
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
@@ -17,13 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from cinemill import syntaxes
 from cinemill.elements import (
     EXPLICIT_LE,
-    IMPLICIT_LE,
-    LONG_VRS,
     PIXEL_DATA,
-    SHORT_VRS,
     UNDEFINED,
     Bytes,
     Element,
@@ -33,9 +26,10 @@ from cinemill.elements import (
     walk,
 )
 from cinemill.encapsulation import count_frames, group_fragments, join, read_fragments
-from cinemill.errors import CinemillError, DamagedFile, NotDicom
+from cinemill.errors import CinemillError, DamagedFile
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
+from cinemill.part10 import read_part10, text_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -46,7 +40,6 @@ FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
-_TRANSFER_SYNTAX = 0x00020010
 
 
 class Source:
@@ -96,69 +89,31 @@ class Source:
         self.repair = repair
         self.warnings: list[str] = []
         try:
-            self.file: Bytes = _map(self.path) if data is None else data
-            self._open()
+            self._open(data)
         except CinemillError as error:
             raise error.locate(path=self.path) from None
         except RecursionError:
             raise DamagedFile("sequences are nested too deeply", path=self.path) from None
 
-    def _open(self) -> None:
-        start = _find_meta(self.file)
-        size = len(self.file)
-        self.meta = []
-        for element in _meta_elements(self.file, start):
-            self.meta.append(element)
-            start = element.end
-        if not start:
-            self.warnings.append("no preamble and no File Meta Information; the encoding was guessed")
-        elif self.meta and self.meta[0].start == 0:
-            self.warnings.append("no preamble before the File Meta Information")
-        declared = self._declared_encoding(start)
-        self.data: Bytes = self.file
-        if self.transfer_syntax.deflated:
-            self.data, start = _inflate(self.file, start), 0
-            size = len(self.data)
-        self.encoding = self._actual_encoding(start, size, declared)
+    def _open(self, given: bytes | None) -> None:
+        opened = read_part10(self.path, given, self.warnings)
+        self.file, self.meta = opened.file, opened.meta
+        self.transfer_syntax, self.encoding = opened.transfer_syntax, opened.encoding
+        self.data, start, size = opened.data, opened.start, len(opened.data)
         before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
         self._fragments: Fragments | None = None
-        if after < size:
+        if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
         self.elements = [*before, *walk(self.data, after, size, self.encoding)]
+        if not self.elements and self.pixel_data is None:
+            raise DamagedFile("there are no data elements; the file is truncated")
+        end = max(after, self.elements[-1].end) if self.elements else after
+        if end < size:
+            self.warnings.append(f"{size - end} zero bytes follow the last element")
         self._spans = {element.tag: element for element in self.elements}
-
-    def _declared_encoding(self, start: int) -> Encoding:
-        uid = self.meta_text(_TRANSFER_SYNTAX)
-        if uid:
-            self.transfer_syntax = syntaxes.find(uid)
-        else:
-            guess = _guess_encoding(self.file, start)
-            self.transfer_syntax = syntaxes.find(
-                next(
-                    row.uid
-                    for row in syntaxes.TRANSFER_SYNTAXES.values()
-                    if (row.implicit_vr, row.little_endian) == (guess.implicit_vr, guess.little_endian)
-                )
-            )
-            self.warnings.append(
-                f"no transfer syntax is given; the data set was read as {self.transfer_syntax.keyword}"
-            )
-        return Encoding(self.transfer_syntax.implicit_vr, self.transfer_syntax.little_endian)
-
-    def _actual_encoding(self, start: int, size: int, declared: Encoding) -> Encoding:
-        if start + 8 > size:
-            return declared
-        explicit = bytes(self.data[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
-        if explicit == (not declared.implicit_vr):
-            return declared
-        self.warnings.append(
-            f"{self.transfer_syntax.keyword} is declared, "
-            f"but the data set is encoded with {'explicit' if explicit else 'implicit'} VR; read as found"
-        )
-        return Encoding(not explicit, declared.little_endian)
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
@@ -196,6 +151,10 @@ class Source:
             header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
         return header
 
+    def element(self, tag: int) -> Element | None:
+        """Return where a top-level element stands, None where it is absent."""
+        return self._spans.get(tag)
+
     def value(self, tag: int) -> bytes | None:
         """Return the encoded value of a top-level element, None where it is absent."""
         element = self._spans.get(tag)
@@ -207,7 +166,7 @@ class Source:
 
     def meta_text(self, tag: int) -> str:
         """Return a value of the File Meta Information, padding stripped; empty where absent."""
-        return next((_text(self.file, element) for element in self.meta if element.tag == tag), "")
+        return next((text_of(self.file, element) for element in self.meta if element.tag == tag), "")
 
     def meta_bytes(self, element: Element) -> bytes:
         """Return one element of the File Meta Information as it is encoded."""
@@ -297,6 +256,8 @@ class Source:
 
     def __len__(self) -> int:
         """Return the number of frames."""
+        if self.transfer_syntax.coding == "video":
+            return self.promised_frames or 1
         if self._fragments is not None:
             return len(self._first_fragments) - 1
         return len(self._native)
@@ -372,6 +333,11 @@ class Source:
         first, last = self._first_fragments[index : index + 2].tolist()
         return join(self.data, self._fragments, first, last)
 
+    def bitstream(self) -> Buffer:
+        """Return all fragments joined: the one stream of a video (PS3.5 §A.4.5 to §A.4.8)."""
+        assert self._fragments is not None
+        return join(self.data, self._fragments, 0, len(self._fragments.offsets))
+
     def native_bytes(self) -> Iterator[Buffer]:
         """Yield all native pixel data in pieces, little endian."""
         return self._native.pieces()
@@ -384,9 +350,9 @@ class Source:
         return 0 if self.pixel_data is None else self.pixel_data.end - self.pixel_data.value
 
     @property
-    def native_layout(self) -> PixelFormat:
-        """The pixel format of native frames as they lie in the file (a 4:2:2 label may be wrong)."""
-        return self._native.pixels
+    def layout(self) -> PixelFormat:
+        """The pixel format as the frames lie in the file: a 4:2:2 label of native ones may be wrong."""
+        return self._native.pixels if self.native else self.pixels
 
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""
@@ -402,69 +368,3 @@ class Source:
 
     def __getstate__(self) -> Any:
         raise TypeError("an open Source can't be pickled; pass its path")
-
-
-def _map(path: Path) -> Bytes:
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise NotDicom("the file is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except NotDicom:
-        raise
-    except FileNotFoundError:
-        raise DamagedFile("no such file; check the path") from None
-    except IsADirectoryError:
-        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
-    except OSError as error:
-        raise DamagedFile(f"can't be read: {error.strerror}") from None
-
-
-def _find_meta(data: Bytes) -> int:
-    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
-    if bytes(data[128:132]) == b"DICM":
-        return 132
-    start = bytes(data[:6])
-    explicit = start[4:] in SHORT_VRS | LONG_VRS
-    if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
-        return 0
-    if start[:3] == b"\0\x08\0" and explicit:
-        return 0
-    raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
-
-
-def _meta_elements(data: Bytes, start: int) -> list[Element]:
-    found = []
-    offset, size = start, len(data)
-    while offset + 8 <= size and bytes(data[offset : offset + 2]) == b"\x02\x00":
-        element = next(walk(data, offset, size, EXPLICIT_LE))
-        found.append(element)
-        offset = element.end
-    return found
-
-
-def _guess_encoding(data: Bytes, start: int) -> Encoding:
-    explicit = bytes(data[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
-    big = bytes(data[start : start + 1]) == b"\0"
-    return Encoding(implicit_vr=not explicit, little_endian=not big) if explicit else IMPLICIT_LE
-
-
-def _inflate(data: Bytes, start: int) -> Bytes:
-    """Inflate a data set (RFC 1951) into an unnamed temporary file, so that its size does not matter."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    view = memoryview(data)
-    with tempfile.TemporaryFile() as file:
-        try:
-            for offset in range(start, len(view), 1 << 20):
-                file.write(inflater.decompress(view[offset : offset + (1 << 20)]))
-            file.write(inflater.flush())
-        except zlib.error as error:
-            raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
-        if not inflater.eof:
-            raise DamagedFile("the deflated data set ends too early; the file is truncated")
-        file.flush()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
-
-
-def _text(data: Bytes, element: Element) -> str:
-    return bytes(data[element.value : element.end]).decode("latin-1").strip(" \0")

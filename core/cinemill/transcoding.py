@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cinemill.syntaxes import TransferSyntax
 
 _COPY_CHUNK = 8 << 20
+_DICOMDIR = "1.2.840.10008.1.3.10"
+_DIGITAL_SIGNATURES = 0xFFFAFFFA
 _IMPLICIT_VRS = {PIXEL_DATA: b"OW", FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
 """VRs of pixel data that was encoded with implicit VR (PS3.5 §A.1)."""
 
@@ -115,9 +117,11 @@ def _transcode(source: Source, output: Path, request: Request) -> Receipt:
 def _carry_out(action: Action, source: Source, output: Path, request: Request) -> Receipt:
     if action == "copy":
         return _copy(source, output, request)
+    if source.element(_DIGITAL_SIGNATURES) is not None:
+        source.warnings.append("there are digital signatures; they don't match the bytes of the output")
     if action == "recode":
         return _recode(source, output, request)
-    decoder = FrameDecoder(source)
+    decoder = FrameDecoder(source, confirm_every=verify.SECOND_OPINION_EVERY.get(request.verify, 0))
     try:
         return transcode_frames(decoder, make_plan(decoder, request.target, request.colour), output, request)
     except samples.DepthExceeded:
@@ -161,6 +165,10 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
     """Copy a file byte for byte and compare what was written."""
     if source.pixel_data is not None:
         source.check()
+    if source.meta_text(0x00020002) == _DICOMDIR:
+        source.warnings.append(
+            "a DICOMDIR names the transfer syntaxes of its files: make a new one for the outputs"
+        )
     clock = Clock()
     with Sink(output, overwrite=request.overwrite) as sink:
         with clock("write"):

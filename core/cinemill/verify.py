@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +20,8 @@ Level: TypeAlias = Literal["full", "independent", "sample", "none"]
 
 LEVELS: tuple[Level, ...] = ("full", "independent", "sample", "none")
 _SAMPLE_EVERY = 16
+SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
+"""By level: of how many frames of a lossless source one is decoded by a second decoder as well."""
 
 
 class FrameVerifier:

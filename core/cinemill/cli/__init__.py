@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cinemill import __version__
-from cinemill.cli.demo import demo
+from cinemill.cli.extract import extract
+from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
 from cinemill.errors import CinemillError, UsageError
 
@@ -22,7 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(transcode)
-app.command()(demo)
+app.command()(extract)
+app.command()(split)
 
 
 def _print_version(wanted: bool) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False)
 
 _MEGABYTE = 1_000_000
-_DONE = ("transcoded", "copied", "kept", "skipped", "ignored", "refused", "failed")
-_STYLES = {"failed": "red", "refused": "yellow", "transcoded": "green"}
+_DONE = ("transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed")
+_STYLES = {"failed": "red", "refused": "yellow", "transcoded": "green", "extracted": "green"}
 
 
 class Tally:
@@ -68,7 +68,7 @@ class Tally:
         """Print what was done: a line for one instance, a table for more."""
         if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
             console.print(Text(_one_line(self._last)), soft_wrap=True)
-        elif self._counts:
+        elif self._counts.total() > 1:
             console.print(self._table())
 
     def _table(self) -> Table:
@@ -97,14 +97,16 @@ def _one_line(receipt: Receipt) -> str:
         return f"{receipt.output} is finished already"
     if receipt.status == "ignored":
         return f"{receipt.source} is not DICOM"
+    if receipt.status == "skipped":
+        return f"{receipt.source} was skipped: {'; '.join(receipt.warnings)}"
     rate = receipt.pixel_bytes / receipt.seconds["total"] / _MEGABYTE
     speed = f", {rate:.0f} MB/s of pixels" if receipt.pixel_bytes else ""
     frames = f"{receipt.frames} frame{'s' if receipt.frames != 1 else ''}, " if receipt.frames else ""
     warned = "".join(f"\nnote: {warning}" for warning in receipt.warnings)
+    verified = f"; verified: {receipt.verification}" if receipt.verification else ""
     return (
         f"{receipt.status} {receipt.output}: {frames}{receipt.bytes_before / _MEGABYTE:.2f} → "
-        f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}; "
-        f"verified: {receipt.verification}{warned}"
+        f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}{verified}{warned}"
     )
 
 
@@ -150,8 +152,8 @@ class Bar:
 
 
 @contextmanager
-def bar(measure: Callable[[], tuple[int, int]]) -> Iterator[Bar]:
-    """Show a progress bar; ``measure`` counts instances and their bytes on a thread of its own."""
+def bar(measure: Callable[[], tuple[int, int]], *, hidden: bool = False) -> Iterator[Bar]:
+    """Show a progress bar unless it is hidden; ``measure`` counts instances and their bytes on a thread of its own."""
     columns = (
         TextColumn("{task.fields[instances]}{task.fields[count]} instances"),
         BarColumn(),
@@ -159,7 +161,9 @@ def bar(measure: Callable[[], tuple[int, int]]) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[frames]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as progress:
         shown = Bar(progress)
         threading.Thread(target=lambda: shown.total(*measure()), daemon=True).start()
         yield shown

@@ -50,8 +50,8 @@ def _decode(codestream: Buffer, pixels: PixelFormat, index: int) -> Samples:
     frame = frame.astype(f"u{pixels.dtype.itemsize}", copy=False).view(pixels.dtype)
     unused = 8 * frame.itemsize - pixels.bits_stored
     if pixels.signed and unused:
-        frame <<= unused
-        frame >>= unused
+        np.left_shift(frame, unused, out=frame)
+        np.right_shift(frame, unused, out=frame)
     return frame
 
 
@@ -64,6 +64,6 @@ def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
     # Incompressible samples grow; imagecodecs would reserve the size of the frame only.
     room = np.empty(2 * unsigned.nbytes + 1024, np.uint8)
     try:
-        return bytes(imagecodecs.jpegls_encode(unsigned, out=room))
+        return bytes(imagecodecs.jpegls_encode(unsigned, out=room))  # type: ignore[arg-type]  # takes any buffer
     except (imagecodecs.JpeglsError, ValueError) as error:
         raise UnsupportedPixelFormat(f"CharLS can't encode {pixels.shape} {pixels.dtype}: {error}") from error

@@ -1,14 +1,15 @@
-"""JPEG Lossless (ITU-T T.81 process 14, any predictor; transfer syntaxes .57 and .70) by cinemill's own kernel."""
+"""JPEG Lossless, Huffman-coded with any predictor (ITU-T T.81 process 14), by cinemill's own kernel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+import cinemill
+from cinemill.codecs import jpeg_markers as markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import jpeg_lossless as kernel
 
@@ -19,23 +20,7 @@ if TYPE_CHECKING:
 
     from cinemill.model import Buffer, PixelFormat, Samples
 
-_SOI, _EOI, _SOS, _SOF3, _DHT, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xC3, 0xC4, 0xDD, 0xDC
-_OTHER_FRAMES = {
-    0xC0: "baseline",
-    0xC1: "extended sequential",
-    0xC2: "progressive",
-    0xC5: "differential sequential",
-    0xC6: "differential progressive",
-    0xC7: "differential lossless",
-    0xC9: "extended sequential with arithmetic coding",
-    0xCA: "progressive with arithmetic coding",
-    0xCB: "lossless with arithmetic coding",
-    0xCD: "differential sequential with arithmetic coding",
-    0xCE: "differential progressive with arithmetic coding",
-    0xCF: "differential lossless with arithmetic coding",
-    0xF7: "JPEG-LS",
-}
-_STANDALONE = {0x01, *range(0xD0, 0xD8)}
+_SOF3 = 0xC3
 _CATEGORIES = 17
 
 
@@ -43,19 +28,14 @@ class JpegLossless:
     """Decoder of JPEG Lossless frames: 2 to 16 bits, 1 to 4 components without subsampling."""
 
     name = "cinemill-jpeg-lossless"
+    version = cinemill.__version__
     batch = 1
-
-    def __init__(self) -> None:
-        try:
-            self.version = version("cinemill")
-        except PackageNotFoundError:
-            self.version = "unknown"
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
 
-        Samples are those of the codestream's precision, which may differ from BitsStored; they are extended by
-        their sign if ``pixels.signed``.
+        Samples have the codestream's precision, which may differ from BitsStored, and are extended by their
+        sign if ``pixels.signed``.
 
         Raises
         ------
@@ -65,7 +45,9 @@ class JpegLossless:
             JPEG Lossless can't hold such samples, or a codestream uses subsampling or a DNL marker.
         """
         if pixels.dtype.itemsize > 2:
-            _refuse(pixels)
+            raise UnsupportedPixelFormat(
+                f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}"
+            )
         frames: list[Samples] = []
         for number, codestream in enumerate(codestreams):
             try:
@@ -82,14 +64,7 @@ class JpegLossless:
         UnsupportedPixelFormat
             Always.
         """
-        del frames
-        raise UnsupportedPixelFormat(
-            f"{self.name} does not encode ({pixels.photometric_interpretation} or any other)"
-        )
-
-
-def _refuse(pixels: PixelFormat) -> NoReturn:
-    raise UnsupportedPixelFormat(f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}")
+        raise UnsupportedPixelFormat(f"{self.name} does not encode")
 
 
 @dataclass
@@ -108,68 +83,40 @@ class _Frame:
         """Follow the markers from SOI until each component has been decoded."""
         pixels = self.pixels
         samples = np.empty(pixels.shape, np.dtype(f"u{pixels.dtype.itemsize}"))
-        if bytes(self.codestream[:2]) != bytes((0xFF, _SOI)):
-            raise CodecError("a JPEG codestream begins with FF D8", offset=0)
-        position = 2
+        position = markers.first_marker(self.codestream)
         while not self.components or len(self.decoded) < len(self.components):
-            marker, position = self._next_marker(position)
-            if marker in _STANDALONE:
+            marker, position = markers.next_marker(self.codestream, position)
+            if marker == markers.EOI:
+                raise CodecError(
+                    f"end of image with {len(self.decoded)} of {len(self.components) or self.pixels.samples} "
+                    "components decoded",
+                    offset=position - 2,
+                )
+            if marker in markers.STANDALONE:
                 continue
-            segment = self._segment(position)
-            match marker:
-                case 0xC3:
-                    self._frame_header(segment, position)
-                case 0xC4:
-                    self._huffman_tables(segment, position)
-                case 0xDD:
-                    if len(segment) != 2:
-                        raise CodecError(
-                            f"a DRI segment has 4 bytes, not {len(segment) + 2}", offset=position
-                        )
-                    self.restart_interval = int.from_bytes(segment, "big")
-                case 0xDA:
-                    position = self._scan(segment, position, samples)
-                    continue
-                case 0xDC:
-                    raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
-                case _ if marker in _OTHER_FRAMES:
-                    raise CodecError(
-                        f"the codestream is JPEG {_OTHER_FRAMES[marker]}, not lossless", offset=position
-                    )
-                case _:
-                    pass
-            position += 2 + len(segment)
+            segment = markers.read_segment(self.codestream, position)
+            if marker == markers.SOS:
+                position = self._scan(segment, position, samples)
+            else:
+                self._header(marker, segment, position)
+                position += 2 + len(segment)
         return self._with_sign(samples)
 
-    def _next_marker(self, position: int) -> tuple[int, int]:
-        """Read a marker with any fill bytes before it; return its second byte and the position behind it."""
-        stream = self.codestream
-        start = position
-        while position < len(stream) and stream[position] == 0xFF:
-            position += 1
-        if position >= len(stream):
-            raise CodecError(f"the codestream ends with {self._progress()}", offset=len(stream))
-        if position == start or stream[position] == 0:
+    def _header(self, marker: int, segment: bytes, position: int) -> None:
+        """Read any segment but a scan's; those without a meaning for decoding are skipped."""
+        if marker == _SOF3:
+            self._frame_header(segment, position)
+        elif marker == markers.DHT:
+            self.tables.update(markers.read_huffman_tables(segment, position))
+        elif marker == markers.DRI:
+            self.restart_interval = markers.read_restart_interval(segment, position)
+        elif marker == markers.DNL:
+            raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
+        elif marker in markers.FRAMES:
             raise CodecError(
-                f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start
-            )
-        if stream[position] == _EOI:
-            raise CodecError(f"end of image with {self._progress()}", offset=position - 1)
-        return stream[position], position + 1
-
-    def _progress(self) -> str:
-        return f"{len(self.decoded)} of {len(self.components) or self.pixels.samples} components decoded"
-
-    def _segment(self, position: int) -> bytes:
-        """Return the content of a marker segment whose length stands at `position`."""
-        length = int.from_bytes(self.codestream[position : position + 2], "big")
-        segment = bytes(self.codestream[position + 2 : position + length])
-        if length < 2 or len(segment) != length - 2:
-            raise CodecError(
-                f"a marker segment of {length} bytes has {len(self.codestream) - position} left",
+                f"the codestream is JPEG {markers.FRAMES[marker]}, not Huffman-coded lossless",
                 offset=position,
             )
-        return segment
 
     def _frame_header(self, segment: bytes, position: int) -> None:
         """Read SOF3 (T.81 B.2.2) and compare it with what is expected."""
@@ -202,32 +149,17 @@ class _Frame:
         if len(self.components) > 1 and factors != {0x11}:
             raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
 
-    def _huffman_tables(self, segment: bytes, position: int) -> None:
-        """Read the tables of a DHT segment (T.81 B.2.4.2), each as its 16 counts and its categories."""
-        rest = segment
-        while rest:
-            size = 17 + sum(rest[1:17])
-            if len(rest) < size or rest[0] > 3:
-                raise CodecError("a Huffman table contradicts its segment", offset=position)
-            self.tables[rest[0]] = rest[1:size]
-            rest = rest[size:]
-
     def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
         """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
         if not self.components:
             raise CodecError("a scan without a frame header", offset=position)
-        if not segment or len(segment) != 4 + 2 * segment[0]:
+        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
             raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
         names, selectors = segment[1:-3:2], segment[2:-3:2]
         selection, _, approximation = segment[-3:]
         point_transform = approximation & 15
         places = [self.components.index(name) for name in names if name in self.components]
-        if (
-            len(places) != len(names)
-            or not places
-            or self.decoded.intersection(places)
-            or len(set(places)) < len(places)
-        ):
+        if len(places) != len(names) or len({*places, *self.decoded}) != len(places) + len(self.decoded):
             raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
         if not 1 <= selection <= 7 or point_transform >= self.precision:
             raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
@@ -286,7 +218,7 @@ class _Frame:
         return signed << unused >> unused if unused else signed
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _lookup_of(tables: tuple[bytes, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Build lookup tables and lists of codes, (tables, ...), of Huffman tables as they stand in DHT."""
     codes = [_codes_of(table) for table in tables]

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import cinemill
+from cinemill.codecs.jpegls_markers import (
+    EPILOGUE,
+    INTERLEAVE_SAMPLE,
+    FrameHeader,
+    frame_prologue,
+    read_scans,
+)
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.jpegls_parameters import BREAK_EVEN, DEFAULT_RESET, LANES, coding_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from cinemill.codecs.jpegls_markers import Interval, Scan
+    from cinemill.kernels.jpegls_parameters import Coding
     from cinemill.model import Buffer, PixelFormat, Samples
 
 LONGEST_CODESTREAM = (1 << 32) - 2
 """What the length of a DICOM fragment can express (PS3.5 A.4)."""
 
+MOST_BITS_IN_LANES = 1 << 31
+"""Lanes count bits of code in 32 bits."""
 
-def _version() -> str:
-    try:
-        return version("cinemill")
-    except PackageNotFoundError:
-        return "unknown"
+LARGEST_BATCH = 1 << 31
+"""Bytes of address space, of which only what codes really take is used, that a batch may reserve for them."""
 
 
 class JpegLs:
     """Decodes lossless and near-lossless JPEG-LS (T.87); encodes lossless, colour interleaved by line."""
 
     name = "cinemill-jpegls"
-    version = _version()
+    version = cinemill.__version__
     batch = 16
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space."""
-        frames: list[Samples] = []
+        alike: dict[object, list[int]] = {}
+        scans = []
         for index, codestream in enumerate(codestreams):
-            try:
-                frames.append(_decode(codestream, pixels))
-            except CodecError as error:
-                error.locate(frame=index)
-                raise
-        return frames
+            with _in_frame(index):
+                scans.append(_read(codestream, pixels))
+            alike.setdefault(_fit_for_lanes(scans[index]), []).append(index)
+        frames = [np.empty(pixels.shape, f"u{pixels.dtype.itemsize}") for _ in codestreams]
+        for fit, members in alike.items():
+            for start in range(0, len(members), LANES):
+                some = members[start : start + LANES]
+                if fit and len(some) >= BREAK_EVEN:
+                    _decode_in_lanes(some, scans, frames)
+                else:
+                    _decode_one_by_one(some, scans, frames)
+        return [_with_sign(frame, pixels) for frame in frames]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype`` losslessly, one codestream a frame.
@@ -52,7 +68,16 @@ class JpegLs:
         Bits above ``pixels.bits_stored`` are dropped; signed samples keep their sign as the highest of those left.
         """
         _require_encodable(pixels)
-        return [_encode(_unsigned(frame, pixels), pixels) for frame in frames]
+        header = FrameHeader(
+            pixels.bits_stored, pixels.rows, pixels.columns, tuple(range(1, pixels.samples + 1))
+        )
+        coding = coding_parameters((1 << pixels.bits_stored) - 1)
+        prologue = frame_prologue(header, coding)
+        codes: list[bytes] = []
+        for start in range(0, len(frames), LANES):
+            some = [_unsigned(frame, pixels) for frame in frames[start : start + LANES]]
+            codes += _encode_some(some, coding)
+        return [prologue + code + EPILOGUE for code in codes]
 
 
 def _require_encodable(pixels: PixelFormat) -> None:
@@ -83,24 +108,67 @@ def _unsigned(frame: Samples, pixels: PixelFormat) -> NDArray[Any]:
     return np.ascontiguousarray(frame).view(f"u{frame.itemsize}")
 
 
-def _encode(frame: NDArray[Any], pixels: PixelFormat) -> bytes:
-    from cinemill.codecs.jpegls_markers import EPILOGUE, FrameHeader, frame_prologue
+def _encode_some(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
+    """Encode up to `LANES` frames, in lanes if there are enough of them and memory for the worst case of each."""
+    if len(frames) >= BREAK_EVEN and LANES * 4 * frames[0].nbytes <= LARGEST_BATCH:
+        from cinemill.kernels.jpegls_encode_lanes import encode_scans
+
+        return encode_scans(frames, coding)
     from cinemill.kernels.jpegls_encode import encode_scan
-    from cinemill.kernels.jpegls_parameters import coding_parameters
 
-    header = FrameHeader(pixels.bits_stored, pixels.rows, pixels.columns, tuple(range(1, pixels.samples + 1)))
-    coding = coding_parameters((1 << pixels.bits_stored) - 1)
-    return b"".join((frame_prologue(header, coding), encode_scan(frame, coding), EPILOGUE))
+    return [encode_scan(frame, coding) for frame in frames]
 
 
-def _decode(codestream: Buffer, pixels: PixelFormat) -> Samples:
-    from cinemill.codecs.jpegls_markers import read_scans
+@contextmanager
+def _in_frame(index: int) -> Iterator[None]:
+    """Say which frame of a call an error concerns."""
+    try:
+        yield
+    except CodecError as error:
+        error.locate(frame=index)
+        raise
 
-    frame = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
+
+def _read(codestream: Buffer, pixels: PixelFormat) -> list[Scan]:
+    scans = []
     for scan in read_scans(codestream):
         _require_geometry(scan, pixels)
-        _decode_scan(scan, frame)
-    return _with_sign(frame, pixels)
+        scans.append(scan)
+    return scans
+
+
+def _fit_for_lanes(scans: list[Scan]) -> object:
+    """Return what frames must have in common to be decoded in lanes, or None if the lanes can't decode such scans."""
+    fit = all(
+        scan.coding.exact
+        and scan.coding.reset == DEFAULT_RESET
+        and scan.restart_lines == 0
+        and scan.interleave != INTERLEAVE_SAMPLE
+        and scan.components in (1, 3)
+        and scan.intervals[0].bits < MOST_BITS_IN_LANES
+        for scan in scans
+    )
+    return tuple((scan.first, scan.components, scan.coding) for scan in scans) if fit else None
+
+
+def _decode_in_lanes(members: list[int], scans: list[list[Scan]], frames: list[NDArray[Any]]) -> None:
+    from cinemill.kernels.jpegls_decode_lanes import decode_scans
+
+    targets = [frames[member] for member in members]
+    for number, scan in enumerate(scans[members[0]]):
+        intervals = [scans[member][number].intervals[0] for member in members]
+        codes = [(interval.plain, interval.bits) for interval in intervals]
+        positions = decode_scans(codes, scan.coding, targets, scan.first, scan.components)
+        for member, interval, position in zip(members, intervals, positions, strict=True):
+            with _in_frame(member):
+                _require_end(interval, position)
+
+
+def _decode_one_by_one(members: list[int], scans: list[list[Scan]], frames: list[NDArray[Any]]) -> None:
+    for member in members:
+        with _in_frame(member):
+            for scan in scans[member]:
+                _decode_scan(scan, frames[member])
 
 
 def _require_geometry(scan: Scan, pixels: PixelFormat) -> None:
@@ -108,17 +176,18 @@ def _require_geometry(scan: Scan, pixels: PixelFormat) -> None:
 
     Samples may have more bits than are stored (12 bits coded as 16 are common), but not more than are allocated.
     """
-    header = scan.header
+    header, offset = scan.header, scan.intervals[0].offset
     found = header.rows, header.columns, len(header.components)
     expected = pixels.rows, pixels.columns, pixels.samples
     if found != expected:
-        raise CodecError(f"expected {expected} rows, columns and samples, found {found}")
+        raise CodecError(f"expected {expected} rows, columns and samples, found {found}", offset=offset)
     if header.precision > 8 * pixels.dtype.itemsize:
-        raise CodecError(f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}")
+        raise CodecError(
+            f"expected at most {pixels.bits_allocated} bits a sample, found {header.precision}", offset=offset
+        )
 
 
 def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
-    from cinemill.codecs.jpegls_markers import INTERLEAVE_SAMPLE
     from cinemill.kernels.jpegls_decode import decode_scan
 
     by_pixel = scan.interleave == INTERLEAVE_SAMPLE and scan.components > 1

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.errors import CodecError
-from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
 from cinemill.kernels.jpegls_parameters import Coding, coding_parameters
 
 if TYPE_CHECKING:
@@ -203,6 +202,8 @@ class _Reader:
         )
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
+        from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
+
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
         intervals = []
         for number in range(count):
@@ -260,9 +261,10 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
         raise CodecError(
             f"expected {expected} coded components, found {coded} before EOI", offset=reader.position
         )
-    trailing = bytes(reader.data[reader.position :])
-    if len(trailing) > 1 and trailing.strip(b"\0"):
-        raise CodecError(f"{len(trailing)} bytes follow EOI, expected padding", offset=reader.position)
+    # A fragment is padded to an even length: by zero, says PS3.5 A.4; by anything, in practice.
+    rest = bytes(reader.data[reader.position :])
+    if len(rest) > 1 and rest.strip(b"\0"):
+        raise CodecError(f"{len(rest)} bytes follow EOI", offset=reader.position)
 
 
 def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import imagecodecs
 import numpy as np
 
+from cinemill.codecs.jpeg_scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class LibjpegTurbo:
     """libjpeg-turbo as a decoding `cinemill.codecs.Codec`.
 
     Colour comes out as it is coded: subsampled chrominance is interpolated, nothing is converted. The inverse
-    DCT is libjpeg's slow integer one.
+    DCT is libjpeg's slow integer one. libjpeg conceals damage, which is therefore looked for before.
     """
 
     name = "libjpeg-turbo"
@@ -37,6 +38,8 @@ class LibjpegTurbo:
         ------
         CodecError
             A codestream is damaged, or its geometry is not that of ``pixels``.
+        UnsupportedPixelFormat
+            A codestream uses arithmetic coding, the hierarchical mode, or a DNL marker.
         """
         return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
 
@@ -46,6 +49,10 @@ class LibjpegTurbo:
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+    try:
+        check_entropy_data(data)
+    except (CodecError, UnsupportedPixelFormat) as error:
+        raise error.locate(frame=frame) from None
     # One colour space on both sides keeps libjpeg from converting: which one it is does not matter.
     space = _JCS_GREY if pixels.samples == 1 else _JCS_YCBCR
     try:

@@ -98,7 +98,11 @@ def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFo
         raise
     if header.signed != pixels.signed:
         samples = _flip_sign(samples, header)
-    return np.ascontiguousarray(samples.reshape(pixels.shape), dtype=pixels.dtype)
+    if samples.shape != pixels.shape:
+        raise CodecError(
+            f"JPEG 2000: expected an array of {pixels.shape}, found {samples.shape}", frame=frame
+        )
+    return np.ascontiguousarray(samples, dtype=pixels.dtype)
 
 
 def _check_geometry(header: MainHeader, pixels: PixelFormat) -> None:

@@ -34,8 +34,7 @@ class OpenJph:
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
         return [
-            decode_with(imagecodecs.htj2k_decode, codestream, pixels, frame)
-            for frame, codestream in enumerate(codestreams)
+            decode_with(_by_pixel, codestream, pixels, frame) for frame, codestream in enumerate(codestreams)
         ]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
@@ -52,3 +51,8 @@ class OpenJph:
             bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour, planar=False, tlm=True))
             for frame in frames
         ]
+
+
+def _by_pixel(codestream: Buffer) -> Samples:
+    """Decode interleaved by pixel: left to itself, imagecodecs does so only where there is a colour transform."""
+    return imagecodecs.htj2k_decode(codestream, planar=False)  # type: ignore[arg-type]  # takes any buffer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<16I")
 _MOST_SEGMENTS = 15
 _PADDING = b"\x00\x80"
+
+
+class _Scratch(threading.local):
+    """Working memory that each thread keeps from frame to frame: new pages cost more than coding does (8 times)."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, *shape: int) -> NDArray[np.uint8]:
+        """Return uninitialised bytes, which are valid until the next call."""
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size].reshape(shape)
+
+
+_planes, _bytes, _segments = _Scratch(), _Scratch(), _Scratch()
 
 
 class Rle:
@@ -63,21 +82,23 @@ class Rle:
 
 
 def _check(pixels: PixelFormat) -> None:
-    if pixels.bits_allocated not in {1, 8, 16, 32} or not 1 <= _segments(pixels) <= _MOST_SEGMENTS:
+    most = 1 if pixels.bits_allocated == 1 else _MOST_SEGMENTS
+    if pixels.bits_allocated not in {1, 8, 16, 32} or not 1 <= _segments_of(pixels) <= most:
         raise UnsupportedPixelFormat(
             "RLE Lossless holds 1, 8, 16 or 32 bits allocated in up to 15 segments, "
             f"not {pixels.samples} samples of {pixels.bits_allocated} bits"
         )
 
 
-def _segments(pixels: PixelFormat) -> int:
+def _segments_of(pixels: PixelFormat) -> int:
     return pixels.samples * pixels.dtype.itemsize
 
 
 def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
-    bounds = _segment_bounds(codestream, _segments(pixels), frame)
+    bounds = _segment_bounds(codestream, _segments_of(pixels), frame)
     source = np.frombuffer(codestream, np.uint8)
-    planes = np.empty((len(bounds) - 1, pixels.rows * pixels.columns), np.uint8)
+    shape = len(bounds) - 1, pixels.rows * pixels.columns
+    planes = np.empty(shape, np.uint8) if len(bounds) == 2 else _planes.take(*shape)
     for segment, plane in enumerate(planes):
         start, end = bounds[segment], bounds[segment + 1]
         position, found, surplus = rle.unpack(source, start, end, plane)
@@ -135,62 +156,62 @@ def _bytes_behind(source: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 def _join_planes(planes: NDArray[np.uint8], pixels: PixelFormat) -> Samples:
-    if len(planes) == 1:
-        return planes.view(pixels.dtype).reshape(pixels.shape)
-    if len(planes) == 3 and pixels.samples == 3:
-        return interleave(planes.reshape(3, pixels.rows, pixels.columns)).view(pixels.dtype)
-    frame = np.empty(pixels.shape, pixels.dtype)
-    if len(planes) == 2 and pixels.samples == 1:
-        rle.join_bytes(planes[0], planes[1], frame.view(np.uint16).reshape(-1))
-        return frame
-    for plane, place in zip(planes, _byte_places(frame, pixels), strict=True):
-        place[:] = plane
-    return frame
+    """Make a frame of its byte planes, sample by sample, most significant byte first (G.2); one is the frame."""
+    size = pixels.dtype.itemsize
+    of_samples = planes.reshape(pixels.samples, size, -1)
+    if size == 1:
+        by_plane = planes.view(pixels.dtype)
+    elif size == 2:
+        by_plane = np.empty((pixels.samples, planes.shape[1]), pixels.dtype)
+        for (high, low), samples in zip(of_samples, by_plane, strict=True):
+            rle.join_bytes(high, low, samples.view(np.uint16))
+    else:
+        big_endian = np.ascontiguousarray(np.moveaxis(of_samples, 1, -1)).view(pixels.dtype.newbyteorder(">"))
+        by_plane = big_endian.astype(pixels.dtype)
+    if pixels.samples == 1:
+        return by_plane.reshape(pixels.shape)
+    by_plane = by_plane.reshape(pixels.samples, pixels.rows, pixels.columns)
+    if pixels.samples == 3 and size <= 2:
+        return interleave(by_plane)
+    return np.moveaxis(by_plane, 0, -1).copy()
 
 
 def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
-    if pixels.bits_allocated == 1:
-        planes = _packed_plane(frame)
-    else:
-        planes = _split_planes(np.ascontiguousarray(frame), pixels)
+    split = _packed_plane if pixels.bits_allocated == 1 else _split_planes
+    planes = split(np.ascontiguousarray(frame), pixels)
     capacity = rle.packed_size(*planes.shape[1:])
     offsets = [0] * _MOST_SEGMENTS
-    codestream = np.empty(_HEADER.size + len(planes) * capacity, np.uint8)
+    codestream = _segments.take(_HEADER.size + len(planes) * capacity)
     end = _HEADER.size
     for segment, plane in enumerate(planes):
         offsets[segment] = end
         end += rle.pack(plane, codestream[end : end + capacity])
-    return _HEADER.pack(len(planes), *offsets) + codestream[_HEADER.size : end].tobytes()
+    codestream[: _HEADER.size] = np.frombuffer(_HEADER.pack(len(planes), *offsets), np.uint8)
+    return codestream[:end].tobytes()
 
 
-def _packed_plane(frame: Samples) -> NDArray[np.uint8]:
+def _packed_plane(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
     """Pack bits into bytes, lowest first; rows that don't end with a byte are coded as one."""
     packed = np.packbits(frame, bitorder="little")
-    rows, columns = frame.shape
-    return packed.reshape((1, rows, columns // 8) if columns % 8 == 0 else (1, 1, -1))
+    whole_bytes = pixels.columns % 8 == 0
+    return packed.reshape((1, pixels.rows, pixels.columns // 8) if whole_bytes else (1, 1, -1))
 
 
 def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
-    shape = _segments(pixels), pixels.rows, pixels.columns
-    if shape[0] == 1:
-        return frame.view(np.uint8).reshape(shape)
-    if shape[0] == 3 and pixels.samples == 3:
-        return deinterleave(frame.view(np.uint8))
-    planes = np.empty(shape, np.uint8)
-    if shape[0] == 2 and pixels.samples == 1:
-        rle.split_bytes(frame.view(np.uint16).reshape(-1), planes[0].reshape(-1), planes[1].reshape(-1))
-        return planes
-    for plane, place in zip(planes, _byte_places(frame, pixels), strict=True):
-        plane.reshape(-1)[:] = place
-    return planes
-
-
-def _byte_places(frame: NDArray[Any], pixels: PixelFormat) -> list[NDArray[np.uint8]]:
-    """View a frame's bytes as planes in segment order: sample by sample, most significant byte first."""
+    """Cut a frame into byte planes, (segments, rows, columns), in the order of `_join_planes`."""
     size = pixels.dtype.itemsize
-    by_pixel = (
-        frame.astype(frame.dtype.newbyteorder("<"), copy=False)
-        .view(np.uint8)
-        .reshape(-1, pixels.samples, size)
-    )
-    return [by_pixel[:, sample, byte] for sample in range(pixels.samples) for byte in reversed(range(size))]
+    if pixels.samples == 3 and size <= 2:
+        shape = 3, pixels.rows, pixels.columns * size
+        by_plane = deinterleave(frame, _planes.take(*shape).view(pixels.dtype))
+    else:
+        by_plane = np.ascontiguousarray(np.moveaxis(frame.reshape(pixels.rows, pixels.columns, -1), -1, 0))
+    if size == 1:
+        return by_plane.view(np.uint8)
+    planes = _bytes.take(pixels.samples, size, pixels.rows, pixels.columns)
+    if size == 2:
+        for samples, (high, low) in zip(by_plane, planes, strict=True):
+            rle.split_bytes(samples.reshape(-1).view(np.uint16), high.reshape(-1), low.reshape(-1))
+    else:
+        big_endian = by_plane.astype(pixels.dtype.newbyteorder(">"))
+        planes[:] = np.moveaxis(big_endian.view(np.uint8).reshape(*by_plane.shape, size), -1, 1)
+    return planes.reshape(-1, pixels.rows, pixels.columns)

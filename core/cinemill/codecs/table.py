@@ -21,16 +21,17 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "deflated-frame": ("native:DeflatedFrame",),
     "rle": ("rle:Rle",),
     "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
-    "jpeg-lossless": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
+    "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
+    "htj2k-lossy": ("openjpeg:OpenJpeg",),  # OpenJPH's samples wrap around where they have to be clamped
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
     "jpeg-ls": "jpegls:JpegLs",
-    "jpeg-2000": "openjpeg:OpenJpeg",
+    "jpeg-2000": "jpeg2000:fastest_encoder",  # the kernels where they run, else OpenJPEG
     "htj2k": "openjph:OpenJph",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {

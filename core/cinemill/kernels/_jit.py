@@ -46,7 +46,10 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
 
 
 def inlined(function: Function) -> Function:
-    """Make a function part of each kernel that calls it; it is compiled with them, not by itself."""
+    """Make a function part of each kernel that calls it; it is compiled with them, not by itself.
+
+    Not `register_jitable`: specialised for a literal argument, a function was compiled without its stores (numba 0.68).
+    """
     compiled: Function = numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
     return compiled
 

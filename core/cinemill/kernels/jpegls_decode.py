@@ -10,7 +10,7 @@ rows
     Two rows of 16-bit samples a component, taking turns as "above" and "current", each with one sample of
     border to the left (Ra or Rc of the first sample) and one to the right (Rd of the last), plus vector slack.
 gradients
-    One 16-bit number a sample: 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc).
+    One 16-bit number a sample, rows as far apart: 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc).
 quantised
     Q(d) for each difference d of two samples, at index ``MAXVAL + d``.
 contexts
@@ -28,7 +28,7 @@ outlasts its row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -43,11 +43,9 @@ from cinemill.kernels.bits import (
     load_i32,
     load_u8,
     load_u16,
-    store_32,
-    store_8,
     store_16,
+    store_32,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpegls_decode_model import (
     golomb,
     golomb_parameter,
@@ -55,7 +53,9 @@ from cinemill.kernels.jpegls_decode_model import (
     quantised,
     reconstructed,
     run_length,
+    write_pixels,
 )
+from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 STEP = 32
 """Samples of a row that one vector operation handles."""
@@ -69,75 +69,109 @@ RUN_INDEX = INTERRUPTIONS + 8
 
 
 @instructions
-def gradient_contexts(
-    above: Value, target: Value, near: Value, t1: Value, t2: Value, t3: Value
-) -> None:
+def gradient_contexts(above: Value, target: Value, near: Value, t1: Value, t2: Value, t3: Value) -> None:
     """Write 81 * Q(Rd - Rb) + 9 * Q(Rb - Rc) for `STEP` samples; ``above`` is the address of the first Rb."""
     rb, rc, rd = above.load(16, STEP), (above - 2).load(16, STEP), (above + 2).load(16, STEP)
     thresholds = [rb.like(threshold) for threshold in (near + 1, t1, t2, t3)]
     (quantised(rd, rb, thresholds) * 81 + quantised(rb, rc, thresholds) * 9).store(target)
 
 
+def row_pitch(columns: int) -> int:
+    """Return samples from one row to the next: a row, its borders, and what vectors touch behind it."""
+    return columns + 2 + STEP
+
+
+class _Scan(NamedTuple):
+    """What stays the same throughout a scan: parameters, and addresses of memory described above."""
+
+    coding: Coding
+    exact: bool
+    columns: int
+    components: int
+    pitch: int
+    data: int
+    bits: int
+    contexts: int
+    gradients: int
+    quantised: int
+    orders: int
+
+
 @inlined
-def _regular(contexts: int, q: int, ra: int, rb: int, rc: int, data: int, position: int, coding: Coding, exact: bool) -> tuple[int, int]:
-    """Decode a sample in the regular mode (T.87 A.4 to A.6); ``q`` is the context number with its sign."""
+def _decode_regular(scan: _Scan, q: int, ra: int, rb: int, rc: int, position: int) -> tuple[int, int]:
+    """Decode a sample in regular mode (T.87 A.4 to A.6); ``q`` is the context number with its sign.
+
+    Returns the sample and the position behind its code.
+    """
+    coding = scan.coding
     sign = q >> 63
-    record = RECORD * ((q ^ sign) - sign)
-    c = load_i32(contexts, record + C)
+    context = scan.contexts + 4 * RECORD * ((q ^ sign) - sign)
+    c = load_i32(context, C)
     prediction = min(max(ra + rb - rc, min(ra, rb)), max(ra, rb)) + ((c ^ sign) - sign)
     prediction = min(max(prediction, 0), coding.max_value)
-    mapped, position = golomb(
-        data, position, load_i32(contexts, record + K), coding.limit - coding.qbpp - 1, coding.qbpp
-    )
-    error = (mapped >> 1) ^ -(mapped & 1) ^ load_i32(contexts, record + MAPPING)
-    value = reconstructed(prediction, (error ^ sign) - sign, coding, exact)
+    longest = coding.limit - coding.qbpp - 1
+    mapped, position = golomb(scan.data, position, load_i32(context, K), longest, coding.qbpp)
+    error = (mapped >> 1) ^ -(mapped & 1) ^ load_i32(context, MAPPING)
+    sample = reconstructed(prediction, (error ^ sign) - sign, coding, scan.exact)
 
-    a = load_i32(contexts, record + A) + min(abs(error), coding.range)
-    b = load_i32(contexts, record + B) + error * (2 * coding.near + 1)
-    n = load_i32(contexts, record + N)
+    a = load_i32(context, A) + min(abs(error), coding.range)
+    b = load_i32(context, B) + error * (2 * coding.near + 1)
+    n = load_i32(context, N)
     if n == coding.reset:
         a >>= 1
         b >>= 1
         n >>= 1
     n += 1
-    if b <= -n:
-        b = max(b + n, 1 - n)
-        c = max(c - 1, -128)
-    elif b > 0:
-        b = min(b - n, 0)
-        c = min(c + 1, 127)
+    low, high = (b + n - 1) >> 63, -b >> 63  # -1 where B <= -N, and where B > 0; branches are mispredicted
+    b = min(max(b + (n & low) - (n & high), 1 - n), 0)
     k = golomb_parameter(a, n)
-    store_32(contexts, record + A, a)
-    store_32(contexts, record + B, b)
-    store_32(contexts, record + C, c)
-    store_32(contexts, record + N, n)
-    store_32(contexts, record + K, k)
-    store_32(contexts, record + MAPPING, -1 if k == 0 and coding.near == 0 and 2 * b <= -n else 0)
-    return value, position
+    store_32(context, A, a)
+    store_32(context, B, b)
+    store_32(context, C, min(max(c + low - high, -128), 127))
+    store_32(context, N, n)
+    store_32(context, K, k)
+    store_32(context, MAPPING, -1 if k == 0 and coding.near == 0 and 2 * b <= -n else 0)
+    return sample, position
 
 
 @inlined
-def _row(current: int, above: int, gradients: int, columns: int, contexts: int, run_index: int, lookup: int, orders: int,
-         data: int, position: int, bits: int, coding: Coding, exact: bool) -> tuple[int, int]:
-    """Decode a row of one component; returns the position, past ``bits`` if they did not suffice, and the run index."""
-    ra, rc = load_u16(current, 0), load_u16(above, 0)
-    x = 1
-    while x <= columns and position <= bits:
-        rb = load_u16(above, x)
-        q = load_i16(gradients, x - 1) + load_i16(lookup, rc - ra)
+def _decode_interruption(
+    scan: _Scan, like_ra: int, ra: int, rb: int, position: int, run_index: int
+) -> tuple[int, int]:
+    """Decode the sample that ends a run."""
+    pair = scan.contexts + 4 * INTERRUPTIONS
+    order = load_u8(scan.orders, run_index)
+    return interruption(pair, order, like_ra, ra, rb, scan.data, position, scan.coding, scan.exact)
+
+
+@inlined
+def _decode_row(
+    scan: _Scan, current: int, above: int, gradients: int, position: int, run_index: int
+) -> tuple[int, int]:
+    """Decode a row of one component; the rows' addresses are those of the first column.
+
+    Returns the position, behind the end of the code if that did not suffice, and the run index.
+    """
+    ra, rc = load_u16(current, -1), load_u16(above, -1)
+    x = 0
+    while x < scan.columns and position <= scan.bits:
+        q = load_i16(gradients, x) + load_i16(scan.quantised, rc - ra)
         if q == 0:
-            length, position, run_index = run_length(orders, data, position, run_index, columns + 1 - x)
-            for run_x in range(x, x + length):
-                store_16(current, run_x, ra)
+            length, position, run_index = run_length(
+                scan.orders, scan.data, position, run_index, scan.columns - x
+            )
+            for column in range(x, x + length):
+                store_16(current, column, ra)
             x += length
-            if x > columns:
+            if x == scan.columns:
                 break
             rb = load_u16(above, x)
-            like_ra = 1 if abs(ra - rb) <= coding.near else 0
-            ra, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), like_ra, ra, rb, data, position, coding, exact)
+            like_ra = 1 if abs(ra - rb) <= scan.coding.near else 0
+            ra, position = _decode_interruption(scan, like_ra, ra, rb, position, run_index)
             run_index = max(run_index - 1, 0)
         else:
-            ra, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
+            rb = load_u16(above, x)
+            ra, position = _decode_regular(scan, q, ra, rb, rc, position)
         store_16(current, x, ra)
         rc = rb
         x += 1
@@ -145,33 +179,38 @@ def _row(current: int, above: int, gradients: int, columns: int, contexts: int, 
 
 
 @inlined
-def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient_pitch: int, components: int, columns: int, contexts: int, run_index: int, lookup: int, orders: int,
-                  data: int, position: int, bits: int, coding: Coding, exact: bool) -> tuple[int, int]:
-    """Decode a row of all components, interleaved by sample: a run is one of whole pixels (T.87 B.3)."""
-    x = 1
-    while x <= columns and position <= bits:
+def _decode_pixels(
+    scan: _Scan, current: int, above: int, gradients: int, position: int, run_index: int
+) -> tuple[int, int]:
+    """Decode a row of all components, interleaved by sample: a run is one of whole pixels (T.87 A.7, B.3).
+
+    Addresses are those of the first component.
+    """
+    pitch = scan.pitch
+    x = 0
+    while x < scan.columns and position <= scan.bits:
         regular = 0
-        for component in range(components):
-            left = component * pitch + x - 1
-            regular |= load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, load_u16(above, left) - load_u16(current, left))
+        for here in range(x, x + pitch * scan.components, pitch):
+            difference = load_u16(above, here - 1) - load_u16(current, here - 1)
+            regular |= load_i16(gradients, here) + load_i16(scan.quantised, difference)
         if regular == 0:
-            length, position, run_index = run_length(orders, data, position, run_index, columns + 1 - x)
-            for component in range(components):
-                ra = load_u16(current, component * pitch + x - 1)
-                for run_x in range(x, x + length):
-                    store_16(current, component * pitch + run_x, ra)
+            length, position, run_index = run_length(
+                scan.orders, scan.data, position, run_index, scan.columns - x
+            )
+            for here in range(x, x + pitch * scan.components, pitch):
+                for column in range(here, here + length):
+                    store_16(current, column, load_u16(current, here - 1))
             x += length
-            if x > columns:
+            if x == scan.columns:
                 break
-        for component in range(components):
-            here = component * pitch + x
+        for here in range(x, x + pitch * scan.components, pitch):
             ra, rb, rc = load_u16(current, here - 1), load_u16(above, here), load_u16(above, here - 1)
             if regular == 0:
-                value, position = interruption(contexts + 4 * INTERRUPTIONS, load_u8(orders, run_index), 0, ra, rb, data, position, coding, exact)
+                sample, position = _decode_interruption(scan, 0, ra, rb, position, run_index)
             else:
-                q = load_i16(gradients, component * gradient_pitch + x - 1) + load_i16(lookup, rc - ra)
-                value, position = _regular(contexts, q, ra, rb, rc, data, position, coding, exact)
-            store_16(current, here, value)
+                q = load_i16(gradients, here) + load_i16(scan.quantised, rc - ra)
+                sample, position = _decode_regular(scan, q, ra, rb, rc, position)
+            store_16(current, here, sample)
         if regular == 0:
             run_index = max(run_index - 1, 0)
         x += 1
@@ -179,22 +218,23 @@ def _row_by_pixel(current: int, above: int, pitch: int, gradients: int, gradient
 
 
 @inlined
-def _initialise(coding: Coding, contexts: int, lookup: int) -> None:
-    """Start a scan (T.87 A.2.1, A.3.3); ``lookup`` is the address of Q(0)."""
+def _initialise(scan: _Scan) -> None:
+    """Fill contexts and ``quantised`` (T.87 A.2.1, A.3.3)."""
+    coding = scan.coding
     k = golomb_parameter(coding.initial_a, 1)
-    for record in range(0, INTERRUPTIONS, RECORD):
-        store_32(contexts, record + A, coding.initial_a)
-        store_32(contexts, record + B, 0)
-        store_32(contexts, record + C, 0)
-        store_32(contexts, record + N, 1)
-        store_32(contexts, record + K, k)
-        store_32(contexts, record + MAPPING, 0)
-    for record in (INTERRUPTIONS, INTERRUPTIONS + 4):
-        store_32(contexts, record + A, coding.initial_a)
-        store_32(contexts, record + B, 0)
-        store_32(contexts, record + N, 1)
+    for field in range(0, INTERRUPTIONS, RECORD):
+        store_32(scan.contexts, field + A, coding.initial_a)
+        store_32(scan.contexts, field + B, 0)
+        store_32(scan.contexts, field + C, 0)
+        store_32(scan.contexts, field + N, 1)
+        store_32(scan.contexts, field + K, k)
+        store_32(scan.contexts, field + MAPPING, 0)
+    for field in (INTERRUPTIONS, INTERRUPTIONS + 4):
+        store_32(scan.contexts, field + A, coding.initial_a)
+        store_32(scan.contexts, field + B, 0)
+        store_32(scan.contexts, field + N, 1)
     for component in range(4):
-        store_32(contexts, RUN_INDEX + component, 0)
+        store_32(scan.contexts, RUN_INDEX + component, 0)
     for size in range(coding.max_value + 1):
         q = 0
         if size >= coding.t3:
@@ -205,56 +245,101 @@ def _initialise(coding: Coding, contexts: int, lookup: int) -> None:
             q = 2
         elif size > coding.near:
             q = 1
-        store_16(lookup, size, q)
-        store_16(lookup, -size, -q)
+        store_16(scan.quantised, size, q)
+        store_16(scan.quantised, -size, -q)
 
 
-SIGNATURE = types.int64(
-    types.int64, types.int64, CODING, types.int64, types.boolean, types.int64, types.int64,
-    types.int64, types.int64, types.int64, *[types.Array(kind, 1, "C") for kind in (types.uint16, types.int16, types.int16, types.int32)],
-    types.Array(types.uint8, 1, "C"),
+@inlined
+def _model_row(scan: _Scan, current: int, above: int, gradients: int) -> None:
+    """Set a row's borders (T.87 A.2.2) and compute what its contexts owe to the row above."""
+    coding, columns = scan.coding, scan.columns
+    store_16(current, -1, load_u16(above, 0))
+    store_16(above, columns, load_u16(above, columns - 1))
+    for x in range(0, columns, STEP):
+        gradient_contexts(above + 2 * x, gradients + 2 * x, coding.near, coding.t1, coding.t2, coding.t3)
+
+
+@jit(
+    types.int64(
+        types.int64,
+        types.int64,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+        types.int64,
+        types.boolean,
+        *[types.int64] * 5,
+        types.Array(types.uint16, 3, "C"),
+        types.Array(types.int16, 1, "C"),
+        types.Array(types.int16, 1, "C"),
+        types.Array(types.int32, 1, "C"),
+        types.Array(types.uint8, 1, "C"),
+    ),
+    error_model="numpy",
 )
-
-@jit(SIGNATURE, error_model="numpy")
-def _decode_scan(data: int, bits: int, coding: Coding, components: int, by_pixel: bool, height: int, columns: int,
-            frame: int, sample_bytes: int, samples: int, rows: NDArray[np.uint16], gradients_: NDArray[np.int16], quantised: NDArray[np.int16], contexts_: NDArray[np.int32], orders_: NDArray[np.uint8]) -> int:
-    contexts, gradients, orders = address(contexts_), address(gradients_), address(orders_)
-    lookup = address(quantised) + 2 * coding.max_value
-    _initialise(coding, contexts, lookup)
-    rows[:] = 0
+def _decode_scan(
+    data: int,
+    bits: int,
+    coding: Coding,
+    components: int,
+    by_pixel: bool,
+    height: int,
+    columns: int,
+    frame: int,
+    sample_bytes: int,
+    samples: int,
+    rows: NDArray[np.uint16],
+    gradients: NDArray[np.int16],
+    quantised: NDArray[np.int16],
+    contexts: NDArray[np.int32],
+    orders: NDArray[np.uint8],
+) -> int:
     exact = coding.near == 0 and coding.max_value & (coding.max_value + 1) == 0
-    pitch = columns + 2 + STEP
-    gradient_pitch = columns + STEP
+    scan = _Scan(
+        coding,
+        exact,
+        columns,
+        components,
+        rows.shape[2],
+        data,
+        bits,
+        address(contexts),
+        address(gradients),
+        address(quantised) + 2 * coding.max_value,
+        address(orders),
+    )
+    _initialise(scan)
+    rows[:] = 0
+    plane = 2 * rows.shape[2]
     position = 0
     for y in range(height):
-        above = address(rows) + 2 * pitch * components * (y & 1)
-        current = address(rows) + 2 * pitch * components * (1 - (y & 1))
-        for component in range(components):
-            row_above = above + 2 * pitch * component
-            store_16(current, pitch * component, load_u16(row_above, 1))
-            store_16(row_above, columns + 1, load_u16(row_above, columns))
-            for x in range(0, columns, STEP):
-                gradient_contexts(
-                    row_above + 2 * (x + 1), gradients + 2 * (gradient_pitch * component + x), coding.near, coding.t1, coding.t2, coding.t3
-                )
+        # Addresses of the first column, which a border sample precedes.
+        all_above = address(rows) + plane * components * (y & 1) + 2
+        all_current = address(rows) + plane * components * (1 - (y & 1)) + 2
+        for offset in range(0, plane * components, plane):
+            _model_row(scan, all_current + offset, all_above + offset, scan.gradients + offset)
         if by_pixel:
-            position, run_index = _row_by_pixel(current, above, pitch, gradients, gradient_pitch, components, columns, contexts, load_i32(contexts, RUN_INDEX), lookup, orders, data, position, bits, coding, exact)
-            store_32(contexts, RUN_INDEX, run_index)
+            run_index = load_i32(scan.contexts, RUN_INDEX)
+            position, run_index = _decode_pixels(
+                scan, all_current, all_above, scan.gradients, position, run_index
+            )
+            store_32(scan.contexts, RUN_INDEX, run_index)
         else:
             for component in range(components):
-                position, run_index = _row(current + 2 * pitch * component, above + 2 * pitch * component, gradients + 2 * gradient_pitch * component, columns, contexts, load_i32(contexts, RUN_INDEX + component), lookup, orders, data, position, bits, coding, exact)
-                store_32(contexts, RUN_INDEX + component, run_index)
+                offset = plane * component
+                run_index = load_i32(scan.contexts, RUN_INDEX + component)
+                position, run_index = _decode_row(
+                    scan,
+                    all_current + offset,
+                    all_above + offset,
+                    scan.gradients + offset,
+                    position,
+                    run_index,
+                )
+                store_32(scan.contexts, RUN_INDEX + component, run_index)
         if position > bits:
             break
-        for component in range(components):
-            row = current + 2 * pitch * component + 2
-            first = y * columns * samples + component
-            if sample_bytes == 1:
-                for x in range(columns):
-                    store_8(frame, first + x * samples, load_u16(row, x))
-            else:
-                for x in range(columns):
-                    store_16(frame, first + x * samples, load_u16(row, x))
+        write_pixels(
+            all_current, plane, columns, components, frame, sample_bytes, y * columns * samples, samples
+        )
     return position
 
 
@@ -305,8 +390,8 @@ def decode_scan(
             frame.ctypes.data + first * frame.itemsize,
             frame.itemsize,
             frame.shape[2] if frame.ndim == 3 else 1,
-            np.empty(2 * components * (columns + 2 + STEP), np.uint16),
-            np.empty(components * (columns + STEP), np.int16),
+            np.empty((2, components, row_pitch(columns)), np.uint16),
+            np.empty(components * row_pitch(columns), np.int16),
             np.empty(2 * coding.max_value + 1, np.int16),
             np.empty(RUN_INDEX + 4, np.int32),
             RUN_ORDERS,

@@ -11,16 +11,17 @@ rows
 lines
     The current row of each frame and component, on its way to the frames.
 contexts
-    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have no code to read. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have no
+    code to read share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 state
     What lasts from column to column; see the offsets below.
 
 Bounds
 ------
-Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a sample, which
-keeps k at or below the sample's bits and all shifts below 32. Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
+Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a
+sample, which keeps k at or below the sample's bits and all shifts of lanes in regular mode below 32 (those of other lanes mean nothing, and
+their results are dropped). Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
 further than 24 bytes from a position: `PADDING` covers that. Zeros end a run, so no loop outlasts its row.
 """
 
@@ -49,18 +50,23 @@ from cinemill.kernels.bits import (
     store_64,
     trailing_zeros,
 )
-from cinemill.kernels.jpegls_decode_model import golomb, golomb_parameter, interruption, quantised, run_length
-from cinemill.kernels.jpegls_lanes import (
-    GROUP,
-    LANES,
-    from_lanes,
-    line_pitch,
-    load_words,
-    row_pitch,
-    store_words,
+from cinemill.kernels.jpegls_decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    run_length,
     write_pixels,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_lanes import (
+    GROUP,
+    from_lanes,
+    lines_of_lanes,
+    load_words,
+    rows_of_lanes,
+    store_words,
+)
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -71,11 +77,24 @@ RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
 LEFT, ENDING, OFFSETS, SIGNS, POSITIONS, ENDS, WINDOWS, ZEROS, MAPPED, DATA, STATE_BYTES = (
-    0, 32, 64, 96, 128, 192, 256, 320, 384, 448, 576,
+    0,
+    32,
+    64,
+    96,
+    128,
+    192,
+    256,
+    320,
+    384,
+    448,
+    576,
 )
-"""Offsets in ``state``: by lane, how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1; all
-of 16 bits); the position in the code and its limit, the bits there, how many of them are zeros, and a long code's value (32 bits);
-the code's address (64 bits)."""
+"""Offsets in ``state``, by lane.
+
+16 bits: how many samples of a run are left, whether its end is due (0 or -1), the context's offset and sign (0 or -1).
+32 bits: the position in the code and its limit, the bits there, how many of them are leading zeros, a long code's value.
+64 bits: the address of the code.
+"""
 
 VISIBLE = 25
 """Bits of code that a 32-bit window surely holds, whatever bit of a byte it starts at."""
@@ -115,7 +134,9 @@ def look(row: Value, above: Value, state: Value, t1: Value, t2: Value, t3: Value
 
 
 @instructions
-def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value) -> None:
+def decode(
+    row: Value, above: Value, contexts: Value, state: Value, max_value: Value, most_zeros: Value
+) -> None:
     """Decode the samples of lanes in regular mode, update their contexts, and move runs on by a column."""
     ra, rb, rc = (row - GROUP).load(16, LANES), above.load(16, LANES), (above - GROUP).load(16, LANES)
     high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
@@ -123,14 +144,12 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
 
     offsets = (state + OFFSETS).load(16, LANES)
-    addresses = [
-        contexts + (state + (OFFSETS + 2 * lane)).load(16).resized(64) + 8 * lane for lane in range(LANES)
-    ]
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
     k = (a | n).floor_log2() - n.floor_log2()
     k = k - (n << k < a).extended(32)
-    mapping = (k.equals(0) & (b + b <= -n)).extended(32)
+    mapping = ((k - 1) & (b + b + n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
 
     active = offsets.differs(IDLE)
     position = (state + POSITIONS).load(32, LANES)
@@ -139,7 +158,8 @@ def decode(row: Value, above: Value, contexts: Value, state: Value, max_value: V
     mapped = short.choose(
         ((zeros - 1) << k) + window.shifted_down(-(zeros + k) + 31), (state + MAPPED).load(32, LANES)
     )
-    position = (active & short).choose(position + zeros + k + 1, position)
+    length = (zeros + k + 1) & active.extended(32) & short.extended(32)
+    position = position + length
     position.minimum_unsigned((state + ENDS).load(32, LANES)).store(state + POSITIONS)
 
     sign = (state + SIGNS).load(16, LANES).extended(32)
@@ -180,7 +200,17 @@ def shorten(state: Value, columns: Value) -> None:
 
 
 @inlined
-def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _handle_event(
+    lane: int,
+    row: int,
+    above: int,
+    room: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Read the start of a run, the sample that ends one, or a long code; ``room`` is the number of columns from this one on."""
     data, position = load_i64(state + DATA, lane), load_u32(state + POSITIONS, lane)
     offset = load_u16(state + OFFSETS, lane)
@@ -209,7 +239,16 @@ def _handle_event(lane: int, row: int, above: int, room: int, contexts: int, run
 
 
 @inlined
-def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, orders: int, state: int, coding: Coding) -> None:
+def _row(
+    row: int,
+    above: int,
+    columns: int,
+    contexts: int,
+    run_indices: int,
+    orders: int,
+    state: int,
+    coding: Coding,
+) -> None:
     """Decode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
     most_zeros = min(VISIBLE - coding.qbpp, coding.limit - coding.qbpp - 1)
     x = 0
@@ -226,7 +265,15 @@ def _row(row: int, above: int, columns: int, contexts: int, run_indices: int, or
         events = lanes & 0xFFFF
         while events != 0:
             _handle_event(
-                trailing_zeros(events), current, upper, columns - x, contexts, run_indices, orders, state, coding
+                trailing_zeros(events),
+                current,
+                upper,
+                columns - x,
+                contexts,
+                run_indices,
+                orders,
+                state,
+                coding,
             )
             events &= events - 1
         decode(current, upper, contexts, state, coding.max_value, most_zeros)
@@ -255,9 +302,9 @@ def _initialise(coding: Coding, contexts: int, state: int) -> None:
         types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 6,
-        CODING,
-        types.Array(types.uint16, 1, "C"),
-        types.Array(types.uint16, 1, "C"),
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+        types.Array(types.uint16, 4, "C"),
+        types.Array(types.uint16, 3, "C"),
         *[types.Array(types.uint8, 1, "C")] * 3,
     ),
     error_model="numpy",
@@ -287,22 +334,23 @@ def _decode_lanes(
         store_64(state + DATA, lane, plain[lane])
         store_32(state + ENDS, lane, bits[lane] + 8)
     rows_[:] = 0
-    row_bytes = 2 * row_pitch(columns)
-    plane = 2 * LANES * line_pitch(columns)
+    row_bytes = GROUP * rows_.shape[2]
+    pitch = lines_.shape[2]
+    plane = GROUP * pitch
     for y in range(height):
         for component in range(components):
-            above = rows + row_bytes * (2 * component + (y & 1))
-            current = rows + row_bytes * (2 * component + 1 - (y & 1))
+            above = rows + row_bytes * (components * (y & 1) + component)
+            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             for word in range(LANES // 4):
                 store_64(state + ENDING, word, 0)
             run_indices = contexts + RUN_INDICES + 4 * LANES * component
             _row(current + GROUP, above + GROUP, columns, contexts, run_indices, orders, state, coding)
-            from_lanes(current, lines + plane * component, columns)
+            from_lanes(current, lines + plane * component, pitch, columns)
         first = y * columns * samples
         for lane in range(live):
-            line = lines + 2 * line_pitch(columns) * lane
+            line = lines + 2 * pitch * lane
             write_pixels(line, plane, columns, components, frames[lane], sample_bytes, first, samples)
     for lane in range(LANES):
         bits[lane] = load_u32(state + POSITIONS, lane)
@@ -349,8 +397,8 @@ def decode_scans(
         components,
         frames[0].shape[2] if frames[0].ndim == 3 else 1,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        rows_of_lanes(components, columns),
+        lines_of_lanes(components, columns),
         np.empty(CONTEXT_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,

@@ -6,23 +6,30 @@ Nothing here is shared with the encoders, so that decoding what was encoded chec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
     Value,
+    instructions,
     leading_zeros,
     load_i32,
     load_u8,
+    load_u16,
     load_word,
     shift_down,
     shift_up,
+    store_8,
+    store_16,
     store_32,
 )
 from cinemill.kernels.jpegls_parameters import Coding
 
 A, B, C, N = 0, 1, 2, 3
 """Fields of a run interruption context, 32 bits each; Nn stands for B (T.87 A.7.2), C is unused."""
+
+
+PIXELS = 16
+"""Pixels that `write_pixels` puts together at once."""
 
 
 def quantised(difference_of: Value, to: Value, thresholds: Sequence[Value]) -> Value:
@@ -101,7 +108,15 @@ def run_length(orders: int, data: int, position: int, run_index: int, room: int)
 
 @inlined
 def interruption(
-    contexts: int, order: int, like_ra: int, ra: int, rb: int, data: int, position: int, coding: Coding, exact: bool
+    contexts: int,
+    order: int,
+    like_ra: int,
+    ra: int,
+    rb: int,
+    data: int,
+    position: int,
+    coding: Coding,
+    exact: bool,
 ) -> tuple[int, int]:
     """Decode the sample that ends a run (T.87 A.7.2); ``like_ra`` is RItype and picks one of two contexts of 16 bytes.
 
@@ -116,10 +131,8 @@ def interruption(
     size = (mapped + like_ra + odd) >> 1
     inverted = 1 if k != 0 or 2 * negative >= n else 0
     error = -size if odd == inverted else size
-    if like_ra:
-        value = reconstructed(ra, error, coding, exact)
-    else:
-        value = reconstructed(rb, -error if ra > rb else error, coding, exact)
+    negated = 0 if like_ra or ra <= rb else -1
+    value = reconstructed(ra if like_ra else rb, (error ^ negated) - negated, coding, exact)
     a += (mapped + 1 - like_ra) >> 1
     negative += 1 if error < 0 else 0
     if n == coding.reset:
@@ -130,3 +143,46 @@ def interruption(
     store_32(context, B, negative)
     store_32(context, N, n + 1)
     return value, position
+
+
+@instructions
+def _join_pixels(line: Value, plane: Value, pixels: Value) -> None:
+    """Gather three lines of `PIXELS` 16-bit samples into pixels of three bytes."""
+    red, green, blue = ((line + plane * component).load(16, PIXELS).resized(8) for component in range(3))
+    both = red.shuffled(range(2 * PIXELS), green)
+    order = [lane for x in range(PIXELS) for lane in (x, PIXELS + x, 2 * PIXELS + x)]
+    both.shuffled(order, blue.shuffled([*range(PIXELS)] * 2)).store(pixels)
+
+
+@inlined
+def write_pixels(
+    line: int,
+    plane: int,
+    columns: int,
+    components: int,
+    frame: int,
+    sample_bytes: int,
+    first: int,
+    samples: int,
+) -> None:
+    """Gather one line of 16-bit samples a component into a row of pixels of so many samples, from sample ``first`` of a frame on.
+
+    Lines are ``plane`` bytes apart.
+    """
+    x = 0
+    if components == 3 and samples == 3 and sample_bytes == 1:
+        while x + PIXELS <= columns:
+            _join_pixels(line + 2 * x, plane, frame + first + 3 * x)
+            x += PIXELS
+    for component in range(components):
+        source = line + plane * component
+        target = first + component
+        if sample_bytes == 2:
+            for column in range(x, columns):
+                store_16(frame, target + samples * column, load_u16(source, column))
+        elif samples == 1:
+            for column in range(x, columns):
+                store_8(frame, target + column, load_u16(source, column))
+        else:
+            for column in range(x, columns):
+                store_8(frame, target + samples * column, load_u16(source, column))

@@ -2,12 +2,12 @@
 
 Lossless coding reconstructs exactly the samples it was given, so that all a sample needs from its neighbours is known
 beforehand. Three stages run over blocks of a row; the first and the last are vectorised, which leaves the
-middle one little to do (all in one loop: half the speed):
+middle one little to do:
 
 1. `prepare` computes contexts, predictions and differences.
 2. The context loop corrects predictions, updates contexts, and notes for each sample a record of A, B, N and the error.
    Runs, found by comparing vectors, become ready-made symbols among the records.
-3. `symbols` turns records into Golomb codes and joins them by four; `_emit` writes four at a time.
+3. `symbols` turns records into Golomb codes and joins them by four; `emit` writes four at a time.
 
 Several components are interleaved by line. Stuffed bits are inserted afterwards, by `jpegls_bitstream.stuff`.
 
@@ -66,9 +66,10 @@ from cinemill.kernels.jpegls_encode_model import (
     joined,
     modelled,
     plain_capacity,
+    read_pixels,
     run_segments,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 
 STEP = 32
 """Samples of a row that one vector operation handles."""
@@ -144,15 +145,15 @@ def symbols(record: Value, codes: Value, longest: Value, qbpp: Value, limit: Val
 
 
 @inlined
-def _note(records: int, count: int, value: int, length: int) -> int:
+def _note(records: int, count: int, symbol: int) -> int:
     """Add a ready-made symbol to the records."""
-    store_32(records, count, value | shift_up(length, LONGEST_VALUE))
+    store_32(records, count, symbol)
     store_32(records + 2 * COLUMN, count, 0)
     return count + 1
 
 
 @inlined
-def _regular(
+def _encode_regular(
     contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding
 ) -> int:
     """Note a sample's record and update its context (T.87 A.4.2 to A.4.5, A.6)."""
@@ -175,12 +176,10 @@ def _regular(
         b >>= 1
         n >>= 1
     n += 1
-    if b <= -n:
-        b = max(b + n, 1 - n)
-        c = max(c - 1, -128)
-    elif b > 0:
-        b = min(b - n, 0)
-        c = min(c + 1, 127)
+    # -1 where B <= -N, and where B > 0. Branches in their place cost 20 to 35 % on speckle, and save 10 % on smooth cines.
+    low, high = (b + n - 1) >> 63, -b >> 63
+    b = min(max(b + (n & low) - (n & high), 1 - n), 0)
+    c = min(max(c + low - high, -128), 127)
     store_32(contexts, field + A, a)
     store_32(contexts, field + B, b)
     store_32(contexts, field + C, c)
@@ -210,7 +209,7 @@ def _pack(
 
 
 @inlined
-def initialise(coding: Coding, contexts: int) -> None:
+def _initialise(coding: Coding, contexts: int) -> None:
     """Start a scan (T.87 A.2.1)."""
     for context in range(0, RUN_INDEX, RECORD):
         store_32(contexts, context + A, coding.initial_a)
@@ -221,22 +220,67 @@ def initialise(coding: Coding, contexts: int) -> None:
         store_32(contexts, RUN_INDEX + component, 0)
 
 
-SIGNATURE = types.int64(
-    types.int64,
-    types.int64,
-    types.int64,
-    types.int64,
-    types.int64,
-    CODING,
-    types.Array(types.uint16, 1, "C"),
-    types.Array(types.int32, 1, "C"),
-    types.Array(types.int32, 1, "C"),
-    types.Array(types.uint8, 1, "C"),
-    types.Array(types.uint8, 1, "C"),
+def row_pitch(columns: int) -> int:
+    """Return samples from one row to the next: a row, its borders, and what vectors touch behind it."""
+    return columns + 2 + STEP
+
+
+@inlined
+def _encode_run(
+    current: int,
+    above: int,
+    x: int,
+    columns: int,
+    contexts: int,
+    run_index: int,
+    orders: int,
+    records: int,
+    count: int,
+    coding: Coding,
+) -> tuple[int, int, int]:
+    """Encode a run that starts at column ``x``, and the sample that ends it (T.87 A.7).
+
+    Returns the column behind them, the number of records and the run index.
+    """
+    ra = load_u16(current, x - 1)
+    length = 0
+    while x + length < columns:
+        same = matching(current + 2 * (x + length), ra)
+        length += same
+        if same < STEP:
+            break
+    length = min(length, columns - x)
+    x += length
+    ones, rest, run_index = run_segments(orders, run_index, length)
+    if x == columns and rest > 0:
+        ones += 1
+    while ones > 0:
+        some = min(ones, LONGEST_VALUE)
+        count = _note(records, count, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
+        ones -= some
+    if x < columns:
+        order = load_u8(orders, run_index)
+        count = _note(records, count, rest | shift_up(order + 1, LONGEST_VALUE))
+        interruptions = contexts + 4 * RECORD * REGULAR_CONTEXTS
+        rb, sample = load_u16(above, x), load_u16(current, x)
+        count = _note(records, count, interruption_symbol(interruptions, order, ra, rb, sample, coding))
+        run_index = max(run_index - 1, 0)
+        x += 1
+    return x, count, run_index
+
+
+@jit(
+    types.int64(
+        *[types.int64] * 5,
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+        types.Array(types.uint16, 3, "C"),
+        types.Array(types.int32, 1, "C"),
+        types.Array(types.int32, 1, "C"),
+        types.Array(types.uint8, 1, "C"),
+        types.Array(types.uint8, 1, "C"),
+    ),
+    error_model="numpy",
 )
-
-
-@jit(SIGNATURE, error_model="numpy")
 def _encode_plain(
     frame: int,
     sample_bytes: int,
@@ -244,102 +288,57 @@ def _encode_plain(
     columns: int,
     components: int,
     coding: Coding,
-    rows: NDArray[np.uint16],
+    rows_: NDArray[np.uint16],
     contexts_: NDArray[np.int32],
     records_: NDArray[np.int32],
     orders_: NDArray[np.uint8],
     plain: NDArray[np.uint8],
 ) -> int:
     """Write the plain bits of a frame's only scan; returns their number."""
-    contexts, records, orders = address(contexts_), address(records_), address(orders_)
+    rows, contexts, records, orders = address(rows_), address(contexts_), address(records_), address(orders_)
     block = records + 4 * COLUMN
     codes = block + 6 * STEP
-    initialise(coding, contexts)
-    rows[:] = 0
-    pitch = columns + 2 + STEP
+    _initialise(coding, contexts)
+    rows_[:] = 0
+    plane = 2 * rows_.shape[2]
     word, held, out = 0, 0, address(plain)
     count = 0
     for y in range(height):
+        # Addresses of the first column, which a border sample precedes.
+        all_above = rows + plane * components * (y & 1) + 2
+        all_current = rows + plane * components * (1 - (y & 1)) + 2
+        first = y * columns * components
+        read_pixels(frame, sample_bytes, first, columns, components, all_current, plane, coding.max_value)
         for component in range(components):
-            above = address(rows) + 2 * pitch * (2 * component + (y & 1))
-            current = address(rows) + 2 * pitch * (2 * component + 1 - (y & 1))
-            first = y * columns * components + component
-            if sample_bytes == 1:
-                for x in range(columns):
-                    store_16(current, 1 + x, load_u8(frame, first + x * components) & coding.max_value)
-            else:
-                for x in range(columns):
-                    store_16(current, 1 + x, load_u16(frame, first + x * components) & coding.max_value)
-            store_16(current, 0, load_u16(above, 1))
-            store_16(above, columns + 1, load_u16(above, columns))
+            above, current = all_above + plane * component, all_current + plane * component
+            store_16(current, -1, load_u16(above, 0))
+            store_16(above, columns, load_u16(above, columns - 1))
             run_index = load_i32(contexts, RUN_INDEX + component)
             x = 0
             while x < columns:
                 if count > CAPACITY // 2:
                     count, word, held, out = _pack(records, count, codes, word, held, out, coding)
+                start, end = x, min(x + STEP, columns)
                 prepare(
-                    above + 2 * (x + 1),
-                    current + 2 * (x + 1),
-                    block,
-                    coding.max_value,
-                    coding.t1,
-                    coding.t2,
-                    coding.t3,
+                    above + 2 * x, current + 2 * x, block, coding.max_value, coding.t1, coding.t2, coding.t3
                 )
-                end = min(x + STEP, columns)
-                i = x
-                while i < end:
-                    context = load_u16(block, i - x)
-                    if context != 0:
-                        count = _regular(
-                            contexts,
-                            context,
-                            load_u16(block + 2 * STEP, i - x),
-                            load_i16(block + 4 * STEP, i - x),
-                            records,
-                            count,
-                            coding,
+                while x < end:
+                    context = load_u16(block, x - start)
+                    if context == 0:
+                        x, count, run_index = _encode_run(
+                            current, above, x, columns, contexts, run_index, orders, records, count, coding
                         )
-                        i += 1
-                        continue
-                    ra = load_u16(current, i)
-                    length = 0
-                    while i + length < columns:
-                        same = matching(current + 2 * (i + length + 1), ra)
-                        length += same
-                        if same < STEP:
-                            break
-                    length = min(length, columns - i)
-                    i += length
-                    ones, length, run_index = run_segments(orders, run_index, length)
-                    if i == columns and length > 0:
-                        ones += 1
-                    while ones > 0:
-                        some = min(ones, LONGEST_VALUE)
-                        count = _note(records, count, shift_up(1, some) - 1, some)
-                        ones -= some
-                    if i == columns:
-                        break
-                    order = load_u8(orders, run_index)
-                    count = _note(records, count, length, order + 1)
-                    symbol = interruption_symbol(
-                        contexts + 4 * RECORD * REGULAR_CONTEXTS,
-                        order,
-                        ra,
-                        load_u16(above, i + 1),
-                        load_u16(current, i + 1),
-                        coding,
-                    )
-                    store_32(records, count, symbol)
-                    store_32(records + 2 * COLUMN, count, 0)
-                    count += 1
-                    run_index = max(run_index - 1, 0)
-                    i += 1
-                x = i
+                    else:
+                        prediction = load_u16(block + 2 * STEP, x - start)
+                        difference = load_i16(block + 4 * STEP, x - start)
+                        count = _encode_regular(
+                            contexts, context, prediction, difference, records, count, coding
+                        )
+                        x += 1
             store_32(contexts, RUN_INDEX + component, run_index)
-    for last in range(PACKED - 1):
-        _note(records, count + last, 0, 0)
-    count, word, held, out = _pack(records, count + PACKED - 1, codes, word, held, out, coding)
+    for _ in range(PACKED - 1):
+        count = _note(records, count, 0)
+    _, _, held, out = _pack(records, count, codes, word, held, out, coding)
     return 8 * (out - address(plain)) + held
 
 
@@ -358,7 +357,7 @@ def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
         columns,
         components,
         coding,
-        np.empty(2 * components * (columns + 2 + STEP), np.uint16),
+        np.empty((2, components, row_pitch(columns)), np.uint16),
         np.empty(RUN_INDEX + 4, np.int32),
         np.empty(4 * CAPACITY + 3 * STEP // 2 + 32, np.int32),
         RUN_ORDERS,

@@ -3,7 +3,7 @@
 All lanes stand at the same column. At each, `classify` finds which lanes code a sample in regular mode, which are in a run,
 and in which a run ends; `code` then makes the symbols of the regular ones and updates a context for each. A run's end is
 an event, handled lane by lane in plain code. Columns at which all lanes stay in their runs are skipped.
-Symbols fill slots of sixteen; as soon as four slots are full, `_flush` joins four symbols in each lane and appends them to its code.
+Symbols fill slots of sixteen; as soon as four slots are full, `flush` joins four symbols in each lane and appends them to its code.
 
 Memory
 ------
@@ -12,11 +12,11 @@ rows
 lines
     The current row of each frame and component, as it comes from the frames.
 contexts
-    368 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). The last one, `IDLE`, is
-    where lanes go that have nothing to code: cheaper than not to go. Behind them, by lane, two run interruption contexts, then, by
-    component and lane, run indices.
+    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
+    nothing to code share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
+    contexts, then, by component and lane, run indices.
 slots
-    `SLOTS` times sixteen symbols; zeros behind the last slot in use.
+    Symbols on their way to the codes (see `jpegls_slots`).
 state
     What lasts from column to column and from call to call; see the offsets below.
 plain
@@ -24,12 +24,14 @@ plain
 
 Bounds
 ------
-Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins; it takes at most
-five: of a run's up to 40 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of runs included; `plain_capacity` follows from that.
+Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins, and it
+takes at most four: of a run's up to 32 segments, 24 fit one symbol. No sample takes more than LIMIT bits, codes of
+runs included; `plain_capacity` follows from that.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -43,10 +45,8 @@ from cinemill.kernels.bits import (
     copy_bytes,
     instructions,
     load_i32,
-    load_i64,
     load_u8,
     load_u16,
-    load_u32,
     shift_up,
     store_16,
     store_32,
@@ -58,55 +58,39 @@ from cinemill.kernels.jpegls_encode_model import (
     LONGEST_VALUE,
     Context,
     Neighbourhood,
-    emit,
-    emit_symbol,
     golomb_symbol,
     interruption_symbol,
-    joined,
     modelled,
     plain_capacity,
+    read_pixels,
     run_segments,
     updated,
 )
 from cinemill.kernels.jpegls_lanes import (
     GROUP,
-    LANES,
-    line_pitch,
+    lines_of_lanes,
     load_words,
-    read_pixels,
-    row_pitch,
+    rows_of_lanes,
     store_words,
     to_lanes,
 )
-from cinemill.kernels.jpegls_parameters import CODING, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
 
-IDLE = CONTEXT * (REGULAR_CONTEXTS + 2)
+IDLE = CONTEXT * REGULAR_CONTEXTS
 INTERRUPTIONS = IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
-SLOTS = 16
-SLOT = 4 * LANES
+MOST_KEPT = 1 << 28
+"""Bytes of address space that a thread keeps for codes; memory is taken by what codes really need."""
 
-RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_LENGTHS, STATE_BYTES = (
-    0,
-    32,
-    64,
-    96,
-    128,
-    192,
-    320,
-    448,
-    576,
-    704,
-    768,
-)
-"""Offsets in ``state``: by lane, whether it is in a run (0 or -1), the run's length so far; the context's offset, the prediction and the sample
-of this column (all of 16 bits); the bits held back by `emit`, their number, where to write; four joined symbols and
-their lengths."""
+RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, STATE_BYTES = 0, 32, 64, 96, 128, 160
+"""Offsets in ``state``, by lane, 16 bits each: whether the lane is in a run (0 or -1), the run's length so far; for this column the
+context's offset, the prediction, and the sample."""
 
 
 @instructions
@@ -152,9 +136,9 @@ def lengthen(state: Value, columns: Value) -> None:
 
 @instructions
 def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
-    """Write the symbols of lanes in regular mode to a slot, leaving the others in it, and update their contexts."""
-    offsets = [(state + (OFFSETS + 2 * lane)).load(16) for lane in range(LANES)]
-    addresses = [contexts + offset.resized(64) + 8 * lane for lane, offset in enumerate(offsets)]
+    """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
+    offsets = (state + OFFSETS).load(16, LANES)
+    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
     prediction = (state + PREDICTIONS).load(16, LANES).resized(32)
@@ -163,52 +147,9 @@ def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value
     corrected = (prediction + context.c).clamped(0, max_value)
     error = (sample - corrected).signed_from(a.like(qbpp))
     symbol = golomb_symbol(context, error, a.like(longest), a.like(qbpp), a.like(limit))
-    idle = (state + OFFSETS).load(16, LANES).equals(IDLE)
-    idle.choose(slot.load(32, LANES), symbol).store(slot)
+    (symbol & offsets.differs(IDLE).extended(32)).store(slot)
     after = updated(context, error)
     store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
-
-
-@instructions
-def join(slot: Value, state: Value) -> Value:
-    """Join the symbols of four slots in each lane; returns the lanes in which they exceed 56 bits and are not right."""
-    symbols = [(slot + SLOT * number).load(32, LANES) for number in range(4)]
-    values = [(symbol & ((1 << LONGEST_VALUE) - 1)).resized(64) for symbol in symbols]
-    lengths = [symbol.shifted_down(LONGEST_VALUE).resized(64) for symbol in symbols]
-    first = joined(values[0], lengths[0], values[1], lengths[1])
-    value, length = joined(*first, *joined(values[2], lengths[2], values[3], lengths[3]))
-    value.store(state + QUADS)
-    length.resized(32).store(state + QUAD_LENGTHS)
-    return (length > 56).packed()
-
-
-@inlined
-def _flush(slots: int, count: int, state: int) -> int:
-    """Append whole fours of slots to the lanes' codes; returns how many slots, below four, stay in use."""
-    done = 0
-    while done + 4 <= count:
-        exceeding = join(slots + SLOT * done, state)
-        for lane in range(LANES):
-            word, held, out = (
-                load_i64(state + WORDS, lane),
-                load_i64(state + HELD, lane),
-                load_i64(state + OUT, lane),
-            )
-            if (exceeding >> lane) & 1:
-                for number in range(done, done + 4):
-                    word, held, out = emit_symbol(word, held, out, load_u32(slots + SLOT * number, lane))
-            else:
-                word, held, out = emit(
-                    word, held, out, load_i64(state + QUADS, lane), load_u32(state + QUAD_LENGTHS, lane)
-                )
-            store_64(state + WORDS, lane, word)
-            store_64(state + HELD, lane, held)
-            store_64(state + OUT, lane, out)
-        done += 4
-    for word_number in range(8 * SLOTS):
-        keep = word_number + 8 * done < 8 * count
-        store_64(slots, word_number, load_i64(slots, word_number + 8 * done) if keep else 0)
-    return count - done
 
 
 @inlined
@@ -275,6 +216,7 @@ def _row(
                 x += 1
             lengthen(state, x - skipped)
             continue
+        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         ended = lanes & 0xFFFF
         used = count + 1
         while ended != 0:
@@ -286,10 +228,9 @@ def _row(
                     lane, slots, count, contexts, run_indices, orders, state, current, upper, False, coding
                 ),
             )
-        code(contexts, state, slots + SLOT * count, coding.qbpp, longest, coding.limit)
         count = used
         if count >= 4:
-            count = _flush(slots, count, state)
+            count = flush(slots, count)
     used = count
     for lane in range(LANES):
         if load_u16(state + RUNNING, lane) != 0:
@@ -297,7 +238,7 @@ def _row(
                 used, _end_run(lane, slots, count, contexts, run_indices, orders, state, 0, 0, True, coding)
             )
             store_16(state + RUNNING, lane, 0)
-    return _flush(slots, used, state)
+    return flush(slots, used)
 
 
 @inlined
@@ -315,19 +256,16 @@ def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: in
         store_32(contexts + RUN_INDICES, index, 0)
     for word in range(STATE_BYTES // 8):
         store_64(state, word, 0)
-    for word in range(8 * SLOTS):
-        store_64(slots, word, 0)
-    for lane in range(LANES):
-        store_64(state + OUT, lane, plain + capacity * lane)
+    start_codes(slots, plain, capacity)
 
 
 @jit(
     types.void(
         types.Array(types.int64, 1, "C"),
         *[types.int64] * 4,
-        CODING,
-        types.Array(types.uint16, 1, "C"),
-        types.Array(types.uint16, 1, "C"),
+        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
+        types.Array(types.uint16, 4, "C"),
+        types.Array(types.uint16, 3, "C"),
         *[types.Array(types.uint8, 1, "C")] * 5,
         types.int64,
         types.Array(types.int64, 1, "C"),
@@ -356,18 +294,19 @@ def _encode_lanes(
     state, orders, plain = address(state_), address(orders_), address(plain_)
     _initialise(coding, contexts, slots, state, plain, capacity)
     rows_[:] = 0
-    row_bytes = 2 * row_pitch(columns)
-    plane = 2 * LANES * line_pitch(columns)
+    row_bytes = GROUP * rows_.shape[2]
+    pitch = lines_.shape[2]
+    plane = GROUP * pitch
     count = 0
     for y in range(height):
         first = y * columns * components
         for lane in range(LANES):
-            line = lines + 2 * line_pitch(columns) * lane
+            line = lines + 2 * pitch * lane
             read_pixels(frames[lane], sample_bytes, first, columns, components, line, plane, coding.max_value)
         for component in range(components):
-            above = rows + row_bytes * (2 * component + (y & 1))
-            current = rows + row_bytes * (2 * component + 1 - (y & 1))
-            to_lanes(lines + plane * component, current, columns)
+            above = rows + row_bytes * (components * (y & 1) + component)
+            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
+            to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             run_indices = contexts + RUN_INDICES + 4 * LANES * component
@@ -383,11 +322,25 @@ def _encode_lanes(
                 state,
                 coding,
             )
-    _flush(slots, (count + 3) & ~3, state)
+    flush(slots, (count + 3) & ~3)
     for lane in range(LANES):
-        bits[lane] = 8 * (load_i64(state + OUT, lane) - plain - capacity * lane) + load_i64(
-            state + HELD, lane
-        )
+        bits[lane] = code_bits(slots, lane, plain + capacity * lane)
+
+
+_kept = threading.local()
+
+
+def _room_for_codes(size: int) -> NDArray[np.uint8]:
+    """Return at least so many bytes, the same as last time in this thread if they suffice.
+
+    Fresh pages cost colour frames 15 %. What only the worst case of large frames needs is not kept.
+    """
+    room: NDArray[np.uint8] | None = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = np.empty(size, np.uint8)
+        if size <= MOST_KEPT:
+            _kept.room = room
+    return room
 
 
 def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
@@ -401,7 +354,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     components = shape[2] if len(shape) == 3 else 1
     lanes = frames + frames[-1:] * (LANES - len(frames))
     capacity = plain_capacity(size, coding)
-    plain = np.empty(LANES * capacity, np.uint8)
+    plain = _room_for_codes(LANES * capacity)
     bits = np.empty(LANES, np.int64)
     _encode_lanes(
         np.array([frame.ctypes.data for frame in lanes], np.int64),
@@ -410,10 +363,10 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         columns,
         components,
         coding,
-        np.empty(2 * components * row_pitch.py_func(columns), np.uint16),
-        np.empty(components * LANES * line_pitch.py_func(columns), np.uint16),
+        rows_of_lanes(components, columns),
+        lines_of_lanes(components, columns),
         np.empty(CONTEXT_BYTES, np.uint8),
-        np.empty(SLOTS * SLOT, np.uint8),
+        np.empty(SLOTS_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,
         plain,

@@ -12,12 +12,15 @@ from typing import NamedTuple
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
     Value,
+    instructions,
     leading_zeros,
     load_i32,
     load_u8,
+    load_u16,
     shift_down,
     shift_up,
     signed_from,
+    store_16,
     store_32,
     store_word,
 )
@@ -28,6 +31,10 @@ LONGEST_VALUE = 24
 
 A, B, C, N = 0, 1, 2, 3
 """Fields of a run interruption context, 32 bits each; Nn stands for B (T.87 A.7.2), C is unused."""
+
+
+PIXELS = 16
+"""Pixels that `read_pixels` takes apart at once."""
 
 
 class Context(NamedTuple):
@@ -83,8 +90,8 @@ def golomb_symbol(context: Context, error: Value, longest: Value, qbpp: Value, l
     """
     k = (context.a | context.n).floor_log2() - context.n.floor_log2()
     k = k - (context.n << k < context.a).extended(32)
-    inverted = k.equals(0) & (context.b + context.b <= -context.n)
-    error = error ^ inverted.extended(32)
+    inverted = ((k - 1) & (context.b + context.b + context.n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
+    error = error ^ inverted
     mapped = (error << 1) ^ (error >> 31)
     zeros = mapped.shifted_down(k)
     one = mapped.like(1) << k
@@ -177,6 +184,42 @@ def emit_symbol(word: int, held: int, out: int, symbol: int) -> tuple[int, int, 
     zeros = max(length - 32, 0)
     word, held, out = emit(word, held, out, 0, zeros)
     return emit(word, held, out, symbol & ((1 << LONGEST_VALUE) - 1), length - zeros)
+
+
+@instructions
+def _split_pixels(pixels: Value, line: Value, plane: Value, mask: Value) -> None:
+    """Spread `PIXELS` pixels of three bytes over three lines of 16-bit samples."""
+    interleaved = pixels.load(8, 3 * PIXELS)
+    for component in range(3):
+        samples = interleaved.shuffled(range(component, 3 * PIXELS, 3)).resized(16)
+        (samples & mask).store(line + plane * component)
+
+
+@inlined
+def read_pixels(
+    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
+) -> None:
+    """Spread a row of interleaved pixels, which starts at sample ``first`` of a frame, over one line of 16-bit samples a component.
+
+    Lines are ``plane`` bytes apart.
+    """
+    x = 0
+    if components == 3 and sample_bytes == 1:
+        while x + PIXELS <= columns:
+            _split_pixels(frame + first + 3 * x, line + 2 * x, plane, mask)
+            x += PIXELS
+    for component in range(components):
+        source = first + component
+        target = line + plane * component
+        if sample_bytes == 2:
+            for column in range(x, columns):
+                store_16(target, column, load_u16(frame, source + components * column) & mask)
+        elif components == 1:
+            for column in range(x, columns):
+                store_16(target, column, load_u8(frame, source + column) & mask)
+        else:
+            for column in range(x, columns):
+                store_16(target, column, load_u8(frame, source + components * column) & mask)
 
 
 def plain_capacity(samples: int, coding: Coding) -> int:

@@ -6,44 +6,42 @@ frames of a cine do not wait for each other.
 Memory
 ------
 A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group, one group a column, a border group. A line is
-one frame's part of it: contiguous 16-bit samples, one line of ``line_pitch(columns)`` samples a lane.
+one frame's part of it: contiguous 16-bit samples, one lane after the other, ``pitch`` samples apart.
 
 `to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
-the last column: `line_pitch` and `row_pitch` have room for them.
+the last column: `lines_of_lanes` and `rows_of_lanes` have room for them.
 """
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cinemill.kernels._jit import inlined
 from cinemill.kernels.bits import (
     Value,
     gathered,
     instructions,
-    load_u8,
-    load_u16,
-    store_16,
 )
+from cinemill.kernels.jpegls_parameters import LANES
 
-LANES = 16
 GROUP = 2 * LANES
 """Bytes from one column of a row of lanes to the next."""
-
-BREAK_EVEN = 4
-"""Frames from which on the lanes are faster than one frame after the other: idle lanes cost as much as busy ones."""
 
 TILE = 8
 
 
-@inlined
-def line_pitch(columns: int) -> int:
-    """Return samples from one line to the next: an odd number of cache lines, so that lanes don't compete for cache sets."""
-    return ((columns + TILE + 31) // 32 | 1) * 32
+def rows_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
+    """Make room for two rows a component: (2, components, columns with borders and slack, lanes)."""
+    return np.empty((2, components, columns + 2 + TILE, LANES), np.uint16)
 
 
-@inlined
-def row_pitch(columns: int) -> int:
-    """Return samples from one row of lanes to the next."""
-    return LANES * (columns + 2 + TILE)
+def lines_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
+    """Make room for a line in each lane and component: (components, lanes, columns with slack).
+
+    Lines are an odd number of cache lines apart, so that lanes don't compete for the same sets of the cache.
+    """
+    return np.empty((components, LANES, ((columns + TILE + 31) // 32 | 1) * 32), np.uint16)
 
 
 def _transposed(rows: list[Value]) -> list[Value]:
@@ -92,59 +90,14 @@ def store_words(low: Value, high: Value, addresses: list[Value]) -> None:
 
 
 @inlined
-def to_lanes(lines: int, row: int, columns: int) -> None:
+def to_lanes(lines: int, pitch: int, row: int, columns: int) -> None:
     """Move sixteen lines into the columns of a row of lanes; ``row`` is the address of its left border."""
     for x in range(0, columns, TILE):
-        _tile_to_lanes(lines + 2 * x, line_pitch(columns), row + GROUP * (x + 1))
+        _tile_to_lanes(lines + 2 * x, pitch, row + GROUP * (x + 1))
 
 
 @inlined
-def from_lanes(row: int, lines: int, columns: int) -> None:
+def from_lanes(row: int, lines: int, pitch: int, columns: int) -> None:
     """Move the columns of a row of lanes into sixteen lines."""
     for x in range(0, columns, TILE):
-        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, line_pitch(columns))
-
-
-@inlined
-def read_pixels(
-    frame: int, sample_bytes: int, first: int, columns: int, components: int, line: int, plane: int, mask: int
-) -> None:
-    """Spread a row of interleaved pixels, from sample ``first`` of a frame on, over one line a component, ``plane`` bytes apart."""
-    if sample_bytes == 1:
-        if components == 3:
-            for x in range(columns):
-                store_16(line, x, load_u8(frame, first + 3 * x) & mask)
-                store_16(line + plane, x, load_u8(frame, first + 3 * x + 1) & mask)
-                store_16(line + 2 * plane, x, load_u8(frame, first + 3 * x + 2) & mask)
-        else:
-            for x in range(columns):
-                store_16(line, x, load_u8(frame, first + x) & mask)
-    elif components == 3:
-        for x in range(columns):
-            store_16(line, x, load_u16(frame, first + 3 * x) & mask)
-            store_16(line + plane, x, load_u16(frame, first + 3 * x + 1) & mask)
-            store_16(line + 2 * plane, x, load_u16(frame, first + 3 * x + 2) & mask)
-    else:
-        for x in range(columns):
-            store_16(line, x, load_u16(frame, first + x) & mask)
-
-
-@inlined
-def write_pixels(line: int, plane: int, columns: int, components: int, frame: int, sample_bytes: int, first: int, samples: int) -> None:
-    """Gather one line a component into a row of interleaved pixels, from sample ``first`` of a frame on."""
-    if sample_bytes == 1:
-        if components == 3:
-            for x in range(columns):
-                store_8(frame, first + 3 * x, load_u16(line, x))
-                store_8(frame, first + 3 * x + 1, load_u16(line + plane, x))
-                store_8(frame, first + 3 * x + 2, load_u16(line + 2 * plane, x))
-        elif samples == 1:
-            for x in range(columns):
-                store_8(frame, first + x, load_u16(line, x))
-        else:
-            for x in range(columns):
-                store_8(frame, first + samples * x, load_u16(line, x))
-    else:
-        for component in range(components):
-            for x in range(columns):
-                store_16(frame, first + component + samples * x, load_u16(line + plane * component, x))
+        _tile_from_lanes(row + GROUP * (x + 1), lines + 2 * x, pitch)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 RUN_ORDERS = np.array(
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     dtype=np.uint8,
 )
 """J: the run index selects run segments of 2**J samples."""
+
+LANES = 16
+"""Frames that are coded side by side, one a SIMD lane."""
+
+BREAK_EVEN = 4
+"""Frames from which on this is faster than one after the other: idle lanes cost as much as busy ones."""
 
 DEFAULT_RESET = 64
 
@@ -39,10 +45,6 @@ class Coding(NamedTuple):
         return self.near == 0 and self.max_value & (self.max_value + 1) == 0
 
 
-CODING = types.NamedUniTuple(types.int64, len(Coding._fields), Coding)
-"""Type of `Coding` in kernel signatures."""
-
-
 def default_thresholds(max_value: int, near: int = 0) -> tuple[int, int, int]:
     """Return the default T1, T2 and T3 for samples up to ``max_value``."""
 
@@ -51,16 +53,21 @@ def default_thresholds(max_value: int, near: int = 0) -> tuple[int, int, int]:
 
     if max_value >= 128:
         factor = (min(max_value, 4095) + 128) >> 8
-        wanted = factor * (3 - 2) + 2, factor * (7 - 3) + 3, factor * (21 - 4) + 4
+        wanted = factor + 2 + 3 * near, 4 * factor + 3 + 5 * near, 17 * factor + 4 + 7 * near
     else:
         factor = 256 // (max_value + 1)
-        wanted = max(2, 3 // factor), max(3, 7 // factor), max(4, 21 // factor)
-    t1 = clamped(wanted[0] + 3 * near, near + 1)
-    t2 = clamped(wanted[1] + 5 * near, t1)
-    t3 = clamped(wanted[2] + 7 * near, t2)
+        wanted = (
+            max(2, 3 // factor + 3 * near),
+            max(3, 7 // factor + 5 * near),
+            max(4, 21 // factor + 7 * near),
+        )
+    t1 = clamped(wanted[0], near + 1)
+    t2 = clamped(wanted[1], t1)
+    t3 = clamped(wanted[2], t2)
     return t1, t2, t3
 
 
+@lru_cache(maxsize=64)
 def coding_parameters(
     max_value: int,
     near: int = 0,

@@ -1,7 +1,8 @@
-"""``cinemill demo``: the ultrasound cine that ships with pydicom, to every target, verified, with a picture."""
+"""``cinemill demo`` through the queue: a private server and worker, one job for each target, and what came of them."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from cinemill.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
+    from cinemill_workers.ledger import Ledger
 
 
 def demo(
@@ -17,26 +19,46 @@ def demo(
         "cinemill-demo"
     ),
 ) -> None:
-    """Transcode pydicom's ultrasound cine to every target, verify each, and write frame 0 as PNG."""
+    """Have a private worker transcode pydicom's ultrasound cine to every target, verified, with frame 0 as PNG."""
     from pydicom.data import get_testdata_file
 
-    from cinemill import syntaxes
     from cinemill.cli.show import console
-    from cinemill.transcoding import transcode
+    from cinemill_workers.client import open_ledger
+    from cinemill_workers.settings import settings
+    from cinemill_workers.up import service
 
     source = Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
     folder.mkdir(parents=True, exist_ok=True)
-    receipts = []
-    for target in syntaxes.TARGETS:
-        with console.status(f"transcoding to {target} (kernels are compiled on first use)"):
-            output = folder / f"{source.stem}.{target}.dcm"
-            receipts.append((target, transcode(source, output, to=target.uid, overwrite=True)))
+    with tempfile.TemporaryDirectory(prefix="cinemill-demo-") as state:
+        chosen = settings().model_copy(update={"state_dir": Path(state)})
+        with (
+            console.status("starting a server and a worker (kernels are compiled on first use)"),
+            service(chosen),
+        ):
+            receipts = _migrate(open_ledger(chosen), source, folder.absolute())
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
     typer.echo(
         f"\nevery frame was read back and compared; the files and {picture.name} are in {folder.resolve()}"
     )
+
+
+def _migrate(ledger: Ledger, source: Path, folder: Path) -> list[tuple[TransferSyntax, Receipt]]:
+    """Submit a job for each target, watch them all, and return their receipts."""
+    from cinemill import syntaxes
+    from cinemill.receipt import Receipt
+    from cinemill_workers.client import wait
+    from cinemill_workers.model import JobSpec
+
+    jobs = []
+    for target in syntaxes.TARGETS:
+        output = folder / f"{source.stem}.{target}.dcm"
+        spec = JobSpec((str(source),), str(output), target.uid, name=str(target), overwrite=True)
+        jobs.append((target, ledger.create(spec)))
+    for _, job in jobs:
+        wait(ledger, job)
+    return [(target, Receipt(**record)) for target, job in jobs for record in ledger.receipts(job)]
 
 
 def _write_picture(source: Path, picture: Path) -> None:

@@ -1,0 +1,132 @@
+"""Runs work over files and trees for any command: progress, a table at the end, a report, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinemill.batch import Item, Work
+    from cinemill.receipt import Receipt
+
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", help="Write a JSON line (or .csv row) for each instance.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line for each instance.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def run(
+    work: Work,
+    find: Callable[[], Iterator[Item]],
+    sources: list[Path],
+    *,
+    jobs: int | None,
+    report: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Do work to all items and end the command: exit code 0 if all went well, 1 if something failed.
+
+    Parameters
+    ----------
+    find
+        Returns the items anew at each call.
+    sources
+        As given on the command line.
+    """
+    from cinemill.cli.show import Tally
+
+    tally = Tally([source for source in sources if source.is_file()])
+    items = find()
+    with _report(report) as add, _interruption() as stopping:
+        for receipt in _receipts(work, items, find, sources, jobs, stopping, quiet=quiet):
+            tally.add(receipt)
+            add(receipt)
+            if as_json:
+                typer.echo(json.dumps(receipt.to_dict()))
+    if not quiet:
+        tally.show()
+    if stopping.is_set():
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130)
+    raise typer.Exit(0 if tally.well else 1)
+
+
+def _receipts(
+    work: Work,
+    items: Iterator[Item],
+    find: Callable[[], Iterator[Item]],
+    sources: list[Path],
+    jobs: int | None,
+    stopping: threading.Event,
+    *,
+    quiet: bool,
+) -> Iterator[Receipt]:
+    """Work on one file in this process, on more over several, behind a progress bar."""
+    from cinemill.batch import attempt, run_all
+    from cinemill.cli.show import bar
+    from cinemill.errors import Cancelled
+
+    with bar(lambda: _measure(find()), hidden=quiet) as shown:
+        if len(sources) == 1 and sources[0].is_file():
+            (item,) = items
+            with suppress(Cancelled):
+                yield attempt(
+                    item,
+                    work,
+                    threads=jobs,
+                    cancelled=stopping.is_set,
+                    progress=lambda done, frames: shown.frames(item, done, frames),
+                )
+            return
+        for receipt in run_all(items, work, jobs=jobs, stop=stopping.is_set, progress=shown.frames):
+            shown.advance(receipt)
+            yield receipt
+
+
+def _measure(items: Iterator[Item]) -> tuple[int, int]:
+    """Count items and their bytes."""
+    count = size = 0
+    for item in items:
+        count += 1
+        with suppress(OSError):
+            size += item.source.stat().st_size
+    return count, size
+
+
+@contextmanager
+def _report(path: Path | None) -> Iterator[Callable[[Receipt], None]]:
+    from cinemill.errors import UsageError
+    from cinemill.receipt import Report
+
+    if path is None:
+        yield lambda receipt: None  # noqa: ARG005
+        return
+    try:
+        report = Report(path)
+    except OSError as error:
+        raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
+    with report:
+        yield report.add
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or SIGTERM) into a request to stop between two frames."""
+    stopping = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stopping.set()) for number in signals]
+    try:
+        yield stopping
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,359 @@
+"""Finds damage in the entropy-coded data of JPEG with DCT, which libjpeg-turbo conceals with grey or repeated blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cinemill.codecs import jpeg_markers as markers
+from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels import jpeg_entropy as kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cinemill.model import Buffer
+
+_BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
+_NO_SEGMENT = {0x00, 0xFF, markers.SOI, markers.EOI, *markers.STANDALONE}
+_BLOCKS_AN_MCU = 10
+_NOT_SENT = 255
+
+
+def check_entropy_data(codestream: Buffer) -> None:
+    """Walk through all scans of a sequential or progressive JPEG codestream (T.81 Annexes F and G), to its end.
+
+    What can't be found is damage that changes values only, not the number or the places of coefficients. JPEG Lossless
+    is left to its decoder.
+
+    Raises
+    ------
+    CodecError
+        The codestream ends early or late, has codes or coefficients that can't be, or lacks restart markers or scans.
+    UnsupportedPixelFormat
+        It uses arithmetic coding, the hierarchical mode, or a DNL marker.
+    """
+    start = _first_scan(codestream)
+    scan = _only_scan(bytes(codestream[:start])) if start else None
+    if scan is not None:
+        position = scan.walk(codestream, start)
+        if markers.next_marker(codestream, position)[0] == markers.EOI:
+            return
+    _Frame(codestream).check()
+
+
+def _first_scan(codestream: Buffer) -> int:
+    """Return the position behind the first scan header, or 0 if something else than segments stands before it."""
+    position = 2
+    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
+        marker = codestream[position + 1]
+        if marker in _NO_SEGMENT:
+            return 0
+        position += 2 + (codestream[position + 2] << 8 | codestream[position + 3])
+        if marker == markers.SOS:
+            return position
+    return 0
+
+
+@lru_cache(maxsize=8)
+def _only_scan(header: bytes) -> _Scan | None:
+    """Read what stands before the first scan, which frames of a cine share; None if that is not the whole frame."""
+    frame = _Frame(header)
+    scan, _ = frame.next_scan(markers.first_marker(header))
+    whole = (
+        scan is not None and frame.process != _PROGRESSIVE and len(scan.components) == len(frame.components)
+    )
+    return scan if whole else None
+
+
+@dataclass
+class _Component:
+    """A component of the frame header, and which bits of its 64 coefficients have been sent so far."""
+
+    number: int
+    across: int
+    down: int
+    quantisation: int
+    rows: int = 0
+    columns: int = 0
+    approximations: bytearray = field(default_factory=lambda: bytearray([_NOT_SENT] * 64))
+    nonzero: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a scan that has this component only."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What `kernel.walk_scan` needs to know of a scan."""
+
+    components: list[_Component]
+    process: int
+    mcus: int
+    interval: int
+    first: int
+    last: int
+    mcu: NDArray[np.int64]
+    lookup: NDArray[np.uint16]
+    symbols: NDArray[np.uint16]
+    nonzero: NDArray[np.int64]
+
+    def walk(self, codestream: Buffer, start: int) -> int:
+        """Walk the entropy-coded data that start there; return the position behind them."""
+        outcome, offset, found, left = kernel.walk_scan(
+            np.frombuffer(codestream, np.uint8),
+            start,
+            self.process,
+            self.mcus,
+            self.interval,
+            self.first,
+            self.last,
+            self.mcu,
+            self.lookup,
+            self.symbols,
+            self.nonzero,
+        )
+        if outcome == kernel.COMPLETE:
+            return offset
+        mcus = self.mcus
+        raise CodecError(
+            {
+                kernel.NO_SUCH_CODE: f"MCU {found} of {mcus} has a code that its Huffman table has not",
+                kernel.PAST_BAND: f"MCU {found} of {mcus} has a coefficient beyond the last one, {self.last}",
+                kernel.RUN_TOO_LONG: f"expected {mcus} MCUs, a run of empty blocks goes beyond MCU {found - 1}",
+                kernel.DATA_END: f"expected {mcus} MCUs, found {found}",
+                kernel.DATA_LEFT: f"{found} of {mcus} MCUs found, {left} bytes left over before the marker",
+                kernel.NO_RESTART: f"{found} of {mcus} MCUs found, expected a restart marker",
+            }[outcome],
+            offset=offset,
+        )
+
+
+@dataclass
+class _Frame:
+    """The state of checking one codestream, marker segment by marker segment."""
+
+    codestream: Buffer
+    process: int = 0
+    precision: int = 0
+    mcus: int = 0
+    components: list[_Component] = field(default_factory=list)
+    tables: dict[int, bytes] = field(default_factory=dict)
+    quantisation: set[int] = field(default_factory=set)
+    restart_interval: int = 0
+
+    def check(self) -> None:
+        """Walk through all scans."""
+        scan, position = self.next_scan(markers.first_marker(self.codestream))
+        while scan is not None:
+            scan, position = self.next_scan(scan.walk(self.codestream, position))
+
+    def next_scan(self, position: int) -> tuple[_Scan | None, int]:
+        """Follow the markers up to a scan's entropy-coded data; None at the end of the image, or for JPEG Lossless."""
+        while True:
+            marker, position = markers.next_marker(self.codestream, position)
+            if marker == markers.EOI:
+                self._check_complete(position - 2)
+                return None, position
+            if marker in markers.STANDALONE:
+                continue
+            segment = markers.read_segment(self.codestream, position)
+            if marker == _LOSSLESS:
+                return None, position
+            if marker == markers.SOS:
+                return self._scan(segment, position), position + 2 + len(segment)
+            self._header(marker, segment, position)
+            position += 2 + len(segment)
+
+    def _header(self, marker: int, segment: bytes, position: int) -> None:
+        """Read any segment but a scan's; those without a meaning for decoding are skipped."""
+        if marker in {_BASELINE, _EXTENDED, _PROGRESSIVE}:
+            self.process = marker
+            self._frame_header(segment, position)
+        elif marker == markers.DQT:
+            self._quantisation_tables(segment, position)
+        elif marker == markers.DHT:
+            self.tables.update(markers.read_huffman_tables(segment, position))
+        elif marker == markers.DRI:
+            self.restart_interval = markers.read_restart_interval(segment, position)
+        elif marker == markers.DNL:
+            raise UnsupportedPixelFormat("the number of lines is given by a DNL marker")
+        elif marker in markers.FRAMES:
+            raise UnsupportedPixelFormat(f"JPEG {markers.FRAMES[marker]} can't be checked for damage")
+
+    def _frame_header(self, segment: bytes, position: int) -> None:
+        """Read SOF0, SOF1 or SOF2 (T.81 B.2.2)."""
+        if self.components:
+            raise CodecError("a second frame header", offset=position)
+        if len(segment) < 9 or len(segment) != 6 + 3 * segment[5]:
+            raise CodecError(
+                f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position
+            )
+        self.precision = segment[0]
+        rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        if self.precision not in ({8} if self.process == _BASELINE else {8, 12}):
+            raise CodecError(
+                f"JPEG {markers.FRAMES[self.process]} with {self.precision} bits", offset=position
+            )
+        if rows == 0:
+            raise UnsupportedPixelFormat("the number of lines is left to a DNL marker")
+        components = [
+            _Component(number, factors >> 4, factors & 15, table)
+            for number, factors, table in zip(segment[6::3], segment[7::3], segment[8::3], strict=True)
+        ]
+        factors = {factor for component in components for factor in (component.across, component.down)}
+        if columns == 0 or not factors <= {1, 2, 3, 4}:
+            raise CodecError(f"{columns} columns, sampling factors {sorted(factors)}", offset=position)
+        if len({component.number for component in components}) < len(components):
+            raise CodecError("a frame header names a component twice", offset=position)
+        across = max(component.across for component in components)
+        down = max(component.down for component in components)
+        self.mcus = -(-rows // (8 * down)) * -(-columns // (8 * across))
+        for component in components:
+            component.rows = -(-rows * component.down // (8 * down))
+            component.columns = -(-columns * component.across // (8 * across))
+        self.components = components
+
+    def _quantisation_tables(self, segment: bytes, position: int) -> None:
+        """Note the destinations of a DQT segment's tables (T.81 B.2.4.1)."""
+        rest = segment
+        while rest:
+            size = 129 if rest[0] >> 4 else 65
+            if len(rest) < size or rest[0] & ~0x13:
+                raise CodecError("a quantisation table contradicts its segment", offset=position)
+            self.quantisation.add(rest[0] & 15)
+            rest = rest[size:]
+
+    def _scan(self, segment: bytes, position: int) -> _Scan:
+        """Read a scan header (T.81 B.2.3)."""
+        components = self._scanned(segment, position)
+        first, last, high, low = 0, 63, 0, 0
+        if self.process == _PROGRESSIVE:
+            first, last, high, low = segment[-3], segment[-2], segment[-1] >> 4, segment[-1] & 15
+        _note_sent(components, (first, last, high, low), position)
+        process = (kernel.BAND if first else kernel.BLOCKS) + (1 if high else 0)
+        sizes, mcus = [component.across * component.down for component in components], self.mcus
+        if len(components) == 1:
+            sizes, mcus = [1], components[0].blocks
+        if sum(sizes) > _BLOCKS_AN_MCU:
+            raise CodecError(f"an MCU of {sum(sizes)} blocks, {_BLOCKS_AN_MCU} are allowed", offset=position)
+        if first and components[0].nonzero.size == 0:
+            components[0].nonzero = np.zeros(mcus, np.int64)
+        tables = [
+            (
+                self._table(selector >> 4, position) if process == kernel.BLOCKS else b"",
+                self._table(0x10 | selector & 15, position) if last else b"",
+            )
+            for selector in segment[2:-3:2]
+        ]
+        try:
+            walked = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
+        except ValueError as error:
+            raise CodecError(str(error), offset=position) from None
+        return _Scan(
+            components,
+            process,
+            mcus,
+            self.restart_interval or mcus,
+            first,
+            last,
+            *walked,
+            components[0].nonzero,
+        )
+
+    def _scanned(self, segment: bytes, position: int) -> list[_Component]:
+        """Return the components of a scan."""
+        if not self.components:
+            raise CodecError("a scan without a frame header", offset=position)
+        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
+            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
+        known = {component.number: component for component in self.components}
+        numbers = segment[1:-3:2]
+        if not known.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
+            raise CodecError(f"a scan of components {[*numbers]} of {[*known]}", offset=position)
+        missing = {known[number].quantisation for number in numbers} - self.quantisation
+        if missing:
+            raise CodecError(f"there is no quantisation table {min(missing)}", offset=position)
+        return [known[number] for number in numbers]
+
+    def _table(self, destination: int, position: int) -> bytes:
+        if destination not in self.tables:
+            kind = "AC" if destination >> 4 else "DC"
+            raise CodecError(f"there is no {kind} Huffman table {destination & 15}", offset=position)
+        return self.tables[destination]
+
+    def _check_complete(self, position: int) -> None:
+        """Raise if a component lacks its DC coefficients, or the refinement of any."""
+        for component in self.components:
+            if component.approximations[0] == _NOT_SENT or set(component.approximations) - {0, _NOT_SENT}:
+                raise CodecError(
+                    f"end of image, scans of component {component.number} are missing", offset=position
+                )
+        if not self.components:
+            raise CodecError("end of image without a frame header", offset=position)
+
+
+def _note_sent(components: list[_Component], progression: tuple[int, int, int, int], position: int) -> None:
+    """Note what a scan sends: coefficients Ss to Se, after approximation Ah in approximation Al (T.81 G.1.1.1)."""
+    first, last, high, low = progression
+    whole = progression == (0, 63, 0, 0)
+    band = first <= last <= 63 and (last == 0 or (first > 0 and len(components) == 1))
+    if not whole and not (band and low <= 13 and high in {0, low + 1}):
+        raise CodecError(
+            f"a scan of {len(components)} components with Ss, Se, Ah, Al {progression}", offset=position
+        )
+    for component in components:
+        sent = component.approximations[first : last + 1]
+        if set(sent) != {high or _NOT_SENT}:
+            raise CodecError(
+                f"component {component.number}, coefficients {first} to {last}: approximation {high} is expected "
+                f"before {low}, found {[*set(sent)]}",
+                offset=position,
+            )
+        component.approximations[first : last + 1] = bytes([low]) * (last + 1 - first)
+
+
+@lru_cache(maxsize=16)
+def _tables_of(
+    process: int, precision: int, components: tuple[tuple[int, tuple[bytes, bytes]], ...]
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16]]:
+    """Build what `kernel.walk_scan` needs to know of an MCU, from the blocks, DC and AC table of each component."""
+    rows: dict[tuple[int, bytes], int] = {}
+    pairs: dict[tuple[int, int], int] = {}
+    mcu = []
+    for size, tables in components:
+        dc, ac = (
+            rows.setdefault((kind, table), len(rows)) if table else -1 for kind, table in enumerate(tables)
+        )
+        mcu += [(pairs.setdefault((dc, ac), len(pairs)), dc, ac)] * size
+    symbols = np.empty((len(rows), 1 << 16), np.uint16)
+    for (kind, table), row in rows.items():
+        known = _ac_symbols(process, precision) if kind else _dc_symbols(precision)
+        excess = kernel.fill_symbols(np.frombuffer(table, np.uint8), known, symbols[row])
+        if excess:
+            raise ValueError(f"a Huffman table has too many codes of {excess} bits")
+    lookup = np.empty((len(pairs), 2, 1 << kernel.INDEX_BITS), np.uint16)
+    if process == kernel.BLOCKS:
+        for (dc, ac), pair in pairs.items():
+            kernel.fill_lookup(symbols, dc, ac, lookup[pair])
+    return np.array(mcu, np.int64), lookup, symbols
+
+
+def _dc_symbols(precision: int) -> NDArray[np.bool_]:
+    """Mark the categories of DC differences (T.81 Table F.1)."""
+    known: NDArray[np.bool_] = np.arange(256) <= precision + 3
+    return known
+
+
+def _ac_symbols(process: int, precision: int) -> NDArray[np.bool_]:
+    """Mark the meaningful pairs of run and category (T.81 F.1.2.2.1, G.1.2.2, G.1.2.3)."""
+    run, category = np.divmod(np.arange(256), 16)
+    known: NDArray[np.bool_] = category <= (1 if process == kernel.BAND_AGAIN else precision + 2)
+    if process == kernel.BLOCKS:
+        known &= (category > 0) | (run == 0) | (run == 15)
+    return known

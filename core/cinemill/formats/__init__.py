@@ -1,0 +1,196 @@
+"""What frames can be extracted to: one small module a family behind one protocol, and the table of formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+
+from cinemill.errors import UnsupportedPixelFormat, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cinemill.cine import Cine
+    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.staging import Staging
+
+Mode: TypeAlias = Literal["display", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The chosen frames of one instance, and how a writer gets them.
+
+    Attributes
+    ----------
+    indices
+        Chosen frames, ascending, counted from 0.
+    times, durations
+        When each is taken and for how long it is shown, in ms, shape (frames,); a time is NaN where it is unknown.
+    pixels
+        Format of the frames as they are handed to the writer.
+    as_coded
+        Whether the codestreams hold the frames just as they are wanted: nothing is cropped, masked, scaled or rendered.
+    stem
+        What the names of outputs begin with.
+    frames
+        Decodes and renders frames; thread-safe.
+    """
+
+    cine: Cine
+    indices: Sequence[int]
+    times: NDArray[np.float64]
+    durations: NDArray[np.float64]
+    pixels: PixelFormat
+    as_coded: bool
+    stem: str
+    single: str | None
+    frames: Callable[[Sequence[int]], list[Samples]]
+
+    def name(self, suffix: str, index: int | None = None) -> str:
+        """Return the name of an output: of one frame, ``<stem>_0017.png``, or of all, ``<stem>.mp4``."""
+        if self.single is not None:
+            return self.single
+        digits = max(4, len(str(len(self.cine) - 1)))
+        return f"{self.stem}{suffix}" if index is None else f"{self.stem}_{index:0{digits}}{suffix}"
+
+
+class Writer(Protocol):
+    """Writes the frames of one clip in one format, to outputs it has reserved. Made from a `Clip` and a `Staging`."""
+
+    def encode(self, indices: Sequence[int]) -> Any:
+        """Prepare some frames, neighbours in the clip; called by several threads at once."""
+        ...
+
+    def write(self, encoded: Any) -> None:
+        """Append prepared frames; called by one thread, in order."""
+        ...
+
+    def close(self) -> None:
+        """Finish the outputs; after a failure too, to let go of files."""
+        ...
+
+
+class FrameFiles:
+    """Base of writers that make one file a frame, which any thread can do alone."""
+
+    suffix: str
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        self.clip, self.staging = clip, staging
+        self._paths = {index: staging.reserve(clip.name(self.suffix, index)) for index in clip.indices}
+
+    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
+        """Return the bytes of each frame's file."""
+        raise NotImplementedError
+
+    def encode(self, indices: Sequence[int]) -> None:
+        """Write the files of some frames."""
+        for index, data in zip(indices, self.files(indices), strict=True):
+            self.staging.write(self._paths[index], data)
+
+    def write(self, encoded: None) -> None:
+        """Do nothing more."""
+
+    def close(self) -> None:
+        """Do nothing more."""
+
+
+_8, _16 = frozenset(("u1",)), frozenset(("u1", "u2"))
+_ANY = frozenset(("u1", "u2", "u4", "i1", "i2", "i4"))
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row of the table.
+
+    Attributes
+    ----------
+    writer
+        Module and class.
+    suffix
+        Of file names; empty where the source decides.
+    modes
+        What it can be made of: frames rendered for display, stored samples; the first is the default.
+    dtypes
+        Sample types it holds.
+    per_frame
+        Whether each frame gets a file of its own.
+    copies
+        Whether frames are copied as they are coded, and can't be cropped or masked.
+    needs
+        Package and the extra that installs it, where it is optional.
+    """
+
+    name: str
+    writer: str
+    suffix: str
+    modes: tuple[Mode, ...]
+    dtypes: frozenset[str]
+    per_frame: bool = False
+    copies: bool = False
+    needs: tuple[str, str] | None = None
+
+    def open(self, clip: Clip, staging: Staging) -> Writer:
+        """Return a writer.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            The format can't hold such frames; the message names those that can.
+        OutputExists
+            An output is there already.
+        """
+        dtype = clip.pixels.dtype
+        if f"{dtype.kind}{dtype.itemsize}" not in self.dtypes:
+            able = [row.name for row in FORMATS if f"{dtype.kind}{dtype.itemsize}" in row.dtypes]
+            raise UnsupportedPixelFormat(f"{self.name} can't hold {dtype} samples; {', '.join(able)} can")
+        module, _, name = self.writer.partition(":")
+        return cast("Writer", getattr(import_module(f"cinemill.formats.{module}"), name)(clip, staging))
+
+
+FORMATS = (
+    Format("png", "pictures:Png", ".png", ("display", "stored"), _16, per_frame=True),
+    Format("jpeg", "pictures:Jpeg", ".jpg", ("display", "stored"), _8, per_frame=True),
+    Format("tiff", "tiff:Tiff", ".tif", ("display", "stored"), _ANY),
+    Format("npy", "arrays:Npy", ".npy", ("stored", "display"), _ANY, per_frame=True),
+    Format("npz", "arrays:Npz", ".npz", ("stored", "display"), _ANY),
+    Format("zarr", "arrays:Zarr", ".zarr", ("stored", "display"), _ANY, needs=("zarr", "zarr")),
+    Format("mp4", "video:Mp4", ".mp4", ("display",), _8, needs=("av", "video")),
+    Format("gif", "animations:Gif", ".gif", ("display",), _8),
+    Format("webp", "animations:WebP", ".webp", ("display",), _8),
+    Format("dicom", "dicom:SingleFrame", ".dcm", ("stored",), _ANY, per_frame=True, copies=True),
+    Format("jpeg-ls", "codestreams:JpegLs", ".jls", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),
+    Format("jpeg-2000", "codestreams:Jpeg2000", ".j2k", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),
+    Format("raw", "codestreams:Raw", "", ("stored",), _ANY, per_frame=True, copies=True),
+)
+"""All formats, in the order they are listed to users."""
+
+
+def find(name: str) -> Format:
+    """Return the row of a format.
+
+    Raises
+    ------
+    UsageError
+        There is no such format, or its package is missing.
+    """
+    row = next((row for row in FORMATS if row.name == name), None)
+    if row is None:
+        raise UsageError(f"unknown format {name!r}; choose one of {', '.join(row.name for row in FORMATS)}")
+    if row.needs is not None and find_spec(row.needs[0]) is None:
+        package, extra = row.needs
+        raise UsageError(
+            f"{name} needs the package {package}; install it with: pip install 'cinemill[{extra}]'"
+        )
+    return row
+
+
+def name_by_suffix(suffix: str) -> str | None:
+    """Return the name of the format whose files end so, None where there is none."""
+    known = {".tiff": ".tif", ".jpeg": ".jpg"}.get(suffix.lower(), suffix.lower())
+    return next((row.name for row in FORMATS if known and row.suffix == known), None)

@@ -1,0 +1,110 @@
+"""NumPy and Zarr arrays."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cinemill.formats import Clip, FrameFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cinemill.model import Buffer, Samples
+    from cinemill.staging import Staging
+
+
+class Npy(FrameFiles):
+    """An array file for each frame: (rows, columns) or (rows, columns, samples)."""
+
+    suffix = ".npy"
+
+    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
+        """Return array files."""
+        header = _npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
+        return (header + frame.tobytes() for frame in self.clip.frames(indices))
+
+
+class Npz:
+    """All frames in one archive: ``frames`` (frames, rows, columns[, samples]), ``index``, ``time_ms``.
+
+    Frames are appended one by one, so that memory does not grow with the cine.
+    """
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        self._clip = clip
+        self._archive = zipfile.ZipFile(staging.open(clip.name(".npz")), "w", zipfile.ZIP_STORED)
+        self._member = self._archive.open("frames.npy", "w", force_zip64=True)
+        self._member.write(_npy_header((len(clip.indices), *clip.pixels.shape), clip.pixels.dtype))
+
+    def encode(self, indices: Sequence[int]) -> list[Samples]:
+        """Decode some frames."""
+        return self._clip.frames(indices)
+
+    def write(self, encoded: list[Samples]) -> None:
+        """Append frames."""
+        for frame in encoded:
+            self._member.write(frame.tobytes())
+
+    def close(self) -> None:
+        """Append the coordinates."""
+        self._member.close()
+        coordinates = {"index": np.array(self._clip.indices, np.int64), "time_ms": self._clip.times}
+        for name, values in coordinates.items():
+            self._archive.writestr(f"{name}.npy", _npy_header(values.shape, values.dtype) + values.tobytes())
+        self._archive.close()
+
+
+class Zarr:
+    """A Zarr v3 group that xarray opens: ``frames``, a chunk a frame, with ``time`` and ``index`` along its first axis."""
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        import zarr
+
+        self._clip = clip
+        self._at = {index: position for position, index in enumerate(clip.indices)}
+        group: Any = zarr.create_group(staging.reserve(clip.name(".zarr")), zarr_format=3)
+        self._frames: Any = group.create_array(
+            "frames",
+            shape=(len(clip.indices), *clip.pixels.shape),
+            chunks=(1, *clip.pixels.shape),
+            dtype=clip.pixels.dtype,
+            dimension_names=("frame", "row", "column", "sample")[: 1 + len(clip.pixels.shape)],
+            attributes={
+                "photometric_interpretation": clip.pixels.photometric_interpretation,
+                "coordinates": "time index",
+            },
+        )
+        coordinates = {"time": (clip.times, {"units": "ms"}), "index": (np.array(clip.indices, np.int64), {})}
+        for name, (values, attributes) in coordinates.items():
+            array = group.create_array(
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                dimension_names=("frame",),
+                attributes=attributes,
+            )
+            array[:] = values
+
+    def encode(self, indices: Sequence[int]) -> None:
+        """Write the chunks of some frames."""
+        for index, frame in zip(indices, self._clip.frames(indices), strict=True):
+            self._frames[self._at[index]] = frame
+
+    def write(self, encoded: None) -> None:
+        """Do nothing more."""
+
+    def close(self) -> None:
+        """Do nothing more."""
+
+
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    header = io.BytesIO()
+    description = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        header, {"shape": shape, "fortran_order": False, "descr": description}
+    )
+    return header.getvalue()

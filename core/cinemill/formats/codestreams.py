@@ -1,0 +1,83 @@
+"""Bare codestreams: JPEG-LS, JPEG 2000, or whatever the source holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cinemill.codecs import table
+from cinemill.formats import Clip, FrameFiles
+from cinemill.samples import DepthExceeded, restrict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cinemill.model import Buffer, Samples
+    from cinemill.staging import Staging
+
+_SUFFIXES = {
+    "jpeg": ".jpg",
+    "jpeg-lossless": ".jpg",
+    "jpeg-ls": ".jls",
+    "jpeg-2000": ".j2k",
+    "htj2k": ".j2c",
+    "rle": ".rle",
+}
+_END_MARKER = b"\xff\xd9"
+"""EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""
+
+
+class Raw(FrameFiles):
+    """The frames as they are coded in the source; native ones as little endian samples."""
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        self.suffix = _SUFFIXES.get(clip.cine.coding, ".raw")
+        super().__init__(clip, staging)
+
+    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
+        """Return codestreams."""
+        return (codestream(self.clip, index) for index in indices)
+
+
+class _Encoded(FrameFiles):
+    """Codestreams of one coding: copied where the source has them, else encoded losslessly."""
+
+    coding: str
+
+    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
+        """Return codestreams."""
+        if self.clip.as_coded and self.clip.cine.coding == self.coding:
+            return [codestream(self.clip, index) for index in indices]
+        frames = self.clip.frames(indices)
+        pixels = self.clip.pixels.with_(bits_stored=self._depth(frames))
+        return table.encoder(self.coding).encode(frames, pixels)
+
+    def _depth(self, frames: Sequence[Samples]) -> int:
+        """Return Bits Stored, or that of the container where samples use more."""
+        bits = self.clip.pixels.bits_stored
+        try:
+            for frame in frames:
+                restrict(frame, bits, masked=False)
+        except DepthExceeded:
+            return 8 * self.clip.pixels.dtype.itemsize
+        return bits
+
+
+class JpegLs(_Encoded):
+    """JPEG-LS codestreams."""
+
+    coding, suffix = "jpeg-ls", ".jls"
+
+
+class Jpeg2000(_Encoded):
+    """JPEG 2000 codestreams."""
+
+    coding, suffix = "jpeg-2000", ".j2k"
+
+
+def codestream(clip: Clip, index: int) -> Buffer:
+    """Return a frame as it is coded in the source, without the padding behind an end marker."""
+    frame = clip.cine.source.frame(index)
+    if frame[-1:] == b"\0" and clip.cine.stream is not None:
+        stripped = bytes(frame).rstrip(b"\0")
+        return stripped if stripped.endswith(_END_MARKER) else frame
+    return frame

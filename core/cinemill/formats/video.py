@@ -1,0 +1,76 @@
+"""MP4 with H.264 video, by PyAV."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cinemill.formats import Clip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cinemill.staging import Staging
+
+_TICKS_PER_MS = 90
+_TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
+_BT709, _LIMITED_RANGE = 1, 1
+_OPTIONS = {"crf": "16", "preset": "fast", "bf": "0"}
+
+
+class Mp4:
+    """H.264 High, 4:2:0, each frame shown for its own time; odd sizes repeat the last row or column."""
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        import av
+
+        self._clip = clip
+        starts = np.concatenate(([0.0], np.cumsum(clip.durations)))
+        self._ticks = np.rint(starts * _TICKS_PER_MS).astype(np.int64).tolist()
+        self._ends = dict(zip(self._ticks, self._ticks[1:], strict=False))
+        self._position = 0
+        self._container: Any = av.open(
+            str(staging.reserve(clip.name(".mp4"))), "w", format="mp4", options={"movflags": "faststart"}
+        )
+        rate = Fraction(1000 / float(np.mean(clip.durations))).limit_denominator(1001)
+        stream: Any = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        stream.width, stream.height = (size + size % 2 for size in (clip.pixels.columns, clip.pixels.rows))
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = stream.time_base = _TIME_BASE
+        for name in ("color_primaries", "color_trc", "colorspace"):
+            setattr(stream.codec_context, name, _BT709)
+        stream.codec_context.color_range = _LIMITED_RANGE
+        self._stream = stream
+
+    def encode(self, indices: Sequence[int]) -> list[Any]:
+        """Convert some frames to YCbCr 4:2:0."""
+        from av import VideoFrame
+
+        images = []
+        for frame in self._clip.frames(indices):
+            rows, columns = frame.shape[:2]
+            even = ((0, rows % 2), (0, columns % 2), (0, 0))[: frame.ndim]
+            padded = np.pad(frame, even, mode="edge") if rows % 2 or columns % 2 else frame
+            image = VideoFrame.from_ndarray(padded, format="gray" if frame.ndim == 2 else "rgb24")
+            images.append(image.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"))
+        return images
+
+    def write(self, encoded: list[Any]) -> None:
+        """Encode frames."""
+        for image in encoded:
+            image.pts = self._ticks[self._position]
+            image.time_base = _TIME_BASE
+            self._position += 1
+            self._mux(self._stream.encode(image))
+
+    def close(self) -> None:
+        """Encode what the encoder still holds and finish the file."""
+        self._mux(self._stream.encode(None))
+        self._container.close()
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.duration = self._ends[packet.pts] - packet.pts
+            self._container.mux(packet)

@@ -1,0 +1,45 @@
+"""Entropy-coded data of JPEG as they lie in a codestream: stuffed zeros, markers and offsets (ITU-T T.81 B.1.1.5)."""
+
+from __future__ import annotations
+
+from cinemill.kernels._jit import inlined
+from cinemill.kernels.bits import has_byte_ff, load_i64, load_u8, store_8, store_64, trailing_zeros
+
+
+@inlined
+def copy_unstuffed(source: int, start: int, end: int, target: int) -> tuple[int, int]:
+    """Copy entropy-coded data up to a marker without the zeros after 0xFF; return its end and the size.
+
+    The target has room for 8 bytes more than there are from start to end.
+    """
+    position, size = start, 0
+    while position < end:
+        if position + 8 <= end:
+            word = load_i64(source + position, 0)
+            store_64(target + size, 0, word)
+            ff = has_byte_ff(word)
+            ordinary = trailing_zeros(ff) >> 3 if ff else 8
+            position += ordinary
+            size += ordinary
+            if ff == 0:
+                continue
+        byte = load_u8(source, position)
+        if byte == 0xFF:
+            if position + 1 >= end or load_u8(source, position + 1) != 0:
+                break
+            position += 1
+        store_8(target, size, byte)
+        position += 1
+        size += 1
+    return position, size
+
+
+@inlined
+def stuffed_offset(source: int, start: int, end: int, size: int) -> int:
+    """Find the offset at which so many bytes, not counting stuffed zeros, have been read."""
+    position = start
+    for _ in range(size):
+        if position < end and load_u8(source, position) == 0xFF:
+            position += 1
+        position += 1
+    return min(position, end)

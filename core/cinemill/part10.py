@@ -1,0 +1,170 @@
+"""Opens the outside of a Part 10 file: preamble, File Meta Information, transfer syntax, encoding (PS3.10 §7.1)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinemill import syntaxes
+from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, walk
+from cinemill.errors import DamagedFile, NotDicom
+
+if TYPE_CHECKING:
+    from cinemill.syntaxes import TransferSyntax
+
+_TRANSFER_SYNTAX = 0x00020010
+_VRS = SHORT_VRS | LONG_VRS
+
+
+@dataclass(frozen=True, slots=True)
+class Part10:
+    """A file whose data set can be walked.
+
+    Attributes
+    ----------
+    file
+        The whole file.
+    meta
+        Elements of group 0002, always Explicit VR Little Endian; offsets count from the start of the file.
+    data, start
+        The bytes that hold the data set, inflated if need be, and where in them it starts.
+    encoding
+        Of the data set, as found.
+    """
+
+    file: Bytes
+    meta: list[Element]
+    transfer_syntax: TransferSyntax
+    data: Bytes
+    start: int
+    encoding: Encoding
+
+
+def read_part10(path: Path, given: bytes | None, warnings: list[str]) -> Part10:
+    """Open a file, or bytes given in its place.
+
+    Parameters
+    ----------
+    warnings
+        Takes a line for everything that is missing or wrong but could be told from the data set.
+
+    Raises
+    ------
+    NotDicom
+        Neither a Part 10 file nor a data set without a preamble.
+    DamagedFile
+        It can't be read, or is truncated.
+    UnsupportedTransferSyntax
+        The transfer syntax is unknown.
+    """
+    file = _map(path) if given is None else given
+    start = _find_meta(file)
+    meta = _meta_elements(file, start)
+    if meta and start == 0:
+        warnings.append("no preamble before the File Meta Information")
+    start = meta[-1].end if meta else start
+    if not start:
+        warnings.append("no preamble and no File Meta Information; the encoding was guessed")
+    uid = next((text_of(file, element) for element in meta if element.tag == _TRANSFER_SYNTAX), "")
+    transfer_syntax = syntaxes.find(uid) if uid else _guess_syntax(file, start, warnings)
+    data: Bytes = file
+    if transfer_syntax.deflated:
+        data, start = _inflate(file, start), 0
+    return Part10(
+        file, meta, transfer_syntax, data, start, _find_encoding(data, start, transfer_syntax, warnings)
+    )
+
+
+def text_of(data: Bytes, element: Element) -> str:
+    """Return a value of the default repertoire, padding stripped."""
+    return bytes(data[element.value : element.end]).decode("latin-1").strip(" \0")
+
+
+def _guess_syntax(data: Bytes, start: int, warnings: list[str]) -> TransferSyntax:
+    explicit = _looks_explicit(data, start)
+    big = explicit and bytes(data[start : start + 1]) == b"\0"
+    names = {
+        (False, False): "1.2.840.10008.1.2",
+        (True, False): "1.2.840.10008.1.2.1",
+        (True, True): "1.2.840.10008.1.2.2",
+    }
+    guess = syntaxes.find(names[explicit, big])
+    warnings.append(f"no transfer syntax is given; the data set was read as {guess.keyword}")
+    return guess
+
+
+def _find_encoding(data: Bytes, start: int, declared: TransferSyntax, warnings: list[str]) -> Encoding:
+    """Return the encoding that is there: some writers declare implicit VR and write explicit, or the reverse."""
+    explicit = _looks_explicit(data, start)
+    if start + 8 <= len(data) and explicit == declared.implicit_vr:
+        warnings.append(
+            f"{declared.keyword} is declared, "
+            f"but the data set is encoded with {'explicit' if explicit else 'implicit'} VR; read as found"
+        )
+        return Encoding(not explicit, declared.little_endian)
+    return Encoding(declared.implicit_vr, declared.little_endian)
+
+
+def _looks_explicit(data: Bytes, start: int) -> bool:
+    return bytes(data[start + 4 : start + 6]) in _VRS
+
+
+def _map(path: Path) -> Bytes:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise NotDicom("the file is empty")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except NotDicom:
+        raise
+    except FileNotFoundError:
+        raise DamagedFile("no such file; check the path") from None
+    except IsADirectoryError:
+        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
+    except OSError as error:
+        raise DamagedFile(f"can't be read: {error.strerror}") from None
+
+
+def _find_meta(data: Bytes) -> int:
+    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
+    if bytes(data[128:132]) == b"DICM":
+        return 132
+    start = bytes(data[:6])
+    explicit = start[4:] in _VRS
+    if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
+        return 0
+    if start[:3] == b"\0\x08\0" and explicit:
+        return 0
+    raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
+
+
+def _meta_elements(data: Bytes, start: int) -> list[Element]:
+    found = []
+    offset, size = start, len(data)
+    while offset + 8 <= size and bytes(data[offset : offset + 2]) == b"\x02\x00":
+        element = next(walk(data, offset, size, EXPLICIT_LE))
+        found.append(element)
+        offset = element.end
+    return found
+
+
+def _inflate(data: Bytes, start: int) -> Bytes:
+    """Inflate a data set (RFC 1951) into an unnamed temporary file, so that its size does not matter."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    view = memoryview(data)
+    with tempfile.TemporaryFile() as file:
+        try:
+            for offset in range(start, len(view), 1 << 20):
+                file.write(inflater.decompress(view[offset : offset + (1 << 20)]))
+            file.write(inflater.flush())
+        except zlib.error as error:
+            raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
+        if not inflater.eof:
+            raise DamagedFile("the deflated data set ends too early; the file is truncated")
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""

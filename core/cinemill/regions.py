@@ -1,0 +1,126 @@
+"""Ultrasound regions of an image: what each shows, where it lies, and what its pixels measure (PS3.3 C.8.5.5)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cinemill.errors import NotInFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydicom import Dataset
+
+_SPATIAL_FORMATS = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
+_DATA_TYPES = (
+    "none",
+    "tissue",
+    "colour flow",
+    "PW spectral Doppler",
+    "CW spectral Doppler",
+    "Doppler mean trace",
+    "Doppler mode trace",
+    "Doppler max trace",
+    "volume trace",
+    "d(volume)/dt trace",
+    "ECG trace",
+    "pulse trace",
+    "phonocardiogram trace",
+    "grey bar",
+    "colour bar",
+    "integrated backscatter",
+    "area trace",
+    "d(area)/dt trace",
+    "other physiological trace",
+)
+_UNITS = ("none", "percent", "dB", "cm", "s", "Hz", "dB/s", "cm/s", "cm2", "cm2/s", "cm3", "cm3/s", "degrees")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One item of Sequence of Ultrasound Regions.
+
+    Attributes
+    ----------
+    spatial_format, data_type
+        ``2D``, ``M-mode`` …; ``tissue``, ``colour flow`` …; the number where PS3.3 has no meaning for it.
+    bounds
+        Left, top, right and bottom pixel, counted from 0, all within the region; clamped to the image.
+    units
+        Of the horizontal and the vertical direction: ``cm``, ``s``, ``Hz`` …
+    deltas
+        Physical size of a pixel in these directions, None where absent.
+    reference_pixel
+        Column and row relative to the region's left top, None where absent.
+    reference_values
+        Physical value at the reference pixel, None where absent.
+    """
+
+    spatial_format: str
+    data_type: str
+    flags: int
+    bounds: tuple[int, int, int, int]
+    units: tuple[str, str]
+    deltas: tuple[float | None, float | None]
+    reference_pixel: tuple[int | None, int | None]
+    reference_values: tuple[float | None, float | None]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the region lies within the image."""
+        left, top, right, bottom = self.bounds
+        return right < left or bottom < top
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the region as JSON-ready values."""
+        return asdict(self)
+
+
+def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
+    """Return all ultrasound regions of an image, in the order of the header."""
+    return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
+
+
+def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the smallest rectangle around all regions.
+
+    Raises
+    ------
+    NotInFile
+        There is no region within the image.
+    """
+    bounds = [region.bounds for region in regions if not region.empty]
+    if not bounds:
+        raise NotInFile("the header has no ultrasound regions; leave out the options that need them")
+    left, top, right, bottom = zip(*bounds, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def _region(item: Dataset, rows: int, columns: int) -> Region:
+    corner = "RegionLocation"
+    left, top = (max(item.get(f"{corner}{name}") or 0, 0) for name in ("MinX0", "MinY0"))
+    right = min(item.get(f"{corner}MaxX1") or 0, columns - 1)
+    bottom = min(item.get(f"{corner}MaxY1") or 0, rows - 1)
+    return Region(
+        spatial_format=_meaning(_SPATIAL_FORMATS, item.get("RegionSpatialFormat")),
+        data_type=_meaning(_DATA_TYPES, item.get("RegionDataType")),
+        flags=item.get("RegionFlags") or 0,
+        bounds=(left, top, right, bottom),
+        units=(
+            _meaning(_UNITS, item.get("PhysicalUnitsXDirection")),
+            _meaning(_UNITS, item.get("PhysicalUnitsYDirection")),
+        ),
+        deltas=(item.get("PhysicalDeltaX"), item.get("PhysicalDeltaY")),
+        reference_pixel=(item.get("ReferencePixelX0"), item.get("ReferencePixelY0")),
+        reference_values=(
+            item.get("ReferencePixelPhysicalValueX"),
+            item.get("ReferencePixelPhysicalValueY"),
+        ),
+    )
+
+
+def _meaning(meanings: tuple[str, ...], code: int | None) -> str:
+    if code is None:
+        return ""
+    return meanings[code] if 0 <= code < len(meanings) else f"{code}"

@@ -1,0 +1,319 @@
+"""Renders stored samples as 8-bit pictures: modality, VOI and palette transformations, MONOCHROME1 last (PS3.4 N.2)."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from cinemill import colour
+from cinemill.errors import NotInFile, UnsupportedPixelFormat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    from cinemill.decode import FrameDecoder
+    from cinemill.model import Samples
+    from cinemill.video import VideoDecoder
+
+    Picture: TypeAlias = NDArray[np.uint8]
+    Values: TypeAlias = NDArray[Any]
+
+_TRANSFORMATIONS = (
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
+_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_LARGEST_TABLE_BITS = 16
+
+
+class Renderer:
+    """Renders frames of one instance for display.
+
+    Grey goes through the modality LUT or rescale, then through a VOI LUT or window; the range that these can give
+    (without any, that of Bits Stored) is mapped linearly to 0-255 and rounded to the nearest; MONOCHROME1 is
+    inverted last. Colour is converted to RGB; 16-bit palettes give their upper 8 bits.
+
+    Parameters
+    ----------
+    decoder
+        Tells the format of the samples.
+    window
+        Window centre and width (1 or more), in place of what the header says.
+    voi
+        Which of the header's alternative VOI LUTs or windows, counted from 0.
+
+    Attributes
+    ----------
+    pixels : PixelFormat
+        Of the samples.
+    bits : int
+        Bits Stored: their range is what is shown where the header has no VOI transformation.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        A window was asked for, but the image is no monochrome one.
+    """
+
+    def __init__(
+        self,
+        decoder: FrameDecoder | VideoDecoder,
+        *,
+        window: tuple[float, float] | None = None,
+        voi: int | None = None,
+    ) -> None:
+        self.pixels = decoder.pixels
+        self._source = decoder.source
+        self._window, self._voi = window, voi
+        self._native = decoder.stream is None and decoder.coding != "video"
+        self._monochrome = self.pixels.photometric_interpretation.startswith("MONOCHROME")
+        if not self._monochrome and not (window is None and voi is None):
+            raise UnsupportedPixelFormat(
+                f"windows apply to MONOCHROME1 and MONOCHROME2, this image is {self.pixels.photometric_interpretation}"
+            )
+        self.bits = max(1, min(self._source.pixels.bits_stored, self.pixels.bits_allocated))
+        self._table = lru_cache(maxsize=8)(self._make_table)
+
+    def render(self, frame: Samples, index: int) -> Picture:
+        """Render one frame.
+
+        Parameters
+        ----------
+        frame
+            (rows, columns) or (rows, columns, 3), as decoded.
+        index
+            Which frame it is: functional groups may differ by frame.
+
+        Returns
+        -------
+        Picture
+            Grey (rows, columns), or RGB (rows, columns, 3); the frame itself where nothing had to be changed.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            The header's transformations can't be applied.
+        NotInFile
+            There is no such alternative.
+        """
+        if self.pixels.samples == 3:
+            frame = colour.convert(frame, self.pixels.photometric_interpretation, "RGB")
+        group = self._group_key(index)
+        if not self._small:
+            return self._transform(frame, group)
+        table = self._table(group)
+        if table is None:
+            return frame.view(np.uint8)
+        if table.ndim == 2:
+            from cinemill.kernels.palette import apply_palette
+
+            return apply_palette(frame, table)
+        return np.take(table, frame.view(f"u{frame.dtype.itemsize}"))
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether pictures are the samples themselves, or differ from them in colour space only."""
+        if self.pixels.samples == 3:
+            return self.pixels.bits_allocated == 8 and self._table(-1) is None
+        return self._monochrome and not self._frame_groups and self._small and self._table(-1) is None
+
+    @property
+    def _small(self) -> bool:
+        return 8 * self.pixels.dtype.itemsize <= _LARGEST_TABLE_BITS
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is done to samples, as JSON-ready values."""
+        applied: dict[str, Any] = {"photometric_interpretation": self.pixels.photometric_interpretation}
+        if self._monochrome:
+            dataset = self._transformations(self._group_key(0))
+            function, values = _voi(dataset)
+            applied |= {
+                "modality": _modality(dataset),
+                "voi": function,
+                "window": values,
+                "inverted": self.pixels.photometric_interpretation == "MONOCHROME1",
+            }
+        return applied
+
+    def _group_key(self, index: int) -> int:
+        """Return the frame whose functional groups apply, -1 where none do."""
+        return index if self._monochrome and self._frame_groups else -1
+
+    @cached_property
+    def _frame_groups(self) -> Any:
+        """The per-frame functional groups, where they hold transformations."""
+        groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
+        return groups if any(name in group for group in groups[:1] for name in _GROUPS) else ()
+
+    def _transformations(self, frame: int) -> Dataset:
+        """Return a data set with just the transformations of one frame, and what pydicom wants to know of pixels."""
+        from pydicom import Dataset
+
+        header = self._source.header
+        found = Dataset()
+        shared = header.get("SharedFunctionalGroupsSequence") or ()
+        groups = [*shared[:1], *(self._frame_groups[frame : frame + 1] if frame >= 0 else ())]
+        items = (item for group in groups for name in _GROUPS for item in (group.get(name) or ())[:1])
+        for origin in (header, *items):
+            for name in _TRANSFORMATIONS:
+                if origin.get(name) is not None and origin.get(name) != "":
+                    found[name] = copy(origin[name])
+        for name in ("ModalityLUTSequence", "VOILUTSequence"):
+            if not all(item.get("LUTDescriptor") and item.get("LUTData") for item in found.get(name) or ()):
+                del found[name]
+        if self._window is not None:
+            found.WindowCenter, found.WindowWidth = self._window
+            found.VOILUTFunction = "LINEAR"
+            found.pop("VOILUTSequence", None)
+        found.PhotometricInterpretation = "MONOCHROME2"
+        found.BitsStored = self.bits
+        found.PixelRepresentation = int(self.pixels.signed)
+        return found
+
+    def _make_table(self, group: int) -> Picture | None:
+        """Return the picture's value for each stored bit pattern, None where that is the pattern itself."""
+        width = 8 * self.pixels.dtype.itemsize
+        patterns = np.arange(1 << width, dtype=f"u{width // 8}")
+        if self._native:
+            shift = width - self.bits
+            above = max(0, min(shift, width - 1 - self._source.high_bit))
+            patterns = patterns << above
+            values = patterns.view(self.pixels.dtype) >> shift
+        else:
+            values = patterns.view(self.pixels.dtype)
+        table = self._transform(values, group)
+        identity = table.ndim == 1 and np.array_equal(table, np.arange(1 << width))
+        return None if identity and width == 8 else table
+
+    def _transform(self, values: Values, group: int) -> Picture:
+        """Return the display values of stored values of any shape."""
+        try:
+            if self.pixels.photometric_interpretation == "PALETTE COLOR":
+                return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
+            if not self._monochrome:
+                return _to_8_bits(values, 0, (1 << self.bits) - 1)
+            dataset = self._transformations(group)
+            low, high = self._range(dataset)
+            picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ) as error:
+            raise UnsupportedPixelFormat(
+                f"the header's display transformation can't be applied ({error}); use --stored, or --window"
+            ) from None
+        if self.pixels.photometric_interpretation == "MONOCHROME1":
+            np.subtract(255, picture, out=picture)
+        return picture
+
+    def _range(self, dataset: Dataset) -> tuple[float, float]:
+        """Return the values that become 0 and 255."""
+        voi, _ = _voi(dataset)
+        if voi == "lut":
+            return 0.0, 2.0 ** dataset.VOILUTSequence[self._voi or 0].LUTDescriptor[2] - 1
+        if dataset.get("ModalityLUTSequence"):
+            low, high = 0.0, 2.0 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1
+        elif self.pixels.signed:
+            low, high = -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1
+        else:
+            low, high = 0.0, 2.0**self.bits - 1
+        if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
+            low, high = (
+                float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)
+            )
+        return (low, high) if voi == "window" else (min(low, high), max(low, high))
+
+
+def _modality(dataset: Dataset) -> str:
+    if dataset.get("ModalityLUTSequence"):
+        return "lut"
+    if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
+        return f"rescale {float(dataset.RescaleSlope):g} {float(dataset.RescaleIntercept):g}"
+    return "none"
+
+
+def _voi(dataset: Dataset) -> tuple[str, list[list[float]] | None]:
+    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows; windows that PS3.3 C.11.2.1 forbids are none."""
+    if dataset.get("VOILUTSequence"):
+        return "lut", None
+    if "WindowCenter" in dataset and "WindowWidth" in dataset:
+        elements = dataset["WindowCenter"], dataset["WindowWidth"]
+        columns = (element.value if element.VM > 1 else [element.value] for element in elements)
+        windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
+        smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
+        if all(width >= smallest for _, width in windows):
+            return "window", windows
+    return "none", None
+
+
+def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Values:
+    """Apply modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1, C.11.2)."""
+    from pydicom.pixels.processing import apply_windowing
+
+    function, windows = _voi(dataset)
+    if voi is not None:
+        there = len(dataset.VOILUTSequence) if function == "lut" else len(windows or ())
+        if voi not in range(there):
+            held = f"0 to {there - 1}" if there else "none"
+            raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
+    if dataset.get("ModalityLUTSequence"):
+        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT", order))
+    elif "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
+        values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    if function == "lut":
+        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT", order))
+    return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
+
+
+def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
+    """Return RGB of 8 bits, shape (256 or 65536, 3), for all palette entries (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
+    from cinemill.kernels.palette import palette_table
+
+    entries, first, bits = header.RedPaletteColorLookupTableDescriptor
+    if "RedPaletteColorLookupTableData" in header:
+        luts = [_lut(header, f"{name}PaletteColorLookupTable", order)[1] for name in ("Red", "Green", "Blue")]
+    else:
+        from pydicom.pixels.processing import apply_color_lut
+
+        luts = list(apply_color_lut(np.arange(first, first + (entries or 1 << 16)), header).T[:3])
+    rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
+    if bits == 16 and rgb.max() > 255:
+        rgb >>= 8
+    picture: Picture = np.minimum(rgb, 255).astype(np.uint8)
+    return picture
+
+
+def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
+    """Return the first value that a lookup table maps, and its entries."""
+    entries, first, _ = item[f"{name}Descriptor"].value
+    data = item[f"{name}Data"].value
+    entries = entries or 1 << 16
+    if not isinstance(data, bytes):
+        return first, np.atleast_1d(np.array(data, np.uint16))
+    table = np.frombuffer(data, np.uint8 if len(data) < 2 * entries else f"{order}u2")[:entries]
+    return first, table.astype(np.uint16)
+
+
+def _look_up(values: Values, first: int, table: Values) -> Values:
+    """Map values by a table; those before it take its first entry, those behind it the last."""
+    mapped: Values = table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
+    return mapped
+
+
+def _to_8_bits(values: Values, low: float, high: float) -> Picture:
+    """Map low-high linearly to 0-255, rounded to the nearest; what lies outside becomes 0 or 255."""
+    scaled = (values - low) * (255 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

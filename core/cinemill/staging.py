@@ -1,0 +1,163 @@
+"""Writes several files that belong together: they are made in a hidden directory and get their names at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from cinemill.errors import OutputError, OutputExists
+from cinemill.model import Buffer
+from cinemill.sink import output_error, publish, sync
+
+_SYNCS_AT_ONCE = 4
+_PREFIX, _SUFFIX = ".cinemill-", ".part"
+
+
+class Staging:
+    """Output files in the making. Leaving the context without `commit` removes every trace of them.
+
+    Parameters
+    ----------
+    directory
+        Where the outputs will appear. Made if it is missing.
+    overwrite
+        Replace what stands there; else a name that is taken raises OutputExists.
+
+    Raises
+    ------
+    OutputError
+        The directory can't be written.
+    """
+
+    def __init__(self, directory: Path, *, overwrite: bool = False) -> None:
+        self.directory = directory
+        self.overwrite = overwrite
+        self._names: list[str] = []
+        self._files: list[BinaryIO] = []
+        self._syncs: dict[Path, Future[None]] = {}
+        self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="cinemill-sync")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
+            with _lock(directory):
+                _sweep(directory)
+                self._temporary.mkdir()
+                self._held = ExitStack()
+                self._held.enter_context(_lock(self._temporary))
+        except OSError as error:
+            raise output_error(directory, error) from None
+
+    def reserve(self, name: str) -> Path:
+        """Announce an output, file or directory, and return where to make it.
+
+        Raises
+        ------
+        OutputExists
+            The name is taken, and overwriting was not asked for.
+        """
+        if not self.overwrite and (self.directory / name).exists():
+            raise OutputExists("exists already; use --overwrite to replace it", path=self.directory / name)
+        self._names.append(name)
+        return self._temporary / name
+
+    def open(self, name: str) -> BinaryIO:
+        """Announce an output file and open it; it is closed at the end at the latest.
+
+        Raises
+        ------
+        OutputExists
+            The name is taken, and overwriting was not asked for.
+        """
+        self._files.append(self.reserve(name).open("wb"))
+        return self._files[-1]
+
+    def write(self, path: Path, data: Buffer) -> None:
+        """Write one whole file at a reserved place; it is on its way to the disk then. Thread-safe.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or failed.
+        """
+        try:
+            with path.open("wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise output_error(self.directory / path.name, error) from None
+        self._sync(path)
+
+    def _sync(self, path: Path) -> None:
+        if path not in self._syncs:
+            self._syncs[path] = self._syncer.submit(sync, path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files made so far."""
+        return sum(path.stat().st_size for path in self._temporary.rglob("*") if path.is_file())
+
+    def commit(self) -> None:
+        """Give all outputs their names; if one is taken meanwhile, none stays.
+
+        Raises
+        ------
+        OutputExists
+            A name is taken, and overwriting was not asked for.
+        OutputError
+            The file system refused.
+        """
+        for path in self._temporary.rglob("*"):
+            self._sync(path)
+        for synced in self._syncs.values():
+            synced.result()
+        named: list[Path] = []
+        try:
+            for name in self._names:
+                made, path = self._temporary / name, self.directory / name
+                if self.overwrite and path.is_dir():
+                    path.rename(self._temporary / f"{name}.replaced")
+                publish(made, path, overwrite=self.overwrite)
+                named.append(path)
+        except OutputError:
+            for path in named if not self.overwrite else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
+        sync(self.directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._syncer.shutdown(cancel_futures=True)
+        for file in self._files:
+            with suppress(OSError):
+                file.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._held.close()
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed processes left here; what is in use is locked and stays."""
+    for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
+        with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def _lock(directory: Path, how: int = 0) -> Iterator[None]:
+    """Hold an exclusive lock on a directory."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,111 @@
+"""When each frame of a cine was taken, and how long it is shown (PS3.3 C.7.6.5, C.7.6.6, C.7.6.16)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    from cinemill.source import Source
+
+_FRAME_TIME, _FRAME_TIME_VECTOR, _FRAME_DELAY = 0x00181063, 0x00181065, 0x00181066
+_RECOMMENDED_RATE, _CINE_RATE = 0x00082144, 0x00180040
+_FRAME_INCREMENT_POINTER = 0x00280009
+_PER_FRAME_GROUPS = 0x52009230
+
+UNKNOWN_FRAME_TIME = 40.0
+"""Milliseconds for which a frame is shown where the header does not tell."""
+
+
+def frame_times(source: Source) -> NDArray[np.float64]:
+    """Return the time of each frame in ms, shape (frames,): NaN where the header does not tell.
+
+    The first frame is at Frame Delay, 0 where it is absent. Frame Increment Pointer decides between Frame Time Vector
+    and Frame Time; without it, whichever is there, then the acquisition times of the functional groups, then Recommended
+    Display Frame Rate, then Cine Rate.
+    """
+    frames = len(source)
+    delay = next(iter(_numbers(source, _FRAME_DELAY)), 0.0)
+    vector = _increments(source, frames)
+    steps = [step for step in _numbers(source, _FRAME_TIME)[:1] if step > 0]
+    if vector is not None and (_points_to(source, _FRAME_TIME_VECTOR) or not steps):
+        return delay + np.cumsum(vector)
+    if steps:
+        return delay + np.arange(frames, dtype=np.float64) * steps[0]
+    grouped = _group_times(source, frames)
+    if grouped is not None:
+        return grouped
+    rates = [rate for tag in (_RECOMMENDED_RATE, _CINE_RATE) for rate in _numbers(source, tag) if rate > 0]
+    step = 1000 / rates[0] if rates else np.nan
+    return delay + np.arange(frames, dtype=np.float64) * step if frames > 1 else np.array([delay])
+
+
+def durations(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for how many ms each frame is shown, shape (frames,): the last one as long as the one before it.
+
+    Parameters
+    ----------
+    times
+        Milliseconds of each frame in order, shape (frames,).
+    """
+    if len(times) == 1:
+        return np.array([UNKNOWN_FRAME_TIME])
+    steps = np.diff(times)
+    return np.append(steps, steps[-1])
+
+
+def _increments(source: Source, frames: int) -> NDArray[np.float64] | None:
+    """Return Frame Time Vector with the 0 of the first frame, which some files leave out."""
+    vector = np.array(_numbers(source, _FRAME_TIME_VECTOR), np.float64)
+    if len(vector) == frames - 1 and frames > 1:
+        vector = np.insert(vector, 0, 0)
+    if len(vector) != frames or (vector[1:] <= 0).any():
+        return None
+    vector[0] = 0
+    return vector
+
+
+def _group_times(source: Source, frames: int) -> NDArray[np.float64] | None:
+    """Return times since the first frame from the Frame Content functional groups."""
+    if source.value(_PER_FRAME_GROUPS) is None:
+        return None
+    groups = source.header.get("PerFrameFunctionalGroupsSequence") or ()
+    times = [_acquisition_seconds(group) for group in groups]
+    known = [time for time in times if time is not None]
+    if len(known) != frames:
+        return None
+    relative = np.array(known) - known[0]
+    return relative * 1000 if (np.diff(relative) > 0).all() else None
+
+
+def _acquisition_seconds(group: Dataset) -> float | None:
+    from pydicom.valuerep import DT
+
+    for content in group.get("FrameContentSequence") or ():
+        text = content.get("FrameAcquisitionDateTime") or content.get("FrameReferenceDateTime")
+        try:
+            moment = DT(str(text)) if text else None
+        except ValueError:
+            return None
+        if moment is not None:
+            return float(moment.timestamp())
+    return None
+
+
+def _points_to(source: Source, tag: int) -> bool:
+    pointer = source.value(_FRAME_INCREMENT_POINTER)
+    if not pointer:
+        return True
+    words = np.frombuffer(pointer[: len(pointer) // 4 * 4], f"{source.encoding.order}u2").reshape(-1, 2)
+    return [tag >> 16, tag & 0xFFFF] in words.tolist()
+
+
+def _numbers(source: Source, tag: int) -> list[float]:
+    try:
+        return [float(value) for value in source.text(tag).split("\\") if value.strip()]
+    except ValueError:
+        return []

@@ -1,0 +1,55 @@
+"""Frame times beyond those of a plain cine, and for how long frames are shown."""
+
+import clips
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+import cinemill
+from cinemill.timing import durations
+
+
+def times(tmp_path, count=4, **elements):
+    with cinemill.open(clips.write(tmp_path / "cine.dcm", clips.numbered(count), **elements)) as cine:
+        return cine.frame_times
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"FrameTime": "40", "FrameDelay": "15"}, [15, 55, 95, 135]),
+        ({"FrameTimeVector": ["0", "10", "20", "10"], "FrameDelay": "5"}, [5, 15, 35, 45]),
+        ({"FrameTimeVector": ["10", "20", "10"]}, [0, 10, 30, 40]),
+        ({"FrameTimeVector": ["7", "10", "20", "10"]}, [0, 10, 30, 40]),
+        ({"FrameTimeVector": ["0", "10"], "FrameTime": "40"}, [0, 40, 80, 120]),
+        ({"FrameTimeVector": ["0", "-10", "20", "10"], "FrameTime": "40"}, [0, 40, 80, 120]),
+        (
+            {"FrameTimeVector": ["0", "1", "2", "3"], "FrameTime": "40", "FrameIncrementPointer": 0x00181065},
+            [0, 1, 3, 6],
+        ),
+        ({"FrameTimeVector": ["0", "1", "2", "3"], "FrameIncrementPointer": 0x00181063}, [0, 1, 3, 6]),
+        ({"RecommendedDisplayFrameRate": "50", "CineRate": "25"}, [0, 20, 40, 60]),
+    ],
+)
+def test_frame_times(tmp_path, elements, expected):
+    assert times(tmp_path, **elements).tolist() == expected
+
+
+def test_a_single_frame_has_a_time(tmp_path):
+    assert times(tmp_path, 1).tolist() == [0]
+
+
+def test_functional_groups_tell_the_time(tmp_path):
+    groups = []
+    for second in ("10.000", "10.040", "10.100", "11.000"):
+        content, group = Dataset(), Dataset()
+        content.FrameAcquisitionDateTime = f"202401021530{second}"
+        group.FrameContentSequence = [content]
+        groups.append(group)
+    found = times(tmp_path, PerFrameFunctionalGroupsSequence=groups, CineRate="25")
+    assert found == pytest.approx([0, 40, 100, 1000], abs=1e-3)
+
+
+def test_durations():
+    assert durations(np.array([0.0, 10, 30, 60])).tolist() == [10, 20, 30, 30]
+    assert durations(np.array([0.0])).tolist() == [40]

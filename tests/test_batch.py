@@ -1,0 +1,156 @@
+"""Trees of files: what is found, what is resumed, and what a crash costs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from cinemill import batch
+from cinemill.batch import Item, Options, discover, run_all
+from cinemill.errors import UsageError
+
+NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "in"
+    for number, name in enumerate(NAMES):
+        folder = root / f"study{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(get_testdata_file(name), folder / name)
+    (root / "notes.txt").write_text("not DICOM")
+    (root / "study0" / "truncated.dcm").write_bytes(
+        Path(get_testdata_file("CT_small.dcm")).read_bytes()[:9000]
+    )
+    return root
+
+
+def statuses(items, **options):
+    receipts = run_all(items, Options("jpeg-ls", **options), jobs=2)
+    return {Path(receipt.source).name: receipt.status for receipt in receipts}
+
+
+def test_a_tree_is_mirrored_and_never_stops_at_a_bad_file(tree, tmp_path):
+    out = tmp_path / "out"
+    found = statuses(discover([tree], out))
+    assert found == {
+        "CT_small.dcm": "transcoded",
+        "JPGExtended.dcm": "transcoded",
+        "MR_small_RLE.dcm": "transcoded",
+        "examples_ybr_color.dcm": "transcoded",
+        "notes.txt": "ignored",
+        "reportsi.dcm": "copied",
+        "truncated.dcm": "failed",
+    }
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    expected = {path.relative_to(tree) for path in tree.rglob("*.dcm") if path.name != "truncated.dcm"}
+    assert written == expected
+
+
+def test_a_second_run_redoes_nothing(tree, tmp_path):
+    out = tmp_path / "out"
+    statuses(discover([tree], out))
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")}
+    again = statuses(discover([tree], out))
+    assert {status for name, status in again.items() if name not in {"notes.txt", "truncated.dcm"}} == {
+        "kept"
+    }
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")} == before
+
+
+def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_path):
+    for copy in range(12):
+        shutil.copy(get_testdata_file("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
+    script = (
+        "import sys; from pathlib import Path; from cinemill.batch import *\n"
+        "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Options('rle'), jobs=2))"
+    )
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    for _ in range(2):
+        command = [sys.executable, "-c", script, str(tree), str(killed)]
+        process = subprocess.Popen(command, start_new_session=True)
+        finished = len(list(killed.rglob("*.dcm"))) if killed.exists() else 0
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if killed.exists() and len(list(killed.rglob("*.dcm"))) > finished + 2:
+                break
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for out in (killed, undisturbed):
+        list(run_all(discover([tree], out), Options("rle"), jobs=2))
+    contents = [
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (killed, undisturbed)
+    ]
+    assert contents[0] == contents[1]
+
+
+def crash(item, *_args, **_kwargs):
+    if item.source.name == "notes.txt":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return real_attempt(item, *_args, **_kwargs)
+
+
+real_attempt = batch.attempt
+
+
+def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "attempt", crash)
+    monkeypatch.setattr(batch, "_context", lambda: batch.multiprocessing.get_context("fork"))
+    receipts = list(run_all(discover([tree], tmp_path / "out"), Options("rle"), jobs=2))
+    failed = {Path(r.source).name: r.error for r in receipts if r.status == "failed"}
+    assert len(receipts) == len(NAMES) + 2
+    assert set(failed) == {"notes.txt", "truncated.dcm"}
+    assert failed["notes.txt"]["kind"] == "DecoderCrashed"
+    assert "SIGSEGV" in failed["notes.txt"]["message"]
+
+
+def test_stopping_leaves_whole_outputs_only(tree, tmp_path):
+    out = tmp_path / "out"
+    receipts = list(run_all(discover([tree], out), Options("rle"), jobs=1, stop=lambda: True))
+    assert len(receipts) <= 2
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def test_where_outputs_belong(tree, tmp_path):
+    file = tree / "notes.txt"
+    out = tmp_path / "out"
+    assert list(discover([file], out)) == [Item(file, out)]
+    assert list(discover([file, file], out)) == [Item(file, out / "notes.txt")] * 2
+    out.mkdir()
+    assert list(discover([file], out)) == [Item(file, out / "notes.txt")]
+    several = {
+        item.output.relative_to(out).parts[0] for item in discover([tree / "study0", tree / "study1"], out)
+    }
+    assert several == {"study0", "study1"}
+
+
+def test_destinations_that_would_destroy_or_recurse_are_refused(tree, tmp_path):
+    for sources, destination in (
+        ([tree], tree),
+        ([tree], tree / "out"),
+        ([tree / "notes.txt"], tree / "notes.txt"),
+        ([tree / "missing"], tmp_path / "out"),
+        ([tree], tree / "notes.txt"),
+        ([], tmp_path),
+    ):
+        with pytest.raises(UsageError):
+            discover(sources, destination)
+
+
+def test_links_to_directories_and_special_files_are_left_alone(tree, tmp_path):
+    (tree / "loop").symlink_to(tree)
+    (tree / "dangling").symlink_to(tree / "nothing")
+    os.mkfifo(tree / "pipe")
+    names = {item.source.name for item in discover([tree], tmp_path / "out")}
+    assert "pipe" not in names
+    assert "dangling" in names
+    assert len(names) == len(NAMES) + 3

@@ -1,0 +1,70 @@
+"""Stages keep their order, draw no more than they must, and stop at the first failure."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cinemill.errors import Cancelled
+from cinemill.pipeline import chunks, pipeline
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_order(threads):
+    with pipeline(threads) as pipe:
+        assert list(pipe.stage(lambda n: n * n, range(100))) == [n * n for n in range(100)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_only_a_few_items_are_drawn_ahead(threads):
+    drawn = 0
+
+    def items():
+        nonlocal drawn
+        for drawn in range(1, 1001):
+            yield drawn
+
+    with pipeline(threads) as pipe:
+        for taken, _ in enumerate(pipe.stage(lambda n: n, items()), 1):
+            assert drawn - taken <= threads
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_first_failure_in_order_wins(threads):
+    def work(n):
+        if n in {7, 8}:
+            raise ValueError(n)
+        return n
+
+    done = []
+    with pipeline(threads) as pipe, pytest.raises(ValueError, match="7"):
+        done.extend(pipe.stage(work, range(1000)))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_cancelling_ends_after_the_items_under_way(threads):
+    stop = threading.Event()
+    begun = []
+
+    def work(n):
+        begun.append(n)
+        if n == 10:
+            stop.set()
+        return n
+
+    with pytest.raises(Cancelled), pipeline(threads, stop.is_set) as pipe:
+        list(pipe.stage(work, range(1000)))
+    assert len(begun) <= 11 + 2 * threads
+
+
+@given(
+    frames=st.integers(1, 500),
+    frame_bytes=st.integers(0, 200_000_000),
+    batch=st.sampled_from([1, 16]),
+    threads=st.integers(1, 8),
+)
+def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch, threads):
+    cut = list(chunks(frames, frame_bytes, batch, threads))
+    assert [index for chunk in cut for index in chunk] == list(range(frames))
+    assert all(len(chunk) * frame_bytes <= max(40 << 20, frame_bytes) for chunk in cut)

@@ -1,0 +1,49 @@
+"""A real server, a real worker in its own process, and archives of small real instances."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Service
+
+from cinemill_workers.embedded import Server
+from cinemill_workers.ledger import Ledger, connect
+
+
+@pytest.fixture(scope="session")
+def kernels() -> None:
+    """Compile all kernels before anything is timed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-m", "cinemill_workers.kernels"], env=environment, check=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="cm-"))
+    with Server(folder / "state", folder / "server.sock") as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def ledger(server: Server) -> Iterator[Ledger]:
+    client = connect(f"unix://{server.socket}", patience=2)
+    client.flushall()
+    yield Ledger(client, lease_seconds=3)
+    client.close()
+
+
+@pytest.fixture
+def service(kernels: None, ledger: Ledger, server: Server, tmp_path: Path) -> Iterator[Service]:
+    running = Service(ledger, tmp_path, Service.hasty_environment(server))
+    yield running
+    for worker in running.workers:
+        if worker.process.poll() is None:
+            worker.kill()

@@ -1,0 +1,179 @@
+"""A job of several hundred instances while children, workers and the server are killed and the disk fills up.
+
+``CHAOS_SEED`` chooses the moments; without it they are the same in every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from harness import Service, assert_exact, files_below, write_archive, write_instance
+from redis.exceptions import RedisError
+
+import cinemill
+from cinemill.errors import CinemillError
+from cinemill_workers.embedded import Server
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import Job
+
+pytestmark = pytest.mark.service
+
+GENERATED = 250
+CRASHING = "crash"
+TROUBLES = 14
+LONGEST_SECONDS = 180.0
+DISK_BYTES = 64_000_000
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A destination on a small disk of its own; an ordinary directory where mounting is not permitted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
+    mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def make_archive(folder: Path) -> list[Path]:
+    """Collect generated instances, one that crashes its decoder, and pydicom's own odd files."""
+    write_archive(folder / "generated", GENERATED)
+    write_instance(folder / "generated" / f"{CRASHING}.dcm", GENERATED)
+    odd = Path(pydicom.__file__).parent / "data" / "test_files"
+    for path in sorted(odd.glob("*.dcm")):
+        (folder / "odd").mkdir(exist_ok=True)
+        shutil.copy(path, folder / "odd" / path.name)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def undisturbed(sources: list[Path], origin: Path, destination: Path) -> dict[Path, str]:
+    """Transcode in this process, one after the other; return each source's fate."""
+    fates = {}
+    for source in sources:
+        output = destination / source.relative_to(origin)
+        try:
+            fates[source] = cinemill.transcode(source, output, to="jpeg-ls").status
+        except CinemillError as error:
+            fates[source] = error.kind
+    return fates
+
+
+class Troublemaker:
+    """Does something evil at random moments."""
+
+    def __init__(self, service: Service, server: Server, disk: Path, seed: int) -> None:
+        self.service = service
+        self.server = server
+        self.disk = disk
+        self.random = random.Random(seed)
+        self.full = service.folder / "full"
+
+    def start_worker(self) -> None:
+        self.service.start_worker(
+            "faulty_worker", FAULTY_SECONDS="0.06", FAULTY_CRASH=CRASHING, FAULTY_FULL=str(self.full)
+        )
+
+    def kill_child(self) -> None:
+        children = self.service.workers[-1].children()
+        if children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.random.choice(children), signal.SIGKILL)
+
+    def kill_worker(self) -> None:
+        self.service.workers[-1].kill()
+        self.start_worker()
+
+    def restart_server(self) -> None:
+        if self.random.random() < 0.5 and self.server.pid is not None:
+            os.kill(self.server.pid, signal.SIGKILL)
+        self.server.stop()
+        time.sleep(self.random.uniform(0, 2))
+        self.server.start()
+
+    def repeat_messages(self) -> None:
+        self.service.repeat_messages()
+
+    def fill_disk(self) -> None:
+        """Leave no byte on a disk of our own; on a shared one, have the worker pretend."""
+        if not os.path.ismount(self.disk):
+            self.full.touch()
+            time.sleep(1)
+            self.full.unlink()
+            return
+        ballast = self.disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(65536))
+        time.sleep(1)
+        ballast.unlink()
+
+    def plan(self) -> list[Callable[[], None]]:
+        """Return everything at least once, in random order."""
+        every = [self.kill_child, self.kill_worker, self.restart_server, self.repeat_messages, self.fill_disk]
+        plan = every + self.random.choices(every, k=TROUBLES - len(every))
+        self.random.shuffle(plan)
+        return plan
+
+
+@pytest.mark.usefixtures("kernels")
+def test_chaos(tmp_path: Path, disk: Path) -> None:
+    sources = make_archive(tmp_path / "in")
+    assert len(sources) >= 300
+    fates = undisturbed(sources, tmp_path / "in", tmp_path / "reference")
+    output = disk / "out"
+    with Server(tmp_path / "state", tmp_path / "s") as server:
+        ledger = Ledger(connect(f"unix://{server.socket}", patience=8), lease_seconds=3)
+        service = Service(ledger, tmp_path, Service.hasty_environment(server))
+        trouble = Troublemaker(service, server, disk, int(os.environ.get("CHAOS_SEED", "0")))
+        trouble.start_worker()
+        job = service.submit(tmp_path / "in", output)
+        deadline = time.monotonic() + LONGEST_SECONDS
+        for act in trouble.plan():
+            time.sleep(trouble.random.uniform(0.2, 2.0))
+            act()
+        found = settle(ledger, job, deadline)
+        records = list(ledger.receipts(job))
+        service.workers[-1].stop()
+
+    assert found.over, found
+    assert sum(found.counts.values()) == found.listed == len(sources)
+    assert sorted(record["source"] for record in records) == sorted(map(str, sources))
+    for record in records:
+        source = Path(record["source"])
+        if record["status"] in {"transcoded", "copied", "kept"}:
+            assert fates[source] in {"transcoded", "copied"}, record
+        elif record["status"] != "ignored":
+            assert record["error"]["kind"] in {fates[source], "WorkerLost"}, record
+    lost = {Path(r["source"]).stem for r in records if (r["error"] or {}).get("kind") == "WorkerLost"}
+    assert CRASHING in lost
+    assert found.counts["quarantined"] >= len(lost)
+
+    expected = {path for path in files_below(tmp_path / "reference") if path.stem not in lost}
+    assert files_below(output) == expected
+    for path in expected:
+        assert (output / path).read_bytes() == (tmp_path / "reference" / path).read_bytes()
+    for path in expected:
+        if path.parts[0] == "generated":
+            assert_exact(tmp_path / "in" / path, output / path)
+
+
+def settle(ledger: Ledger, job: str, deadline: float) -> Job:
+    """Wait until the job is over, or the time is."""
+    while True:
+        with contextlib.suppress(RedisError):
+            found = ledger.job(job)
+            if found.over or time.monotonic() > deadline:
+                return found
+        time.sleep(0.1)

@@ -1,0 +1,211 @@
+"""The commands of the service as an operator types them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import assert_exact, wait_until, write_archive, write_instance
+
+pytestmark = pytest.mark.xdist_group("service-cli")
+
+
+@dataclass
+class Terminal:
+    """Runs ``cinemill`` with an environment of its own."""
+
+    environment: dict[str, str]
+
+    def run(self, *words: object, code: int = 0) -> str:
+        done = subprocess.run(
+            [*self.command, *map(str, words)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def json(self, *words: object, code: int = 0) -> Any:
+        return json.loads(self.run(*words, "--json", code=code))
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-W", "ignore", "-m", "cinemill_workers.cli"]
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    hidden = {name for name in os.environ if name.startswith("CINEMILL_")} - {"CINEMILL_CACHE_DIR"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["CINEMILL_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
+    return Terminal(environment)
+
+
+@pytest.fixture(scope="module")
+def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
+    command = [*terminal.command, "up", "--json"]
+    with subprocess.Popen(command, env=terminal.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["broker"].startswith("unix:")
+        yield process
+        process.send_signal(signal.SIGINT)
+
+
+def test_help_loads_nothing_heavy(terminal: Terminal) -> None:
+    heavy = ("celery", "redis", "pydantic", "pydantic_settings", "rich.live", "numpy", "numba", "pydicom")
+    code = f"import sys, cinemill_workers.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=terminal.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_commands_are_there(terminal: Terminal) -> None:
+    listed = terminal.run("--help")
+    for command in ("transcode", "demo", "submit", "jobs", "worker", "up", "doctor"):
+        assert listed.count(f"\n  {command} ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["jobs", "list"], 1, "start `cinemill up`"),
+        (["submit", "{missing}", "{out}", "--to", "jpeg-ls"], 2, "no such file"),
+        (["submit", "{here}", "{out}", "--to", "jpeg-xyz"], 1, "choose one of"),
+        (["submit", "{here}", "{out}", "--to", "jpeg-ls", "--window", "8-9"], 2, "expected a window"),
+        (["submit", "{here}", "{here}", "--to", "jpeg-ls"], 2, "the same"),
+        (["submit", "{here}", "{out}", "--to", "jpeg-ls", "--priority", "urgent"], 2, "urgent"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_line(
+    terminal: Terminal, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    names = {"missing": tmp_path / "missing", "here": tmp_path / "in", "out": tmp_path / "out"}
+    quiet = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "state")})
+    assert message in quiet.run(*(word.format(**names) for word in words), code=code)
+
+
+def test_a_destination_outside_the_roots_is_refused_at_once(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    confined = Terminal({**terminal.environment, "CINEMILL_ROOTS": str(tmp_path / "in")})
+    assert "CINEMILL_ROOTS" in confined.run(
+        "submit", tmp_path / "in", tmp_path / "out", "--to", "rle", code=1
+    )
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> None:
+    sources = write_archive(tmp_path / "in", 5)
+    words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "jpeg-ls", "--name", "first")
+    planned = terminal.json(*words, "--dry-run")
+    assert planned == {"items": 5, "bytes": sum(source.stat().st_size for source in sources)}
+    assert terminal.json("jobs", "list") == []
+
+    job = terminal.json(*words)["id"]
+    watched = terminal.json("jobs", "watch", job)
+    shown = terminal.json("jobs", "show", job)
+    assert watched["counts"] == shown["counts"]
+    assert {"id", "state", "counts", "bytes_in", "bytes_out", "created", "started", "finished"} <= set(shown)
+    assert (shown["state"], shown["counts"]["done"]) == ("done", 5)
+    for source in sources:
+        assert_exact(source, tmp_path / "out" / source.relative_to(tmp_path / "in"))
+
+    assert terminal.json("jobs", "report", job, "-o", tmp_path / "r.jsonl")["rows"] == 5
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert {row["status"] for row in rows} == {"transcoded"}
+    terminal.run("jobs", "report", job, "-o", tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        assert [row["digest"] for row in csv.DictReader(file)] == [row["digest"] for row in rows]
+
+    again = terminal.json(*words, "--wait")
+    assert again["counts"]["skipped"] == 5
+    assert "first" in terminal.run("jobs")
+    assert terminal.json("jobs", "show")["id"] == again["id"]
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_steering_a_job(terminal: Terminal, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 3)
+    window = "00:00-00:01" if not _at_midnight() else "12:00-12:01"
+    job = terminal.json("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--window", window)["id"]
+    assert terminal.json("jobs", "pause", job)["state"] == "paused"
+    assert terminal.json("jobs", "resume", job)["state"] in {"running", "waiting"}
+    assert terminal.json("jobs", "cancel", job)["state"] == "cancelled"
+    assert "can become running" in terminal.run("jobs", "resume", job, code=2)
+    assert "submit it again" in terminal.run("jobs", "retry", job, code=2)
+    assert "no job begins" in terminal.run("jobs", "show", "nothing", code=2)
+
+
+def _at_midnight() -> bool:
+    from datetime import datetime
+
+    return datetime.now().hour == 0  # noqa: DTZ005
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_failures_show_in_exit_codes_and_can_be_retried(terminal: Terminal, tmp_path: Path) -> None:
+    write_instance(tmp_path / "in" / "short.dcm", 1)
+    whole = (tmp_path / "in" / "short.dcm").read_bytes()
+    (tmp_path / "in" / "short.dcm").write_bytes(whole[:-100])
+    failed = terminal.json("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--wait", code=1)
+    assert failed["counts"]["failed"] == 1
+    (tmp_path / "in" / "short.dcm").write_bytes(whole)
+    assert terminal.json("jobs", "retry", failed["id"])["retried"] == 1
+    wait_until(lambda: terminal.json("jobs", "show", failed["id"])["counts"]["done"] == 1)
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_the_doctor_finds_this_machine_well(terminal: Terminal) -> None:
+    findings = terminal.json("doctor", "--worker")
+    assert findings[0]["well"]
+    checks = {finding["check"]: finding for finding in json.loads(terminal_output(terminal))}
+    for check in ("kernels", "broker", "broker persistence", "broker memory", "workers"):
+        assert checks[check]["well"], checks[check]
+
+
+def terminal_output(terminal: Terminal) -> str:
+    """Return the doctor's answer, whether or not the package's metadata is installed where tests run."""
+    command = [*terminal.command, "doctor", "--json"]
+    return subprocess.run(
+        command, env=terminal.environment, capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.mark.service
+def test_interrupting_up_leaves_nothing_running(terminal: Terminal, tmp_path: Path) -> None:
+    environment = {**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "state")}
+    command = [*terminal.command, "up", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = json.loads(process.stdout.readline())["worker"]
+        assert "runs here already" in Terminal(environment).run("up", code=2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert not Path(f"/proc/{worker}").exists()
+    assert not (tmp_path / "state" / "server.sock").exists()
+
+
+@pytest.mark.service
+def test_the_demo_ends_with_verified_files(terminal: Terminal, tmp_path: Path) -> None:
+    assert "every frame was read back and compared" in terminal.run("demo", "-o", tmp_path / "demo")
+    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert "frame_0000.png" in names
+    assert len(names) == 9

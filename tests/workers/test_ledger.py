@@ -1,0 +1,358 @@
+"""The ledger's transitions: exactly one account of every item, whatever happens in whatever order."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from cinemill.errors import UsageError
+from cinemill_workers.ledger import Ledger, pack, unpack
+from cinemill_workers.model import JobSpec, ListedItem, Parcel
+
+pytestmark = pytest.mark.service
+
+HOLDERS = itertools.count()
+SPEC = JobSpec(("/archive",), "/migrated", "jpeg-ls")
+
+
+def item(number: int, size: int = 100) -> ListedItem:
+    return ListedItem(number, f"/archive/{number}.dcm", f"/migrated/{number}.dcm", size)
+
+
+def receipt(size: int = 100) -> dict[str, object]:
+    return {"status": "transcoded", "bytes_before": size, "bytes_after": size // 2, "pixel_bytes": 4 * size}
+
+
+def fill(ledger: Ledger, *sizes: int, spec: JobSpec = SPEC) -> str:
+    """Make a job with parcels of so many items."""
+    job, numbers = ledger.create(spec), iter(range(1000))
+    ledger.feed(job, 0, [[item(next(numbers)) for _ in range(size)] for size in sizes], exhausted=True)
+    return job
+
+
+def claim(ledger: Ledger, priority: str = "normal") -> Parcel:
+    parcel = ledger.claim(priority, f"holder{next(HOLDERS)}", "worker@host")
+    assert parcel is not None
+    return parcel
+
+
+def test_an_item_is_counted_when_it_is_finished_and_only_then(ledger: Ledger) -> None:
+    job = fill(ledger, 2)
+    parcel = claim(ledger)
+    assert ledger.job(job).counts["running"] == 2
+    assert ledger.finish(parcel, "done", receipt())
+    assert ledger.finish(parcel, "copied", receipt(60))
+    found = ledger.job(job)
+    assert (found.state, found.over) == ("done", True)
+    assert {state: n for state, n in found.counts.items() if n} == {"done": 1, "copied": 1}
+    assert (found.bytes_in, found.bytes_out, found.pixel_bytes) == (160, 80, 640)
+
+
+def test_a_second_holder_of_the_same_parcel_changes_nothing(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    first = claim(ledger)
+    second = Parcel(job, first.number, first.items, first.attempt)
+    assert ledger.finish(first, "done", receipt())
+    assert not ledger.finish(second, "failed", receipt())
+    assert ledger.job(job).counts["failed"] == 0
+    assert ledger.job(job).bytes_in == 100
+
+
+def test_an_item_reported_twice_is_counted_once(ledger: Ledger) -> None:
+    job = fill(ledger, 2)
+    parcel = claim(ledger)
+    again = Parcel(job, parcel.number, parcel.items, parcel.attempt)
+    assert ledger.finish(parcel, "done", receipt())
+    assert ledger.finish(again, "done", receipt())
+    assert ledger.job(job).counts["done"] == 1
+
+
+def test_a_claim_whose_answer_went_astray_is_answered_again(ledger: Ledger) -> None:
+    fill(ledger, 2, 1)
+    first = ledger.claim("normal", "same", "worker@host")
+    assert first is not None
+    ledger.finish(first, "done", receipt())
+    again = ledger.claim("normal", "same", "worker@host")
+    assert again is not None
+    assert (again.number, again.position) == (first.number, 1)
+
+
+def test_a_holder_whose_claim_was_taken_away_changes_nothing(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    hasty = Ledger(ledger.client, lease_seconds=0.001)
+    slow = claim(hasty)
+    time.sleep(0.01)
+    (expired,) = ledger.expired(job)
+    assert ledger.finish(expired, "retry", {}, expired=True, release=True)
+    assert ledger.renew(slow, "worker@host") == "lost"
+    assert not ledger.finish(slow, "done", receipt())
+    assert claim(ledger).attempt == 1
+
+
+def test_a_claim_that_was_renewed_is_not_taken_away(ledger: Ledger) -> None:
+    fill(ledger, 1)
+    parcel = claim(ledger)
+    assert not ledger.finish(parcel, "retry", {}, expired=True, release=True)
+    assert ledger.renew(parcel, "worker@host") == "running"
+
+
+def test_the_item_a_child_died_on_goes_alone_and_the_others_unharmed(ledger: Ledger) -> None:
+    fill(ledger, 3)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "done", receipt())
+    (held,) = ledger.held_by(f"holder{next(HOLDERS) - 1}")
+    ledger.finish(held, "retry", {}, release=True)
+    alone, rest = sorted((claim(ledger), claim(ledger)), key=lambda each: each.items[0].number)
+    assert ([each.number for each in alone.items], alone.attempt) == ([1], 1)
+    assert ([each.number for each in rest.items], rest.attempt) == ([2], 0)
+
+
+def test_a_retry_waits_for_its_delay(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    ledger.finish(claim(ledger), "retry", {}, delay=0.2)
+    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.waiting(job) == 0
+    time.sleep(0.25)
+    assert claim(ledger).attempt == 1
+
+
+def test_pausing_stops_claims_and_tells_holders(ledger: Ledger) -> None:
+    job = fill(ledger, 1, 1)
+    parcel = claim(ledger)
+    assert ledger.move(job, from_=["running"], to="paused") == "paused"
+    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.renew(parcel, "worker") == "paused"
+    ledger.release(parcel)
+    assert ledger.job(job).counts["pending"] == 2
+    ledger.move(job, from_=["paused"], to="running")
+    assert claim(ledger).attempt == 0
+
+
+def test_cancelling_counts_what_waits_and_then_what_is_handed_back(ledger: Ledger) -> None:
+    job = fill(ledger, 3, 2)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "done", receipt())
+    ledger.move(job, from_=["running"], to="cancelled")
+    assert not ledger.job(job).over
+    ledger.release(parcel)
+    found = ledger.job(job)
+    assert found.over
+    assert found.finished
+    assert {state: n for state, n in found.counts.items() if n} == {"done": 1, "cancelled": 4}
+    assert ledger.active() == []
+
+
+def test_a_state_changes_only_from_the_expected_ones(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    assert ledger.move(job, from_=["paused"], to="running") == "running"
+    ledger.move(job, from_=["running"], to="cancelled")
+    assert ledger.move(job, from_=["paused"], to="running") == "cancelled"
+
+
+def test_jobs_of_one_priority_are_served_by_turns(ledger: Ledger) -> None:
+    jobs = [fill(ledger, 1, 1, 1) for _ in range(2)]
+    urgent = fill(ledger, 1, spec=JobSpec(("/a",), "/b", "rle", priority="high"))
+    assert [claim(ledger).job for _ in range(4)] in (jobs * 2, jobs[::-1] * 2)
+    assert claim(ledger, "high").job == urgent
+
+
+def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
+    job = ledger.create(JobSpec(("/archive",), "/migrated", "jpeg-ls", max_rate=1000.0))
+    ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)
+    claim(ledger)
+    claim(ledger)
+    assert ledger.claim("normal", "holder", "worker") is None
+    assert not ledger.may_start(job)
+
+
+def test_a_hold_rests_the_whole_job_without_counting_an_attempt(ledger: Ledger) -> None:
+    job = fill(ledger, 1, 1)
+    ledger.release(claim(ledger), hold=0.2, note="no room")
+    assert ledger.job(job).note == "no room"
+    assert ledger.claim("normal", "holder", "worker") is None
+    time.sleep(0.25)
+    parcel = claim(ledger)
+    assert parcel.attempt == 0
+    ledger.finish(parcel, "done", receipt())
+    assert ledger.job(job).note == ""
+
+
+def test_two_listings_of_one_job_add_every_item_once(ledger: Ledger) -> None:
+    job = ledger.create(SPEC)
+    assert ledger.feed(job, 0, [[item(0)]], exhausted=False) == 1
+    assert ledger.feed(job, 0, [[item(0)]], exhausted=False) == -1
+    assert ledger.feed(job, 1, [[item(1)]], exhausted=True) == 2
+    assert ledger.job(job).listed == 2
+
+
+def test_an_empty_job_is_done_at_once(ledger: Ledger) -> None:
+    job = ledger.create(SPEC)
+    ledger.feed(job, 0, [], exhausted=True)
+    assert ledger.job(job).over
+
+
+def test_failed_items_wait_again_once(ledger: Ledger) -> None:
+    job = fill(ledger, 2)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "failed", {"status": "failed", "error": {"kind": "DamagedFile"}})
+    ledger.finish(parcel, "quarantined", {"status": "failed"})
+    assert ledger.job(job).over
+    failures = list(ledger.failures(job))
+    assert ledger.retry(job) == 2
+    with patch.object(ledger, "failures", lambda _: failures):
+        assert ledger.retry(job) == 0
+    found = ledger.job(job)
+    assert (found.state, found.counts["pending"], found.counts["failed"]) == ("running", 2, 0)
+    assert list(ledger.failures(job)) == []
+
+
+def test_receipts_come_back_whole_and_small(ledger: Ledger) -> None:
+    job = ledger.create(SPEC)
+    count = 500
+    receipts = [
+        {
+            "source": f"/archive/2019/07/1.2.840.113619.2.391.{n * 7919}/1.2.840.113619.2.391.{n * 104729}.dcm",
+            "output": f"/migrated/2019/07/1.2.840.113619.2.391.{n * 7919}/1.2.840.113619.2.391.{n * 104729}.dcm",
+            "status": "transcoded",
+            "digest": hashlib.blake2b(bytes([n % 256, n // 256]), digest_size=16).hexdigest(),
+            "bytes_before": 1000 + n,
+            "bytes_after": 500 + n,
+            "seconds": {"decode": n / 977, "encode": n / 331, "verify": n / 517},
+            "transfer_syntax": "1.2.840.10008.1.2.4.80",
+        }
+        for n in range(count)
+    ]
+    ledger.feed(job, 0, [[item(n) for n in range(count)]], exhausted=True)
+    parcel = claim(ledger)
+    for each in receipts:
+        ledger.finish(parcel, "done", each)
+    assert list(ledger.receipts(job)) == receipts
+    keys = list(ledger.client.scan_iter(f"cinemill:job:{job}*"))
+    assert sum(ledger.client.memory_usage(key, samples=0) for key in keys) / count <= 300
+
+
+def test_names_that_are_no_text_survive(ledger: Ledger) -> None:
+    job = ledger.create(SPEC)
+    odd = ListedItem(0, "/archive/\udcff\u00e9 %s.dcm", "/migrated/\udcff.dcm", 1)
+    ledger.feed(job, 0, [[odd]], exhausted=True)
+    assert claim(ledger).items == [odd]
+    assert ledger.job(job).cursor == (odd.source, odd.output)
+
+
+def test_pack_and_unpack_agree_with_any_dictionary() -> None:
+    record = {"source": "/a", "frames": 3, "warnings": ["\u00e4"]}
+    for dictionary in (b"", json.dumps(record).encode()):
+        assert unpack(pack(record, dictionary), dictionary) == record
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    assert ledger.find(job[:-2]).id == job
+    with pytest.raises(UsageError, match="no job begins"):
+        ledger.find("nothing")
+
+
+def test_one_leads_and_another_follows_when_it_resigns(ledger: Ledger) -> None:
+    assert ledger.lead("a", 10)
+    assert ledger.lead("a", 10)
+    assert not ledger.lead("b", 10)
+    ledger.resign("b")
+    assert not ledger.lead("b", 10)
+    ledger.resign("a")
+    assert ledger.lead("b", 10)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Feeds, claims, reports, losses and commands in any order: the counters always add up to the items listed."""
+
+    ledger: Ledger
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger.client.flushall()
+        self.job = self.ledger.create(SPEC)
+        self.held: list[Parcel] = []
+        self.exhausted = False
+        self.settled: dict[int, str] = {}
+
+    @rule(sizes=st.lists(st.integers(1, 3), max_size=3), last=st.booleans())
+    def feed(self, sizes: list[int], *, last: bool) -> None:
+        found = self.ledger.job(self.job)
+        numbers = iter(range(found.listed, found.listed + 9))
+        parcels = [[item(next(numbers)) for _ in range(size)] for size in sizes]
+        self.ledger.feed(self.job, found.listed, parcels, exhausted=last)
+
+    @rule(hasty=st.booleans())
+    def claim(self, *, hasty: bool) -> None:
+        ledger = Ledger(self.ledger.client, lease_seconds=0.0 if hasty else 60)
+        parcel = ledger.claim("normal", f"holder{next(HOLDERS)}", "worker")
+        self.held += [parcel] if parcel else []
+
+    @rule(data=st.data(), state=st.sampled_from(["done", "skipped", "failed", "quarantined", "retry"]))
+    def finish(self, data: st.DataObject, state: str) -> None:
+        if self.held:
+            parcel = data.draw(st.sampled_from(self.held))
+            if parcel.position == len(parcel.items):
+                return
+            number = parcel.items[parcel.position].number
+            if self.ledger.finish(parcel, state, {"bytes_before": 1}) and state != "retry":
+                assert number not in self.settled
+                self.settled[number] = state
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        if self.held:
+            self.ledger.release(data.draw(st.sampled_from(self.held)))
+
+    @rule()
+    def sweep(self) -> None:
+        for parcel in self.ledger.expired(self.job):
+            self.ledger.finish(parcel, "retry", {}, expired=True, release=True)
+
+    @rule(change=st.sampled_from([("running", "paused"), ("paused", "running"), ("running", "waiting")]))
+    def move(self, change: tuple[str, str]) -> None:
+        self.ledger.move(self.job, from_=[change[0]], to=change[1])
+
+    @rule()
+    def retry(self) -> None:
+        failed = [number for number, state in self.settled.items() if state in {"failed", "quarantined"}]
+        assert self.ledger.retry(self.job) == len(failed)
+        for number in failed:
+            del self.settled[number]
+
+    @invariant()
+    def every_item_has_one_account(self) -> None:
+        found = self.ledger.job(self.job)
+        assert sum(found.counts.values()) == found.listed
+        assert found.settled == len(self.settled)
+        stored = [
+            json.loads(text)["items"] for text in self.ledger.client.hvals(f"cinemill:job:{self.job}:work")
+        ]
+        progress = sum(int(n) for n in self.ledger.client.hvals(f"cinemill:job:{self.job}:progress"))
+        assert sum(map(len, stored)) - progress == found.counts["pending"] + found.counts["running"]
+
+    def teardown(self) -> None:
+        found = self.ledger.job(self.job)
+        if found.state != "done":
+            self.ledger.move(self.job, from_=["running", "waiting", "paused"], to="cancelled")
+        for parcel in self.held:
+            self.ledger.release(parcel)
+        assert self.ledger.job(self.job).over
+
+
+def test_counters_add_up_in_any_order(ledger: Ledger) -> None:
+    AnyOrder.ledger = ledger
+    run_state_machine_as_test(
+        AnyOrder,
+        settings=settings(
+            max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

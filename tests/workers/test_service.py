@@ -1,0 +1,201 @@
+"""Jobs through a real server and real workers: what operators do to them, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from harness import Service, Worker, assert_exact, files_below, wait_until, write_archive, write_instance
+
+pytestmark = pytest.mark.service
+
+
+def nonzero(counts: dict[str, int]) -> dict[str, int]:
+    return {state: count for state, count in counts.items() if count}
+
+
+def log_lines(worker: Worker) -> list[dict[str, object]]:
+    lines = (json.loads(line) for line in worker.log.splitlines() if line.startswith("{"))
+    return [line for line in lines if line["logger"] == "cinemill.items"]
+
+
+def test_a_job_runs_to_its_end(service: Service, tmp_path: Path) -> None:
+    sources = write_archive(tmp_path / "in", 40)
+    (tmp_path / "in" / "notes.txt").write_text("not DICOM")
+    write_instance(tmp_path / "in" / "short.dcm", 99)
+    with (tmp_path / "in" / "short.dcm").open("r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) - 300)
+    worker = service.start_worker()
+    job = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+
+    assert nonzero(job.counts) == {"done": 40, "skipped": 1, "failed": 1}
+    for source in sources:
+        assert_exact(source, tmp_path / "out" / source.relative_to(tmp_path / "in"))
+    assert files_below(tmp_path / "out") == {source.relative_to(tmp_path / "in") for source in sources}
+    (failure,) = service.ledger.failures(job.id)
+    assert failure["receipt"]["error"]["kind"] == "DamagedFile"
+    receipts = list(service.ledger.receipts(job.id))
+    assert len(receipts) == 42
+    assert sum(receipt["bytes_before"] for receipt in receipts if receipt["status"] == "transcoded") > 0
+
+    assert worker.stop() == 0
+    lines = log_lines(worker)
+    assert sorted(line["item"] for line in lines) == list(range(42))
+    assert "CompressedSamples" not in worker.log
+    assert str(tmp_path / "in") not in "".join(map(json.dumps, lines))
+    for key in service.ledger.client.scan_iter("cinemill:*"):
+        assert b"CompressedSamples" not in (service.ledger.client.dump(key) or b"")
+
+
+def test_duplicate_messages_change_nothing(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30)
+    service.start_worker("faulty_worker", FAULTY_SECONDS="0.05")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    for enough in (3, 10, 20):
+        wait_until(lambda enough=enough: service.ledger.job(job).settled > enough)  # type: ignore[misc]
+        service.repeat_messages()
+    assert nonzero(service.finish(job).counts) == {"done": 30}
+
+
+def test_two_workers_on_one_item_commit_once(service: Service, tmp_path: Path) -> None:
+    (source,) = write_archive(tmp_path / "in", 1)
+    frozen = service.start_worker("faulty_worker", FAULTY_SECONDS="4")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] == 1)
+    children = frozen.children()
+    for pid in (*children, frozen.process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        service.start_worker()
+        output = tmp_path / "out" / source.relative_to(tmp_path / "in")
+        assert nonzero(service.finish(job).counts) == {"done": 1}
+        written = output.stat()
+    finally:
+        for pid in (frozen.process.pid, *children):
+            os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not service.ledger.expired(job))
+    frozen.stop()
+    assert nonzero(service.ledger.job(job).counts) == {"done": 1}
+    assert (output.stat().st_ino, output.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert_exact(source, output)
+
+
+def test_a_job_paused_survives_a_restart_and_goes_on(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
+    service.ledger.move(job, from_=["running"], to="paused")
+    wait_until(lambda: service.ledger.job(job).counts["running"] == 0)
+    done = service.ledger.job(job).counts["done"]
+    assert worker.stop() == 0
+    service.start_worker()
+    wait_until(lambda: bool(service.ledger.workers()))
+    time.sleep(1)
+    assert service.ledger.job(job).counts["done"] == done < 30
+    service.ledger.move(job, from_=["paused"], to="running")
+    assert nonzero(service.finish(job).counts) == {"done": 30}
+
+
+def test_cancelling_stops_work_between_frames(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 6)
+    service.start_worker("faulty_worker", FAULTY_SECONDS="60")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] > 0)
+    service.ledger.move(job, from_=["running"], to="cancelled")
+    found = service.finish(job, seconds=30)
+    assert nonzero(found.counts) == {"cancelled": 6}
+    assert files_below(tmp_path / "out") == set()
+
+
+def test_stopping_a_worker_hands_its_work_back(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 4)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="60")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] > 0)
+    assert worker.stop() == 0
+    found = service.ledger.job(job)
+    assert (nonzero(found.counts), found.retries) == ({"pending": 4}, 0)
+
+
+def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 5)
+    service.ledger.client.flushall()
+    worker.stop()
+    finished = {path: (tmp_path / "out" / path).stat() for path in files_below(tmp_path / "out")}
+    service.start_worker()
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    assert nonzero(found.counts) == {"done": 30 - len(finished), "skipped": len(finished)}
+    for path, status in finished.items():
+        assert (tmp_path / "out" / path).stat() == status or (
+            tmp_path / "out" / path
+        ).stat().st_ino == status.st_ino
+
+
+def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 20)
+    worker = service.start_worker("faulty_worker", FAULTY_CRASH="00007")
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    assert nonzero(found.counts) == {"done": 19, "quarantined": 1}
+    assert found.retries == 2
+    (failure,) = service.ledger.failures(found.id)
+    assert failure["attempts"] == 3
+    assert "SIGSEGV" in failure["receipt"]["error"]["message"]
+    assert worker.process.poll() is None
+
+
+def test_work_that_hangs_is_ended_and_quarantined(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 6)
+    service.start_worker(
+        "faulty_worker", FAULTY_HANG="00003", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2"
+    )
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    assert nonzero(found.counts) == {"done": 5, "quarantined": 1}
+    (failure,) = service.ledger.failures(found.id)
+    assert "SIGABRT" in failure["receipt"]["error"]["message"]
+
+
+def test_a_full_disk_rests_the_job_until_there_is_room(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 10)
+    full = tmp_path / "full"
+    full.touch()
+    service.start_worker("faulty_worker", FAULTY_FULL=str(full))
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: "no room" in service.ledger.job(job).note)
+    full.unlink()
+    found = service.finish(job)
+    assert (nonzero(found.counts), found.retries, found.note) == ({"done": 10}, 0, "")
+
+
+def test_paths_outside_the_roots_are_refused(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 1)
+    write_instance(tmp_path / "secret" / "a.dcm", 1)
+    (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "secret" / "a.dcm")
+    roots = os.pathsep.join([str(tmp_path / "in"), str(tmp_path / "out")])
+    service.start_worker(CINEMILL_ROOTS=roots)
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    assert nonzero(found.counts) == {"done": 1, "failed": 1}
+    (failure,) = service.ledger.failures(found.id)
+    assert failure["receipt"]["error"]["kind"] == "OutsideRoots"
+
+
+def test_a_closed_window_makes_a_job_wait_while_others_run(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 4)
+    now = datetime.now()  # noqa: DTZ005
+    window = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    job = service.submit(tmp_path / "in", tmp_path / "night", window=window)
+    service.start_worker()
+    found = service.finish(service.submit(tmp_path / "in", tmp_path / "day", priority="low"))
+    assert nonzero(found.counts) == {"done": 4}
+    assert (service.ledger.job(job).state, nonzero(service.ledger.job(job).counts)) == (
+        "waiting",
+        {"pending": 4},
+    )

@@ -1,0 +1,70 @@
+"""The Celery application, set up to survive lost processes, lost connections and a restarted broker.
+
+A message says no more than "there is work of this priority". What the work is, who holds it and what came of
+it stands in the ledger, so that a message may be lost, late or delivered twice without harm.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from cinemill_workers.model import PRIORITIES
+from cinemill_workers.settings import settings
+
+VISIBILITY_SECONDS = 3600
+
+
+def queue_name(priority: str) -> str:
+    """Return the name of the queue of one priority."""
+    return f"cinemill.{priority}"
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, Exchange("cinemill"), routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def _configuration() -> dict[str, Any]:
+    chosen = settings()
+    return {
+        "broker_url": chosen.celery_url,
+        "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        if chosen.redis_url.startswith("rediss://")
+        else None,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "queue_order_strategy": "priority",
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 20,
+            "socket_keepalive": True,
+            "health_check_interval": 30,
+        },
+        "task_queues": [_queue(queue_name(priority)) for priority in PRIORITIES],
+        "task_default_queue": queue_name("normal"),
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_send_sent_event": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_prefetch_count_reduction": False,
+        "worker_lost_wait": 0.5,
+        "worker_max_memory_per_child": chosen.child_memory_mb * 1024,
+        "worker_hijack_root_logger": False,
+        "worker_direct": True,
+    }
+
+
+app = Celery("cinemill", include=["cinemill_workers.tasks"])
+app.config_from_object(_configuration())

@@ -1,0 +1,113 @@
+"""One job's campaign: list its sources lazily, keep a bounded number of parcels waiting, heed its window."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from cinemill.batch import Item, discover
+from cinemill.errors import CinemillError, SourceError
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import Job, ListedItem
+from cinemill_workers.schedule import Window
+from cinemill_workers.settings import Settings
+
+LISTING_SECONDS = 0.5
+"""Longest turn of one job's listing, so that many jobs are tended in step."""
+
+WARM_UP_ITEMS = 16
+"""Parcels grow by one instance after so many: a small job still spreads over all children."""
+
+
+class Campaign:
+    """Tends one job; holds its directory listing open between two turns."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._items: Iterator[Item] | None = None
+        self._listed = 0
+
+    def tend(self, job: Job) -> bool:
+        """Open or close the window and list more items if few wait; True if there is more to list at once."""
+        self._heed_window(job)
+        if job.exhausted or job.state not in {"running", "waiting"}:
+            return False
+        if self._ledger.waiting(job.id) >= self._settings.ahead:
+            return False
+        try:
+            return self._list(job)
+        except (CinemillError, OSError) as error:
+            self._items = None
+            self._ledger.move(
+                job.id, from_=["running", "waiting"], to="paused", note=f"listing stopped: {error}"
+            )
+            return False
+
+    def _heed_window(self, job: Job) -> None:
+        if job.spec.window:
+            within = datetime.now().time() in Window.parse(job.spec.window)  # noqa: DTZ005
+            here, there = ("waiting", "running") if within else ("running", "waiting")
+            if job.state == here:
+                self._ledger.move(job.id, from_=[here], to=there)
+
+    def _list(self, job: Job) -> bool:
+        if self._items is None or self._listed != job.listed:
+            self._items, self._listed = _listing(job), job.listed
+        parcels, exhausted = self._parcels(self._items)
+        count = sum(map(len, parcels))
+        waiting = self._ledger.feed(job.id, job.listed, parcels, exhausted=exhausted)
+        self._listed += count
+        if waiting < 0:
+            self._items = None
+        return not exhausted and 0 <= waiting < self._settings.ahead
+
+    def _parcels(self, items: Iterator[Item]) -> tuple[list[list[ListedItem]], bool]:
+        """Gather some parcels; also return whether the listing has come to its end."""
+        parcels: list[list[ListedItem]] = []
+        parcel: list[ListedItem] = []
+        room = 0
+        number = self._listed
+        end = time.monotonic() + LISTING_SECONDS
+        for item in items:
+            listed = ListedItem(number, os.fspath(item.source), os.fspath(item.output), _size(item.source))
+            if parcel and (listed.size > room or len(parcel) >= self._most_items(number)):
+                parcels.append(parcel)
+                parcel = []
+            if not parcel:
+                room = self._settings.batch_bytes
+            parcel.append(listed)
+            room -= listed.size
+            number += 1
+            if len(parcels) + 1 >= self._settings.ahead or time.monotonic() > end:
+                return [*parcels, parcel], False
+        return [*parcels, parcel] if parcel else parcels, True
+
+    def _most_items(self, number: int) -> int:
+        return min(self._settings.batch_items, 1 + number // WARM_UP_ITEMS)
+
+
+def _listing(job: Job) -> Iterator[Item]:
+    """Return the items behind the one listed last.
+
+    Raises
+    ------
+    SourceError
+        That one has gone: nobody can tell what was listed before.
+    """
+    items = discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
+    if not job.cursor or any((str(item.source), str(item.output)) == job.cursor for item in items):
+        return items
+    raise SourceError(
+        "the file listed last has gone; cancel this job and submit it again", path=job.cursor[0]
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,311 @@
+"""The ``cinemill`` command: the core's commands, and those of the service."""
+
+# ruff: noqa: FBT001, FBT002  options are booleans, given by name
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cinemill.cli import app
+from cinemill.cli import main as run
+from cinemill.cli.transcode import Colour, ColourOption, Overwrite, Repair, To, Verify, VerifyOption
+from cinemill_workers.demo import demo
+
+if TYPE_CHECKING:
+    from cinemill_workers.ledger import Ledger
+    from cinemill_workers.model import Job
+
+app.command()(demo)
+jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
+app.add_typer(jobs, name="jobs")
+
+JobOrLast = Annotated[
+    str, typer.Argument(metavar="[ID]", help="A job's id, or its beginning; default: the last job.")
+]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Priority(StrEnum):
+    """Whose turn it is."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+@app.command()
+def submit(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DST", help="A directory (or a file, for one SRC file).")
+    ],
+    to: To,
+    colour: ColourOption = Colour.AUTO,
+    verify: VerifyOption = Verify.FULL,
+    overwrite: Overwrite = False,
+    repair: Repair = False,
+    name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
+    priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
+    window: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
+    ] = "",
+    max_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
+        ),
+    ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have workers transcode files and directories."""
+    from cinemill_workers import client
+    from cinemill_workers.model import JobSpec
+
+    spec = JobSpec(
+        sources=tuple(str(source.absolute()) for source in sources),
+        destination=str(destination.absolute()),
+        to=to,
+        colour=colour.value,
+        verify=verify.value,
+        overwrite=overwrite,
+        repair=repair,
+        name=name,
+        priority=priority.value,
+        window=window,
+        max_rate=max_rate * 1e6,
+    )
+    client.check(spec)
+    if dry_run:
+        count, size = client.census(spec)
+        _say({"items": count, "bytes": size}, f"{count} instances, {size / 1e6:.1f} MB", as_json)
+        return
+    ledger = client.open_ledger()
+    job = ledger.create(spec)
+    if not wait:
+        hint = "" if ledger.workers() else "; no worker has been seen yet"
+        _say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
+        return
+    _finish(_watch(ledger, job, quiet=as_json), as_json)
+
+
+@jobs.callback(invoke_without_command=True)
+def _jobs(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_jobs(as_json)
+
+
+@jobs.command("list")
+def list_jobs(as_json: AsJson = False) -> None:
+    """List all jobs, oldest first."""
+    from cinemill_workers.client import open_ledger
+
+    found = open_ledger().jobs()
+    if as_json:
+        _print_json([job.to_dict() for job in found])
+    else:
+        from cinemill_workers.watch import listing
+
+        _print(listing(found))
+
+
+@jobs.command()
+def show(job: JobOrLast = "", as_json: AsJson = False) -> None:
+    """Show a job's state, counts, bytes, rates and times."""
+    found = _find(job)[1]
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        from cinemill_workers.watch import summary
+
+        _print(summary(found))
+        if found.note:
+            _print(found.note)
+
+
+@jobs.command()
+def watch(job: JobOrLast = "", as_json: AsJson = False) -> None:
+    """Follow a job until it is over; exit code 1 if an item failed. Ctrl-C stops the watching only."""
+    ledger, found = _find(job)
+    _finish(_watch(ledger, found.id, quiet=as_json), as_json)
+
+
+@jobs.command()
+def pause(job: JobId, as_json: AsJson = False) -> None:
+    """Stop a job between frames, until it is resumed; what is finished stays."""
+    _move(job, ("running", "waiting"), "paused", as_json)
+
+
+@jobs.command()
+def resume(job: JobId, as_json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    _move(job, ("paused",), "running", as_json)
+
+
+@jobs.command()
+def cancel(job: JobId, as_json: AsJson = False) -> None:
+    """Stop a job between frames, for good; what is finished stays."""
+    _move(job, ("running", "waiting", "paused"), "cancelled", as_json)
+
+
+@jobs.command()
+def retry(job: JobId, as_json: AsJson = False) -> None:
+    """Try failed and quarantined items again."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if found.state == "cancelled":
+        raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
+    count = ledger.retry(found.id)
+    _say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+
+
+@jobs.command()
+def report(
+    job: JobId,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write one line for each settled instance: its receipt or its failure."""
+    from cinemill_workers.report import write
+
+    ledger, found = _find(job)
+    count = write(ledger.receipts(found.id), output)
+    _say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
+    ] = None,
+    as_json: Annotated[  # noqa: ARG001
+        bool, typer.Option("--json", help="Nothing changes: the log is JSON lines in any case.")
+    ] = False,
+) -> None:
+    """Run a worker until SIGTERM: running items then get a short time, and are handed back."""
+    from cinemill_workers.app import app as celery
+    from cinemill_workers.up import worker_arguments
+
+    celery.worker_main(worker_arguments(concurrency, queues))
+
+
+@app.command()
+def up(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a private server and a worker on this machine, and show progress; Ctrl-C drains and stops both."""
+    from cinemill_workers.up import run as stay_up
+
+    stay_up(concurrency, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    worker_only: Annotated[
+        bool, typer.Option("--worker", help="Only check that this host's worker consumes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examine this installation, and say what to do about each fault."""
+    from dataclasses import asdict
+
+    from cinemill_workers.doctor import consumption, examine
+    from cinemill_workers.settings import settings
+
+    findings = [consumption(settings())] if worker_only else list(examine(settings()))
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok   ' if finding.well else 'FAULT'}  {finding.check}: {finding.found}")
+            if finding.remedy:
+                typer.echo(f"       {finding.remedy}")
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _find(job: str) -> tuple[Ledger, Job]:
+    from cinemill_workers.client import open_ledger
+
+    ledger = open_ledger()
+    return ledger, ledger.find(job)
+
+
+def _move(job: str, from_: tuple[str, ...], to: str, as_json: bool) -> None:
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    state = ledger.move(found.id, from_=from_, to=to)
+    if state != to and not (to == "running" and state == "waiting"):
+        raise UsageError(
+            f"job {found.id} is {state}: only a job that is {' or '.join(from_)} can become {to}"
+        )
+    _say({"id": found.id, "state": state}, f"{found.id} is {state}", as_json)
+
+
+def _watch(ledger: Ledger, job: str, *, quiet: bool) -> Job:
+    from cinemill_workers.client import wait
+
+    if quiet:
+        return wait(ledger, job)
+    from cinemill_workers.watch import live
+
+    with live(ledger) as show:
+        return wait(ledger, job, show=lambda state: show([state]))
+
+
+def _finish(job: Job, as_json: bool) -> None:
+    if as_json:
+        _print_json(job.to_dict())
+    else:
+        from cinemill_workers.watch import summary
+
+        _print(summary(job))
+    if job.state == "cancelled" or job.counts["failed"] + job.counts["quarantined"]:
+        raise typer.Exit(1)
+
+
+def _say(record: dict[str, Any], sentence: str, as_json: bool) -> None:
+    typer.echo(json.dumps(record) if as_json else sentence)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print(value: object) -> None:
+    from rich.console import Console
+
+    Console().print(value)
+
+
+def main() -> None:
+    """Run the command line; errors become one-line messages and exit codes 1 and 2."""
+    try:
+        run()
+    except Exception as error:
+        if not type(error).__module__.startswith("redis."):
+            raise
+        typer.echo(f"cinemill: the server has gone: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the commands of a submitter do: find the ledger, check a job before it is stored, wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from cinemill.errors import CinemillError
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import Job, JobSpec
+from cinemill_workers.roots import confine
+from cinemill_workers.schedule import Window
+from cinemill_workers.settings import Settings, settings
+
+POLL_SECONDS = 0.5
+
+
+def open_ledger(chosen: Settings | None = None) -> Ledger:
+    """Return the ledger of the configured broker, or of the embedded server.
+
+    Raises
+    ------
+    CinemillError
+        Nothing answers there.
+    """
+    chosen = chosen or settings()
+    try:
+        connect(chosen.redis_url, patience=0).ping()
+    except RedisError as error:
+        remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
+        raise CinemillError(f"no server answers at {chosen.public_url} ({error}): {remedy}") from error
+    return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
+
+
+def check(spec: JobSpec) -> None:
+    """Refuse a job that can't be carried out, before anything is stored.
+
+    Raises
+    ------
+    UsageError
+        A source is missing, the destination is impossible, or an option has a wrong value.
+    OutsideRoots
+        A path leads out of the configured roots.
+    """
+    from cinemill import syntaxes
+    from cinemill.batch import discover
+
+    syntaxes.target(spec.to)
+    if spec.window:
+        Window.parse(spec.window)
+    for path in (*spec.sources, spec.destination):
+        confine(Path(path), settings().roots)
+    discover([Path(source) for source in spec.sources], Path(spec.destination))
+
+
+def census(spec: JobSpec) -> tuple[int, int]:
+    """Count what a job would work on: instances, and their bytes."""
+    from cinemill.batch import discover
+
+    count = size = 0
+    for item in discover([Path(source) for source in spec.sources], Path(spec.destination)):
+        count += 1
+        with suppress(OSError):
+            size += item.source.stat().st_size
+    return count, size
+
+
+def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:
+    """Poll a job until nothing of it waits or runs, showing each state."""
+    while True:
+        found = ledger.job(job)
+        show(found)
+        if found.over:
+            return found
+        time.sleep(POLL_SECONDS)

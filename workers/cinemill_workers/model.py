@@ -1,0 +1,122 @@
+"""Value types of the service: what was submitted, a job as it stands, claimed work."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cinemill.plan import Colour
+    from cinemill.verify import Level
+
+ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
+PRIORITIES = ("high", "normal", "low")
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What was submitted."""
+
+    sources: tuple[str, ...]
+    destination: str
+    to: str
+    colour: Colour = "auto"
+    verify: Level = "full"
+    overwrite: bool = False
+    repair: bool = False
+    name: str = ""
+    priority: str = "normal"
+    window: str = ""
+    max_rate: float = 0.0
+    """Source bytes a second over all workers; 0 is unlimited."""
+
+
+@dataclass(frozen=True)
+class ListedItem:
+    """One instance of a job: its number in listing order, its files, the size of the source in bytes."""
+
+    number: int
+    source: str
+    output: str
+    size: int
+
+    def to_json(self) -> str:
+        """Return the compact form that parcels carry; ASCII, whatever the names hold."""
+        return json.dumps([self.number, self.source, self.output, self.size], separators=(",", ":"))
+
+
+@dataclass
+class Parcel:
+    """Claimed work: its items, how often they were attempted before, and the position of the next one."""
+
+    job: str
+    number: str
+    items: list[ListedItem]
+    attempt: int
+    position: int = 0
+    dictionary: bytes = b""
+    outstanding: int = 1
+    """Parcels waiting or claimed in all running jobs, this one included."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the ledger has it at one moment. Times are seconds since 1970; 0 is not yet."""
+
+    id: str
+    spec: JobSpec
+    state: str
+    counts: dict[str, int]
+    listed: int
+    exhausted: bool
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pixel_bytes: int = 0
+    retries: int = 0
+    created: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+    note: str = ""
+    cursor: tuple[str, ...] = field(default=(), repr=False)
+    """Source and output of the item listed last."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it waits or runs any more."""
+        return self.state in {"done", "cancelled"} and not self.counts["pending"] + self.counts["running"]
+
+    @property
+    def settled(self) -> int:
+        """Number of items whose fate is known."""
+        return sum(self.counts.values()) - self.counts["pending"] - self.counts["running"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from its first task to its end, or to now."""
+        return max(0.0, (self.finished or time.time()) - self.started) if self.started else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form that ``jobs show --json`` prints."""
+        seconds = self.seconds
+        return {
+            "id": self.id,
+            "name": self.spec.name,
+            "state": self.state,
+            "note": self.note,
+            "counts": self.counts,
+            "listed": self.listed,
+            "listing_complete": self.exhausted,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "pixel_bytes": self.pixel_bytes,
+            "retries": self.retries,
+            "items_per_second": round(self.settled / seconds, 3) if seconds else 0.0,
+            "pixel_megabytes_per_second": round(self.pixel_bytes / seconds / 1e6, 3) if seconds else 0.0,
+            "created": self.created,
+            "started": self.started,
+            "finished": self.finished,
+            "seconds": round(seconds, 3),
+            "spec": asdict(self.spec),
+        }

@@ -1,0 +1,64 @@
+"""One table: what becomes of an item whose transcoding raised an error."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from enum import Enum
+
+from cinemill import errors
+
+
+class Fate(Enum):
+    """What to do next with an item."""
+
+    FAIL = "failed"
+    """The same input gives the same error: report it."""
+
+    QUARANTINE = "quarantined"
+    """Something is wrong that a person must look at."""
+
+    RETRY = "retry"
+    """May pass: try again alone, quarantine after too many attempts."""
+
+    HOLD = "hold"
+    """No item of the job can succeed now: let the whole job rest, and count no attempt."""
+
+    IGNORE = "skipped"
+    """Not an input at all."""
+
+
+FATES: tuple[tuple[type[BaseException], Fate], ...] = (
+    (errors.NotDicom, Fate.IGNORE),
+    (errors.SourceError, Fate.FAIL),
+    (errors.Refused, Fate.FAIL),
+    (errors.UsageError, Fate.FAIL),
+    (errors.OutputExists, Fate.FAIL),
+    (errors.VerificationError, Fate.QUARANTINE),
+    (FileNotFoundError, Fate.FAIL),
+    (Exception, Fate.RETRY),
+)
+"""The first row whose class matches counts."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+class WorkerLost(errors.CinemillError):
+    """The process that worked on the item died: a crash in native code, or killed for its memory."""
+
+
+class OutsideRoots(errors.Refused):
+    """The path does not lie in any of the configured roots once symbolic links are followed."""
+
+
+def fate_of(error: BaseException) -> Fate:
+    """Look the error, and whatever caused it, up in the table."""
+    if any(isinstance(each, OSError) and each.errno in NO_ROOM for each in _chain(error)):
+        return Fate.HOLD
+    return next(fate for kind, fate in FATES if isinstance(error, kind))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,140 @@
+"""What the environment says about the service: variables ``CINEMILL_*`` in one typed object, no secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cinemill.errors import UsageError
+
+LONGEST_SOCKET_PATH = 100
+"""Unix socket addresses hold 104 (macOS) to 108 (Linux) bytes."""
+
+
+def _default_state_directory() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "cinemill"
+
+
+class Settings(BaseSettings):
+    """Settings of submitters, workers and the embedded server."""
+
+    model_config = SettingsConfigDict(env_prefix="CINEMILL_", frozen=True)
+
+    broker_url: str | None = Field(default=None, repr=False)
+    """URL with ``redis://``, ``rediss://`` (TLS) or ``unix://``; without it, the server of ``state_dir``."""
+
+    state_dir: Path = Field(default_factory=_default_state_directory)
+    """Where the embedded server keeps its data and its lock."""
+
+    roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Directories (separated by ``:``) that sources and outputs must lie in; empty means anywhere."""
+
+    attempts: int = Field(default=3, ge=1)
+    """How often an item may kill its worker, or fail for a passing reason, before quarantine."""
+
+    lease_seconds: float = Field(default=30.0, gt=0)
+    """How long claimed work stays with a worker that gives no sign of life."""
+
+    retry_seconds: float = Field(default=5.0, ge=0)
+    """Wait before the second attempt; doubled for each further one."""
+
+    hold_seconds: float = Field(default=30.0, gt=0)
+    """How long a whole job rests when the output disk is full, before one more try."""
+
+    stall_seconds: float = Field(default=1800.0, gt=0)
+    """A child that finishes no frame for so long kills itself."""
+
+    grace_seconds: float = Field(default=10.0, ge=0)
+    """How long running items may go on after a worker was told to stop, before they are handed back."""
+
+    batch_items: int = Field(default=32, ge=1)
+    """Most instances in one task."""
+
+    batch_bytes: int = Field(default=8_000_000, ge=1)
+    """Most source bytes in one task of several instances."""
+
+    ahead: int = Field(default=256, ge=1)
+    """Most tasks of one job that wait in the queue."""
+
+    child_memory_mb: int = Field(default=2048, ge=256)
+    """A child process whose peak memory exceeds this is replaced after its task."""
+
+    metrics_port: int | None = None
+    """Port of the Prometheus endpoint; none without it."""
+
+    metrics_address: str = "127.0.0.1"
+    """Address the Prometheus endpoint listens on."""
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("broker_url", "metrics_port", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("expected a redis://, rediss:// or unix:// URL")
+        return value
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the private server of this machine."""
+        return self.broker_url is None
+
+    @property
+    def socket_path(self) -> Path:
+        """Unix socket of the embedded server, always short enough to be bound."""
+        wanted = self.state_dir / "server.sock"
+        if len(os.fsencode(wanted)) < LONGEST_SOCKET_PATH:
+            return wanted
+        digest = hashlib.sha256(os.fsencode(self.state_dir.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"cinemill-{os.getuid()}-{digest}" / "server.sock"
+
+    @property
+    def redis_url(self) -> str:
+        """The broker's address as redis-py takes it."""
+        return self.broker_url or f"unix://{self.socket_path}"
+
+    @property
+    def celery_url(self) -> str:
+        """The broker's address as Celery takes it."""
+        return self.redis_url.replace("unix://", "redis+socket://", 1)
+
+    @property
+    def public_url(self) -> str:
+        """The broker's address without user and password, fit for a terminal or a log."""
+        parts = urlsplit(self.redis_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings, read once.
+
+    Raises
+    ------
+    UsageError
+        A variable has an impossible value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"CINEMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise UsageError(f"the environment has impossible settings: {faults}") from None
