@@ -18,7 +18,7 @@ ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
 
 
 def cinemill(*arguments, **options):
-    command = [sys.executable, "-c", "from cinemill.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from cinemill_workers.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -31,7 +31,7 @@ def test_help_and_version():
 
 def test_help_imports_nothing_heavy():
     script = (
-        "import sys\nfrom cinemill.cli import main\nsys.argv[1:] = ['--help']\n"
+        "import sys\nfrom cinemill_workers.cli import main\nsys.argv[1:] = ['--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print([m for m in ('numpy', 'numba', 'pydicom', 'imagecodecs', 'celery', 'rich') if m in sys.modules])"
     )

@@ -95,7 +95,7 @@ class FrameDecoder:
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         try:
             decoded = self.codec.decode(codestreams, self._native_pixels)
-        except CodecError as error:
+        except (CodecError, UnsupportedPixelFormat) as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
         self._confirm(indices, codestreams, decoded)

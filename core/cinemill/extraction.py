@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -17,12 +16,12 @@ import xxhash
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
-from cinemill.errors import CinemillError, NotInFile, Refused, UsageError
+from cinemill.errors import CinemillError, Refused, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
-from cinemill.geometry import Geometry, black, fit, pixel_aspect, square
+from cinemill.geometry import Geometry, black, lay_out
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.record import record
-from cinemill.regions import bounding_box
+from cinemill.sidecar import sidecar
 from cinemill.sink import output_error
 from cinemill.source import Source
 from cinemill.staging import Staging
@@ -268,7 +267,7 @@ class _Job:
                 self.warnings.append(
                     f"the header has no window; all {self.renderer.bits} bits are shown, which may look flat: see --window"
                 )
-        self.geometry = _geometry(cine, request, self.mode)
+        self.geometry = lay_out(cine, request, display=self.mode == "display")
         self.digests: dict[int, str] = {}
         indices = _choose(cine, request)
         if single is not None and row.per_frame and len(indices) > 1:
@@ -348,7 +347,7 @@ class _Job:
     ) -> int:
         """Write the outputs; return their bytes."""
         writer = self.row.open(self.clip, staging)
-        sidecar = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
+        beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:
             with pipeline(threads, cancelled) as pipe:
                 self._write(writer, pipe, threads, progress)
@@ -358,8 +357,10 @@ class _Job:
             raise
         writer.close()
         size = staging.size
-        if sidecar is not None:
-            staging.write(sidecar, json.dumps(self._sidecar(), indent=1).encode())
+        if beside is not None:
+            suffix = getattr(writer, "suffix", self.row.suffix)
+            parts = (self.mode, self.renderer, self.geometry, self.digests, suffix)
+            staging.write(beside, sidecar(self.clip, self.row, *parts))
         staging.commit()
         return size
 
@@ -380,46 +381,6 @@ class _Job:
         if self.request.sidecar and part[0] not in self.digests:
             self.frames(part)
         return encoded
-
-    def _sidecar(self) -> dict[str, Any]:
-        """Return what the sidecar says; nothing of it names the patient."""
-        source, clip = self.cine.source, self.clip
-        return {
-            "source": {
-                "sop_instance_uid": source.text(0x00080018),
-                "sop_class_uid": source.text(0x00080016),
-                "study_instance_uid": source.text(0x0020000D),
-                "series_instance_uid": source.text(0x0020000E),
-                "transfer_syntax_uid": source.transfer_syntax.uid,
-                "frames": len(self.cine),
-            },
-            "format": self.row.name,
-            "mode": self.mode,
-            "rendering": None if self.renderer is None else self.renderer.describe(),
-            "geometry": {
-                "crop": self.geometry.crop,
-                "kept": self.geometry.keep,
-                "rows": self.geometry.size[0],
-                "columns": self.geometry.size[1],
-            },
-            "pixels": {
-                "dtype": str(clip.pixels.dtype),
-                "samples": clip.pixels.samples,
-                "bits_stored": clip.pixels.bits_stored,
-                "photometric_interpretation": clip.pixels.photometric_interpretation,
-            },
-            "regions": [region.to_dict() for region in self.cine.regions],
-            "frames": [
-                {
-                    "frame": index,
-                    "frame_number": index + 1,
-                    "time_ms": None if np.isnan(moment) else round(float(moment), 6),
-                    "file": clip.name(self.row.suffix, index if self.row.per_frame else None),
-                    "digest": self.digests.get(index),
-                }
-                for index, moment in zip(clip.indices, clip.times, strict=True)
-            ],
-        }
 
 
 def safe_stem(name: str) -> str:
@@ -445,7 +406,10 @@ def _written(frames: int | slice | Iterable[int]) -> str:
         return ":".join(
             "" if part is None else str(part) for part in (frames.start, frames.stop, frames.step)
         )
-    return ",".join(str(index) for index in frames)
+    numbers = ",".join(str(index) for index in frames)
+    if not numbers:
+        raise UsageError("no frame is chosen; name at least one")
+    return numbers
 
 
 def _choose(cine: Cine, request: Extraction) -> list[int]:
@@ -456,27 +420,3 @@ def _choose(cine: Cine, request: Extraction) -> list[int]:
     if request.count is not None:
         return selection.evenly(request.count, len(cine))
     return list(range(len(cine)))
-
-
-def _geometry(cine: Cine, request: Extraction, mode: Mode) -> Geometry:
-    """Lay down what is kept of each frame; pixels become square unless a size is given, for display only."""
-    crop = 0, 0, cine.pixels.columns - 1, cine.pixels.rows - 1
-    keep = None
-    if request.region is not None:
-        there = len(cine.regions)
-        if request.region not in range(there) or cine.regions[request.region].empty:
-            valid = f"regions 0 to {there - 1}" if there else "no regions"
-            raise NotInFile(f"--region {request.region} is out of range; this image has {valid}")
-        crop = cine.regions[request.region].bounds
-    elif request.crop_to_region:
-        crop = bounding_box(cine.regions)
-    if request.mask_outside_regions:
-        bounding_box(cine.regions)
-        keep = tuple(region.bounds for region in cine.regions if not region.empty)
-    left, top, right, bottom = crop
-    size = bottom - top + 1, right - left + 1
-    if mode == "display":
-        if request.size is None or 0 in request.size:
-            size = square(size, pixel_aspect(cine.source))
-        size = fit(size, request.size, request.scale)
-    return Geometry(crop, keep, size)

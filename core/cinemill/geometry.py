@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.errors import Refused
+from cinemill.errors import NotInFile, Refused
+from cinemill.regions import bounding_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from cinemill.cine import Cine
+    from cinemill.extraction import Extraction
     from cinemill.model import PixelFormat, Samples
     from cinemill.source import Source
 
@@ -57,6 +60,38 @@ class Geometry:
         if (right - left + 1, bottom - top + 1) != (frame.shape[1], frame.shape[0]):
             frame = np.ascontiguousarray(frame[top : bottom + 1, left : right + 1])
         return resize(frame, self.size)
+
+
+def lay_out(cine: Cine, request: Extraction, *, display: bool) -> Geometry:
+    """Say what is kept of a cine's frames; for display, pixels become square unless a size is given.
+
+    Raises
+    ------
+    NotInFile
+        There is no such region.
+    Refused
+        The result would be empty or too large.
+    """
+    crop = 0, 0, cine.pixels.columns - 1, cine.pixels.rows - 1
+    keep = None
+    if request.region is not None:
+        there = len(cine.regions)
+        if request.region not in range(there) or cine.regions[request.region].empty:
+            valid = f"regions 0 to {there - 1}" if there else "no regions"
+            raise NotInFile(f"--region {request.region} is out of range; this image has {valid}")
+        crop = cine.regions[request.region].bounds
+    elif request.crop_to_region:
+        crop = bounding_box(cine.regions)
+    if request.mask_outside_regions:
+        bounding_box(cine.regions)
+        keep = tuple(region.bounds for region in cine.regions if not region.empty)
+    left, top, right, bottom = crop
+    size = bottom - top + 1, right - left + 1
+    if display:
+        if request.size is None or 0 in request.size:
+            size = square(size, pixel_aspect(cine.source))
+        size = fit(size, request.size, request.scale)
+    return Geometry(crop, keep, size)
 
 
 def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 import openjpeg as pylibjpeg_openjpeg
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 
@@ -60,10 +60,15 @@ def jp2(codestream: bytes) -> bytes:
 
 
 @given(formats(), st.integers(0, 9))
+@example(PixelFormat(64, 64, 3, 8, 1, signed=False, photometric_interpretation="RGB"), 0)
 @settings(deadline=None)
 def test_round_trip_is_exact(pixels: PixelFormat, seed: int) -> None:
     frames = [noise(pixels, seed), noise(pixels, seed + 1)]
-    codestreams = OpenJpeg().encode(frames, pixels)
+    try:
+        codestreams = OpenJpeg().encode(frames, pixels)
+    except UnsupportedPixelFormat:
+        assume(pixels.bits_stored > 1)  # noise of 1 bit has no room; with more bits this is an error
+        raise
     for frame, decoded in zip(frames, OpenJpeg().decode(codestreams, pixels), strict=True):
         assert decoded.shape == pixels.shape
         assert decoded.dtype == pixels.dtype
@@ -74,7 +79,7 @@ def test_round_trip_is_exact(pixels: PixelFormat, seed: int) -> None:
 @given(formats())
 @settings(deadline=None)
 def test_codestream_declares_what_was_asked_for(pixels: PixelFormat) -> None:
-    (codestream,) = OpenJpeg().encode([noise(pixels)], pixels)
+    (codestream,) = OpenJpeg().encode([np.zeros(pixels.shape, pixels.dtype)], pixels)
     header = read_main_header(codestream)
     assert codestream[:4] == b"\xff\x4f\xff\x51"
     assert (header.precision, header.signed, header.tiles) == (pixels.bits_stored, pixels.signed, 1)

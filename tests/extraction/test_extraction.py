@@ -299,6 +299,7 @@ def test_the_sidecar_of_copied_codestreams_has_digests_of_samples(tmp_path):
     with cinemill.open(CINE) as cine:
         digest = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(cine[5]).data)
     assert told["frames"][0]["digest"] == f"xxh3-128:{digest}"
+    assert told["frames"][0]["file"] == "examples_ybr_color_0005.jpg"
 
 
 def test_unknown_times_are_reported(tmp_path):
@@ -336,6 +337,7 @@ def test_no_pixels_nothing_to_do(tmp_path):
         {"every": -1},
         {"size": (0, 0)},
         {"frames": "one"},
+        {"frames": []},
         {"format": "bmp"},
     ],
 )

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import subprocess
+import zlib
 
 import clips
 import imagecodecs
@@ -21,7 +22,7 @@ from pydicom.data import get_testdata_file
 
 import cinemill
 import generate
-from cinemill.errors import NotInFile, UnsupportedPixelFormat, UsageError
+from cinemill.errors import NotInFile, UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
 from cinemill.formats.animations import whole_steps
 from cinemill.formats.pictures import encode_png
 
@@ -277,6 +278,16 @@ def test_single_frame_instances(tmp_path):
     cinemill.extract(CINE, tmp_path / "b", format="dicom", frames="17")
     again = pydicom.dcmread(tmp_path / "b" / "examples_ybr_color_0017.dcm")
     assert again.SOPInstanceUID == second.SOPInstanceUID
+
+
+def test_a_transfer_syntax_that_pydicom_cannot_write(tmp_path):
+    frame = np.zeros((1, 4, 4), np.uint8)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    element = generate.encapsulated_element([[deflater.compress(frame.tobytes()) + deflater.flush()]])
+    source = tmp_path / "deflated.dcm"
+    source.write_bytes(generate.part10(generate.header(frame), element, generate.DEFLATED_FRAME))
+    with pytest.raises(UnsupportedTransferSyntax, match="use raw"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
 
 
 @pytest.mark.tools

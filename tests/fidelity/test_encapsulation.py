@@ -17,6 +17,7 @@ from cinemill.sink import EncapsulatedWriter, Sink
 from cinemill.source import Source
 from generate import (
     DELIMITER,
+    ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
     JPEG_BASELINE,
     JPEG_LS,
@@ -113,6 +114,12 @@ def test_offset_table_of_fragments_instead_of_frames(transcode):
 def test_trailing_empty_fragment_is_no_frame(transcode, table):
     fragments = [*([stream] for stream in STREAMS[:-1]), [STREAMS[-1], b""]]
     assert np.array_equal(transcode(file_of(fragments, table=table), "explicit").reading.frames, FRAMES)
+
+
+def test_trailing_empty_fragment_is_no_frame_where_frames_have_no_marker(transcode):
+    fragments = [*([frame.tobytes()] for frame in FRAMES[:-1]), [FRAMES[-1].tobytes(), b""]]
+    source = file_of(fragments, table="empty", syntax=ENCAPSULATED_UNCOMPRESSED)
+    assert np.array_equal(transcode(source, "explicit").reading.frames, FRAMES)
 
 
 def test_empty_fragments_inside_a_frame_do_no_harm(transcode):

@@ -21,8 +21,11 @@ def test_output_conforms_as_its_source_does(corpus_file: Path, tmp_path: Path) -
             receipt = cinemill.transcode(corpus_file, output, to=target, threads=1, verify="none")
         except CinemillError:
             continue
-        if receipt.status != "transcoded":
-            continue
+        if receipt.status != "transcoded" or (target == "explicit" and (receipt.bits_allocated or 0) > 16):
+            continue  # the tool itself aborts on native samples of more than 16 bits
         if known is None:
-            known = tools.errors_of_source(corpus_file, tmp_path / "source.dcm")
+            try:
+                known = tools.errors_of_source(corpus_file, tmp_path / "source.dcm")
+            except tools.ToolError as error:
+                pytest.skip(f"nothing to compare with: {error}")
         assert tools.conformance_errors(output) <= known, target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import guarded_memory
 import naive_jpeg2000 as naive
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from cinemill.kernels.jpeg2000_instructions import available
 if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
+from cinemill.codecs import jpeg2000
 from cinemill.kernels import jpeg2000_blocks as blocks
 from cinemill.kernels import jpeg2000_mq as mq
 from cinemill.kernels import jpeg2000_passes as passes
 from cinemill.kernels import jpeg2000_planes as planes
 from cinemill.kernels import jpeg2000_wavelet as wavelet
+from cinemill.model import PixelFormat
 
 
 @pytest.mark.parametrize(
@@ -176,3 +179,28 @@ def test_colour_transform_is_the_reversible_one(kind: type[np.integer]) -> None:
     assert needed.bit_length() == limits.bits - 1
     wavelet.transform_colour(planes)
     np.testing.assert_array_equal(planes, [(red + 2 * green + blue) >> 2, blue - green, red - green])
+
+
+def test_kernels_stay_within_their_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every array of the encoder, and each frame, lies beside a page that can't be touched, before or behind it."""
+    rng = np.random.default_rng(0)
+    shapes = [(1, 1), (3, 70), (64, 64), (65, 129), (1, 33000), *rng.integers(1, 90, (60, 2)).tolist()]
+    with guarded_memory.guarding(jpeg2000):
+        for rows, columns in shapes:
+            monkeypatch.setattr(jpeg2000, "_memory", jpeg2000._Memory())
+            bits, samples = int(rng.integers(1, 17)), int(rng.choice([1, 3]))
+            pixels = PixelFormat(
+                rows,
+                columns,
+                samples,
+                8 if bits <= 8 else 16,
+                bits,
+                signed=False,
+                photometric_interpretation="RGB",
+            )
+            frames = [jpeg2000.np.empty(pixels.shape, pixels.dtype) for _ in range(3)]
+            for frame, quiet in zip(frames, (0, bits // 2, bits), strict=True):
+                frame[...] = rng.integers(0, 1 << bits, pixels.shape) >> quiet
+            codestreams = jpeg2000.Jpeg2000().encode(frames, pixels)
+            for frame, decoded in zip(frames, jpeg2000.Jpeg2000().decode(codestreams, pixels), strict=True):
+                np.testing.assert_array_equal(decoded, frame)

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from harness import assert_exact, wait_until, write_archive, write_instance
 
+from cinemill_workers.ledger import connect
+
 pytestmark = pytest.mark.xdist_group("service-cli")
 
 
@@ -197,6 +199,11 @@ def test_interrupting_up_leaves_nothing_running(terminal: Terminal, tmp_path: Pa
         assert process.stdout is not None
         worker = json.loads(process.stdout.readline())["worker"]
         assert "runs here already" in Terminal(environment).run("up", code=2)
+        socket = tmp_path / "state" / "server.sock"
+        client = connect(f"unix://{socket}", patience=8)
+        os.kill(client.info()["process_id"], signal.SIGKILL)
+        wait_until(lambda: bool(client.ping()))
+        client.close()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert not Path(f"/proc/{worker}").exists()

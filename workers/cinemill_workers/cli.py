@@ -14,7 +14,6 @@ import typer
 
 from cinemill.cli import app
 from cinemill.cli import main as run
-from cinemill.cli.demo import demo as core_demo
 from cinemill.cli.transcode import Colour, ColourOption, Overwrite, Repair, To, Verify, VerifyOption
 from cinemill_workers.demo import demo
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from cinemill_workers.ledger import Ledger
     from cinemill_workers.model import Job
 
-app.registered_commands = [
-    command for command in app.registered_commands if command.callback is not core_demo
-]
 app.command()(demo)
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")

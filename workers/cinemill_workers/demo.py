@@ -22,7 +22,6 @@ def demo(
     """Have a private worker transcode pydicom's ultrasound cine to every target, verified, with frame 0 as PNG."""
     from pydicom.data import get_testdata_file
 
-    from cinemill.cli.demo import _show, _write_picture
     from cinemill.cli.show import console
     from cinemill_workers.client import open_ledger
     from cinemill_workers.settings import settings
@@ -60,3 +59,40 @@ def _migrate(ledger: Ledger, source: Path, folder: Path) -> list[tuple[TransferS
     for _, job in jobs:
         wait(ledger, job)
     return [(target, Receipt(**record)) for target, job in jobs for record in ledger.receipts(job)]
+
+
+def _write_picture(source: Path, picture: Path) -> None:
+    import imagecodecs
+
+    from cinemill.cine import Cine
+    from cinemill.colour import convert
+
+    with Cine(source) as cine:
+        frame = convert(cine[0], cine.pixels.photometric_interpretation, "RGB")
+    picture.write_bytes(imagecodecs.png_encode(frame))
+
+
+def _show(source: Path, receipts: list[tuple[TransferSyntax, Receipt]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    first = receipts[0][1]
+    table = Table(
+        title=f"{source.name}: {first.frames} frames of {first.columns}×{first.rows}, "
+        f"{first.bytes_before / 1e6:.2f} MB of JPEG, {first.pixel_bytes / 1e6:.1f} MB of pixels",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("target", "MB", "to pixels", "colour", "seconds", "verified"):
+        table.add_column(name, justify="left" if name in {"target", "colour", "verified"} else "right")
+    for target, receipt in receipts:
+        table.add_row(
+            str(target),
+            f"{receipt.bytes_after / 1e6:.2f}",
+            f"{receipt.pixel_bytes / receipt.bytes_after:.1f}:1",
+            receipt.photometric_interpretation_after,
+            f"{receipt.seconds['total']:.2f}",
+            receipt.verification,
+        )
+    Console().print(table)

@@ -118,6 +118,12 @@ class Server:
             "the embedded server did not start: its reason stands in server.log", path=self.directory
         )
 
+    def keep(self) -> None:
+        """Start the server again if it has died; what it held is on the disk."""
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()
+            self.start()
+
     def stop(self, *, seconds: float = 10.0) -> None:
         """Stop the server after it has written everything; stop the workers first."""
         if self._process is not None:

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import typer
+from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
-from cinemill_workers.client import POLL_SECONDS, open_ledger
+from cinemill_workers.client import POLL_SECONDS
 from cinemill_workers.embedded import Server, die_with_parent
+from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.model import Job
 from cinemill_workers.settings import Settings, settings
 
 
@@ -32,14 +35,16 @@ def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
 
 
 @contextmanager
-def service(settings: Settings, *, concurrency: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker, and the embedded server unless a broker is configured; yields the worker's process.
+def service(
+    settings: Settings, *, concurrency: int | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], Server | None]]:
+    """Run a worker, and the embedded server unless a broker is configured; yields both.
 
     On leaving, the worker hands back or finishes what it holds, then the server stops.
     """
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(settings.state_dir, settings.socket_path) if settings.embedded else nullcontext()
-    with server, (settings.state_dir / "worker.log").open("ab") as log:
+    with server as running, (settings.state_dir / "worker.log").open("ab") as log:
         worker = subprocess.Popen(  # noqa: S603
             [
                 sys.executable,
@@ -57,7 +62,7 @@ def service(settings: Settings, *, concurrency: int | None = None) -> Iterator[s
             preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509
         )
         try:
-            yield worker
+            yield worker, running
         finally:
             _stop(worker, settings.grace_seconds + 30)
 
@@ -74,7 +79,7 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
         signal.signal(number, signal.default_int_handler)
     chosen = settings()
     log = chosen.state_dir / "worker.log"
-    with service(chosen, concurrency=concurrency) as worker:
+    with service(chosen, concurrency=concurrency) as (worker, server):
         if as_json:
             typer.echo(json.dumps({"broker": chosen.public_url, "worker": worker.pid, "log": str(log)}))
         else:
@@ -82,27 +87,33 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
                 f"serving {chosen.public_url}, log in {log}; submit from another terminal, Ctrl-C stops"
             )
         try:
-            _follow(worker, quiet=as_json)
+            _follow(worker, server, chosen, quiet=as_json)
         except KeyboardInterrupt:
             typer.echo("stopping: running instances are finished or handed back", err=True)
             return
     raise CinemillError(f"the worker ended with code {worker.returncode}: its reason stands in {log}")
 
 
-def _follow(worker: subprocess.Popen[bytes], *, quiet: bool) -> None:
-    """Show the jobs that were active since the start, until the worker ends."""
-    if quiet:
-        worker.wait()
-        return
+def _follow(
+    worker: subprocess.Popen[bytes], server: Server | None, settings: Settings, *, quiet: bool
+) -> None:
+    """Show the jobs that were active since the start, until the worker ends; keep the server up."""
     from cinemill_workers.watch import live
 
-    ledger = open_ledger()
+    ledger = Ledger(connect(settings.redis_url, patience=0))
     seen: set[str] = set()
-    with live(ledger) as show:
+    with nullcontext(_show_nothing) if quiet else live(ledger) as show:
         while worker.poll() is None:
-            seen.update(job.id for job in ledger.active())
-            show([ledger.job(job) for job in sorted(seen)])
+            if server is not None:
+                server.keep()
+            with suppress(RedisError):
+                seen.update(job.id for job in ledger.active())
+                show([ledger.job(job) for job in sorted(seen)])
             time.sleep(POLL_SECONDS)
+
+
+def _show_nothing(_: list[Job]) -> None:
+    pass
 
 
 def _stop(worker: subprocess.Popen[bytes], seconds: float) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from cinemill import __version__
-from cinemill.cli.demo import demo
 from cinemill.cli.extract import extract
 from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
@@ -26,7 +25,6 @@ app = typer.Typer(
 app.command()(transcode)
 app.command()(extract)
 app.command()(split)
-app.command()(demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import cinemill
 from cinemill.codecs.jpegls_markers import (
     EPILOGUE,
     INTERLEAVE_SAMPLE,
@@ -37,18 +37,11 @@ LARGEST_BATCH = 1 << 31
 """Bytes of address space, of which only what codes really take is used, that a batch may reserve for them."""
 
 
-def _version() -> str:
-    try:
-        return version("cinemill")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 class JpegLs:
     """Decodes lossless and near-lossless JPEG-LS (T.87); encodes lossless, colour interleaved by line."""
 
     name = "cinemill-jpegls"
-    version = _version()
+    version = cinemill.__version__
     batch = 16
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:

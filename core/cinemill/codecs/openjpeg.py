@@ -53,7 +53,7 @@ class OpenJpeg:
         Raises
         ------
         UnsupportedPixelFormat
-            Other samples than these, or values beyond ``bits_stored``.
+            Other samples than these, values beyond ``bits_stored``, or noise of 1 bit, which OpenJPEG has no room for.
         """
         check_encodable(pixels)
         return [_encode(frame, pixels) for frame in frames]
@@ -128,8 +128,8 @@ def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
 
 def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
     _check_values(samples, pixels)
-    return bytes(
-        imagecodecs.jpeg2k_encode(
+    try:
+        encoded = imagecodecs.jpeg2k_encode(
             samples,
             level=0,
             reversible=True,
@@ -138,7 +138,12 @@ def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
             bitspersample=pixels.bits_stored,
             mct=takes_colour_transform(pixels),
         )
-    )
+    except imagecodecs.Jpeg2kError as error:
+        # Known of noise of 1 bit: it does not fit the room for the uncompressed samples.
+        raise UnsupportedPixelFormat(
+            f"OpenJPEG can't encode {pixels.samples} samples of {pixels.bits_stored} bits: {error}"
+        ) from error
+    return bytes(encoded)
 
 
 def _check_values(samples: Samples, pixels: PixelFormat) -> None:

@@ -31,7 +31,7 @@ _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
     "jpeg-ls": "jpegls:JpegLs",
-    "jpeg-2000": "openjpeg:OpenJpeg",
+    "jpeg-2000": "jpeg2000:fastest_encoder",  # the kernels where they run, else OpenJPEG
     "htj2k": "openjph:OpenJph",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {

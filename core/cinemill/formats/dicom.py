@@ -7,7 +7,8 @@ import uuid
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from cinemill.formats import FrameFiles
+from cinemill.errors import UnsupportedTransferSyntax
+from cinemill.formats import Clip, FrameFiles
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from cinemill.model import Buffer
+    from cinemill.staging import Staging
 
 _SINGLE_FRAME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",
@@ -49,6 +51,16 @@ class SingleFrame(FrameFiles):
     """
 
     suffix = ".dcm"
+
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        from pydicom.uid import UID_dictionary
+
+        syntax = clip.cine.source.transfer_syntax
+        if syntax.uid not in UID_dictionary:
+            raise UnsupportedTransferSyntax(
+                f"pydicom can't write {syntax.keyword}; use raw, or transcode it first"
+            )
+        super().__init__(clip, staging)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cinemill.kernels._jit import jit
+from cinemill.kernels.bits import address, copy_bytes
 from cinemill.kernels.jpeg2000_mq import (
     CONTEXTS,
     INITIAL_INTERVAL,
@@ -62,7 +63,7 @@ def _with_room(data: Any, used: int, needed: int) -> Any:
     if used + needed <= data.size:
         return data
     larger = np.empty(2 * data.size + needed, np.uint8)
-    larger[:used] = data[:used]
+    copy_bytes(address(larger), address(data), used)
     return larger
 
 
@@ -142,7 +143,9 @@ def code_blocks(
                     left[lane] = form_symbols(
                         coefficients, blocks[block], bit_planes[block], every_symbol, lane * room, workspace
                     )
-                    intervals[PLACE_16[lane]], states[:, lane] = INITIAL_INTERVAL, INITIAL_STATES
+                    intervals[PLACE_16[lane]] = INITIAL_INTERVAL
+                    for context in range(CONTEXTS):
+                        states[context, lane] = INITIAL_STATES[context]
             live += left[lane] > 0
             if left[lane] < ROUND:
                 place = PLACE_32[lane]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import leading_zeros
+from cinemill.kernels.bits import address, copy_bytes, leading_zeros
 from cinemill.kernels.jpeg2000_tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
 
 _LEVELS = 18  # of a tag tree of up to 256 x 256 code-blocks, and more
@@ -179,7 +179,6 @@ def write_packets(
         _align(out, cursor)
         for area in areas[first:last]:
             for block in range(area[FIRST_BLOCK], area[FIRST_BLOCK] + area[ACROSS] * area[DOWN]):
-                end = cursor[0] + lengths[block]
-                out[cursor[0] : end] = data[starts[block] : starts[block] + lengths[block]]
-                cursor[0] = end
+                copy_bytes(address(out) + cursor[0], address(data) + starts[block], lengths[block])
+                cursor[0] += lengths[block]
     return int(cursor[0])

@@ -145,4 +145,5 @@ def analyse(plane: Any, levels: int, spare: Any, scratch: Any, coefficients: Any
         plane, spare = spare, plane
         rows, columns = low_rows, low_columns
     for row in range(rows):
-        coefficients[row, :columns] = plane[row, :columns]
+        for column in range(columns):
+            coefficients[row, column] = plane[row, column]

@@ -3,7 +3,7 @@
 All lanes stand at the same column. At each, `classify` finds which lanes code a sample in regular mode, which are in a run,
 and in which a run ends; `code` then makes the symbols of the regular ones and updates a context for each. A run's end is
 an event, handled lane by lane in plain code. Columns at which all lanes stay in their runs are skipped.
-Symbols fill slots of sixteen; as soon as four slots are full, `_flush` joins four symbols in each lane and appends them to its code.
+Symbols fill slots of sixteen; as soon as four slots are full, `flush` joins four symbols in each lane and appends them to its code.
 
 Memory
 ------
@@ -16,7 +16,7 @@ contexts
     nothing to code share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
     contexts, then, by component and lane, run indices.
 slots
-    `SLOTS` times sixteen symbols; zeros behind the last slot in use.
+    Symbols on their way to the codes (see `jpegls_slots`).
 state
     What lasts from column to column and from call to call; see the offsets below.
 plain
@@ -31,6 +31,7 @@ runs included; `plain_capacity` follows from that.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,8 @@ from cinemill.kernels.bits import (
     copy_bytes,
     instructions,
     load_i32,
-    load_i64,
     load_u8,
     load_u16,
-    load_u32,
     shift_up,
     store_16,
     store_32,
@@ -59,11 +58,8 @@ from cinemill.kernels.jpegls_encode_model import (
     LONGEST_VALUE,
     Context,
     Neighbourhood,
-    emit,
-    emit_symbol,
     golomb_symbol,
     interruption_symbol,
-    joined,
     modelled,
     plain_capacity,
     read_pixels,
@@ -79,6 +75,7 @@ from cinemill.kernels.jpegls_lanes import (
     to_lanes,
 )
 from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpegls_slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
@@ -88,28 +85,12 @@ INTERRUPTIONS = IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
-SLOTS = 16
-SLOT = 4 * LANES
+MOST_KEPT = 1 << 28
+"""Bytes of address space that a thread keeps for codes; memory is taken by what codes really need."""
 
-RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, WORDS, HELD, OUT, QUADS, QUAD_LENGTHS, STATE_BYTES = (
-    0,
-    32,
-    64,
-    96,
-    128,
-    192,
-    320,
-    448,
-    576,
-    704,
-    768,
-)
-"""Offsets in ``state``, by lane.
-
-16 bits: whether the lane is in a run (0 or -1), the run's length so far; for this column the context's offset, the
-prediction, and the sample.
-64 bits: the bits that `emit` holds back, their number, where they go; four joined symbols. 32 bits: the lengths of these.
-"""
+RUNNING, LENGTHS, OFFSETS, PREDICTIONS, SAMPLES, STATE_BYTES = 0, 32, 64, 96, 128, 160
+"""Offsets in ``state``, by lane, 16 bits each: whether the lane is in a run (0 or -1), the run's length so far; for this column the
+context's offset, the prediction, and the sample."""
 
 
 @instructions
@@ -169,55 +150,6 @@ def code(contexts: Value, state: Value, slot: Value, qbpp: Value, longest: Value
     (symbol & offsets.differs(IDLE).extended(32)).store(slot)
     after = updated(context, error)
     store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
-
-
-@instructions
-def join(slot: Value, state: Value) -> Value:
-    """Join the symbols of four slots in each lane; returns the lanes in which they exceed 56 bits and are not right."""
-    symbols = [(slot + SLOT * number).load(32, LANES) for number in range(4)]
-    values = [(symbol & ((1 << LONGEST_VALUE) - 1)).resized(64) for symbol in symbols]
-    lengths = [symbol.shifted_down(LONGEST_VALUE).resized(64) for symbol in symbols]
-    first = joined(values[0], lengths[0], values[1], lengths[1])
-    value, length = joined(*first, *joined(values[2], lengths[2], values[3], lengths[3]))
-    value.store(state + QUADS)
-    length.resized(32).store(state + QUAD_LENGTHS)
-    return (length > 56).packed()
-
-
-@instructions
-def clear(slot: Value) -> None:
-    """Empty a slot."""
-    slot.load(32, LANES).like(0).store(slot)
-
-
-@inlined
-def _flush(slots: int, count: int, state: int) -> int:
-    """Append whole fours of slots to the lanes' codes; returns how many slots, below four, stay in use."""
-    done = 0
-    while done + 4 <= count:
-        exceeding = join(slots + SLOT * done, state)
-        for lane in range(LANES):
-            word, held, out = (
-                load_i64(state + WORDS, lane),
-                load_i64(state + HELD, lane),
-                load_i64(state + OUT, lane),
-            )
-            if (exceeding >> lane) & 1:
-                for number in range(done, done + 4):
-                    word, held, out = emit_symbol(word, held, out, load_u32(slots + SLOT * number, lane))
-            else:
-                word, held, out = emit(
-                    word, held, out, load_i64(state + QUADS, lane), load_u32(state + QUAD_LENGTHS, lane)
-                )
-            store_64(state + WORDS, lane, word)
-            store_64(state + HELD, lane, held)
-            store_64(state + OUT, lane, out)
-        done += 4
-    for number in range(done, count):
-        copy_bytes(slots + SLOT * (number - done), slots + SLOT * number, SLOT)
-    for number in range(count - done, count):
-        clear(slots + SLOT * number)
-    return count - done
 
 
 @inlined
@@ -298,7 +230,7 @@ def _row(
             )
         count = used
         if count >= 4:
-            count = _flush(slots, count, state)
+            count = flush(slots, count)
     used = count
     for lane in range(LANES):
         if load_u16(state + RUNNING, lane) != 0:
@@ -306,7 +238,7 @@ def _row(
                 used, _end_run(lane, slots, count, contexts, run_indices, orders, state, 0, 0, True, coding)
             )
             store_16(state + RUNNING, lane, 0)
-    return _flush(slots, used, state)
+    return flush(slots, used)
 
 
 @inlined
@@ -324,10 +256,7 @@ def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: in
         store_32(contexts + RUN_INDICES, index, 0)
     for word in range(STATE_BYTES // 8):
         store_64(state, word, 0)
-    for word in range(8 * SLOTS):
-        store_64(slots, word, 0)
-    for lane in range(LANES):
-        store_64(state + OUT, lane, plain + capacity * lane)
+    start_codes(slots, plain, capacity)
 
 
 @jit(
@@ -393,11 +322,25 @@ def _encode_lanes(
                 state,
                 coding,
             )
-    _flush(slots, (count + 3) & ~3, state)
+    flush(slots, (count + 3) & ~3)
     for lane in range(LANES):
-        bits[lane] = 8 * (load_i64(state + OUT, lane) - plain - capacity * lane) + load_i64(
-            state + HELD, lane
-        )
+        bits[lane] = code_bits(slots, lane, plain + capacity * lane)
+
+
+_kept = threading.local()
+
+
+def _room_for_codes(size: int) -> NDArray[np.uint8]:
+    """Return at least so many bytes, the same as last time in this thread if they suffice.
+
+    Fresh pages cost colour frames 15 %. What only the worst case of large frames needs is not kept.
+    """
+    room: NDArray[np.uint8] | None = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = np.empty(size, np.uint8)
+        if size <= MOST_KEPT:
+            _kept.room = room
+    return room
 
 
 def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
@@ -411,7 +354,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
     components = shape[2] if len(shape) == 3 else 1
     lanes = frames + frames[-1:] * (LANES - len(frames))
     capacity = plain_capacity(size, coding)
-    plain = np.empty(LANES * capacity, np.uint8)
+    plain = _room_for_codes(LANES * capacity)
     bits = np.empty(LANES, np.int64)
     _encode_lanes(
         np.array([frame.ctypes.data for frame in lanes], np.int64),
@@ -423,7 +366,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         rows_of_lanes(components, columns),
         lines_of_lanes(components, columns),
         np.empty(CONTEXT_BYTES, np.uint8),
-        np.empty(SLOTS * SLOT, np.uint8),
+        np.empty(SLOTS_BYTES, np.uint8),
         np.empty(STATE_BYTES, np.uint8),
         RUN_ORDERS,
         plain,
