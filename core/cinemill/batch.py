@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.receipt import Receipt, failure
 from cinemill.transcoding import transcode
+from cinemill.warmup import announce_on_stderr
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -172,6 +173,8 @@ def run_all(
         Cores to keep busy, all by default: with fewer items than cores, each item gets several threads.
     stop
         Polled; True cancels what is under way between two frames, and ends the iteration.
+    progress
+        Called while items are under way; with it, a process that has to compile kernels says so on standard error.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     waiting = iter(items)
@@ -188,7 +191,7 @@ class _Pool:
     def __init__(self, size: int, threads: int, work: Work, progress: Progress | None) -> None:
         self._context = _context()
         self._stopping = self._context.Event()
-        self._arguments = (work, threads, self._stopping)
+        self._arguments = (work, threads, self._stopping, progress is not None)
         self._progress = progress
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
         self._again: deque[tuple[Item, int]] = deque()
@@ -256,7 +259,9 @@ class _Pool:
 class _Child:
     """One child process and the item it works on."""
 
-    def __init__(self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event]) -> None:
+    def __init__(
+        self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event, bool]
+    ) -> None:
         self.connection, theirs = context.Pipe()
         self.item: Item | None = None
         self.attempt = 1
@@ -288,9 +293,11 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _work(jobs: Connection, work: Work, threads: int, stopping: Event) -> None:
+def _work(jobs: Connection, work: Work, threads: int, stopping: Event, announce: bool) -> None:  # noqa: FBT001
     """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if announce:
+        announce_on_stderr()
     while True:
         try:
             item: Item | None = jobs.recv()

@@ -21,7 +21,7 @@ from cinemill_workers.ledger import Ledger, connect
 def kernels() -> None:
     """Compile all kernels before anything is timed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-m", "cinemill_workers.kernels"], env=environment, check=True)
+    subprocess.run([sys.executable, "-m", "cinemill_workers.cli", "warmup"], env=environment, check=True)
 
 
 @pytest.fixture(scope="module")

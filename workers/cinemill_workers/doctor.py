@@ -70,10 +70,10 @@ def _versions() -> str:
 
 
 def _kernels() -> str:
-    from cinemill_workers.kernels import load
+    from cinemill.warmup import load_all
 
     began = time.perf_counter()
-    load()
+    load_all()
     return f"ready after {time.perf_counter() - began:.1f} s"
 
 

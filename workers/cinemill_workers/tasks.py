@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -15,7 +16,8 @@ from celery.signals import setup_logging, worker_init, worker_shutting_down
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
-from cinemill_workers import items, kernels, logs
+from cinemill.warmup import load_all
+from cinemill_workers import items, logs
 from cinemill_workers.app import app
 from cinemill_workers.lease import shutdown
 from cinemill_workers.ledger import Ledger, connect
@@ -103,7 +105,8 @@ app.steps["worker"].add(Companions)
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_kernels(**_: object) -> None:
-    kernels.load()
+    load_all()
+    import_module("cinemill.transcoding")
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

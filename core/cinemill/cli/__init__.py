@@ -11,6 +11,7 @@ from cinemill import __version__
 from cinemill.cli.extract import extract
 from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
+from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError, UsageError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(transcode)
 app.command()(extract)
 app.command()(split)
+app.command()(warmup)
 
 
 def _print_version(wanted: bool) -> None:

@@ -75,10 +75,13 @@ def _receipts(
     from cinemill.batch import attempt, run_all
     from cinemill.cli.show import bar
     from cinemill.errors import Cancelled
+    from cinemill.warmup import announce_on_stderr
 
     with bar(lambda: _measure(find()), hidden=quiet) as shown:
         if len(sources) == 1 and sources[0].is_file():
             (item,) = items
+            if not quiet:
+                announce_on_stderr()
             with suppress(Cancelled):
                 yield attempt(
                     item,
@@ -88,7 +91,8 @@ def _receipts(
                     progress=lambda done, frames: shown.frames(item, done, frames),
                 )
             return
-        for receipt in run_all(items, work, jobs=jobs, stop=stopping.is_set, progress=shown.frames):
+        progress = None if quiet else shown.frames
+        for receipt in run_all(items, work, jobs=jobs, stop=stopping.is_set, progress=progress):
             shown.advance(receipt)
             yield receipt
 

@@ -53,10 +53,10 @@ class SingleFrame(FrameFiles):
     suffix = ".dcm"
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        from pydicom.uid import UID_dictionary
+        from pydicom.uid import UID
 
         syntax = clip.cine.source.transfer_syntax
-        if syntax.uid not in UID_dictionary:
+        if not UID(syntax.uid).is_transfer_syntax:
             raise UnsupportedTransferSyntax(
                 f"pydicom can't write {syntax.keyword}; use raw, or transcode it first"
             )

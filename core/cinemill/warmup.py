@@ -1,0 +1,40 @@
+"""Compiles all kernels ahead of time, and says so when some have to be compiled in the middle of work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+
+import cinemill.codecs
+import cinemill.kernels
+from cinemill.kernels import _jit
+
+
+def load_all(announce: Callable[[str], None] = lambda kernel: None) -> None:
+    """Import all kernels, which are compiled on import where the cache has none, and the codecs that use them.
+
+    Parameters
+    ----------
+    announce
+        Called with each kernel's name before it is compiled.
+    """
+    _jit.on_compile.append(announce)
+    try:
+        for package in (cinemill.kernels, cinemill.codecs):
+            for module in iter_modules(package.__path__, f"{package.__name__}."):
+                import_module(module.name)
+    finally:
+        _jit.on_compile.remove(announce)
+
+
+def announce_on_stderr() -> None:
+    """Print one line as soon as this process compiles a kernel."""
+
+    def announce(kernel: str) -> None:  # noqa: ARG001
+        _jit.on_compile.remove(announce)
+        sys.stderr.write("compiling kernels for this processor, once; `cinemill warmup` does it beforehand\n")
+        sys.stderr.flush()
+
+    _jit.on_compile.append(announce)
