@@ -12,7 +12,7 @@ import cinemill.kernels
 from cinemill.kernels import _jit
 
 
-def load_all(announce: Callable[[str], None] = lambda kernel: None) -> None:
+def load_all(announce: Callable[[str], None] | None = None) -> None:
     """Import all kernels, which are compiled on import where the cache has none, and the codecs that use them.
 
     Parameters
@@ -20,13 +20,15 @@ def load_all(announce: Callable[[str], None] = lambda kernel: None) -> None:
     announce
         Called with each kernel's name before it is compiled.
     """
-    _jit.on_compile.append(announce)
+    if announce is not None:
+        _jit.on_compile.append(announce)
     try:
         for package in (cinemill.kernels, cinemill.codecs):
             for module in iter_modules(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
     finally:
-        _jit.on_compile.remove(announce)
+        if announce is not None:
+            _jit.on_compile.remove(announce)
 
 
 def announce_on_stderr() -> None:
