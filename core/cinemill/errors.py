@@ -9,7 +9,7 @@
     │   ├── DamagedFile               truncated or inconsistent; both numbers are in the message
     │   └── CodecError                a frame's codestream does not decode (offset where known)
     ├── Refused                       the standard, or this program, has no exact way to do it
-    │   ├── UnsupportedTransferSyntax
+    │   ├── UnsupportedTransferSyntax (UnknownTarget: also UsageError)
     │   ├── UnsupportedPixelFormat    (also raised by encoders)
     │   └── NotInFile                 no such frame, region or time
     ├── DecoderCrashed                a native library took its process down, more than once
@@ -120,6 +120,10 @@ class Refused(CinemillError):
 
 class UnsupportedTransferSyntax(Refused):
     """The transfer syntax can't be read, or can't be written."""
+
+
+class UnknownTarget(UsageError, UnsupportedTransferSyntax):
+    """Nothing that can be written has that name."""
 
 
 class UnsupportedPixelFormat(Refused):

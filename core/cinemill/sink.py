@@ -339,6 +339,7 @@ def output_error(path: Path, error: OSError) -> CinemillError:
         errno.EROFS: "the file system is read-only",
         errno.ENAMETOOLONG: "the name is too long for this file system",
         errno.ENOTDIR: "a part of the path is not a directory",
+        errno.EEXIST: "a part of the path is not a directory",
     }
     return OutputError(f"can't be written: {advice.get(error.errno or 0, error.strerror)}", path=path)
 

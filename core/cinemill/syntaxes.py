@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from cinemill.errors import UnsupportedTransferSyntax
+from cinemill.errors import UnknownTarget, UnsupportedTransferSyntax
 
 Legal = Mapping[str, range]
 """Photometric interpretation → Bits Stored that a transfer syntax may hold."""
@@ -174,11 +174,11 @@ def target(name: str) -> TransferSyntax:
 
     Raises
     ------
-    UnsupportedTransferSyntax
+    UnknownTarget
         Nothing that can be written has that name.
     """
     for row in TARGETS:
         if name in {row.name, row.uid, row.keyword}:
             return row
     known = ", ".join(str(row.name) for row in TARGETS)
-    raise UnsupportedTransferSyntax(f"can't write {name!r}; choose one of {known}")
+    raise UnknownTarget(f"can't write {name!r}; choose one of {known}")
