@@ -69,6 +69,8 @@ class Extraction:
         Factor for both, in place of a size.
     sidecar
         Write a JSON file that describes the frames.
+    keep_index
+        Keep where the frames stand beside the source: see `cinemill.Cine`.
     overwrite
         Replace outputs that are there.
     """
@@ -86,6 +88,7 @@ class Extraction:
     size: tuple[int, int] | None = None
     scale: float | None = None
     sidecar: bool = False
+    keep_index: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -160,13 +163,13 @@ class Extraction:
         row, single = named_output(self, dst)
         self.check(row)
         threads = threads or len(os.sched_getaffinity(0))
-        with Source(src) as source:
+        with Source(src, scan=False, keep_index=self.keep_index) as source:
             if source.pixel_data is None:
                 nothing = "there is no pixel data to extract from"
                 return record(
                     source, dst, "skipped", source.transfer_syntax, warnings=(*source.warnings, nothing)
                 )
-        with Cine(src) as cine:
+            cine = Cine(source)
             try:
                 if cine.coding == "video":
                     threads = 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill import syntaxes
-from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, walk
+from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, read_ahead, walk
 from cinemill.errors import DamagedFile, NotDicom
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _map(path: Path) -> Bytes:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise NotDicom("the file is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            read_ahead(mapped, wanted=False)
+            return mapped
     except NotDicom:
         raise
     except FileNotFoundError:
