@@ -79,7 +79,7 @@ def test_a_wrong_table_misleads_nobody(tmp_path, wrong, pieces):
 
 def test_frames_that_would_move_are_an_error(tmp_path):
     """The table passes two fragments off as the first frame, which shows at the third."""
-    first, second, third, *more = offsets()
+    first, _, third, *more = offsets()
     path = write(tmp_path / "cine.dcm", entries=[first, third, third + 2, *more])
     with cinemill.open(path) as cine:
         cine.source.frame(0)

@@ -266,10 +266,7 @@ class _Job:
         self.renderer: Renderer | None = None
         if self.mode == "display":
             self.renderer = cine.renderer(window=request.window, voi=request.voi)
-            if cine.pixels.dtype.itemsize > 1 and self.renderer.describe().get("voi") == "none":
-                self.warnings.append(
-                    f"the header has no window; all {self.renderer.bits} bits are shown, which may look flat: see --window"
-                )
+            self.warnings += self.renderer.warnings
         self.geometry = lay_out(cine, request, display=self.mode == "display")
         self.digests: dict[int, str] = {}
         indices = _choose(cine, request)

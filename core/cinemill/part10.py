@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import os
+import stat
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -116,9 +116,14 @@ def _looks_explicit(data: Bytes, start: int) -> bool:
 
 def _map(path: Path) -> Bytes:
     try:
+        state = path.stat()
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise DamagedFile(
+                "is a pipe or a device, not a file; give - as the source and pipe the file into it"
+            )
+        if state.st_size == 0:
+            raise NotDicom("the file is empty")
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise NotDicom("the file is empty")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             read_ahead(mapped, wanted=False)
             return mapped

@@ -37,7 +37,7 @@ def sidecar(
         "source": {**_uids(clip.cine.source), "frames": len(clip.cine)},
         "format": row.name,
         "mode": mode,
-        "rendering": None if renderer is None else renderer.describe(),
+        "rendering": None if renderer is None else renderer.describe(clip.indices[0]),
         "geometry": {
             "crop": geometry.crop,
             "kept": geometry.keep,
@@ -58,6 +58,11 @@ def sidecar(
                 "time_ms": None if np.isnan(moment) else round(float(moment), 6),
                 "file": clip.name(suffix, index if row.per_frame else None),
                 "digest": digests.get(index),
+                **(
+                    {"rendering": renderer.describe(index)}
+                    if renderer is not None and renderer.varies
+                    else {}
+                ),
             }
             for index, moment in zip(clip.indices, clip.times, strict=True)
         ],

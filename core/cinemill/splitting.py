@@ -100,6 +100,8 @@ def _write(source: Source, output: Path, frames: range, number: int) -> Receipt:
         if target.deflated:
             sink.deflate()
         sink.write(header.before)
+        if target.encapsulated:
+            sink.reserve(expected)
         writer = frame_writer(sink, source.layout, target, len(frames), expected)
         for index in frames:
             writer.add(bytes(source.frame(index)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cinemill import formats
-from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, run
+from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, files, run
 from cinemill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ FORMATS = ", ".join(row.name for row in formats.FORMATS)
 
 
 def extract(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="DST", help="A directory, or the one output by its name, e.g. clip.mp4.")
     ],
@@ -69,6 +71,12 @@ def extract(
     sidecar: Annotated[
         bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
     ] = False,
+    keep_index: Annotated[
+        bool,
+        typer.Option(
+            "--index", help="Keep where frames stand in .<name>.frames beside the source, and use it."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     jobs: Jobs = None,
     report: ReportFile = None,
@@ -96,17 +104,19 @@ def extract(
         size=_size(size),
         scale=scale,
         sidecar=sidecar,
+        keep_index=keep_index,
         overwrite=overwrite,
     )
-    run(
-        _with_format(extraction, sources, destination),
-        lambda: _items(sources, destination),
-        sources,
-        jobs=jobs,
-        report=report,
-        as_json=as_json,
-        quiet=quiet,
-    )
+    with files(sources) as found:
+        run(
+            _with_format(extraction, found, destination),
+            lambda: _items(found, destination),
+            found,
+            jobs=jobs,
+            report=report,
+            as_json=as_json,
+            quiet=quiet,
+        )
 
 
 def _items(sources: list[Path], destination: Path) -> Iterator[Item]:
