@@ -187,7 +187,7 @@ def test_a_lut_of_8_bits_may_share_words(tmp_path, vr):
 
 
 def test_a_lut_of_65536_entries(tmp_path):
-    table = raw_lut(np.arange(65535, -1, -1), 0)
+    table = raw_lut(np.arange(65535, -1, -1), 0, vr="OW")
     frames = np.array([[[0, 257, 65535]]], np.uint16)
     with cinemill.open(clips.write(tmp_path / "x.dcm", frames, VOILUTSequence=[table])) as cine:
         assert cine.render(0).tolist() == [[255, 254, 0]]
