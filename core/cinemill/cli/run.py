@@ -63,6 +63,7 @@ def run(
     report: Path | None,
     as_json: bool,
     quiet: bool,
+    advice: str = "the same command goes on from here",
 ) -> None:
     """Do work to all items and end the command: exit code 0 if all went well, 1 if something failed.
 
@@ -72,6 +73,8 @@ def run(
         Returns the items anew at each call.
     sources
         As given on the command line.
+    advice
+        What to do after the run was stopped.
     """
     from cinemill.cli.show import Tally
 
@@ -86,7 +89,7 @@ def run(
     if not quiet:
         tally.show()
     if stopping.is_set():
-        typer.echo("stopped; the same command goes on from here", err=True)
+        typer.echo(f"stopped; {advice}", err=True)
         raise typer.Exit(130)
     raise typer.Exit(0 if tally.well else 1)
 
