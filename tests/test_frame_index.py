@@ -9,7 +9,7 @@ import pytest
 
 import cinemill
 import generate
-from cinemill import encapsulation, kept_index
+from cinemill import frame_index, kept_index
 from cinemill.errors import DamagedFile
 from cinemill.source import Source
 
@@ -35,8 +35,8 @@ def offsets(pieces=1):
 def scans(monkeypatch):
     """Count how often all items of a file are looked at."""
     seen = []
-    scan = encapsulation.read_fragments
-    monkeypatch.setattr(encapsulation, "read_fragments", lambda *args: seen.append(args) or scan(*args))
+    scan = frame_index.read_fragments
+    monkeypatch.setattr(frame_index, "read_fragments", lambda *args: seen.append(args) or scan(*args))
     return seen
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cinemill import kept_index
+from cinemill.description import read_pixel_format
 from cinemill.elements import (
     EXPLICIT_LE,
     PIXEL_DATA,
@@ -30,14 +31,13 @@ from cinemill.elements import (
 )
 from cinemill.encapsulation import (
     DELIMITER,
-    EncapsulatedFrames,
     Fragments,
     FrameIndex,
-    claimed_by_table,
     count_frames,
     group_fragments,
 )
 from cinemill.errors import CinemillError, DamagedFile, OutputError
+from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
 from cinemill.part10 import read_part10, text_of
@@ -234,28 +234,7 @@ class Source:
         """
         if self.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=self.path)
-        pixels = PixelFormat(
-            rows=self.short(0x00280010),
-            columns=self.short(0x00280011),
-            samples=self.short(0x00280002, 1),
-            bits_allocated=self.short(0x00280100),
-            bits_stored=self.short(0x00280101, self.short(0x00280100)),
-            signed=bool(self.short(0x00280103, 0)),
-            photometric_interpretation=self.text(0x00280004).upper(),
-            planar_configuration=self.short(0x00280006, 0),
-        )
-        if not pixels.rows or not pixels.columns or not pixels.samples:
-            raise DamagedFile(
-                f"Rows {pixels.rows}, Columns {pixels.columns} and Samples per Pixel {pixels.samples} "
-                "describe an empty image",
-                path=self.path,
-            )
-        if not 0 < pixels.bits_stored <= pixels.bits_allocated:
-            raise DamagedFile(
-                f"Bits Stored {pixels.bits_stored} does not fit Bits Allocated {pixels.bits_allocated}",
-                path=self.path,
-            )
-        return pixels
+        return read_pixel_format(self)
 
     @property
     def high_bit(self) -> int:
