@@ -387,6 +387,9 @@ class Source:
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""
         self.data = self.file = b""
+        self.__dict__.pop("_native", None)
+        if self._encapsulated is not None:
+            self._encapsulated.close()
 
     def __enter__(self) -> Self:
         return self

@@ -79,7 +79,7 @@ class Staging:
         self._files.append(self.reserve(name).open("wb"))
         return self._files[-1]
 
-    def write(self, path: Path, data: Buffer) -> None:
+    def write(self, path: Path, *parts: Buffer) -> None:
         """Write one whole file at a reserved place; it is on its way to the disk then. Thread-safe.
 
         Raises
@@ -89,7 +89,7 @@ class Staging:
         """
         try:
             with path.open("wb") as file:
-                file.write(data)
+                file.writelines(parts)
         except OSError as error:
             raise output_error(self.directory / path.name, error) from None
         self._sync(path)

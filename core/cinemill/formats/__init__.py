@@ -84,7 +84,7 @@ class FrameFiles:
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self.clip, self.staging = clip, staging
-        self._paths = {index: staging.reserve(clip.name(index)) for index in clip.indices}
+        self.paths = {index: staging.reserve(clip.name(index)) for index in clip.indices}
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return the bytes of each frame's file."""
@@ -93,7 +93,7 @@ class FrameFiles:
     def encode(self, indices: Sequence[int]) -> None:
         """Write the files of some frames."""
         for index, data in zip(indices, self.files(indices), strict=True):
-            self.staging.write(self._paths[index], data)
+            self.staging.write(self.paths[index], data)
 
     def write(self, encoded: None) -> None:
         """Do nothing more."""

@@ -11,19 +11,20 @@ import numpy as np
 from cinemill.formats import Clip, FrameFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from cinemill.model import Buffer, Samples
+    from cinemill.model import Samples
     from cinemill.staging import Staging
 
 
 class Npy(FrameFiles):
     """An array file for each frame: (rows, columns) or (rows, columns, samples)."""
 
-    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
-        """Return array files."""
+    def encode(self, indices: Sequence[int]) -> None:
+        """Write the files of some frames."""
         header = _npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
-        return (header + frame.tobytes() for frame in self.clip.frames(indices))
+        for index, frame in zip(indices, self.clip.frames(indices), strict=True):
+            self.staging.write(self.paths[index], header, frame.data)
 
 
 class Npz:
