@@ -132,6 +132,8 @@ class Format:
         Whether each frame gets a file of its own.
     copies
         Whether frames are copied as they are coded, and can't be cropped or masked.
+    shortest
+        Milliseconds below which many viewers don't show a frame as long as they are told.
     needs
         Package and the extra that installs it, where it is optional.
     """
@@ -143,6 +145,7 @@ class Format:
     dtypes: frozenset[str]
     per_frame: bool = False
     copies: bool = False
+    shortest: float = 0
     needs: tuple[str, str] | None = None
 
     def suffix_for(self, coding: str) -> str:
@@ -175,7 +178,7 @@ FORMATS = (
     Format("npz", "arrays:Npz", ".npz", ("stored", "display"), _ANY),
     Format("zarr", "arrays:Zarr", ".zarr", ("stored", "display"), _ANY, needs=("zarr", "zarr")),
     Format("mp4", "video:Mp4", ".mp4", ("display",), _8, needs=("av", "video")),
-    Format("gif", "animations:Gif", ".gif", ("display",), _8),
+    Format("gif", "animations:Gif", ".gif", ("display",), _8, shortest=20),
     Format("webp", "animations:WebP", ".webp", ("display",), _8),
     Format("dicom", "dicom:SingleFrame", ".dcm", ("stored",), _ANY, per_frame=True, copies=True),
     Format("jpeg-ls", "codestreams:JpegLs", ".jls", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),
