@@ -71,6 +71,7 @@ class Zarr:
             "frames",
             shape=(len(clip.indices), *clip.pixels.shape),
             chunks=(1, *clip.pixels.shape),
+            chunk_key_encoding={"name": "default", "separator": "."},
             dtype=clip.pixels.dtype,
             dimension_names=("frame", "row", "column", "sample")[: 1 + len(clip.pixels.shape)],
             attributes={
