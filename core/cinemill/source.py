@@ -36,7 +36,7 @@ from cinemill.encapsulation import (
     count_frames,
     group_fragments,
 )
-from cinemill.errors import CinemillError, DamagedFile, OutputError, UsageError
+from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
@@ -280,9 +280,9 @@ class Source:
         except DamagedFile:
             return None
         claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
-        return (
-            kept_index.load(self.path, value, promised) if claimed is None and self._keep_index else claimed
-        )
+        if claimed is None and self._keep_index:
+            return kept_index.load(self.path, value, promised)
+        return claimed
 
     def _group(self, fragments: Fragments) -> FrameIndex:
         promised = self.promised_frames or 1
@@ -296,10 +296,7 @@ class Source:
         except DamagedFile as error:
             raise error.locate(path=self.path) from None
         if self._keep_index and self.pixel_data is not None:
-            try:
-                kept_index.keep(self.path, self.pixel_data.value, index)
-            except OutputError as error:
-                self.warnings.append(f"the frame index {error.message}")
+            kept_index.keep(self.path, self.pixel_data.value, index, self.warnings)
         return index
 
     @property
