@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _DICOM_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)$", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\w.-]")
 _LONGEST_NAME = 180
+_FEW = 8
+"""One frame in so many is read by itself; more are read in one go with those between them."""
 
 
 def safe_name(name: str) -> str:
@@ -156,6 +158,8 @@ class Export:
         progress: Callable[[int, int], None] | None,
     ) -> int:
         """Write the outputs; return their bytes."""
+        if len(self.clip.indices) > len(self.cine) // _FEW:
+            self.cine.source.read_in_order()
         writer = self.row.open(self.clip, staging)
         beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:

@@ -128,7 +128,7 @@ class Source:
         self.transfer_syntax, self.encoding = opened.transfer_syntax, opened.encoding
         self.data, start, size = opened.data, opened.start, len(opened.data)
         if self._scan:
-            read_ahead(self.data, wanted=True)
+            self.read_in_order()
         before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
@@ -363,6 +363,10 @@ class Source:
             self._touched = 0
             forget(self.data)
         return frame
+
+    def read_in_order(self) -> None:
+        """Say that many frames will be read in their order, so that the system may read ahead."""
+        read_ahead(self.data, wanted=True)
 
     def bitstream(self) -> Buffer:
         """Return all fragments joined: the one stream of a video (PS3.5 §A.4.5 to §A.4.8)."""
