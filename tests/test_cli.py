@@ -22,8 +22,25 @@ def cinemill(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+COMMANDS = [
+    "transcode",
+    "extract",
+    "split",
+    "bench",
+    "warmup",
+    "demo",
+    "submit",
+    "worker",
+    "up",
+    "doctor",
+    "jobs",
+]
+
+
 def test_help_and_version():
-    assert "transcode" in cinemill("--help").stdout
+    commands = cinemill("--help").stdout.partition("Commands:")[2].splitlines()
+    assert [line.split()[0] for line in commands if line.strip()] == COMMANDS
+    assert not [line for line in commands if line.endswith("...")]
     assert re.fullmatch(r"cinemill \d+\.\d+\.\d+\n", cinemill("--version").stdout)
     for option in ("--to", "--colour", "--verify", "--jobs", "--overwrite", "--report", "--json", "--quiet"):
         assert option in cinemill("transcode", "--help").stdout

@@ -196,7 +196,10 @@ def worker(
         bool, typer.Option("--json", help="Nothing changes: the log is JSON lines in any case.")
     ] = False,
 ) -> None:
-    """Run a worker until SIGTERM: running items then get a short time, and are handed back."""
+    """Run a worker until SIGTERM.
+
+    Running items then get a short time, and are handed back.
+    """
     from cinemill_workers.app import app as celery
     from cinemill_workers.up import worker_arguments
 
@@ -210,7 +213,10 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a private server and a worker on this machine, and show progress; Ctrl-C drains and stops both."""
+    """Run a private server and a worker on this machine.
+
+    Progress is shown; Ctrl-C drains and stops both.
+    """
     from cinemill_workers.up import run as stay_up
 
     stay_up(concurrency, as_json=as_json)
@@ -223,7 +229,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine this installation, and say what to do about each fault."""
+    """Examine this installation, and say how to mend faults."""
     from dataclasses import asdict
 
     from cinemill_workers.doctor import consumption, examine

@@ -19,7 +19,10 @@ def demo(
         "cinemill-demo"
     ),
 ) -> None:
-    """Have a private worker transcode pydicom's ultrasound cine to every target, verified, with frame 0 as PNG."""
+    """Transcode pydicom's ultrasound cine to every target.
+
+    A private worker does it and verifies every frame; frame 0 is written as PNG.
+    """
     from pydicom.data import get_testdata_file
 
     from cinemill.cli.show import console

@@ -62,10 +62,10 @@ def transcode(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcode DICOM files losslessly, verify every frame, and never touch the source.
+    """Transcode DICOM files losslessly and verify every frame.
 
-    A directory is mirrored below DST over all cores. Finished outputs are recognised, so the same command goes on
-    where it was stopped.
+    Sources are never touched. A directory is mirrored below DST over all cores. Finished outputs are recognised, so
+    the same command goes on where it was stopped.
     """
     from cinemill.batch import Options, discover
 
