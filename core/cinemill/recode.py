@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from cinemill.elements import (
     EXPLICIT_LE,
@@ -157,9 +156,9 @@ class Recoder:
             if 0x10 <= number <= 0xFF:
                 return b"LO"
             creator = creators.get(group << 8 | number >> 8)
-            vr = _look_up(lambda: private_dictionary_VR(element.tag, creator)) if creator else None
+            vr = _look_up(element.tag, creator) if creator else None
         else:
-            vr = _look_up(lambda: dictionary_VR(element.tag))
+            vr = _look_up(element.tag)
         if vr is None:
             return b"SQ" if element.length == UNDEFINED else b"UN"
         return self._unambiguous(element, vr)
@@ -200,9 +199,12 @@ def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
     return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head
 
 
-def _look_up(find: Callable[[], str]) -> str | None:
+def _look_up(tag: int, creator: str | None = None) -> str | None:
+    """Return the VR that pydicom's dictionaries give an element, None where they don't have it."""
+    from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
     try:
-        return find()
+        return dictionary_VR(tag) if creator is None else private_dictionary_VR(tag, creator)
     except KeyError:
         return None
 
