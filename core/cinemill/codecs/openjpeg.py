@@ -128,6 +128,8 @@ def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
 
 def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
     _check_values(samples, pixels)
+    if pixels.bits_stored <= 8:
+        samples = samples.astype(f"{samples.dtype.kind}1", copy=False)
     try:
         encoded = imagecodecs.jpeg2k_encode(
             samples,
