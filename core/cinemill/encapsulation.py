@@ -135,8 +135,9 @@ def group_fragments(
     if count == frames:
         return np.arange(frames + 1, dtype=np.int64)
     first = _by_marker(data, fragments, count)
-    if len(first) == frames:
-        return np.append(first, count)
+    for starts in (first, _behind_ends(data, fragments, first)):
+        if len(starts) == frames:
+            return np.append(starts, count)
     if frames == 1 and count and not len(first):
         return np.array([0, count], np.int64)
     raise DamagedFile(
@@ -181,6 +182,17 @@ def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:
         if index % _FRAGMENTS_RESIDENT == 0:
             forget(data)
     return np.array(starts if starts[:1] == [0] else [], np.int64)
+
+
+def _behind_ends(data: Bytes, fragments: Fragments, first: Offsets) -> Offsets:
+    """Keep the starts that follow an EOI: a SPIFF header holds an SOI too, and may be cut in front of it."""
+    ends = (fragments.offsets + fragments.lengths)[first - 1].tolist()
+    kept = [
+        start
+        for start, end in zip(first.tolist(), ends, strict=True)
+        if start == 0 or bytes(data[end - 4 : end]).rstrip(b"\0").endswith(b"\xff\xd9")
+    ]
+    return np.array(kept, np.int64)
 
 
 def _without_trailing_empty(fragments: Fragments) -> int:

@@ -103,6 +103,14 @@ def test_wrong_extended_offset_table_is_not_believed(transcode):
     assert any("Extended Offset Table" in warning for warning in result.receipt.warnings)
 
 
+def test_a_fragment_may_begin_at_the_second_soi_of_a_spiff_header(transcode):
+    """SPIFF's end of directory holds an SOI of its own: only what follows an EOI begins a frame."""
+    spiff = b"\xff\xe8\0\x20SPIFF\0" + bytes(24) + b"\xff\xe8\0\x08\0\0\0\1"
+    fragments = [[b"\xff\xd8" + spiff, stream] for stream in STREAMS]
+    result = transcode(file_of(fragments, table="empty"), "explicit")
+    assert np.array_equal(result.reading.frames, FRAMES)
+
+
 def test_offset_table_of_fragments_instead_of_frames(transcode):
     """Some writers list every fragment."""
     fragments = [split(stream, 2) for stream in STREAMS]
