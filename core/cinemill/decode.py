@@ -203,7 +203,10 @@ class FrameDecoder:
         except CinemillError as error:
             raise self._located(error, index) from None
         label = self.source.pixels.photometric_interpretation
-        return colour.decoded_interpretation(label, self.pixels.samples, stream)[0]
+        interpretation, warning = colour.decoded_interpretation(label, self.pixels.samples, stream)
+        if warning:
+            self._note(warning)
+        return interpretation
 
 
 def read_markers(source: Source, index: int, data: Buffer) -> Codestream:

@@ -97,6 +97,9 @@ def test_every_frame_gets_its_own_colour_and_all_one_label(transcode):
     ]
     assert np.array_equal(result.reading.frames, expected)
     assert result.dataset.PhotometricInterpretation == "RGB"
+    (warning,) = result.receipt.warnings
+    assert "YBR_FULL_422" in warning
+    assert "RGB" in warning
 
 
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit"])
