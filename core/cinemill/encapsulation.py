@@ -97,7 +97,7 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
             forget(data)
     if not starts:
         raise DamagedFile("the pixel data has no Basic Offset Table item")
-    if _DELIMITER.startswith(data[offset:end]):
+    if not delimited and _DELIMITER.startswith(data[offset:end]):
         offset = end
     table = np.frombuffer(data, "<u4", lengths[0] // 4, starts[0]).astype(np.int64)
     return Fragments(
@@ -181,7 +181,8 @@ def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:
             starts.append(index - 1)
         if index % _FRAGMENTS_RESIDENT == 0:
             forget(data)
-    return np.array(starts if starts[:1] == [0] else [], np.int64)
+    leading = fragments.lengths[: starts[0]] if starts else fragments.lengths
+    return np.array([] if leading.any() else starts, np.int64)
 
 
 def _behind_ends(data: Bytes, fragments: Fragments, first: Offsets) -> Offsets:

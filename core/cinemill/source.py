@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cinemill.description import describe
 from cinemill.elements import (
     EXPLICIT_LE,
+    ITEM,
     PIXEL_DATA,
     UNDEFINED,
     Bytes,
@@ -53,7 +55,8 @@ class Source:
     path
         A regular file.
     repair
-        Correct Number of Frames from what is there, instead of failing.
+        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
+        of failing.
     data
         The file's bytes, where they don't stand in a file of their own.
 
@@ -111,13 +114,34 @@ class Source:
         if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
-        self.elements = [*before, *walk(self.data, after, size, self.encoding)]
-        if not self.elements and self.pixel_data is None:
+        behind = self._read_behind(after, size) if self.pixel_data else []
+        if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
-        end = max(after, self.elements[-1].end) if self.elements else after
-        if end < size:
-            self.warnings.append(f"{size - end} zero bytes follow the last element")
+        found = [*before, *behind]
+        self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
+        if len(self.elements) < len(found):
+            self.warnings.append("delimiters stand outside any sequence; they were left out")
         self._spans = {element.tag: element for element in self.elements}
+
+    def _read_behind(self, start: int, size: int) -> list[Element]:
+        """Return the elements behind the pixel data."""
+        found: list[Element] = []
+        end = start
+        try:
+            for element in walk(self.data, start, size, self.encoding):
+                found.append(element)
+                end = element.end
+        except DamagedFile as error:
+            what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
+            if not self.repair:
+                raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
+            self.warnings.append(f"{what}; they were left out")
+        else:
+            if end < size:
+                self.warnings.append(f"{size - end} zero bytes follow the last element")
+        if any(element.tag in _PIXEL_TAGS for element in found):
+            raise DamagedFile("there is pixel data twice; which one is meant can't be told")
+        return found
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
@@ -206,28 +230,7 @@ class Source:
         """
         if self.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=self.path)
-        pixels = PixelFormat(
-            rows=self.short(0x00280010),
-            columns=self.short(0x00280011),
-            samples=self.short(0x00280002, 1),
-            bits_allocated=self.short(0x00280100),
-            bits_stored=self.short(0x00280101, self.short(0x00280100)),
-            signed=bool(self.short(0x00280103, 0)),
-            photometric_interpretation=self.text(0x00280004).upper(),
-            planar_configuration=self.short(0x00280006, 0),
-        )
-        if not pixels.rows or not pixels.columns or not pixels.samples:
-            raise DamagedFile(
-                f"Rows {pixels.rows}, Columns {pixels.columns} and Samples per Pixel {pixels.samples} "
-                "describe an empty image",
-                path=self.path,
-            )
-        if not 0 < pixels.bits_stored <= pixels.bits_allocated:
-            raise DamagedFile(
-                f"Bits Stored {pixels.bits_stored} does not fit Bits Allocated {pixels.bits_allocated}",
-                path=self.path,
-            )
-        return pixels
+        return describe(self)
 
     @property
     def high_bit(self) -> int:
@@ -319,6 +322,17 @@ class Source:
                 path=self.path,
             )
         len(self)
+        if self._fragments is not None and self.transfer_syntax.coding != "video":
+            self._check_filled(self._fragments)
+
+    def _check_filled(self, fragments: Fragments) -> None:
+        ends = np.append(0, np.cumsum(fragments.lengths))
+        first = self._first_fragments
+        empty = np.flatnonzero(ends[first[1:]] == ends[first[:-1]])
+        if len(empty):
+            raise DamagedFile(
+                f"{len(empty)} of {len(self)} frames have no bytes", path=self.path, frame=int(empty[0])
+            )
 
     def frame(self, index: int) -> Buffer:
         """Return the encoded bytes of one frame, without touching those before it.

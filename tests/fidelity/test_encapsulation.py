@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
-from cinemill.errors import DamagedFile
+from cinemill.errors import CodecError, DamagedFile
 from cinemill.sink import EncapsulatedWriter, Sink
 from cinemill.source import Source
 from generate import (
@@ -320,6 +320,16 @@ def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, en
     wanted = FRAMES[0].tobytes() if encapsulated else bytes(range(64))
     assert found.PixelData == wanted
     assert not found["PixelData"].is_undefined_length
+
+
+@pytest.mark.parametrize("stream", [STREAMS[0][:100], b"no codestream"])
+@pytest.mark.parametrize("target", ["explicit", "implicit", "htj2k"])
+def test_icon_that_does_not_decode_is_named(transcode, stream, target):
+    nested = sequence(0x00880200, icon(stream), explicit_item=True, explicit_sequence=True)
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    with pytest.raises(CodecError, match="icon"):
+        transcode(plain[:at] + nested + plain[at:], target)
 
 
 def test_offset_table_written_is_right(transcode):

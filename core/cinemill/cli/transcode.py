@@ -44,7 +44,12 @@ VerifyOption = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")]
-Repair = Annotated[bool, typer.Option("--repair", help="Correct Number of Frames from what is there.")]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", help="Correct Number of Frames from what is there; drop junk behind the pixel data."
+    ),
+]
 
 
 def transcode(
