@@ -23,7 +23,7 @@ import pydicom
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 from pydicom.encaps import generate_frames
-from pydicom.pixels import convert_color_space, iter_pixels
+from pydicom.pixels import convert_color_space, iter_pixels, pixel_array
 from pydicom.uid import RLELossless
 from rle.rle import decode_segment
 
@@ -361,3 +361,30 @@ def _jp2_colour(data: bytes) -> str | None:
     if not data.startswith(b"\0\0\0\x0cjP  ") or position < 0:
         return None
     return {16: "RGB", 18: "YBR_FULL"}.get(int.from_bytes(data[position + 7 : position + 11], "big"))
+
+
+_PYDICOM_DECODERS = {
+    "1.2.840.10008.1.2.4.57": "pylibjpeg",
+    "1.2.840.10008.1.2.4.70": "pylibjpeg",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+    "1.2.840.10008.1.2.5": "pydicom",
+}
+
+
+def pydicom_frame(dataset: pydicom.Dataset, index: int = 0, *, raw: bool = False) -> NDArray[Any]:
+    """One frame as pydicom reads it, by a named decoder: which of its plug-ins are installed changes lossy samples.
+
+    JPEG is decoded by Pillow, which is libjpeg-turbo, up to 8 bits.
+    """
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    if syntax in {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}:
+        decoder = "pillow" if dataset.BitsStored <= 8 else "pylibjpeg"
+    else:
+        decoder = _PYDICOM_DECODERS.get(syntax, "")
+    return pixel_array(dataset, index=index, raw=raw, decoding_plugin=decoder)

@@ -1,5 +1,6 @@
 """An output appears whole or not at all, whatever happens on the way."""
 
+import errno
 import fcntl
 import os
 import struct
@@ -71,6 +72,29 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="disk is full"), Sink(tmp_path / "b.dcm") as sink:
         sink.finish()
+    assert os.listdir(tmp_path) == []
+
+
+def test_space_is_claimed_and_what_was_not_used_is_given_back(tmp_path):
+    with Sink(tmp_path / "b.dcm") as sink:
+        sink.write(b"head")
+        sink.reserve(1 << 22)
+        claimed = sink.temporary.stat()
+        assert claimed.st_size == 4
+        sink.write(b"pixels")
+        sink.finish()
+        sink.commit()
+    kept = (tmp_path / "b.dcm").stat()
+    assert (tmp_path / "b.dcm").read_bytes() == b"headpixels"
+    assert kept.st_blocks <= claimed.st_blocks
+    assert kept.st_blocks * 512 < 1 << 20
+
+
+def test_a_disk_that_is_too_small_is_told_beforehand(tmp_path):
+    with Sink(tmp_path / "b.dcm") as sink:
+        with pytest.raises(OutputError, match=r"disk is full: \d+ bytes are needed, \d+ are free") as failure:
+            sink.reserve(1 << 60)
+        assert failure.value.__context__.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
 
 

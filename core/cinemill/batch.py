@@ -315,6 +315,8 @@ def _work(jobs: Connection, work: Work, threads: int, stopping: Event, announce:
             )
         except Cancelled:
             receipt = None
+        except UsageError as error:
+            receipt = failure(item.source, item.output, error)
         try:
             jobs.send(receipt)
         except OSError:

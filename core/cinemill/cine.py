@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +34,11 @@ class Cine:
 
     Parameters
     ----------
-    path
-        A DICOM Part 10 file with pixel data.
+    file
+        A DICOM Part 10 file with pixel data, or one that is open already.
+    keep_index
+        Keep where the frames stand in a file beside it (``.<name>.frames``) and use the one that is there, so that the
+        items of a long cine without an offset table are looked at once only.
 
     Attributes
     ----------
@@ -49,10 +52,11 @@ class Cine:
         The file is damaged, holds no pixel data, or has no decoder.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.source = Source(path)
+    def __init__(self, file: str | os.PathLike[str] | Source, *, keep_index: bool = False) -> None:
+        self._keep_index = keep_index
+        self.source = file if isinstance(file, Source) else Source(file, scan=False, keep_index=keep_index)
         if self.source.pixel_data is None:
-            raise DamagedFile("there is no pixel data", path=path)
+            raise DamagedFile("there is no pixel data", path=self.source.path)
         video = self.source.transfer_syntax.coding == "video"
         self._decoder = VideoDecoder(self.source) if video else FrameDecoder(self.source)
         self.pixels: PixelFormat = self._decoder.pixels
@@ -151,9 +155,9 @@ class Cine:
     def _display(self) -> Renderer:
         return self.renderer()
 
-    def __reduce__(self) -> tuple[type[Cine], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[..., Cine], tuple[Path, bool]]:
         """Let processes of a data loader open the file by themselves."""
-        return Cine, (self.source.path,)
+        return _reopen, (self.source.path, self._keep_index)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -168,6 +172,10 @@ class Cine:
         self.close()
 
 
-def open(path: str | os.PathLike[str]) -> Cine:  # noqa: A001
+def open(path: str | os.PathLike[str], *, keep_index: bool = False) -> Cine:  # noqa: A001
     """Open a DICOM file as a sequence of frames; see `Cine`."""
-    return Cine(path)
+    return Cine(path, keep_index=keep_index)
+
+
+def _reopen(path: Path, keep_index: bool) -> Cine:  # noqa: FBT001
+    return Cine(path, keep_index=keep_index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from mmap import MADV_DONTNEED, mmap
+from mmap import MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
 from typing import TypeAlias
 
 from cinemill.errors import DamagedFile
@@ -81,6 +81,19 @@ def forget(data: Bytes) -> None:
     """Give back the memory of a mapped file's pages that were touched; they return when they are touched again."""
     if isinstance(data, mmap):
         data.madvise(MADV_DONTNEED)
+
+
+def read_ahead(data: Bytes, *, wanted: bool) -> None:
+    """Say whether the system may read more of a mapped file than is touched, which can be megabytes."""
+    if isinstance(data, mmap):
+        data.madvise(MADV_NORMAL if wanted else MADV_RANDOM)
+
+
+def fetch(data: Bytes, start: int, end: int) -> None:
+    """Have the system read a part of a mapped file in one go, before its pages are touched one by one."""
+    if isinstance(data, mmap) and end > start:
+        page = start // PAGESIZE * PAGESIZE
+        data.madvise(MADV_WILLNEED, page, end - page)
 
 
 def tag_name(tag: int) -> str:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Bytes, forget, tag_name
+from cinemill.elements import (
+    ITEM,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED,
+    Bytes,
+    forget,
+    tag_name,
+)
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -23,7 +31,8 @@ if TYPE_CHECKING:
 
     Offsets = NDArray[np.int64]
 
-_DELIMITER = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+DELIMITER = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+ITEM_HEADER = struct.Struct("<HHL")
 
 _FRAGMENTS_RESIDENT = 256
 """Fragments looked at before the pages around them are given back: the system maps up to 64 KiB for each."""
@@ -49,15 +58,28 @@ class Fragments:
         Entries of the Basic Offset Table, shape (entries,), int64.
     end
         Offset of the byte after the sequence delimiter.
-    delimited
-        Whether the sequence delimiter was there.
     """
 
     offsets: Offsets
     lengths: Offsets
     table: Offsets
     end: int
-    delimited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Where the frames of an encapsulated Pixel Data stand.
+
+    Attributes
+    ----------
+    starts
+        File offset of each frame's first item, and of the byte after the last frame: shape (frames + 1,), int64.
+    end
+        Offset of the byte after the sequence delimiter.
+    """
+
+    starts: Offsets
+    end: int
 
 
 def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
@@ -68,47 +90,56 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
     DamagedFile
         An item is missing or reaches past the end of the file.
     """
-    header = struct.Struct("<HHL")
-    starts: list[int] = []
+    offsets, lengths, after = walk_items(data, value, end)
+    if not len(offsets):
+        raise DamagedFile("the pixel data has no Basic Offset Table item")
+    table = np.frombuffer(data, "<u4", lengths[0] // 4, offsets[0]).astype(np.int64)
+    return Fragments(offsets[1:], lengths[1:], table, after)
+
+
+def walk_items(data: Bytes, start: int, end: int) -> tuple[Offsets, Offsets, int]:
+    """Return offset and length of each item's value up to the sequence delimiter, and where that ends.
+
+    Raises
+    ------
+    DamagedFile
+        Something else stands there, or an item reaches past the end.
+    """
+    offsets: list[int] = []
     lengths: list[int] = []
-    offset, delimited = value, False
+    offset, delimited = start, False
     while offset + 8 <= end:
-        group, number, length = header.unpack_from(data, offset)
+        group, number, length = ITEM_HEADER.unpack_from(data, offset)
         tag = group << 16 | number
         if tag == SEQUENCE_END:
             offset, delimited = offset + 8, True
             break
-        if tag > PIXEL_DATA and group != ITEM >> 16 and len(starts) > 1:
+        if tag > PIXEL_DATA and group != ITEM >> 16 and len(offsets) > 1:
             break
         if tag != ITEM:
             raise DamagedFile(
-                f"expected fragment {len(starts)} of the pixel data at byte {offset}, found {tag_name(tag)}; "
+                f"expected fragment {len(offsets)} of the pixel data at byte {offset}, found {tag_name(tag)}; "
                 "the item lengths are wrong or bytes are missing"
             )
         if length == UNDEFINED or offset + 8 + length > end:
             raise DamagedFile(
-                f"fragment {len(starts)} at byte {offset} promises {length} bytes, "
+                f"fragment {len(offsets)} at byte {offset} promises {length} bytes, "
                 f"{end - offset - 8} are there; the file is truncated"
             )
-        starts.append(offset + 8)
+        offsets.append(offset + 8)
         lengths.append(length)
         offset += 8 + length
-        if len(starts) % _FRAGMENTS_RESIDENT == 0:
+        if len(offsets) % _FRAGMENTS_RESIDENT == 0:
             forget(data)
-    if not starts:
-        raise DamagedFile("the pixel data has no Basic Offset Table item")
-    if not delimited and _DELIMITER.startswith(data[offset:end]):
+    if offsets and not delimited and DELIMITER.startswith(data[offset:end]):
         offset = end
-    table = np.frombuffer(data, "<u4", lengths[0] // 4, starts[0]).astype(np.int64)
-    return Fragments(
-        np.array(starts[1:], np.int64), np.array(lengths[1:], np.int64), table, offset, delimited
-    )
+    return np.array(offsets, np.int64), np.array(lengths, np.int64), offset
 
 
 def group_fragments(
     data: Bytes, fragments: Fragments, frames: int, extended: Offsets | None, warnings: list[str]
-) -> Offsets:
-    """Return the index of each frame's first fragment, and the number of fragments: shape (frames + 1,).
+) -> FrameIndex:
+    """Find each frame's fragments.
 
     Parameters
     ----------
@@ -122,6 +153,21 @@ def group_fragments(
     DamagedFile
         No way of grouping gives the promised number of frames.
     """
+    count = _without_trailing_empty(fragments)
+    first = _first_fragments(data, fragments, frames, count, extended, warnings)
+    behind = fragments.offsets[:count] + fragments.lengths[:count]
+    return FrameIndex(np.append(fragments.offsets[first] - 8, behind[-1:]), fragments.end)
+
+
+def _first_fragments(
+    data: Bytes,
+    fragments: Fragments,
+    frames: int,
+    count: int,
+    extended: Offsets | None,
+    warnings: list[str],
+) -> Offsets:
+    """Return the number of each frame's first fragment, shape (frames,)."""
     for name, table in (("Extended Offset Table", extended), ("Basic Offset Table", fragments.table)):
         if table is None or not len(table):
             continue
@@ -131,15 +177,14 @@ def group_fragments(
         warnings.append(
             f"the {name} ({len(table)} entries) does not point to the starts of {frames} frames; not used"
         )
-    count = _without_trailing_empty(fragments)
     if count == frames:
-        return np.arange(frames + 1, dtype=np.int64)
+        return np.arange(frames, dtype=np.int64)
     first = _by_marker(data, fragments, count)
     for starts in (first, _behind_ends(data, fragments, first)):
         if len(starts) == frames:
-            return np.append(starts, count)
+            return starts
     if frames == 1 and count and not len(first):
-        return np.array([0, count], np.int64)
+        return np.zeros(1, np.int64)
     raise DamagedFile(
         f"{frames} frames are promised, {len(first) or count} are there "
         f"({count} fragments); the file is truncated, or Number of Frames is wrong (see --repair)"
@@ -152,26 +197,36 @@ def count_frames(data: Bytes, fragments: Fragments) -> int:
     return len(_by_marker(data, fragments, count)) or count
 
 
-def join(data: Bytes, fragments: Fragments, first: int, last: int) -> Buffer:
-    """Return the bytes of fragments ``first`` up to ``last``: a view of one fragment, a copy of several."""
-    pieces = [
-        memoryview(data)[start : start + length]
-        for start, length in zip(
-            fragments.offsets[first:last].tolist(), fragments.lengths[first:last].tolist(), strict=True
-        )
-    ]
+def join(data: Bytes, start: int, end: int) -> Buffer:
+    """Return the bytes of all items between two offsets: a view of a single one, a copy of several.
+
+    Raises
+    ------
+    DamagedFile
+        Something else stands there.
+    """
+    pieces = []
+    offset = start
+    while offset + 8 <= end:
+        group, number, length = ITEM_HEADER.unpack_from(data, offset)
+        if group << 16 | number != ITEM:
+            break
+        pieces.append(memoryview(data)[offset + 8 : offset + 8 + length])
+        offset += 8 + length
+    if offset != end or end > len(data):
+        raise DamagedFile(f"no items stand from byte {start} to {end}, where the frame index has a frame")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _by_table(table: Offsets, fragments: Fragments, frames: int) -> Offsets | None:
-    if len(table) != frames or table[0] != 0 or not len(fragments.offsets):
+    if len(table) != frames or table[0] != 0 or not fragments.lengths.any():
         return None
     relative = fragments.offsets - fragments.offsets[0]
     first = np.searchsorted(relative, table)
     inside = first < len(relative)
     if not inside.all() or (relative[first] != table).any() or (np.diff(first) <= 0).any():
         return None
-    return np.append(first, _without_trailing_empty(fragments))
+    return first
 
 
 def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:

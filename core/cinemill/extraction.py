@@ -1,40 +1,27 @@
-"""Extracts frames of one instance: select → decode → render → encode → commit → receipt."""
+"""Extracts frames: what can be asked for, whether it fits together, and what becomes of one instance."""
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import xxhash
-
 from cinemill import formats, selection
 from cinemill.cine import Cine
-from cinemill.errors import CinemillError, Refused, UsageError
-from cinemill.formats import Clip, Format, Mode, Writer
-from cinemill.geometry import Geometry, black, lay_out
-from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.errors import CinemillError, UsageError
+from cinemill.export import Export
+from cinemill.formats import Format, Mode
 from cinemill.record import record
-from cinemill.sidecar import sidecar
 from cinemill.sink import output_error
 from cinemill.source import Source
 from cinemill.staging import Staging
-from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
 if TYPE_CHECKING:
-    from cinemill.model import PixelFormat, Samples
     from cinemill.receipt import Receipt
-    from cinemill.render import Renderer
-
-_DICOM_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)$", re.IGNORECASE)
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_LONGEST_STEM = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +33,8 @@ class Extraction:
     format
         See `cinemill.formats.FORMATS`; empty: as the name of the output says, else PNG.
     frames
-        Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice. Empty: all of them.
+        Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
+        Empty: all of them.
     every
         Milliseconds between chosen frames, or a text such as ``0.5s``, in place of numbers.
     count
@@ -68,9 +56,13 @@ class Extraction:
     scale
         Factor for both, in place of a size.
     sidecar
-        Write a JSON file that describes the frames.
+        Write a JSON file that describes the frames; it also lets the same extraction go on where it was stopped.
+    keep_index
+        Keep where the frames stand beside the source: see `cinemill.Cine`.
     overwrite
         Replace outputs that are there.
+    into_directory
+        The output is a directory even where its name ends like a file's.
     """
 
     format: str = ""
@@ -86,7 +78,9 @@ class Extraction:
     size: tuple[int, int] | None = None
     scale: float | None = None
     sidecar: bool = False
+    keep_index: bool = False
     overwrite: bool = False
+    into_directory: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, str):
@@ -105,10 +99,12 @@ class Extraction:
             selection.read_numbers(str(self.frames))
         for name, least in (("every", 1e-3), ("count", 1), ("scale", 1e-3)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name} {value:g} is too small; expected {least:g} or more")
-        if self.window is not None and not self.window[1] >= 1:
-            raise UsageError(f"the window width {self.window[1]:g} is too small; expected 1 or more")
+            if value is not None and not (math.isfinite(value) and value >= least):
+                raise UsageError(f"--{name} is {value:g}, expected {least:g} or more")
+        if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] >= 1):
+            raise UsageError(
+                f"--window is {self.window[0]:g},{self.window[1]:g}, expected a width of 1 or more"
+            )
         if self.size is not None and (min(self.size) < 0 or max(self.size) == 0):
             raise UsageError("--size needs a width and a height, one of which may be 0")
 
@@ -160,33 +156,37 @@ class Extraction:
         row, single = named_output(self, dst)
         self.check(row)
         threads = threads or len(os.sched_getaffinity(0))
-        with Source(src) as source:
+        with Source(src, scan=False, keep_index=self.keep_index) as source:
             if source.pixel_data is None:
                 nothing = "there is no pixel data to extract from"
                 return record(
                     source, dst, "skipped", source.transfer_syntax, warnings=(*source.warnings, nothing)
                 )
-        with Cine(src) as cine:
+            cine = Cine(source)
             try:
+                export = Export(cine, self, row, dst if single else None)
+                directory = dst.parent if single else dst
+                if not self.overwrite and export.is_finished(directory):
+                    return record(source, dst, "kept", source.transfer_syntax)
                 if cine.coding == "video":
                     threads = 1
-                job = _Job(cine, self, row, dst if single else None)
-                with Staging(dst.parent if single else dst, overwrite=self.overwrite) as staging:
-                    size = _guarded(dst, lambda: job.run(staging, threads, cancelled, progress))
+                with Staging(directory, overwrite=self.overwrite) as staging:
+                    size = _guarded(dst, lambda: export.run(staging, threads, cancelled, progress))
             except CinemillError as error:
-                raise error.locate(path=src, transfer_syntax=cine.source.transfer_syntax.uid) from None
+                raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
+            frames, pixels = len(export.clip.indices), export.clip.pixels
             return record(
-                cine.source,
+                source,
                 dst,
                 "extracted",
-                cine.source.transfer_syntax,
+                source.transfer_syntax,
                 transfer_syntax_after="",
-                photometric_interpretation_after=job.clip.pixels.photometric_interpretation,
-                frames=len(job.clip.indices),
+                photometric_interpretation_after=pixels.photometric_interpretation,
+                frames=frames,
                 bytes_after=size,
-                pixel_bytes=job.clip.pixels.nbytes * len(job.clip.indices),
+                pixel_bytes=pixels.nbytes * frames,
                 seconds={"total": time.perf_counter() - started},
-                warnings=(*cine.warnings, *job.warnings),
+                warnings=(*cine.warnings, *export.warnings),
             )
 
 
@@ -219,7 +219,7 @@ def extract(
     Returns
     -------
     Receipt
-        ``extracted``, or ``skipped`` where there is no pixel data.
+        ``extracted``; ``kept`` where a sidecar says that it was done before; ``skipped`` where there is no pixel data.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def named_output(request: Extraction, output: Path) -> tuple[Format, bool]:
         The format is unknown, or is not that of the name.
     """
     named = formats.name_by_suffix(output.suffix)
-    if named is None or (output.is_dir() and named != "zarr"):
+    if request.into_directory or named is None or (output.is_dir() and named != "zarr"):
         return formats.find(request.format or "png"), False
     if request.format not in {"", named}:
         raise UsageError(
@@ -247,145 +247,6 @@ def named_output(request: Extraction, output: Path) -> tuple[Format, bool]:
             path=output,
         )
     return formats.find(named), True
-
-
-class _Job:
-    """The extraction of one instance, from its options to its outputs."""
-
-    def __init__(self, cine: Cine, request: Extraction, row: Format, single: Path | None) -> None:
-        self.cine, self.request, self.row = cine, request, row
-        if row.copies and cine.coding == "video":
-            raise Refused(
-                f"the frames of a video have no codestreams that {row.name} could copy; use another format"
-            )
-        self.warnings: list[str] = []
-        self.mode: Mode = request.mode or row.modes[0]
-        self.renderer: Renderer | None = None
-        if self.mode == "display":
-            self.renderer = cine.renderer(window=request.window, voi=request.voi)
-            if cine.pixels.dtype.itemsize > 1 and self.renderer.describe().get("voi") == "none":
-                self.warnings.append(
-                    f"the header has no window; all {self.renderer.bits} bits are shown, which may look flat: see --window"
-                )
-        self.geometry = lay_out(cine, request, display=self.mode == "display")
-        self.digests: dict[int, str] = {}
-        indices = _choose(cine, request)
-        if single is not None and row.per_frame and len(indices) > 1:
-            raise UsageError(
-                f"{single.name} holds one frame, {len(indices)} are chosen; name a directory, or choose one by --frames",
-                path=single,
-            )
-        pixels = self._pixels()
-        self._black = (0,) * pixels.samples if self.renderer is not None else black(cine.pixels)
-        times = cine.frame_times
-        self.clip = Clip(
-            cine=cine,
-            indices=indices,
-            times=times[indices],
-            durations=self._durations(times, indices),
-            pixels=pixels,
-            as_coded=self._as_coded(),
-            stem=single.stem if single is not None else safe_stem(cine.source.path.name),
-            single=None if single is None else single.name,
-            frames=self.frames,
-        )
-
-    def _pixels(self) -> PixelFormat:
-        rows, columns = self.geometry.size
-        pixels = self.cine.pixels.with_(rows=rows, columns=columns)
-        if self.renderer is None:
-            return pixels
-        grey = pixels.photometric_interpretation.startswith("MONOCHROME")
-        return pixels.with_(
-            samples=1 if grey else 3,
-            bits_allocated=8,
-            bits_stored=8,
-            signed=False,
-            photometric_interpretation="MONOCHROME2" if grey else "RGB",
-        )
-
-    def _as_coded(self) -> bool:
-        before = self.cine.pixels
-        whole = self.geometry == Geometry(
-            (0, 0, before.columns - 1, before.rows - 1), None, (before.rows, before.columns)
-        )
-        return whole and (self.renderer is None or self.renderer.changes_nothing)
-
-    def _durations(self, times: Any, indices: list[int]) -> Any:
-        if np.isfinite(times).all():
-            shown = durations(times[indices])
-            if len(indices) == 1 and len(times) > 1:
-                shown = durations(times)[indices]
-            return shown
-        if "display" in self.row.modes and not self.row.per_frame:
-            self.warnings.append(
-                f"the header gives no frame times; each frame is shown for {UNKNOWN_FRAME_TIME:g} ms"
-            )
-        return np.full(len(indices), UNKNOWN_FRAME_TIME)
-
-    def frames(self, indices: Sequence[int]) -> list[Samples]:
-        """Decode and render some frames."""
-        done = []
-        for index, decoded in zip(indices, self.cine.decode(indices), strict=True):
-            rendered: Samples = decoded
-            if self.renderer is not None:
-                rendered = self.renderer.render(decoded, index)
-            frame = self.geometry.apply(rendered, self._black)
-            if self.request.sidecar:
-                self.digests[index] = (
-                    f"xxh3-128:{xxhash.xxh3_128_hexdigest(np.ascontiguousarray(frame).data)}"
-                )
-            done.append(frame)
-        return done
-
-    def run(
-        self,
-        staging: Staging,
-        threads: int,
-        cancelled: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> int:
-        """Write the outputs; return their bytes."""
-        writer = self.row.open(self.clip, staging)
-        beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
-        try:
-            with pipeline(threads, cancelled) as pipe:
-                self._write(writer, pipe, threads, progress)
-        except BaseException:
-            with suppress(Exception):
-                writer.close()
-            raise
-        writer.close()
-        size = staging.size
-        if beside is not None:
-            suffix = getattr(writer, "suffix", self.row.suffix)
-            parts = (self.mode, self.renderer, self.geometry, self.digests, suffix)
-            staging.write(beside, sidecar(self.clip, self.row, *parts))
-        staging.commit()
-        return size
-
-    def _write(
-        self, writer: Writer, pipe: Pipeline, threads: int, progress: Callable[[int, int], None] | None
-    ) -> None:
-        indices, done = self.clip.indices, 0
-        cut = chunks(len(indices), self.cine.pixels.nbytes, self.cine.batch, threads)
-        parts = (indices[part.start : part.stop] for part in cut)
-        for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
-            writer.write(encoded)
-            done += len(part)
-            if progress is not None:
-                progress(done, len(indices))
-
-    def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
-        encoded = writer.encode(part)
-        if self.request.sidecar and part[0] not in self.digests:
-            self.frames(part)
-        return encoded
-
-
-def safe_stem(name: str) -> str:
-    """Return what output names begin with: the source's name without a DICOM suffix, in letters, digits and ``._-``."""
-    return _UNSAFE.sub("_", _DICOM_SUFFIX.sub("", name))[:_LONGEST_STEM].lstrip(".") or "frame"
 
 
 def _guarded(output: Path, work: Callable[[], int]) -> int:
@@ -400,23 +261,12 @@ def _guarded(output: Path, work: Callable[[], int]) -> int:
 
 def _written(frames: int | slice | Iterable[int]) -> str:
     """Write chosen frames as the command line has them."""
-    if isinstance(frames, int):
-        return str(frames)
     if isinstance(frames, slice):
         return ":".join(
             "" if part is None else str(part) for part in (frames.start, frames.stop, frames.step)
         )
-    numbers = ",".join(str(index) for index in frames)
+    chosen = [frames] if isinstance(frames, int) else frames
+    numbers = ",".join(str(index) if index >= 0 else f"{index}:{index + 1 or ''}" for index in chosen)
     if not numbers:
         raise UsageError("no frame is chosen; name at least one")
     return numbers
-
-
-def _choose(cine: Cine, request: Extraction) -> list[int]:
-    if request.frames:
-        return selection.by_number(str(request.frames), len(cine))
-    if request.every is not None:
-        return selection.by_time(float(request.every), cine.frame_times)
-    if request.count is not None:
-        return selection.evenly(request.count, len(cine))
-    return list(range(len(cine)))

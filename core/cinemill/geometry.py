@@ -75,11 +75,7 @@ def lay_out(cine: Cine, request: Extraction, *, display: bool) -> Geometry:
     crop = 0, 0, cine.pixels.columns - 1, cine.pixels.rows - 1
     keep = None
     if request.region is not None:
-        there = len(cine.regions)
-        if request.region not in range(there) or cine.regions[request.region].empty:
-            valid = f"regions 0 to {there - 1}" if there else "no regions"
-            raise NotInFile(f"--region {request.region} is out of range; this image has {valid}")
-        crop = cine.regions[request.region].bounds
+        crop = _region(cine, request.region)
     elif request.crop_to_region:
         crop = bounding_box(cine.regions)
     if request.mask_outside_regions:
@@ -92,6 +88,20 @@ def lay_out(cine: Cine, request: Extraction, *, display: bool) -> Geometry:
             size = square(size, pixel_aspect(cine.source))
         size = fit(size, request.size, request.scale)
     return Geometry(crop, keep, size)
+
+
+def _region(cine: Cine, number: int) -> Box:
+    """Return the bounds of one ultrasound region."""
+    valid = [index for index, region in enumerate(cine.regions) if not region.empty]
+    if number in valid:
+        return cine.regions[number].bounds
+    if number in range(len(cine.regions)):
+        left, top, right, bottom = cine.regions[number].bounds
+        what = f"lies outside the image (columns {left} to {right}, rows {top} to {bottom})"
+    else:
+        what = "is out of range"
+    there = f"regions {', '.join(map(str, valid))}" if valid else "no regions"
+    raise NotInFile(f"--region {number} {what}; this image has {there}")
 
 
 def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

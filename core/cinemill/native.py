@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import forget
+from cinemill.elements import fetch, forget
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class NativeFrames:
         """Return one frame's bytes: samples little endian, bit-packed samples starting at bit 0."""
         bits = frame_bits(self.pixels)
         first, last = index * bits, (index + 1) * bits
+        fetch(self.data, self.start + first // 8, self.start + min((last + 7) // 8, self.length))
         covering = self._bytes(first // 8, (last + 7) // 8)
         if first % 8 == last % 8 == 0:
             return covering

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import os
+import stat
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill import syntaxes
-from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, walk
+from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, read_ahead, walk
 from cinemill.errors import DamagedFile, NotDicom
 
 if TYPE_CHECKING:
@@ -117,10 +117,17 @@ def _looks_explicit(data: Bytes, start: int) -> bool:
 
 def _map(path: Path) -> Bytes:
     try:
+        state = path.stat()
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise DamagedFile(
+                "is a pipe or a device, not a file; give - as the source and pipe the file into it"
+            )
+        if state.st_size == 0:
+            raise NotDicom("the file is empty")
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise NotDicom("the file is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            read_ahead(mapped, wanted=False)
+            return mapped
     except NotDicom:
         raise
     except FileNotFoundError:

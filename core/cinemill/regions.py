@@ -98,10 +98,9 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
 
 
 def _region(item: Dataset, rows: int, columns: int) -> Region:
-    corner = "RegionLocation"
-    left, top = (max(item.get(f"{corner}{name}") or 0, 0) for name in ("MinX0", "MinY0"))
-    right = min(item.get(f"{corner}MaxX1") or 0, columns - 1)
-    bottom = min(item.get(f"{corner}MaxY1") or 0, rows - 1)
+    left, top = (max(_corner(item, name), 0) for name in ("MinX0", "MinY0"))
+    right = min(_corner(item, "MaxX1"), columns - 1)
+    bottom = min(_corner(item, "MaxY1"), rows - 1)
     return Region(
         spatial_format=_meaning(_SPATIAL_FORMATS, item.get("RegionSpatialFormat")),
         data_type=_meaning(_DATA_TYPES, item.get("RegionDataType")),
@@ -118,6 +117,12 @@ def _region(item: Dataset, rows: int, columns: int) -> Region:
             item.get("ReferencePixelPhysicalValueY"),
         ),
     )
+
+
+def _corner(item: Dataset, name: str) -> int:
+    """Return a bound, which is unsigned by its VR, but may be a negative number all the same."""
+    value: int = item.get(f"RegionLocation{name}") or 0
+    return value - (1 << 32) if value >= 1 << 31 else value
 
 
 def _meaning(meanings: tuple[str, ...], code: int | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,8 +33,10 @@ _TRANSFORMATIONS = (
     "WindowWidth",
     "VOILUTFunction",
 )
+_RED_PALETTE_DESCRIPTOR = 0x00281101
 _GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _LARGEST_TABLE_BITS = 16
+_NO_DISPLAY = "display transformation can't be applied", "use --stored, or --window"
 
 
 class Renderer:
@@ -124,35 +128,56 @@ class Renderer:
         """Whether pictures are the samples themselves, or differ from them in colour space only."""
         if self.pixels.samples == 3:
             return self.pixels.bits_allocated == 8 and self._table(-1) is None
-        return self._monochrome and not self._frame_groups and self._small and self._table(-1) is None
+        return self._monochrome and not self.varies and self._small and self._table(-1) is None
 
     @property
     def _small(self) -> bool:
         return 8 * self.pixels.dtype.itemsize <= _LARGEST_TABLE_BITS
 
-    def describe(self) -> dict[str, Any]:
-        """Return what is done to samples, as JSON-ready values."""
+    @property
+    def varies(self) -> bool:
+        """Whether functional groups give each frame its own transformations."""
+        return self._monochrome and bool(self._frame_groups)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may be missed in the pictures."""
+        found = []
+        if self._monochrome and self._source.element(_RED_PALETTE_DESCRIPTOR) is not None:
+            found.append(
+                "the Supplemental Palette Color Lookup Table is not applied; frames are shown in grey"
+            )
+        if self.pixels.dtype.itemsize > 1 and self.describe(0).get("voi") == "none":
+            found.append(
+                f"the header has no window; all {self.bits} bits are shown, which may look flat: see --window"
+            )
+        return found
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return what is done to the samples of a frame, as JSON-ready values."""
         applied: dict[str, Any] = {"photometric_interpretation": self.pixels.photometric_interpretation}
         if self._monochrome:
-            dataset = self._transformations(self._group_key(0))
-            function, values = _voi(dataset)
+            with _explained(*_NO_DISPLAY):
+                dataset = self._transformations(self._group_key(index))
+                function, windows = _voi(dataset, self._voi)
+                modality = _modality(dataset)
             applied |= {
-                "modality": _modality(dataset),
+                "modality": modality,
                 "voi": function,
-                "window": values,
+                "window": windows,
                 "inverted": self.pixels.photometric_interpretation == "MONOCHROME1",
             }
         return applied
 
     def _group_key(self, index: int) -> int:
         """Return the frame whose functional groups apply, -1 where none do."""
-        return index if self._monochrome and self._frame_groups else -1
+        return index if self.varies else -1
 
     @cached_property
     def _frame_groups(self) -> Any:
         """The per-frame functional groups, where they hold transformations."""
         groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
-        return groups if any(name in group for group in groups[:1] for name in _GROUPS) else ()
+        return groups if any(name in group for group in groups for name in _GROUPS) else ()
 
     def _transformations(self, frame: int) -> Dataset:
         """Return a data set with just the transformations of one frame, and what pydicom wants to know of pixels."""
@@ -167,6 +192,8 @@ class Renderer:
             for name in _TRANSFORMATIONS:
                 if origin.get(name) is not None and origin.get(name) != "":
                     found[name] = copy(origin[name])
+        if found.get("RescaleSlope") == 0:  # no rescale has that; it would leave nothing to see
+            del found.RescaleSlope
         for name in ("ModalityLUTSequence", "VOILUTSequence"):
             if not all(item.get("LUTDescriptor") and item.get("LUTData") for item in found.get(name) or ()):
                 del found[name]
@@ -196,32 +223,22 @@ class Renderer:
 
     def _transform(self, values: Values, group: int) -> Picture:
         """Return the display values of stored values of any shape."""
-        try:
-            if self.pixels.photometric_interpretation == "PALETTE COLOR":
+        if self.pixels.photometric_interpretation == "PALETTE COLOR":
+            with _explained("palette can't be applied", "use --stored"):
                 return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
-            if not self._monochrome:
-                return _to_8_bits(values, 0, (1 << self.bits) - 1)
+        if not self._monochrome:
+            return _to_8_bits(values, 0, (1 << self.bits) - 1)
+        with _explained(*_NO_DISPLAY):
             dataset = self._transformations(group)
             low, high = self._range(dataset)
             picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            NotImplementedError,
-        ) as error:
-            raise UnsupportedPixelFormat(
-                f"the header's display transformation can't be applied ({error}); use --stored, or --window"
-            ) from None
         if self.pixels.photometric_interpretation == "MONOCHROME1":
             np.subtract(255, picture, out=picture)
         return picture
 
     def _range(self, dataset: Dataset) -> tuple[float, float]:
         """Return the values that become 0 and 255."""
-        voi, _ = _voi(dataset)
+        voi, _ = _voi(dataset, self._voi)
         if voi == "lut":
             return 0.0, 2.0 ** dataset.VOILUTSequence[self._voi or 0].LUTDescriptor[2] - 1
         if dataset.get("ModalityLUTSequence"):
@@ -237,6 +254,22 @@ class Renderer:
         return (low, high) if voi == "window" else (min(low, high), max(low, high))
 
 
+@contextmanager
+def _explained(what: str, advice: str) -> Iterator[None]:
+    """Turn what pydicom and NumPy raise on wrong values into an error of ours."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
+        raise UnsupportedPixelFormat(f"the header's {what} ({error}); {advice}") from None
+
+
 def _modality(dataset: Dataset) -> str:
     if dataset.get("ModalityLUTSequence"):
         return "lut"
@@ -245,8 +278,11 @@ def _modality(dataset: Dataset) -> str:
     return "none"
 
 
-def _voi(dataset: Dataset) -> tuple[str, list[list[float]] | None]:
-    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows; windows that PS3.3 C.11.2.1 forbids are none."""
+def _voi(dataset: Dataset, chosen: int | None) -> tuple[str, list[list[float]] | None]:
+    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows.
+
+    Where PS3.3 C.11.2.1 forbids the chosen window, there is none.
+    """
     if dataset.get("VOILUTSequence"):
         return "lut", None
     if "WindowCenter" in dataset and "WindowWidth" in dataset:
@@ -254,7 +290,7 @@ def _voi(dataset: Dataset) -> tuple[str, list[list[float]] | None]:
         columns = (element.value if element.VM > 1 else [element.value] for element in elements)
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
         smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
-        if all(width >= smallest for _, width in windows):
+        if all(width >= smallest for _, width in windows[chosen or 0 :][:1]):
             return "window", windows
     return "none", None
 
@@ -263,7 +299,7 @@ def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Val
     """Apply modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1, C.11.2)."""
     from pydicom.pixels.processing import apply_windowing
 
-    function, windows = _voi(dataset)
+    function, windows = _voi(dataset, voi)
     if voi is not None:
         there = len(dataset.VOILUTSequence) if function == "lut" else len(windows or ())
         if voi not in range(there):
@@ -282,33 +318,45 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     """Return RGB of 8 bits, shape (256 or 65536, 3), for all palette entries (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
     from cinemill.kernels.palette import palette_table
 
-    entries, first, bits = header.RedPaletteColorLookupTableDescriptor
-    if "RedPaletteColorLookupTableData" in header:
+    if "RedPaletteColorLookupTableDescriptor" not in header:
+        raise ValueError("it has none")
+    entries, first, _ = header.RedPaletteColorLookupTableDescriptor
+    entries = entries & 0xFFFF or 1 << 16
+    if header.get("RedPaletteColorLookupTableData"):
         luts = [_lut(header, f"{name}PaletteColorLookupTable", order)[1] for name in ("Red", "Green", "Blue")]
     else:
         from pydicom.pixels.processing import apply_color_lut
 
-        luts = list(apply_color_lut(np.arange(first, first + (entries or 1 << 16)), header).T[:3])
+        luts = list(apply_color_lut(np.arange(first, first + entries), header).T[:3])
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
-    if bits == 16 and rgb.max() > 255:
+    if rgb.max() > 255:
         rgb >>= 8
-    picture: Picture = np.minimum(rgb, 255).astype(np.uint8)
+    picture: Picture = rgb.astype(np.uint8)
     return picture
 
 
 def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
-    """Return the first value that a lookup table maps, and its entries."""
-    entries, first, _ = item[f"{name}Descriptor"].value
+    """Return the first value that a lookup table maps, and its entries: 8-bit ones may share a word."""
+    entries, first, bits = item[f"{name}Descriptor"].value
     data = item[f"{name}Data"].value
-    entries = entries or 1 << 16
     if not isinstance(data, bytes):
-        return first, np.atleast_1d(np.array(data, np.uint16))
-    table = np.frombuffer(data, np.uint8 if len(data) < 2 * entries else f"{order}u2")[:entries]
+        data = np.atleast_1d(np.array(data, f"{order}u2")).tobytes()
+    entries = entries & 0xFFFF or 1 << 16
+    packed = bits <= 8 and len(data) < 2 * entries
+    whole = data if packed else data[: len(data) // 2 * 2]
+    table = np.frombuffer(whole, np.uint8 if packed else f"{order}u2")[:entries]
+    if len(table) < entries:
+        raise ValueError(f"{name} promises {entries} entries, {len(table)} are there")
     return first, table.astype(np.uint16)
 
 
 def _look_up(values: Values, first: int, table: Values) -> Values:
-    """Map values by a table; those before it take its first entry, those behind it the last."""
+    """Map values by a table; those before it take its first entry, those behind it the last.
+
+    Where values may be negative, a first one past 32767 is a negative one that was written as unsigned.
+    """
+    if first > 0x7FFF and values.min() < 0:
+        first -= 1 << 16
     mapped: Values = table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
     return mapped
 

@@ -12,9 +12,12 @@ from cinemill.errors import NotInFile, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NUMBER = re.compile(r"\d+", re.ASCII)
-_RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+_RANGE = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+_SLICE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?(?::(-?\d{1,18})?)?", re.ASCII)
+_TOLERANCE = 1e-6
+"""Milliseconds by which a frame may come late: times in DS have few digits."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", re.ASCII)
 
 
@@ -87,9 +90,9 @@ def by_time(step: float, times: NDArray[np.float64]) -> list[int]:
     if not np.isfinite(times).all():
         raise NotInFile("the header gives no frame times; choose frames by --frames or --count")
     relative = times - times[0]
-    moments = np.arange(int(relative.max() / step + 1e-9) + 1) * step
-    shown = np.searchsorted(relative, moments + 1e-6, side="right") - 1
-    return [int(index) for index in np.unique(shown)]
+    moment = np.ceil((relative - _TOLERANCE) / step)
+    last = moment[-1] * step <= relative[-1] + _TOLERANCE
+    return np.flatnonzero(np.append(np.diff(moment) > 0, last)).tolist()
 
 
 def evenly(count: int, frames: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,29 +16,15 @@ if TYPE_CHECKING:
     from cinemill.source import Source
 
 
-def sidecar(
-    clip: Clip,
-    row: Format,
-    mode: Mode,
-    renderer: Renderer | None,
-    geometry: Geometry,
-    digests: Mapping[int, str],
-    suffix: str,
-) -> bytes:
-    """Encode what is known of a clip's frames.
-
-    Parameters
-    ----------
-    digests
-        XXH3-128 of each exported frame's samples, by frame: by pixel, native byte order.
-    suffix
-        Of the outputs.
-    """
-    described: dict[str, Any] = {
+def describe(
+    clip: Clip, row: Format, mode: Mode, renderer: Renderer | None, geometry: Geometry
+) -> dict[str, Any]:
+    """Return what is known of a clip's frames before they are decoded, as JSON-ready values."""
+    return {
         "source": {**_uids(clip.cine.source), "frames": len(clip.cine)},
         "format": row.name,
         "mode": mode,
-        "rendering": None if renderer is None else renderer.describe(),
+        "rendering": None if renderer is None else renderer.describe(clip.indices[0]),
         "geometry": {
             "crop": geometry.crop,
             "kept": geometry.keep,
@@ -56,13 +43,34 @@ def sidecar(
                 "frame": index,
                 "frame_number": index + 1,
                 "time_ms": None if np.isnan(moment) else round(float(moment), 6),
-                "file": clip.name(suffix, index if row.per_frame else None),
-                "digest": digests.get(index),
+                "file": clip.name(index if row.per_frame else None),
+                **(
+                    {} if renderer is None or not renderer.varies else {"rendering": renderer.describe(index)}
+                ),
             }
             for index, moment in zip(clip.indices, clip.times, strict=True)
         ],
     }
-    return json.dumps(described, indent=1).encode()
+
+
+def sidecar(description: dict[str, Any], digests: Mapping[int, str]) -> bytes:
+    """Encode a description, with the XXH3-128 of each frame's samples: by pixel, native byte order."""
+    frames = [{**frame, "digest": digests[frame["frame"]]} for frame in description["frames"]]
+    return json.dumps({**description, "frames": frames}, indent=1).encode()
+
+
+def is_of(path: Path, description: dict[str, Any]) -> bool:
+    """Whether the sidecar there has this description, and all files that it names are there."""
+    try:
+        there = json.loads(path.read_bytes())
+        for frame in there["frames"]:
+            del frame["digest"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    names = {frame["file"] for frame in description["frames"]}
+    return there == json.loads(json.dumps(description)) and all(
+        (path.parent / name).exists() for name in names
+    )
 
 
 def _uids(source: Source) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from cinemill.disk_space import claim
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
 from cinemill.errors import CinemillError, OutputError, OutputExists, UnsupportedTransferSyntax
 from cinemill.model import Buffer, PixelFormat
@@ -68,6 +69,22 @@ class Sink:
         """Deflate everything from here on (PS3.5 §A.5, RFC 1951)."""
         self._deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
 
+    def reserve(self, size: int) -> None:
+        """Claim disk space for so many bytes to come, where the file system can; `finish` gives back what is left.
+
+        Raises
+        ------
+        OutputError
+            The disk has not as much.
+        """
+        if self._deflater is not None:
+            return
+        try:
+            self._file.flush()
+            claim(self._file.fileno(), size)
+        except OSError as error:
+            raise output_error(self.path, error) from None
+
     def tell(self) -> int:
         """Return how many bytes were written."""
         return self._file.tell()
@@ -105,7 +122,7 @@ class Sink:
                 self._file.write(self._deflater.flush())
                 if self._file.tell() % 2:
                     self._file.write(b"\0")
-            self._file.flush()
+            self._file.truncate()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise output_error(self.path, error) from None
@@ -226,6 +243,7 @@ class NativeWriter:
         self._left = size
         self._frame_bits = frame_bits
         self._bits = np.empty(0, np.uint8)
+        sink.reserve(size)
         sink.write(encode_header(PIXEL_DATA, vr, size, encoding))
 
     def add(self, frame: bytes) -> None:
@@ -331,7 +349,7 @@ def _lock(file: BinaryIO, patience: float) -> None:
 def output_error(path: Path, error: OSError) -> CinemillError:
     """Turn an error of the operating system into one that says what to do."""
     advice = {
-        errno.ENOSPC: "the disk is full; free some space and run the same command again",
+        errno.ENOSPC: f"the disk is full{_numbers(error)}; free some space and run the same command again",
         errno.EDQUOT: "the quota is exhausted; free some space and run the same command again",
         errno.EFBIG: "the file system can't hold so large a file",
         errno.EACCES: "permission denied; check the directory's owner and mode",
@@ -342,6 +360,12 @@ def output_error(path: Path, error: OSError) -> CinemillError:
         errno.EEXIST: "a part of the path is not a directory",
     }
     return OutputError(f"can't be written: {advice.get(error.errno or 0, error.strerror)}", path=path)
+
+
+def _numbers(error: OSError) -> str:
+    """Return what `claim` says of the disk, nothing where the system ran into its end."""
+    said = error.strerror or ""
+    return "" if said == os.strerror(errno.ENOSPC) else f": {said}"
 
 
 def _item(value: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cinemill import kept_index
 from cinemill.description import describe
 from cinemill.elements import (
     EXPLICIT_LE,
@@ -24,12 +25,20 @@ from cinemill.elements import (
     Element,
     Encoding,
     forget,
+    read_ahead,
     read_header,
     tag_name,
     walk,
 )
-from cinemill.encapsulation import count_frames, group_fragments, join, read_fragments
-from cinemill.errors import CinemillError, DamagedFile
+from cinemill.encapsulation import (
+    DELIMITER,
+    Fragments,
+    FrameIndex,
+    count_frames,
+    group_fragments,
+)
+from cinemill.errors import CinemillError, DamagedFile, OutputError
+from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
 from cinemill.part10 import read_part10, text_of
@@ -37,7 +46,7 @@ from cinemill.part10 import read_part10, text_of
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from cinemill.encapsulation import Fragments, Offsets
+    from cinemill.encapsulation import Offsets
 
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
@@ -59,6 +68,12 @@ class Source:
         of failing.
     data
         The file's bytes, where they don't stand in a file of their own.
+    scan
+        Look at all items of encapsulated pixel data, so that an offset table is believed as a whole or not at all.
+        Else a table that fits the first and the last frame is believed, and each frame checked when it is read: any
+        frame of a long cine is reached at once.
+    keep_index
+        Keep the frame index beside the file where a scan was needed, and believe the one that is kept there.
 
     Attributes
     ----------
@@ -89,10 +104,17 @@ class Source:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, repair: bool = False, data: bytes | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        repair: bool = False,
+        data: bytes | None = None,
+        scan: bool = True,
+        keep_index: bool = False,
     ) -> None:
         self.path = Path(path)
         self.repair = repair
+        self._scan, self._keep_index = scan or repair, keep_index and not repair
         self.warnings: list[str] = []
         self._touched = 0
         try:
@@ -107,10 +129,13 @@ class Source:
         self.file, self.meta = opened.file, opened.meta
         self.transfer_syntax, self.encoding = opened.transfer_syntax, opened.encoding
         self.data, start, size = opened.data, opened.start, len(opened.data)
+        if self._scan:
+            read_ahead(self.data, wanted=True)
         before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
-        self._fragments: Fragments | None = None
+        self._encapsulated: EncapsulatedFrames | None = None
+        self._spans = {element.tag: element for element in before}
         if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
@@ -121,7 +146,7 @@ class Source:
         self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
         if len(self.elements) < len(found):
             self.warnings.append("delimiters stand outside any sequence; they were left out")
-        self._spans = {element.tag: element for element in self.elements}
+        self._spans |= {element.tag: element for element in self.elements}
 
     def _read_behind(self, start: int, size: int) -> list[Element]:
         """Return the elements behind the pixel data."""
@@ -155,10 +180,12 @@ class Source:
                     )
                 end = size
             return Element(element.tag, element.vr, offset, element.value, end, element.length)
-        self._fragments = read_fragments(self.data, element.value, size)
-        if not self._fragments.delimited:
+        claimed = self._claimed_index(element.value)
+        frames = EncapsulatedFrames(self.data, element.value, claimed, self._group, self.warnings)
+        self._encapsulated, end = frames, frames.end
+        if self.data[end - 8 : end] != DELIMITER:
             self.warnings.append("the pixel data has no sequence delimiter; all its fragments are complete")
-        return Element(element.tag, element.vr, offset, element.value, self._fragments.end, UNDEFINED)
+        return Element(element.tag, element.vr, offset, element.value, end, UNDEFINED)
 
     @cached_property
     def header(self) -> Dataset:
@@ -265,26 +292,43 @@ class Source:
         """Return the number of frames."""
         if self.transfer_syntax.coding == "video":
             return self.promised_frames or 1
-        if self._fragments is not None:
-            return len(self._first_fragments) - 1
-        return len(self._native)
+        return len(self._native if self._encapsulated is None else self._encapsulated)
 
-    @cached_property
-    def _first_fragments(self) -> Offsets:
-        fragments = self._fragments
-        assert fragments is not None
+    def _claimed_index(self, value: int) -> FrameIndex | None:
+        """Return a frame index for pixel data whose items stand from this offset, without looking at them all."""
+        if self._scan:
+            return None
+        try:
+            promised = self.promised_frames or 1
+        except DamagedFile:
+            return None
+        claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
+        return (
+            kept_index.load(self.path, value, promised) if claimed is None and self._keep_index else claimed
+        )
+
+    def _group(self, fragments: Fragments) -> FrameIndex:
         promised = self.promised_frames or 1
         if self.repair:
             there = count_frames(self.data, fragments)
             if there != promised:
                 self.warnings.append(f"Number of Frames {promised} was corrected to {there}")
                 promised = there
-        extended = self.value(_EXTENDED_OFFSET_TABLE)
-        table = None if extended is None else np.frombuffer(extended[: len(extended) // 8 * 8], "<i8")
         try:
-            return group_fragments(self.data, fragments, promised, table, self.warnings)
+            index = group_fragments(self.data, fragments, promised, self._extended_table, self.warnings)
         except DamagedFile as error:
             raise error.locate(path=self.path) from None
+        if self._keep_index and self.pixel_data is not None:
+            try:
+                kept_index.keep(self.path, self.pixel_data.value, index)
+            except OutputError as error:
+                self.warnings.append(f"the frame index {error.message}")
+        return index
+
+    @property
+    def _extended_table(self) -> Offsets | None:
+        table = self.value(_EXTENDED_OFFSET_TABLE)
+        return None if table is None else np.frombuffer(table[: len(table) // 8 * 8], "<i8")
 
     @cached_property
     def _native(self) -> NativeFrames:
@@ -305,7 +349,7 @@ class Source:
     @property
     def native(self) -> bool:
         """Whether the pixel data as found is not encapsulated."""
-        return self._fragments is None
+        return self._encapsulated is None
 
     def check(self) -> None:
         """Check that the pixel data is there as promised, without decoding it.
@@ -322,13 +366,14 @@ class Source:
                 path=self.path,
             )
         len(self)
-        if self._fragments is not None and self.transfer_syntax.coding != "video":
-            self._check_filled(self._fragments)
+        frames = self._encapsulated
+        if frames is not None and not frames.claimed and self.transfer_syntax.coding != "video":
+            self._check_filled(frames)
 
-    def _check_filled(self, fragments: Fragments) -> None:
-        ends = np.append(0, np.cumsum(fragments.lengths))
-        first = self._first_fragments
-        empty = np.flatnonzero(ends[first[1:]] == ends[first[:-1]])
+    def _check_filled(self, frames: EncapsulatedFrames) -> None:
+        bytes_before = np.append(0, np.cumsum(frames.fragments.lengths))
+        first = np.searchsorted(frames.fragments.offsets - 8, frames.index.starts)
+        empty = np.flatnonzero(np.diff(bytes_before[first]) == 0)
         if len(empty):
             raise DamagedFile(
                 f"{len(empty)} of {len(self)} frames have no bytes", path=self.path, frame=int(empty[0])
@@ -346,11 +391,7 @@ class Source:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        if self._fragments is None:
-            frame = self._native.read(index)
-        else:
-            first, last = self._first_fragments[index : index + 2].tolist()
-            frame = join(self.data, self._fragments, first, last)
+        frame = (self._native if self._encapsulated is None else self._encapsulated).read(index)
         self._touched += len(frame)
         if self._touched > _RESIDENT:
             self._touched = 0
@@ -359,8 +400,8 @@ class Source:
 
     def bitstream(self) -> Buffer:
         """Return all fragments joined: the one stream of a video (PS3.5 §A.4.5 to §A.4.8)."""
-        assert self._fragments is not None
-        return join(self.data, self._fragments, 0, len(self._fragments.offsets))
+        assert self._encapsulated is not None
+        return self._encapsulated.joined()
 
     def native_bytes(self) -> Iterator[Buffer]:
         """Yield all native pixel data in pieces, little endian."""
@@ -369,8 +410,8 @@ class Source:
     @property
     def encoded_bytes(self) -> int:
         """Bytes that the frames take in the file."""
-        if self._fragments is not None:
-            return int(self._fragments.lengths.sum())
+        if self._encapsulated is not None:
+            return int(self._encapsulated.fragments.lengths.sum())
         return 0 if self.pixel_data is None else self.pixel_data.end - self.pixel_data.value
 
     @property

@@ -67,6 +67,8 @@ def split(
     with Source(src) as source:
         if source.pixel_data is None:
             raise DamagedFile("there is no pixel data to split", path=src)
+        if not source.text(_SOP_INSTANCE):
+            raise DamagedFile("SOP Instance UID is absent; the parts could not point back to it", path=src)
         source.check()
         parts = list(_cut(source, frames_per_instance, max_bytes))
         return [
@@ -100,6 +102,8 @@ def _write(source: Source, output: Path, frames: range, number: int) -> Receipt:
         if target.deflated:
             sink.deflate()
         sink.write(header.before)
+        if target.encapsulated:
+            sink.reserve(expected)
         writer = frame_writer(sink, source.layout, target, len(frames), expected)
         for index in frames:
             writer.add(bytes(source.frame(index)))

@@ -146,10 +146,23 @@ class Staging:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what killed processes left here; what is in use is locked and stays."""
+    """Remove what killed processes left here; what is in use is locked and stays.
+
+    One that was killed while it gave outputs their names has some of them here still under their other name: then all
+    of its outputs go.
+    """
     for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
         with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
+            made = list(stale.iterdir())
+            named = [directory / each.name for each in made if _same(each, directory / each.name)]
+            if len(named) < len(made):
+                for path in named:
+                    path.unlink()
             shutil.rmtree(stale, ignore_errors=True)
+
+
+def _same(made: Path, path: Path) -> bool:
+    return path.is_file() and path.samefile(made)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,9 +62,15 @@ def durations(times: NDArray[np.float64]) -> NDArray[np.float64]:
 def _increments(source: Source, frames: int) -> NDArray[np.float64] | None:
     """Return Frame Time Vector with the 0 of the first frame, which some files leave out."""
     vector = np.array(_numbers(source, _FRAME_TIME_VECTOR), np.float64)
-    if len(vector) == frames - 1 and frames > 1:
+    if not len(vector):
+        return None
+    if len(vector) == frames - 1:
         vector = np.insert(vector, 0, 0)
-    if len(vector) != frames or (vector[1:] <= 0).any():
+    if len(vector) != frames:
+        source.warnings.append(f"Frame Time Vector has {len(vector)} values for {frames} frames; not used")
+        return None
+    if (vector[1:] <= 0).any():
+        source.warnings.append("Frame Time Vector does not go forward; not used")
         return None
     vector[0] = 0
     return vector
@@ -92,7 +99,8 @@ def _acquisition_seconds(group: Dataset) -> float | None:
         except ValueError:
             return None
         if moment is not None:
-            return float(moment.timestamp())
+            zone = moment.tzinfo or UTC  # a clock without a zone has no hour twice
+            return datetime.combine(moment.date(), moment.time(), zone).timestamp()
     return None
 
 

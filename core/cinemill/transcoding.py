@@ -174,6 +174,7 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
     with Sink(output, overwrite=request.overwrite) as sink:
         with clock("write"):
             data = memoryview(source.file)
+            sink.reserve(len(data))
             for start in range(0, len(data), _COPY_CHUNK):
                 sink.write(data[start : start + _COPY_CHUNK])
                 forget(source.file)
@@ -238,6 +239,7 @@ def _carry_pixels(sink: Sink, source: Source, target: TransferSyntax) -> None:
     element = source.pixel_data
     assert element is not None
     if target.encapsulated:
+        sink.reserve(source.encoded_bytes)
         writer = EncapsulatedWriter(sink, len(source), source.encoded_bytes + 8 * len(source))
         for index in range(len(source)):
             writer.add(bytes(source.frame(index)))
@@ -246,6 +248,7 @@ def _carry_pixels(sink: Sink, source: Source, target: TransferSyntax) -> None:
     vr = element.vr or _IMPLICIT_VRS[element.tag]
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     size = element.end - element.value
+    sink.reserve(size)
     sink.write(encode_header(element.tag, vr, size + size % 2, encoding))
     for piece in source.native_bytes():
         sink.write(piece)

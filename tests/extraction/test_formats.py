@@ -22,7 +22,13 @@ from pydicom.data import get_testdata_file
 
 import cinemill
 import generate
-from cinemill.errors import NotInFile, UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
+from cinemill.errors import (
+    DamagedFile,
+    NotInFile,
+    UnsupportedPixelFormat,
+    UnsupportedTransferSyntax,
+    UsageError,
+)
 from cinemill.formats.animations import whole_steps
 from cinemill.formats.pictures import encode_png
 
@@ -222,7 +228,7 @@ def test_grey_gif_is_exact(extract):
 
 @given(st.lists(st.floats(0.5, 200), min_size=1, max_size=50), st.sampled_from((1, 10)))
 def test_delays_do_not_drift(durations, step):
-    delays = whole_steps(np.array(durations), step)
+    delays = whole_steps(np.array(durations), step, 0xFFFF)
     assert min(delays) >= 1
     if min(durations) > step:
         drift = np.cumsum(delays) * step - np.cumsum(durations)
@@ -278,6 +284,19 @@ def test_single_frame_instances(tmp_path):
     cinemill.extract(CINE, tmp_path / "b", format="dicom", frames="17")
     again = pydicom.dcmread(tmp_path / "b" / "examples_ybr_color_0017.dcm")
     assert again.SOPInstanceUID == second.SOPInstanceUID
+
+
+def test_single_frames_need_an_instance_to_point_back_to(tmp_path):
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPInstanceUID=None)
+    with pytest.raises(DamagedFile, match="SOP Instance UID is absent"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
+
+
+def test_functional_groups_that_do_not_fit_the_frames(tmp_path):
+    groups = [pydicom.Dataset() for _ in range(2)]
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(3), PerFrameFunctionalGroupsSequence=groups)
+    with pytest.raises(DamagedFile, match="2 per-frame functional groups for 3 frames"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
 
 
 def test_a_transfer_syntax_that_pydicom_cannot_write(tmp_path):

@@ -38,6 +38,11 @@ def test_bounds_are_clamped(tmp_path):
     assert bounding_box([within, outside]) == (2, 1, 7, 5)
 
 
+def test_negative_bounds_are_clamped(tmp_path):
+    (item,) = regions(tmp_path, clips.region(((1 << 32) - 3, (1 << 32) - 1, 4, 2)))
+    assert item.bounds == (0, 0, 4, 2)
+
+
 def test_unknown_codes_stay_numbers(tmp_path):
     (item,) = regions(tmp_path, clips.region((0, 0, 1, 1), spatial_format=77, data_type=99, units=(12, 55)))
     assert (item.spatial_format, item.data_type, item.units) == ("77", "99", ("degrees", "55"))

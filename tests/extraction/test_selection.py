@@ -38,7 +38,7 @@ def test_an_empty_choice_is_an_error(text):
         selection.by_number(text, 30)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "::0", "1.5", "1:2:3:4", "٣"])
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "::0", "1.5", "1:2:3:4", "٣", "9" * 5000])
 def test_what_is_no_list(text):
     with pytest.raises(UsageError, match="can't read the frames"):
         selection.by_number(text, 30)
@@ -68,6 +68,19 @@ def test_by_time_is_exact_where_steps_meet_frames():
     times = np.arange(120) * 33.333
     assert selection.by_time(33.333, times) == list(range(120))
     assert selection.by_time(99.999, times) == list(range(0, 120, 3))
+
+
+@given(st.lists(st.integers(1, 50), min_size=0, max_size=40), st.integers(1, 120))
+def test_by_time_takes_each_moment(increments, step):
+    times = np.cumsum([0, *increments])
+    on_show = {
+        max(i for i, time in enumerate(times) if time <= moment) for moment in range(0, times[-1] + 1, step)
+    }
+    assert selection.by_time(step, times.astype(np.float64)) == sorted(on_show)
+
+
+def test_a_tiny_step_takes_all_frames_of_a_long_cine():
+    assert len(selection.by_time(0.001, np.arange(200_000) * 33.0)) == 200_000
 
 
 def test_by_time_needs_times():

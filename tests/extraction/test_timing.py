@@ -1,5 +1,7 @@
 """Frame times beyond those of a plain cine, and for how long frames are shown."""
 
+import time
+
 import clips
 import numpy as np
 import pytest
@@ -48,6 +50,41 @@ def test_functional_groups_tell_the_time(tmp_path):
         groups.append(group)
     found = times(tmp_path, PerFrameFunctionalGroupsSequence=groups, CineRate="25")
     assert found == pytest.approx([0, 40, 100, 1000], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("vector", "warning"),
+    [(["0", "10"], "2 values for 4 frames"), (["0", "10", "0", "10"], "does not go forward")],
+)
+def test_a_vector_that_does_not_fit_is_named(tmp_path, vector, warning):
+    path = clips.write(tmp_path / "cine.dcm", clips.numbered(4), FrameTimeVector=vector, CineRate="25")
+    with cinemill.open(path) as cine:
+        assert cine.frame_times.tolist() == [0, 40, 80, 120]
+        assert any(warning in each for each in cine.warnings)
+
+
+@pytest.mark.parametrize("pointer", [0x00181065, 0x00091001, 0x00181063])
+def test_pointers_to_what_is_not_there(tmp_path, pointer):
+    assert times(tmp_path, FrameTime="40", FrameIncrementPointer=pointer).tolist() == [0, 40, 80, 120]
+    assert times(tmp_path, CineRate="50", FrameIncrementPointer=pointer).tolist() == [0, 20, 40, 60]
+
+
+def test_clocks_are_not_turned_back_within_a_cine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    groups = []
+    for clock in ("015959.980", "020000.020", "020000.060", "020000.100"):
+        content, group = Dataset(), Dataset()
+        content.FrameReferenceDateTime = f"20240331{clock}"
+        group.FrameContentSequence = [content]
+        groups.append(group)
+    try:
+        assert times(tmp_path, PerFrameFunctionalGroupsSequence=groups) == pytest.approx(
+            [0, 40, 80, 120], abs=1e-3
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_durations():

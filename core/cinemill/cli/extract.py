@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cinemill import formats
-from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, run
+from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, files, run
 from cinemill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ FORMATS = ", ".join(row.name for row in formats.FORMATS)
 
 
 def extract(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="DST", help="A directory, or the one output by its name, e.g. clip.mp4.")
     ],
@@ -69,6 +72,12 @@ def extract(
     sidecar: Annotated[
         bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
     ] = False,
+    keep_index: Annotated[
+        bool,
+        typer.Option(
+            "--index", help="Keep where frames stand in .<name>.frames beside the source, and use it."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     jobs: Jobs = None,
     report: ReportFile = None,
@@ -78,7 +87,7 @@ def extract(
     """Extract frames; reads only those asked for.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
-    DST. The name is that of the source without .dcm.
+    DST. The name is that of the source without .dcm. With --sidecar, the same command goes on where it was stopped.
     """
     from cinemill.extraction import Extraction
 
@@ -96,25 +105,46 @@ def extract(
         size=_size(size),
         scale=scale,
         sidecar=sidecar,
+        keep_index=keep_index,
         overwrite=overwrite,
     )
-    run(
-        _with_format(extraction, sources, destination),
-        lambda: _items(sources, destination),
-        sources,
-        jobs=jobs,
-        report=report,
-        as_json=as_json,
-        quiet=quiet,
-    )
+    with files(sources) as found:
+        run(
+            _with_format(extraction, found, destination),
+            lambda: _items(found, destination),
+            found,
+            jobs=jobs,
+            report=report,
+            as_json=as_json,
+            quiet=quiet,
+            advice="the same command goes on from here"
+            if sidecar
+            else "what is done stays; use --overwrite, or --sidecar next time to go on",
+        )
 
 
 def _items(sources: list[Path], destination: Path) -> Iterator[Item]:
-    """Return the instances, each with the directory of its outputs (or the one output's own path)."""
-    from cinemill.batch import Item, discover
+    """Yield the instances, each with the directory of its outputs (or the one output's own path).
 
-    found = discover(sources, destination)
-    return (item if item.output == destination else Item(item.source, item.output.parent) for item in found)
+    Where outputs of two instances would have the same names, those of the second get a directory of its own name.
+    """
+    from cinemill.batch import Item, discover
+    from cinemill.export import safe_name, safe_stem
+
+    folder, taken = None, set[str]()
+    for item in discover(sources, destination):
+        if item.output == destination:
+            yield item
+            continue
+        if item.output.parent != folder:
+            folder, taken = item.output.parent, set()
+        own, number = safe_stem(item.source.name), 1
+        output = folder
+        while own.casefold() in taken:
+            own = safe_name(item.source.name) + (f".{number}" if number > 1 else "")
+            output, number = folder / own, number + 1
+        taken.add(own.casefold())
+        yield Item(item.source, output)
 
 
 def _with_format(extraction: Extraction, sources: list[Path], destination: Path) -> Extraction:
@@ -127,7 +157,7 @@ def _with_format(extraction: Extraction, sources: list[Path], destination: Path)
             f"{destination.name} is one {row.name} output; name a directory for several instances"
         )
     extraction.check(row)
-    return extraction
+    return replace(extraction, into_directory=not single)
 
 
 def _mode(*, stored: bool, display: bool) -> Mode | None:
@@ -140,7 +170,12 @@ def _mode(*, stored: bool, display: bool) -> Mode | None:
 
 def _size(text: str) -> tuple[int, int] | None:
     pair = _pair(text, "x", "--size", "640x480")
-    return None if pair is None else (int(pair[0]), int(pair[1]))
+    if pair is None:
+        return None
+    width, height = pair
+    if not (width.is_integer() and height.is_integer()):
+        raise UsageError(f"can't read --size {text!r}; expected e.g. 640x480")
+    return int(width), int(height)
 
 
 def _pair(text: str, separator: str, option: str, example: str) -> tuple[float, float] | None:

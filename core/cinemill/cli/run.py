@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,12 +19,39 @@ if TYPE_CHECKING:
     from cinemill.batch import Item, Work
     from cinemill.receipt import Receipt
 
+_PIECE = 1 << 20
+
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", help="Write a JSON line (or .csv row) for each instance.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line for each instance.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+@contextmanager
+def files(sources: list[Path]) -> Iterator[list[Path]]:
+    """Return sources as given, but for ``-`` a temporary file with what comes from standard input.
+
+    Frames and tables are reached by their offsets, so a pipe is written down, piece by piece, before it is read.
+    """
+    from cinemill.errors import UsageError
+
+    if Path("-") not in sources:
+        yield sources
+        return
+    if sys.stdin.isatty():
+        raise UsageError("- reads standard input, which is a terminal here; pipe a file into it")
+    with TemporaryDirectory(prefix="cinemill-") as folder:
+        spool = Path(folder) / "stdin"
+        try:
+            with spool.open("wb") as file:
+                copyfileobj(sys.stdin.buffer, file, _PIECE)
+        except OSError as error:
+            raise UsageError(
+                f"standard input can't be kept in {folder}: {error.strerror}; set TMPDIR"
+            ) from None
+        yield [spool if source == Path("-") else source for source in sources]
 
 
 def run(
@@ -33,6 +63,7 @@ def run(
     report: Path | None,
     as_json: bool,
     quiet: bool,
+    advice: str = "the same command goes on from here",
 ) -> None:
     """Do work to all items and end the command: exit code 0 if all went well, 1 if something failed.
 
@@ -42,6 +73,8 @@ def run(
         Returns the items anew at each call.
     sources
         As given on the command line.
+    advice
+        What to do after the run was stopped.
     """
     from cinemill.cli.show import Tally
 
@@ -56,7 +89,7 @@ def run(
     if not quiet:
         tally.show()
     if stopping.is_set():
-        typer.echo("stopped; the same command goes on from here", err=True)
+        typer.echo(f"stopped; {advice}", err=True)
         raise typer.Exit(130)
     raise typer.Exit(0 if tally.well else 1)
 
@@ -78,7 +111,7 @@ def _receipts(
     from cinemill.warmup import announce_on_stderr
 
     with bar(lambda: _measure(find()), hidden=quiet) as shown:
-        if len(sources) == 1 and sources[0].is_file():
+        if len(sources) == 1 and not sources[0].is_dir():
             (item,) = items
             if not quiet:
                 announce_on_stderr()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,8 @@ class Bar:
         self._task = progress.add_task(
             "", total=None, pixels=0, started=time.perf_counter(), instances=0, count="", frames=""
         )
-        self._pixels = self._instances = 0
+        self._pixels = self._instances = self._bytes = 0
+        self._under_way: dict[str, float] = {}
 
     def total(self, instances: int, source_bytes: int) -> None:
         """Tell how much there is to do, once that is known."""
@@ -136,15 +137,25 @@ class Bar:
 
     def frames(self, item: Item, done: int, frames: int) -> None:
         """Show how far a long instance is."""
-        self._progress.update(self._task, frames=f"{item.source.name} {done}/{frames}")
+        with suppress(OSError):
+            self._under_way[str(item.source)] = item.source.stat().st_size * done / frames
+        self._progress.update(
+            self._task, completed=self._completed, frames=f"{item.source.name} {done}/{frames}"
+        )
+
+    @property
+    def _completed(self) -> float:
+        return self._bytes + sum(self._under_way.values())
 
     def advance(self, receipt: Receipt) -> None:
         """Count a finished instance."""
         self._instances += 1
         self._pixels += receipt.pixel_bytes
+        self._bytes += receipt.bytes_before
+        self._under_way.pop(receipt.source, None)
         self._progress.update(
             self._task,
-            advance=receipt.bytes_before,
+            completed=self._completed,
             instances=self._instances,
             pixels=self._pixels,
             frames="",

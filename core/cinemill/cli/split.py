@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from cinemill.cli.run import files
+
 
 def split(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A cine.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A cine; - for standard input.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The directory for its parts.")],
     frames_per_instance: Annotated[
         int | None, typer.Option("--frames-per-instance", min=1, metavar="N", help="Most frames of a part.")
@@ -23,9 +25,11 @@ def split(
     """Cut a long cine into several instances, decoding nothing."""
     from cinemill.splitting import split as split_instance
 
-    for receipt in split_instance(
-        source, destination, frames_per_instance=frames_per_instance, max_bytes=max_bytes
-    ):
+    with files([source]) as (found,):
+        receipts = split_instance(
+            found, destination, frames_per_instance=frames_per_instance, max_bytes=max_bytes
+        )
+    for receipt in receipts:
         if as_json:
             typer.echo(json.dumps(receipt.to_dict()))
         else:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cinemill import syntaxes
-from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, run
+from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, files, run
 
 TARGETS = ", ".join(str(target.name) for target in syntaxes.TARGETS)
 
@@ -53,7 +53,9 @@ Repair = Annotated[
 
 
 def transcode(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="DST", help="A file (for one SRC file), or a directory.")
     ],
@@ -75,12 +77,13 @@ def transcode(
     from cinemill.batch import Options, discover
 
     options = Options(syntaxes.target(to).uid, colour.value, verify.value, overwrite, repair)
-    run(
-        options,
-        lambda: discover(sources, destination),
-        sources,
-        jobs=jobs,
-        report=report,
-        as_json=as_json,
-        quiet=quiet,
-    )
+    with files(sources) as found:
+        run(
+            options,
+            lambda: discover(found, destination),
+            found,
+            jobs=jobs,
+            report=report,
+            as_json=as_json,
+            quiet=quiet,
+        )

@@ -35,8 +35,10 @@ class Clip:
         Format of the frames as they are handed to the writer.
     as_coded
         Whether the codestreams hold the frames just as they are wanted: nothing is cropped, masked, scaled or rendered.
-    stem
-        What the names of outputs begin with.
+    stem, suffix
+        What the names of outputs begin and end with.
+    single
+        The one output's name, where it was given.
     frames
         Decodes and renders frames; thread-safe.
     """
@@ -48,15 +50,17 @@ class Clip:
     pixels: PixelFormat
     as_coded: bool
     stem: str
+    suffix: str
     single: str | None
     frames: Callable[[Sequence[int]], list[Samples]]
 
-    def name(self, suffix: str, index: int | None = None) -> str:
+    def name(self, index: int | None = None) -> str:
         """Return the name of an output: of one frame, ``<stem>_0017.png``, or of all, ``<stem>.mp4``."""
         if self.single is not None:
             return self.single
         digits = max(4, len(str(len(self.cine) - 1)))
-        return f"{self.stem}{suffix}" if index is None else f"{self.stem}_{index:0{digits}}{suffix}"
+        number = "" if index is None else f"_{index:0{digits}}"
+        return f"{self.stem}{number}{self.suffix}"
 
 
 class Writer(Protocol):
@@ -78,11 +82,9 @@ class Writer(Protocol):
 class FrameFiles:
     """Base of writers that make one file a frame, which any thread can do alone."""
 
-    suffix: str
-
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self.clip, self.staging = clip, staging
-        self._paths = {index: staging.reserve(clip.name(self.suffix, index)) for index in clip.indices}
+        self._paths = {index: staging.reserve(clip.name(index)) for index in clip.indices}
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return the bytes of each frame's file."""
@@ -100,6 +102,14 @@ class FrameFiles:
         """Do nothing more."""
 
 
+_CODESTREAM_SUFFIXES = {
+    "jpeg": ".jpg",
+    "jpeg-lossless": ".jpg",
+    "jpeg-ls": ".jls",
+    "jpeg-2000": ".j2k",
+    "htj2k": ".j2c",
+    "rle": ".rle",
+}
 _8, _16 = frozenset(("u1",)), frozenset(("u1", "u2"))
 _ANY = frozenset(("u1", "u2", "u4", "i1", "i2", "i4"))
 
@@ -134,6 +144,10 @@ class Format:
     per_frame: bool = False
     copies: bool = False
     needs: tuple[str, str] | None = None
+
+    def suffix_for(self, coding: str) -> str:
+        """Return the suffix of outputs made from a cine of such codestreams."""
+        return self.suffix or _CODESTREAM_SUFFIXES.get(coding, ".raw")
 
     def open(self, clip: Clip, staging: Staging) -> Writer:
         """Return a writer.

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _GIF_HEADER, _GIF_PALETTE, _GIF_DESCRIPTOR = 13, 768, 10
 _GIF_LOOP = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 _GIF_TRAILER = b"\x3b"
+_GIF_LONGEST = 0xFFFF
 _WEBP_LARGEST = 16383
+_WEBP_LONGEST = 0xFFFFFF
 _WEBP_QUALITY = 90
 _WEBP_METHOD = 2
 
@@ -32,8 +34,8 @@ class Gif:
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self._clip = clip
-        self._delays = whole_steps(clip.durations, 10)
-        self._file = staging.open(clip.name(".gif"))
+        self._delays = whole_steps(clip.durations, 10, _GIF_LONGEST)
+        self._file = staging.open(clip.name())
         size = struct.pack("<HH", clip.pixels.columns, clip.pixels.rows)
         self._file.write(b"GIF89a" + size + b"\x70\0\0" + _GIF_LOOP)
         self._position = 0
@@ -66,9 +68,9 @@ class WebP:
                 f"webp holds up to {_WEBP_LARGEST} pixels in each direction, found {columns}x{rows}; use --scale"
             )
         self._clip = clip
-        self._delays = whole_steps(clip.durations, 1)
+        self._delays = whole_steps(clip.durations, 1, _WEBP_LONGEST)
         self._size = struct.pack("<L", columns - 1)[:3] + struct.pack("<L", rows - 1)[:3]
-        self._file = staging.open(clip.name(".webp"))
+        self._file = staging.open(clip.name())
         extended = _riff_chunk(b"VP8X", b"\x02\0\0\0" + self._size)
         self._file.write(b"RIFF\0\0\0\0WEBP" + extended + _riff_chunk(b"ANIM", bytes(6)))
         self._position = 0
@@ -97,7 +99,7 @@ class WebP:
         self._file.close()
 
 
-def whole_steps(durations: NDArray[np.float64], step: float) -> list[int]:
+def whole_steps(durations: NDArray[np.float64], step: float, longest: int) -> list[int]:
     """Round durations to whole steps so that their running sum stays within half a step; none becomes 0.
 
     Parameters
@@ -106,9 +108,11 @@ def whole_steps(durations: NDArray[np.float64], step: float) -> list[int]:
         Milliseconds, shape (frames,).
     step
         Milliseconds.
+    longest
+        Most steps that can be written.
     """
     ends = np.rint(np.cumsum(durations) / step).astype(np.int64)
-    return [max(int(steps), 1) for steps in np.diff(ends, prepend=0)]
+    return [min(max(int(steps), 1), longest) for steps in np.diff(ends, prepend=0)]
 
 
 def _gif_image(frame: Samples) -> bytes:

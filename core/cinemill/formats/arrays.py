@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 class Npy(FrameFiles):
     """An array file for each frame: (rows, columns) or (rows, columns, samples)."""
 
-    suffix = ".npy"
-
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return array files."""
         header = _npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
@@ -36,7 +34,7 @@ class Npz:
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self._clip = clip
-        self._archive = zipfile.ZipFile(staging.open(clip.name(".npz")), "w", zipfile.ZIP_STORED)
+        self._archive = zipfile.ZipFile(staging.open(clip.name()), "w", zipfile.ZIP_STORED)
         self._member = self._archive.open("frames.npy", "w", force_zip64=True)
         self._member.write(_npy_header((len(clip.indices), *clip.pixels.shape), clip.pixels.dtype))
 
@@ -51,11 +49,12 @@ class Npz:
 
     def close(self) -> None:
         """Append the coordinates."""
-        self._member.close()
-        coordinates = {"index": np.array(self._clip.indices, np.int64), "time_ms": self._clip.times}
-        for name, values in coordinates.items():
-            self._archive.writestr(f"{name}.npy", _npy_header(values.shape, values.dtype) + values.tobytes())
-        self._archive.close()
+        with self._archive:
+            self._member.close()
+            coordinates = {"index": np.array(self._clip.indices, np.int64), "time_ms": self._clip.times}
+            for name, values in coordinates.items():
+                header = _npy_header(values.shape, values.dtype)
+                self._archive.writestr(f"{name}.npy", header + values.tobytes())
 
 
 class Zarr:
@@ -66,7 +65,7 @@ class Zarr:
 
         self._clip = clip
         self._at = {index: position for position, index in enumerate(clip.indices)}
-        group: Any = zarr.create_group(staging.reserve(clip.name(".zarr")), zarr_format=3)
+        group: Any = zarr.create_group(staging.reserve(clip.name()), zarr_format=3)
         self._frames: Any = group.create_array(
             "frames",
             shape=(len(clip.indices), *clip.pixels.shape),

@@ -12,26 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cinemill.model import Buffer, Samples
-    from cinemill.staging import Staging
 
-_SUFFIXES = {
-    "jpeg": ".jpg",
-    "jpeg-lossless": ".jpg",
-    "jpeg-ls": ".jls",
-    "jpeg-2000": ".j2k",
-    "htj2k": ".j2c",
-    "rle": ".rle",
-}
 _END_MARKER = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""
 
 
 class Raw(FrameFiles):
     """The frames as they are coded in the source; native ones as little endian samples."""
-
-    def __init__(self, clip: Clip, staging: Staging) -> None:
-        self.suffix = _SUFFIXES.get(clip.cine.coding, ".raw")
-        super().__init__(clip, staging)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return codestreams."""
@@ -65,13 +52,13 @@ class _Encoded(FrameFiles):
 class JpegLs(_Encoded):
     """JPEG-LS codestreams."""
 
-    coding, suffix = "jpeg-ls", ".jls"
+    coding = "jpeg-ls"
 
 
 class Jpeg2000(_Encoded):
     """JPEG 2000 codestreams."""
 
-    coding, suffix = "jpeg-2000", ".j2k"
+    coding = "jpeg-2000"
 
 
 def codestream(clip: Clip, index: int) -> Buffer:

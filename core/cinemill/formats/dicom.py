@@ -7,7 +7,7 @@ import uuid
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from cinemill.errors import UnsupportedTransferSyntax
+from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from cinemill.formats import Clip, FrameFiles
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
     from cinemill.staging import Staging
 
+_SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
 _SINGLE_FRAME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",
     "1.2.840.10008.5.1.4.1.1.3": "1.2.840.10008.5.1.4.1.1.6.1",
@@ -37,6 +38,7 @@ _OF_MANY_FRAMES = (
     "EffectiveDuration",
     "PreferredPlaybackSequencing",
     "ActualFrameDuration",
+    "PerFrameFunctionalGroupsSequence",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 )
@@ -50,8 +52,6 @@ class SingleFrame(FrameFiles):
     where a frame comes from (PS3.3 C.7.6.1, C.12.1.1.9 for the derivation).
     """
 
-    suffix = ".dcm"
-
     def __init__(self, clip: Clip, staging: Staging) -> None:
         from pydicom.uid import UID
 
@@ -60,7 +60,15 @@ class SingleFrame(FrameFiles):
             raise UnsupportedTransferSyntax(
                 f"pydicom can't write {syntax.keyword}; use raw, or transcode it first"
             )
+        if not clip.cine.source.text(_SOP_INSTANCE_UID):
+            raise DamagedFile("SOP Instance UID is absent; single frames could not point back to it")
         super().__init__(clip, staging)
+        self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
+        if self._groups and len(self._groups) != len(clip.cine):
+            raise DamagedFile(
+                f"there are {len(self._groups)} per-frame functional groups for {len(clip.cine)} frames"
+            )
+        self._common = header_of_frames(clip.cine.header)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""
@@ -71,7 +79,7 @@ class SingleFrame(FrameFiles):
         from pydicom.encaps import encapsulate
 
         source = self.clip.cine.source
-        instance = single_frame_header(source.header, index)
+        instance = self._instance(index)
         frame = bytes(source.frame(index))
         if source.transfer_syntax.encapsulated:
             instance.PixelData = encapsulate([frame])
@@ -83,51 +91,56 @@ class SingleFrame(FrameFiles):
         dcmwrite(file, instance, enforce_file_format=True)
         return file.getvalue()
 
+    def _instance(self, index: int) -> Dataset:
+        """Return the header of one frame's instance."""
+        from pydicom import Dataset
 
-def single_frame_header(header: Dataset, index: int) -> Dataset:
-    """Return the header of one frame's own instance, without pixel data.
+        instance = deepcopy(self._common)
+        source = self.clip.cine.source
+        source_uid = source.text(_SOP_INSTANCE_UID)
+        instance.SOPInstanceUID = derived_uid(source_uid, f"frame {index}")
+        instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
+        instance.InstanceNumber = index + 1
+        if self._groups:
+            instance.PerFrameFunctionalGroupsSequence = [self._groups[index]]
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = source.text(_SOP_CLASS_UID)
+        reference.ReferencedSOPInstanceUID = source_uid
+        reference.ReferencedFrameNumber = index + 1
+        instance.SourceImageSequence = [reference]
+        instance.DerivationDescription = f"Frame {index + 1} of a multi-frame image, pixel data unchanged"
+        return instance
+
+
+def header_of_frames(header: Dataset) -> Dataset:
+    """Return what the headers of single frames have in common, with ``file_meta``.
 
     Parameters
     ----------
     header
-        Of the whole cine, with ``file_meta``.
-    index
-        The frame, counted from 0.
+        Of the whole cine.
     """
-    from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-    instance = deepcopy(header)
-    source_class, source_uid = str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", ""))
+    common = deepcopy(header)
     for name in _OF_MANY_FRAMES:
-        instance.pop(name, None)
-    instance.SOPClassUID = _SINGLE_FRAME_CLASSES.get(source_class, source_class)
-    instance.SOPInstanceUID = derived_uid(source_uid, f"frame {index}")
-    instance.SeriesInstanceUID = derived_uid(source_uid, "frames")
-    instance.InstanceNumber = index + 1
-    instance.ImageType = ["DERIVED", *(header.get("ImageType") or ["", "PRIMARY"])[1:]]
+        common.pop(name, None)
+    source_class = str(header.get("SOPClassUID", ""))
+    common.SOPClassUID = _SINGLE_FRAME_CLASSES.get(source_class, source_class)
+    common.SeriesInstanceUID = derived_uid(str(header.SOPInstanceUID), "frames")
+    common.ImageType = ["DERIVED", *(header.get("ImageType") or ["", "PRIMARY"])[1:]]
     if source_class in _SINGLE_FRAME_CLASSES:
-        instance.pop("NumberOfFrames", None)
-    elif "NumberOfFrames" in instance:
-        instance.NumberOfFrames = 1
-    groups = instance.get("PerFrameFunctionalGroupsSequence")
-    if groups:
-        instance.PerFrameFunctionalGroupsSequence = [groups[index]]
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source_class
-    reference.ReferencedSOPInstanceUID = source_uid
-    reference.ReferencedFrameNumber = index + 1
-    instance.SourceImageSequence = [reference]
-    instance.DerivationDescription = f"Frame {index + 1} of a multi-frame image, pixel data unchanged"
+        common.pop("NumberOfFrames", None)
+    elif "NumberOfFrames" in common:
+        common.NumberOfFrames = 1
     meta = FileMetaDataset()
     syntax = header.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == ExplicitVRBigEndian else syntax
-    meta.MediaStorageSOPClassUID = instance.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
+    meta.MediaStorageSOPClassUID = common.SOPClassUID
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    instance.file_meta = meta
-    return instance
+    common.file_meta = meta
+    return common
 
 
 def derived_uid(source: str, purpose: Any) -> str:

@@ -28,8 +28,6 @@ _JPEG_QUALITY = 95
 class Png(FrameFiles):
     """PNG of 8 or 16 bits, grey or three samples."""
 
-    suffix = ".png"
-
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return PNG files."""
         return map(encode_png, self.clip.frames(indices))
@@ -66,8 +64,6 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 class Jpeg(FrameFiles):
     """JPEG of quality 95 without chrominance subsampling; 8-bit JPEG codestreams are copied where they show the same."""
-
-    suffix = ".jpg"
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
         stream = clip.cine.stream

@@ -26,7 +26,7 @@ class Tiff:
 
         self._clip = clip
         large = clip.pixels.nbytes * len(clip.indices) > _LARGEST_CLASSIC
-        self._file = tifffile.TiffWriter(staging.open(clip.name(".tif")), bigtiff=large)
+        self._file = tifffile.TiffWriter(staging.open(clip.name()), bigtiff=large)
         self._position = 0
 
     def encode(self, indices: Sequence[int]) -> list[bytes]:

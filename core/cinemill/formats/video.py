@@ -28,11 +28,12 @@ class Mp4:
 
         self._clip = clip
         starts = np.concatenate(([0.0], np.cumsum(clip.durations)))
-        self._ticks = np.rint(starts * _TICKS_PER_MS).astype(np.int64).tolist()
+        ticks = np.rint(starts * _TICKS_PER_MS).astype(np.int64)
+        self._ticks = np.concatenate(([0], np.cumsum(np.maximum(np.diff(ticks), 1)))).tolist()
         self._ends = dict(zip(self._ticks, self._ticks[1:], strict=False))
         self._position = 0
         self._container: Any = av.open(
-            str(staging.reserve(clip.name(".mp4"))), "w", format="mp4", options={"movflags": "faststart"}
+            str(staging.reserve(clip.name())), "w", format="mp4", options={"movflags": "faststart"}
         )
         rate = Fraction(1000 / float(np.mean(clip.durations))).limit_denominator(1001)
         stream: Any = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)

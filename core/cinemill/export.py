@@ -1,0 +1,199 @@
+"""Exports chosen frames of one instance: select → decode → render → encode → commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from cinemill import selection
+from cinemill.errors import Refused, UsageError
+from cinemill.formats import Clip, Format, Mode, Writer
+from cinemill.geometry import Geometry, black, lay_out
+from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.sidecar import describe, is_of, sidecar
+from cinemill.timing import UNKNOWN_FRAME_TIME, durations
+
+if TYPE_CHECKING:
+    from cinemill.cine import Cine
+    from cinemill.extraction import Extraction
+    from cinemill.model import PixelFormat, Samples
+    from cinemill.render import Renderer
+    from cinemill.staging import Staging
+
+_DICOM_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)$", re.IGNORECASE)
+_UNSAFE = re.compile(r"[^\w.-]")
+_LONGEST_NAME = 180
+
+
+def safe_name(name: str) -> str:
+    """Return a file name in letters, digits and ``._-`` that starts with none of ``.-``, and leaves room for a suffix."""
+    safe = _UNSAFE.sub("_", name).lstrip(".-")
+    return safe.encode()[:_LONGEST_NAME].decode(errors="ignore") or "frame"
+
+
+def safe_stem(name: str) -> str:
+    """Return what output names begin with: the source's name without a DICOM suffix, made safe."""
+    return safe_name(_DICOM_SUFFIX.sub("", name))
+
+
+class Export:
+    """The extraction of one instance, from its options to its outputs.
+
+    Parameters
+    ----------
+    single
+        The one output, where its name was given.
+
+    Raises
+    ------
+    CinemillError
+        The options can't be carried out for this instance.
+    """
+
+    def __init__(self, cine: Cine, request: Extraction, row: Format, single: Path | None) -> None:
+        self.cine, self.request, self.row = cine, request, row
+        if row.copies and cine.coding == "video":
+            raise Refused(
+                f"the frames of a video have no codestreams that {row.name} could copy; use another format"
+            )
+        self.mode: Mode = request.mode or row.modes[0]
+        self.renderer: Renderer | None = None
+        if self.mode == "display":
+            self.renderer = cine.renderer(window=request.window, voi=request.voi)
+        self.warnings = [] if self.renderer is None else self.renderer.warnings
+        self.geometry = lay_out(cine, request, display=self.mode == "display")
+        self._digests: dict[int, str] = {}
+        indices = _choose(cine, request)
+        if single is not None and row.per_frame and len(indices) > 1:
+            raise UsageError(
+                f"{single.name} holds one frame, {len(indices)} are chosen; name a directory, or choose one by --frames",
+                path=single,
+            )
+        pixels = self._pixels()
+        self._black = (0,) * pixels.samples if self.renderer is not None else black(cine.pixels)
+        times = cine.frame_times
+        self.clip = Clip(
+            cine=cine,
+            indices=indices,
+            times=times[indices],
+            durations=self._durations(times, indices),
+            pixels=pixels,
+            as_coded=self._as_coded(),
+            stem=single.stem if single is not None else safe_stem(cine.source.path.name),
+            suffix=row.suffix_for(cine.coding),
+            single=None if single is None else single.name,
+            frames=self._frames,
+        )
+
+    def _pixels(self) -> PixelFormat:
+        rows, columns = self.geometry.size
+        pixels = self.cine.pixels.with_(rows=rows, columns=columns)
+        if self.renderer is None:
+            return pixels
+        grey = pixels.photometric_interpretation.startswith("MONOCHROME")
+        return pixels.with_(
+            samples=1 if grey else 3,
+            bits_allocated=8,
+            bits_stored=8,
+            signed=False,
+            photometric_interpretation="MONOCHROME2" if grey else "RGB",
+        )
+
+    def _as_coded(self) -> bool:
+        before = self.cine.pixels
+        whole = self.geometry == Geometry(
+            (0, 0, before.columns - 1, before.rows - 1), None, (before.rows, before.columns)
+        )
+        return whole and (self.renderer is None or self.renderer.changes_nothing)
+
+    def _durations(self, times: Any, indices: list[int]) -> Any:
+        if np.isfinite(times).all():
+            shown = durations(times[indices])
+            if len(indices) == 1 and len(times) > 1:
+                shown = durations(times)[indices]
+            return shown
+        if "display" in self.row.modes and not self.row.per_frame:
+            self.warnings.append(
+                f"the header gives no frame times; each frame is shown for {UNKNOWN_FRAME_TIME:g} ms"
+            )
+        return np.full(len(indices), UNKNOWN_FRAME_TIME)
+
+    def _frames(self, indices: Sequence[int]) -> list[Samples]:
+        """Decode and render some frames."""
+        done = []
+        for index, decoded in zip(indices, self.cine.decode(indices), strict=True):
+            rendered: Samples = decoded
+            if self.renderer is not None:
+                rendered = self.renderer.render(decoded, index)
+            frame = self.geometry.apply(rendered, self._black)
+            if self.request.sidecar:
+                self._digests[index] = (
+                    f"xxh3-128:{xxhash.xxh3_128_hexdigest(np.ascontiguousarray(frame).data)}"
+                )
+            done.append(frame)
+        return done
+
+    def is_finished(self, directory: Path) -> bool:
+        """Whether a sidecar says that these very outputs are in the directory already."""
+        return self.request.sidecar and is_of(directory / f"{self.clip.stem}.json", self._description())
+
+    def run(
+        self,
+        staging: Staging,
+        threads: int,
+        cancelled: Callable[[], bool] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> int:
+        """Write the outputs; return their bytes."""
+        writer = self.row.open(self.clip, staging)
+        beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
+        try:
+            with pipeline(threads, cancelled) as pipe:
+                self._write(writer, pipe, threads, progress)
+        except BaseException:
+            with suppress(Exception):
+                writer.close()
+            raise
+        writer.close()
+        size = staging.size
+        if beside is not None:
+            staging.write(beside, sidecar(self._description(), self._digests))
+        staging.commit()
+        return size
+
+    def _description(self) -> dict[str, Any]:
+        return describe(self.clip, self.row, self.mode, self.renderer, self.geometry)
+
+    def _write(
+        self, writer: Writer, pipe: Pipeline, threads: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        indices, done = self.clip.indices, 0
+        cut = chunks(len(indices), self.cine.pixels.nbytes, self.cine.batch, threads)
+        parts = (indices[part.start : part.stop] for part in cut)
+        for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
+            writer.write(encoded)
+            done += len(part)
+            if progress is not None:
+                progress(done, len(indices))
+
+    def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
+        encoded = writer.encode(part)
+        if self.request.sidecar and part[0] not in self._digests:
+            self._frames(part)
+        return encoded
+
+
+def _choose(cine: Cine, request: Extraction) -> list[int]:
+    if request.frames:
+        return selection.by_number(str(request.frames), len(cine))
+    if request.every is not None:
+        return selection.by_time(float(request.every), cine.frame_times)
+    if request.count is not None:
+        return selection.evenly(request.count, len(cine))
+    return list(range(len(cine)))

@@ -1,0 +1,162 @@
+"""Reads any frame of encapsulated pixel data at once, by an index that is scanned, or claimed and checked frame by frame.
+
+To look at all items of a long cine takes a while, and many reads from the disk. Who wants few of its frames takes an
+offset table, or an index that was kept, at its word: each frame's own items show whether it was right.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cinemill.elements import Bytes, fetch, read_ahead
+from cinemill.encapsulation import ITEM_HEADER, Fragments, FrameIndex, join, read_fragments, walk_items
+from cinemill.errors import DamagedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cinemill.encapsulation import Offsets
+    from cinemill.model import Buffer
+
+
+class EncapsulatedFrames:
+    """The frames of one encapsulated Pixel Data element. Thread-safe.
+
+    Parameters
+    ----------
+    value
+        Where the first item stands.
+    claimed
+        An index that was not made from the items: it is believed until a frame contradicts it.
+    group
+        Makes an index from the fragments; called when it is needed.
+    warnings
+        Takes a line where the claimed index is wrong.
+    """
+
+    def __init__(
+        self,
+        data: Bytes,
+        value: int,
+        claimed: FrameIndex | None,
+        group: Callable[[Fragments], FrameIndex],
+        warnings: list[str],
+    ) -> None:
+        self._data, self._value = data, value
+        self._group, self._warnings = group, warnings
+        self._index = claimed
+        self._read: set[int] | None = None if claimed is None else set()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def fragments(self) -> Fragments:
+        """All fragments, for which all items are looked at."""
+        read_ahead(self._data, wanted=True)
+        return read_fragments(self._data, self._value, len(self._data))
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the index was not made from the items."""
+        return self._read is not None
+
+    @property
+    def index(self) -> FrameIndex:
+        """Where the frames stand.
+
+        Raises
+        ------
+        DamagedFile
+            The items don't give the promised number of frames.
+        """
+        if self._index is None:
+            self._index = self._group(self.fragments)
+        return self._index
+
+    @property
+    def end(self) -> int:
+        """Offset of the byte after the Pixel Data."""
+        return self.fragments.end if self._index is None else self._index.end
+
+    def __len__(self) -> int:
+        return len(self.index.starts) - 1
+
+    def read(self, index: int) -> Buffer:
+        """Return the bytes of one frame: a view of one fragment, a copy of several.
+
+        Raises
+        ------
+        DamagedFile
+            A claimed index turned out to be wrong, and frames were read by it already.
+        """
+        believed, read = self.index, self._read
+        start, end = believed.starts[index : index + 2].tolist()
+        fetch(self._data, start, end)
+        try:
+            frame = join(self._data, start, end)
+        except DamagedFile:
+            if read is None:
+                raise
+            self._distrust(believed)
+            return self.read(index)
+        if read is not None:
+            read.add(index)
+        return frame
+
+    def joined(self) -> Buffer:
+        """Return the bytes of all fragments."""
+        offsets, lengths = self.fragments.offsets, self.fragments.lengths
+        return join(self._data, int(offsets[0]) - 8, int(offsets[-1] + lengths[-1])) if len(offsets) else b""
+
+    def _distrust(self, believed: FrameIndex) -> None:
+        """Replace a claimed index, unless another thread did so; frames that were read by it must not move."""
+        with self._lock:
+            if self._index is not believed or self._read is None:
+                return
+            scanned = self._group(self.fragments)
+            moved = believed.starts != scanned.starts
+            if any(moved[index] or moved[index + 1] for index in self._read):
+                raise DamagedFile(
+                    "the offset table or kept index is wrong, and frames were read by it before this was seen; "
+                    "transcode the file, which ignores it"
+                )
+            self._warnings.append("the offset table or kept index does not fit the items; not used")
+            self._index, self._read = scanned, None
+
+
+def claimed_by_table(
+    data: Bytes, value: int, end: int, frames: int, extended: Offsets | None
+) -> FrameIndex | None:
+    """Return what an offset table says of the frames, None where there is none or where it is wrong at first sight.
+
+    Only the first and the last frame's items are looked at.
+
+    Parameters
+    ----------
+    value, end
+        Where the Pixel Data's first item stands, and the end of the file.
+    extended
+        Entries of the Extended Offset Table, where there is one.
+    """
+    try:
+        _, _, length = ITEM_HEADER.unpack_from(data, value)
+        first = value + 8 + length
+        fetch(data, value, min(first, end))
+        basic = np.frombuffer(data, "<u4", length // 4, value + 8).astype(np.int64)
+        for table in (extended, basic):
+            if table is None or len(table) != frames or table[0] != 0 or (np.diff(table) <= 0).any():
+                continue
+            offsets, lengths, after = walk_items(data, first + int(table[-1]), end)
+            filled = np.flatnonzero(lengths)
+            if not len(filled):
+                return None
+            starts = np.append(first + table, offsets[filled[-1]] + lengths[filled[-1]])
+            join(data, *starts[:2].tolist())
+            return FrameIndex(starts, after)
+    except (DamagedFile, struct.error, ValueError):
+        return None
+    return None

@@ -1,0 +1,65 @@
+"""Keeps the frame index of a long cine in a file beside it, so that another process needs no second scan."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from cinemill.encapsulation import FrameIndex
+from cinemill.sink import Sink
+
+_MAGIC = b"cinemill frame index 1\n"
+_STATE = struct.Struct("<QqQQQ")
+"""Size and modification time in ns of the file; where its first item and the end of its Pixel Data stand; frames."""
+
+_DIGEST = 16
+
+
+def kept_path(path: Path) -> Path:
+    """Return where the index of a file is kept."""
+    return path.with_name(f".{path.name}.frames")
+
+
+def load(path: Path, value: int, frames: int) -> FrameIndex | None:
+    """Return the kept index of a file, None where there is none or where it is of another state of the file.
+
+    Parameters
+    ----------
+    value
+        Where the first item of the Pixel Data stands.
+    frames
+        Number of frames that the file promises.
+    """
+    try:
+        kept = kept_path(path).read_bytes()
+        state = path.stat()
+    except OSError:
+        return None
+    body, digest = kept[:-_DIGEST], kept[-_DIGEST:]
+    start = len(_MAGIC) + _STATE.size
+    if not body.startswith(_MAGIC) or xxhash.xxh3_128_digest(body) != digest or len(body) < start:
+        return None
+    size, modified, first, end, count = _STATE.unpack_from(body, len(_MAGIC))
+    if (size, modified, first, count) != (state.st_size, state.st_mtime_ns, value, frames):
+        return None
+    return FrameIndex(np.frombuffer(body, "<i8", offset=start), end)
+
+
+def keep(path: Path, value: int, index: FrameIndex) -> None:
+    """Write the index of a file beside it.
+
+    Raises
+    ------
+    OutputError
+        The directory can't be written.
+    """
+    state = path.stat()
+    fields = state.st_size, state.st_mtime_ns, value, index.end, len(index.starts) - 1
+    body = _MAGIC + _STATE.pack(*fields) + index.starts.astype("<i8").tobytes()
+    with Sink(kept_path(path), overwrite=True) as sink:
+        sink.write(body + xxhash.xxh3_128_digest(body))
+        sink.finish()
+        sink.commit()
