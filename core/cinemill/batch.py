@@ -47,6 +47,10 @@ class Item:
 class Work(Protocol):
     """What is done to every instance: plain values that can be handed to processes."""
 
+    def discover(self, sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+        """Find the instances, each with the place of its output."""
+        ...
+
     def apply(
         self,
         src: Path,
@@ -69,6 +73,10 @@ class Options:
     verify: Level = "full"
     overwrite: bool = False
     repair: bool = False
+
+    def discover(self, sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+        """Find the instances, each with its output file."""
+        return discover(sources, destination)
 
     def apply(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from cinemill.staging import Staging
 from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
 if TYPE_CHECKING:
+    from cinemill.batch import Item
     from cinemill.model import PixelFormat, Samples
     from cinemill.receipt import Receipt
     from cinemill.render import Renderer
@@ -146,6 +147,27 @@ class Extraction:
         ):
             raise UsageError("--size, --scale, --window and --voi change samples; use them with --display")
 
+    def discover(self, sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+        """Yield the instances, each with the directory of its outputs, or the one output's own path.
+
+        Raises
+        ------
+        UsageError
+            The destination names one output, but there are several instances.
+        """
+        from cinemill.batch import Item, discover
+
+        row, single = named_output(self, destination)
+        if single and (len(sources) > 1 or sources[0].is_dir()):
+            raise UsageError(
+                f"{destination.name} is one {row.name} output; name a directory for several instances"
+            )
+        self.check(row)
+        found = discover(sources, destination)
+        return (
+            item if item.output == destination else Item(item.source, item.output.parent) for item in found
+        )
+
     def apply(
         self,
         src: Path,
@@ -172,18 +194,18 @@ class Extraction:
                     threads = 1
                 job = _Job(cine, self, row, dst if single else None)
                 with Staging(dst.parent if single else dst, overwrite=self.overwrite) as staging:
-                    size = _guarded(dst, lambda: job.run(staging, threads, cancelled, progress))
+                    new = _guarded(dst, lambda: job.run(staging, threads, cancelled, progress))
             except CinemillError as error:
                 raise error.locate(path=src, transfer_syntax=cine.source.transfer_syntax.uid) from None
             return record(
                 cine.source,
                 dst,
-                "extracted",
+                "extracted" if new else "kept",
                 cine.source.transfer_syntax,
                 transfer_syntax_after="",
                 photometric_interpretation_after=job.clip.pixels.photometric_interpretation,
                 frames=len(job.clip.indices),
-                bytes_after=size,
+                bytes_after=job.size,
                 pixel_bytes=job.clip.pixels.nbytes * len(job.clip.indices),
                 seconds={"total": time.perf_counter() - started},
                 warnings=(*cine.warnings, *job.warnings),
@@ -219,7 +241,7 @@ def extract(
     Returns
     -------
     Receipt
-        ``extracted``, or ``skipped`` where there is no pixel data.
+        ``extracted``, ``kept`` where all outputs are there already, or ``skipped`` where there is no pixel data.
 
     Raises
     ------
@@ -269,6 +291,7 @@ class _Job:
                 )
         self.geometry = lay_out(cine, request, display=self.mode == "display")
         self.digests: dict[int, str] = {}
+        self.size = 0
         indices = _choose(cine, request)
         if single is not None and row.per_frame and len(indices) > 1:
             raise UsageError(
@@ -344,8 +367,8 @@ class _Job:
         threads: int,
         cancelled: Callable[[], bool] | None,
         progress: Callable[[int, int], None] | None,
-    ) -> int:
-        """Write the outputs; return their bytes."""
+    ) -> bool:
+        """Write the outputs; return whether anything is new."""
         writer = self.row.open(self.clip, staging)
         beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:
@@ -356,13 +379,12 @@ class _Job:
                 writer.close()
             raise
         writer.close()
-        size = staging.size
+        self.size = staging.size
         if beside is not None:
             suffix = getattr(writer, "suffix", self.row.suffix)
             parts = (self.mode, self.renderer, self.geometry, self.digests, suffix)
             staging.write(beside, sidecar(self.clip, self.row, *parts))
-        staging.commit()
-        return size
+        return staging.commit()
 
     def _write(
         self, writer: Writer, pipe: Pipeline, threads: int, progress: Callable[[int, int], None] | None
@@ -388,7 +410,7 @@ def safe_stem(name: str) -> str:
     return _UNSAFE.sub("_", _DICOM_SUFFIX.sub("", name))[:_LONGEST_STEM].lstrip(".") or "frame"
 
 
-def _guarded(output: Path, work: Callable[[], int]) -> int:
+def _guarded(output: Path, work: Callable[[], bool]) -> bool:
     """Turn errors of the operating system, met by any library that writes, into ours."""
     try:
         return work()

@@ -6,9 +6,12 @@ import hashlib
 import itertools
 import json
 import time
+from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from harness import job_spec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -20,7 +23,7 @@ from cinemill_workers.model import JobSpec, ListedItem, Parcel
 pytestmark = pytest.mark.service
 
 HOLDERS = itertools.count()
-SPEC = JobSpec(("/archive",), "/migrated", "jpeg-ls")
+SPEC = job_spec(Path("/archive"), Path("/migrated"))
 
 
 def item(number: int, size: int = 100) -> ListedItem:
@@ -159,13 +162,13 @@ def test_a_state_changes_only_from_the_expected_ones(ledger: Ledger) -> None:
 
 def test_jobs_of_one_priority_are_served_by_turns(ledger: Ledger) -> None:
     jobs = [fill(ledger, 1, 1, 1) for _ in range(2)]
-    urgent = fill(ledger, 1, spec=JobSpec(("/a",), "/b", "rle", priority="high"))
+    urgent = fill(ledger, 1, spec=replace(SPEC, priority="high"))
     assert [claim(ledger).job for _ in range(4)] in (jobs * 2, jobs[::-1] * 2)
     assert claim(ledger, "high").job == urgent
 
 
 def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
-    job = ledger.create(JobSpec(("/archive",), "/migrated", "jpeg-ls", max_rate=1000.0))
+    job = ledger.create(replace(SPEC, max_rate=1000.0))
     ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)
     claim(ledger)
     claim(ledger)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import wait_until
+from harness import job_spec, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +26,6 @@ from cinemill_workers.embedded import Server
 from cinemill_workers.items import STATES, codec_threads
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.metrics import LedgerCollector
-from cinemill_workers.model import JobSpec
 from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
@@ -195,7 +194,7 @@ def waiting_parcels(ledger: Ledger) -> list[list[str]]:
 @pytest.mark.service
 def test_small_instances_travel_together_and_long_ones_alone(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 100 + [5000] + [10] * 20)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     Campaign(ledger, Settings(batch_items=4, batch_bytes=1000)).tend(ledger.job(job))
     parcels = waiting_parcels(ledger)
     assert sum(map(len, parcels)) == 121
@@ -207,7 +206,7 @@ def test_small_instances_travel_together_and_long_ones_alone(ledger: Ledger, tmp
 @pytest.mark.service
 def test_listing_waits_while_enough_parcels_wait(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 60)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     campaign = Campaign(ledger, Settings(batch_items=1, ahead=20))
     for _ in range(3):
         campaign.tend(ledger.job(job))
@@ -221,7 +220,7 @@ def test_listing_waits_while_enough_parcels_wait(ledger: Ledger, tmp_path: Path)
 @pytest.mark.service
 def test_another_campaign_goes_on_where_one_stopped(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 50)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     found = []
     while not ledger.job(job).exhausted:
         Campaign(ledger, Settings(batch_items=3, ahead=3)).tend(ledger.job(job))
@@ -233,7 +232,7 @@ def test_another_campaign_goes_on_where_one_stopped(ledger: Ledger, tmp_path: Pa
 @pytest.mark.service
 def test_a_listing_that_lost_its_place_pauses_the_job(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 30)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     Campaign(ledger, Settings(batch_items=1, ahead=5)).tend(ledger.job(job))
     Path(ledger.job(job).cursor[0]).unlink()
     waiting_parcels(ledger)
@@ -247,7 +246,7 @@ def test_a_listing_that_lost_its_place_pauses_the_job(ledger: Ledger, tmp_path: 
 def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, tmp_path: Path) -> None:
     app.conf.broker_url = f"redis+socket://{server.socket}"
     make_tree(tmp_path / "in", [10] * 40)
-    jobs = [ledger.create(JobSpec((str(tmp_path / "in"),), f"{tmp_path}/{n}", "rle")) for n in range(3)]
+    jobs = [ledger.create(job_spec(tmp_path / "in", tmp_path / str(n))) for n in range(3)]
     ledger.move(jobs[0], from_=["running"], to="paused")
     steward = Steward(ledger, Settings(batch_items=1), "worker@host")
     while steward.turn():
@@ -266,7 +265,7 @@ def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, 
 @pytest.mark.service
 def test_metrics_are_sums_of_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 3)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle", name="DOE^JANE"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out", name="DOE^JANE"))
     Campaign(ledger, Settings()).tend(ledger.job(job))
     families = list(LedgerCollector(ledger).collect())
     values = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from cinemill.batch import Item, discover
+from cinemill.batch import Item
 from cinemill.errors import CinemillError, SourceError
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings
+from cinemill_workers.work import from_json
 
 LISTING_SECONDS = 0.5
 """Longest turn of one job's listing, so that many jobs are tended in step."""
@@ -98,7 +99,8 @@ def _listing(job: Job) -> Iterator[Item]:
     SourceError
         That one has gone: nobody can tell what was listed before.
     """
-    items = discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
+    work = from_json(job.spec.work)
+    items = work.discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
     if not job.cursor or any((str(item.source), str(item.output)) == job.cursor for item in items):
         return items
     raise SourceError(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from cinemill.batch import Item
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
+from cinemill_workers.work import from_json
 
 POLL_SECONDS = 0.5
 
@@ -46,27 +48,26 @@ def check(spec: JobSpec) -> None:
     OutsideRoots
         A path leads out of the configured roots.
     """
-    from cinemill import syntaxes
-    from cinemill.batch import discover
-
-    syntaxes.target(spec.to)
     if spec.window:
         Window.parse(spec.window)
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
-    discover([Path(source) for source in spec.sources], Path(spec.destination))
+    _discover(spec)
 
 
 def census(spec: JobSpec) -> tuple[int, int]:
     """Count what a job would work on: instances, and their bytes."""
-    from cinemill.batch import discover
-
     count = size = 0
-    for item in discover([Path(source) for source in spec.sources], Path(spec.destination)):
+    for item in _discover(spec):
         count += 1
         with suppress(OSError):
             size += item.source.stat().st_size
     return count, size
+
+
+def _discover(spec: JobSpec) -> Iterator[Item]:
+    work = from_json(spec.work)
+    return work.discover([Path(source) for source in spec.sources], Path(spec.destination))
 
 
 def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:

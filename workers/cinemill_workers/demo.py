@@ -47,14 +47,17 @@ def demo(
 def _migrate(ledger: Ledger, source: Path, folder: Path) -> list[tuple[TransferSyntax, Receipt]]:
     """Submit a job for each target, watch them all, and return their receipts."""
     from cinemill import syntaxes
+    from cinemill.batch import Options
     from cinemill.receipt import Receipt
     from cinemill_workers.client import wait
     from cinemill_workers.model import JobSpec
+    from cinemill_workers.work import to_json
 
     jobs = []
     for target in syntaxes.TARGETS:
         output = folder / f"{source.stem}.{target}.dcm"
-        spec = JobSpec((str(source),), str(output), target.uid, name=str(target), overwrite=True)
+        work = to_json(Options(target.uid, overwrite=True))
+        spec = JobSpec((str(source),), str(output), work, name=str(target))
         jobs.append((target, ledger.create(spec)))
     for _, job in jobs:
         wait(ledger, job)

@@ -12,7 +12,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -98,7 +98,7 @@ class Ledger:
         """Store a new job and return its id."""
         job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         fields = {
-            "spec": json.dumps(asdict(spec)),
+            "spec": spec.to_json(),
             "state": "running",
             "priority": spec.priority,
             "rate": round(spec.max_rate),
@@ -128,10 +128,9 @@ class Ledger:
         }
         if not found:
             raise UsageError(f"no job {job}: `cinemill jobs list` shows those there are")
-        spec = json.loads(found["spec"])
         return Job(
             id=job,
-            spec=JobSpec(**{**spec, "sources": tuple(spec["sources"])}),
+            spec=JobSpec.from_json(found["spec"]),
             state=found["state"],
             counts={state: int(found[state]) for state in ITEM_STATES},
             listed=int(found["listed"]),

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -106,7 +105,6 @@ app.steps["worker"].add(Companions)
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_kernels(**_: object) -> None:
     load_all()
-    import_module("cinemill.transcoding")
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +12,47 @@ from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, run
 from cinemill.errors import UsageError
 
 if TYPE_CHECKING:
-    from cinemill.batch import Item
     from cinemill.extraction import Extraction
     from cinemill.formats import Mode
 
 FORMATS = ", ".join(row.name for row in formats.FORMATS)
+
+Frames = Annotated[
+    str, typer.Option("--frames", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all.")
+]
+Every = Annotated[
+    str, typer.Option("--every", metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames.")
+]
+Count = Annotated[
+    int | None, typer.Option("--count", min=1, help="So many frames, evenly spread; instead of --frames.")
+]
+Stored = Annotated[bool, typer.Option("--stored", help="Sample values as stored (default for arrays).")]
+Display = Annotated[
+    bool, typer.Option("--display", help="8-bit pictures as displayed (default for pictures and video).")
+]
+Voi = Annotated[
+    int | None, typer.Option("--voi", min=0, help="Which of the header's VOI LUTs or windows, from 0.")
+]
+Region = Annotated[
+    int | None, typer.Option("--region", min=0, help="Crop to this ultrasound region, from 0.")
+]
+CropToRegion = Annotated[
+    bool, typer.Option("--crop-to-region", help="Crop to the rectangle around all ultrasound regions.")
+]
+MaskOutsideRegions = Annotated[
+    bool, typer.Option("--mask-outside-regions", help="Blacken everything outside the ultrasound regions.")
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--size", metavar="WxH", help="Scale to width and height; 0 for one of them keeps the ratio."
+    ),
+]
+Scale = Annotated[float | None, typer.Option("--scale", help="Scale by a factor.")]
+Sidecar = Annotated[
+    bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")]
 
 
 def extract(
@@ -28,48 +63,22 @@ def extract(
     name: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{FORMATS}. Default: png.")
     ] = "",
-    frames: Annotated[
-        str, typer.Option("--frames", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all.")
-    ] = "",
-    every: Annotated[
-        str, typer.Option("--every", metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames.")
-    ] = "",
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, help="So many frames, evenly spread; instead of --frames.")
-    ] = None,
-    stored: Annotated[
-        bool, typer.Option("--stored", help="Sample values as stored (default for arrays).")
-    ] = False,
-    display: Annotated[
-        bool, typer.Option("--display", help="8-bit pictures as displayed (default for pictures and video).")
-    ] = False,
+    frames: Frames = "",
+    every: Every = "",
+    count: Count = None,
+    stored: Stored = False,
+    display: Display = False,
     window: Annotated[
         str, typer.Option("--window", metavar="C,W", help="Window centre and width instead of the header's.")
     ] = "",
-    voi: Annotated[
-        int | None, typer.Option("--voi", min=0, help="Which of the header's VOI LUTs or windows, from 0.")
-    ] = None,
-    region: Annotated[
-        int | None, typer.Option("--region", min=0, help="Crop to this ultrasound region, from 0.")
-    ] = None,
-    crop_to_region: Annotated[
-        bool, typer.Option("--crop-to-region", help="Crop to the rectangle around all ultrasound regions.")
-    ] = False,
-    mask_outside_regions: Annotated[
-        bool,
-        typer.Option("--mask-outside-regions", help="Blacken everything outside the ultrasound regions."),
-    ] = False,
-    size: Annotated[
-        str,
-        typer.Option(
-            "--size", metavar="WxH", help="Scale to width and height; 0 for one of them keeps the ratio."
-        ),
-    ] = "",
-    scale: Annotated[float | None, typer.Option("--scale", help="Scale by a factor.")] = None,
-    sidecar: Annotated[
-        bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
+    voi: Voi = None,
+    region: Region = None,
+    crop_to_region: CropToRegion = False,
+    mask_outside_regions: MaskOutsideRegions = False,
+    size: Size = "",
+    scale: Scale = None,
+    sidecar: Sidecar = False,
+    overwrite: Overwrite = False,
     jobs: Jobs = None,
     report: ReportFile = None,
     as_json: AsJson = False,
@@ -78,56 +87,56 @@ def extract(
     """Extract frames; reads only those asked for.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
-    DST. The name is that of the source without .dcm.
+    DST. The name is that of the source without .dcm. Outputs that are there already are kept if they are the same.
     """
-    from cinemill.extraction import Extraction
-
-    extraction = Extraction(
-        format=name,
+    extraction = make_extraction(
+        name,
+        stored=stored,
+        display=display,
+        window=window,
+        size=size,
         frames=frames,
         every=every or None,
         count=count,
-        mode=_mode(stored=stored, display=display),
-        window=_pair(window, ",", "--window", "40,400"),
         voi=voi,
         region=region,
         crop_to_region=crop_to_region,
         mask_outside_regions=mask_outside_regions,
-        size=_size(size),
         scale=scale,
         sidecar=sidecar,
         overwrite=overwrite,
     )
-    run(
-        _with_format(extraction, sources, destination),
-        lambda: _items(sources, destination),
-        sources,
-        jobs=jobs,
-        report=report,
-        as_json=as_json,
-        quiet=quiet,
+    run(extraction, sources, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
+
+
+def make_extraction(
+    name: str, *, stored: bool, display: bool, window: str, size: str, **values: Any
+) -> Extraction:
+    """Return what the options of a command line ask for.
+
+    Parameters
+    ----------
+    name
+        Of the format.
+    window, size
+        As written: ``40,400`` and ``640x480``.
+    **values
+        Fields of `Extraction`.
+
+    Raises
+    ------
+    UsageError
+        An option can't be read, or some exclude each other.
+    """
+    from cinemill.extraction import Extraction
+
+    return Extraction(
+        format=name,
+        mode=_mode(stored=stored, display=display),
+        window=_pair(window, ",", "the window", "40,400"),
+        size=_size(size),
+        **values,
     )
-
-
-def _items(sources: list[Path], destination: Path) -> Iterator[Item]:
-    """Return the instances, each with the directory of its outputs (or the one output's own path)."""
-    from cinemill.batch import Item, discover
-
-    found = discover(sources, destination)
-    return (item if item.output == destination else Item(item.source, item.output.parent) for item in found)
-
-
-def _with_format(extraction: Extraction, sources: list[Path], destination: Path) -> Extraction:
-    """Check before anything is read that the output's name, if it is one, is that of a single instance."""
-    from cinemill.extraction import named_output
-
-    row, single = named_output(extraction, destination)
-    if single and (len(sources) > 1 or sources[0].is_dir()):
-        raise UsageError(
-            f"{destination.name} is one {row.name} output; name a directory for several instances"
-        )
-    extraction.check(row)
-    return extraction
 
 
 def _mode(*, stored: bool, display: bool) -> Mode | None:

@@ -26,29 +26,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 
 def run(
     work: Work,
-    find: Callable[[], Iterator[Item]],
     sources: list[Path],
+    destination: Path,
     *,
     jobs: int | None,
     report: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Do work to all items and end the command: exit code 0 if all went well, 1 if something failed.
-
-    Parameters
-    ----------
-    find
-        Returns the items anew at each call.
-    sources
-        As given on the command line.
-    """
+    """Do work to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
     from cinemill.cli.show import Tally
 
     tally = Tally([source for source in sources if source.is_file()])
-    items = find()
+    items = work.discover(sources, destination)
     with _report(report) as add, _interruption() as stopping:
-        for receipt in _receipts(work, items, find, sources, jobs, stopping, quiet=quiet):
+        for receipt in _receipts(work, items, sources, destination, jobs, stopping, quiet=quiet):
             tally.add(receipt)
             add(receipt)
             if as_json:
@@ -64,8 +56,8 @@ def run(
 def _receipts(
     work: Work,
     items: Iterator[Item],
-    find: Callable[[], Iterator[Item]],
     sources: list[Path],
+    destination: Path,
     jobs: int | None,
     stopping: threading.Event,
     *,
@@ -77,7 +69,7 @@ def _receipts(
     from cinemill.errors import Cancelled
     from cinemill.warmup import announce_on_stderr
 
-    with bar(lambda: _measure(find()), hidden=quiet) as shown:
+    with bar(lambda: _measure(work.discover(sources, destination)), hidden=quiet) as shown:
         if len(sources) == 1 and sources[0].is_file():
             (item,) = items
             if not quiet:

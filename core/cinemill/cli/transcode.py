@@ -67,15 +67,7 @@ def transcode(
     A directory is mirrored below DST over all cores. Finished outputs are recognised, so the same command goes on
     where it was stopped.
     """
-    from cinemill.batch import Options, discover
+    from cinemill.batch import Options
 
     options = Options(syntaxes.target(to).uid, colour.value, verify.value, overwrite, repair)
-    run(
-        options,
-        lambda: discover(sources, destination),
-        sources,
-        jobs=jobs,
-        report=report,
-        as_json=as_json,
-        quiet=quiet,
-    )
+    run(options, sources, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
