@@ -1,5 +1,7 @@
 """Trees of files: what is found, what is resumed, and what a crash costs."""
 
+import csv
+import json
 import os
 import shutil
 import signal
@@ -14,6 +16,7 @@ from pydicom.data import get_testdata_file
 from cinemill import batch
 from cinemill.batch import Item, Options, discover, run_all
 from cinemill.errors import UsageError
+from cinemill.receipt import Receipt, Report
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
 
@@ -154,3 +157,12 @@ def test_links_to_directories_and_special_files_are_left_alone(tree, tmp_path):
     assert "pipe" not in names
     assert "dangling" in names
     assert len(names) == len(NAMES) + 3
+
+
+def test_a_report_takes_any_name(tmp_path):
+    for name in ("r.csv", "r.jsonl"):
+        with Report(tmp_path / name) as report:
+            report.add(Receipt("/in/\udcff\n.dcm", "/out", "kept"))
+    with (tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["source"] == "/in/\\udcff\n.dcm"
+    assert json.loads((tmp_path / "r.jsonl").read_text())["source"] == "/in/\udcff\n.dcm"

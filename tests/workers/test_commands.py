@@ -85,6 +85,7 @@ def test_all_commands_are_there(terminal: Terminal) -> None:
     ("words", "code", "message"),
     [
         (["jobs", "list"], 1, "start `cinemill up`"),
+        (["up"], 1, "CINEMILL_STATE_DIR"),
         (["submit", "{missing}", "{out}", "--to", "jpeg-ls"], 2, "no such file"),
         (["submit", "{here}", "{out}", "--to", "jpeg-xyz"], 2, "choose one of"),
         (["submit", "{here}", "{out}", "--to", "jpeg-ls", "--window", "8-9"], 2, "expected a window"),
@@ -107,7 +108,8 @@ def test_what_can_not_be_done_is_said_in_one_line(
 ) -> None:
     (tmp_path / "in").mkdir()
     names = {"missing": tmp_path / "missing", "here": tmp_path / "in", "out": tmp_path / "out"}
-    quiet = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "state")})
+    (tmp_path / "file").touch()
+    quiet = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "file" / "state")})
     assert message in quiet.run(*(word.format(**names) for word in words), code=code)
 
 

@@ -202,6 +202,24 @@ def test_an_empty_job_is_done_at_once(ledger: Ledger) -> None:
     assert ledger.job(job).over
 
 
+def test_a_job_that_is_over_can_be_forgotten(ledger: Ledger) -> None:
+    job, other = fill(ledger, 2), fill(ledger, 1)
+    parcel = claim(ledger)
+    assert parcel.job == job
+    ledger.finish(parcel, "done", receipt())
+    assert not ledger.delete(job)
+    ledger.finish(parcel, "failed", receipt())
+    assert ledger.delete(job)
+    assert [found.id for found in ledger.jobs()] == [other]
+    assert not list(ledger.client.scan_iter(f"*{job}*"))
+
+
+def test_a_note_may_quote_any_name(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    ledger.move(job, from_=["running"], to="paused", note="/archive/\udcff is gone")
+    assert ledger.job(job).note == "/archive/\\udcff is gone"
+
+
 def test_failed_items_wait_again_once(ledger: Ledger) -> None:
     job = fill(ledger, 2)
     parcel = claim(ledger)

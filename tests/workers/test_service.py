@@ -168,6 +168,29 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     assert worker.process.poll() is None
 
 
+def test_a_child_that_dies_before_the_worker_is_ready_costs_nothing(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 10)
+    worker = service.start_worker()
+    wait_until(lambda: len(worker.children()) == 2)
+    os.kill(worker.children()[0], signal.SIGKILL)
+    assert "ready." not in worker.log
+    assert nonzero(service.finish(service.submit(tmp_path / "in", tmp_path / "out")).counts) == {"done": 10}
+    assert worker.process.poll() is None
+
+
+def test_a_server_without_memory_is_waited_for(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
+    service.ledger.client.config_set("maxmemory", 1)
+    time.sleep(5)
+    service.ledger.client.config_set("maxmemory", 0)
+    found = service.finish(job)
+    assert (nonzero(found.counts), found.retries) == ({"done": 30}, 0)
+    assert worker.process.poll() is None
+
+
 def test_work_that_hangs_is_ended_and_quarantined(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 6)
     service.start_worker(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import io
 import json
 import logging
 import os
@@ -14,18 +15,21 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import job_spec, wait_until
+from harness import job_spec, wait_until, write_archive
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from cinemill import errors
-from cinemill_workers import lease, logs
+from cinemill_workers import lease, logs, up, watch
 from cinemill_workers.app import app
 from cinemill_workers.campaign import Campaign
+from cinemill_workers.client import open_ledger
 from cinemill_workers.embedded import Server
 from cinemill_workers.items import STATES, codec_threads
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.metrics import LedgerCollector
+from cinemill_workers.model import ITEM_STATES, Job
 from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
@@ -311,3 +315,39 @@ def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("kernels")
+def test_a_lost_worker_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_archive(tmp_path / "in", 3)
+    with up.Service(Settings(state_dir=tmp_path / "state")) as service:
+        first = service.worker.pid
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(errors.CinemillError, match="ended with code -9"):
+            wait_until(lambda: service.keep() is not None)
+        monkeypatch.setattr(up, "SHORTEST_LIFE_SECONDS", 0.0)
+        service.keep()
+        assert service.worker.pid != first
+        ledger = open_ledger(service.settings)
+        job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+        wait_until(lambda: ledger.job(job).over)
+        assert ledger.job(job).counts["done"] == 3
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold]", "\x1b[31m\n", "\udcff", "n" * 200])
+def test_any_name_can_be_shown(name: str) -> None:
+    console = Console(width=80, file=io.StringIO())
+    job = make_job(name)
+    for shown in (watch.listing([job]), watch.details(job, [])):
+        console.print(shown)
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert written.encode().count(job.id.encode()) == 4
+    assert "\x1b" not in written
+
+
+def make_job(name: str) -> Job:
+    counts = dict.fromkeys(ITEM_STATES, 0)
+    spec = job_spec(Path("/in"), Path("/out"), name=name)
+    note = "listing stopped"
+    return Job("20261126-111750-641231", spec, "paused", counts, listed=0, exhausted=False, note=note)

@@ -55,15 +55,7 @@ def list_jobs(as_json: AsJson = False) -> None:
 @jobs.command()
 def show(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Show a job's state, counts, bytes, rates and times."""
-    found = _find(job)[1]
-    if as_json:
-        terminal.print_json(found.to_dict())
-    else:
-        from cinemill_workers.watch import summary
-
-        terminal.print_rich(summary(found))
-        if found.note:
-            terminal.print_rich(found.note)
+    terminal.show(*_find(job), as_json)
 
 
 @jobs.command()
@@ -101,6 +93,17 @@ def retry(job: JobId, as_json: AsJson = False) -> None:
         raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
     count = ledger.retry(found.id)
     terminal.say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+
+
+@jobs.command()
+def delete(job: JobId, as_json: AsJson = False) -> None:
+    """Forget a job that is over, with its receipts; its outputs stay."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if not ledger.delete(found.id):
+        raise UsageError(f"job {found.id} is {found.state}: cancel it first, or wait until it is over")
+    terminal.say({"id": found.id, "deleted": True}, f"{found.id} is forgotten", as_json)
 
 
 @jobs.command()
@@ -197,6 +200,9 @@ def main() -> None:
     """Run the command line; errors become one-line messages and exit codes 1 and 2."""
     try:
         run()
+    except OSError as error:
+        typer.echo(f"cinemill: {error}", err=True)
+        sys.exit(1)
     except Exception as error:
         if not type(error).__module__.startswith("redis."):
             raise

@@ -13,6 +13,7 @@ from cinemill.batch import Item
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
+from cinemill_workers.refusals import WritesRefused
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
@@ -27,14 +28,16 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
     Raises
     ------
     CinemillError
-        Nothing answers there.
+        Nothing answers there, or not to us.
     """
     chosen = chosen or settings()
     try:
         connect(chosen.redis_url, patience=0).ping()
     except RedisError as error:
         remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
-        raise CinemillError(f"no server answers at {chosen.public_url} ({error}): {remedy}") from error
+        if isinstance(error, WritesRefused):
+            remedy = "give the server more disk or memory; work then goes on by itself"
+        raise CinemillError(f"can't use the server at {chosen.public_url}: {error}; {remedy}") from error
     return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
 
 

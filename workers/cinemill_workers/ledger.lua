@@ -10,7 +10,7 @@
 -- reports changes a counter.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
-local ACTIVE, WORKERS = "cinemill:active", "cinemill:workers"
+local ACTIVE, JOBS, WORKERS = "cinemill:active", "cinemill:jobs", "cinemill:workers"
 local job, work, pending, leases, progress, holders, receipts, failures
 
 local function choose(id)
@@ -250,6 +250,14 @@ function operations.again()
         redis.call("HDEL", job, "finished")
     end
     redis.call("SADD", ACTIVE, args.id)
+    return 1
+end
+
+-- Forget a job that is over. Returns 1, or 0 when it is not.
+function operations.delete()
+    if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
+    redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures)
+    redis.call("ZREM", JOBS, args.id)
     return 1
 end
 

@@ -171,7 +171,12 @@ class Ledger:
 
     def move(self, job: str, *, from_: Sequence[str], to: str, note: str | None = None) -> str:
         """Change a job's state if it is one of `from_`; return the state it then has."""
+        note = None if note is None else _escaped(note)
         return str(self._apply("move", job, origins=list(from_), to=to, note=note), "utf-8")
+
+    def delete(self, job: str) -> bool:
+        """Forget a job with its receipts; False if it is not over."""
+        return bool(self._apply("delete", job))
 
     # Parcels
 
@@ -275,7 +280,7 @@ class Ledger:
             parcel=parcel.number,
             position=parcel.position,
             delay=round(hold * 1000),
-            note=note,
+            note=_escaped(note),
         )
 
     def expired(self, job: str) -> list[Parcel]:
@@ -381,6 +386,11 @@ def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:
     parcel = json.loads(text)
     items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
     return Parcel(job, number.decode(), items, parcel["attempt"], position)
+
+
+def _escaped(text: str) -> str:
+    """Return a text that is valid Unicode, whatever the names in it hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _key(job: str) -> str:

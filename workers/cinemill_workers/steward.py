@@ -55,14 +55,15 @@ class Steward:
 
     def run(self, stopped: threading.Event) -> None:
         """Tend until stopped, through every outage of the broker."""
-        busy = False
+        busy = outage = False
         while not stopped.wait(0.0 if busy else TICK_SECONDS):
             try:
                 self._probe()
-                busy = self.turn()
+                busy, outage = self.turn(), False
             except (RedisError, OperationalError, OSError) as error:
-                logger.warning("the broker does not answer: %s", type(error).__name__)
-                self._leads_since, busy = 0.0, False
+                if not outage:
+                    logger.warning("the broker can't be used: %s", type(error).__name__)
+                self._leads_since, busy, outage = 0.0, False, True
                 stopped.wait(1.0)
         with suppress(RedisError):
             self._ledger.resign(self._worker)

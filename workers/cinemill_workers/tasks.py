@@ -72,7 +72,7 @@ def probe(self: Task) -> None:
 
 
 class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Keeps a steward process beside the worker, and looks for dead children every second."""
+    """Keeps a steward process beside the worker, and replaces dead children every second, from the start."""
 
     requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
 
@@ -82,10 +82,14 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Start the steward, and again whenever it is found dead."""
+        """Start the steward, and again whenever it is found dead.
+
+        Celery would give the whole worker up for a child that dies before the worker is ready.
+        """
         self._ensure()
         worker.timer.call_repeatedly(5.0, self._ensure)
         worker.timer.call_repeatedly(1.0, worker.pool.maintain_pool)
+        worker.pool.did_start_ok = lambda: True
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):

@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from cinemill_workers.ledger import Ledger
+    from cinemill_workers.model import Job
+
+FAILURES = 5
+"""Most failures that are shown with a job."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -29,20 +34,29 @@ def print_rich(value: object) -> None:
     """Print what rich can render."""
     from rich.console import Console
 
-    Console().print(value)
+    Console().print(value, soft_wrap=True)
+
+
+def show(ledger: Ledger, job: Job, as_json: bool) -> None:
+    """Print a job, with its first failures."""
+    if as_json:
+        print_json(job.to_dict())
+    else:
+        from cinemill_workers.watch import details
+
+        print_rich(details(job, islice(ledger.failures(job.id), FAILURES)))
 
 
 def follow(ledger: Ledger, job: str, as_json: bool) -> None:
     """Wait until a job is over, showing its progress unless JSON is wanted; exit code 1 if not all went well."""
     from cinemill_workers.client import wait
-    from cinemill_workers.watch import live, summary
+    from cinemill_workers.watch import live
 
     if as_json:
         found = wait(ledger, job)
-        print_json(found.to_dict())
     else:
-        with live(ledger) as show:
-            found = wait(ledger, job, show=lambda state: show([state]))
-        print_rich(summary(found))
+        with live(ledger) as render:
+            found = wait(ledger, job, show=lambda state: render([state]))
+    show(ledger, found, as_json)
     if found.state == "cancelled" or found.counts["failed"] + found.counts["quarantined"]:
         raise typer.Exit(1)

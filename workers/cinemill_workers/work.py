@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from cinemill import syntaxes
 from cinemill.batch import Options
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
@@ -17,6 +18,16 @@ def to_json(work: Options | Extraction) -> dict[str, Any]:
     """Return the kind of work and its options."""
     kind = next(name for name, known in KINDS.items() if isinstance(work, known))
     return {"kind": kind, **asdict(work)}
+
+
+def describe(values: Mapping[str, Any]) -> str:
+    """Name the work in a word or two: the target syntax, or what is extracted."""
+    if values.get("kind") == "transcode":
+        try:
+            return f"to {syntaxes.target(values['to'])}"
+        except UsageError:
+            return f"to {values['to']}"
+    return f"{values.get('kind')} {values.get('format', '')}"
 
 
 def from_json(values: Mapping[str, Any]) -> Options | Extraction:
