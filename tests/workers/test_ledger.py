@@ -223,7 +223,7 @@ def test_a_note_may_quote_any_name(ledger: Ledger) -> None:
 def test_failed_items_wait_again_once(ledger: Ledger) -> None:
     job = fill(ledger, 2)
     parcel = claim(ledger)
-    ledger.finish(parcel, "failed", {"status": "failed", "error": {"kind": "DamagedFile"}})
+    ledger.finish(parcel, "failed", {"status": "failed", "error": {"kind": "DamagedFile"}, "bytes_before": 7})
     ledger.finish(parcel, "quarantined", {"status": "failed"})
     assert ledger.job(job).over
     failures = list(ledger.failures(job))
@@ -232,6 +232,7 @@ def test_failed_items_wait_again_once(ledger: Ledger) -> None:
         assert ledger.retry(job) == 0
     found = ledger.job(job)
     assert (found.state, found.counts["pending"], found.counts["failed"]) == ("running", 2, 0)
+    assert found.bytes_in == 0
     assert list(ledger.failures(job)) == []
 
 

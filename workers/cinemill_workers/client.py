@@ -34,11 +34,18 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
     try:
         connect(chosen.redis_url, patience=0).ping()
     except RedisError as error:
-        remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
-        if isinstance(error, WritesRefused):
-            remedy = "give the server more disk or memory; work then goes on by itself"
-        raise CinemillError(f"can't use the server at {chosen.public_url}: {error}; {remedy}") from error
+        raise CinemillError(_unusable(chosen, error)) from error
     return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
+
+
+def _unusable(chosen: Settings, error: RedisError) -> str:
+    if isinstance(error, WritesRefused):
+        remedy = "give the server more disk or memory; work then goes on by itself"
+    elif chosen.embedded:
+        return f"no server runs in {chosen.state_dir}: start `cinemill up` in another terminal"
+    else:
+        remedy = "check CINEMILL_BROKER_URL, its password and the network"
+    return f"can't use the server at {chosen.public_url}: {str(error).rstrip('.')}; {remedy}"
 
 
 def check(spec: JobSpec) -> None:

@@ -243,6 +243,7 @@ end
 function operations.again()
     if redis.call("HDEL", failures, args.item) == 0 then return 0 end
     add(args.state, -1)
+    add("bytes_in", -args.bytes_in)
     add("pending", 1)
     put({args.text}, {args.bytes}, 0, now())
     if get("state") == "done" then

@@ -350,6 +350,7 @@ class Ledger:
                     text=failure["item"],
                     bytes=item.size,
                     state=failure["state"],
+                    bytes_in=int(failure["receipt"].get("bytes_before") or 0),
                 )
             )
         return moved

@@ -20,6 +20,9 @@ from cinemill_workers.model import ITEM_STATES, Job
 from cinemill_workers.work import describe
 
 NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
+ROOMY = 100
+"""Columns of a terminal with room for long progress bars."""
+
 SPAN_SECONDS = 20.0
 """Speeds are means over so long."""
 
@@ -48,20 +51,24 @@ class Pace:
 
 
 class View:
-    """Renders jobs and workers; remembers each job's pace."""
+    """Renders jobs and workers; remembers each job's pace.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    columns
+        Width of the terminal.
+    """
+
+    def __init__(self, ledger: Ledger, columns: int) -> None:
         self._ledger = ledger
+        self._bar = 24 if columns >= ROOMY else 6
         self._paces: dict[str, Pace] = {}
 
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
         line = f"workers: {', '.join(sorted(workers))}" if workers else NO_WORKERS
-        table = _table(
-            "job", "state", "instances", "", "MB/s", "items/s", "ETA", "failed", flexible={"job", ""}
-        )
-        table.columns[3].max_width = 24
+        table = _table("job", "state", "instances", "", "MB/s", "items/s", "ETA", "failed", flexible={"job"})
         for job in jobs:
             table.add_row(*self._row(job))
         return Group(
@@ -78,7 +85,7 @@ class View:
             _text(job.spec.name or job.id, overflow="ellipsis", no_wrap=True),
             job.state,
             _progress(job),
-            ProgressBar(total=max(1, job.listed), completed=job.settled),
+            ProgressBar(total=max(1, job.listed), completed=job.settled, width=self._bar),
             f"{megabytes:.1f}",
             f"{items:.1f}",
             eta,
@@ -89,8 +96,9 @@ class View:
 @contextmanager
 def live(ledger: Ledger) -> Iterator[Callable[[list[Job]], None]]:
     """Show jobs on the terminal; yields the function that shows the next state."""
-    view = View(ledger)
-    with Live(console=Console(stderr=True), auto_refresh=False) as screen:
+    console = Console(stderr=True)
+    view = View(ledger, console.width)
+    with Live(console=console, auto_refresh=False) as screen:
         yield lambda jobs: screen.update(view.render(jobs), refresh=True)
 
 
@@ -99,7 +107,7 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
     begun = datetime.fromtimestamp(job.created).astimezone()
     moment, state = f"{begun:%Y-%m-%d %H:%M:%S}", f"{job.state} {'after' if job.over else 'for'}"
     lines = [
-        f"{job.id} {job.spec.name}",
+        f"{job.id} {job.spec.name}".rstrip(),
         f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
         f"submitted {moment}, {state} {duration(job.seconds)}; {_progress(job)} instances settled",
     ]
@@ -136,7 +144,7 @@ def duration(seconds: float) -> str:
 
 def _table(*headings: str, flexible: Iterable[str] = ()) -> Table:
     """Return a table of which only some columns give way on a narrow terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(heading, no_wrap=heading not in flexible, min_width=6)
     return table
