@@ -147,7 +147,9 @@ class Extraction:
         ):
             raise UsageError("--size, --scale, --window and --voi change samples; use them with --display")
 
-    def discover(self, sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
         """Yield the instances, each with the directory of its outputs, or the one output's own path.
 
         Raises
@@ -163,7 +165,9 @@ class Extraction:
                 f"{destination.name} is one {row.name} output; name a directory for several instances"
             )
         self.check(row)
-        found = discover(sources, destination)
+        if after is not None:
+            after = Item(after.source, after.output / after.source.name)
+        found = discover(sources, destination, after=after)
         return (
             item if item.output == destination else Item(item.source, item.output.parent) for item in found
         )

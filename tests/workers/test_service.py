@@ -191,15 +191,19 @@ def test_a_server_without_memory_is_waited_for(service: Service, tmp_path: Path)
     assert worker.process.poll() is None
 
 
-def test_work_that_hangs_is_ended_and_quarantined(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "reason"), [("FAULTY_HANG", "SIGABRT"), ("FAULTY_BLOCK", "no sign of life")])
+def test_work_that_hangs_is_ended_and_quarantined(
+    service: Service, tmp_path: Path, how: str, reason: str
+) -> None:
     write_archive(tmp_path / "in", 6)
-    service.start_worker(
-        "faulty_worker", FAULTY_HANG="00003", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2"
+    worker = service.start_worker(
+        "faulty_worker", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2", **{how: "00003"}
     )
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 5, "quarantined": 1}
     (failure,) = service.ledger.failures(found.id)
-    assert "SIGABRT" in failure["receipt"]["error"]["message"]
+    assert reason in failure["receipt"]["error"]["message"]
+    wait_until(lambda: worker.log.count("exited with") == 2)
 
 
 def test_a_full_disk_rests_the_job_until_there_is_room(service: Service, tmp_path: Path) -> None:

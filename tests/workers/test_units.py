@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,16 +235,25 @@ def test_another_campaign_goes_on_where_one_stopped(ledger: Ledger, tmp_path: Pa
 
 
 @pytest.mark.service
-def test_a_listing_that_lost_its_place_pauses_the_job(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_listing_goes_on_when_the_file_listed_last_has_gone(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 30)
     job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     Campaign(ledger, Settings(batch_items=1, ahead=5)).tend(ledger.job(job))
     Path(ledger.job(job).cursor[0]).unlink()
     waiting_parcels(ledger)
     Campaign(ledger, Settings()).tend(ledger.job(job))
+    assert (ledger.job(job).listed, ledger.job(job).exhausted) == (30, True)
+
+
+@pytest.mark.service
+def test_a_listing_that_can_not_go_on_pauses_the_job(ledger: Ledger, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in\udcff", [10] * 3)
+    job = ledger.create(job_spec(tmp_path / "in\udcff", tmp_path / "out"))
+    shutil.rmtree(tmp_path / "in\udcff")
+    Campaign(ledger, Settings()).tend(ledger.job(job))
     found = ledger.job(job)
     assert found.state == "paused"
-    assert "submit it again" in found.note
+    assert "in\\udcff: no such file" in found.note
 
 
 @pytest.mark.service

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cinemill.batch import Item
-from cinemill.errors import CinemillError, SourceError
+from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.schedule import Window
@@ -92,19 +92,11 @@ class Campaign:
 
 
 def _listing(job: Job) -> Iterator[Item]:
-    """Return the items behind the one listed last.
-
-    Raises
-    ------
-    SourceError
-        That one has gone: nobody can tell what was listed before.
-    """
+    """Return the items behind the one listed last."""
     work = from_json(job.spec.work)
-    items = work.discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
-    if not job.cursor or any((str(item.source), str(item.output)) == job.cursor for item in items):
-        return items
-    raise SourceError(
-        "the file listed last has gone; cancel this job and submit it again", path=job.cursor[0]
+    after = Item(*map(Path, job.cursor)) if job.cursor else None
+    return work.discover(
+        [Path(source) for source in job.spec.sources], Path(job.spec.destination), after=after
     )
 
 

@@ -33,6 +33,9 @@ _WORKERS = "cinemill:workers"
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
 
+LONGEST_DICTIONARY = 32_768
+"""All that Deflate can look back to."""
+
 _RENEW_LEADERSHIP = """
 local held = redis.call("GET", KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
@@ -266,7 +269,7 @@ class Ledger:
 
     def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
         """Make this the receipt that all others of the job are compressed against, if it is the first."""
-        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt))
+        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt)[:LONGEST_DICTIONARY])
         return bytes(self.client.hget(_key(job), "dictionary") or b"")
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
@@ -373,11 +376,11 @@ class Ledger:
 
     def seen(self, worker: str) -> None:
         """Note a worker's sign of life; claiming and renewing do so by themselves."""
-        self.client.zadd(_WORKERS, {worker: time.time()})
+        self.client.zadd(_WORKERS, {worker: self._milliseconds() / 1000})
 
     def workers(self, *, within: float = 60.0) -> dict[str, float]:
         """Return the workers that gave a sign of life, each with the seconds since."""
-        now = time.time()
+        now = self._milliseconds() / 1000
         self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
         found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
         return {name.decode(): max(0.0, now - score) for name, score in found}
