@@ -28,8 +28,9 @@ def services() -> dict[str, Any]:
 
 
 def interpolate(value: str) -> str:
-    """Do what Compose does with ``${NAME:?message}`` and ``$$``."""
+    """Do what Compose does with ``${NAME:?message}``, ``${NAME:-default}`` and ``$$``."""
     value = re.sub(r"(?<!\$)\$\{(\w+):\?[^}]*\}", lambda found: VARIABLES[found[1]], value)
+    value = re.sub(r"(?<!\$)\$\{\w+:-([^}]*)\}", r"\1", value)
     return value.replace("$$", "$")
 
 
@@ -121,4 +122,4 @@ def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) ->
     finally:
         worker.kill()
         server.terminate()
-        server.wait(10)
+        assert server.wait(10) == 0

@@ -34,18 +34,18 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
     try:
         connect(chosen.redis_url, patience=0).ping()
     except RedisError as error:
-        raise CinemillError(_unusable(chosen, error)) from error
+        raise CinemillError("; ".join(diagnosis(chosen, error))) from error
     return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
 
 
-def _unusable(chosen: Settings, error: RedisError) -> str:
+def diagnosis(chosen: Settings, error: RedisError) -> tuple[str, str]:
+    """Say why the server can't be used, and what to do."""
+    found = f"can't use the server at {chosen.public_url}: {str(error).rstrip('.')}"
     if isinstance(error, WritesRefused):
-        remedy = "give the server more disk or memory; work then goes on by itself"
-    elif chosen.embedded:
-        return f"no server runs in {chosen.state_dir}: start `cinemill up` in another terminal"
-    else:
-        remedy = "check CINEMILL_BROKER_URL, its password and the network"
-    return f"can't use the server at {chosen.public_url}: {str(error).rstrip('.')}; {remedy}"
+        return found, "give it more disk or memory, work then goes on by itself"
+    if chosen.embedded:
+        return f"no server runs in {chosen.state_dir}", "start `cinemill up` in another terminal"
+    return found, "check CINEMILL_BROKER_URL, its password and the network"
 
 
 def check(spec: JobSpec) -> None:

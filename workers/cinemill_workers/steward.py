@@ -115,7 +115,7 @@ class Steward:
             with app.producer_pool.acquire(block=True) as producer:
                 for _ in range(missing):
                     app.send_task(
-                        "cinemill.migrate", args=[priority], queue=queue_name(priority), producer=producer
+                        "cinemill.work", args=[priority], queue=queue_name(priority), producer=producer
                     )
 
 

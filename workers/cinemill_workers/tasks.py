@@ -55,8 +55,8 @@ class _Task(Task):  # type: ignore[misc]
     Request = _Request
 
 
-@app.task(name="cinemill.migrate", base=_Task, bind=True)  # type: ignore[untyped-decorator]
-def migrate(self: Task, priority: str) -> None:
+@app.task(name="cinemill.work", base=_Task, bind=True)  # type: ignore[untyped-decorator]
+def work(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
         worker = self.request.hostname
