@@ -134,6 +134,8 @@ def _from(error: Exception, cause: Exception) -> Exception:
         (OSError(errno.EDQUOT, "quota"), Fate.HOLD),
         (FileNotFoundError("x"), Fate.FAIL),
         (OSError(errno.EIO, "x"), Fate.RETRY),
+        (_from(errors.DamagedFile("x"), OSError(errno.ESTALE, "x")), Fate.RETRY),
+        (_from(errors.DamagedFile("x"), FileNotFoundError(errno.ENOENT, "x")), Fate.FAIL),
         (MemoryError(), Fate.RETRY),
         (WorkerLost("x"), Fate.RETRY),
         (ZeroDivisionError(), Fate.RETRY),
