@@ -49,7 +49,7 @@ class Staging:
             directory.mkdir(parents=True, exist_ok=True)
             self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
             with _lock(directory):
-                _sweep(directory)
+                sweep(directory)
                 self._temporary.mkdir()
                 self._held = ExitStack()
                 self._held.enter_context(_lock(self._temporary))
@@ -153,7 +153,7 @@ def _same(made: Path, there: Path) -> bool:
     )
 
 
-def _sweep(directory: Path) -> None:
+def sweep(directory: Path) -> None:
     """Remove what killed processes left here; what is in use is locked and stays."""
     for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
         with suppress(OSError), _lock(stale, fcntl.LOCK_NB):

@@ -158,6 +158,9 @@ def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_
 
 def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 20)
+    left = tmp_path / "out" / "study000" / ".00007.dcm.0badcafe.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
     worker = service.start_worker("faulty_worker", FAULTY_CRASH="00007")
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 19, "quarantined": 1}
@@ -165,6 +168,7 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     (failure,) = service.ledger.failures(found.id)
     assert failure["attempts"] == 3
     assert "SIGSEGV" in failure["receipt"]["error"]["message"]
+    assert not left.exists()
     assert worker.process.poll() is None
 
 

@@ -106,6 +106,8 @@ def record_error(
     counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
     if counted:
         _log(parcel.job, item, state, attempt, kind=error.kind)
+        if lost and state == Fate.QUARANTINE.value:
+            _clear(Path(item.output))
     return counted
 
 
@@ -114,6 +116,14 @@ def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     for parcel in ledger.held_by(holder):
         error = WorkerLost(reason, path=parcel.items[parcel.position].source)
         record_error(ledger, parcel, error, Fate.RETRY, lost=True)
+
+
+def _clear(output: Path) -> None:
+    """Remove what the killed processes left of an output that nobody will try to write again."""
+    from cinemill import sink, staging
+
+    sink.sweep(output)
+    staging.sweep(output if output.is_dir() else output.parent)
 
 
 def codec_threads(outstanding: int) -> int:

@@ -52,11 +52,15 @@ def follow(ledger: Ledger, job: str, as_json: bool) -> None:
     from cinemill_workers.client import wait
     from cinemill_workers.watch import live
 
-    if as_json:
-        found = wait(ledger, job)
-    else:
-        with live(ledger) as render:
-            found = wait(ledger, job, show=lambda state: render([state]))
+    try:
+        if as_json:
+            found = wait(ledger, job)
+        else:
+            with live(ledger) as render:
+                found = wait(ledger, job, show=lambda state: render([state]))
+    except KeyboardInterrupt:
+        typer.echo(f"{job} goes on; see `cinemill jobs watch {job}`", err=True)
+        raise typer.Exit(130) from None
     show(ledger, found, as_json)
     if found.state == "cancelled" or found.counts["failed"] + found.counts["quarantined"]:
         raise typer.Exit(1)
