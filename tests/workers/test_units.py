@@ -259,6 +259,16 @@ def test_a_listing_that_can_not_go_on_pauses_the_job(ledger: Ledger, tmp_path: P
 
 
 @pytest.mark.service
+def test_nothing_is_listed_outside_the_roots(ledger: Ledger, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in", [10] * 3)
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+    Campaign(ledger, Settings(roots=(tmp_path / "other",))).tend(ledger.job(job))
+    found = ledger.job(job)
+    assert (found.state, found.listed) == ("paused", 0)
+    assert "CINEMILL_ROOTS" in found.note
+
+
+@pytest.mark.service
 def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, tmp_path: Path) -> None:
     app.conf.broker_url = f"redis+socket://{server.socket}"
     make_tree(tmp_path / "in", [10] * 40)

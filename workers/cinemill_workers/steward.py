@@ -30,7 +30,7 @@ from cinemill_workers.settings import Settings, settings
 
 logger = logging.getLogger(__name__)
 
-LEADERSHIP_SECONDS = 10.0
+LEADERSHIP_SECONDS = 30.0
 TICK_SECONDS = 0.2
 PROBE_SECONDS = 15.0
 THROTTLED_WAKES = 2
