@@ -28,7 +28,7 @@ from cinemill_workers.model import PRIORITIES, Job
 from cinemill_workers.outcomes import Fate, WorkerLost
 from cinemill_workers.settings import Settings, settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("cinemill_workers.steward")
 
 LEADERSHIP_SECONDS = 30.0
 TICK_SECONDS = 0.2
