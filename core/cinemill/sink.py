@@ -310,7 +310,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         else:
             _link_exclusively(temporary, path)
     except OSError as error:
-        if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
+        taken = temporary.is_dir() and error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}
+        if taken or isinstance(error, FileExistsError):
             raise OutputExists("exists already; use --overwrite to replace it", path=path) from None
         raise output_error(path, error) from None
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.connection import parse_url
 
 from cinemill.errors import UsageError
 
@@ -87,8 +88,12 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _is_redis(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("expected a redis://, rediss:// or unix:// URL")
+        try:
+            parse_url(value or "redis://")  # type: ignore[no-untyped-call]
+        except ValueError:
+            raise ValueError(
+                "expected a redis://, rediss:// or unix:// URL, with special characters of the password as %XX"
+            ) from None
         return value
 
     @property
@@ -135,6 +140,7 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"CINEMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+            f"CINEMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
         )
         raise UsageError(f"the environment has impossible settings: {faults}") from None

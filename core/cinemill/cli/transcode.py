@@ -74,16 +74,8 @@ def transcode(
     Sources are never touched. A directory is mirrored below DST over all cores. Finished outputs are recognised, so
     the same command goes on where it was stopped.
     """
-    from cinemill.batch import Options, discover
+    from cinemill.batch import Options
 
     options = Options(syntaxes.target(to).uid, colour.value, verify.value, overwrite, repair)
     with files(sources) as found:
-        run(
-            options,
-            lambda: discover(found, destination),
-            found,
-            jobs=jobs,
-            report=report,
-            as_json=as_json,
-            quiet=quiet,
-        )
+        run(options, found, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
