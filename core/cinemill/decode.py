@@ -54,7 +54,9 @@ class FrameDecoder:
             table.decoder(source.transfer_syntax.coding)
             source.check()
             if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
-                raise UnsupportedPixelFormat("floating point pixel data has no codec in DICOM")
+                raise UnsupportedPixelFormat(
+                    "floating point pixel data has no codec in DICOM; use explicit, implicit or deflated"
+                )
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()

@@ -186,8 +186,8 @@ def _first_fragments(
     if frames == 1 and count and not len(first):
         return np.zeros(1, np.int64)
     raise DamagedFile(
-        f"{frames} frames are promised, {len(first) or count} are there "
-        f"({count} fragments); the file is truncated, or Number of Frames is wrong (see --repair)"
+        f"{frames} frame{'s are' if frames > 1 else ' is'} promised, {len(first) or count} found in "
+        f"{count} fragment{'' if count == 1 else 's'}; the file is truncated, or Number of Frames is wrong (see --repair)"
     )
 
 

@@ -360,6 +360,11 @@ class Source:
             It is not: the message has both numbers.
         """
         if self.native == self.transfer_syntax.encapsulated:
+            if not self.meta_text(0x00020010):
+                raise DamagedFile(
+                    "the pixel data is encapsulated, but no transfer syntax is given to decode it by",
+                    path=self.path,
+                )
             found = "is not" if self.native else "is"
             raise DamagedFile(
                 f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",

@@ -186,3 +186,9 @@ def test_flag_that_is_neither_0_nor_1_is_an_error(transcode, keyword, frames):
     dataset = header(frames, "RGB" if colour else "MONOCHROME2", samples=3 if colour else 1, **{keyword: 2})
     with pytest.raises(DamagedFile, match="is 2, expected 0 or 1"):
         transcode(part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "jpeg-ls")
+
+
+def test_codestreams_without_a_transfer_syntax_are_an_error(transcode):
+    bare = ENCAPSULATED[ENCAPSULATED.index(encode(header(FRAMES), EXPLICIT)) :]
+    with pytest.raises(DamagedFile, match="no transfer syntax is given"):
+        transcode(bare, "explicit")

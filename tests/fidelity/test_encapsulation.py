@@ -228,6 +228,13 @@ def test_number_of_frames_that_is_none(transcode, number, encapsulated):
     assert result.dataset.NumberOfFrames == 5
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_number_of_frames_that_is_none_is_no_one_either(transcode, number):
+    source = file_of([[STREAMS[0]]], frames=FRAMES[:1], elements={"NumberOfFrames": number})
+    with pytest.raises(DamagedFile, match=f"'{number}', expected a positive integer"):
+        transcode(source, "explicit")
+
+
 @pytest.mark.parametrize("number", ["", None])
 def test_absent_number_of_frames_means_one(transcode, number):
     frames = FRAMES[:1]

@@ -347,3 +347,15 @@ def test_icon_keeps_its_own_sign(transcode):
     copied = result.dataset.IconImageSequence[0]
     assert (copied[0x00280106].VR, copied[0x00280106].value) == ("US", 60000)
     assert copied.PixelData == icon.PixelData
+
+
+@pytest.mark.parametrize(
+    ("bits", "vr", "told"), [(8, b"OW", 0), (16, b"OW", 0), (16, b"OB", 1), (32, b"OW", 1)]
+)
+def test_big_endian_samples_that_writers_disagree_about_are_reported(transcode, bits, vr, told):
+    """pydicom swaps whole samples, DCMTK and GDCM the words of the VR."""
+    frames = noise((2, 4, 6), bits)
+    data = native_bytes(frames, big_endian=True, words=vr == b"OW")
+    result = transcode(part10(header(frames), native_element(data, BIG_ENDIAN, vr), BIG_ENDIAN), "explicit")
+    assert np.array_equal(result.reading.frames, frames)
+    assert len(result.receipt.warnings) == told

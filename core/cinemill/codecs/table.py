@@ -24,9 +24,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
-    "htj2k": (
-        "openjpeg:OpenJpeg",
-    ),  # imagecodecs swallows what OpenJPH finds wrong, and returns half a frame
+    "htj2k": ("openjpeg:OpenJpeg",),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
