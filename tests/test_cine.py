@@ -1,12 +1,15 @@
 """A cine as a sequence: frames, slices, times."""
 
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
 import cinemill
-from cinemill.errors import DamagedFile
+from cinemill.errors import DamagedFile, UsageError
 
 
 def test_frames_are_those_of_pydicom():
@@ -24,9 +27,36 @@ def test_a_sequence_of_frames():
         assert frames[0].shape == cine.pixels.shape == (240, 320, 3)
         assert np.array_equal(cine[-1], frames[29])
         assert all(np.array_equal(a, b) for a, b in zip(cine[5:20:5], frames[5:20:5], strict=True))
-        with pytest.raises(IndexError, match="30"):
-            cine[30]
+        for wrong in (30, -31):
+            with pytest.raises(IndexError, match=f"frame {wrong} of 30"):
+                cine[wrong]
         assert cine.header.PatientID == pydicom.dcmread(cine.source.path).PatientID
+
+
+def test_a_closed_cine_says_so():
+    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+        assert "30 frames" in repr(cine)
+    with pytest.raises(UsageError, match="closed"):
+        cine[0]
+
+
+def test_frames_for_threads_and_processes():
+    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+        expected = [int(frame.sum()) for frame in cine]
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(lambda index: int(cine[index].sum()), range(30))) == expected
+        with multiprocessing.get_context("spawn").Pool(2) as processes:
+            assert processes.map(FrameSum(cine), range(30)) == expected
+
+
+class FrameSum:
+    """What a data loader does: the cine travels to other processes."""
+
+    def __init__(self, cine):
+        self.cine = cine
+
+    def __call__(self, index):
+        return int(self.cine[index].sum())
 
 
 def timed(tmp_path, **elements):

@@ -61,6 +61,18 @@ def test_frames_that_were_read_leave_memory(tmp_path, make):
     assert 0 < most < LIMIT
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("make", [long_native, long_encapsulated])
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_closed_file_is_mapped_no_longer(tmp_path, make, scan):
+    path = tmp_path / "long.dcm"
+    make(path)
+    with Source(path, scan=scan) as source:
+        assert bytes(source.frame(len(source) - 1))
+        assert str(path) in Path("/proc/self/maps").read_text()
+    assert str(path) not in Path("/proc/self/maps").read_text()
+
+
 def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):
     path = tmp_path / "long.dcm"
     long_native(path)

@@ -105,8 +105,17 @@ class Cine:
         """
         if isinstance(index, slice):
             return self._decoder.decode(range(len(self))[index])
-        frame = index + len(self) if index < 0 else index
-        return self._decoder.decode([frame])[0]
+        return self._decoder.decode([self._number(index)])[0]
+
+    def _number(self, index: int) -> int:
+        """Return a frame's number, counted from 0."""
+        try:
+            return range(len(self))[index]
+        except IndexError:
+            raise IndexError(f"frame {index} of {len(self)}") from None
+
+    def __repr__(self) -> str:
+        return f"<Cine {self.source.path}: {len(self)} frames, {self.pixels}>"
 
     def __iter__(self) -> Iterator[Samples]:
         return (self[index] for index in range(len(self)))
@@ -148,7 +157,7 @@ class Cine:
         NDArray[np.uint8]
             Grey (rows, columns), or RGB (rows, columns, 3).
         """
-        picture = self._display.render(self[index], range(len(self))[index])
+        picture = self._display.render(self[index], self._number(index))
         return resize(picture, square(picture.shape, pixel_aspect(self.source)))
 
     @cached_property
@@ -173,7 +182,11 @@ class Cine:
 
 
 def open(path: str | os.PathLike[str], *, keep_index: bool = False) -> Cine:  # noqa: A001
-    """Open a DICOM file as a sequence of frames; see `Cine`."""
+    """Open a DICOM file as a sequence of frames: see `Cine`.
+
+    Any thread may ask for any frame, and a data loader may send the cine to its processes, which open the file anew.
+    Frames of uncompressed files are read-only views of the file; copy what is to be changed.
+    """
     return Cine(path, keep_index=keep_index)
 
 

@@ -103,6 +103,11 @@ class Export:
             shown = durations(times[indices])
             if len(indices) == 1 and len(times) > 1:
                 shown = durations(times)[indices]
+            if len(indices) > 1 and shown.min() < self.row.shortest:
+                self.warnings.append(
+                    f"frames of less than {self.row.shortest:g} ms are shown for longer by many {self.row.name} viewers; "
+                    "use mp4 or webp, or fewer frames"
+                )
             return shown
         if "display" in self.row.modes and not self.row.per_frame:
             self.warnings.append(

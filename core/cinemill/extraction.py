@@ -134,6 +134,8 @@ class Extraction:
                 "leave out --region, --crop-to-region and --mask-outside-regions"
             )
         mode = self.mode or row.modes[0]
+        if mode not in {"display", "stored"}:
+            raise UsageError(f"unknown mode {mode!r}; choose display or stored")
         if mode not in row.modes:
             able = ", ".join(other.name for other in formats.FORMATS if mode in other.modes)
             raise UsageError(
@@ -250,7 +252,8 @@ def extract(
     progress
         Called with frames done and frames in all.
     **options
-        Fields of `Extraction`.
+        Fields of `Extraction`: format, frames, every, count, mode, window, voi, region, crop_to_region,
+        mask_outside_regions, size, scale, sidecar, keep_index, overwrite, into_directory.
 
     Returns
     -------

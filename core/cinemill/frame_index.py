@@ -47,7 +47,8 @@ class EncapsulatedFrames:
         group: Callable[[Fragments], FrameIndex],
         warnings: list[str],
     ) -> None:
-        self._data, self._value = data, value
+        self._data: Bytes = data
+        self._value = value
         self._group, self._warnings = group, warnings
         self._index = claimed
         self._read: set[int] | None = None if claimed is None else set()
@@ -106,6 +107,10 @@ class EncapsulatedFrames:
         if read is not None:
             read.add(index)
         return frame
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._data = b""
 
     def joined(self) -> Buffer:
         """Return the bytes of all fragments."""

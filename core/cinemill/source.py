@@ -37,7 +37,7 @@ from cinemill.encapsulation import (
     count_frames,
     group_fragments,
 )
-from cinemill.errors import CinemillError, DamagedFile, OutputError
+from cinemill.errors import CinemillError, DamagedFile, OutputError, UsageError
 from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
@@ -393,7 +393,11 @@ class Source:
         ------
         IndexError
             There is no such frame.
+        UsageError
+            The file was closed.
         """
+        if not self.file:
+            raise UsageError("the file is closed; open it again", path=self.path)
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         frame = (self._native if self._encapsulated is None else self._encapsulated).read(index)
@@ -427,6 +431,9 @@ class Source:
     def close(self) -> None:
         """Unmap the file as soon as no view of it is left."""
         self.data = self.file = b""
+        self.__dict__.pop("_native", None)
+        if self._encapsulated is not None:
+            self._encapsulated.close()
 
     def __enter__(self) -> Self:
         return self

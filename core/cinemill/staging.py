@@ -7,6 +7,7 @@ import filecmp
 import os
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,7 @@ from cinemill.errors import OutputError, OutputExists
 from cinemill.model import Buffer
 from cinemill.sink import output_error, publish, sync
 
-_SYNCS_AT_ONCE = 4
+_SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
 _PREFIX, _SUFFIX = ".cinemill-", ".part"
 
 
@@ -43,7 +44,8 @@ class Staging:
         self.overwrite = overwrite
         self._names: list[str] = []
         self._files: list[BinaryIO] = []
-        self._syncs: dict[Path, Future[None]] = {}
+        self._syncs: deque[Future[None]] = deque()
+        self._written: set[Path] = set()
         self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="cinemill-sync")
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ class Staging:
         self._files.append(self.reserve(name).open("wb"))
         return self._files[-1]
 
-    def write(self, path: Path, data: Buffer) -> None:
+    def write(self, path: Path, *parts: Buffer) -> None:
         """Write one whole file at a reserved place; it is on its way to the disk then. Thread-safe.
 
         Raises
@@ -76,14 +78,21 @@ class Staging:
         """
         try:
             with path.open("wb") as file:
-                file.write(data)
+                file.writelines(parts)
         except OSError as error:
             raise output_error(self.directory / path.name, error) from None
+        self._written.add(path)
         self._sync(path)
 
     def _sync(self, path: Path) -> None:
-        if path not in self._syncs:
-            self._syncs[path] = self._syncer.submit(sync, path)
+        """Have a file brought to the disk; wait for earlier ones where too many are on their way."""
+        self._syncs.append(self._syncer.submit(sync, path))
+        self._await_syncs(_SYNCS_PENDING)
+
+    def _await_syncs(self, pending: int) -> None:
+        while len(self._syncs) > pending:
+            with suppress(IndexError):  # another thread took it
+                self._syncs.popleft().result()
 
     @property
     def size(self) -> int:
@@ -106,9 +115,9 @@ class Staging:
             The file system refused.
         """
         for path in self._temporary.rglob("*"):
-            self._sync(path)
-        for synced in self._syncs.values():
-            synced.result()
+            if path not in self._written:
+                self._sync(path)
+        self._await_syncs(0)
         named: list[Path] = []
         try:
             for name in self._names:

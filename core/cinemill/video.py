@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from cinemill.source import Source
 
 
+_STRICT = {"err_detect": "+crccheck+bitstream+buffer+explode"}
+"""FFmpeg conceals damage unless it is told not to."""
+
+
 class VideoDecoder:
     """Decodes one video in its order: to go back is to start again, so frames are best asked for ascending.
 
@@ -92,7 +96,11 @@ class VideoDecoder:
 
         try:
             with av.open(io.BytesIO(self.source.bitstream()), "r") as container:
-                yield from container.decode(video=0)
+                container.streams.video[0].codec_context.options = _STRICT
+                for image in container.decode(video=0):
+                    if image.is_corrupt:
+                        raise self._error("the video is damaged", self._position)
+                    yield image
         except (av.FFmpegError, IndexError) as error:
             raise self._error(f"PyAV: {error}", self._position) from None
 

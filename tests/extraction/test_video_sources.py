@@ -92,6 +92,16 @@ def test_a_video_that_ends_too_early(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
+def test_damage_is_not_concealed(tmp_path, codec):
+    stream, pictures = video(codec)
+    middle = len(stream) // 2
+    damaged = stream[:middle] + bytes(100) + stream[middle + 100 :]
+    source = dicom(tmp_path / "v.dcm", damaged, pictures, SYNTAXES[codec][0])
+    with cinemill.open(source) as cine, pytest.raises(CodecError):
+        list(cine)
+
+
 def test_no_video_at_all(tmp_path):
     source = dicom(
         tmp_path / "v.dcm", b"nothing " * 100, np.zeros((2, 240, 320, 3), np.uint8), SYNTAXES["libx264"][0]

@@ -84,7 +84,7 @@ class FrameFiles:
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self.clip, self.staging = clip, staging
-        self._paths = {index: staging.reserve(clip.name(index)) for index in clip.indices}
+        self.paths = {index: staging.reserve(clip.name(index)) for index in clip.indices}
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return the bytes of each frame's file."""
@@ -93,7 +93,7 @@ class FrameFiles:
     def encode(self, indices: Sequence[int]) -> None:
         """Write the files of some frames."""
         for index, data in zip(indices, self.files(indices), strict=True):
-            self.staging.write(self._paths[index], data)
+            self.staging.write(self.paths[index], data)
 
     def write(self, encoded: None) -> None:
         """Do nothing more."""
@@ -132,6 +132,8 @@ class Format:
         Whether each frame gets a file of its own.
     copies
         Whether frames are copied as they are coded, and can't be cropped or masked.
+    shortest
+        Milliseconds below which many viewers don't show a frame as long as they are told.
     needs
         Package and the extra that installs it, where it is optional.
     """
@@ -143,6 +145,7 @@ class Format:
     dtypes: frozenset[str]
     per_frame: bool = False
     copies: bool = False
+    shortest: float = 0
     needs: tuple[str, str] | None = None
 
     def suffix_for(self, coding: str) -> str:
@@ -173,7 +176,7 @@ FORMATS = (
     Format("npz", "arrays:Npz", ".npz", ("stored", "display"), _ANY),
     Format("zarr", "arrays:Zarr", ".zarr", ("stored", "display"), _ANY, needs=("zarr", "zarr")),
     Format("mp4", "video:Mp4", ".mp4", ("display",), _8, needs=("av", "video")),
-    Format("gif", "animations:Gif", ".gif", ("display",), _8),
+    Format("gif", "animations:Gif", ".gif", ("display",), _8, shortest=20),
     Format("webp", "animations:WebP", ".webp", ("display",), _8),
     Format("dicom", "dicom:SingleFrame", ".dcm", ("stored",), _ANY, per_frame=True, copies=True),
     Format("jpeg-ls", "codestreams:JpegLs", ".jls", ("stored",), _ANY - {"u4", "i4"}, per_frame=True),

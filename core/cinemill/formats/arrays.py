@@ -11,19 +11,20 @@ import numpy as np
 from cinemill.formats import Clip, FrameFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from cinemill.model import Buffer, Samples
+    from cinemill.model import Samples
     from cinemill.staging import Staging
 
 
 class Npy(FrameFiles):
     """An array file for each frame: (rows, columns) or (rows, columns, samples)."""
 
-    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
-        """Return array files."""
+    def encode(self, indices: Sequence[int]) -> None:
+        """Write the files of some frames."""
         header = _npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
-        return (header + frame.tobytes() for frame in self.clip.frames(indices))
+        for index, frame in zip(indices, self.clip.frames(indices), strict=True):
+            self.staging.write(self.paths[index], header, frame.data)
 
 
 class Npz:
@@ -70,6 +71,7 @@ class Zarr:
             "frames",
             shape=(len(clip.indices), *clip.pixels.shape),
             chunks=(1, *clip.pixels.shape),
+            chunk_key_encoding={"name": "default", "separator": "."},
             dtype=clip.pixels.dtype,
             dimension_names=("frame", "row", "column", "sample")[: 1 + len(clip.pixels.shape)],
             attributes={

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cinemill.errors import UnsupportedPixelFormat
 from cinemill.formats import Clip
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 _TICKS_PER_MS = 90
 _TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
+_LARGEST = 16384
+"""Pixels that x264 takes."""
+
+_LONGEST = (1 << 31) - 1
+"""Ticks that MP4's 32-bit durations hold with room to spare."""
+
 _BT709, _LIMITED_RANGE = 1, 1
 _OPTIONS = {"crf": "16", "preset": "fast", "bf": "0"}
 
@@ -26,10 +33,16 @@ class Mp4:
     def __init__(self, clip: Clip, staging: Staging) -> None:
         import av
 
+        rows, columns = clip.pixels.rows, clip.pixels.columns
+        if max(rows, columns) > _LARGEST:
+            raise UnsupportedPixelFormat(
+                f"mp4 holds up to {_LARGEST} pixels in each direction, found {columns}x{rows}; use --scale"
+            )
         self._clip = clip
         starts = np.concatenate(([0.0], np.cumsum(clip.durations)))
         ticks = np.rint(starts * _TICKS_PER_MS).astype(np.int64)
-        self._ticks = np.concatenate(([0], np.cumsum(np.maximum(np.diff(ticks), 1)))).tolist()
+        shown = np.clip(np.diff(ticks), 1, _LONGEST)
+        self._ticks = np.concatenate(([0], np.cumsum(shown))).tolist()
         self._ends = dict(zip(self._ticks, self._ticks[1:], strict=False))
         self._position = 0
         self._container: Any = av.open(
@@ -37,7 +50,7 @@ class Mp4:
         )
         rate = Fraction(1000 / float(np.mean(clip.durations))).limit_denominator(1001)
         stream: Any = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)
-        stream.width, stream.height = (size + size % 2 for size in (clip.pixels.columns, clip.pixels.rows))
+        stream.width, stream.height = columns + columns % 2, rows + rows % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = stream.time_base = _TIME_BASE
         for name in ("color_primaries", "color_trc", "colorspace"):
