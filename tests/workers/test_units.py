@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from harness import job_spec, wait_until, write_archive
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,17 @@ def test_without_a_broker_the_embedded_one_is_used(tmp_path: Path) -> None:
 
 def test_a_socket_path_always_fits(tmp_path: Path) -> None:
     assert len(os.fsencode(Settings(state_dir=tmp_path / ("x" * 200)).socket_path)) < 100
+
+
+@pytest.mark.service
+def test_any_state_directory_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = Settings(state_dir=Path("my state%41?#ü"))
+    with Server(chosen.state_dir, chosen.socket_path):
+        assert open_ledger(chosen).jobs() == []
+        with Celery(broker=chosen.celery_url).connection() as connection:
+            connection.ensure_connection(max_retries=1)
+    assert (tmp_path / "my state%41?#ü" / "lock").exists()
 
 
 def test_secrets_are_not_shown() -> None:

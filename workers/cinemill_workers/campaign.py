@@ -15,7 +15,7 @@ from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings
-from cinemill_workers.work import from_json
+from cinemill_workers.work import discover
 
 LISTING_SECONDS = 0.5
 """Longest turn of one job's listing, so that many jobs are tended in step."""
@@ -67,11 +67,10 @@ class Campaign:
 
     def _listing(self, job: Job) -> Iterator[Item]:
         """Return the items behind the one listed last."""
-        sources, destination = [Path(source) for source in job.spec.sources], Path(job.spec.destination)
-        for path in (*sources, destination):
-            confine(path, self._settings.roots)
+        for path in (*job.spec.sources, job.spec.destination):
+            confine(Path(path), self._settings.roots)
         after = Item(*map(Path, job.cursor)) if job.cursor else None
-        return from_json(job.spec.work).discover(sources, destination, after=after)
+        return discover(job.spec, after=after)
 
     def _parcels(self, items: Iterator[Item]) -> tuple[list[list[ListedItem]], bool]:
         """Gather some parcels; also return whether the listing has come to its end."""

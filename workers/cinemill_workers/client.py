@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from cinemill.batch import Item
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
@@ -17,7 +16,7 @@ from cinemill_workers.refusals import WritesRefused
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
-from cinemill_workers.work import from_json
+from cinemill_workers.work import discover
 
 POLL_SECONDS = 0.5
 
@@ -62,22 +61,17 @@ def check(spec: JobSpec) -> None:
         Window.parse(spec.window)
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
-    _discover(spec)
+    discover(spec)
 
 
 def census(spec: JobSpec) -> tuple[int, int]:
     """Count what a job would work on: instances, and their bytes."""
     count = size = 0
-    for item in _discover(spec):
+    for item in discover(spec):
         count += 1
         with suppress(OSError):
             size += item.source.stat().st_size
     return count, size
-
-
-def _discover(spec: JobSpec) -> Iterator[Item]:
-    work = from_json(spec.work)
-    return work.discover([Path(source) for source in spec.sources], Path(spec.destination))
 
 
 def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:

@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("state_dir")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
     @field_validator("broker_url")
     @classmethod
     def _is_redis(cls, value: str | None) -> str | None:
@@ -107,13 +112,13 @@ class Settings(BaseSettings):
         wanted = self.state_dir / "server.sock"
         if len(os.fsencode(wanted)) < LONGEST_SOCKET_PATH:
             return wanted
-        digest = hashlib.sha256(os.fsencode(self.state_dir.absolute())).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(self.state_dir)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"cinemill-{os.getuid()}-{digest}" / "server.sock"
 
     @property
     def redis_url(self) -> str:
         """The broker's address as redis-py takes it."""
-        return self.broker_url or f"unix://{self.socket_path}"
+        return self.broker_url or f"unix://{quote(os.fsencode(self.socket_path))}"
 
     @property
     def celery_url(self) -> str:

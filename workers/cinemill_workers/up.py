@@ -60,7 +60,7 @@ class Worker:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command,
-                env={**os.environ, "CINEMILL_STATE_DIR": str(self._settings.state_dir.absolute())},
+                env={**os.environ, "CINEMILL_STATE_DIR": str(self._settings.state_dir)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -105,11 +105,13 @@ def live(ledger: Ledger) -> Iterator[Callable[[list[Job]], None]]:
 def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
     """Return all there is to know of one job, with some of its failures."""
     begun = datetime.fromtimestamp(job.created).astimezone()
-    moment, state = f"{begun:%Y-%m-%d %H:%M:%S}", f"{job.state} {'after' if job.over else 'for'}"
+    moment, state = f"{begun:%Y-%m-%d %H:%M:%S}", job.state
+    if job.started:
+        state += f" {'after' if job.over else 'for'} {duration(job.seconds)}"
     lines = [
         f"{job.id} {job.spec.name}".rstrip(),
         f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
-        f"submitted {moment}, {state} {duration(job.seconds)}; {_progress(job)} instances settled",
+        f"submitted {moment}, {state}; {_progress(job)} instances settled",
     ]
     shown = [state for state in ITEM_STATES if job.counts[state]]
     table = _table(*shown, "MB before", "MB after", "MB/s of pixels", "retries")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cinemill import syntaxes
-from cinemill.batch import Options
+from cinemill.batch import Item, Options
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
+from cinemill_workers.model import JobSpec
 
 KINDS: dict[str, type[Options | Extraction]] = {"transcode": Options, "extract": Extraction}
 
@@ -47,3 +49,15 @@ def from_json(values: Mapping[str, Any]) -> Options | Extraction:
             f"the job asks for something this version of cinemill does not know ({error}); "
             "install the version that submitted it on all workers"
         ) from None
+
+
+def discover(spec: JobSpec, *, after: Item | None = None) -> Iterator[Item]:
+    """Find the instances of a job: see `cinemill.batch.discover`.
+
+    Raises
+    ------
+    UsageError
+        The job can't be carried out.
+    """
+    sources, destination = [Path(source) for source in spec.sources], Path(spec.destination)
+    return from_json(spec.work).discover(sources, destination, after=after)
