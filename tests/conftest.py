@@ -7,30 +7,18 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pydicom.data
+import pydicom
 import pytest
 
 import cinemill
 import oracle
+from files import corpus_files, pydicom_files
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
-
-
-@cache
-def corpus_files() -> list[Path]:
-    """The real files, or nothing where their folder is not there."""
-    default = Path(__file__).parents[1] / "../shared/corpus"
-    return sorted((Path(os.environ.get("CINEMILL_CORPUS") or default) / "files").glob("*"))
-
-
-@cache
-def pydicom_files() -> list[Path]:
-    """The images that come with pydicom."""
-    return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

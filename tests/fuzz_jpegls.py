@@ -24,7 +24,7 @@ import cinemill.kernels.jpegls_decode
 import cinemill.kernels.jpegls_decode_lanes
 import cinemill.kernels.jpegls_lanes
 from cinemill.codecs.jpegls import JpegLs
-from cinemill.errors import CodecError
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 MODULES = (
     cinemill.codecs.jpegls,
@@ -102,8 +102,9 @@ def fuzz(count, seed, *, batch=16):
             while group:
                 try:
                     frames = codec.decode(group, pixels)
-                except CodecError as error:
-                    if error.frame is None or not 0 <= error.offset <= len(group[error.frame]):
+                except (CodecError, UnsupportedPixelFormat) as error:
+                    offset = error.offset if isinstance(error, CodecError) else 0
+                    if error.frame is None or not 0 <= offset <= len(group[error.frame]):
                         raise
                     outcomes["refused"] += 1
                     del group[error.frame]

@@ -145,7 +145,8 @@ _ENCODERS: dict[str, Any] = {
         generate.jpeg_lossless(frame, max(bits, 2)) for frame in _narrow(frames, bits)
     ],
     generate.JPEG_2000: lambda frames, bits: [
-        generate.jpeg_2000(frame, bits=bits, colour_transform=False) for frame in frames
+        generate.jpeg_2000(frame, bits=bits, colour_transform=False)
+        for frame in frames.astype(f"{frames.dtype.kind}{1 if bits <= 8 else 2}")
     ],
     generate.HTJ2K: lambda frames, _: [generate.htj2k(frame, colour_transform=False) for frame in frames],
 }

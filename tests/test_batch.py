@@ -1,5 +1,7 @@
 """Trees of files: what is found, what is resumed, and what a crash costs."""
 
+import csv
+import json
 import os
 import shutil
 import signal
@@ -14,6 +16,8 @@ from pydicom.data import get_testdata_file
 from cinemill import batch
 from cinemill.batch import Item, Options, discover, run_all
 from cinemill.errors import UsageError
+from cinemill.extraction import Extraction
+from cinemill.receipt import Receipt, Report
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
 
@@ -154,3 +158,44 @@ def test_links_to_directories_and_special_files_are_left_alone(tree, tmp_path):
     assert "pipe" not in names
     assert "dangling" in names
     assert len(names) == len(NAMES) + 3
+
+
+def test_a_report_takes_any_name(tmp_path):
+    for name in ("r.csv", "r.jsonl"):
+        with Report(tmp_path / name) as report:
+            report.add(Receipt("/in/\udcff\n.dcm", "/out", "kept"))
+    with (tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["source"] == "/in/\\udcff\n.dcm"
+    assert json.loads((tmp_path / "r.jsonl").read_text())["source"] == "/in/\udcff\n.dcm"
+
+
+@pytest.mark.parametrize("work", [Options("rle"), Extraction("png")], ids=["transcode", "extract"])
+@pytest.mark.parametrize("sources", [["in"], ["in", "in/a", "in/a.b/x"], ["in/a/z"]])
+def test_a_listing_goes_on_behind_any_item(tmp_path, work, sources):
+    for name in (
+        "a/a",
+        "a/b/c/x",
+        "a/b.x",
+        "a/z",
+        "a.b/x",
+        "a/z.dcm",
+        "a-b/\udcff",
+        "a b/b/x",
+        "Z/x",
+        "b",
+        "0",
+        "ä/x",
+    ):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    sources = [tmp_path / name for name in sources]
+    (tmp_path / "out").mkdir()
+    items = list(work.discover(sources, tmp_path / "out"))
+    for number, item in enumerate(items, start=1):
+        assert list(work.discover(sources, tmp_path / "out", after=item)) == items[number:]
+    for number, item in enumerate(items, start=1):
+        if item.source not in sources and item.source.name != "z":  # whose name z.dcm would take
+            item.source.unlink(missing_ok=True)
+        rest = [other for other in items[number:] if other.source.exists()]
+        assert list(work.discover(sources, tmp_path / "out", after=item)) == rest

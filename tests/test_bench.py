@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from cinemill import benchmark
 from cinemill.benchmark import Measurement, measure, slower
-from cinemill.cli.bench import bench
+from cinemill.cli import app
 from cinemill.errors import UnsupportedPixelFormat, UsageError
 
 ULTRASOUND = get_testdata_file("examples_ybr_color.dcm")
@@ -21,9 +20,7 @@ ULTRASOUND = get_testdata_file("examples_ybr_color.dcm")
 def run(monkeypatch):
     """Run the command with one round."""
     monkeypatch.setattr(benchmark, "_ROUNDS", 1)
-    app = typer.Typer()
-    app.command()(bench)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return lambda *arguments: CliRunner().invoke(app, ["bench", *map(str, arguments)])
 
 
 def test_decoding_and_every_target_are_measured(monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,8 +23,25 @@ def cinemill(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+COMMANDS = [
+    "transcode",
+    "extract",
+    "split",
+    "bench",
+    "warmup",
+    "demo",
+    "submit",
+    "worker",
+    "up",
+    "doctor",
+    "jobs",
+]
+
+
 def test_help_and_version():
-    assert "transcode" in cinemill("--help").stdout
+    commands = cinemill("--help").stdout.partition("Commands:")[2].splitlines()
+    assert [line.split()[0] for line in commands if line.strip()] == COMMANDS
+    assert not [line for line in commands if line.endswith("...")]
     assert re.fullmatch(r"cinemill \d+\.\d+\.\d+\n", cinemill("--version").stdout)
     for option in ("--to", "--colour", "--verify", "--jobs", "--overwrite", "--report", "--json", "--quiet"):
         assert option in cinemill("transcode", "--help").stdout
@@ -65,6 +83,19 @@ def test_a_tree_with_a_report_and_a_table(tmp_path):
     assert printed == reported
     assert {record["status"] for record in printed} == {"transcoded", "copied", "failed"}
     assert all(record.keys() == Receipt("", "", "skipped").to_dict().keys() for record in printed)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_report_of_names_that_do_not_decode(tmp_path, suffix):
+    """File names are bytes; those of old archives are often Latin-1."""
+    name = os.fsdecode(b"\xe9cho.dcm")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(ULTRASOUND.read_bytes()[:-100])
+    done = cinemill("transcode", "in", "out", "--to", "rle", "--report", f"r{suffix}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    report = (tmp_path / f"r{suffix}").read_bytes()
+    assert b"\xe9cho.dcm" in report or b"\\udce9cho.dcm" in report
 
 
 def test_a_report_as_csv(tmp_path):

@@ -164,3 +164,14 @@ def test_single_bits_follow_each_other_without_padding(tmp_path_factory, bits):
 def test_native_pixels_past_4_gib_are_refused(tmp_path):
     with Sink(tmp_path / "a") as sink, pytest.raises(UnsupportedTransferSyntax, match="encapsulated"):
         NativeWriter(sink, 5000, 1 << 23, b"OB", EXPLICIT_LE)
+
+
+@pytest.mark.parametrize(
+    "name", ["é" * 127, "患" * 84 + ".d", b"\xe9cho.dcm".decode("utf-8", "surrogateescape")]
+)
+def test_every_name_that_a_file_can_have(tmp_path, name):
+    for _ in range(2):
+        with Sink(tmp_path / name, overwrite=True) as sink:
+            sink.finish()
+            sink.commit()
+    assert os.listdir(tmp_path) == [name]

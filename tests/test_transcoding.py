@@ -13,6 +13,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import convert_color_space, get_decoder
 
 import cinemill
+from cinemill.codecs import table
 from cinemill.errors import (
     Cancelled,
     DamagedFile,
@@ -23,6 +24,7 @@ from cinemill.errors import (
     UsageError,
 )
 from cinemill.syntaxes import TARGETS
+from generate import EXPLICIT, header, native_element, noise, part10
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
 PLUGINS = {"jpeg-ls": "pyjpegls", "jpeg-2000": "pylibjpeg", "htj2k": "pylibjpeg", "htj2k-rpcl": "pylibjpeg"}
@@ -173,6 +175,24 @@ def test_a_target_that_cannot_hold_the_pixels_says_what_it_holds(tmp_path):
     bits = get_testdata_file("liver_1frame.dcm")
     with pytest.raises(UnsupportedPixelFormat, match="2 to 16 bits"):
         cinemill.transcode(bits, tmp_path / "out.dcm", to="jpeg-ls")
+
+
+def test_a_frozen_loop_is_encoded_once_and_every_other_frame_for_itself(tmp_path, monkeypatch):
+    first, *_ = frozen = noise((7, 33, 40))
+    frozen[1:4] = first
+    frozen[4:] = frozen[4]
+    frozen[6, 17, 39] ^= 1
+    source = tmp_path / "in.dcm"
+    source.write_bytes(part10(header(frozen), native_element(frozen.tobytes(), EXPLICIT), EXPLICIT))
+    encoder = table.encoder("jpeg-ls")
+    counts = []
+    plain = encoder.encode
+    monkeypatch.setattr(
+        encoder, "encode", lambda frames, pixels: counts.append(len(frames)) or plain(frames, pixels)
+    )
+    cinemill.transcode(source, tmp_path / "out.dcm", to="jpeg-ls", threads=1)
+    assert counts == [3]
+    assert np.array_equal(independent_frames(tmp_path / "out.dcm", "jpeg-ls"), frozen)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

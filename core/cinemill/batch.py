@@ -47,6 +47,12 @@ class Item:
 class Work(Protocol):
     """What is done to every instance: plain values that can be handed to processes."""
 
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Find the instances, each with the place of its output; with `after`, those behind that one."""
+        ...
+
     def apply(
         self,
         src: Path,
@@ -69,6 +75,12 @@ class Options:
     verify: Level = "full"
     overwrite: bool = False
     repair: bool = False
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Find the instances, each with its output file: see `cinemill.batch.discover`."""
+        return discover(sources, destination, after=after)
 
     def apply(
         self,
@@ -94,11 +106,16 @@ class Options:
         )
 
 
-def discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
     """Yield the files below the sources with their outputs, lazily and in the order of their names.
 
     One directory is mirrored below the destination; of several, each in a directory of its own name. Symbolic links to
     directories are not followed. A directory that can't be listed is yielded itself, to fail by name.
+
+    Parameters
+    ----------
+    after
+        Begin behind this one, which need not be there any more; directories before it are not read.
 
     Raises
     ------
@@ -109,29 +126,63 @@ def discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
         raise UsageError("no source was given")
     for source in sources:
         _check_apart(source, destination)
-    return _discover(sources, destination)
+    return _discover(sources, destination, after)
 
 
-def _discover(sources: Sequence[Path], destination: Path) -> Iterator[Item]:
+def mirrored(item: Item, sources: Sequence[Path], destination: Path) -> bool:
+    """Whether `discover` gives a file this output."""
+    return any(_comes_from(item, source, output) for source, output in _roots(sources, destination))
+
+
+def _discover(sources: Sequence[Path], destination: Path, after: Item | None) -> Iterator[Item]:
+    for source, output in _roots(sources, destination):
+        if after is not None and not _comes_from(after, source, output):
+            continue
+        if source.is_dir():
+            yield from _discover_tree(source, output, None if after is None else after.source)
+        elif after is None:
+            yield Item(source, output)
+        after = None
+
+
+def _roots(sources: Sequence[Path], destination: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each source with the place of its output."""
     for source in sources:
-        if not source.is_dir():
-            single = len(sources) == 1 and not destination.is_dir()
-            yield Item(source, destination if single else destination / source.name)
-        else:
-            yield from _discover_tree(source, destination if len(sources) == 1 else destination / source.name)
+        alone = len(sources) == 1 and (source.is_dir() or not destination.is_dir())
+        yield source, destination if alone else destination / source.name
 
 
-def _discover_tree(root: Path, destination: Path) -> Iterator[Item]:
+def _comes_from(item: Item, source: Path, output: Path) -> bool:
+    return item.source.is_relative_to(source) and item.output == output / item.source.relative_to(source)
+
+
+def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterator[Item]:
     unlisted: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
-        folders.sort()
         here = Path(folder)
-        for name in sorted(names):
+        folders.sort()
+        names.sort()
+        if after is not None and after.is_relative_to(here):
+            _drop_before(after, here, folders, names)
+        while unlisted:
+            path = unlisted.pop()
+            yield Item(path, destination / path.relative_to(root))
+        for name in names:
             path = here / name
             if _may_be_instance(path):
                 yield Item(path, destination / path.relative_to(root))
     for path in unlisted:
         yield Item(path, destination / path.relative_to(root))
+
+
+def _drop_before(after: Path, here: Path, folders: list[str], names: list[str]) -> None:
+    """Take out of a directory's sorted entries what comes before a path in it, and that itself: files come first."""
+    first, *deeper = after.relative_to(here).parts
+    if deeper or after.is_dir():
+        names.clear()
+        folders[:] = [name for name in folders if name > first or (deeper and name == first)]
+    else:
+        names[:] = [name for name in names if name > first]
 
 
 def _may_be_instance(path: Path) -> bool:

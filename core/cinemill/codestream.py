@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cinemill.errors import CodecError
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import Buffer
 
 _SOF_CODINGS = {
@@ -63,6 +63,8 @@ def read_codestream(data: Buffer) -> Codestream | None:
     ------
     CodecError
         It begins as a known codestream and is damaged, or ends too early.
+    UnsupportedPixelFormat
+        It is of a process that is not read.
     """
     view = memoryview(data)
     start = bytes(view[:12])
@@ -89,7 +91,7 @@ def _read_jpeg(view: memoryview) -> Codestream:
         elif marker == 0xEE and bytes(body[:5]) == b"Adobe" and len(body) >= 12:
             adobe = body[11]
         elif marker in _UNSUPPORTED_SOF:
-            raise CodecError(f"hierarchical or arithmetic JPEG process SOF{marker - 0xC0} can't be decoded")
+            raise UnsupportedPixelFormat(f"hierarchical or arithmetic JPEG (SOF{marker - 0xC0}) is not read")
         elif marker in _SOF_CODINGS:
             precision, rows, columns, components = struct.unpack_from(">BHHB", body)
             ids = bytes(body[6::3][:components])
@@ -146,7 +148,7 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _has_end(view: memoryview) -> bool:
-    return b"\xff\xd9" in bytes(view[-65536:]).rstrip(b"\0")[-64:]
+    return b"\xff\xd9" in bytes(view[-64:]) or b"\xff\xd9" in bytes(view)
 
 
 def _read_jpeg_2000(view: memoryview, colour: str | None) -> Codestream:

@@ -22,6 +22,9 @@ _DECODED = {
 }
 """What samples are once they are decoded, by their label (PS3.3 C.7.6.3.1.2)."""
 
+_TRANSFORMS = frozenset(("YBR_RCT", "YBR_ICT"))
+"""Labels of what only JPEG 2000 codestreams do, and undo."""
+
 GREY = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
 """Photometric interpretations of one sample per pixel."""
 
@@ -50,6 +53,12 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
             f"Photometric Interpretation {label or '(empty)'} with {samples} samples per pixel "
             "can't be decoded; expected one of "
             + ", ".join(name for name in _DECODED if (name in GREY) == (samples == 1))
+        )
+    if label in _TRANSFORMS:
+        coding = "native" if stream is None else stream.process
+        return (
+            labelled,
+            f"Photometric Interpretation is {label}, a transform that the {coding} samples don't have; read as RGB",
         )
     return labelled, None
 

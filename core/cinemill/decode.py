@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,12 +54,13 @@ class FrameDecoder:
             table.decoder(source.transfer_syntax.coding)
             source.check()
             if source.pixel_data is None or source.pixel_data.tag != PIXEL_DATA:
-                raise UnsupportedPixelFormat("floating point pixel data has no codec in DICOM")
+                raise UnsupportedPixelFormat(
+                    "floating point pixel data has no codec in DICOM; use explicit, implicit or deflated"
+                )
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            lossy_htj2k = self.coding == "htj2k" and self.lossy
-            self.codec: Codec = table.decoder("htj2k-lossy" if lossy_htj2k else self.coding)
+            self.codec: Codec = table.decoder(self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None
@@ -72,10 +74,13 @@ class FrameDecoder:
         """How many frames are best decoded at once."""
         return self.codec.batch
 
-    @property
+    @cached_property
     def lossy(self) -> bool:
-        """Whether the codestreams are lossy by their own markers."""
-        return self.stream is not None and not self.stream.lossless
+        """Whether a codestream is lossy by its own markers; the first speaks for all where the transfer syntax is lossless."""
+        if self.stream is None or not self.stream.lossless or self.source.transfer_syntax.lossless:
+            return self.stream is not None and not self.stream.lossless
+        streams = (read_markers(self.source, i, self.source.frame(i)) for i in range(1, len(self.source)))
+        return not all(stream.lossless for stream in streams)
 
     def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
@@ -117,8 +122,9 @@ class FrameDecoder:
         for codec in table.second_opinions(self.coding):
             try:
                 others = codec.decode([codestreams[at] for at in chosen], self._native_pixels)
-            except (CodecError, UnsupportedPixelFormat):
-                continue  # a decoder that can't do it has no opinion
+            except (CodecError, UnsupportedPixelFormat) as error:
+                self._note(f"{codec.name} can't confirm what {self.codec.name} decoded ({error.message})")
+                continue
             for at, other in zip(chosen, others, strict=True):
                 if not np.array_equal(frames[at], other):
                     raise self._located(
@@ -128,6 +134,10 @@ class FrameDecoder:
                         ),
                         indices[at],
                     )
+
+    def _note(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _coding(self) -> str:
         syntax = self.source.transfer_syntax
@@ -187,11 +197,18 @@ class FrameDecoder:
                     f"expected {self.stream.process} of {self.stream.precision} bits like the first frame, "
                     f"found {stream.process} of {stream.precision} bits"
                 )
+            if not (stream.lossless or self.lossy):
+                raise CodecError(
+                    f"expected a lossless codestream like the first frame's, found {stream.process}"
+                )
             _check_geometry(stream, self.pixels)
-        except CodecError as error:
+        except CinemillError as error:
             raise self._located(error, index) from None
         label = self.source.pixels.photometric_interpretation
-        return colour.decoded_interpretation(label, self.pixels.samples, stream)[0]
+        interpretation, warning = colour.decoded_interpretation(label, self.pixels.samples, stream)
+        if warning:
+            self._note(warning)
+        return interpretation
 
 
 def read_markers(source: Source, index: int, data: Buffer) -> Codestream:
@@ -201,8 +218,13 @@ def read_markers(source: Source, index: int, data: Buffer) -> Codestream:
     ------
     CodecError
         The bytes are no codestream, or a damaged one.
+    UnsupportedPixelFormat
+        The codestream is of a process that is not read.
     """
-    stream = read_codestream(data)
+    try:
+        stream = read_codestream(data)
+    except CinemillError as error:
+        raise error.locate(frame=index) from None
     if stream is None:
         raise CodecError(
             f"expected a {source.transfer_syntax.keyword} codestream, "

@@ -1,9 +1,10 @@
-"""What a header says of its pixels (PS3.3 C.7.6.3)."""
+"""Reads what a header says of its pixels (PS3.3 C.7.6.3.1), and checks that it does not contradict itself."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cinemill.elements import tag_name
 from cinemill.errors import DamagedFile
 from cinemill.model import PixelFormat
 
@@ -11,23 +12,24 @@ if TYPE_CHECKING:
     from cinemill.source import Source
 
 
-def read_pixel_format(source: Source) -> PixelFormat:
-    """Return the pixel format that a header describes.
+def describe(source: Source) -> PixelFormat:
+    """Return the pixel format that the header declares.
 
     Raises
     ------
     DamagedFile
-        A description is missing or contradicts itself.
+        A description is missing or impossible.
     """
+    samples = source.short(0x00280002, 1)
     pixels = PixelFormat(
         rows=source.short(0x00280010),
         columns=source.short(0x00280011),
-        samples=source.short(0x00280002, 1),
+        samples=samples,
         bits_allocated=source.short(0x00280100),
         bits_stored=source.short(0x00280101, source.short(0x00280100)),
-        signed=bool(source.short(0x00280103, 0)),
+        signed=_flag(source, 0x00280103, "Pixel Representation"),
         photometric_interpretation=source.text(0x00280004).upper(),
-        planar_configuration=source.short(0x00280006, 0),
+        planar_configuration=int(samples > 1 and _flag(source, 0x00280006, "Planar Configuration")),
     )
     if not pixels.rows or not pixels.columns or not pixels.samples:
         raise DamagedFile(
@@ -41,3 +43,10 @@ def read_pixel_format(source: Source) -> PixelFormat:
             path=source.path,
         )
     return pixels
+
+
+def _flag(source: Source, tag: int, name: str) -> bool:
+    value = source.short(tag, 0)
+    if value > 1:
+        raise DamagedFile(f"{name} {tag_name(tag)} is {value}, expected 0 or 1", path=source.path)
+    return value == 1

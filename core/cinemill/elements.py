@@ -72,6 +72,11 @@ class Element:
     length: int
 
 
+def has_long_header(vr: bytes) -> bool:
+    """Tell whether an explicit header has a 32-bit length: so has a VR that is not known, but not what can be none."""
+    return vr in LONG_VRS or (vr not in SHORT_VRS and vr.isalpha() and vr.isupper())
+
+
 def forget(data: Bytes) -> None:
     """Give back the memory of a mapped file's pages that were touched; they return when they are touched again."""
     if isinstance(data, mmap):
@@ -146,7 +151,7 @@ def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Eleme
             value = offset + 8
             if group == 0xFFFE:
                 vr, length = None, struct.unpack_from(encoding.order + "L", data, offset + 4)[0]
-            elif vr in LONG_VRS or vr not in SHORT_VRS:
+            elif has_long_header(vr):
                 length, value = struct.unpack_from(encoding.order + "L", data, offset + 8)[0], offset + 12
     except struct.error:
         value = end + 1
@@ -172,16 +177,19 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
 
 
 def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> Encoding:
-    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set."""
-    if not encoding.implicit_vr or bytes(data[item.value + 4 : item.value + 6]) not in SHORT_VRS:
+    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set, or the reverse."""
+    vr = bytes(data[item.value + 4 : item.value + 6])
+    contrary = vr in SHORT_VRS if encoding.implicit_vr else not (vr.isalpha() and vr.isupper())
+    if not contrary:
         return encoding
-    explicit = Encoding(implicit_vr=False, little_endian=encoding.little_endian)
+    other = Encoding(not encoding.implicit_vr, encoding.little_endian)
     try:
-        first = read_header(data, item.value, end, explicit)
-        second = read_header(data, first.value + first.length, end, explicit)
+        first = read_header(data, item.value, end, other)
+        after = first.value + first.length
+        follows = after == end or read_header(data, after, end, other).tag > first.tag
     except DamagedFile:
         return encoding
-    return explicit if second.tag > first.tag else encoding
+    return other if follows and first.tag != ITEM_END else encoding
 
 
 def item_content(item: Element) -> tuple[int, int]:

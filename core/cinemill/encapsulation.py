@@ -107,12 +107,12 @@ def walk_items(data: Bytes, start: int, end: int) -> tuple[Offsets, Offsets, int
     """
     offsets: list[int] = []
     lengths: list[int] = []
-    offset = start
+    offset, delimited = start, False
     while offset + 8 <= end:
         group, number, length = ITEM_HEADER.unpack_from(data, offset)
         tag = group << 16 | number
         if tag == SEQUENCE_END:
-            offset += 8
+            offset, delimited = offset + 8, True
             break
         if tag > PIXEL_DATA and group != ITEM >> 16 and len(offsets) > 1:
             break
@@ -131,7 +131,7 @@ def walk_items(data: Bytes, start: int, end: int) -> tuple[Offsets, Offsets, int
         offset += 8 + length
         if len(offsets) % _FRAGMENTS_RESIDENT == 0:
             forget(data)
-    if offsets and DELIMITER.startswith(data[offset:end]):
+    if offsets and not delimited and DELIMITER.startswith(data[offset:end]):
         offset = end
     return np.array(offsets, np.int64), np.array(lengths, np.int64), offset
 
@@ -180,13 +180,14 @@ def _first_fragments(
     if count == frames:
         return np.arange(frames, dtype=np.int64)
     first = _by_marker(data, fragments, count)
-    if len(first) == frames:
-        return first
+    for starts in (first, _behind_ends(data, fragments, first)):
+        if len(starts) == frames:
+            return starts
     if frames == 1 and count and not len(first):
         return np.zeros(1, np.int64)
     raise DamagedFile(
-        f"{frames} frames are promised, {len(first) or count} are there "
-        f"({count} fragments); the file is truncated, or Number of Frames is wrong (see --repair)"
+        f"{frames} frame{'s are' if frames > 1 else ' is'} promised, {len(first) or count} found in "
+        f"{count} fragment{'' if count == 1 else 's'}; the file is truncated, or Number of Frames is wrong (see --repair)"
     )
 
 
@@ -235,7 +236,19 @@ def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:
             starts.append(index - 1)
         if index % _FRAGMENTS_RESIDENT == 0:
             forget(data)
-    return np.array(starts if starts[:1] == [0] else [], np.int64)
+    leading = fragments.lengths[: starts[0]] if starts else fragments.lengths
+    return np.array([] if leading.any() else starts, np.int64)
+
+
+def _behind_ends(data: Bytes, fragments: Fragments, first: Offsets) -> Offsets:
+    """Keep the starts that follow an EOI: a SPIFF header holds an SOI too, and may be cut in front of it."""
+    ends = (fragments.offsets + fragments.lengths)[first - 1].tolist()
+    kept = [
+        start
+        for start, end in zip(first.tolist(), ends, strict=True)
+        if start == 0 or bytes(data[end - 4 : end]).rstrip(b"\0").endswith(b"\xff\xd9")
+    ]
+    return np.array(kept, np.int64)
 
 
 def _without_trailing_empty(fragments: Fragments) -> int:

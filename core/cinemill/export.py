@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from cinemill import selection
 from cinemill.errors import Refused, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, lay_out
+from cinemill.naming import safe_stem
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.sidecar import describe, is_of, sidecar
 from cinemill.timing import UNKNOWN_FRAME_TIME, durations
@@ -26,22 +26,8 @@ if TYPE_CHECKING:
     from cinemill.render import Renderer
     from cinemill.staging import Staging
 
-_DICOM_SUFFIX = re.compile(r"\.(dcm|dicom|dic|ima)$", re.IGNORECASE)
-_UNSAFE = re.compile(r"[^\w.-]")
-_LONGEST_NAME = 180
 _FEW = 8
 """One frame in so many is read by itself; more are read in one go with those between them."""
-
-
-def safe_name(name: str) -> str:
-    """Return a file name in letters, digits and ``._-`` that starts with none of ``.-``, and leaves room for a suffix."""
-    safe = _UNSAFE.sub("_", name).lstrip(".-")
-    return safe.encode()[:_LONGEST_NAME].decode(errors="ignore") or "frame"
-
-
-def safe_stem(name: str) -> str:
-    """Return what output names begin with: the source's name without a DICOM suffix, made safe."""
-    return safe_name(_DICOM_SUFFIX.sub("", name))
 
 
 class Export:
@@ -70,6 +56,7 @@ class Export:
             self.renderer = cine.renderer(window=request.window, voi=request.voi)
         self.warnings = [] if self.renderer is None else self.renderer.warnings
         self.geometry = lay_out(cine, request, display=self.mode == "display")
+        self.size = 0
         self._digests: dict[int, str] = {}
         indices = _choose(cine, request)
         if single is not None and row.per_frame and len(indices) > 1:
@@ -156,8 +143,8 @@ class Export:
         threads: int,
         cancelled: Callable[[], bool] | None,
         progress: Callable[[int, int], None] | None,
-    ) -> int:
-        """Write the outputs; return their bytes."""
+    ) -> bool:
+        """Write the outputs; return whether anything is new."""
         if len(self.clip.indices) > len(self.cine) // _FEW:
             self.cine.source.read_in_order()
         writer = self.row.open(self.clip, staging)
@@ -170,11 +157,10 @@ class Export:
                 writer.close()
             raise
         writer.close()
-        size = staging.size
+        self.size = staging.size
         if beside is not None:
             staging.write(beside, sidecar(self._description(), self._digests))
-        staging.commit()
-        return size
+        return staging.commit()
 
     def _description(self) -> dict[str, Any]:
         return describe(self.clip, self.row, self.mode, self.renderer, self.geometry)

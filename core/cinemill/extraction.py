@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from cinemill.cine import Cine
 from cinemill.errors import CinemillError, UsageError
 from cinemill.export import Export
 from cinemill.formats import Format, Mode
+from cinemill.naming import Places
 from cinemill.record import record
 from cinemill.sink import output_error
 from cinemill.source import Source
 from cinemill.staging import Staging
 
 if TYPE_CHECKING:
+    from cinemill.batch import Item
     from cinemill.receipt import Receipt
 
 
@@ -144,6 +146,40 @@ class Extraction:
         ):
             raise UsageError("--size, --scale, --window and --voi change samples; use them with --display")
 
+    def aimed_at(self, sources: Sequence[Path], destination: Path) -> Extraction:
+        """Return the same for these sources, told whether the destination is one output or a directory.
+
+        Raises
+        ------
+        UsageError
+            The destination names one output, but there are several instances; or options don't fit the format.
+        """
+        row, single = named_output(self, destination)
+        if single and (len(sources) > 1 or sources[0].is_dir()):
+            raise UsageError(
+                f"{destination.name} is one {row.name} output; name a directory for several instances"
+            )
+        self.check(row)
+        return replace(self, into_directory=not single)
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Yield the instances, each with the directory of its outputs, or the one output's own path."""
+        from cinemill.batch import Item, discover, mirrored
+
+        places = Places()
+        if after is not None:
+            nearby = [
+                Item(after.source, folder / after.source.name)
+                for folder in (after.output, after.output.parent)
+            ]
+            after = next((item for item in nearby if mirrored(item, sources, destination)), after)
+            places.recall(after.source, after.output.parent)
+        for item in discover(sources, destination, after=after):
+            single = item.output == destination
+            yield item if single else Item(item.source, places.find(item.source.name, item.output.parent))
+
     def apply(
         self,
         src: Path,
@@ -173,19 +209,19 @@ class Extraction:
                 if cine.coding == "video":
                     threads = 1
                 with Staging(directory, overwrite=self.overwrite) as staging:
-                    size = _guarded(dst, lambda: export.run(staging, threads, cancelled, progress))
+                    new = _guarded(dst, lambda: export.run(staging, threads, cancelled, progress))
             except CinemillError as error:
                 raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
             frames, pixels = len(export.clip.indices), export.clip.pixels
             return record(
                 source,
                 dst,
-                "extracted",
+                "extracted" if new else "kept",
                 source.transfer_syntax,
                 transfer_syntax_after="",
                 photometric_interpretation_after=pixels.photometric_interpretation,
                 frames=frames,
-                bytes_after=size,
+                bytes_after=export.size,
                 pixel_bytes=pixels.nbytes * frames,
                 seconds={"total": time.perf_counter() - started},
                 warnings=(*cine.warnings, *export.warnings),
@@ -222,7 +258,7 @@ def extract(
     Returns
     -------
     Receipt
-        ``extracted``; ``kept`` where a sidecar says that it was done before; ``skipped`` where there is no pixel data.
+        ``extracted``, ``kept`` where all outputs are there already, or ``skipped`` where there is no pixel data.
 
     Raises
     ------
@@ -252,7 +288,7 @@ def named_output(request: Extraction, output: Path) -> tuple[Format, bool]:
     return formats.find(named), True
 
 
-def _guarded(output: Path, work: Callable[[], int]) -> int:
+def _guarded(output: Path, work: Callable[[], bool]) -> bool:
     """Turn errors of the operating system, met by any library that writes, into ours."""
     try:
         return work()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import cinemill
 from cinemill.codecs import table
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, walk
+from cinemill.errors import CinemillError, CodecError
 from cinemill.recode import Recoder, encode_element
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
 from cinemill.source import Source
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
+    from cinemill.model import PixelFormat
     from cinemill.plan import Plan
     from cinemill.sink import Sink
     from cinemill.syntaxes import TransferSyntax
@@ -198,20 +200,26 @@ class _Icons:
 
     def make_native(self, elements: list[Element]) -> dict[int, bytes]:
         """Return an item's image as native elements, where it is encapsulated."""
-        from cinemill.decode import FrameDecoder
-
-        source = self._source
         if next(element for element in elements if element.tag == PIXEL_DATA).length != UNDEFINED:
             return {}
         self._found = True
-        encoded = b"".join(bytes(source.data[element.start : element.end]) for element in elements)
-        meta = encode_element(0x00020010, b"UI", source.transfer_syntax.uid.encode())
-        decoder = FrameDecoder(Source(source.path, data=bytes(128) + b"DICM" + meta + encoded))
-        pixels = decoder.pixels
-        (native,) = table.encoder("native").encode(decoder.decode([0]), pixels)
+        try:
+            pixels, native = self._decode(elements)
+        except CinemillError as error:
+            raise CodecError(f"an icon (image in a sequence) can't be made native: {error.message}") from None
         changes = {
             PIXEL_DATA: encode_element(PIXEL_DATA, b"OW" if pixels.bits_allocated > 8 else b"OB", native),
             _PHOTOMETRIC: encode_element(_PHOTOMETRIC, b"CS", pixels.photometric_interpretation.encode()),
             _PLANAR: _short(_PLANAR, 0),
         }
         return {tag: _implicit(new) if self._implicit else new for tag, new in changes.items()}
+
+    def _decode(self, elements: list[Element]) -> tuple[PixelFormat, bytes]:
+        from cinemill.decode import FrameDecoder
+
+        source = self._source
+        encoded = b"".join(bytes(source.data[element.start : element.end]) for element in elements)
+        meta = encode_element(0x00020010, b"UI", source.transfer_syntax.uid.encode())
+        decoder = FrameDecoder(Source(source.path, data=bytes(128) + b"DICM" + meta + encoded))
+        (native,) = table.encoder("native").encode(decoder.decode([0]), decoder.pixels)
+        return decoder.pixels, native

@@ -77,17 +77,22 @@ class NativeFrames:
             if not (repair and complete):
                 raise DamagedFile(
                     f"{count} frame{'s' if count > 1 else ''} of {pixels.rows}×{pixels.columns} take {wanted} bytes, "
-                    f"{there} are there, enough for {complete}; the file is truncated or its header is wrong "
-                    "(see --repair)"
+                    f"{there} are there, enough for {complete}; the file is truncated or its header is wrong"
+                    f"{' (see --repair)' if complete else ''}"
                 )
             warnings.append(f"Number of Frames {promised or '(absent)'} was corrected to {complete}")
             count, padded = complete, there
         if there > padded:
             warnings.append(f"{there - wanted} bytes follow the last frame; they are not pixels")
-        word = b"OW" if element.vr in {None, b"OW"} else element.vr
         swap = 1
         if not encoding.little_endian:
-            swap = max(pixels.bits_allocated // 8, 2 if word == b"OW" else 1)
+            word = 2 if element.vr in {None, b"OW"} else 1
+            swap = max(pixels.bits_allocated // 8, word)
+            if swap > word:
+                warnings.append(
+                    f"big endian samples of {pixels.bits_allocated} bits in {(element.vr or b'OW').decode()} were swapped as "
+                    f"whole samples; some writers swap words of {word} byte{'s' if word > 1 else ''}"
+                )
         return cls(data, element.value, there, count, pixels, swap)
 
     def __len__(self) -> int:

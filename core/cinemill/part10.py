@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cinemill.syntaxes import TransferSyntax
 
 _TRANSFER_SYNTAX = 0x00020010
+_PREAMBLE = 128
 _VRS = SHORT_VRS | LONG_VRS
 
 
@@ -65,7 +66,7 @@ def read_part10(path: Path, given: bytes | None, warnings: list[str]) -> Part10:
     file = _map(path) if given is None else given
     start = _find_meta(file)
     meta = _meta_elements(file, start)
-    if meta and start == 0:
+    if meta and start < _PREAMBLE:
         warnings.append("no preamble before the File Meta Information")
     start = meta[-1].end if meta else start
     if not start:
@@ -139,8 +140,9 @@ def _map(path: Path) -> Bytes:
 
 def _find_meta(data: Bytes) -> int:
     """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
-    if bytes(data[128:132]) == b"DICM":
-        return 132
+    for prefix in (_PREAMBLE, 0):
+        if bytes(data[prefix : prefix + 4]) == b"DICM":
+            return prefix + 4
     start = bytes(data[:6])
     explicit = start[4:] in _VRS
     if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):

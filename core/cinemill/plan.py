@@ -175,9 +175,11 @@ def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
             f"it holds {', '.join(target.legal)}"
         )
     if written.bits_stored not in bits:
+        held = str(bits.start) if len(bits) == 1 else f"{bits.start} to {bits.stop - 1}"
+        advice = "" if target.coding == "native" else "; use explicit, implicit or deflated"
         raise UnsupportedPixelFormat(
-            f"{target} holds {bits.start} to {bits.stop - 1} bits of {written.photometric_interpretation} "
-            f"(PS3.5 §8.2), found {written.bits_stored}"
+            f"{target} holds {held} bits of {written.photometric_interpretation} (PS3.5 §8.2), "
+            f"found {written.bits_stored}{advice}"
         )
 
 

@@ -97,7 +97,7 @@ class Report:
     """Writes receipts to a file as they come: CSV rows for a ``.csv`` suffix, else a JSON line each."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8")
+        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self._csv: Any = csv.writer(self._file) if path.suffix.lower() == ".csv" else None
         if self._csv is not None:
             self._csv.writerow(Receipt("", "", "skipped").to_dict())

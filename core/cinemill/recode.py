@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from cinemill.elements import (
     EXPLICIT_LE,
@@ -26,11 +25,14 @@ from cinemill.elements import (
     Bytes,
     Element,
     Encoding,
+    has_long_header,
     item_content,
     item_encoding,
     items,
+    tag_name,
     walk,
 )
+from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 
 ItemChange = Callable[[list[Element]], Mapping[int, bytes]]
 """Given the elements of an item that holds Pixel Data, returns encoded replacements by tag."""
@@ -58,6 +60,8 @@ class Recoder:
         Pixel Representation, which decides (for items: their own, where they have one) whether an ambiguous VR is SS or US.
     change_item
         Asked for every sequence item that holds Pixel Data: what to put in place of its elements.
+    canonical
+        Encode anew what is encoded as the target asks already, so that what means the same becomes the same.
     """
 
     def __init__(
@@ -68,9 +72,11 @@ class Recoder:
         *,
         signed: bool,
         change_item: ItemChange | None = None,
+        canonical: bool = False,
     ) -> None:
         self.data, self.source, self.target, self.signed = data, source, target, signed
         self.change_item = change_item
+        self.canonical = canonical
 
     def encode(self, elements: Iterable[Element]) -> Iterator[tuple[Element, bytes]]:
         """Yield each element of one level with its bytes in the target encoding; group lengths are dropped.
@@ -78,7 +84,7 @@ class Recoder:
         Group lengths are retired (PS3.5 §7.2), and would be wrong.
         """
         level = (element for element in elements if element.tag & 0xFFFF)
-        return self._encode_level(level, self.source, self.target)
+        return self._encode_level(level, self.source, self.target, {})
 
     def _encode(
         self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]
@@ -86,22 +92,36 @@ class Recoder:
         vr = element.vr or self._dictionary_vr(element, creators)
         if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
             return self._encode_sequence(element, vr, source, target)
-        if source == target:
+        if source == target and not self.canonical:
             return bytes(self.data[element.start : element.end])
         value = bytes(self.data[element.value : element.end])
         if element.length == UNDEFINED:
+            if target.implicit_vr and not self.canonical:
+                raise UnsupportedTransferSyntax(
+                    f"{tag_name(element.tag)} is made of fragments, which implicit VR has no way to say; "
+                    "choose another target"
+                )
             return encode_header(element.tag, vr, UNDEFINED, target) + value
         return encode_element(element.tag, vr, value if source.little_endian else _swap(value, vr), target)
 
     def _encode_sequence(self, sequence: Element, vr: bytes, source: Encoding, target: Encoding) -> bytes:
         span = bytes(self.data[sequence.start : sequence.end])
-        if source == target and _NESTED_PIXEL_DATA not in span:
+        if source == target and not self.canonical and _NESTED_PIXEL_DATA not in span:
             return span
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
-        parts = [
-            encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
-            for item in items(self.data, sequence, source)
-        ]
+        try:
+            parts = [
+                encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
+                for item in items(self.data, sequence, source)
+            ]
+        except DamagedFile:
+            if source == target or self.canonical:
+                return span
+            if source != IMPLICIT_LE:
+                raise
+            return encode_element(
+                sequence.tag, b"UN", bytes(self.data[sequence.value : sequence.end]), target
+            )
         value = b"".join(parts)
         if sequence.length != UNDEFINED:
             return encode_element(sequence.tag, vr, value, target)
@@ -118,16 +138,14 @@ class Recoder:
         start, end = item_content(item)
         source = item_encoding(self.data, item, end, source)
         elements = list(walk(self.data, start, end, source))
-        outer, self.signed = self.signed, self._pixel_representation(elements, source)
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
             changed = self.change_item(elements)
-        content = b"".join(
-            changed.get(element.tag) or encoded
-            for element, encoded in self._encode_level(elements, source, target)
-        )
-        self.signed = outer
-        return content
+        outer, self.signed = self.signed, self._pixel_representation(elements, source)
+        try:
+            return b"".join(encoded for _, encoded in self._encode_level(elements, source, target, changed))
+        finally:
+            self.signed = outer
 
     def _pixel_representation(self, elements: list[Element], source: Encoding) -> bool:
         order: Literal["little", "big"] = "little" if source.little_endian else "big"
@@ -135,12 +153,14 @@ class Recoder:
         return int.from_bytes(self.data[own[0].value : own[0].end], order) != 0 if own else self.signed
 
     def _encode_level(
-        self, elements: Iterable[Element], source: Encoding, target: Encoding
+        self, elements: Iterable[Element], source: Encoding, target: Encoding, changed: Mapping[int, bytes]
     ) -> Iterator[tuple[Element, bytes]]:
         creators: dict[int, str] = {}
         for element in elements:
             self._note_creator(element, creators)
-            if element.tag & 0xFFFF or source == target:
+            if element.tag in changed:
+                yield element, changed[element.tag]
+            elif element.tag & 0xFFFF or (source == target and not self.canonical):
                 yield element, self._encode(element, source, target, creators)
 
     def _note_creator(self, element: Element, creators: dict[int, str]) -> None:
@@ -157,9 +177,9 @@ class Recoder:
             if 0x10 <= number <= 0xFF:
                 return b"LO"
             creator = creators.get(group << 8 | number >> 8)
-            vr = _look_up(lambda: private_dictionary_VR(element.tag, creator)) if creator else None
+            vr = _look_up(element.tag, creator) if creator else None
         else:
-            vr = _look_up(lambda: dictionary_VR(element.tag))
+            vr = _look_up(element.tag)
         if vr is None:
             return b"SQ" if element.length == UNDEFINED else b"UN"
         return self._unambiguous(element, vr)
@@ -188,7 +208,7 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
     group, number = tag >> 16, tag & 0xFFFF
     if target.implicit_vr:
         return struct.pack("<HHL", group, number, length)
-    if vr in LONG_VRS or vr not in SHORT_VRS:
+    if has_long_header(vr):
         return struct.pack("<HH2sHL", group, number, vr, 0, length)
     return struct.pack("<HH2sH", group, number, vr, length)
 
@@ -200,9 +220,12 @@ def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
     return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head
 
 
-def _look_up(find: Callable[[], str]) -> str | None:
+def _look_up(tag: int, creator: str | None = None) -> str | None:
+    """Return the VR that pydicom's dictionaries give an element, None where they don't have it."""
+    from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
     try:
-        return find()
+        return dictionary_VR(tag) if creator is None else private_dictionary_VR(tag, creator)
     except KeyError:
         return None
 

@@ -69,9 +69,11 @@ class EmbeddedOverlays:
     def find(cls, source: Source) -> EmbeddedOverlays | None:
         """Return the overlays that have a bit position and no data of their own, None where there are none."""
         bits = {
-            group: position
+            group: source.short(group << 16 | 0x0102)
             for group in _OVERLAY_GROUPS
-            if (position := source.short(group << 16 | 0x0102, 0))
+            if source.pixels.bits_stored
+            <= source.short(group << 16 | 0x0102, 0)
+            < source.pixels.bits_allocated
             and source.value(group << 16 | 0x0010) is not None
             and source.value(group << 16 | 0x3000) is None
         }

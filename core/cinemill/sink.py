@@ -286,7 +286,7 @@ def sweep(path: Path) -> None:
 
     A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
     """
-    for stale in path.parent.glob(f".{_escape(path.name[:200])}.????????{_TEMPORARY}"):
+    for stale in path.parent.glob(f".{_escape(_stem(path))}.????????{_TEMPORARY}"):
         with suppress(OSError), stale.open("rb") as file:
             _lock(file, _PATIENCE)
             stale.unlink()
@@ -310,7 +310,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         else:
             _link_exclusively(temporary, path)
     except OSError as error:
-        if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
+        taken = temporary.is_dir() and error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}
+        if taken or isinstance(error, FileExistsError):
             raise OutputExists("exists already; use --overwrite to replace it", path=path) from None
         raise output_error(path, error) from None
 
@@ -375,13 +376,18 @@ def _item(value: bytes) -> bytes:
 def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
     """Make and lock a temporary file; another process may sweep it away before it is locked."""
     while True:
-        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{_TEMPORARY}")
+        temporary = path.with_name(f".{_stem(path)}.{secrets.token_hex(4)}{_TEMPORARY}")
         file: BinaryIO = temporary.open("xb+")
         with suppress(OSError):  # a file system without locks keeps what a killed process leaves
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()
+
+
+def _stem(path: Path) -> str:
+    """Return what of a name leaves room for more: file systems limit bytes, not characters."""
+    return os.fsdecode(os.fsencode(path.name)[:200])
 
 
 def _escape(name: str) -> str:

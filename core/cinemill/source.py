@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cinemill import kept_index
-from cinemill.description import read_pixel_format
+from cinemill.description import describe
 from cinemill.elements import (
     EXPLICIT_LE,
+    ITEM,
     PIXEL_DATA,
     UNDEFINED,
     Bytes,
@@ -63,7 +64,8 @@ class Source:
     path
         A regular file.
     repair
-        Correct Number of Frames from what is there, instead of failing.
+        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
+        of failing.
     data
         The file's bytes, where they don't stand in a file of their own.
     scan
@@ -137,13 +139,34 @@ class Source:
         if any(self.data[after : after + 4]):
             self.pixel_data = self._read_pixel_element(after, size)
             after = self.pixel_data.end
-        self.elements = [*before, *walk(self.data, after, size, self.encoding)]
-        if not self.elements and self.pixel_data is None:
+        behind = self._read_behind(after, size) if self.pixel_data else []
+        if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
-        end = max(after, self.elements[-1].end) if self.elements else after
-        if end < size:
-            self.warnings.append(f"{size - end} zero bytes follow the last element")
+        found = [*before, *behind]
+        self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
+        if len(self.elements) < len(found):
+            self.warnings.append("delimiters stand outside any sequence; they were left out")
         self._spans |= {element.tag: element for element in self.elements}
+
+    def _read_behind(self, start: int, size: int) -> list[Element]:
+        """Return the elements behind the pixel data."""
+        found: list[Element] = []
+        end = start
+        try:
+            for element in walk(self.data, start, size, self.encoding):
+                found.append(element)
+                end = element.end
+        except DamagedFile as error:
+            what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
+            if not self.repair:
+                raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
+            self.warnings.append(f"{what}; they were left out")
+        else:
+            if end < size:
+                self.warnings.append(f"{size - end} zero bytes follow the last element")
+        if any(element.tag in _PIXEL_TAGS for element in found):
+            raise DamagedFile("there is pixel data twice; which one is meant can't be told")
+        return found
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
@@ -234,7 +257,7 @@ class Source:
         """
         if self.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=self.path)
-        return read_pixel_format(self)
+        return describe(self)
 
     @property
     def high_bit(self) -> int:
@@ -334,12 +357,29 @@ class Source:
             It is not: the message has both numbers.
         """
         if self.native == self.transfer_syntax.encapsulated:
+            if not self.meta_text(0x00020010):
+                raise DamagedFile(
+                    "the pixel data is encapsulated, but no transfer syntax is given to decode it by",
+                    path=self.path,
+                )
             found = "is not" if self.native else "is"
             raise DamagedFile(
                 f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
                 path=self.path,
             )
         len(self)
+        frames = self._encapsulated
+        if frames is not None and not frames.claimed and self.transfer_syntax.coding != "video":
+            self._check_filled(frames)
+
+    def _check_filled(self, frames: EncapsulatedFrames) -> None:
+        bytes_before = np.append(0, np.cumsum(frames.fragments.lengths))
+        first = np.searchsorted(frames.fragments.offsets - 8, frames.index.starts)
+        empty = np.flatnonzero(np.diff(bytes_before[first]) == 0)
+        if len(empty):
+            raise DamagedFile(
+                f"{len(empty)} of {len(self)} frames have no bytes", path=self.path, frame=int(empty[0])
+            )
 
     def frame(self, index: int) -> Buffer:
         """Return the encoded bytes of one frame, without touching those before it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import secrets
 import shutil
@@ -30,7 +31,7 @@ class Staging:
     directory
         Where the outputs will appear. Made if it is missing.
     overwrite
-        Replace what stands there; else a name that is taken raises OutputExists.
+        Replace what stands there; else a name taken by something different raises OutputExists.
 
     Raises
     ------
@@ -50,7 +51,7 @@ class Staging:
             directory.mkdir(parents=True, exist_ok=True)
             self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
             with _lock(directory):
-                _sweep(directory)
+                sweep(directory)
                 self._temporary.mkdir()
                 self._held = ExitStack()
                 self._held.enter_context(_lock(self._temporary))
@@ -58,26 +59,12 @@ class Staging:
             raise output_error(directory, error) from None
 
     def reserve(self, name: str) -> Path:
-        """Announce an output, file or directory, and return where to make it.
-
-        Raises
-        ------
-        OutputExists
-            The name is taken, and overwriting was not asked for.
-        """
-        if not self.overwrite and (self.directory / name).exists():
-            raise OutputExists("exists already; use --overwrite to replace it", path=self.directory / name)
+        """Announce an output, file or directory, and return where to make it."""
         self._names.append(name)
         return self._temporary / name
 
     def open(self, name: str) -> BinaryIO:
-        """Announce an output file and open it; it is closed at the end at the latest.
-
-        Raises
-        ------
-        OutputExists
-            The name is taken, and overwriting was not asked for.
-        """
+        """Announce an output file and open it; it is closed at the end at the latest."""
         self._files.append(self.reserve(name).open("wb"))
         return self._files[-1]
 
@@ -112,13 +99,18 @@ class Staging:
         """Bytes of all files made so far."""
         return sum(path.stat().st_size for path in self._temporary.rglob("*") if path.is_file())
 
-    def commit(self) -> None:
-        """Give all outputs their names; if one is taken meanwhile, none stays.
+    def commit(self) -> bool:
+        """Give all outputs their names; what stands there already, byte for byte, is kept.
+
+        Returns
+        -------
+        bool
+            Whether anything was new.
 
         Raises
         ------
         OutputExists
-            A name is taken, and overwriting was not asked for.
+            Something different has one of the names, and overwriting was not asked for; none of the outputs stays.
         OutputError
             The file system refused.
         """
@@ -132,13 +124,19 @@ class Staging:
                 made, path = self._temporary / name, self.directory / name
                 if self.overwrite and path.is_dir():
                     path.rename(self._temporary / f"{name}.replaced")
-                publish(made, path, overwrite=self.overwrite)
-                named.append(path)
+                try:
+                    publish(made, path, overwrite=self.overwrite)
+                except OutputExists:
+                    if not _same(made, path):
+                        raise
+                else:
+                    named.append(path)
         except OutputError:
             for path in named if not self.overwrite else ():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
         sync(self.directory)
+        return bool(named)
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +152,17 @@ class Staging:
         self._held.close()
 
 
-def _sweep(directory: Path) -> None:
+def _same(made: Path, there: Path) -> bool:
+    """Compare two files, or two directories with all they hold, byte for byte."""
+    if not made.is_dir():
+        return there.is_file() and filecmp.cmp(made, there, shallow=False)
+    parts, others = ({path.relative_to(root) for path in root.rglob("*")} for root in (made, there))
+    return parts == others and all(
+        _same(made / part, there / part) for part in parts if (made / part).is_file()
+    )
+
+
+def sweep(directory: Path) -> None:
     """Remove what killed processes left here; what is in use is locked and stays.
 
     One that was killed while it gave outputs their names has some of them here still under their other name: then all
@@ -163,14 +171,14 @@ def _sweep(directory: Path) -> None:
     for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
         with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
             made = list(stale.iterdir())
-            named = [directory / each.name for each in made if _same(each, directory / each.name)]
+            named = [directory / each.name for each in made if _is_link(each, directory / each.name)]
             if len(named) < len(made):
                 for path in named:
                     path.unlink()
             shutil.rmtree(stale, ignore_errors=True)
 
 
-def _same(made: Path, path: Path) -> bool:
+def _is_link(made: Path, path: Path) -> bool:
     return path.is_file() and path.samefile(made)
 
 

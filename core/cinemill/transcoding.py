@@ -61,7 +61,8 @@ def transcode(
     overwrite
         Replace an output that is there.
     repair
-        Correct Number of Frames from what is there, instead of failing.
+        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
+        of failing.
     threads
         Frames under way at once; all cores by default.
     cancelled

@@ -147,6 +147,6 @@ def compare_bytes(source: Source, output: Source) -> None:
 
 
 def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
-    recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False)
+    recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False, canonical=True)
     compared = (element for element in source.elements if element.tag not in may_change)
     return {element.tag: encoded for element, encoded in recoder.encode(compared)}

@@ -64,7 +64,7 @@ def test_a_tree_is_mirrored(tmp_path):
         (["--frames", "99"], 1, "frame 99 is out of range; this cine has frames 0 to 29"),
         (["--frames", "x"], 2, "can't read the frames 'x'"),
         (["--format", "bmp"], 2, "unknown format 'bmp'; choose one of png"),
-        (["--window", "40"], 2, "can't read --window '40'; expected e.g. 40,400"),
+        (["--window", "40"], 2, "can't read the window '40'; expected e.g. 40,400"),
         (["--size", "big"], 2, "can't read --size 'big'; expected e.g. 640x480"),
         (["--size", "nanx5"], 2, "can't read --size 'nanx5'"),
         (["--window", "nan,5"], 2, "--window is nan,5, expected a width of 1 or more"),

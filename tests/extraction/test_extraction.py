@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,9 +21,10 @@ from pydicom.data import get_testdata_file
 import cinemill
 import generate
 import oracle
+from cinemill import formats
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
-from cinemill.export import safe_stem
 from cinemill.extraction import Extraction
+from cinemill.naming import safe_stem
 
 CINE = get_testdata_file("examples_ybr_color.dcm")
 
@@ -107,28 +109,27 @@ def test_one_output_by_its_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["png", "npz", "zarr"])
 def test_what_is_there_stays_unless_told_otherwise(tmp_path, name):
-    cinemill.extract(CINE, tmp_path, format=name, frames="0,1")
+    cinemill.extract(CINE, tmp_path, format=name, frames="0,1", mode="display")
     before = {path: path.stat().st_ino for path in tmp_path.rglob("*")}
     with pytest.raises(OutputExists, match="--overwrite"):
-        cinemill.extract(CINE, tmp_path, format=name, frames="1,2")
+        cinemill.extract(CINE, tmp_path, format=name, frames="1,2", mode="display", scale=0.5)
     assert {path: path.stat().st_ino for path in tmp_path.rglob("*")} == before
-    cinemill.extract(CINE, tmp_path, format=name, frames="1,2", overwrite=True)
+    cinemill.extract(CINE, tmp_path, format=name, frames="1,2", mode="display", scale=0.5, overwrite=True)
     assert len(names(tmp_path)) == (3 if name == "png" else 1)
 
 
 @pytest.mark.parametrize("name", ["png", "zarr", "raw", "mp4"])
-def test_a_sidecar_lets_the_same_extraction_go_on(tmp_path, name):
+def test_with_a_sidecar_nothing_is_decoded_again(tmp_path, name, monkeypatch):
     asked = {"format": name, "frames": "0,2", "sidecar": True}
     assert cinemill.extract(CINE, tmp_path, **asked).status == "extracted"
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    monkeypatch.setattr(cinemill.Cine, "decode", None)
     assert cinemill.extract(CINE, tmp_path, **asked).status == "kept"
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    for other in ({"frames": "0"}, {"frames": "0,1"}, {"sidecar": False}):
+    monkeypatch.undo()
+    for frames in ("0", "0,1"):
         with pytest.raises(OutputExists):
-            cinemill.extract(CINE, tmp_path, **{**asked, **other})
+            cinemill.extract(CINE, tmp_path, **{**asked, "frames": frames})
     next(path for path in tmp_path.iterdir() if path.suffix != ".json").rename(tmp_path / "gone")
-    with pytest.raises(OutputExists):
-        cinemill.extract(CINE, tmp_path, **asked)
+    assert cinemill.extract(CINE, tmp_path, **asked).status == "extracted"
     (tmp_path / "examples_ybr_color.json").write_text("{}")
     with pytest.raises(OutputExists):
         cinemill.extract(CINE, tmp_path, **asked)
@@ -162,6 +163,32 @@ def test_a_process_killed_while_it_names_outputs(tmp_path, named):
     cinemill.extract(CINE, tmp_path, frames="7", format="jpeg")
     assert len(list(tmp_path.glob("*.png"))) == (4 if named == 4 else 0)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("row", formats.FORMATS, ids=lambda row: row.name)
+def test_the_same_extraction_again_is_recognised(tmp_path, row, monkeypatch):
+    def again():
+        return cinemill.extract(CINE, tmp_path, format=row.name, frames="0-4")
+
+    first = again()
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")}
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    second = again()
+    assert (first.status, second.status) == ("extracted", "kept")
+    assert second.bytes_after == first.bytes_after > 0
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["png", "zarr"])
+def test_an_extraction_that_was_killed_while_it_named_its_outputs_is_completed(tmp_path, name):
+    cinemill.extract(CINE, tmp_path / "whole", format=name, frames="0-4", sidecar=True)
+    (tmp_path / "half").mkdir()
+    for path in sorted((tmp_path / "whole").iterdir())[:-1]:
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, tmp_path / "half" / path.name)
+    done = cinemill.extract(CINE, tmp_path / "half", format=name, frames="0-4", sidecar=True)
+    assert done.status == "extracted"
+    assert names(tmp_path / "half") == names(tmp_path / "whole")
 
 
 def test_a_name_taken_meanwhile_leaves_no_part(tmp_path):

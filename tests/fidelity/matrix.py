@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import oracle
 
-TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")
-_PARTIAL = ("jpeg-ls", "jpeg-2000", "htj2k")
+TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "rle", "explicit", "implicit", "deflated")
+_PARTIAL = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl")
 """Targets that hold Bits Stored only: what lies above is cleared."""
 
 

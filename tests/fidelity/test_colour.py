@@ -97,6 +97,9 @@ def test_every_frame_gets_its_own_colour_and_all_one_label(transcode):
     ]
     assert np.array_equal(result.reading.frames, expected)
     assert result.dataset.PhotometricInterpretation == "RGB"
+    (warning,) = result.receipt.warnings
+    assert "YBR_FULL_422" in warning
+    assert "RGB" in warning
 
 
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit"])
@@ -284,6 +287,28 @@ def test_rle_colour_is_read_by_plane_whatever_the_header_says(transcode):
         )
         result = transcode(source, "explicit")
         assert np.array_equal(result.reading.frames, frames)
+
+
+@pytest.mark.parametrize("label", ["YBR_RCT", "YBR_ICT"])
+def test_stale_label_of_a_transform_is_reported(transcode, label):
+    """Decoders that leave it behind are many (OHIF#3846): only JPEG 2000 codestreams are transformed so."""
+    frames = noise((2, 5, 7, 3))
+    native = part10(
+        header(frames, label, samples=3), native_element(native_bytes(frames), EXPLICIT), EXPLICIT
+    )
+    untransformed = [jpeg_2000(frame, colour_transform=False) for frame in frames]
+    for source in (
+        native,
+        encapsulated([rle_stream(frame) for frame in frames], label, RLE, frames=frames),
+        encapsulated(untransformed, label, JPEG_2000, frames=frames),
+    ):
+        result = transcode(source, "jpeg-ls")
+        assert np.array_equal(result.reading.frames, frames)
+        assert result.dataset.PhotometricInterpretation == "RGB"
+        assert any(label in warning for warning in result.receipt.warnings)
+    assert not transcode(
+        encapsulated([jpeg_2000(f) for f in frames], label, JPEG_2000, frames=frames), "rle"
+    ).receipt.warnings
 
 
 @pytest.mark.parametrize("label", ["ARGB", "HSV", "CMYK", "RGB", "NONSENSE", ""])

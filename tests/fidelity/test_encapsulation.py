@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
-from cinemill.errors import DamagedFile
+from cinemill.errors import CodecError, DamagedFile
 from cinemill.sink import EncapsulatedWriter, Sink
 from cinemill.source import Source
 from generate import (
@@ -101,6 +101,14 @@ def test_wrong_extended_offset_table_is_not_believed(transcode):
     result = transcode(wrong, "explicit")
     assert np.array_equal(result.reading.frames, FRAMES)
     assert any("Extended Offset Table" in warning for warning in result.receipt.warnings)
+
+
+def test_a_fragment_may_begin_at_the_second_soi_of_a_spiff_header(transcode):
+    """SPIFF's end of directory holds an SOI of its own: only what follows an EOI begins a frame."""
+    spiff = b"\xff\xe8\0\x20SPIFF\0" + bytes(24) + b"\xff\xe8\0\x08\0\0\0\1"
+    fragments = [[b"\xff\xd8" + spiff, stream] for stream in STREAMS]
+    result = transcode(file_of(fragments, table="empty"), "explicit")
+    assert np.array_equal(result.reading.frames, FRAMES)
 
 
 def test_offset_table_of_fragments_instead_of_frames(transcode):
@@ -220,6 +228,13 @@ def test_number_of_frames_that_is_none(transcode, number, encapsulated):
     assert result.dataset.NumberOfFrames == 5
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_number_of_frames_that_is_none_is_no_one_either(transcode, number):
+    source = file_of([[STREAMS[0]]], frames=FRAMES[:1], elements={"NumberOfFrames": number})
+    with pytest.raises(DamagedFile, match=f"'{number}', expected a positive integer"):
+        transcode(source, "explicit")
+
+
 @pytest.mark.parametrize("number", ["", None])
 def test_absent_number_of_frames_means_one(transcode, number):
     frames = FRAMES[:1]
@@ -312,6 +327,16 @@ def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, en
     wanted = FRAMES[0].tobytes() if encapsulated else bytes(range(64))
     assert found.PixelData == wanted
     assert not found["PixelData"].is_undefined_length
+
+
+@pytest.mark.parametrize("stream", [STREAMS[0][:100], b"no codestream"])
+@pytest.mark.parametrize("target", ["explicit", "implicit", "htj2k"])
+def test_icon_that_does_not_decode_is_named(transcode, stream, target):
+    nested = sequence(0x00880200, icon(stream), explicit_item=True, explicit_sequence=True)
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    with pytest.raises(CodecError, match="icon"):
+        transcode(plain[:at] + nested + plain[at:], target)
 
 
 def test_offset_table_written_is_right(transcode):

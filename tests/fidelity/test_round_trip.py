@@ -10,7 +10,7 @@ import cinemill
 import oracle
 from cinemill.errors import CinemillError
 from cinemill.source import Source
-from conftest import corpus_files, pydicom_files
+from files import corpus_files, pydicom_files
 
 SMALL = [path for path in corpus_files() if path.stat().st_size < 300_000]
 WAY = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")

@@ -115,6 +115,20 @@ def test_overlays_in_high_bits_move_to_overlay_data(transcode, target, frames_nu
     assert any("6000,3000" in warning and "6002,3000" in warning for warning in result.receipt.warnings)
 
 
+@pytest.mark.parametrize(("stored", "position"), [(12, 5), (12, 16), (16, 12)])
+def test_overlay_bits_inside_the_samples_are_samples(transcode, stored, position):
+    frames = noise((1, 8, 16), 16) & np.uint16((1 << stored) - 1)
+    dataset = header(frames, bits_stored=stored)
+    dataset.add_new((0x6000, 0x0010), "US", 8)
+    dataset.add_new((0x6000, 0x0011), "US", 16)
+    dataset.add_new((0x6000, 0x0100), "US", 16)
+    dataset.add_new((0x6000, 0x0102), "US", position)
+    result = transcode(part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "jpeg-ls")
+    assert np.array_equal(result.reading.frames, frames)
+    assert (0x6000, 0x3000) not in result.dataset
+    assert not result.receipt.warnings
+
+
 def test_overlay_data_of_its_own_is_left_alone(transcode):
     frames = noise((1, 8, 16), 16)
     dataset = header(frames, bits_stored=12)
@@ -333,3 +347,15 @@ def test_icon_keeps_its_own_sign(transcode):
     copied = result.dataset.IconImageSequence[0]
     assert (copied[0x00280106].VR, copied[0x00280106].value) == ("US", 60000)
     assert copied.PixelData == icon.PixelData
+
+
+@pytest.mark.parametrize(
+    ("bits", "vr", "told"), [(8, b"OW", 0), (16, b"OW", 0), (16, b"OB", 1), (32, b"OW", 1)]
+)
+def test_big_endian_samples_that_writers_disagree_about_are_reported(transcode, bits, vr, told):
+    """pydicom swaps whole samples, DCMTK and GDCM the words of the VR."""
+    frames = noise((2, 4, 6), bits)
+    data = native_bytes(frames, big_endian=True, words=vr == b"OW")
+    result = transcode(part10(header(frames), native_element(data, BIG_ENDIAN, vr), BIG_ENDIAN), "explicit")
+    assert np.array_equal(result.reading.frames, frames)
+    assert len(result.receipt.warnings) == told

@@ -18,7 +18,7 @@ from pydicom.encaps import generate_frames
 import cinemill
 import oracle
 from cinemill.errors import CinemillError
-from conftest import corpus_files, pydicom_files
+from files import corpus_files, pydicom_files
 
 SMALL = [path for path in [*pydicom_files(), *corpus_files()[::5]] if path.stat().st_size < 300_000]
 

@@ -65,6 +65,18 @@ def test_the_next_process_finds_the_kernel(start, tmp_path):
     assert lines(start(**environment)) == ["12"]
 
 
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_what_a_power_cut_left_of_a_kernel_is_compiled_anew(start, tmp_path, suffix, left):
+    environment = {"CINEMILL_CACHE_DIR": str(tmp_path / "cache")}
+    lines(start(**environment))
+    (damaged,) = tmp_path.rglob(f"some_kernel.fourfold*.{suffix}")
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    assert lines(start(**environment)) == ["12"]
+    assert lines(start(**environment)) == ["12"]
+    assert damaged.stat().st_size > 100
+
+
 def test_without_a_cache_directory_the_users_is_taken(start, tmp_path):
     assert lines(start(XDG_CACHE_HOME=str(tmp_path / "user"), CINEMILL_CACHE_DIR=""))[-1] == "12"
     assert list((tmp_path / "user" / "cinemill" / "kernels").rglob("*some_kernel*.nbi"))

@@ -15,6 +15,7 @@ from cinemill.codecs.jpeg_scans import check_entropy_data
 from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import PixelFormat
+from files import pydicom_files
 
 
 def image(rows: int, columns: int, samples: int = 1) -> np.ndarray:
@@ -278,6 +279,4 @@ def test_real_frames_pass(corpus):
 
 
 def test_frames_that_come_with_pydicom_pass():
-    from conftest import pydicom_files
-
     assert fuzz_jpeg_entropy.check_files(pydicom_files()) >= 30

@@ -11,7 +11,7 @@ import pytest
 from jpegls_images import frame_header, image, pixel_format, preset, scan_header, segment
 
 from cinemill.codecs.jpegls import JpegLs
-from cinemill.errors import CodecError
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 FRAME = image("sector", (12, 40), 8, np.random.default_rng(1))
 PIXELS = pixel_format(FRAME, 8)
@@ -67,10 +67,7 @@ def test_a_codestream_cut_anywhere_fails(shape, content):
         (SOI + HEADER + preset(300, (3, 7, 21), 64) + SCAN + CODE + EOI, PIXELS, "MAXVAL 300 exceeds 8 bits"),
         (SOI + HEADER + preset(255, (9, 7, 21), 64) + SCAN + CODE + EOI, PIXELS, "thresholds 9, 7, 21"),
         (SOI + HEADER + preset(255, (3, 7, 21), 2) + SCAN + CODE + EOI, PIXELS, "RESET 2"),
-        (SOI + HEADER + segment(0xF8, b"\2\1\1") + SCAN + CODE + EOI, PIXELS, "mapping table is not"),
-        (SOI + HEADER + segment(0xF8, b"\3\1\1") + SCAN + CODE + EOI, PIXELS, "mapping table continuation"),
         (SOI + HEADER + SCAN.replace(b"\1\1\0", b"\1\1\5") + CODE + EOI, PIXELS, "mapping tables"),
-        (SOI + segment(0xE8, b"mrfx\1") + HEADER + SCAN + CODE + EOI, PIXELS, "HP colour transform"),
         (SOI + segment(0xC0, HEADER[4:]) + SCAN + CODE + EOI, PIXELS, "JPEG, not JPEG-LS"),
         (SOUND + b"\0garbage", PIXELS, "8 bytes follow EOI"),
         (SOI + HEADER + SCAN + CODE + b"\0\0" + EOI, PIXELS, "bytes of code are left"),
@@ -84,6 +81,20 @@ def test_what_does_not_fit_is_named(codestream, pixels, message):
     with pytest.raises(CodecError, match=message) as caught:
         decoded(codestream, pixels)
     assert caught.value.offset is not None
+    assert caught.value.frame == 0
+
+
+@pytest.mark.parametrize(
+    ("codestream", "message"),
+    [
+        (SOI + HEADER + segment(0xF8, b"\2\1\1") + SCAN + CODE + EOI, "a mapping table \\(LSE"),
+        (SOI + HEADER + segment(0xF8, b"\3\1\1") + SCAN + CODE + EOI, "mapping table continuation"),
+        (SOI + segment(0xE8, b"mrfx\1") + HEADER + SCAN + CODE + EOI, "HP's colour transform 01"),
+    ],
+)
+def test_what_dicom_does_not_use_is_refused(codestream, message):
+    with pytest.raises(UnsupportedPixelFormat, match=message) as caught:
+        decoded(codestream, PIXELS)
     assert caught.value.frame == 0
 
 

@@ -11,17 +11,30 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from cinemill.batch import Options
+from cinemill.extraction import Extraction
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, JobSpec
+from cinemill_workers.work import to_json
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+TO_JPEG_LS = Options("jpeg-ls")
+
+
+def job_spec(
+    source: Path, destination: Path, *, work: Options | Extraction = TO_JPEG_LS, **more: Any
+) -> JobSpec:
+    return JobSpec((str(source),), str(destination), to_json(work), **more)
 
 
 def write_instance(path: Path, seed: int, *, side: int = 24, frames: int = 1) -> None:
@@ -141,9 +154,8 @@ class Service:
         self.workers.append(Worker(folder, self.environment | variables, application))
         return self.workers[-1]
 
-    def submit(self, source: Path, destination: Path, **options: object) -> str:
-        spec = JobSpec((str(source),), str(destination), to="jpeg-ls", **options)  # type: ignore[arg-type]
-        return self.ledger.create(spec)
+    def submit(self, source: Path, destination: Path, **options: Any) -> str:
+        return self.ledger.create(job_spec(source, destination, **options))
 
     def repeat_messages(self) -> None:
         """Deliver every waiting or unacknowledged message once more."""

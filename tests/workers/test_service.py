@@ -6,13 +6,29 @@ import json
 import os
 import signal
 import time
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from harness import Service, Worker, assert_exact, files_below, wait_until, write_archive, write_instance
+from harness import (
+    Service,
+    Worker,
+    assert_exact,
+    files_below,
+    job_spec,
+    wait_until,
+    write_archive,
+    write_instance,
+)
+
+import cinemill
+from cinemill.extraction import Extraction
+from cinemill_workers.model import ListedItem
 
 pytestmark = pytest.mark.service
+
+EXTRACTION = Extraction("png", frames="0,2", sidecar=True)
 
 
 def nonzero(counts: dict[str, int]) -> dict[str, int]:
@@ -142,6 +158,9 @@ def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_
 
 def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 20)
+    left = tmp_path / "out" / "study000" / ".00007.dcm.0badcafe.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
     worker = service.start_worker("faulty_worker", FAULTY_CRASH="00007")
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 19, "quarantined": 1}
@@ -149,18 +168,46 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     (failure,) = service.ledger.failures(found.id)
     assert failure["attempts"] == 3
     assert "SIGSEGV" in failure["receipt"]["error"]["message"]
+    assert not left.exists()
     assert worker.process.poll() is None
 
 
-def test_work_that_hangs_is_ended_and_quarantined(service: Service, tmp_path: Path) -> None:
+def test_a_child_that_dies_before_the_worker_is_ready_costs_nothing(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 10)
+    worker = service.start_worker()
+    wait_until(lambda: len(worker.children()) == 2)
+    os.kill(worker.children()[0], signal.SIGKILL)
+    assert "ready." not in worker.log
+    assert nonzero(service.finish(service.submit(tmp_path / "in", tmp_path / "out")).counts) == {"done": 10}
+    assert worker.process.poll() is None
+
+
+def test_a_server_without_memory_is_waited_for(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
+    service.ledger.client.config_set("maxmemory", 1)
+    time.sleep(5)
+    service.ledger.client.config_set("maxmemory", 0)
+    found = service.finish(job)
+    assert (nonzero(found.counts), found.retries) == ({"done": 30}, 0)
+    assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize(("how", "reason"), [("FAULTY_HANG", "SIGABRT"), ("FAULTY_BLOCK", "no sign of life")])
+def test_work_that_hangs_is_ended_and_quarantined(
+    service: Service, tmp_path: Path, how: str, reason: str
+) -> None:
     write_archive(tmp_path / "in", 6)
-    service.start_worker(
-        "faulty_worker", FAULTY_HANG="00003", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2"
+    worker = service.start_worker(
+        "faulty_worker", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2", **{how: "00003"}
     )
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 5, "quarantined": 1}
     (failure,) = service.ledger.failures(found.id)
-    assert "SIGABRT" in failure["receipt"]["error"]["message"]
+    assert reason in failure["receipt"]["error"]["message"]
+    wait_until(lambda: worker.log.count("exited with") == 2)
 
 
 def test_a_full_disk_rests_the_job_until_there_is_room(service: Service, tmp_path: Path) -> None:
@@ -199,3 +246,58 @@ def test_a_closed_window_makes_a_job_wait_while_others_run(service: Service, tmp
         "waiting",
         {"pending": 4},
     )
+
+
+def test_an_extraction_is_a_job_like_any_other(service: Service, tmp_path: Path) -> None:
+    sources = write_archive(tmp_path / "in", 20, frames=3)
+    (tmp_path / "in" / "notes.txt").write_text("not DICOM")
+    write_instance(tmp_path / "in" / "single.dcm", 99)
+    service.start_worker()
+    job = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=EXTRACTION))
+    assert nonzero(job.counts) == {"done": 20, "skipped": 1, "failed": 1}
+    (failure,) = service.ledger.failures(job.id)
+    assert failure["receipt"]["error"]["kind"] == "NotInFile"
+    statuses = sorted(receipt["status"] for receipt in service.ledger.receipts(job.id))
+    assert statuses == ["extracted"] * 20 + ["ignored", "refused"]
+    for source in sources:
+        cinemill.extract(
+            source, tmp_path / "expected" / source.parent.relative_to(tmp_path / "in"), **asdict(EXTRACTION)
+        )
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "expected")
+    for path in files_below(tmp_path / "out"):
+        assert (tmp_path / "out" / path).read_bytes() == (tmp_path / "expected" / path).read_bytes()
+
+
+def test_an_extraction_is_done_once_whatever_is_repeated(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 30, frames=3)
+    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.05")
+    job = service.submit(tmp_path / "in", tmp_path / "out", work=EXTRACTION)
+    for enough in (3, 10):
+        wait_until(lambda enough=enough: service.ledger.job(job).settled > enough)  # type: ignore[misc]
+        service.repeat_messages()
+    worker.kill()
+    service.start_worker()
+    found = service.finish(job)
+    assert found.counts["done"] + found.counts["skipped"] == 30
+    before = {path: path.stat().st_ino for path in (tmp_path / "out").rglob("*")}
+    assert len(files_below(tmp_path / "out")) == 90
+    service.ledger.client.flushall()
+    again = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=EXTRACTION))
+    assert nonzero(again.counts) == {"skipped": 30}
+    assert {path: path.stat().st_ino for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_work_that_a_worker_does_not_know_rests_with_a_reason(service: Service, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 1)
+    spec = replace(
+        job_spec(tmp_path / "in", tmp_path / "out"), work={"kind": "transcode", "to": "rle", "newer": 1}
+    )
+    service.start_worker()
+    job = service.ledger.create(spec)
+    wait_until(lambda: service.ledger.job(job).state == "paused")
+    assert "install the version" in service.ledger.job(job).note
+    item = ListedItem(0, str(tmp_path / "in" / "a"), str(tmp_path / "out" / "a"), 1)
+    service.ledger.feed(job, 0, [[item]], exhausted=True)
+    service.ledger.move(job, from_=["paused"], to="running")
+    wait_until(lambda: "install the version" in service.ledger.job(job).note)
+    assert nonzero(service.ledger.job(job).counts) in ({"pending": 1}, {"running": 1})

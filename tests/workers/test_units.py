@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import io
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,19 +16,22 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import wait_until
+from celery import Celery
+from harness import job_spec, wait_until, write_archive
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from cinemill import errors
-from cinemill_workers import lease, logs
+from cinemill_workers import lease, logs, up, watch
 from cinemill_workers.app import app
 from cinemill_workers.campaign import Campaign
+from cinemill_workers.client import open_ledger
 from cinemill_workers.embedded import Server
 from cinemill_workers.items import STATES, codec_threads
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.metrics import LedgerCollector
-from cinemill_workers.model import JobSpec
+from cinemill_workers.model import ITEM_STATES, Job
 from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
@@ -45,6 +50,17 @@ def test_without_a_broker_the_embedded_one_is_used(tmp_path: Path) -> None:
 
 def test_a_socket_path_always_fits(tmp_path: Path) -> None:
     assert len(os.fsencode(Settings(state_dir=tmp_path / ("x" * 200)).socket_path)) < 100
+
+
+@pytest.mark.service
+def test_any_state_directory_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = Settings(state_dir=Path("my state%41?#ü"))
+    with Server(chosen.state_dir, chosen.socket_path):
+        assert open_ledger(chosen).jobs() == []
+        with Celery(broker=chosen.celery_url).connection() as connection:
+            connection.ensure_connection(max_retries=1)
+    assert (tmp_path / "my state%41?#ü" / "lock").exists()
 
 
 def test_secrets_are_not_shown() -> None:
@@ -130,6 +146,8 @@ def _from(error: Exception, cause: Exception) -> Exception:
         (OSError(errno.EDQUOT, "quota"), Fate.HOLD),
         (FileNotFoundError("x"), Fate.FAIL),
         (OSError(errno.EIO, "x"), Fate.RETRY),
+        (_from(errors.DamagedFile("x"), OSError(errno.ESTALE, "x")), Fate.RETRY),
+        (_from(errors.DamagedFile("x"), FileNotFoundError(errno.ENOENT, "x")), Fate.FAIL),
         (MemoryError(), Fate.RETRY),
         (WorkerLost("x"), Fate.RETRY),
         (ZeroDivisionError(), Fate.RETRY),
@@ -195,7 +213,7 @@ def waiting_parcels(ledger: Ledger) -> list[list[str]]:
 @pytest.mark.service
 def test_small_instances_travel_together_and_long_ones_alone(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 100 + [5000] + [10] * 20)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     Campaign(ledger, Settings(batch_items=4, batch_bytes=1000)).tend(ledger.job(job))
     parcels = waiting_parcels(ledger)
     assert sum(map(len, parcels)) == 121
@@ -207,7 +225,7 @@ def test_small_instances_travel_together_and_long_ones_alone(ledger: Ledger, tmp
 @pytest.mark.service
 def test_listing_waits_while_enough_parcels_wait(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 60)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     campaign = Campaign(ledger, Settings(batch_items=1, ahead=20))
     for _ in range(3):
         campaign.tend(ledger.job(job))
@@ -221,7 +239,7 @@ def test_listing_waits_while_enough_parcels_wait(ledger: Ledger, tmp_path: Path)
 @pytest.mark.service
 def test_another_campaign_goes_on_where_one_stopped(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 50)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     found = []
     while not ledger.job(job).exhausted:
         Campaign(ledger, Settings(batch_items=3, ahead=3)).tend(ledger.job(job))
@@ -231,23 +249,42 @@ def test_another_campaign_goes_on_where_one_stopped(ledger: Ledger, tmp_path: Pa
 
 
 @pytest.mark.service
-def test_a_listing_that_lost_its_place_pauses_the_job(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_listing_goes_on_when_the_file_listed_last_has_gone(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 30)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
     Campaign(ledger, Settings(batch_items=1, ahead=5)).tend(ledger.job(job))
     Path(ledger.job(job).cursor[0]).unlink()
     waiting_parcels(ledger)
     Campaign(ledger, Settings()).tend(ledger.job(job))
+    assert (ledger.job(job).listed, ledger.job(job).exhausted) == (30, True)
+
+
+@pytest.mark.service
+def test_a_listing_that_can_not_go_on_pauses_the_job(ledger: Ledger, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in\udcff", [10] * 3)
+    job = ledger.create(job_spec(tmp_path / "in\udcff", tmp_path / "out"))
+    shutil.rmtree(tmp_path / "in\udcff")
+    Campaign(ledger, Settings()).tend(ledger.job(job))
     found = ledger.job(job)
     assert found.state == "paused"
-    assert "submit it again" in found.note
+    assert "in\\udcff: no such file" in found.note
+
+
+@pytest.mark.service
+def test_nothing_is_listed_outside_the_roots(ledger: Ledger, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in", [10] * 3)
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+    Campaign(ledger, Settings(roots=(tmp_path / "other",))).tend(ledger.job(job))
+    found = ledger.job(job)
+    assert (found.state, found.listed) == ("paused", 0)
+    assert "CINEMILL_ROOTS" in found.note
 
 
 @pytest.mark.service
 def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, tmp_path: Path) -> None:
     app.conf.broker_url = f"redis+socket://{server.socket}"
     make_tree(tmp_path / "in", [10] * 40)
-    jobs = [ledger.create(JobSpec((str(tmp_path / "in"),), f"{tmp_path}/{n}", "rle")) for n in range(3)]
+    jobs = [ledger.create(job_spec(tmp_path / "in", tmp_path / str(n))) for n in range(3)]
     ledger.move(jobs[0], from_=["running"], to="paused")
     steward = Steward(ledger, Settings(batch_items=1), "worker@host")
     while steward.turn():
@@ -266,7 +303,7 @@ def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, 
 @pytest.mark.service
 def test_metrics_are_sums_of_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     make_tree(tmp_path / "in", [10] * 3)
-    job = ledger.create(JobSpec((str(tmp_path / "in"),), str(tmp_path / "out"), "rle", name="DOE^JANE"))
+    job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out", name="DOE^JANE"))
     Campaign(ledger, Settings()).tend(ledger.job(job))
     families = list(LedgerCollector(ledger).collect())
     values = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
@@ -312,3 +349,39 @@ def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("kernels")
+def test_a_lost_worker_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_archive(tmp_path / "in", 3)
+    with up.Service(Settings(state_dir=tmp_path / "state")) as service:
+        first = service.worker.pid
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(errors.CinemillError, match="ended with code -9"):
+            wait_until(lambda: service.keep() is not None)
+        monkeypatch.setattr(up, "SHORTEST_LIFE_SECONDS", 0.0)
+        service.keep()
+        assert service.worker.pid != first
+        ledger = open_ledger(service.settings)
+        job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+        wait_until(lambda: ledger.job(job).over)
+        assert ledger.job(job).counts["done"] == 3
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold]", "\x1b[31m\n", "\udcff", "n" * 200])
+def test_any_name_can_be_shown(name: str) -> None:
+    console = Console(width=80, file=io.StringIO())
+    job = make_job(name)
+    for shown in (watch.listing([job]), watch.details(job, [])):
+        console.print(shown)
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert written.encode().count(job.id.encode()) == 4
+    assert "\x1b" not in written
+
+
+def make_job(name: str) -> Job:
+    counts = dict.fromkeys(ITEM_STATES, 0)
+    spec = job_spec(Path("/in"), Path("/out"), name=name)
+    note = "listing stopped"
+    return Job("20261126-111750-641231", spec, "paused", counts, listed=0, exhausted=False, note=note)

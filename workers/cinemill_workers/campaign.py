@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from cinemill.batch import Item, discover
-from cinemill.errors import CinemillError, SourceError
+from cinemill.batch import Item
+from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem
+from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings
+from cinemill_workers.work import discover
 
 LISTING_SECONDS = 0.5
 """Longest turn of one job's listing, so that many jobs are tended in step."""
@@ -33,13 +35,11 @@ class Campaign:
 
     def tend(self, job: Job) -> bool:
         """Open or close the window and list more items if few wait; True if there is more to list at once."""
-        self._heed_window(job)
-        if job.exhausted or job.state not in {"running", "waiting"}:
-            return False
-        if self._ledger.waiting(job.id) >= self._settings.ahead:
-            return False
         try:
-            return self._list(job)
+            self._heed_window(job)
+            if job.exhausted or job.state not in {"running", "waiting"}:
+                return False
+            return self._ledger.waiting(job.id) < self._settings.ahead and self._list(job)
         except (CinemillError, OSError) as error:
             self._items = None
             self._ledger.move(
@@ -56,7 +56,7 @@ class Campaign:
 
     def _list(self, job: Job) -> bool:
         if self._items is None or self._listed != job.listed:
-            self._items, self._listed = _listing(job), job.listed
+            self._items, self._listed = self._listing(job), job.listed
         parcels, exhausted = self._parcels(self._items)
         count = sum(map(len, parcels))
         waiting = self._ledger.feed(job.id, job.listed, parcels, exhausted=exhausted)
@@ -64,6 +64,13 @@ class Campaign:
         if waiting < 0:
             self._items = None
         return not exhausted and 0 <= waiting < self._settings.ahead
+
+    def _listing(self, job: Job) -> Iterator[Item]:
+        """Return the items behind the one listed last."""
+        for path in (*job.spec.sources, job.spec.destination):
+            confine(Path(path), self._settings.roots)
+        after = Item(*map(Path, job.cursor)) if job.cursor else None
+        return discover(job.spec, after=after)
 
     def _parcels(self, items: Iterator[Item]) -> tuple[list[list[ListedItem]], bool]:
         """Gather some parcels; also return whether the listing has come to its end."""
@@ -88,22 +95,6 @@ class Campaign:
 
     def _most_items(self, number: int) -> int:
         return min(self._settings.batch_items, 1 + number // WARM_UP_ITEMS)
-
-
-def _listing(job: Job) -> Iterator[Item]:
-    """Return the items behind the one listed last.
-
-    Raises
-    ------
-    SourceError
-        That one has gone: nobody can tell what was listed before.
-    """
-    items = discover([Path(source) for source in job.spec.sources], Path(job.spec.destination))
-    if not job.cursor or any((str(item.source), str(item.output)) == job.cursor for item in items):
-        return items
-    raise SourceError(
-        "the file listed last has gone; cancel this job and submit it again", path=job.cursor[0]
-    )
 
 
 def _size(path: Path) -> int:

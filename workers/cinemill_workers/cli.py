@@ -4,24 +4,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cinemill.cli import app
 from cinemill.cli import main as run
-from cinemill.cli.transcode import Colour, ColourOption, Overwrite, Repair, To, Verify, VerifyOption
+from cinemill_workers import terminal
 from cinemill_workers.demo import demo
+from cinemill_workers.submit import submit
+from cinemill_workers.terminal import AsJson
 
 if TYPE_CHECKING:
     from cinemill_workers.ledger import Ledger
     from cinemill_workers.model import Job
 
 app.command()(demo)
+app.command()(submit)
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
 
@@ -29,74 +30,6 @@ JobOrLast = Annotated[
     str, typer.Argument(metavar="[ID]", help="A job's id, or its beginning; default: the last job.")
 ]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class Priority(StrEnum):
-    """Whose turn it is."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-
-
-@app.command()
-def submit(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
-    destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="A directory (or a file, for one SRC file).")
-    ],
-    to: To,
-    colour: ColourOption = Colour.AUTO,
-    verify: VerifyOption = Verify.FULL,
-    overwrite: Overwrite = False,
-    repair: Repair = False,
-    name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
-    priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
-    window: Annotated[
-        str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
-    ] = "",
-    max_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
-        ),
-    ] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Have workers transcode files and directories."""
-    from cinemill_workers import client
-    from cinemill_workers.model import JobSpec
-
-    spec = JobSpec(
-        sources=tuple(str(source.absolute()) for source in sources),
-        destination=str(destination.absolute()),
-        to=to,
-        colour=colour.value,
-        verify=verify.value,
-        overwrite=overwrite,
-        repair=repair,
-        name=name,
-        priority=priority.value,
-        window=window,
-        max_rate=max_rate * 1e6,
-    )
-    client.check(spec)
-    if dry_run:
-        count, size = client.census(spec)
-        _say({"items": count, "bytes": size}, f"{count} instances, {size / 1e6:.1f} MB", as_json)
-        return
-    ledger = client.open_ledger()
-    job = ledger.create(spec)
-    if not wait:
-        hint = "" if ledger.workers() else "; no worker has been seen yet"
-        _say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
-        return
-    _finish(_watch(ledger, job, quiet=as_json), as_json)
 
 
 @jobs.callback(invoke_without_command=True)
@@ -112,32 +45,24 @@ def list_jobs(as_json: AsJson = False) -> None:
 
     found = open_ledger().jobs()
     if as_json:
-        _print_json([job.to_dict() for job in found])
+        terminal.print_json([job.to_dict() for job in found])
     else:
         from cinemill_workers.watch import listing
 
-        _print(listing(found))
+        terminal.print_rich(listing(found))
 
 
 @jobs.command()
 def show(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Show a job's state, counts, bytes, rates and times."""
-    found = _find(job)[1]
-    if as_json:
-        _print_json(found.to_dict())
-    else:
-        from cinemill_workers.watch import summary
-
-        _print(summary(found))
-        if found.note:
-            _print(found.note)
+    terminal.show(*_find(job), as_json)
 
 
 @jobs.command()
 def watch(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Follow a job until it is over; exit code 1 if an item failed. Ctrl-C stops the watching only."""
     ledger, found = _find(job)
-    _finish(_watch(ledger, found.id, quiet=as_json), as_json)
+    terminal.follow(ledger, found.id, as_json)
 
 
 @jobs.command()
@@ -167,7 +92,18 @@ def retry(job: JobId, as_json: AsJson = False) -> None:
     if found.state == "cancelled":
         raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
     count = ledger.retry(found.id)
-    _say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+    terminal.say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+
+
+@jobs.command()
+def delete(job: JobId, as_json: AsJson = False) -> None:
+    """Forget a job that is over, with its receipts; its outputs stay."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if not ledger.delete(found.id):
+        raise UsageError(f"job {found.id} is {found.state}: cancel it first, or wait until it is over")
+    terminal.say({"id": found.id, "deleted": True}, f"{found.id} is forgotten", as_json)
 
 
 @jobs.command()
@@ -181,7 +117,7 @@ def report(
 
     ledger, found = _find(job)
     count = write(ledger.receipts(found.id), output)
-    _say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
+    terminal.say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
 
 
 @app.command()
@@ -196,7 +132,10 @@ def worker(
         bool, typer.Option("--json", help="Nothing changes: the log is JSON lines in any case.")
     ] = False,
 ) -> None:
-    """Run a worker until SIGTERM: running items then get a short time, and are handed back."""
+    """Run a worker until SIGTERM.
+
+    Running items then get a short time, and are handed back.
+    """
     from cinemill_workers.app import app as celery
     from cinemill_workers.up import worker_arguments
 
@@ -210,7 +149,10 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a private server and a worker on this machine, and show progress; Ctrl-C drains and stops both."""
+    """Run a private server and a worker on this machine.
+
+    Progress is shown; Ctrl-C drains and stops both.
+    """
     from cinemill_workers.up import run as stay_up
 
     stay_up(concurrency, as_json=as_json)
@@ -223,7 +165,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine this installation, and say what to do about each fault."""
+    """Examine this installation, and say how to mend faults."""
     from dataclasses import asdict
 
     from cinemill_workers.doctor import consumption, examine
@@ -231,7 +173,7 @@ def doctor(
 
     findings = [consumption(settings())] if worker_only else list(examine(settings()))
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        terminal.print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             typer.echo(f"{'ok   ' if finding.well else 'FAULT'}  {finding.check}: {finding.found}")
@@ -257,49 +199,16 @@ def _move(job: str, from_: tuple[str, ...], to: str, as_json: bool) -> None:
         raise UsageError(
             f"job {found.id} is {state}: only a job that is {' or '.join(from_)} can become {to}"
         )
-    _say({"id": found.id, "state": state}, f"{found.id} is {state}", as_json)
-
-
-def _watch(ledger: Ledger, job: str, *, quiet: bool) -> Job:
-    from cinemill_workers.client import wait
-
-    if quiet:
-        return wait(ledger, job)
-    from cinemill_workers.watch import live
-
-    with live(ledger) as show:
-        return wait(ledger, job, show=lambda state: show([state]))
-
-
-def _finish(job: Job, as_json: bool) -> None:
-    if as_json:
-        _print_json(job.to_dict())
-    else:
-        from cinemill_workers.watch import summary
-
-        _print(summary(job))
-    if job.state == "cancelled" or job.counts["failed"] + job.counts["quarantined"]:
-        raise typer.Exit(1)
-
-
-def _say(record: dict[str, Any], sentence: str, as_json: bool) -> None:
-    typer.echo(json.dumps(record) if as_json else sentence)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2))
-
-
-def _print(value: object) -> None:
-    from rich.console import Console
-
-    Console().print(value)
+    terminal.say({"id": found.id, "state": state}, f"{found.id} is {state}", as_json)
 
 
 def main() -> None:
     """Run the command line; errors become one-line messages and exit codes 1 and 2."""
     try:
         run()
+    except OSError as error:
+        typer.echo(f"cinemill: {error}", err=True)
+        sys.exit(1)
     except Exception as error:
         if not type(error).__module__.startswith("redis."):
             raise

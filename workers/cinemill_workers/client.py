@@ -12,9 +12,11 @@ from redis.exceptions import RedisError
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job, JobSpec
+from cinemill_workers.refusals import WritesRefused
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
+from cinemill_workers.work import discover
 
 POLL_SECONDS = 0.5
 
@@ -25,15 +27,24 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
     Raises
     ------
     CinemillError
-        Nothing answers there.
+        Nothing answers there, or not to us.
     """
     chosen = chosen or settings()
     try:
         connect(chosen.redis_url, patience=0).ping()
     except RedisError as error:
-        remedy = "start `cinemill up` in another terminal" if chosen.embedded else "check CINEMILL_BROKER_URL"
-        raise CinemillError(f"no server answers at {chosen.public_url} ({error}): {remedy}") from error
+        raise CinemillError("; ".join(diagnosis(chosen, error))) from error
     return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
+
+
+def diagnosis(chosen: Settings, error: RedisError) -> tuple[str, str]:
+    """Say why the server can't be used, and what to do."""
+    found = f"can't use the server at {chosen.public_url}: {str(error).rstrip('.')}"
+    if isinstance(error, WritesRefused):
+        return found, "give it more disk or memory, work then goes on by itself"
+    if chosen.embedded:
+        return f"no server runs in {chosen.state_dir}", "start `cinemill up` in another terminal"
+    return found, "check CINEMILL_BROKER_URL, its password and the network"
 
 
 def check(spec: JobSpec) -> None:
@@ -46,23 +57,17 @@ def check(spec: JobSpec) -> None:
     OutsideRoots
         A path leads out of the configured roots.
     """
-    from cinemill import syntaxes
-    from cinemill.batch import discover
-
-    syntaxes.target(spec.to)
     if spec.window:
         Window.parse(spec.window)
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
-    discover([Path(source) for source in spec.sources], Path(spec.destination))
+    discover(spec)
 
 
 def census(spec: JobSpec) -> tuple[int, int]:
     """Count what a job would work on: instances, and their bytes."""
-    from cinemill.batch import discover
-
     count = size = 0
-    for item in discover([Path(source) for source in spec.sources], Path(spec.destination)):
+    for item in discover(spec):
         count += 1
         with suppress(OSError):
             size += item.source.stat().st_size

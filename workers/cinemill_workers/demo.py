@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cinemill.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
     from cinemill_workers.ledger import Ledger
+    from cinemill_workers.up import Service
 
 
 def demo(
@@ -19,13 +20,16 @@ def demo(
         "cinemill-demo"
     ),
 ) -> None:
-    """Have a private worker transcode pydicom's ultrasound cine to every target, verified, with frame 0 as PNG."""
+    """Transcode pydicom's ultrasound cine to every target.
+
+    A private worker does it and verifies every frame; frame 0 is written as PNG.
+    """
     from pydicom.data import get_testdata_file
 
     from cinemill.cli.show import console
     from cinemill_workers.client import open_ledger
     from cinemill_workers.settings import settings
-    from cinemill_workers.up import service
+    from cinemill_workers.up import Service
 
     source = Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,9 +37,9 @@ def demo(
         chosen = settings().model_copy(update={"state_dir": Path(state)})
         with (
             console.status("starting a server and a worker (kernels are compiled on first use)"),
-            service(chosen),
+            Service(chosen) as service,
         ):
-            receipts = _migrate(open_ledger(chosen), source, folder.absolute())
+            receipts = _migrate(open_ledger(chosen), service, source, folder.absolute())
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
@@ -44,20 +48,25 @@ def demo(
     )
 
 
-def _migrate(ledger: Ledger, source: Path, folder: Path) -> list[tuple[TransferSyntax, Receipt]]:
+def _migrate(
+    ledger: Ledger, service: Service, source: Path, folder: Path
+) -> list[tuple[TransferSyntax, Receipt]]:
     """Submit a job for each target, watch them all, and return their receipts."""
     from cinemill import syntaxes
+    from cinemill.batch import Options
     from cinemill.receipt import Receipt
     from cinemill_workers.client import wait
     from cinemill_workers.model import JobSpec
+    from cinemill_workers.work import to_json
 
     jobs = []
     for target in syntaxes.TARGETS:
         output = folder / f"{source.stem}.{target}.dcm"
-        spec = JobSpec((str(source),), str(output), target.uid, name=str(target), overwrite=True)
+        work = to_json(Options(target.uid, overwrite=True))
+        spec = JobSpec((str(source),), str(output), work, name=str(target))
         jobs.append((target, ledger.create(spec)))
     for _, job in jobs:
-        wait(ledger, job)
+        wait(ledger, job, show=lambda _: service.keep())
     return [(target, Receipt(**record)) for target, job in jobs for record in ledger.receipts(job)]
 
 

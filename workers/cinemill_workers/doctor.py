@@ -16,6 +16,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from cinemill_workers.client import diagnosis
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import PRIORITIES
 from cinemill_workers.settings import Settings
@@ -88,7 +89,8 @@ def _directory(label: str, folder: Path) -> Finding:
             label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}"
         )
     enough = free >= LITTLE_SPACE
-    return Finding(label, enough, f"{free / 1e9:.0f} GB free", "" if enough else f"free space on {folder}")
+    found = f"{free / 1e9:.0f} GB free on {folder}"
+    return Finding(label, enough, found, "" if enough else "free some space there")
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
@@ -96,12 +98,8 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     try:
         about: dict[str, Any] = ledger.client.info()
     except RedisError as error:
-        remedy = (
-            "start `cinemill up`"
-            if settings.embedded
-            else "check CINEMILL_BROKER_URL, the network, the password"
-        )
-        yield Finding("broker", well=False, found=f"{settings.public_url}: {error}", remedy=remedy)
+        found, remedy = diagnosis(settings, error)
+        yield Finding("broker", well=False, found=found, remedy=remedy)
         return
     name = "Valkey" if "valkey_version" in about else "Redis"
     number = about.get("valkey_version", about["redis_version"])

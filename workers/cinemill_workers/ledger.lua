@@ -4,13 +4,13 @@
 -- ARGV[2]  its arguments, a JSON object; `id` names the job
 -- ARGV[3]  finish: the receipt or failure to store
 --
--- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start) or is claimed
--- (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
--- millisecond keep their order. Whoever holds a number that is no longer in `work` has lost the parcel, and nothing he
+-- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
+-- is claimed (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
+-- score keep their order. Whoever holds a number that is no longer in `work` has lost the parcel, and nothing he
 -- reports changes a counter.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
-local ACTIVE, WORKERS = "cinemill:active", "cinemill:workers"
+local ACTIVE, JOBS, WORKERS = "cinemill:active", "cinemill:jobs", "cinemill:workers"
 local job, work, pending, leases, progress, holders, receipts, failures
 
 local function choose(id)
@@ -63,7 +63,7 @@ local function give_back(parcel, first)
         return
     end
     add("pending", count)
-    put({unpack(parcel.items, first + 1)}, {unpack(parcel.bytes, first + 1)}, parcel.attempt, now())
+    put({unpack(parcel.items, first + 1)}, {unpack(parcel.bytes, first + 1)}, parcel.attempt, 0)
 end
 
 local function claimed(parcel_number, position)
@@ -80,9 +80,9 @@ function operations.feed()
     if get("listed") ~= tostring(args.listed) or get("exhausted") == "1" then return -1 end
     local state = get("state")
     if state == "cancelled" or state == "done" then return -1 end
-    local count, time = 0, now()
+    local count = 0
     for _, parcel in ipairs(args.parcels) do
-        put(parcel.items, parcel.bytes, 0, time)
+        put(parcel.items, parcel.bytes, 0, 0)
         count = count + #parcel.items
     end
     add("listed", count)
@@ -243,13 +243,22 @@ end
 function operations.again()
     if redis.call("HDEL", failures, args.item) == 0 then return 0 end
     add(args.state, -1)
+    add("bytes_in", -args.bytes_in)
     add("pending", 1)
-    put({args.text}, {args.bytes}, 0, now())
+    put({args.text}, {args.bytes}, 0, 0)
     if get("state") == "done" then
         set("state", "running")
         redis.call("HDEL", job, "finished")
     end
     redis.call("SADD", ACTIVE, args.id)
+    return 1
+end
+
+-- Forget a job that is over. Returns 1, or 0 when it is not.
+function operations.delete()
+    if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
+    redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures)
+    redis.call("ZREM", JOBS, args.id)
     return 1
 end
 

@@ -12,7 +12,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +32,9 @@ _WORKERS = "cinemill:workers"
 
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
+
+LONGEST_DICTIONARY = 32_768
+"""All that Deflate can look back to."""
 
 _RENEW_LEADERSHIP = """
 local held = redis.call("GET", KEYS[1])
@@ -98,7 +101,7 @@ class Ledger:
         """Store a new job and return its id."""
         job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         fields = {
-            "spec": json.dumps(asdict(spec)),
+            "spec": spec.to_json(),
             "state": "running",
             "priority": spec.priority,
             "rate": round(spec.max_rate),
@@ -128,10 +131,9 @@ class Ledger:
         }
         if not found:
             raise UsageError(f"no job {job}: `cinemill jobs list` shows those there are")
-        spec = json.loads(found["spec"])
         return Job(
             id=job,
-            spec=JobSpec(**{**spec, "sources": tuple(spec["sources"])}),
+            spec=JobSpec.from_json(found["spec"]),
             state=found["state"],
             counts={state: int(found[state]) for state in ITEM_STATES},
             listed=int(found["listed"]),
@@ -172,7 +174,12 @@ class Ledger:
 
     def move(self, job: str, *, from_: Sequence[str], to: str, note: str | None = None) -> str:
         """Change a job's state if it is one of `from_`; return the state it then has."""
+        note = None if note is None else _escaped(note)
         return str(self._apply("move", job, origins=list(from_), to=to, note=note), "utf-8")
+
+    def delete(self, job: str) -> bool:
+        """Forget a job with its receipts; False if it is not over."""
+        return bool(self._apply("delete", job))
 
     # Parcels
 
@@ -262,7 +269,7 @@ class Ledger:
 
     def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
         """Make this the receipt that all others of the job are compressed against, if it is the first."""
-        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt))
+        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt)[:LONGEST_DICTIONARY])
         return bytes(self.client.hget(_key(job), "dictionary") or b"")
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
@@ -276,7 +283,7 @@ class Ledger:
             parcel=parcel.number,
             position=parcel.position,
             delay=round(hold * 1000),
-            note=note,
+            note=_escaped(note),
         )
 
     def expired(self, job: str) -> list[Parcel]:
@@ -346,6 +353,7 @@ class Ledger:
                     text=failure["item"],
                     bytes=item.size,
                     state=failure["state"],
+                    bytes_in=int(failure["receipt"].get("bytes_before") or 0),
                 )
             )
         return moved
@@ -368,11 +376,11 @@ class Ledger:
 
     def seen(self, worker: str) -> None:
         """Note a worker's sign of life; claiming and renewing do so by themselves."""
-        self.client.zadd(_WORKERS, {worker: time.time()})
+        self.client.zadd(_WORKERS, {worker: self._milliseconds() / 1000})
 
     def workers(self, *, within: float = 60.0) -> dict[str, float]:
         """Return the workers that gave a sign of life, each with the seconds since."""
-        now = time.time()
+        now = self._milliseconds() / 1000
         self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
         found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
         return {name.decode(): max(0.0, now - score) for name, score in found}
@@ -382,6 +390,11 @@ def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:
     parcel = json.loads(text)
     items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
     return Parcel(job, number.decode(), items, parcel["attempt"], position)
+
+
+def _escaped(text: str) -> str:
+    """Return a text that is valid Unicode, whatever the names in it hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _key(job: str) -> str:

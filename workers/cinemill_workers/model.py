@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cinemill.plan import Colour
-    from cinemill.verify import Level
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
 PRIORITIES = ("high", "normal", "low")
@@ -21,16 +18,24 @@ class JobSpec:
 
     sources: tuple[str, ...]
     destination: str
-    to: str
-    colour: Colour = "auto"
-    verify: Level = "full"
-    overwrite: bool = False
-    repair: bool = False
+    work: Mapping[str, Any]
+    """What is done to each instance: see `cinemill_workers.work`."""
     name: str = ""
     priority: str = "normal"
     window: str = ""
     max_rate: float = 0.0
     """Source bytes a second over all workers; 0 is unlimited."""
+
+    def to_json(self) -> str:
+        """Return the form that the ledger keeps."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Undo `to_json`; what a later version may have added besides the work is left out."""
+        values = json.loads(text)
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        return cls(**{**known, "sources": tuple(known["sources"])})
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,14 @@ FATES: tuple[tuple[type[BaseException], Fate], ...] = (
 )
 """The first row whose class matches counts."""
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+SYSTEM_FATES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS), Fate.HOLD),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN), Fate.RETRY),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), Fate.RETRY),
+}
+"""What an error of the operating system says, whatever it caused: no room; a file server or disk that is away; this
+machine short of something.
+"""
 
 
 class WorkerLost(errors.CinemillError):
@@ -53,8 +60,9 @@ class OutsideRoots(errors.Refused):
 
 def fate_of(error: BaseException) -> Fate:
     """Look the error, and whatever caused it, up in the table."""
-    if any(isinstance(each, OSError) and each.errno in NO_ROOM for each in _chain(error)):
-        return Fate.HOLD
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in SYSTEM_FATES:
+            return SYSTEM_FATES[each.errno]
     return next(fate for kind, fate in FATES if isinstance(error, kind))
 
 

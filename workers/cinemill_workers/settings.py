@@ -8,10 +8,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.connection import parse_url
 
 from cinemill.errors import UsageError
 
@@ -84,11 +85,20 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("state_dir")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
     @field_validator("broker_url")
     @classmethod
     def _is_redis(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("expected a redis://, rediss:// or unix:// URL")
+        try:
+            parse_url(value or "redis://")  # type: ignore[no-untyped-call]
+        except ValueError:
+            raise ValueError(
+                "expected a redis://, rediss:// or unix:// URL, with special characters of the password as %XX"
+            ) from None
         return value
 
     @property
@@ -102,13 +112,13 @@ class Settings(BaseSettings):
         wanted = self.state_dir / "server.sock"
         if len(os.fsencode(wanted)) < LONGEST_SOCKET_PATH:
             return wanted
-        digest = hashlib.sha256(os.fsencode(self.state_dir.absolute())).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(self.state_dir)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"cinemill-{os.getuid()}-{digest}" / "server.sock"
 
     @property
     def redis_url(self) -> str:
         """The broker's address as redis-py takes it."""
-        return self.broker_url or f"unix://{self.socket_path}"
+        return self.broker_url or f"unix://{quote(os.fsencode(self.socket_path))}"
 
     @property
     def celery_url(self) -> str:
@@ -135,6 +145,7 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"CINEMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+            f"CINEMILL_{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
         )
         raise UsageError(f"the environment has impossible settings: {faults}") from None

@@ -28,9 +28,9 @@ from cinemill_workers.model import PRIORITIES, Job
 from cinemill_workers.outcomes import Fate, WorkerLost
 from cinemill_workers.settings import Settings, settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("cinemill_workers.steward")
 
-LEADERSHIP_SECONDS = 10.0
+LEADERSHIP_SECONDS = 30.0
 TICK_SECONDS = 0.2
 PROBE_SECONDS = 15.0
 THROTTLED_WAKES = 2
@@ -55,14 +55,15 @@ class Steward:
 
     def run(self, stopped: threading.Event) -> None:
         """Tend until stopped, through every outage of the broker."""
-        busy = False
+        busy = outage = False
         while not stopped.wait(0.0 if busy else TICK_SECONDS):
             try:
                 self._probe()
-                busy = self.turn()
+                busy, outage = self.turn(), False
             except (RedisError, OperationalError, OSError) as error:
-                logger.warning("the broker does not answer: %s", type(error).__name__)
-                self._leads_since, busy = 0.0, False
+                if not outage:
+                    logger.warning("the broker can't be used: %s", type(error).__name__)
+                self._leads_since, busy, outage = 0.0, False, True
                 stopped.wait(1.0)
         with suppress(RedisError):
             self._ledger.resign(self._worker)
@@ -114,7 +115,7 @@ class Steward:
             with app.producer_pool.acquire(block=True) as producer:
                 for _ in range(missing):
                     app.send_task(
-                        "cinemill.migrate", args=[priority], queue=queue_name(priority), producer=producer
+                        "cinemill.work", args=[priority], queue=queue_name(priority), producer=producer
                     )
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -56,8 +55,8 @@ class _Task(Task):  # type: ignore[misc]
     Request = _Request
 
 
-@app.task(name="cinemill.migrate", base=_Task, bind=True)  # type: ignore[untyped-decorator]
-def migrate(self: Task, priority: str) -> None:
+@app.task(name="cinemill.work", base=_Task, bind=True)  # type: ignore[untyped-decorator]
+def work(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
         worker = self.request.hostname
@@ -73,7 +72,7 @@ def probe(self: Task) -> None:
 
 
 class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Keeps a steward process beside the worker, and looks for dead children every second."""
+    """Keeps a steward process beside the worker, and replaces dead children every second, from the start."""
 
     requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
 
@@ -83,10 +82,14 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Start the steward, and again whenever it is found dead."""
+        """Start the steward, and again whenever it is found dead.
+
+        Celery would give the whole worker up for a child that dies before the worker is ready.
+        """
         self._ensure()
         worker.timer.call_repeatedly(5.0, self._ensure)
         worker.timer.call_repeatedly(1.0, worker.pool.maintain_pool)
+        worker.pool.did_start_ok = lambda: True
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
@@ -106,7 +109,6 @@ app.steps["worker"].add(Companions)
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_kernels(**_: object) -> None:
     load_all()
-    import_module("cinemill.transcoding")
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

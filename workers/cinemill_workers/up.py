@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
+from types import TracebackType
+from typing import Self
 
 import typer
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
-from cinemill_workers.client import POLL_SECONDS
-from cinemill_workers.embedded import Server, die_with_parent
+from cinemill_workers.client import POLL_SECONDS, open_ledger
+from cinemill_workers.embedded import Server, die_with_parent, last_line, make_private
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job
 from cinemill_workers.settings import Settings, settings
+
+SHORTEST_LIFE_SECONDS = 30.0
+"""A worker that ends sooner has a fault that another start does not cure."""
 
 
 def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
@@ -34,37 +38,108 @@ def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
     return chosen
 
 
-@contextmanager
-def service(
-    settings: Settings, *, concurrency: int | None = None
-) -> Iterator[tuple[subprocess.Popen[bytes], Server | None]]:
-    """Run a worker, and the embedded server unless a broker is configured; yields both.
+class Worker:
+    """A worker process of this machine, started again when it is lost; a context manager.
+
+    Parameters
+    ----------
+    settings
+        Name the directory of its log.
+    concurrency
+        Child processes; one for each core by default.
+    """
+
+    def __init__(self, settings: Settings, concurrency: int | None = None) -> None:
+        self.log = settings.state_dir / "worker.log"
+        self._settings = settings
+        self._command = [sys.executable, "-m", "celery", "-A", "cinemill_workers.app"]
+        self._command += worker_arguments(concurrency, None)
+
+    def start(self) -> None:
+        """Start the process; it ends with this one."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command,
+                env={**os.environ, "CINEMILL_STATE_DIR": str(self._settings.state_dir)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+            )
+        self._started = time.monotonic()
+
+    def keep(self) -> None:
+        """Start the process again if it was lost.
+
+        Raises
+        ------
+        CinemillError
+            It ended so early that another start would hardly help.
+        """
+        if self._process.poll() is not None:
+            if time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
+                raise CinemillError(
+                    f"the worker ended with code {self._process.returncode}; "
+                    f"the last line of {self.log} is: {last_line(self.log)}"
+                )
+            self.start()
+
+    def stop(self) -> None:
+        """Have the process finish or hand back what it holds, and end."""
+        self._process.terminate()
+        try:
+            self._process.wait(self._settings.grace_seconds + 30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Service:
+    """A worker, and the embedded server unless a broker is configured; a context manager.
 
     On leaving, the worker hands back or finishes what it holds, then the server stops.
     """
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = Server(settings.state_dir, settings.socket_path) if settings.embedded else nullcontext()
-    with server as running, (settings.state_dir / "worker.log").open("ab") as log:
-        worker = subprocess.Popen(  # noqa: S603
-            [
-                sys.executable,
-                "-m",
-                "celery",
-                "-A",
-                "cinemill_workers.app",
-                *worker_arguments(concurrency, None),
-            ],
-            env={**os.environ, "CINEMILL_STATE_DIR": str(settings.state_dir.absolute())},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509
-        )
-        try:
-            yield worker, running
-        finally:
-            _stop(worker, settings.grace_seconds + 30)
+
+    def __init__(self, settings: Settings, *, concurrency: int | None = None) -> None:
+        self.settings = settings
+        self.worker = Worker(settings, concurrency)
+        self._server = Server(settings.state_dir, settings.socket_path) if settings.embedded else None
+
+    def keep(self) -> None:
+        """Start again what was lost."""
+        if self._server is not None:
+            self._server.keep()
+        self.worker.keep()
+
+    def __enter__(self) -> Self:
+        make_private(self.settings.state_dir)
+        with ExitStack() as stack:
+            if self._server is not None:
+                stack.enter_context(self._server)
+            open_ledger(self.settings)
+            stack.enter_context(self.worker)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
 
 
 def run(concurrency: int | None, *, as_json: bool) -> None:
@@ -73,39 +148,31 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
     Raises
     ------
     CinemillError
-        The worker ended by itself.
+        The worker ended by itself, or the configured broker does not answer.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    chosen = settings()
-    log = chosen.state_dir / "worker.log"
-    with service(chosen, concurrency=concurrency) as (worker, server):
+    with Service(settings(), concurrency=concurrency) as service:
+        broker, log = service.settings.public_url, service.worker.log
         if as_json:
-            typer.echo(json.dumps({"broker": chosen.public_url, "worker": worker.pid, "log": str(log)}))
+            typer.echo(json.dumps({"broker": broker, "worker": service.worker.pid, "log": str(log)}))
         else:
-            typer.echo(
-                f"serving {chosen.public_url}, log in {log}; submit from another terminal, Ctrl-C stops"
-            )
+            typer.echo(f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops")
         try:
-            _follow(worker, server, chosen, quiet=as_json)
+            _follow(service, quiet=as_json)
         except KeyboardInterrupt:
             typer.echo("stopping: running instances are finished or handed back", err=True)
-            return
-    raise CinemillError(f"the worker ended with code {worker.returncode}: its reason stands in {log}")
 
 
-def _follow(
-    worker: subprocess.Popen[bytes], server: Server | None, settings: Settings, *, quiet: bool
-) -> None:
-    """Show the jobs that were active since the start, until the worker ends; keep the server up."""
+def _follow(service: Service, *, quiet: bool) -> None:
+    """Show the jobs that were active since the start, and keep worker and server up."""
     from cinemill_workers.watch import live
 
-    ledger = Ledger(connect(settings.redis_url, patience=0))
+    ledger = Ledger(connect(service.settings.redis_url, patience=0))
     seen: set[str] = set()
     with nullcontext(_show_nothing) if quiet else live(ledger) as show:
-        while worker.poll() is None:
-            if server is not None:
-                server.keep()
+        while True:
+            service.keep()
             with suppress(RedisError):
                 seen.update(job.id for job in ledger.active())
                 show([ledger.job(job) for job in sorted(seen)])
@@ -114,12 +181,3 @@ def _follow(
 
 def _show_nothing(_: list[Job]) -> None:
     pass
-
-
-def _stop(worker: subprocess.Popen[bytes], seconds: float) -> None:
-    worker.terminate()
-    try:
-        worker.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()

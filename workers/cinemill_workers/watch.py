@@ -1,11 +1,13 @@
-"""The live view of jobs in a terminal."""
+"""What terminals show of jobs: the live view, one job, and the list."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,8 +17,12 @@ from rich.text import Text
 
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import ITEM_STATES, Job
+from cinemill_workers.work import describe
 
 NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
+ROOMY = 100
+"""Columns of a terminal with room for long progress bars."""
+
 SPAN_SECONDS = 20.0
 """Speeds are means over so long."""
 
@@ -45,85 +51,121 @@ class Pace:
 
 
 class View:
-    """Renders jobs and workers; remembers each job's pace."""
+    """Renders jobs and workers; remembers each job's pace.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    columns
+        Width of the terminal.
+    """
+
+    def __init__(self, ledger: Ledger, columns: int) -> None:
         self._ledger = ledger
+        self._bar = 24 if columns >= ROOMY else 6
         self._paces: dict[str, Pace] = {}
 
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
         line = f"workers: {', '.join(sorted(workers))}" if workers else NO_WORKERS
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("job", "state", "instances", "", "MB/s", "items/s", "ETA", "trouble"):
-            table.add_column(heading, no_wrap=True)
+        table = _table("job", "state", "instances", "", "MB/s", "items/s", "ETA", "failed", flexible={"job"})
         for job in jobs:
             table.add_row(*self._row(job))
-        notes = [Text(f"{job.id}: {job.note}", style="yellow") for job in jobs if job.note]
-        return Group(table if jobs else Text("no job is active: submit one"), *notes, Text(line, style="dim"))
+        return Group(
+            table if jobs else Text("no job is active: submit one"), *_notes(jobs), Text(line, style="dim")
+        )
 
     def _row(self, job: Job) -> list[RenderableType]:
         pace = self._paces.setdefault(job.id, Pace())
         pace.add(job)
         items, megabytes = pace.per_second
         left = job.listed - job.settled
-        eta = "done" if job.over else _duration(left / items) if items and job.exhausted else "..."
-        known = str(job.listed) if job.exhausted else f"{job.listed}+"
-        trouble = job.counts["failed"] + job.counts["quarantined"]
+        eta = "done" if job.over else duration(left / items) if items and job.exhausted else "..."
         return [
-            job.spec.name or job.id,
+            _text(job.spec.name or job.id, overflow="ellipsis", no_wrap=True),
             job.state,
-            f"{job.settled}/{known}",
-            ProgressBar(total=max(1, job.listed), completed=job.settled, width=24),
+            _progress(job),
+            ProgressBar(total=max(1, job.listed), completed=job.settled, width=self._bar),
             f"{megabytes:.1f}",
             f"{items:.1f}",
             eta,
-            Text(str(trouble), style="red" if trouble else "dim"),
+            _trouble(job),
         ]
 
 
 @contextmanager
 def live(ledger: Ledger) -> Iterator[Callable[[list[Job]], None]]:
     """Show jobs on the terminal; yields the function that shows the next state."""
-    view = View(ledger)
-    with Live(console=Console(stderr=True), auto_refresh=False) as screen:
+    console = Console(stderr=True)
+    view = View(ledger, console.width)
+    with Live(console=console, auto_refresh=False) as screen:
         yield lambda jobs: screen.update(view.render(jobs), refresh=True)
 
 
-def summary(job: Job) -> RenderableType:
-    """Return a job's final table."""
-    table = Table(title=f"{job.spec.name or job.id}: {job.state}", box=None, pad_edge=False)
-    for heading in (
-        *[state for state in ITEM_STATES if job.counts[state]],
-        "MB before",
-        "MB after",
-        "MB/s of pixels",
-    ):
-        table.add_column(heading, justify="right")
+def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
+    """Return all there is to know of one job, with some of its failures."""
+    begun = datetime.fromtimestamp(job.created).astimezone()
+    moment, state = f"{begun:%Y-%m-%d %H:%M:%S}", job.state
+    if job.started:
+        state += f" {'after' if job.over else 'for'} {duration(job.seconds)}"
+    lines = [
+        f"{job.id} {job.spec.name}".rstrip(),
+        f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
+        f"submitted {moment}, {state}; {_progress(job)} instances settled",
+    ]
+    shown = [state for state in ITEM_STATES if job.counts[state]]
+    table = _table(*shown, "MB before", "MB after", "MB/s of pixels", "retries")
     rate = job.pixel_bytes / job.seconds / 1e6 if job.seconds else 0.0
-    table.add_row(
-        *[str(count) for count in job.counts.values() if count],
-        f"{job.bytes_in / 1e6:.1f}",
-        f"{job.bytes_out / 1e6:.1f}",
-        f"{rate:.1f}",
-    )
-    return table
+    sizes = (f"{job.bytes_in / 1e6:.1f}", f"{job.bytes_out / 1e6:.1f}", f"{rate:.1f}", str(job.retries))
+    table.add_row(*(str(job.counts[state]) for state in shown), *sizes)
+    reasons = [
+        _text(f"{each['state']}: {each['receipt']['source']}: {each['receipt']['error']['message']}")
+        for each in failures
+    ]
+    if reasons:
+        reasons.append(Text(f"all of them: cinemill jobs report {job.id} -o FILE.csv", style="dim"))
+    return Group(*map(_text, lines), table, *_notes([job]), *reasons)
 
 
 def listing(jobs: list[Job]) -> RenderableType:
     """Return a table of jobs."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "name", "state", "settled", "listed", "failed", "quarantined", "note"):
-        table.add_column(heading)
+    table = _table("job", "name", "work", "state", "instances", "failed", flexible={"name"})
     for job in jobs:
-        known = f"{job.listed}{'' if job.exhausted else '+'}"
-        trouble = (str(job.counts[state]) for state in ("failed", "quarantined"))
-        table.add_row(job.id, job.spec.name, job.state, str(job.settled), known, *trouble, job.note)
-    return table
+        work = describe(job.spec.work)
+        name = _text(job.spec.name, overflow="ellipsis", no_wrap=True)
+        table.add_row(job.id, name, work, job.state, _progress(job), _trouble(job))
+    return Group(table if jobs else Text("no job has been submitted"), *_notes(jobs))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write hours, minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _table(*headings: str, flexible: Iterable[str] = ()) -> Table:
+    """Return a table of which only some columns give way on a narrow terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading not in flexible, min_width=6)
+    return table
+
+
+def _text(text: str, **options: Any) -> Text:
+    """Return a text as it is, but for what a terminal would not print: that is escaped."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text("".join(shown), **options)
+
+
+def _progress(job: Job) -> str:
+    return f"{job.settled}/{job.listed}{'' if job.exhausted else '+'}"
+
+
+def _trouble(job: Job) -> Text:
+    trouble = job.counts["failed"] + job.counts["quarantined"]
+    return Text(str(trouble), style="red" if trouble else "dim")
+
+
+def _notes(jobs: Iterable[Job]) -> list[Text]:
+    return [_text(f"{job.id}: {job.note}", style="yellow") for job in jobs if job.note]

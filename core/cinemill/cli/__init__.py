@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cinemill import __version__
+from cinemill.cli.bench import bench
 from cinemill.cli.extract import extract
 from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(transcode)
 app.command()(extract)
 app.command()(split)
+app.command()(bench)
 app.command()(warmup)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +12,51 @@ from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, files, run
 from cinemill.errors import UsageError
 
 if TYPE_CHECKING:
-    from cinemill.batch import Item
     from cinemill.extraction import Extraction
     from cinemill.formats import Mode
 
 FORMATS = ", ".join(row.name for row in formats.FORMATS)
+
+Frames = Annotated[
+    str, typer.Option("--frames", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all.")
+]
+Every = Annotated[
+    str, typer.Option("--every", metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames.")
+]
+Count = Annotated[
+    int | None, typer.Option("--count", min=1, help="So many frames, evenly spread; instead of --frames.")
+]
+Stored = Annotated[bool, typer.Option("--stored", help="Sample values as stored (default for arrays).")]
+Display = Annotated[
+    bool, typer.Option("--display", help="8-bit pictures as displayed (default for pictures and video).")
+]
+Voi = Annotated[
+    int | None, typer.Option("--voi", min=0, help="Which of the header's VOI LUTs or windows, from 0.")
+]
+Region = Annotated[
+    int | None, typer.Option("--region", min=0, help="Crop to this ultrasound region, from 0.")
+]
+CropToRegion = Annotated[
+    bool, typer.Option("--crop-to-region", help="Crop to the rectangle around all ultrasound regions.")
+]
+MaskOutsideRegions = Annotated[
+    bool, typer.Option("--mask-outside-regions", help="Blacken everything outside the ultrasound regions.")
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--size", metavar="WxH", help="Scale to width and height; 0 for one of them keeps the ratio."
+    ),
+]
+Scale = Annotated[float | None, typer.Option("--scale", help="Scale by a factor.")]
+Sidecar = Annotated[
+    bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
+]
+KeepIndex = Annotated[
+    bool,
+    typer.Option("--index", help="Keep where frames stand in .<name>.frames beside the source, and use it."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")]
 
 
 def extract(
@@ -31,54 +69,23 @@ def extract(
     name: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{FORMATS}. Default: png.")
     ] = "",
-    frames: Annotated[
-        str, typer.Option("--frames", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all.")
-    ] = "",
-    every: Annotated[
-        str, typer.Option("--every", metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames.")
-    ] = "",
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, help="So many frames, evenly spread; instead of --frames.")
-    ] = None,
-    stored: Annotated[
-        bool, typer.Option("--stored", help="Sample values as stored (default for arrays).")
-    ] = False,
-    display: Annotated[
-        bool, typer.Option("--display", help="8-bit pictures as displayed (default for pictures and video).")
-    ] = False,
+    frames: Frames = "",
+    every: Every = "",
+    count: Count = None,
+    stored: Stored = False,
+    display: Display = False,
     window: Annotated[
         str, typer.Option("--window", metavar="C,W", help="Window centre and width instead of the header's.")
     ] = "",
-    voi: Annotated[
-        int | None, typer.Option("--voi", min=0, help="Which of the header's VOI LUTs or windows, from 0.")
-    ] = None,
-    region: Annotated[
-        int | None, typer.Option("--region", min=0, help="Crop to this ultrasound region, from 0.")
-    ] = None,
-    crop_to_region: Annotated[
-        bool, typer.Option("--crop-to-region", help="Crop to the rectangle around all ultrasound regions.")
-    ] = False,
-    mask_outside_regions: Annotated[
-        bool,
-        typer.Option("--mask-outside-regions", help="Blacken everything outside the ultrasound regions."),
-    ] = False,
-    size: Annotated[
-        str,
-        typer.Option(
-            "--size", metavar="WxH", help="Scale to width and height; 0 for one of them keeps the ratio."
-        ),
-    ] = "",
-    scale: Annotated[float | None, typer.Option("--scale", help="Scale by a factor.")] = None,
-    sidecar: Annotated[
-        bool, typer.Option("--sidecar", help="Write a JSON file with times, regions, UIDs and digests.")
-    ] = False,
-    keep_index: Annotated[
-        bool,
-        typer.Option(
-            "--index", help="Keep where frames stand in .<name>.frames beside the source, and use it."
-        ),
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
+    voi: Voi = None,
+    region: Region = None,
+    crop_to_region: CropToRegion = False,
+    mask_outside_regions: MaskOutsideRegions = False,
+    size: Size = "",
+    scale: Scale = None,
+    sidecar: Sidecar = False,
+    keep_index: KeepIndex = False,
+    overwrite: Overwrite = False,
     jobs: Jobs = None,
     report: ReportFile = None,
     as_json: AsJson = False,
@@ -87,22 +94,22 @@ def extract(
     """Extract frames; reads only those asked for.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
-    DST. The name is that of the source without .dcm. With --sidecar, the same command goes on where it was stopped.
+    DST. The name is that of the source without .dcm. Outputs that are there already are kept if they are the same;
+    with --sidecar, that is seen without decoding anything again.
     """
-    from cinemill.extraction import Extraction
-
-    extraction = Extraction(
-        format=name,
+    extraction = make_extraction(
+        name,
+        stored=stored,
+        display=display,
+        window=window,
+        size=size,
         frames=frames,
         every=every or None,
         count=count,
-        mode=_mode(stored=stored, display=display),
-        window=_pair(window, ",", "--window", "40,400"),
         voi=voi,
         region=region,
         crop_to_region=crop_to_region,
         mask_outside_regions=mask_outside_regions,
-        size=_size(size),
         scale=scale,
         sidecar=sidecar,
         keep_index=keep_index,
@@ -110,54 +117,44 @@ def extract(
     )
     with files(sources) as found:
         run(
-            _with_format(extraction, found, destination),
-            lambda: _items(found, destination),
+            extraction.aimed_at(found, destination),
             found,
+            destination,
             jobs=jobs,
             report=report,
             as_json=as_json,
             quiet=quiet,
-            advice="the same command goes on from here"
-            if sidecar
-            else "what is done stays; use --overwrite, or --sidecar next time to go on",
         )
 
 
-def _items(sources: list[Path], destination: Path) -> Iterator[Item]:
-    """Yield the instances, each with the directory of its outputs (or the one output's own path).
+def make_extraction(
+    name: str, *, stored: bool, display: bool, window: str, size: str, **values: Any
+) -> Extraction:
+    """Return what the options of a command line ask for.
 
-    Where outputs of two instances would have the same names, those of the second get a directory of its own name.
+    Parameters
+    ----------
+    name
+        Of the format.
+    window, size
+        As written: ``40,400`` and ``640x480``.
+    **values
+        Fields of `Extraction`.
+
+    Raises
+    ------
+    UsageError
+        An option can't be read, or some exclude each other.
     """
-    from cinemill.batch import Item, discover
-    from cinemill.export import safe_name, safe_stem
+    from cinemill.extraction import Extraction
 
-    folder, taken = None, set[str]()
-    for item in discover(sources, destination):
-        if item.output == destination:
-            yield item
-            continue
-        if item.output.parent != folder:
-            folder, taken = item.output.parent, set()
-        own, number = safe_stem(item.source.name), 1
-        output = folder
-        while own.casefold() in taken:
-            own = safe_name(item.source.name) + (f".{number}" if number > 1 else "")
-            output, number = folder / own, number + 1
-        taken.add(own.casefold())
-        yield Item(item.source, output)
-
-
-def _with_format(extraction: Extraction, sources: list[Path], destination: Path) -> Extraction:
-    """Check before anything is read that the output's name, if it is one, is that of a single instance."""
-    from cinemill.extraction import named_output
-
-    row, single = named_output(extraction, destination)
-    if single and (len(sources) > 1 or sources[0].is_dir()):
-        raise UsageError(
-            f"{destination.name} is one {row.name} output; name a directory for several instances"
-        )
-    extraction.check(row)
-    return replace(extraction, into_directory=not single)
+    return Extraction(
+        format=name,
+        mode=_mode(stored=stored, display=display),
+        window=_pair(window, ",", "the window", "40,400"),
+        size=_size(size),
+        **values,
+    )
 
 
 def _mode(*, stored: bool, display: bool) -> Mode | None:

@@ -56,32 +56,21 @@ def files(sources: list[Path]) -> Iterator[list[Path]]:
 
 def run(
     work: Work,
-    find: Callable[[], Iterator[Item]],
     sources: list[Path],
+    destination: Path,
     *,
     jobs: int | None,
     report: Path | None,
     as_json: bool,
     quiet: bool,
-    advice: str = "the same command goes on from here",
 ) -> None:
-    """Do work to all items and end the command: exit code 0 if all went well, 1 if something failed.
-
-    Parameters
-    ----------
-    find
-        Returns the items anew at each call.
-    sources
-        As given on the command line.
-    advice
-        What to do after the run was stopped.
-    """
+    """Do work to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
     from cinemill.cli.show import Tally
 
     tally = Tally([source for source in sources if source.is_file()])
-    items = find()
+    items = work.discover(sources, destination)
     with _report(report) as add, _interruption() as stopping:
-        for receipt in _receipts(work, items, find, sources, jobs, stopping, quiet=quiet):
+        for receipt in _receipts(work, items, sources, destination, jobs, stopping, quiet=quiet):
             tally.add(receipt)
             add(receipt)
             if as_json:
@@ -89,7 +78,7 @@ def run(
     if not quiet:
         tally.show()
     if stopping.is_set():
-        typer.echo(f"stopped; {advice}", err=True)
+        typer.echo("stopped; the same command goes on from here", err=True)
         raise typer.Exit(130)
     raise typer.Exit(0 if tally.well else 1)
 
@@ -97,8 +86,8 @@ def run(
 def _receipts(
     work: Work,
     items: Iterator[Item],
-    find: Callable[[], Iterator[Item]],
     sources: list[Path],
+    destination: Path,
     jobs: int | None,
     stopping: threading.Event,
     *,
@@ -110,7 +99,7 @@ def _receipts(
     from cinemill.errors import Cancelled
     from cinemill.warmup import announce_on_stderr
 
-    with bar(lambda: _measure(find()), hidden=quiet) as shown:
+    with bar(lambda: _measure(work.discover(sources, destination)), hidden=quiet) as shown:
         if len(sources) == 1 and not sources[0].is_dir():
             (item,) = items
             if not quiet:

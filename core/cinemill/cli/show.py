@@ -170,7 +170,7 @@ def bar(measure: Callable[[], tuple[int, int]], *, hidden: bool = False) -> Iter
         BarColumn(),
         _Rate(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[frames]}"),
+        TextColumn("{task.fields[frames]}", markup=False),
     )
     with Progress(
         *columns, console=console, transient=True, disable=hidden or not console.is_terminal

@@ -22,7 +22,7 @@ def split(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each part.")] = False,
 ) -> None:
-    """Split a long cine into several instances, without decoding a frame."""
+    """Cut a long cine into several instances, decoding nothing."""
     from cinemill.splitting import split as split_instance
 
     with files([source]) as (found,):

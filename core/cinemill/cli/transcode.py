@@ -44,7 +44,12 @@ VerifyOption = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")]
-Repair = Annotated[bool, typer.Option("--repair", help="Correct Number of Frames from what is there.")]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", help="Correct Number of Frames from what is there; drop junk behind the pixel data."
+    ),
+]
 
 
 def transcode(
@@ -64,21 +69,13 @@ def transcode(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Transcode DICOM files losslessly, verify every frame, and never touch the source.
+    """Transcode DICOM files losslessly and verify every frame.
 
-    A directory is mirrored below DST over all cores. Finished outputs are recognised, so the same command goes on
-    where it was stopped.
+    Sources are never touched. A directory is mirrored below DST over all cores. Finished outputs are recognised, so
+    the same command goes on where it was stopped.
     """
-    from cinemill.batch import Options, discover
+    from cinemill.batch import Options
 
     options = Options(syntaxes.target(to).uid, colour.value, verify.value, overwrite, repair)
     with files(sources) as found:
-        run(
-            options,
-            lambda: discover(found, destination),
-            found,
-            jobs=jobs,
-            report=report,
-            as_json=as_json,
-            quiet=quiet,
-        )
+        run(options, found, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)

@@ -8,7 +8,10 @@ import typer
 
 
 def warmup() -> None:
-    """Compile all kernels for this processor into the cache (CINEMILL_CACHE_DIR, or the user's cache directory)."""
+    """Compile all kernels for this processor beforehand.
+
+    They are kept in CINEMILL_CACHE_DIR, or in the user's cache directory.
+    """
     started = time.perf_counter()
     compiled = []
 

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cinemill.errors import CodecError
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
 
 SOC, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
+_START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.
 _MARKER_IN_PACKETS = re.compile(rb"\xff[\x90\x93-\xff]")
@@ -68,7 +69,9 @@ def read_main_header(codestream: Buffer) -> MainHeader:
     Raises
     ------
     CodecError
-        The header is damaged, or its components differ in precision or sign.
+        The header is damaged.
+    UnsupportedPixelFormat
+        Its components differ in precision or sign.
     """
     siz = cod = b""
     length = 0
@@ -86,10 +89,10 @@ def read_main_header(codestream: Buffer) -> MainHeader:
     tile_width, tile_height, tile_left, tile_top = tile
     components = [siz[at : at + 3] for at in range(36, len(siz), 3)]
     depths = {component[0] for component in components}
-    if len(siz) != 36 + 3 * samples or len(depths) != 1 or not (tile_width and tile_height):
-        raise CodecError(
-            "JPEG 2000: expected components of equal depth, and tiles that are not empty, in SIZ"
-        )
+    if len(siz) != 36 + 3 * samples or not (tile_width and tile_height):
+        raise CodecError("JPEG 2000: SIZ contradicts itself, or its tiles are empty")
+    if len(depths) != 1:
+        raise UnsupportedPixelFormat("JPEG 2000 with components of different depths is not read")
     depth = depths.pop()
     return MainHeader(
         rows=bottom - top,
@@ -130,6 +133,8 @@ def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:
         raise CodecError(f"JPEG 2000: expected {header.tiles} tiles, found {len(tiles)}", offset=position)
     if marker != EOC.to_bytes(2, "big"):
         raise CodecError("JPEG 2000: expected EOC after the last tile-part", offset=position)
+    if (second := bytes(codestream[position:]).find(_START)) >= 0:
+        raise CodecError("another codestream follows EOC", offset=position + second)
 
 
 def _end_of_last_tile_part(codestream: Buffer) -> int:

@@ -100,6 +100,7 @@ class _Frame:
             else:
                 self._header(marker, segment, position)
                 position += 2 + len(segment)
+        markers.check_end(self.codestream, position)
         return self._with_sign(samples)
 
     def _header(self, marker: int, segment: bytes, position: int) -> None:

@@ -51,6 +51,12 @@ def next_marker(stream: Buffer, position: int) -> tuple[int, int]:
     return stream[position], position + 1
 
 
+def check_end(stream: Buffer, position: int) -> None:
+    """Check that no other image stands behind EOI: padding, with whatever, does no harm."""
+    if (second := bytes(stream[position:]).find(b"\xff\xd8\xff")) >= 0:
+        raise CodecError("another codestream follows EOI", offset=position + second)
+
+
 def read_segment(stream: Buffer, position: int) -> bytes:
     """Return the content of a marker segment whose length stands at `position`."""
     length = int.from_bytes(stream[position : position + 2], "big")

@@ -39,8 +39,9 @@ def check_entropy_data(codestream: Buffer) -> None:
     start = _first_scan(codestream)
     scan = _only_scan(bytes(codestream[:start])) if start else None
     if scan is not None:
-        position = scan.walk(codestream, start)
-        if markers.next_marker(codestream, position)[0] == markers.EOI:
+        marker, position = markers.next_marker(codestream, scan.walk(codestream, start))
+        if marker == markers.EOI:
+            markers.check_end(codestream, position)
             return
     _Frame(codestream).check()
 
@@ -159,6 +160,7 @@ class _Frame:
             marker, position = markers.next_marker(self.codestream, position)
             if marker == markers.EOI:
                 self._check_complete(position - 2)
+                markers.check_end(self.codestream, position)
                 return None, position
             if marker in markers.STANDALONE:
                 continue

@@ -124,9 +124,8 @@ def _in_frame(index: int) -> Iterator[None]:
     """Say which frame of a call an error concerns."""
     try:
         yield
-    except CodecError as error:
-        error.locate(frame=index)
-        raise
+    except (CodecError, UnsupportedPixelFormat) as error:
+        raise error.locate(frame=index) from None
 
 
 def _read(codestream: Buffer, pixels: PixelFormat) -> list[Scan]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.errors import CodecError
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpegls_parameters import Coding, coding_parameters
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Reader:
                 4: "an oversize frame dimension",
             }
             name = names.get(kind, f"an extension of type {kind}")
-            raise CodecError(f"LSE with {name} is not supported", offset=start)
+            raise UnsupportedPixelFormat(f"JPEG-LS with {name} (LSE) is not read")
 
     def read_restart_interval(self) -> None:
         start, end = self.segment()
@@ -163,7 +163,9 @@ class _Reader:
         start, end = self.segment()
         transform = bytes(self.data[start:end])
         if code == APP8 and transform.startswith(b"mrfx") and transform[4:5] != b"\0":
-            raise CodecError(f"the HP colour transform {transform[4:].hex()} is not supported", offset=start)
+            raise UnsupportedPixelFormat(
+                f"JPEG-LS with HP's colour transform {transform[4:].hex()} is not read"
+            )
 
     def read_scan(self) -> Scan:
         start, end = self.segment()
@@ -231,7 +233,9 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
     Raises
     ------
     CodecError
-        A segment is damaged, missing or of a kind that lossless and near-lossless DICOM images don't use.
+        A segment is damaged or missing.
+    UnsupportedPixelFormat
+        It uses what DICOM images don't: mapping tables, HP's colour transforms.
     """
     reader = _Reader(memoryview(codestream).cast("B"))
     if reader.marker() != SOI:

@@ -93,7 +93,7 @@ def _interleave(planes: Samples) -> Samples:
 
 
 def _exactly(data: Buffer, size: int, frame: int) -> memoryview:
-    if len(data) < size:
+    if not size <= len(data) <= size + 1:
         raise CodecError(f"expected {size} bytes of samples, found {len(data)}", frame=frame)
     return memoryview(data)[:size]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg2000_markers import MainHeader, bare_codestream, check_
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cinemill.model import Buffer, PixelFormat, Samples
 
@@ -41,11 +41,10 @@ class OpenJpeg:
         ------
         CodecError
             A codestream is damaged, or its geometry is not that of ``pixels``.
+        UnsupportedPixelFormat
+            A codestream has components of different resolution or depth.
         """
-        return [
-            decode_with(imagecodecs.jpeg2k_decode, codestream, pixels, frame)
-            for frame, codestream in enumerate(codestreams)
-        ]
+        return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -63,8 +62,8 @@ def check_encodable(pixels: PixelFormat) -> None:
     """Raise `UnsupportedPixelFormat` for what the JPEG 2000 encoders can't hold."""
     if pixels.samples not in (1, 3) or not 1 <= pixels.bits_stored <= min(16, pixels.bits_allocated):
         raise UnsupportedPixelFormat(
-            "JPEG 2000: expected 1 or 3 samples of 1 to 16 bits, "
-            f"found {pixels.samples} of {pixels.bits_stored} bits in {pixels.bits_allocated}"
+            f"JPEG 2000: expected 1 or 3 samples of 1 to 16 bits, which decoders in use read, found {pixels.samples} "
+            f"of {pixels.bits_stored} bits in {pixels.bits_allocated}; use explicit, implicit or deflated"
         )
     if not (1 <= pixels.rows <= 65535 and 1 <= pixels.columns <= 65535):
         raise UnsupportedPixelFormat(
@@ -77,25 +76,17 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
-    """Decode one frame by a decoder of bare codestreams, and check it against ``pixels``.
-
-    Raises
-    ------
-    CodecError
-        As `OpenJpeg.decode`.
-    """
+def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     try:
         codestream = bare_codestream(data)
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
         check_tile_parts(codestream, header)
-        samples = decoder(codestream)
-    except (imagecodecs.Jpeg2kError, imagecodecs.Htj2kError) as error:
+        samples: Samples = imagecodecs.jpeg2k_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
+    except imagecodecs.Jpeg2kError as error:
         raise CodecError(f"{len(data)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame) from error
-    except CodecError as error:
-        error.locate(frame=frame)
-        raise
+    except (CodecError, UnsupportedPixelFormat) as error:
+        raise error.locate(frame=frame) from None
     if header.signed != pixels.signed:
         samples = _flip_sign(samples, header)
     if samples.shape != pixels.shape:
@@ -111,7 +102,7 @@ def _check_geometry(header: MainHeader, pixels: PixelFormat) -> None:
     if found != expected:
         raise CodecError(f"JPEG 2000: expected rows, columns, samples {expected}, found {found} in SIZ")
     if header.subsampled:
-        raise CodecError("JPEG 2000: expected components of full resolution, found subsampled ones in SIZ")
+        raise UnsupportedPixelFormat("JPEG 2000 with subsampled components is not read")
     capacity = 8 * pixels.dtype.itemsize
     if header.precision > capacity:
         raise CodecError(
@@ -128,6 +119,8 @@ def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
 
 def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
     _check_values(samples, pixels)
+    if pixels.bits_stored <= 8:
+        samples = samples.astype(f"{samples.dtype.kind}1", copy=False)
     try:
         encoded = imagecodecs.jpeg2k_encode(
             samples,

@@ -1,4 +1,4 @@
-"""HTJ2K (JPEG 2000 Part 15) by OpenJPH, through imagecodecs."""
+"""HTJ2K (JPEG 2000 Part 15), lossless encoding by OpenJPH, through imagecodecs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import imagecodecs
 
-from cinemill.codecs.openjpeg import check_encodable, decode_with, takes_colour_transform
+from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class OpenJph:
-    """OpenJPH as a `cinemill.codecs.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
+    """OpenJPH as an encoding `cinemill.codecs.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
 
     The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. SIZ gives
     the depth of the array, not Bits Stored: OpenJPH is handed 8- or 16-bit samples.
@@ -26,16 +26,8 @@ class OpenJph:
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, RGB where RCT was used.
-
-        Raises
-        ------
-        CodecError
-            A codestream is damaged, or its geometry is not that of ``pixels``.
-        """
-        return [
-            decode_with(_by_pixel, codestream, pixels, frame) for frame, codestream in enumerate(codestreams)
-        ]
+        """Decode frames with OpenJPEG."""
+        return OpenJpeg().decode(codestreams, pixels)
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -51,8 +43,3 @@ class OpenJph:
             bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour, planar=False, tlm=True))
             for frame in frames
         ]
-
-
-def _by_pixel(codestream: Buffer) -> Samples:
-    """Decode interleaved by pixel: left to itself, imagecodecs does so only where there is a colour transform."""
-    return imagecodecs.htj2k_decode(codestream, planar=False)  # type: ignore[arg-type]  # takes any buffer

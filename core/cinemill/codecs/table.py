@@ -24,8 +24,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
-    "htj2k": ("openjph:OpenJph", "openjpeg:OpenJpeg"),
-    "htj2k-lossy": ("openjpeg:OpenJpeg",),  # OpenJPH's samples wrap around where they have to be clamped
+    "htj2k": ("openjpeg:OpenJpeg",),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
@@ -36,7 +35,7 @@ _ENCODERS: dict[str, str] = {
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
-    "rle": ("rle:Rle",),
+    "rle": ("rle:Rle", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
     "jpeg-2000": ("openjpeg:OpenJpeg",),
     "htj2k": ("openjpeg:OpenJpeg",),

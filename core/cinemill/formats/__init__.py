@@ -159,8 +159,6 @@ class Format:
         ------
         UnsupportedPixelFormat
             The format can't hold such frames; the message names those that can.
-        OutputExists
-            An output is there already.
         """
         dtype = clip.pixels.dtype
         if f"{dtype.kind}{dtype.itemsize}" not in self.dtypes:

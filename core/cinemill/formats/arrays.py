@@ -36,7 +36,7 @@ class Npz:
     def __init__(self, clip: Clip, staging: Staging) -> None:
         self._clip = clip
         self._archive = zipfile.ZipFile(staging.open(clip.name()), "w", zipfile.ZIP_STORED)
-        self._member = self._archive.open("frames.npy", "w", force_zip64=True)
+        self._member = self._archive.open(zipfile.ZipInfo("frames.npy"), "w", force_zip64=True)
         self._member.write(_npy_header((len(clip.indices), *clip.pixels.shape), clip.pixels.dtype))
 
     def encode(self, indices: Sequence[int]) -> list[Samples]:
@@ -55,7 +55,7 @@ class Npz:
             coordinates = {"index": np.array(self._clip.indices, np.int64), "time_ms": self._clip.times}
             for name, values in coordinates.items():
                 header = _npy_header(values.shape, values.dtype)
-                self._archive.writestr(f"{name}.npy", header + values.tobytes())
+                self._archive.writestr(zipfile.ZipInfo(f"{name}.npy"), header + values.tobytes())
 
 
 class Zarr:

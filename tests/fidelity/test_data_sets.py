@@ -1,0 +1,194 @@
+"""Data sets as others encode them: contrary encodings, wrong lengths, and what stands where nothing should."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
+from generate import (
+    DELIMITER,
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_LS,
+    encapsulated_element,
+    encode,
+    header,
+    item,
+    jpeg_ls_stream,
+    native_bytes,
+    native_element,
+    noise,
+    part10,
+)
+
+FRAMES = noise((2, 40, 50))
+NATIVE = part10(header(FRAMES), native_element(native_bytes(FRAMES), EXPLICIT), EXPLICIT)
+ENCAPSULATED = part10(
+    header(FRAMES), encapsulated_element([[jpeg_ls_stream(frame)] for frame in FRAMES]), JPEG_LS
+)
+BOTH = pytest.mark.parametrize("whole", [NATIVE, ENCAPSULATED], ids=["native", "encapsulated"])
+
+
+def explicit(tag, vr, value, length=None):
+    length = len(value) if length is None else length
+    if vr in {b"OB", b"SQ", b"UN"}:
+        return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr, 0, length) + value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, length) + value
+
+
+def implicit(tag, value, length=None):
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value) if length is None else length) + value
+
+
+def with_elements(extra, syntax=EXPLICIT):
+    """Insert raw elements in front of the group that describes the pixels."""
+    encoded = encode(header(FRAMES), syntax)
+    whole = part10(header(FRAMES), native_element(native_bytes(FRAMES), syntax), syntax)
+    at = whole.index(encoded) + encoded.index(b"\x28\0\x02\0")
+    return whole[:at] + extra + whole[at:]
+
+
+REFERENCES = {0x00081150: b"1.2.3\0", 0x00081155: b"1.2.3.4\0"}
+IN_EXPLICIT = b"".join(explicit(tag, b"UI", value) for tag, value in REFERENCES.items())
+IN_IMPLICIT = b"".join(implicit(tag, value) for tag, value in REFERENCES.items())
+
+
+@pytest.mark.parametrize("target", ["jpeg-ls", "rle", "explicit", "deflated"])
+def test_odd_length_in_implicit_vr_is_padded(transcode, target):
+    """PS3.5 §7.1.1 wants even lengths; the value stays what it was."""
+    result = transcode(with_elements(implicit(0x00104000, b"odd"), IMPLICIT), target)
+    assert result.dataset.PatientComments == "odd"
+    assert np.array_equal(result.reading.frames, FRAMES)
+
+
+@pytest.mark.parametrize("undefined", [False, True], ids=["item length", "item delimiter"])
+@pytest.mark.parametrize("elements", [1, 2])
+@pytest.mark.parametrize(
+    ("syntax", "target"),
+    [
+        *((EXPLICIT, target) for target in ("jpeg-ls", "deflated", "implicit")),
+        *((IMPLICIT, target) for target in ("jpeg-ls", "deflated", "explicit")),
+    ],
+)
+def test_items_may_be_encoded_contrary_to_their_data_set(transcode, undefined, elements, syntax, target):
+    """Some writers leave explicit VR in items of an implicit VR data set, or the reverse."""
+    if elements == 1:
+        content = implicit(0x00081155, b"1.2.3.4\0") if syntax == EXPLICIT else IN_EXPLICIT[14:]
+    else:
+        content = IN_IMPLICIT if syntax == EXPLICIT else IN_EXPLICIT
+    entry = struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF if undefined else len(content)) + content
+    entry += struct.pack("<HHL", 0xFFFE, 0xE00D, 0) if undefined else b""
+    sequence = (
+        explicit(0x00081140, b"SQ", entry + DELIMITER, 0xFFFFFFFF)
+        if syntax == EXPLICIT
+        else implicit(0x00081140, entry + DELIMITER, 0xFFFFFFFF)
+    )
+    result = transcode(with_elements(sequence, syntax), target)
+    (reference,) = result.dataset.ReferencedImageSequence
+    assert reference.ReferencedSOPInstanceUID == "1.2.3.4"
+    assert len(reference) == elements
+    assert np.array_equal(result.reading.frames, FRAMES)
+
+
+def test_group_lengths_in_items_are_no_difference(transcode):
+    entry = item(implicit(0x00080000, b"\x63\0\0\0") + IN_IMPLICIT)
+    for target in ("jpeg-ls", "explicit"):
+        result = transcode(with_elements(implicit(0x00081140, entry), IMPLICIT), target)
+        assert result.dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
+
+
+@pytest.mark.parametrize("content", [b"garbage!", b"abcd", item(b"")[:4] + b"\x99\0\0\0" + IN_EXPLICIT])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_sequence_that_holds_no_items_is_copied(transcode, content, syntax):
+    """In implicit VR its value is all that is known, which explicit VR can say as UN (PS3.5 §6.2.2)."""
+    sequence = explicit(0x00081140, b"SQ", content) if syntax == EXPLICIT else implicit(0x00081140, content)
+    result = transcode(with_elements(sequence, syntax), "jpeg-ls")
+    written = sequence if syntax == EXPLICIT else explicit(0x00081140, b"UN", content)
+    assert written in result.path.read_bytes()
+    if syntax == EXPLICIT:
+        with pytest.raises(DamagedFile):
+            transcode(with_elements(sequence), "implicit")
+
+
+@pytest.mark.parametrize("vr", [b"??", b"\0\0", b"  ", b"lo"])
+def test_vr_that_can_be_none_has_a_short_length(transcode, vr):
+    """Unknown VRs of two capital letters have 32-bit lengths (PS3.5 §7.1.2), other codes in practice don't."""
+    strange = struct.pack("<HH2sH", 0x0011, 0x1030, vr, 4) + b"abcd"
+    assert strange in transcode(with_elements(strange), "jpeg-ls").path.read_bytes()
+    there = transcode(with_elements(strange), "implicit")
+    assert there.dataset[0x0011, 0x1030].value == b"abcd"
+    assert np.array_equal(there.reading.frames, FRAMES)
+
+
+def test_fragments_outside_pixel_data_are_not_forced_into_implicit_vr(transcode):
+    fragments = explicit(0x00091001, b"OB", item(b"") + item(b"abcd") + DELIMITER, 0xFFFFFFFF)
+    assert fragments in transcode(with_elements(fragments), "jpeg-ls").path.read_bytes()
+    with pytest.raises(UnsupportedTransferSyntax, match=r"\(0009,1001\) is made of fragments"):
+        transcode(with_elements(fragments), "implicit")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "junk", [b"\n", b"\xff" * 512, b"\r\n--boundary--\r\n", b"        ", noise((1000,)).tobytes()]
+)
+def test_what_is_no_element_behind_the_pixel_data(transcode, whole, junk):
+    """It may be the rest of a damaged element: only --repair leaves it out."""
+    for target in ("jpeg-ls", "jpeg-2000", "explicit"):
+        with pytest.raises(DamagedFile, match=rf"{len(junk)} bytes .* behind the pixel data,.*--repair"):
+            transcode(whole + junk, target)
+    result = transcode(whole + junk, "jpeg-2000", repair=True)
+    assert np.array_equal(result.reading.frames, FRAMES)
+    assert any("left out" in warning for warning in result.receipt.warnings)
+    assert not result.path.read_bytes().endswith(junk)
+
+
+@BOTH
+@pytest.mark.parametrize("junk", [DELIMITER, struct.pack("<HHL", 0xFFFE, 0xE00D, 0)])
+def test_stray_delimiters_are_left_out(transcode, whole, junk):
+    for target in ("jpeg-2000", "implicit"):
+        result = transcode(whole + junk, target)
+        assert np.array_equal(result.reading.frames, FRAMES)
+        assert not any(element.tag.group == 0xFFFE for element in result.dataset)
+        assert not result.path.read_bytes().endswith(2 * DELIMITER)
+        assert any("delimiters" in warning for warning in result.receipt.warnings)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        native_element(native_bytes(FRAMES), EXPLICIT),
+        native_element(bytes(16), EXPLICIT, b"OF", 0x7FE00008),
+    ],
+    ids=["Pixel Data", "Float Pixel Data"],
+)
+@BOTH
+def test_pixel_data_twice_is_refused(transcode, whole, second):
+    for target in ("jpeg-ls", "jpeg-2000", "explicit"):
+        with pytest.raises(DamagedFile, match="twice"):
+            transcode(whole + second, target)
+
+
+def test_prefix_without_a_preamble(transcode):
+    result = transcode(NATIVE[128:], "jpeg-ls")
+    assert np.array_equal(result.reading.frames, FRAMES)
+    assert any("preamble" in warning for warning in result.receipt.warnings)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "frames"),
+    [("PixelRepresentation", FRAMES), ("PlanarConfiguration", noise((1, 5, 7, 3)))],
+)
+def test_flag_that_is_neither_0_nor_1_is_an_error(transcode, keyword, frames):
+    colour = frames.ndim == 4
+    dataset = header(frames, "RGB" if colour else "MONOCHROME2", samples=3 if colour else 1, **{keyword: 2})
+    with pytest.raises(DamagedFile, match="is 2, expected 0 or 1"):
+        transcode(part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "jpeg-ls")
+
+
+def test_codestreams_without_a_transfer_syntax_are_an_error(transcode):
+    bare = ENCAPSULATED[ENCAPSULATED.index(encode(header(FRAMES), EXPLICIT)) :]
+    with pytest.raises(DamagedFile, match="no transfer syntax is given"):
+        transcode(bare, "explicit")

@@ -1,0 +1,22 @@
+"""The real files that tests read: the corpus, and the images that come with pydicom."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pydicom.data
+
+
+@cache
+def corpus_files() -> list[Path]:
+    """The real files, or nothing where their folder is not there."""
+    default = Path(__file__).parents[1] / "../shared/corpus"
+    return sorted((Path(os.environ.get("CINEMILL_CORPUS") or default) / "files").glob("*"))
+
+
+@cache
+def pydicom_files() -> list[Path]:
+    """The images that come with pydicom."""
+    return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
