@@ -12,7 +12,10 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from rich.progress import Progress
 
+from cinemill.batch import Item
+from cinemill.cli.show import Bar
 from cinemill.receipt import Receipt
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
@@ -63,6 +66,32 @@ def test_one_file(tmp_path):
     assert "30 frames" in done.stderr
     assert pydicom.dcmread(tmp_path / "out.dcm").file_meta.TransferSyntaxUID.keyword == "RLELossless"
     assert "finished already" in cinemill("transcode", ULTRASOUND, tmp_path / "out.dcm", "--to", "rle").stderr
+
+
+def test_standard_input(tmp_path):
+    with ULTRASOUND.open("rb") as file:
+        done = cinemill("transcode", "-", tmp_path / "out.dcm", "--to", "rle", stdin=file)
+    assert done.returncode == 0, done.stderr
+    assert pydicom.dcmread(tmp_path / "out.dcm").file_meta.TransferSyntaxUID.keyword == "RLELossless"
+    with ULTRASOUND.open("rb") as file:
+        done = cinemill("split", "-", tmp_path / "parts", "--frames-per-instance", "20", stdin=file)
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "stdin_0001.dcm",
+        "stdin_0002.dcm",
+    ]
+
+
+def test_the_bar_moves_with_the_frames_of_a_long_cine(tmp_path):
+    source = tmp_path / "long.dcm"
+    source.write_bytes(bytes(1000))
+    progress = Progress(disable=True)
+    bar = Bar(progress)
+    bar.total(1, 1000)
+    bar.frames(Item(source, tmp_path / "out.dcm"), 3, 4)
+    (task,) = progress.tasks
+    assert (task.completed, task.total) == (750, 1000)
+    bar.advance(Receipt(source=str(source), output="", status="transcoded", bytes_before=1000))
+    assert task.completed == 1000
 
 
 def test_a_tree_with_a_report_and_a_table(tmp_path):

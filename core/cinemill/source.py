@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import struct
-import warnings as python_warnings
 from collections.abc import Iterator
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,17 +14,13 @@ import numpy as np
 from cinemill import kept_index
 from cinemill.description import describe
 from cinemill.elements import (
-    EXPLICIT_LE,
     ITEM,
     PIXEL_DATA,
     UNDEFINED,
-    Bytes,
     Element,
-    Encoding,
     forget,
     read_ahead,
     read_header,
-    tag_name,
     walk,
 )
 from cinemill.encapsulation import (
@@ -41,11 +34,10 @@ from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
-from cinemill.part10 import read_part10, text_of
+from cinemill.part10 import read_part10
+from cinemill.values import Values
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from cinemill.encapsulation import Offsets
 
 FLOAT_PIXEL_DATA = 0x7FE00008
@@ -56,7 +48,7 @@ _RESIDENT = 16 << 20
 """Bytes of frames after which the pages that hold them are given back."""
 
 
-class Source:
+class Source(Values):
     """One open file. Frames are read on demand; nothing but the header is kept in memory.
 
     Parameters
@@ -77,18 +69,7 @@ class Source:
 
     Attributes
     ----------
-    path : Path
     transfer_syntax : TransferSyntax
-    encoding : Encoding
-        Of the data set, as found.
-    file : bytes-like
-        The whole file.
-    data : bytes-like
-        The file, or the inflated data set of a deflated one; offsets of elements count from its start.
-    meta : list of Element
-        File Meta Information (group 0002), always Explicit VR Little Endian.
-    elements : list of Element
-        All other top-level elements without the pixel data, in order.
     pixel_data : Element or None
     warnings : list of str
         What is wrong with the file but did no harm.
@@ -186,65 +167,6 @@ class Source:
         if self.data[end - 8 : end] != DELIMITER:
             self.warnings.append("the pixel data has no sequence delimiter; all its fragments are complete")
         return Element(element.tag, element.vr, offset, element.value, end, UNDEFINED)
-
-    @cached_property
-    def header(self) -> Dataset:
-        """All elements but the pixel data, with ``file_meta``, as pydicom reads them."""
-        return self._parse()
-
-    def _parse(self) -> Dataset:
-        from pydicom.dataset import FileMetaDataset
-        from pydicom.filereader import read_dataset
-
-        def parse(data: Bytes, elements: list[Element], encoding: Encoding) -> Dataset:
-            encoded = b"".join(data[e.start : e.end] for e in elements)
-            return read_dataset(BytesIO(encoded), encoding.implicit_vr, encoding.little_endian)
-
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("ignore")
-            header = parse(self.data, self.elements, self.encoding)
-            header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
-        return header
-
-    def element(self, tag: int) -> Element | None:
-        """Return where a top-level element stands, None where it is absent."""
-        return self._spans.get(tag)
-
-    def value(self, tag: int) -> bytes | None:
-        """Return the encoded value of a top-level element, None where it is absent."""
-        element = self._spans.get(tag)
-        return None if element is None else bytes(self.data[element.value : element.end])
-
-    def text(self, tag: int) -> str:
-        """Return a value of the default repertoire, padding stripped; empty where absent."""
-        return (self.value(tag) or b"").decode("latin-1").strip(" \0")
-
-    def meta_text(self, tag: int) -> str:
-        """Return a value of the File Meta Information, padding stripped; empty where absent."""
-        return next((text_of(self.file, element) for element in self.meta if element.tag == tag), "")
-
-    def meta_bytes(self, element: Element) -> bytes:
-        """Return one element of the File Meta Information as it is encoded."""
-        return bytes(self.file[element.start : element.end])
-
-    def short(self, tag: int, default: int | None = None) -> int:
-        """Return the first value of an element of VR US.
-
-        Raises
-        ------
-        DamagedFile
-            It is absent or empty, and there is no default.
-        """
-        value = self.value(tag)
-        if value is None or len(value) < 2:
-            if default is not None:
-                return default
-            raise DamagedFile(
-                f"{tag_name(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
-                path=self.path,
-            )
-        number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
-        return number
 
     @cached_property
     def pixels(self) -> PixelFormat:

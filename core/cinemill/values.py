@@ -1,0 +1,100 @@
+"""Reads the values of a file's elements: as bytes, text, numbers, or all of them as pydicom does."""
+
+from __future__ import annotations
+
+import struct
+import warnings as python_warnings
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinemill.elements import EXPLICIT_LE, Bytes, Element, Encoding, tag_name
+from cinemill.errors import DamagedFile
+from cinemill.part10 import text_of
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+class Values:
+    """The elements of an open file, without its pixel data.
+
+    Attributes
+    ----------
+    path : Path
+    encoding : Encoding
+        Of the data set, as found.
+    file : bytes-like
+        The whole file.
+    data : bytes-like
+        The file, or the inflated data set of a deflated one; offsets of elements count from its start.
+    meta : list of Element
+        File Meta Information (group 0002), always Explicit VR Little Endian.
+    elements : list of Element
+        All other top-level elements, in order.
+    """
+
+    path: Path
+    encoding: Encoding
+    file: Bytes
+    data: Bytes
+    meta: list[Element]
+    elements: list[Element]
+    _spans: dict[int, Element]
+
+    @cached_property
+    def header(self) -> Dataset:
+        """All elements but the pixel data, with ``file_meta``, as pydicom reads them."""
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.filereader import read_dataset
+
+        def parse(data: Bytes, elements: list[Element], encoding: Encoding) -> Dataset:
+            encoded = b"".join(data[e.start : e.end] for e in elements)
+            return read_dataset(BytesIO(encoded), encoding.implicit_vr, encoding.little_endian)
+
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")
+            header = parse(self.data, self.elements, self.encoding)
+            header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
+        return header
+
+    def element(self, tag: int) -> Element | None:
+        """Return where a top-level element stands, None where it is absent."""
+        return self._spans.get(tag)
+
+    def value(self, tag: int) -> bytes | None:
+        """Return the encoded value of a top-level element, None where it is absent."""
+        element = self._spans.get(tag)
+        return None if element is None else bytes(self.data[element.value : element.end])
+
+    def text(self, tag: int) -> str:
+        """Return a value of the default repertoire, padding stripped; empty where absent."""
+        return (self.value(tag) or b"").decode("latin-1").strip(" \0")
+
+    def meta_text(self, tag: int) -> str:
+        """Return a value of the File Meta Information, padding stripped; empty where absent."""
+        return next((text_of(self.file, element) for element in self.meta if element.tag == tag), "")
+
+    def meta_bytes(self, element: Element) -> bytes:
+        """Return one element of the File Meta Information as it is encoded."""
+        return bytes(self.file[element.start : element.end])
+
+    def short(self, tag: int, default: int | None = None) -> int:
+        """Return the first value of an element of VR US.
+
+        Raises
+        ------
+        DamagedFile
+            It is absent or empty, and there is no default.
+        """
+        value = self.value(tag)
+        if value is None or len(value) < 2:
+            if default is not None:
+                return default
+            raise DamagedFile(
+                f"{tag_name(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
+                path=self.path,
+            )
+        number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
+        return number
