@@ -118,6 +118,7 @@ class Cine:
         return f"<Cine {self.source.path}: {len(self)} frames, {self.pixels}>"
 
     def __iter__(self) -> Iterator[Samples]:
+        self.source.read_in_order()
         return (self[index] for index in range(len(self)))
 
     @cached_property

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cinemill.render import Renderer
     from cinemill.staging import Staging
 
+_FEW = 8
+"""One frame in so many is read by itself; more are read in one go with those between them."""
+
 
 class Export:
     """The extraction of one instance, from its options to its outputs.
@@ -142,6 +145,8 @@ class Export:
         progress: Callable[[int, int], None] | None,
     ) -> bool:
         """Write the outputs; return whether anything is new."""
+        if len(self.clip.indices) > len(self.cine) // _FEW:
+            self.cine.source.read_in_order()
         writer = self.row.open(self.clip, staging)
         beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:

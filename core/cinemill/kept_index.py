@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from cinemill.encapsulation import FrameIndex
+from cinemill.errors import OutputError
 from cinemill.sink import Sink
 
 _MAGIC = b"cinemill frame index 1\n"
@@ -48,18 +49,15 @@ def load(path: Path, value: int, frames: int) -> FrameIndex | None:
     return FrameIndex(np.frombuffer(body, "<i8", offset=start), end)
 
 
-def keep(path: Path, value: int, index: FrameIndex) -> None:
-    """Write the index of a file beside it.
-
-    Raises
-    ------
-    OutputError
-        The directory can't be written.
-    """
+def keep(path: Path, value: int, index: FrameIndex, warnings: list[str]) -> None:
+    """Write the index of a file beside it, or say in a warning why it can't be written."""
     state = path.stat()
     fields = state.st_size, state.st_mtime_ns, value, index.end, len(index.starts) - 1
     body = _MAGIC + _STATE.pack(*fields) + index.starts.astype("<i8").tobytes()
-    with Sink(kept_path(path), overwrite=True) as sink:
-        sink.write(body + xxhash.xxh3_128_digest(body))
-        sink.finish()
-        sink.commit()
+    try:
+        with Sink(kept_path(path), overwrite=True) as sink:
+            sink.write(body + xxhash.xxh3_128_digest(body))
+            sink.finish()
+            sink.commit()
+    except OutputError as error:
+        warnings.append(f"the frame index {error.message}")

@@ -37,7 +37,7 @@ from cinemill.encapsulation import (
     count_frames,
     group_fragments,
 )
-from cinemill.errors import CinemillError, DamagedFile, OutputError, UsageError
+from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
 from cinemill.model import Buffer, PixelFormat
 from cinemill.native import NativeFrames
@@ -131,7 +131,7 @@ class Source:
         self.transfer_syntax, self.encoding = opened.transfer_syntax, opened.encoding
         self.data, start, size = opened.data, opened.start, len(opened.data)
         if self._scan:
-            read_ahead(self.data, wanted=True)
+            self.read_in_order()
         before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
@@ -308,9 +308,9 @@ class Source:
         except DamagedFile:
             return None
         claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
-        return (
-            kept_index.load(self.path, value, promised) if claimed is None and self._keep_index else claimed
-        )
+        if claimed is None and self._keep_index:
+            return kept_index.load(self.path, value, promised)
+        return claimed
 
     def _group(self, fragments: Fragments) -> FrameIndex:
         promised = self.promised_frames or 1
@@ -324,10 +324,7 @@ class Source:
         except DamagedFile as error:
             raise error.locate(path=self.path) from None
         if self._keep_index and self.pixel_data is not None:
-            try:
-                kept_index.keep(self.path, self.pixel_data.value, index)
-            except OutputError as error:
-                self.warnings.append(f"the frame index {error.message}")
+            kept_index.keep(self.path, self.pixel_data.value, index, self.warnings)
         return index
 
     @property
@@ -412,6 +409,10 @@ class Source:
             self._touched = 0
             forget(self.data)
         return frame
+
+    def read_in_order(self) -> None:
+        """Say that many frames will be read in their order, so that the system may read ahead."""
+        read_ahead(self.data, wanted=True)
 
     def bitstream(self) -> Buffer:
         """Return all fragments joined: the one stream of a video (PS3.5 §A.4.5 to §A.4.8)."""
