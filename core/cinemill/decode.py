@@ -57,8 +57,8 @@ class FrameDecoder:
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            lossy_htj2k = self.coding == "htj2k" and self.lossy
-            self.codec: Codec = table.decoder("htj2k-lossy" if lossy_htj2k else self.coding)
+            apart = self.lossy and self.coding in {"jpeg-2000", "htj2k"}
+            self.codec: Codec = table.decoder(f"{self.coding}-lossy" if apart else self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None

@@ -77,8 +77,8 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
-    """Decode one frame by a decoder of bare codestreams, and check it against ``pixels``.
+def check_codestream(data: Buffer, pixels: PixelFormat, frame: int) -> tuple[Buffer, MainHeader]:
+    """Return the bare codestream and its main header, without decoding, if all is there and fits ``pixels``.
 
     Raises
     ------
@@ -90,12 +90,39 @@ def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFo
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
         check_tile_parts(codestream, header)
-        samples = decoder(codestream)
-    except (imagecodecs.Jpeg2kError, imagecodecs.Htj2kError) as error:
-        raise CodecError(f"{len(data)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame) from error
     except CodecError as error:
         error.locate(frame=frame)
         raise
+    return codestream, header
+
+
+def decode_with(decoder: Callable[[Any], Samples], data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+    """Decode one frame by a decoder of bare codestreams, and check it against ``pixels``.
+
+    Raises
+    ------
+    CodecError
+        As `OpenJpeg.decode`.
+    """
+    return decode_checked(decoder, *check_codestream(data, pixels, frame), pixels, frame)
+
+
+def decode_checked(
+    decoder: Callable[[Any], Samples], codestream: Buffer, header: MainHeader, pixels: PixelFormat, frame: int
+) -> Samples:
+    """Decode what `check_codestream` returned.
+
+    Raises
+    ------
+    CodecError
+        A codestream is damaged.
+    """
+    try:
+        samples = decoder(codestream)
+    except (imagecodecs.Jpeg2kError, imagecodecs.Htj2kError) as error:
+        raise CodecError(
+            f"{len(codestream)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame
+        ) from error
     if header.signed != pixels.signed:
         samples = _flip_sign(samples, header)
     if samples.shape != pixels.shape:
