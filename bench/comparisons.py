@@ -108,7 +108,7 @@ def encoding(coding: str, cine: Shape | str, count: int) -> Comparison:
     return Comparison(
         f"{coding} encode, {count} × {cine} / {name}",
         prepare,
-        lambda: isinstance(table.encoder(coding), OpenJpeg),
+        lambda: isinstance(table.encoder(coding), library),
     )
 
 
@@ -129,7 +129,11 @@ def decoding(coding: str, cine: Shape | str, count: int) -> Comparison:
             pixels.nbytes * count,
         )
 
-    return Comparison(f"{coding} decode, {count} × {cine} / {name}", prepare)
+    return Comparison(
+        f"{coding} decode, {count} × {cine} / {name}",
+        prepare,
+        lambda: isinstance(table.decoder(coding), library),
+    )
 
 
 def colour(shape: Shape) -> Comparison:
@@ -221,6 +225,8 @@ CODECS = [
     *(decoding("jpeg-lossless", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 8) for cine in ("pydicom 320×240",)),
+    *(decoding("jpeg-2000", cine, 8) for cine in (RGB, MONO_8, MONO_12, "pydicom 320×240")),
+    *(decoding("jpeg-2000", cine, 1) for cine in (RGB, MONO_8)),
 ]
 KERNELS = [colour(RGB)]
 PIPELINES = [

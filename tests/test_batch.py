@@ -14,7 +14,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from cinemill import batch
-from cinemill.batch import Item, Options, discover, run_all
+from cinemill.batch import Options, run_all
+from cinemill.discovery import Item, discover
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
 from cinemill.receipt import Receipt, Report

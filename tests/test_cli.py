@@ -14,8 +14,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from rich.progress import Progress
 
-from cinemill.batch import Item
 from cinemill.cli.show import Bar
+from cinemill.discovery import Item
 from cinemill.receipt import Receipt
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))

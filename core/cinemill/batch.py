@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
+from cinemill.discovery import Item, discover
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.receipt import Receipt, failure
 from cinemill.transcoding import transcode
@@ -32,16 +32,8 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 _PROGRESS_INTERVAL = 0.1
 
-Progress = Callable[["Item", int, int], None]
+Progress = Callable[[Item, int, int], None]
 """Called with an item, its frames done, and its frames in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One file and where its output belongs."""
-
-    source: Path
-    output: Path
 
 
 class Work(Protocol):
@@ -79,7 +71,7 @@ class Options:
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the instances, each with its output file: see `cinemill.batch.discover`."""
+        """Find the instances, each with its output file: see `cinemill.discovery.discover`."""
         return discover(sources, destination, after=after)
 
     def apply(
@@ -103,108 +95,6 @@ class Options:
             threads=threads,
             cancelled=cancelled,
             progress=progress,
-        )
-
-
-def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
-    """Yield the files below the sources with their outputs, lazily and in the order of their names.
-
-    One directory is mirrored below the destination; of several, each in a directory of its own name. Symbolic links to
-    directories are not followed. A directory that can't be listed is yielded itself, to fail by name.
-
-    Parameters
-    ----------
-    after
-        Begin behind this one, which need not be there any more; directories before it are not read.
-
-    Raises
-    ------
-    UsageError
-        A source is missing, or the destination is one of the sources or lies in one.
-    """
-    if not sources:
-        raise UsageError("no source was given")
-    for source in sources:
-        _check_apart(source, destination)
-    return _discover(sources, destination, after)
-
-
-def mirrored(item: Item, sources: Sequence[Path], destination: Path) -> bool:
-    """Whether `discover` gives a file this output."""
-    return any(_comes_from(item, source, output) for source, output in _roots(sources, destination))
-
-
-def _discover(sources: Sequence[Path], destination: Path, after: Item | None) -> Iterator[Item]:
-    for source, output in _roots(sources, destination):
-        if after is not None and not _comes_from(after, source, output):
-            continue
-        if source.is_dir():
-            yield from _discover_tree(source, output, None if after is None else after.source)
-        elif after is None:
-            yield Item(source, output)
-        after = None
-
-
-def _roots(sources: Sequence[Path], destination: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each source with the place of its output."""
-    for source in sources:
-        alone = len(sources) == 1 and (source.is_dir() or not destination.is_dir())
-        yield source, destination if alone else destination / source.name
-
-
-def _comes_from(item: Item, source: Path, output: Path) -> bool:
-    return item.source.is_relative_to(source) and item.output == output / item.source.relative_to(source)
-
-
-def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterator[Item]:
-    unlisted: list[Path] = []
-    for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
-        here = Path(folder)
-        folders.sort()
-        names.sort()
-        if after is not None and after.is_relative_to(here):
-            _drop_before(after, here, folders, names)
-        while unlisted:
-            path = unlisted.pop()
-            yield Item(path, destination / path.relative_to(root))
-        for name in names:
-            path = here / name
-            if _may_be_instance(path):
-                yield Item(path, destination / path.relative_to(root))
-    for path in unlisted:
-        yield Item(path, destination / path.relative_to(root))
-
-
-def _drop_before(after: Path, here: Path, folders: list[str], names: list[str]) -> None:
-    """Take out of a directory's sorted entries what comes before a path in it, and that itself: files come first."""
-    first, *deeper = after.relative_to(here).parts
-    if deeper or after.is_dir():
-        names.clear()
-        folders[:] = [name for name in folders if name > first or (deeper and name == first)]
-    else:
-        names[:] = [name for name in names if name > first]
-
-
-def _may_be_instance(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
-
-
-def _check_apart(source: Path, destination: Path) -> None:
-    if not source.exists():
-        raise UsageError("no such file or directory; check the path", path=source)
-    resolved, output = source.resolve(), destination.resolve()
-    if resolved == output:
-        raise UsageError("source and destination are the same; choose another destination", path=source)
-    if source.is_dir() and output.is_relative_to(resolved):
-        raise UsageError(
-            f"the destination {destination} lies inside this source; choose another", path=source
-        )
-    if source.is_dir() and destination.exists() and not destination.is_dir():
-        raise UsageError(
-            "the destination of a directory must be a directory, this is a file", path=destination
         )
 
 

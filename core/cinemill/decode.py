@@ -60,7 +60,10 @@ class FrameDecoder:
             marked = source.transfer_syntax.coding in _MARKED
             self.stream = read_markers(source, 0, source.frame(0)) if marked else None
             self.coding = self._coding()
-            self.codec: Codec = table.decoder(self.coding)
+            lossy_wavelet = (
+                self.coding == "jpeg-2000" and self.stream is not None and not self.stream.lossless
+            )
+            self.codec: Codec = table.decoder("jpeg-2000-lossy" if lossy_wavelet else self.coding)
             self.pixels, self._native_pixels = self._formats()
         except CinemillError as error:
             raise self._located(error) from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
+from cinemill.discovery import Item, discover, mirrored
 from cinemill.errors import CinemillError, UsageError
 from cinemill.export import Export
 from cinemill.formats import Format, Mode
@@ -22,7 +23,6 @@ from cinemill.source import Source
 from cinemill.staging import Staging
 
 if TYPE_CHECKING:
-    from cinemill.batch import Item
     from cinemill.receipt import Receipt
 
 
@@ -166,8 +166,6 @@ class Extraction:
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
         """Yield the instances, each with the directory of its outputs, or the one output's own path."""
-        from cinemill.batch import Item, discover, mirrored
-
         places = Places()
         if after is not None:
             nearby = [

@@ -137,6 +137,7 @@ def make_plan(
     )
     written = encoded.with_(
         photometric_interpretation=_label(interpretation, target),
+        planar_configuration=_planar_configuration(source, interpretation, target),
     )
     _check_legal(written, target)
     masked = decoder.stream is None or EmbeddedOverlays.find(source) is not None
@@ -165,6 +166,12 @@ def _label(interpretation: str, target: TransferSyntax) -> str:
     if interpretation == "RGB" and target.coding in {"jpeg-2000", "htj2k"}:
         return "YBR_RCT"
     return interpretation
+
+
+def _planar_configuration(source: Source, interpretation: str, target: TransferSyntax) -> int:
+    """Ultrasound has YBR_FULL by plane (PS3.3 C.8.5.6), as RLE has all colour; else it is by pixel."""
+    ultrasound = source.text(0x00080016) in ULTRASOUND
+    return int(ultrasound and interpretation == "YBR_FULL" and target.coding == "rle")
 
 
 def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:

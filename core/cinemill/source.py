@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
+_FILE_META = 0x0002
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 16 << 20
 """Bytes of frames after which the pages that hold them are given back."""
@@ -124,6 +125,10 @@ class Source(Values):
         if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
         found = [*before, *behind]
+        if stray := next((element for element in found if element.tag >> 16 == _FILE_META), None):
+            raise DamagedFile(
+                f"{tag_name(stray.tag)} of the File Meta Information stands in the data set, at byte {stray.start}"
+            )
         self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
         if len(self.elements) < len(found):
             self.warnings.append("delimiters stand outside any sequence; they were left out")
@@ -233,7 +238,7 @@ class Source(Values):
         promised = self.promised_frames or 1
         if self.repair:
             there = count_frames(self.data, fragments)
-            if there != promised:
+            if there not in {0, promised}:
                 self.warnings.append(f"Number of Frames {promised} was corrected to {there}")
                 promised = there
         try:
@@ -289,6 +294,7 @@ class Source(Values):
                 f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
                 path=self.path,
             )
+        describe(self)
         len(self)
         frames = self._encapsulated
         if frames is not None and not frames.claimed and self.transfer_syntax.coding != "video":

@@ -115,7 +115,8 @@ def test_label_describes_the_bytes_written(transcode, target, colour, sop_class)
     coded = "RGB" if rgb else "YBR_FULL"
     transformed = rgb and target in {"jpeg-2000", "htj2k"}
     assert result.dataset.PhotometricInterpretation == ("YBR_RCT" if transformed else coded)
-    assert result.dataset.PlanarConfiguration == 0
+    by_plane = ultrasound and target == "rle" and coded == "YBR_FULL"
+    assert result.dataset.PlanarConfiguration == int(by_plane)
     if target in {"jpeg-2000", "htj2k"}:
         assert oracle.coding_style(codestreams(result.dataset)[0])[4] == int(transformed)
     samples = coded_samples(stream)
@@ -276,6 +277,19 @@ def test_planar_configuration_is_read_and_written(transcode, planar, bits, targe
     assert result.dataset.PlanarConfiguration == 0
     back = transcode(result.path.read_bytes(), "explicit")
     assert np.array_equal(back.reading.frames, frames)
+    assert back.dataset.PlanarConfiguration == 0
+
+
+@pytest.mark.parametrize("sop_class", [ULTRASOUND, ULTRASOUND_CINE, SECONDARY_CAPTURE])
+def test_ultrasound_in_rle_says_that_its_ybr_full_is_by_plane(transcode, sop_class):
+    """The Ultrasound IODs have YBR_FULL so, and only so; dciodvfy looks for it."""
+    stream = jpeg(COLOUR[0])
+    result = transcode(encapsulated([stream], "YBR_FULL_422", JPEG_BASELINE, sop_class=sop_class), "rle")
+    assert result.dataset.PhotometricInterpretation == "YBR_FULL"
+    assert result.dataset.PlanarConfiguration == int(sop_class != SECONDARY_CAPTURE)
+    assert np.array_equal(result.reading.frames[0], coded_samples(stream))
+    back = transcode(result.path.read_bytes(), "jpeg-ls", colour="keep")
+    assert np.array_equal(back.reading.frames[0], coded_samples(stream))
     assert back.dataset.PlanarConfiguration == 0
 
 

@@ -7,7 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from cinemill.errors import CodecError, DamagedFile, UnsupportedPixelFormat
+import cinemill
+from cinemill.errors import CinemillError, CodecError, DamagedFile, UnsupportedPixelFormat
+from files import pydicom_files
 from generate import (
     DEFLATED_FRAME,
     ENCAPSULATED_UNCOMPRESSED,
@@ -135,3 +137,39 @@ def test_decoder_that_cannot_confirm_is_recorded(transcode, monkeypatch):
     result = transcode(file_of([[STREAMS[JPEG_LS]]] * 40, JPEG_LS, frames=40), "explicit")
     (warning,) = result.receipt.warnings
     assert warning == "charls can't confirm what cinemill-jpegls decoded (too odd for me)"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_anywhere_ends_by_name_and_leaves_nothing(source, tmp_path, seed):
+    """Never a traceback, and never an output of a file that failed."""
+    random = np.random.default_rng(seed)
+    small = [path for path in pydicom_files() if path.stat().st_size < 50_000]
+    output = tmp_path / "output.dcm"
+    for _ in range(100):
+        data = bytearray(small[int(random.integers(len(small)))].read_bytes())
+        for _ in range(int(random.integers(1, 5))):
+            damage(data, random)
+        target = ("jpeg-ls", "rle", "explicit", "implicit")[int(random.integers(4))]
+        try:
+            cinemill.transcode(source(bytes(data)), output, to=target, threads=1, repair=bool(seed % 2))
+        except CinemillError:
+            assert [path.name for path in tmp_path.iterdir()] == ["source.dcm"]
+        output.unlink(missing_ok=True)
+
+
+def damage(data, random):
+    """Change, remove, insert or cut bytes, mostly of the header."""
+    at = int(random.integers(len(data) if random.random() < 0.3 else min(len(data), 3000)))
+    kind = int(random.integers(5))
+    if kind == 0:
+        data[at] ^= 1 << int(random.integers(8))
+    elif kind == 1:
+        del data[at : at + 2 ** int(random.integers(6))]
+    elif kind == 2:
+        data[at:at] = random.bytes(2 ** int(random.integers(4)))
+    elif kind == 3:
+        data[at : at + 4] = int(random.choice([0, 2, 8, 1 << 31, 0xFFFFFFFE, 0xFFFFFFFF])).to_bytes(
+            4, "little"
+        )
+    elif random.random() < 0.2:
+        del data[at:]

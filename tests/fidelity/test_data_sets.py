@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+import cinemill
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from generate import (
     DELIMITER,
@@ -192,3 +193,20 @@ def test_codestreams_without_a_transfer_syntax_are_an_error(transcode):
     bare = ENCAPSULATED[ENCAPSULATED.index(encode(header(FRAMES), EXPLICIT)) :]
     with pytest.raises(DamagedFile, match="no transfer syntax is given"):
         transcode(bare, "explicit")
+
+
+def test_file_meta_information_in_the_data_set_is_an_error(transcode):
+    extra = explicit(0x00020010, b"UI", b"1.2.840.10008.1.2.4.80")
+    for target in ("jpeg-ls", "explicit", "implicit"):
+        with pytest.raises(DamagedFile, match=r"\(0002,0010\) of the File Meta Information stands in the"):
+            transcode(with_elements(extra), target)
+
+
+@pytest.mark.parametrize("missing", ["Rows", "Columns", "BitsAllocated"])
+def test_image_without_a_description_is_not_even_copied(source, tmp_path, missing):
+    dataset = header(FRAMES, **{missing: None})
+    streams = [[jpeg_ls_stream(frame)] for frame in FRAMES]
+    path = source(part10(dataset, encapsulated_element(streams), JPEG_LS))
+    with pytest.raises(DamagedFile, match="is absent"):
+        cinemill.transcode(path, tmp_path / "output.dcm", to="jpeg-ls")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["source.dcm"]

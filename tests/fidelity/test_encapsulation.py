@@ -430,3 +430,9 @@ def test_encapsulated_pixel_data_under_a_native_syntax_is_refused(transcode):
     source = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), EXPLICIT)
     with pytest.raises(DamagedFile, match="encapsulated"):
         transcode(source, "jpeg-ls")
+
+
+def test_repair_of_no_fragments_at_all_fails(transcode):
+    for repair in (False, True):
+        with pytest.raises(DamagedFile, match="5 frames are promised, 0 found in 0 fragments"):
+            transcode(file_of([], table="empty"), "explicit", repair=repair)

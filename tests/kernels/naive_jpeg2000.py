@@ -22,6 +22,56 @@ NLPS = [1, 6, 9, 12, 29, 33, 6, 14, 14, 14, 17, 18, 20, 21, 14, 14, 15, 16, 17, 
 SWITCH = {0, 6, 14}
 
 
+class Encoder:
+    """The MQ encoder (C.2), which leaves carries in stuffed bits."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(1)  # the byte before the first
+        self.states = {context: [0, 0] for context in range(19)}
+        self.states[0][0], self.states[RUN_LENGTH][0], self.states[UNIFORM][0] = 4, 3, 46
+        self.a, self.c, self.ct = 0x8000, 0, 12
+
+    def encode(self, context: int, decision: int) -> None:
+        state, mps = self.states[context]
+        qe = QE[state]
+        self.a -= qe
+        if (decision == mps) == (self.a < qe):
+            self.a = qe
+        else:
+            self.c += qe
+        if decision == mps:
+            if self.a & 0x8000:
+                return
+            self.states[context][0] = NMPS[state]
+        else:
+            self.states[context] = [NLPS[state], 1 - mps if state in SWITCH else mps]
+        while self.a < 0x8000:
+            self.a <<= 1
+            self.c <<= 1
+            self.ct -= 1
+            if self.ct == 0:
+                self._byte_out()
+
+    def _byte_out(self) -> None:
+        if self.data[-1] != 0xFF and self.c >= 0x8000000:
+            self.data[-1] += 1
+            self.c &= 0x7FFFFFF
+        self.ct = 7 if self.data[-1] == 0xFF else 8
+        shift = 27 - self.ct
+        self.data.append(self.c >> shift)
+        self.c &= (1 << shift) - 1
+
+    def flush(self) -> bytes:
+        top = self.c + self.a
+        self.c |= 0xFFFF
+        if self.c >= top:
+            self.c -= 0x8000
+        for _ in range(2):
+            self.c <<= self.ct
+            self._byte_out()
+        return bytes(self.data[1:]).removesuffix(b"\xff")
+
+
 class Decoder:
     """The MQ decoder (C.3); after the end of its data it reads ones."""
 
@@ -123,15 +173,17 @@ class CodeBlock:
         self.refined = self.significant.copy()
 
     def symbols(self) -> list[tuple[int, int]]:
+        return [symbol for symbols in self.passes() for symbol in symbols]
+
+    def passes(self) -> list[list[tuple[int, int]]]:
         highest = int(self.magnitude.max()).bit_length() - 1
-        coded: list[tuple[int, int]] = []
+        coded: list[list[tuple[int, int]]] = []
         for plane in range(highest, -1, -1):
             self.bits = self.magnitude >> plane & 1
             self.visited = np.zeros(self.magnitude.shape, bool)
             if plane < highest:
-                coded += self._significance_propagation()
-                coded += self._refinement()
-            coded += self._clean_up()
+                coded += [[*self._significance_propagation()], [*self._refinement()]]
+            coded.append([*self._clean_up()])
         return coded
 
     def _scan(self) -> Iterator[tuple[int, int]]:
@@ -220,3 +272,75 @@ def _split(lines: np.ndarray) -> np.ndarray:
     for at in range(0, size, 2):
         x[at] += (x[mirrored(at - 1)] + x[mirrored(at + 1)] + 2) >> 2
     return np.concatenate([x[::2], x[1::2]])
+
+
+def without_passes(coefficients: np.ndarray, orientation: int, missing: int) -> np.ndarray:
+    """What a decoder finds when the last of up to three passes of the lowest bit-plane are left out (E.1.1.2)."""
+    magnitude = np.abs(coefficients)
+    coder = CodeBlock(coefficients, orientation)
+    coder.significant = coder.magnitude > 1
+    coder.bits, coder.visited = coder.magnitude & 1, np.zeros(coder.magnitude.shape, bool)
+    if missing < 3:
+        list(coder._significance_propagation())
+    propagated = coder.visited[1:-1, 1:-1]
+    refined = magnitude | (missing >= 2)
+    cleaned_up = magnitude * (missing < 1)
+    known = np.where(magnitude > 1, refined, np.where(propagated, magnitude, cleaned_up))
+    return np.sign(coefficients) * known
+
+
+def packets(
+    rows: int,
+    columns: int,
+    samples: int,
+    levels: int,
+    progression: int,
+    precincts: tuple[tuple[int, int], ...],
+) -> list[tuple[int, list[int]]]:
+    """The packets of one layer in the order of the loops of B.12.1.
+
+    Each as its resolution, and where the coefficients of each subband begin: -1 if it has none of them.
+    """
+
+    def ceil(side: int, level: int) -> int:
+        return -(-side // 2**level)
+
+    def starts(resolution: int, component: int, x: int, y: int) -> list[int]:
+        level = levels - max(resolution - 1, 0)
+        bands = [(0, 0)] if resolution == 0 else [(1, 0), (0, 1), (1, 1)]
+        across, down = (2 ** (exponent - (resolution > 0)) for exponent in precincts[resolution])
+        found = []
+        for right, lower in bands:
+            wide, high = (
+                (ceil(side, level - 1) - ceil(side, level)) if high_pass else ceil(side, level)
+                for side, high_pass in ((columns, right), (rows, lower))
+            )
+            left, top = ceil(columns, level) * right, ceil(rows, level) * lower
+            inside = x * across < wide and y * down < high
+            start = (component * rows + top + y * down) * columns + left + x * across
+            found.append(start if inside else -1)
+        return found
+
+    def at(resolution: int, component: int, x: int, y: int) -> Iterator[tuple[int, list[int]]]:
+        across, down = (2 ** (exponent + levels - resolution) for exponent in precincts[resolution])
+        if x % across == 0 and y % down == 0:
+            yield resolution, starts(resolution, component, x // across, y // down)
+
+    def raster(resolution: int, component: int) -> Iterator[tuple[int, list[int]]]:
+        for y in range(rows):
+            for x in range(columns):
+                yield from at(resolution, component, x, y)
+
+    every_resolution, every_component = range(levels + 1), range(samples)
+    places = [(x, y) for y in range(rows) for x in range(columns)]
+    if progression < 2:
+        return [p for r in every_resolution for c in every_component for p in raster(r, c)]
+    if progression == 2:
+        return [
+            p for r in every_resolution for x, y in places for c in every_component for p in at(r, c, x, y)
+        ]
+    if progression == 3:
+        return [
+            p for x, y in places for c in every_component for r in every_resolution for p in at(r, c, x, y)
+        ]
+    return [p for c in every_component for x, y in places for r in every_resolution for p in at(r, c, x, y)]

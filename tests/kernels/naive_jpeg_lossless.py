@@ -196,6 +196,7 @@ def _decode(stream: bytes, pixels: PixelFormat) -> np.ndarray:
                 point_transform,
             )
             done += group
+    _require(b"\xff\xd8\xff" not in stream[position:])
     samples = frame & (1 << precision) - 1
     if pixels.signed:
         samples -= (samples >> (precision - 1)) << precision

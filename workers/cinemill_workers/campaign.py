@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from cinemill.batch import Item
+from cinemill.discovery import Item
 from cinemill.errors import CinemillError
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem

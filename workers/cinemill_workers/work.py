@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cinemill import syntaxes
-from cinemill.batch import Item, Options
+from cinemill.batch import Options
+from cinemill.discovery import Item
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
 from cinemill_workers.model import JobSpec
@@ -52,7 +53,7 @@ def from_json(values: Mapping[str, Any]) -> Options | Extraction:
 
 
 def discover(spec: JobSpec, *, after: Item | None = None) -> Iterator[Item]:
-    """Find the instances of a job: see `cinemill.batch.discover`.
+    """Find the instances of a job: see `cinemill.discovery.discover`.
 
     Raises
     ------

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cinemill.batch import Item, Work
+    from cinemill.batch import Work
+    from cinemill.discovery import Item
     from cinemill.receipt import Receipt
 
 _PIECE = 1 << 20

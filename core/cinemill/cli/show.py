@@ -18,7 +18,7 @@ from rich.text import Text
 from cinemill.receipt import SUCCESSES, Receipt
 
 if TYPE_CHECKING:
-    from cinemill.batch import Item
+    from cinemill.discovery import Item
 
 console = Console(stderr=True, highlight=False)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cinemill
+from cinemill.codecs import jpeg2000_decode
 from cinemill.codecs.jpeg2000_layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
+from cinemill.codecs.memory import Memory
 from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels import jpeg2000_instructions
@@ -35,26 +35,27 @@ def available() -> bool:
     return jpeg2000_instructions.available()
 
 
-def fastest_encoder() -> Codec:
+def fastest() -> Codec:
     """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
     portable = os.environ.get("CINEMILL_KERNELS") == "portable"
     return OpenJpeg() if portable or not available() else Jpeg2000()
 
 
 class Jpeg2000:
-    """cinemill's JPEG 2000 encoder as a `cinemill.codecs.Codec`; OpenJPEG decodes for it.
+    """cinemill's JPEG 2000 coders as a `cinemill.codecs.Codec`.
 
     It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
-    and the reversible colour transform for RGB: what `OpenJpeg` writes. It runs where `available` says so.
+    and the reversible colour transform for RGB: what `OpenJpeg` writes. It decodes what lossless encoders commonly write,
+    and has OpenJPEG decode the rest (`read_packets_header`). Both run where `available` says so.
     """
 
     name = "cinemill-jpeg2000"
-    version = cinemill.__version__
+    version = f"{cinemill.__version__} with openjpeg {OpenJpeg.version}"
     batch = 8
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-        """Decode frames with OpenJPEG."""
-        return OpenJpeg().decode(codestreams, pixels)
+        """Decode frames as `OpenJpeg.decode` does, to the same samples."""
+        return jpeg2000_decode.decode(codestreams, pixels)
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -77,22 +78,7 @@ class Jpeg2000:
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
 
 
-class _Memory(threading.local):
-    """Arrays that a thread keeps for its next frames: getting fresh pages each time takes a third of the time."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-        """Return an array of any content, in place of the last one of this name."""
-        size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or held.size < size:
-            held = self._held[name] = np.empty(size, kind)
-        return held[:size].reshape(shape)
-
-
-_memory = _Memory()
+_memory = Memory()
 
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cinemill.model import Buffer
 
 SOC, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
+TLM, PLT, COM = 0xFF55, 0xFF58, 0xFF64
 _START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.
@@ -75,7 +76,7 @@ def read_main_header(codestream: Buffer) -> MainHeader:
     """
     siz = cod = b""
     length = 0
-    for marker, offset, segment in _segments(codestream, 0):
+    for marker, offset, segment in segments(codestream, 0):
         if marker == SIZ:
             siz = segment
         elif marker == COD:
@@ -146,7 +147,7 @@ def _end_of_last_tile_part(codestream: Buffer) -> int:
 
 
 def _check_packets(codestream: Buffer, tile_part: int, end: int) -> None:
-    start = next((at + 2 for marker, at, _ in _segments(codestream, tile_part) if marker == SOD), end + 1)
+    start = next((at + 2 for marker, at, _ in segments(codestream, tile_part) if marker == SOD), end + 1)
     if start > end:
         raise CodecError("JPEG 2000: expected SOD within the tile-part", offset=tile_part)
     if stray := _MARKER_IN_PACKETS.search(memoryview(codestream)[start:end]):
@@ -154,7 +155,7 @@ def _check_packets(codestream: Buffer, tile_part: int, end: int) -> None:
         raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=start + stray.start())
 
 
-def _segments(codestream: Buffer, position: int) -> Iterator[tuple[int, int, bytes]]:
+def segments(codestream: Buffer, position: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield each marker with its offset and its segment's content, up to and including SOD."""
     while position + 4 <= len(codestream):
         marker, size = struct.unpack_from(">HH", codestream, position)

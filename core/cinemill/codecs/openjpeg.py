@@ -44,7 +44,10 @@ class OpenJpeg:
         UnsupportedPixelFormat
             A codestream has components of different resolution or depth.
         """
-        return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
+        return [
+            decode_checked(*check_codestream(codestream, pixels, frame), pixels, frame)
+            for frame, codestream in enumerate(codestreams)
+        ]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -76,17 +79,38 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+def check_codestream(data: Buffer, pixels: PixelFormat, frame: int) -> tuple[Buffer, MainHeader]:
+    """Return the bare codestream and its main header, without decoding, if all is there and fits ``pixels``.
+
+    Raises
+    ------
+    CodecError
+        As `OpenJpeg.decode`.
+    """
     try:
         codestream = bare_codestream(data)
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
         check_tile_parts(codestream, header)
-        samples: Samples = imagecodecs.jpeg2k_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
-    except imagecodecs.Jpeg2kError as error:
-        raise CodecError(f"{len(data)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame) from error
     except (CodecError, UnsupportedPixelFormat) as error:
         raise error.locate(frame=frame) from None
+    return codestream, header
+
+
+def decode_checked(codestream: Buffer, header: MainHeader, pixels: PixelFormat, frame: int) -> Samples:
+    """Decode what `check_codestream` returned.
+
+    Raises
+    ------
+    CodecError
+        A codestream is damaged.
+    """
+    try:
+        samples: Samples = imagecodecs.jpeg2k_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
+    except imagecodecs.Jpeg2kError as error:
+        raise CodecError(
+            f"{len(codestream)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame
+        ) from error
     if header.signed != pixels.signed:
         samples = _flip_sign(samples, header)
     if samples.shape != pixels.shape:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from cinemill.errors import UnsupportedTransferSyntax
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cinemill.codecs import Codec
 
 _DECODERS: dict[str, tuple[str, ...]] = {
@@ -23,21 +25,22 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
-    "jpeg-2000": ("openjpeg:OpenJpeg",),
+    "jpeg-2000": ("jpeg2000:fastest", "openjpeg:OpenJpeg"),
+    "jpeg-2000-lossy": ("openjpeg:OpenJpeg",),  # the kernels have the reversible wavelet only
     "htj2k": ("openjpeg:OpenJpeg",),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
     "jpeg-ls": "jpegls:JpegLs",
-    "jpeg-2000": "jpeg2000:fastest_encoder",  # the kernels where they run, else OpenJPEG
+    "jpeg-2000": "jpeg2000:fastest",  # the kernels where they run, else OpenJPEG
     "htj2k": "openjph:OpenJph",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "rle": ("rle:Rle", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
-    "jpeg-2000": ("openjpeg:OpenJpeg",),
+    "jpeg-2000": ("jpeg2000:fastest", "openjpeg:OpenJpeg"),
     "htj2k": ("openjpeg:OpenJpeg",),
 }
 
@@ -57,7 +60,7 @@ def decoder(coding: str) -> Codec:
 
 def second_opinions(coding: str) -> list[Codec]:
     """Return the other decoders of a coding."""
-    return [_load(name) for name in _DECODERS[coding][1:]]
+    return _different(_DECODERS[coding])[1:]
 
 
 def encoder(coding: str) -> Codec:
@@ -67,7 +70,12 @@ def encoder(coding: str) -> Codec:
 
 def verifiers(coding: str) -> list[Codec]:
     """Return the decoders that check what the encoder wrote: for every frame, then for samples of them."""
-    return [_load(name) for name in _VERIFIERS[coding]]
+    return _different(_VERIFIERS[coding])
+
+
+def _different(names: Sequence[str]) -> list[Codec]:
+    """Load codecs; where the kernels don't run, the library that stands in for them is there once."""
+    return list({codec.name: codec for codec in map(_load, names)}.values())
 
 
 @cache

@@ -24,6 +24,10 @@ def available() -> bool:
     return all(features.get(name, False) for name in _NEEDED) and llvm.get_host_cpu_name() not in _SLOW
 
 
+def _has(feature: str) -> bool:
+    return bool(llvm.get_host_cpu_features().get(feature, False))
+
+
 def _call(name: str, result: Any, *operands: Value) -> Value:
     builder = operands[0].builder
     signature = ir.FunctionType(result, [operand.value.type for operand in operands])
@@ -60,7 +64,52 @@ def any_bits(words: Value) -> Value:
 
 def mask_of(bits: Value, lanes: int) -> Value:
     """Turn the lowest bits of an integer into a mask of lanes."""
-    return bits.resized(lanes).recast(1, lanes)
+    if lanes < 64 or _has("avx512bw"):
+        return bits.resized(lanes).recast(1, lanes)
+    # AVX2 has no masks of bits, and LLVM would take 64 of them apart one by one.
+    eighths = ir.Constant(ir.VectorType(ir.IntType(64), 8), ir.Undefined)
+    every = Value(bits.builder, eighths).like(bits).recast(8, 64).shuffled([lane // 8 for lane in range(64)])
+    own = constant(every, [1 << lane % 8 for lane in range(64)])
+    return (every & own).equals(own)
+
+
+def funnel_shifted(high: Value, low: Value, count: Value) -> Value:
+    """Shift left by less than the width, filling with the upper bits of ``low``."""
+    return _call(f"llvm.fshl.v{high.lanes}i{high.bits}", high.value.type, high, low, count)
+
+
+def looked_up(keys: Value, table: list[int]) -> Value:
+    """Pick bytes of a table of up to 48 by the low 6 bits of 64 keys; bit 6 must be clear."""
+    if _has("avx512vbmi"):
+        padded = constant(keys, table + [0] * (64 - len(table)))
+        return _call("llvm.x86.avx512.permvar.qi.512", keys.value.type, padded, keys)
+    halves = [_looked_up_32(keys.shuffled(range(first, first + 32)), table) for first in (0, 32)]
+    return halves[0].shuffled(range(64), halves[1])
+
+
+def _looked_up_32(keys: Value, table: list[int]) -> Value:
+    padded = table + [0] * (48 - len(table))
+    index = keys & 0x3F
+    first, second, third = (
+        shuffled_bytes(
+            constant(keys, padded[at : at + 16] * 2), added_saturating(index ^ at, index.like(0x70))
+        )
+        for at in (0, 16, 32)
+    )
+    return first | second | third
+
+
+def row_interleaver(lanes: int) -> Any:
+    """Make the operation that interleaves two rows of ``lanes`` bytes, a step of transposing a square."""
+    order = [lane + other for lane in range(lanes) for other in (0, lanes)]
+
+    @instructions
+    def interleave_rows(first: Value, second: Value, target: Value) -> None:
+        rows = first.load(8, lanes), second.load(8, lanes)
+        rows[0].shuffled(order[:lanes], rows[1]).store(target)
+        rows[0].shuffled(order[lanes:], rows[1]).store(target + lanes)
+
+    return interleave_rows
 
 
 @instructions

@@ -32,7 +32,14 @@ from cinemill.kernels.bits import (
     store_word,
     trailing_zeros,
 )
-from cinemill.kernels.jpeg2000_instructions import added_saturating, constant, packed_bytes, shuffled_bytes
+from cinemill.kernels.jpeg2000_instructions import (
+    added_saturating,
+    constant,
+    packed_bytes,
+    row_interleaver,
+    shuffled_bytes,
+)
+from cinemill.kernels.jpeg2000_tables import MQ_STATES
 
 LANES = 32
 ROUND = 32
@@ -40,25 +47,14 @@ CONTEXTS = 19
 WORDS_PER_ROUND = ROUND * 15 // 32 + 1
 GROUP = 4
 
-# Table C.2: Qe, next state after MPS and after LPS, and whether LPS switches the sense of MPS.
-_STATES = (
-    (0x5601, 1, 1, 1), (0x3401, 2, 6, 0), (0x1801, 3, 9, 0), (0x0AC1, 4, 12, 0), (0x0521, 5, 29, 0),
-    (0x0221, 38, 33, 0), (0x5601, 7, 6, 1), (0x5401, 8, 14, 0), (0x4801, 9, 14, 0), (0x3801, 10, 14, 0),
-    (0x3001, 11, 17, 0), (0x2401, 12, 18, 0), (0x1C01, 13, 20, 0), (0x1601, 29, 21, 0), (0x5601, 15, 14, 1),
-    (0x5401, 16, 14, 0), (0x5101, 17, 15, 0), (0x4801, 18, 16, 0), (0x3801, 19, 17, 0), (0x3401, 20, 18, 0),
-    (0x3001, 21, 19, 0), (0x2801, 22, 19, 0), (0x2401, 23, 20, 0), (0x2201, 24, 21, 0), (0x1C01, 25, 22, 0),
-    (0x1801, 26, 23, 0), (0x1601, 27, 24, 0), (0x1401, 28, 25, 0), (0x1201, 29, 26, 0), (0x1101, 30, 27, 0),
-    (0x0AC1, 31, 28, 0), (0x09C1, 32, 29, 0), (0x08A1, 33, 30, 0), (0x0521, 34, 31, 0), (0x0441, 35, 32, 0),
-    (0x02A1, 36, 33, 0), (0x0221, 37, 34, 0), (0x0141, 38, 35, 0), (0x0111, 39, 36, 0), (0x0085, 40, 37, 0),
-    (0x0049, 41, 38, 0), (0x0025, 42, 39, 0), (0x0015, 43, 40, 0), (0x0009, 44, 41, 0), (0x0005, 45, 42, 0),
-    (0x0001, 45, 43, 0), (0x5601, 46, 46, 0),
-)  # fmt: skip
-_QE = [state[0] for state in _STATES]
+_interleave = row_interleaver(LANES)
+
+_QE = [state[0] for state in MQ_STATES]
 _QE_SHIFT = [16 - qe.bit_length() for qe in _QE]
 _QE_RENORMALISED = [qe << shift for qe, shift in zip(_QE, _QE_SHIFT, strict=True)]
 # A context is one byte, state << 1 | MPS; the two tables give it with MPS 0.
-_AFTER_MPS = [2 * state[1] for state in _STATES]
-_AFTER_LPS = [2 * state[2] + state[3] for state in _STATES]
+_AFTER_MPS = [2 * state[1] for state in MQ_STATES]
+_AFTER_LPS = [2 * state[2] + state[3] for state in MQ_STATES]
 
 # Table D.7: state 4 for the first zero coding context, 3 for run-length, 46 for uniform.
 INITIAL_STATES = np.zeros(CONTEXTS, np.uint8)
@@ -211,15 +207,6 @@ def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pendin
         bits.store(pending + 8 * place)
         attention |= ((fits ^ -1) | (bits >= 32)).packed() << place
     return attention
-
-
-@instructions
-def _interleave(first: Value, second: Value, target: Value) -> None:
-    """Interleave two rows of LANES bytes to 2 x LANES bytes."""
-    rows = first.load(8, LANES), second.load(8, LANES)
-    order = [lane + other for lane in range(LANES) for other in (0, LANES)]
-    rows[0].shuffled(order[:LANES], rows[1]).store(target)
-    rows[0].shuffled(order[LANES:], rows[1]).store(target + LANES)
 
 
 @jit("void(uint8[::1], int64[::1], uint8[:, ::1])")

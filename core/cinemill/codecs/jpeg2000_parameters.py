@@ -1,0 +1,130 @@
+"""How the packets of a JPEG 2000 codestream are coded (T.800 Annex A), and which codestreams the kernels decode."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from cinemill.codecs.jpeg2000_markers import (
+    COD,
+    COM,
+    EOC,
+    PLT,
+    QCD,
+    SIZ,
+    SOC,
+    SOD,
+    SOT,
+    TLM,
+    MainHeader,
+    segments,
+)
+
+if TYPE_CHECKING:
+    from cinemill.model import Buffer
+
+_EXPECTED = [SOC, SIZ, COD, QCD, SOT, SOD], [SOC, SIZ, QCD, COD, SOT, SOD]
+_IMMATERIAL = TLM, PLT, COM
+_MOST_LEVELS = 32
+_LARGEST_PRECINCT = 15
+
+
+class Parameters(NamedTuple):
+    """What SIZ, COD and QCD say of a codestream that the kernels decode."""
+
+    rows: int
+    columns: int
+    samples: int
+    colour_transform: bool
+    progression: int
+    levels: int
+    block_exponents: tuple[int, int]
+    """xcb and ycb (A.6.1)."""
+    precinct_exponents: tuple[tuple[int, int], ...]
+    """PPx and PPy of each resolution."""
+    bit_planes: tuple[int, ...]
+    """M_b of each subband, in the order of QCD (Equation E-2)."""
+
+
+class Packets(NamedTuple):
+    """Where the packets of a codestream begin and end, and how they are coded."""
+
+    start: int
+    end: int
+    parameters: Parameters
+
+
+class _CodingStyle(NamedTuple):
+    """COD without precincts (A.6.1)."""
+
+    style: int
+    progression: int
+    layers: int
+    colour_transform: int
+    levels: int
+    block_width: int
+    block_height: int
+    block_style: int
+    wavelet: int
+
+
+def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | None:
+    """Return what the kernels need to decode a checked codestream, or None if it is nothing for them.
+
+    They decode what lossless encoders commonly write: one tile in one tile-part, 1 or 3 components of up to 16 bits, one
+    quality layer, the reversible wavelet, code-blocks of up to 64 x 64 in the default style, any precincts and progression.
+    """
+    material = [found for found in segments(codestream, 0) if found[0] not in _IMMATERIAL]
+    if [marker for marker, *_ in material] not in _EXPECTED:
+        return None
+    found = {marker: (offset, segment) for marker, offset, segment in material}
+    (_, siz), (_, cod), (_, qcd), (tile_part, sot) = (found[marker] for marker in (SIZ, COD, QCD, SOT))
+    if len(cod) < 10 or len(sot) != 8:
+        return None
+    coding = _CodingStyle(*struct.unpack_from(">BBHBBBBBB", cod))
+    end = tile_part + int.from_bytes(sot[2:6], "big")
+    precincts = [(size & 15, size >> 4) for size in cod[10:]] or [(_LARGEST_PRECINCT,) * 2] * (
+        coding.levels + 1
+    )
+    first_tile_part, image_offset, tile_offset = sot[6] == 0, any(siz[10:18]), any(siz[26:34])
+    if not (
+        header.tiles == 1
+        and min(header.rows, header.columns) > 0
+        and first_tile_part
+        and codestream[end : end + 2] == EOC.to_bytes(2, "big")
+        and not (image_offset or tile_offset or header.subsampled)
+        and header.precision <= 16
+        and (header.samples, coding.colour_transform) in {(1, 0), (3, 0), (3, 1)}
+        and _is_covered(coding, precincts, len(cod), qcd)
+    ):
+        return None
+    guard_bits = qcd[0] >> 5
+    parameters = Parameters(
+        header.rows,
+        header.columns,
+        header.samples,
+        coding.colour_transform == 1,
+        coding.progression,
+        coding.levels,
+        (coding.block_width + 2, coding.block_height + 2),
+        tuple(precincts),
+        tuple(guard_bits + (exponent >> 3) - 1 for exponent in qcd[1:]),
+    )
+    return Packets(found[SOD][0] + 2, end, parameters)
+
+
+def _is_covered(coding: _CodingStyle, precincts: list[tuple[int, int]], cod_length: int, qcd: bytes) -> bool:
+    """Whether the kernels decode this coding style, and its markers have the length it asks for."""
+    return (
+        coding.style in {0, 1}  # neither SOP nor EPH
+        and coding.progression <= 4
+        and coding.layers == 1
+        and coding.levels <= _MOST_LEVELS
+        and max(coding.block_width, coding.block_height) <= 4
+        and coding.block_style == 0
+        and coding.wavelet == 1
+        and cod_length == 10 + coding.style * (coding.levels + 1)
+        and all(0 not in exponents for exponents in precincts[1:])
+        and len(qcd) == 2 + 3 * coding.levels
+        and qcd[0] & 0x1F == 0  # no quantisation
+    )
