@@ -21,6 +21,7 @@ from cinemill.elements import (
     forget,
     read_ahead,
     read_header,
+    tag_name,
     walk,
 )
 from cinemill.encapsulation import (
