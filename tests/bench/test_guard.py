@@ -9,12 +9,13 @@ from comparisons import Comparison, Prepared
 
 
 def test_every_floor_belongs_to_a_row():
-    for processor in ("znver3", "another"):
+    for processor in ("znver3", "znver5", "another"):
         assert guard.read_floors(processor).keys() <= guard._ROWS.keys()
 
 
-def test_a_measured_processor_has_higher_floors():
-    measured, promised = guard.read_floors("znver3"), guard.read_floors("another")
+@pytest.mark.parametrize("processor", ["znver3", "znver5"])
+def test_a_measured_processor_has_higher_floors(processor):
+    measured, promised = guard.read_floors(processor), guard.read_floors("another")
     assert all(measured[name] >= promised[name] for name in promised)
 
 
