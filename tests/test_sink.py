@@ -102,8 +102,7 @@ def test_stale_temporaries_are_swept_and_live_ones_are_not(tmp_path, monkeypatch
     monkeypatch.setattr("cinemill.sink._PATIENCE", 0.1)
     path = tmp_path / "b[1].dcm"
     stale, live, other = (
-        tmp_path / name
-        for name in (".b[1].dcm.00000000.part", ".b[1].dcm.11111111.part", ".c.dcm.22222222.part")
+        tmp_path / name for name in (".b[1].dcm.0.part", ".b[1].dcm.5.part", ".c.dcm.2.part")
     )
     for file in (stale, live, other):
         file.write_bytes(b"")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import struct
 import time
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,8 @@ IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
 _TEMPORARY = ".part"
+_AT_ONCE = 8
+"""Processes that may write the same output at the same time."""
 _PATIENCE = 3.0
 
 
@@ -286,7 +288,7 @@ def sweep(path: Path) -> None:
 
     A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
     """
-    for stale in path.parent.glob(f".{_escape(_stem(path))}.????????{_TEMPORARY}"):
+    for stale in _temporaries(path):
         with suppress(OSError), stale.open("rb") as file:
             _lock(file, _PATIENCE)
             stale.unlink()
@@ -375,23 +377,28 @@ def _item(value: bytes) -> bytes:
 
 def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
     """Make and lock a temporary file; another process may sweep it away before it is locked."""
-    while True:
-        temporary = path.with_name(f".{_stem(path)}.{secrets.token_hex(4)}{_TEMPORARY}")
-        file: BinaryIO = temporary.open("xb+")
+    for temporary in _temporaries(path):
+        try:
+            file: BinaryIO = temporary.open("xb+")
+        except FileExistsError:
+            continue
         with suppress(OSError):  # a file system without locks keeps what a killed process leaves
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()
+    raise OSError(errno.EBUSY, f"{_AT_ONCE} processes are writing it already")
+
+
+def _temporaries(path: Path) -> Iterator[Path]:
+    """Yield all names that an output has while it is made: few, so that none is searched for in large directories."""
+    stem = _stem(path)
+    return (path.with_name(f".{stem}.{number}{_TEMPORARY}") for number in range(_AT_ONCE))
 
 
 def _stem(path: Path) -> str:
     """Return what of a name leaves room for more: file systems limit bytes, not characters."""
     return os.fsdecode(os.fsencode(path.name)[:200])
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _link_exclusively(temporary: Path, path: Path) -> None:

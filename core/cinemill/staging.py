@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import filecmp
 import os
-import secrets
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ from cinemill.model import Buffer
 from cinemill.sink import output_error, publish, sync
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
-_PREFIX, _SUFFIX = ".cinemill-", ".part"
+_AT_ONCE = 256
+"""Processes that may write into the same directory at the same time."""
 
 
 class Staging:
@@ -49,10 +50,9 @@ class Staging:
         self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="cinemill-sync")
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._temporary = directory / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
             with _lock(directory):
                 sweep(directory)
-                self._temporary.mkdir()
+                self._temporary = _make_temporary(directory)
                 self._held = ExitStack()
                 self._held.enter_context(_lock(self._temporary))
         except OSError as error:
@@ -168,7 +168,7 @@ def sweep(directory: Path) -> None:
     One that was killed while it gave outputs their names has some of them here still under their other name: then all
     of its outputs go.
     """
-    for stale in directory.glob(f"{_PREFIX}????????{_SUFFIX}"):
+    for stale in filter(Path.is_dir, _temporaries(directory)):
         with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
             made = list(stale.iterdir())
             named = [directory / each.name for each in made if _is_link(each, directory / each.name)]
@@ -176,6 +176,19 @@ def sweep(directory: Path) -> None:
                 for path in named:
                     path.unlink()
             shutil.rmtree(stale, ignore_errors=True)
+
+
+def _temporaries(directory: Path) -> Iterator[Path]:
+    """Yield all names of hidden directories: few, so that none is searched for among many outputs."""
+    return (directory / f".cinemill-{number}.part" for number in range(_AT_ONCE))
+
+
+def _make_temporary(directory: Path) -> Path:
+    for temporary in _temporaries(directory):
+        with suppress(FileExistsError):
+            temporary.mkdir()
+            return temporary
+    raise OSError(errno.EBUSY, f"{_AT_ONCE} processes are writing there already")
 
 
 def _is_link(made: Path, path: Path) -> bool:

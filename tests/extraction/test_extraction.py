@@ -223,7 +223,7 @@ def test_cancelled_between_frames(tmp_path):
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    stale = tmp_path / ".cinemill-0badcafe.part"
+    stale = tmp_path / ".cinemill-201.part"
     stale.mkdir()
     (stale / "x.png").write_bytes(b"half")
     cinemill.extract(CINE, tmp_path, frames=0)

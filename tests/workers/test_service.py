@@ -158,7 +158,7 @@ def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_
 
 def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 20)
-    left = tmp_path / "out" / "study000" / ".00007.dcm.0badcafe.part"
+    left = tmp_path / "out" / "study000" / ".00007.dcm.3.part"
     left.parent.mkdir(parents=True)
     left.touch()
     worker = service.start_worker("faulty_worker", FAULTY_CRASH="00007")
