@@ -80,6 +80,13 @@ def read_codestream(data: Buffer) -> Codestream | None:
     return None
 
 
+def with_end(data: Buffer) -> Buffer:
+    """Append the end marker (EOI) that a JPEG or JPEG-LS codestream lacks: its decoder sees whether samples are missing."""
+    if bytes(data[:2]) != b"\xff\xd8" or _has_end(memoryview(data)):
+        return data
+    return bytes(data) + b"\xff\xd9"
+
+
 def _read_jpeg(view: memoryview) -> Codestream:
     colour: str | None = None
     frame: tuple[int, int, int, int, int, bytes, bool] | None = None

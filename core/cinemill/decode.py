@@ -10,7 +10,7 @@ import numpy as np
 
 from cinemill import colour
 from cinemill.codecs import table
-from cinemill.codestream import Codestream, read_codestream
+from cinemill.codestream import Codestream, read_codestream, with_end
 from cinemill.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 
@@ -58,7 +58,7 @@ class FrameDecoder:
                     "floating point pixel data has no codec in DICOM; use explicit, implicit or deflated"
                 )
             marked = source.transfer_syntax.coding in _MARKED
-            self.stream = read_markers(source, 0, source.frame(0)) if marked else None
+            self.stream = read_markers(source, 0, self._codestream(0)) if marked else None
             self.coding = self._coding()
             lossy_wavelet = (
                 self.coding == "jpeg-2000" and self.stream is not None and not self.stream.lossless
@@ -82,7 +82,7 @@ class FrameDecoder:
         """Whether a codestream is lossy by its own markers; the first speaks for all where the transfer syntax is lossless."""
         if self.stream is None or not self.stream.lossless or self.source.transfer_syntax.lossless:
             return self.stream is not None and not self.stream.lossless
-        streams = (read_markers(self.source, i, self.source.frame(i)) for i in range(1, len(self.source)))
+        streams = (read_markers(self.source, i, self._codestream(i)) for i in range(1, len(self.source)))
         return not all(stream.lossless for stream in streams)
 
     def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
@@ -99,7 +99,7 @@ class FrameDecoder:
         CodecError
             A codestream is damaged or differs in geometry; ``path`` and ``frame`` say which.
         """
-        codestreams = [self.source.frame(index) for index in indices]
+        codestreams = [self._codestream(index) for index in indices]
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         try:
             decoded = self.codec.decode(codestreams, self._native_pixels)
@@ -112,6 +112,15 @@ class FrameDecoder:
             colour.convert(frame, found, wanted)
             for frame, found in zip(decoded, interpretations, strict=True)
         ]
+
+    def _codestream(self, index: int) -> Buffer:
+        frame = self.source.frame(index)
+        if self.source.transfer_syntax.coding not in _MARKED:
+            return frame
+        whole = with_end(frame)
+        if whole is not frame:
+            self._note("codestreams lack their end marker (EOI); all their samples are there")
+        return whole
 
     def _confirm(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]

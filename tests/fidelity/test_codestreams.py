@@ -93,6 +93,24 @@ def test_lossless_jpeg_under_a_lossy_name_is_not_called_lossy(transcode):
     assert "LossyImageCompression" not in result.dataset
 
 
+@pytest.mark.parametrize(
+    ("stream", "syntax"),
+    [
+        pytest.param(jpeg_ls_stream(GREY[0]), JPEG_LS, id="jpeg-ls"),
+        pytest.param(jpeg_lossless(GREY[0], 8), JPEG_LOSSLESS_SV1, id="jpeg-lossless"),
+        pytest.param(jpeg(GREY[0]), JPEG_BASELINE, id="jpeg"),
+    ],
+)
+def test_a_missing_end_marker_does_no_harm_where_all_samples_are_there(transcode, stream, syntax):
+    whole = transcode(encapsulated([stream, stream], syntax), "explicit")
+    assert not any("EOI" in warning for warning in whole.receipt.warnings)
+    result = transcode(encapsulated([stream, stream[:-2]], syntax), "explicit")
+    assert np.array_equal(result.reading.frames, whole.reading.frames)
+    assert any("EOI" in warning for warning in result.receipt.warnings)
+    with pytest.raises(CodecError):
+        transcode(encapsulated([stream, stream[:-4]], syntax), "explicit")
+
+
 @pytest.mark.parametrize("cut", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("ended", [True, False], ids=["with EOI", "without EOI"])
 @pytest.mark.parametrize(
