@@ -10,6 +10,8 @@ from pydicom.data import get_testdata_file
 
 import cinemill
 from cinemill.errors import DamagedFile, UsageError
+from cinemill.source import Source
+from generate import JPEG_2000_LOSSY, encapsulated_element, header, jpeg_2000, noise, part10
 
 
 def test_frames_are_those_of_pydicom():
@@ -18,6 +20,18 @@ def test_frames_are_those_of_pydicom():
         assert len(cine) == 1
         assert cine.pixels.photometric_interpretation == "PALETTE COLOR"
         assert np.array_equal(cine[0], pydicom.dcmread(path).pixel_array)
+
+
+def test_a_lossless_frame_under_a_lossy_syntax_is_reached_without_the_others(tmp_path, monkeypatch):
+    frames = noise((9, 20, 30))
+    element = encapsulated_element([[jpeg_2000(frame)] for frame in frames])
+    path = tmp_path / "source.dcm"
+    path.write_bytes(part10(header(frames), element, JPEG_2000_LOSSY))
+    read, plain = set(), Source.frame
+    monkeypatch.setattr(Source, "frame", lambda source, index: read.add(index) or plain(source, index))
+    with cinemill.open(path) as cine:
+        assert np.array_equal(cine[7], frames[7])
+    assert read == {0, 7}
 
 
 def test_a_sequence_of_frames():

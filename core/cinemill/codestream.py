@@ -82,9 +82,8 @@ def read_codestream(data: Buffer) -> Codestream | None:
 
 def with_end(data: Buffer) -> Buffer:
     """Append the end marker (EOI) that a JPEG or JPEG-LS codestream lacks: its decoder sees whether samples are missing."""
-    if bytes(data[:2]) != b"\xff\xd8" or _has_end(memoryview(data)):
-        return data
-    return bytes(data) + b"\xff\xd9"
+    ended = b"\xff\xd9" in bytes(data[-64:]) or b"\xff\xd9" in bytes(data)
+    return data if ended or bytes(data[:2]) != b"\xff\xd8" else bytes(data) + b"\xff\xd9"
 
 
 def _read_jpeg(view: memoryview) -> Codestream:
@@ -111,8 +110,6 @@ def _read_jpeg(view: memoryview) -> Codestream:
         raise CodecError("the JPEG codestream has no frame header (SOF)")
     marker, precision, rows, columns, components, ids, subsampled = frame
     coding = _SOF_CODINGS[marker]
-    if not _has_end(view):
-        raise CodecError("the codestream has no end marker (EOI); it is truncated", offset=len(view))
     if coding == "jpeg" and components == 3:
         colour = _jpeg_colour(adobe, ids, has_jfif=has_jfif, subsampled=subsampled)
     return Codestream(
@@ -152,10 +149,6 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
         (length,) = struct.unpack_from(">H", view, offset)
         yield marker, view[offset + 2 : offset + length]
         offset += length
-
-
-def _has_end(view: memoryview) -> bool:
-    return b"\xff\xd9" in bytes(view[-64:]) or b"\xff\xd9" in bytes(view)
 
 
 def _read_jpeg_2000(view: memoryview, colour: str | None) -> Codestream:

@@ -57,8 +57,8 @@ class FrameDecoder:
                 raise UnsupportedPixelFormat(
                     "floating point pixel data has no codec in DICOM; use explicit, implicit or deflated"
                 )
-            marked = source.transfer_syntax.coding in _MARKED
-            self.stream = read_markers(source, 0, self._codestream(0)) if marked else None
+            self._marked = source.transfer_syntax.coding in _MARKED
+            self.stream = read_markers(source, 0, self._codestream(0)) if self._marked else None
             self.coding = self._coding()
             lossy_wavelet = (
                 self.coding == "jpeg-2000" and self.stream is not None and not self.stream.lossless
@@ -115,9 +115,7 @@ class FrameDecoder:
 
     def _codestream(self, index: int) -> Buffer:
         frame = self.source.frame(index)
-        if self.source.transfer_syntax.coding not in _MARKED:
-            return frame
-        whole = with_end(frame)
+        whole = with_end(frame) if self._marked else frame
         if whole is not frame:
             self._note("codestreams lack their end marker (EOI); all their samples are there")
         return whole
@@ -129,7 +127,7 @@ class FrameDecoder:
         chosen = [
             at for at, index in enumerate(indices) if self._confirm_every and index % self._confirm_every == 0
         ]
-        if self.lossy or not chosen:
+        if not chosen or self.lossy:
             return
         for codec in table.second_opinions(self.coding):
             try:
