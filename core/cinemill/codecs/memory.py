@@ -1,4 +1,4 @@
-"""Memory that threads keep: getting fresh pages for each frame takes a third of the JPEG 2000 kernels' time."""
+"""Memory that threads keep: fresh pages for each frame take a third of the JPEG 2000 kernels' time, and 8 times RLE's own."""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import struct
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cinemill
+from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import rle
 from cinemill.kernels.colour import deinterleave, interleave
@@ -26,21 +25,7 @@ _MOST_SEGMENTS = 15
 _PADDING = b"\x00\x80"
 
 
-class _Scratch(threading.local):
-    """Working memory that each thread keeps from frame to frame: new pages cost more than coding does (8 times)."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
-
-    def take(self, *shape: int) -> NDArray[np.uint8]:
-        """Return uninitialised bytes, which are valid until the next call."""
-        size = math.prod(shape)
-        if self._memory.size < size:
-            self._memory = np.empty(size, np.uint8)
-        return self._memory[:size].reshape(shape)
-
-
-_planes, _bytes, _segments = _Scratch(), _Scratch(), _Scratch()
+_memory = Memory()
 
 
 class Rle:
@@ -98,7 +83,7 @@ def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     bounds = _segment_bounds(codestream, _segments_of(pixels), frame)
     source = np.frombuffer(codestream, np.uint8)
     shape = len(bounds) - 1, pixels.rows * pixels.columns
-    planes = np.empty(shape, np.uint8) if len(bounds) == 2 else _planes.take(*shape)
+    planes = np.empty(shape, np.uint8) if len(bounds) == 2 else _memory.array("planes", shape, np.uint8)
     for segment, plane in enumerate(planes):
         start, end = bounds[segment], bounds[segment + 1]
         position, found, surplus = rle.unpack(source, start, end, plane)
@@ -181,7 +166,7 @@ def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
     planes = split(np.ascontiguousarray(frame), pixels)
     capacity = rle.packed_size(*planes.shape[1:])
     offsets = [0] * _MOST_SEGMENTS
-    codestream = _segments.take(_HEADER.size + len(planes) * capacity)
+    codestream = _memory.array("segments", (_HEADER.size + len(planes) * capacity,), np.uint8)
     end = _HEADER.size
     for segment, plane in enumerate(planes):
         offsets[segment] = end
@@ -202,12 +187,12 @@ def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
     size = pixels.dtype.itemsize
     if pixels.samples == 3 and size <= 2:
         shape = 3, pixels.rows, pixels.columns * size
-        by_plane = deinterleave(frame, _planes.take(*shape).view(pixels.dtype))
+        by_plane = deinterleave(frame, _memory.array("planes", shape, np.uint8).view(pixels.dtype))
     else:
         by_plane = np.ascontiguousarray(np.moveaxis(frame.reshape(pixels.rows, pixels.columns, -1), -1, 0))
     if size == 1:
         return by_plane.view(np.uint8)
-    planes = _bytes.take(pixels.samples, size, pixels.rows, pixels.columns)
+    planes = _memory.array("bytes", (pixels.samples, size, pixels.rows, pixels.columns), np.uint8)
     if size == 2:
         for samples, (high, low) in zip(by_plane, planes, strict=True):
             rle.split_bytes(samples.reshape(-1).view(np.uint16), high.reshape(-1), low.reshape(-1))
