@@ -4,14 +4,14 @@ Memory
 ------
 slots
     `SLOTS` times sixteen symbols of 32 bits, zeros behind the last slot in use. Behind them, by lane: the bits that `emit` holds back,
-    their number, where they go, four joined symbols (64 bits each), and the length of these (32 bits).
+    their number, where they go, four joined symbols (64 bits each), and the lengths of these.
 """
 
 from __future__ import annotations
 
 from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import Value, copy_bytes, instructions, load_i64, load_u32, store_64
-from cinemill.kernels.jpegls_encode_model import LONGEST_VALUE, emit, emit_symbol, joined
+from cinemill.kernels.bits import Value, copy_bytes, instructions, load_i64, store_64
+from cinemill.kernels.jpegls_encode_model import LONGEST_VALUE, joined
 from cinemill.kernels.jpegls_parameters import LANES
 
 SLOTS = 16
@@ -23,7 +23,7 @@ HELD = WORDS + 8 * LANES
 OUT = HELD + 8 * LANES
 QUADS = OUT + 8 * LANES
 QUAD_LENGTHS = QUADS + 8 * LANES
-SLOTS_BYTES = QUAD_LENGTHS + 4 * LANES
+SLOTS_BYTES = QUAD_LENGTHS + 8 * LANES
 """Offsets behind the slots, and all bytes."""
 
 
@@ -42,17 +42,51 @@ def code_bits(slots: int, lane: int, start: int) -> int:
     return 8 * (load_i64(slots + OUT, lane) - start) + load_i64(slots + HELD, lane)
 
 
+def _symbols(slot: Value) -> tuple[Value, Value]:
+    """Read a slot: the symbols' values and lengths, 64 bits each."""
+    symbols = slot.load(32, LANES)
+    values = (symbols & ((1 << LONGEST_VALUE) - 1)).resized(64)
+    return values, symbols.shifted_down(LONGEST_VALUE).resized(64)
+
+
+def _append(slots: Value, values: Value, lengths: Value) -> None:
+    """Append up to 56 bits to each lane's code.
+
+    Eight bytes are written each time, of which the later ones are not final.
+    """
+    held = (slots + HELD).load(64, LANES) + lengths
+    words = (slots + WORDS).load(64, LANES) | ((values << (held.like(63) - held)) << 1)
+    final = words.bytes_reversed()
+    for lane in range(LANES):
+        final.lane(lane).store((slots + OUT + 8 * lane).load(64))
+    (words << (held & 56)).store(slots + WORDS)
+    (held & 7).store(slots + HELD)
+    ((slots + OUT).load(64, LANES) + held.shifted_down(3)).store(slots + OUT)
+
+
 @instructions
 def _join(slot: Value, slots: Value) -> Value:
     """Join the symbols of four slots in each lane; returns the lanes in which they exceed 56 bits and are not right."""
-    symbols = [(slot + SLOT * number).load(32, LANES) for number in range(4)]
-    values = [(symbol & ((1 << LONGEST_VALUE) - 1)).resized(64) for symbol in symbols]
-    lengths = [symbol.shifted_down(LONGEST_VALUE).resized(64) for symbol in symbols]
-    first = joined(values[0], lengths[0], values[1], lengths[1])
-    value, length = joined(*first, *joined(values[2], lengths[2], values[3], lengths[3]))
-    value.store(slots + QUADS)
-    length.resized(32).store(slots + QUAD_LENGTHS)
-    return (length > 56).packed()
+    first, second, third, last = (_symbols(slot + SLOT * number) for number in range(4))
+    values, lengths = joined(*joined(*first, *second), *joined(*third, *last))
+    values.store(slots + QUADS)
+    lengths.store(slots + QUAD_LENGTHS)
+    return (lengths > 56).packed()
+
+
+@instructions
+def _append_joined(slots: Value) -> None:
+    """Append what `_join` has joined."""
+    _append(slots, (slots + QUADS).load(64, LANES), (slots + QUAD_LENGTHS).load(64, LANES))
+
+
+@instructions
+def _append_slot(slot: Value, slots: Value) -> None:
+    """Append the symbols of one slot, of up to 64 bits: as many of their leading zeros as exceed 32 bits, and the rest."""
+    values, lengths = _symbols(slot)
+    zeros = (lengths - 32).maximum(0)
+    _append(slots, values.like(0), zeros)
+    _append(slots, values, lengths - zeros)
 
 
 @instructions
@@ -66,23 +100,11 @@ def flush(slots: int, count: int) -> int:
     """Append whole fours of slots to the lanes' codes; returns how many slots, below four, stay in use."""
     done = 0
     while done + 4 <= count:
-        exceeding = _join(slots + SLOT * done, slots)
-        for lane in range(LANES):
-            word, held, out = (
-                load_i64(slots + WORDS, lane),
-                load_i64(slots + HELD, lane),
-                load_i64(slots + OUT, lane),
-            )
-            if (exceeding >> lane) & 1:
-                for number in range(done, done + 4):
-                    word, held, out = emit_symbol(word, held, out, load_u32(slots + SLOT * number, lane))
-            else:
-                word, held, out = emit(
-                    word, held, out, load_i64(slots + QUADS, lane), load_u32(slots + QUAD_LENGTHS, lane)
-                )
-            store_64(slots + WORDS, lane, word)
-            store_64(slots + HELD, lane, held)
-            store_64(slots + OUT, lane, out)
+        if _join(slots + SLOT * done, slots) == 0:
+            _append_joined(slots)
+        else:
+            for number in range(done, done + 4):
+                _append_slot(slots + SLOT * number, slots)
         done += 4
     for number in range(done, count):
         copy_bytes(slots + SLOT * (number - done), slots + SLOT * number, SLOT)
