@@ -107,9 +107,10 @@ def updated(context: Context, error: Value) -> Context:
     b = (context.b + error) >> halve
     n = context.n.shifted_down(halve) + 1
     low, high = b <= -n, b > 0
-    c = context.c + low.extended(32) - high.extended(32)
-    b = low.choose(b + n, high.choose(b - n, b))
-    return Context(a, b.clamped(-n + 1, 0), c.clamped(-128, 127), n)
+    down, up = (context.c - 1).maximum(-128), (context.c + 1).minimum(127)
+    c = low.choose(down, high.choose(up, context.c))
+    b = low.choose((b + n).maximum(-n + 1), high.choose((b - n).minimum(0), b))
+    return Context(a, b, c, n)
 
 
 def joined(values: Value, lengths: Value, more: Value, more_lengths: Value) -> tuple[Value, Value]:
