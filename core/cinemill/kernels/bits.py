@@ -174,6 +174,10 @@ class Value:
         """Change the byte order."""
         return self._call("bswap")
 
+    def mostly(self, expected: int) -> Value:
+        """Return this value, of which LLVM is told what it is nearly always."""
+        return self._call("expect", self.like(expected).value)
+
     def resized(self, bits: int) -> Value:
         """Cut to fewer bits, or fill up with zeros."""
         if bits == self.bits:
@@ -353,6 +357,12 @@ def shift_down(value: Value, count: Value) -> Value:
 
 
 @instructions
+def shift_signed(value: Value, count: Value) -> Value:
+    """Shift right by 0 to 63, filling with copies of the sign."""
+    return value >> (count & 63)
+
+
+@instructions
 def leading_zeros(value: Value) -> Value:
     """Count zero bits from the top: 64 for 0."""
     return value.leading_zeros()
@@ -368,6 +378,12 @@ def trailing_zeros(value: Value) -> Value:
 def signed_from(value: Value, bits: Value) -> Value:
     """Read the lowest ``bits`` bits, 1 to 64, as a signed integer."""
     return value.signed_from(bits)
+
+
+@instructions
+def rarely(value: Value) -> Value:
+    """Return a value that is nearly always 0: LLVM then branches where it would compute both ways and select."""
+    return value.mostly(0)
 
 
 @instructions

@@ -49,6 +49,9 @@ from cinemill.kernels.bits import (
     load_u8,
     load_u16,
     load_u32,
+    rarely,
+    shift_down,
+    shift_signed,
     shift_up,
     signed_from,
     store_16,
@@ -153,38 +156,44 @@ def _note(records: int, count: int, symbol: int) -> int:
 
 
 @inlined
-def _encode_regular(
-    contexts: int, context: int, prediction: int, difference: int, records: int, count: int, coding: Coding
-) -> int:
-    """Note a sample's record and update its context (T.87 A.4.2 to A.4.5, A.6)."""
-    field = RECORD * context
-    a, b = load_i32(contexts, field + A), load_i32(contexts, field + B)
-    c, n = load_i32(contexts, field + C), load_i32(contexts, field + N)
-    error = difference - c
-    corrected = prediction + c
-    if corrected & ~coding.max_value:
-        error = difference + prediction - (0 if corrected < 0 else coding.max_value)
-    error = signed_from(error, coding.qbpp)
-    store_32(records, count, a)
-    store_32(records + COLUMN, count, b)
-    store_32(records + 2 * COLUMN, count, n)
-    store_32(records + 3 * COLUMN, count, error)
-    a += abs(error)
-    b += error
-    if n == coding.reset:
-        a >>= 1
-        b >>= 1
-        n >>= 1
-    n += 1
-    # -1 where B <= -N, and where B > 0. Branches in their place cost 20 to 35 % on speckle, and save 10 % on smooth cines.
-    low, high = (b + n - 1) >> 63, -b >> 63
-    b = min(max(b + (n & low) - (n & high), 1 - n), 0)
-    c = min(max(c + low - high, -128), 127)
-    store_32(contexts, field + A, a)
-    store_32(contexts, field + B, b)
-    store_32(contexts, field + C, c)
-    store_32(contexts, field + N, n)
-    return count + 1
+def _encode_regular(contexts: int, block: int, most: int, records: int, coding: Coding) -> int:
+    """Note records of the samples up to the next run, and update their contexts (T.87 A.4.2 to A.4.5, A.6).
+
+    Returns their number.
+    """
+    count = 0
+    while count < most:
+        context = contexts + 4 * RECORD * load_u16(block, count)
+        if context == contexts:
+            break
+        prediction, difference = load_u16(block + 2 * STEP, count), load_i16(block + 4 * STEP, count)
+        a, b = load_i32(context, A), load_i32(context, B)
+        c, n = load_i32(context, C), load_i32(context, N)
+        error = difference - c
+        corrected = prediction + c
+        if rarely(corrected & ~coding.max_value) != 0:
+            error = difference + prediction - (0 if corrected < 0 else coding.max_value)
+        error = signed_from(error, coding.qbpp)
+        store_32(records, count, a)
+        store_32(records + COLUMN, count, b)
+        store_32(records + 2 * COLUMN, count, n)
+        store_32(records + 3 * COLUMN, count, error)
+        halve = n >> 6  # as N = RESET = 64
+        a = shift_down(a + abs(error), halve)
+        b = shift_signed(b + error, halve)
+        n = shift_down(n, halve) + 1
+        # -1 where B <= -N, and where B > 0. Branches in their place cost 20 to 35 % on speckle, and save 10 % on smooth cines.
+        low, high = (b + n - 1) >> 63, -b >> 63
+        b = min(max(b + (n & low) - (n & high), 1 - n), 0)
+        c += low - high
+        if rarely(c - signed_from(c, 8)) != 0:
+            c = min(max(c, -128), 127)
+        store_32(context, A, a)
+        store_32(context, B, b)
+        store_32(context, C, c)
+        store_32(context, N, n)
+        count += 1
+    return count
 
 
 @inlined
@@ -323,18 +332,15 @@ def _encode_plain(
                     above + 2 * x, current + 2 * x, block, coding.max_value, coding.t1, coding.t2, coding.t3
                 )
                 while x < end:
-                    context = load_u16(block, x - start)
-                    if context == 0:
+                    regular = _encode_regular(
+                        contexts, block + 2 * (x - start), end - x, records + 4 * count, coding
+                    )
+                    x += regular
+                    count += regular
+                    if x < end:
                         x, count, run_index = _encode_run(
                             current, above, x, columns, contexts, run_index, orders, records, count, coding
                         )
-                    else:
-                        prediction = load_u16(block + 2 * STEP, x - start)
-                        difference = load_i16(block + 4 * STEP, x - start)
-                        count = _encode_regular(
-                            contexts, context, prediction, difference, records, count, coding
-                        )
-                        x += 1
             store_32(contexts, RUN_INDEX + component, run_index)
     for _ in range(PACKED - 1):
         count = _note(records, count, 0)
