@@ -127,7 +127,7 @@ def _decode_regular(scan: _Scan, q: int, ra: int, rb: int, rc: int, position: in
     k = golomb_parameter(a, n)
     store_32(context, A, a)
     store_32(context, B, b)
-    store_32(context, C, min(max(c + low - high, -128), 127))
+    store_32(context, C, c + (low & ((-128 - c) >> 63)) - (high & ((c - 127) >> 63)))
     store_32(context, N, n)
     store_32(context, K, k)
     store_32(context, MAPPING, -1 if k == 0 and coding.near == 0 and 2 * b <= -n else 0)
