@@ -73,11 +73,11 @@ class JpegLs:
         )
         coding = coding_parameters((1 << pixels.bits_stored) - 1)
         prologue = frame_prologue(header, coding)
-        codes: list[bytes] = []
+        codestreams: list[bytes] = []
         for start in range(0, len(frames), LANES):
             some = [_unsigned(frame, pixels) for frame in frames[start : start + LANES]]
-            codes += _encode_some(some, coding)
-        return [prologue + code + EPILOGUE for code in codes]
+            codestreams += _encode_some(some, coding, prologue)
+        return codestreams
 
 
 def _require_encodable(pixels: PixelFormat) -> None:
@@ -108,15 +108,15 @@ def _unsigned(frame: Samples, pixels: PixelFormat) -> NDArray[Any]:
     return np.ascontiguousarray(frame).view(f"u{frame.itemsize}")
 
 
-def _encode_some(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
+def _encode_some(frames: list[NDArray[Any]], coding: Coding, prologue: bytes) -> list[bytes]:
     """Encode up to `LANES` frames, in lanes if there are enough of them and memory for the worst case of each."""
     if len(frames) >= BREAK_EVEN and LANES * 4 * frames[0].nbytes <= LARGEST_BATCH:
         from cinemill.kernels.jpegls_encode_lanes import encode_scans
 
-        return encode_scans(frames, coding)
+        return encode_scans(frames, coding, prologue, EPILOGUE)
     from cinemill.kernels.jpegls_encode import encode_scan
 
-    return [encode_scan(frame, coding) for frame in frames]
+    return [encode_scan(frame, coding, prologue, EPILOGUE) for frame in frames]
 
 
 @contextmanager

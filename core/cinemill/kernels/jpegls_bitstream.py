@@ -116,8 +116,8 @@ def stuff(source: int, bits: int, target: int) -> int:
     return out
 
 
-def stuffed(plain: NDArray[np.uint8], bits: int) -> bytes:
+def stuffed(plain: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Return the entropy-coded segment of so many plain bits."""
     segment = np.empty(bits // 7 + 16, np.uint8)
     end = stuff(plain.ctypes.data, bits, segment.ctypes.data)
-    return segment[: end - segment.ctypes.data].tobytes()
+    return segment[: end - segment.ctypes.data]

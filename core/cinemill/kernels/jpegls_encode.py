@@ -348,10 +348,11 @@ def _encode_plain(
     return 8 * (out - address(plain)) + held
 
 
-def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
+def encode_scan(frame: NDArray[Any], coding: Coding, prologue: bytes, epilogue: bytes) -> bytes:
     """Encode a frame, (rows, columns) or (rows, columns, components) of unsigned samples, C-contiguous, as one scan.
 
-    Bits above those of MAXVAL are ignored. Returns the entropy-coded segment.
+    Bits above those of MAXVAL are ignored. Returns the codestream: what comes before the entropy-coded segment, that, and what
+    follows.
     """
     height, columns = frame.shape[:2]
     components = frame.shape[2] if frame.ndim == 3 else 1
@@ -369,4 +370,4 @@ def encode_scan(frame: NDArray[Any], coding: Coding) -> bytes:
         RUN_ORDERS,
         plain,
     )
-    return stuffed(plain, bits)
+    return b"".join((prologue, stuffed(plain, bits).data, epilogue))

@@ -365,11 +365,11 @@ def _room_for_codes(size: int) -> NDArray[np.uint8]:
     return room
 
 
-def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
+def encode_scans(frames: list[NDArray[Any]], coding: Coding, prologue: bytes, epilogue: bytes) -> list[bytes]:
     """Encode up to sixteen frames of the same shape, dtype and parameters, each as one scan.
 
     Frames are (rows, columns) or (rows, columns, 3) of unsigned samples, C-contiguous; bits above those of MAXVAL are ignored.
-    Unused lanes repeat the last frame. Returns the entropy-coded segments.
+    Unused lanes repeat the last frame. Returns codestreams: what comes before the entropy-coded segment, that, and what follows.
     """
     shape, size = frames[0].shape, frames[0].size
     height, columns = shape[:2]
@@ -395,4 +395,5 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding) -> list[bytes]:
         capacity,
         bits,
     )
-    return [stuffed(plain[lane * capacity :][:capacity], int(bits[lane])) for lane in range(len(frames))]
+    segments = (stuffed(plain[lane * capacity :][:capacity], int(bits[lane])) for lane in range(len(frames)))
+    return [b"".join((prologue, segment.data, epilogue)) for segment in segments]
