@@ -40,11 +40,12 @@ from measure import Call, Floor, transcoding
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pair of calls that do the same to as many bytes of pixels."""
+    """A pair of calls that do the same to as many bytes of pixels, and what has to be done before each."""
 
     ours: Call
     reference: Call
     nbytes: int
+    before: Call = lambda: None
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,18 @@ def source(coding: str, shape: Shape, frames: int) -> Path:
     return write_cine(folder() / name, shape, frames, coding)
 
 
+def _removal(output: Path) -> Call:
+    """Return a call that removes an output: to replace it would cost the time to free its pages."""
+    return lambda: output.unlink(missing_ok=True)
+
+
 def pipeline(coding: str, to: str, shape: Shape = RGB, frames: int = 48) -> Comparison:
     """Compare a whole transcoding, one thread, not verified, with the bare codec calls on the same frames."""
 
     def prepare() -> Prepared:
-        path = source(coding, shape, frames)
+        path, output = source(coding, shape, frames), folder() / "output.dcm"
         floor = Floor(path, to)
-        return Prepared(transcoding(path, folder() / "output.dcm", to), floor, floor.nbytes)
+        return Prepared(transcoding(path, output, to), floor, floor.nbytes, _removal(output))
 
     return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / codec floor", prepare)
 
@@ -183,7 +189,7 @@ def pydicom_peer(coding: str, to: str, shape: Shape = RGB, frames: int = 16) -> 
     """Compare a whole transcoding with pydicom's own, both in process, one thread, not verified."""
 
     def prepare() -> Prepared:
-        path, output = source(coding, shape, frames), folder() / "pydicom.dcm"
+        path, output = source(coding, shape, frames), folder() / "output.dcm"
 
         def compress_by_pydicom() -> None:
             dataset = dcmread(path)
@@ -191,8 +197,8 @@ def pydicom_peer(coding: str, to: str, shape: Shape = RGB, frames: int = 16) -> 
             dataset.compress(TRANSFER_SYNTAXES[to], generate_instance_uid=False)
             dataset.save_as(output)
 
-        ours = transcoding(path, folder() / "output.dcm", to)
-        return Prepared(ours, compress_by_pydicom, shape.pixels.nbytes * frames)
+        nbytes = shape.pixels.nbytes * frames
+        return Prepared(transcoding(path, output, to), compress_by_pydicom, nbytes, _removal(output))
 
     return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / pydicom", prepare)
 

@@ -25,18 +25,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Measure ``call`` and return its result; with ``reference``, that one too before each round."""
+    """Measure ``call`` and return its result; with ``reference``, that one too before each round.
 
-    def run(call: Call, nbytes: int = 0, *, reference: Call | None = None, rounds: int = _ROUNDS) -> Any:
+    ``before`` is called ahead of each of them, and does not count.
+    """
+
+    def run(
+        call: Call,
+        nbytes: int = 0,
+        *,
+        reference: Call | None = None,
+        rounds: int = _ROUNDS,
+        before: Call = lambda: None,
+    ) -> Any:
         theirs: list[float] = []
         if not benchmark.enabled:
-            return benchmark.pedantic(call)
+            return benchmark.pedantic(call, setup=before)
 
         def turn() -> None:
+            before()
             if reference is not None:
                 started = processor_seconds()
                 reference()
                 theirs.append(processor_seconds() - started)
+            before()
 
         result = benchmark.pedantic(call, setup=turn, rounds=rounds, warmup_rounds=1)
         ours = benchmark.stats.stats

@@ -80,7 +80,8 @@ def read_floors(processor: str) -> dict[str, float]:
 
 def _measure(row: Comparison) -> float:
     prepared = row.prepare()
-    seconds = interleaved({"ours": prepared.ours, "reference": prepared.reference}, _ROUNDS)
+    calls = {"ours": prepared.ours, "reference": prepared.reference}
+    seconds = interleaved(calls, _ROUNDS, prepared.before)
     return ratio(seconds["reference"], seconds["ours"])
 
 

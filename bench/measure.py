@@ -27,15 +27,22 @@ def processor_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def interleaved(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Return the processor seconds of each call in each round; all calls have been made once before."""
+def interleaved(
+    calls: Mapping[str, Call], rounds: int, before: Call = lambda: None
+) -> dict[str, list[float]]:
+    """Return the processor seconds of each call in each round; all calls have been made once before.
+
+    ``before`` is called ahead of each of them, and does not count.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
+        before()
         call()
     gc.collect()
     for turn in range(rounds):
         names = list(calls)
         for name in names if turn % 2 == 0 else reversed(names):
+            before()
             started = processor_seconds()
             calls[name]()
             seconds[name].append(processor_seconds() - started)
@@ -84,7 +91,5 @@ class Floor:
 
 
 def transcoding(path: Path, output: Path, to: str, **options: Any) -> Call:
-    """Return a call that transcodes a file on one thread, without verification unless asked for."""
-    return lambda: cinemill.transcode(
-        path, output, to=to, threads=1, overwrite=True, **{"verify": "none", **options}
-    )
+    """Return a call that transcodes a file on one thread, without verification unless asked for; the output may not be there."""
+    return lambda: cinemill.transcode(path, output, to=to, threads=1, **{"verify": "none", **options})

@@ -8,6 +8,8 @@ from comparisons import PEERS, PIPELINES
 @pytest.mark.parametrize("row", [*PIPELINES, *PEERS], ids=str)
 def test_transcoding(row, measure):
     prepared = row.prepare()
-    receipt = measure(prepared.ours, prepared.nbytes, reference=prepared.reference, rounds=5)
+    receipt = measure(
+        prepared.ours, prepared.nbytes, reference=prepared.reference, rounds=5, before=prepared.before
+    )
     assert receipt.status == "transcoded"
     assert receipt.pixel_bytes == prepared.nbytes

@@ -8,8 +8,9 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -27,6 +28,7 @@ from cinemill.syntaxes import TransferSyntax
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
+_ITEM_HEADER = struct.Struct("<HHL")
 _TEMPORARY = ".part"
 _AT_ONCE = 8
 """Processes that may write the same output at the same time."""
@@ -52,6 +54,7 @@ class Sink:
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path = path
         self.overwrite = overwrite
+        self._size = 0
         self._deflater: zlib._Compress | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +63,22 @@ class Sink:
         except OSError as error:
             raise output_error(path, error) from None
 
-    def write(self, data: Buffer) -> None:
-        """Append bytes, deflated after `deflate` was called."""
+    def write(self, *parts: Buffer) -> None:
+        """Append bytes, in one go, deflated after `deflate` was called."""
+        if self._deflater is not None:
+            parts = tuple(map(self._deflater.compress, parts))
+        self._append(parts)
+
+    def _append(self, parts: Sequence[Buffer]) -> None:
         try:
-            self._file.write(data if self._deflater is None else self._deflater.compress(data))
+            written = os.writev(self._file.fileno(), parts)
+            if written < sum(map(len, parts)):  # as where less than 2 GiB are taken at once
+                rest = memoryview(b"".join(parts))
+                while written < len(rest):
+                    written += os.write(self._file.fileno(), rest[written:])
         except OSError as error:
             raise output_error(self.path, error) from None
+        self._size += written
 
     def deflate(self) -> None:
         """Deflate everything from here on (PS3.5 §A.5, RFC 1951)."""
@@ -82,34 +95,24 @@ class Sink:
         if self._deflater is not None:
             return
         try:
-            self._file.flush()
             claim(self._file.fileno(), size)
         except OSError as error:
             raise output_error(self.path, error) from None
 
     def tell(self) -> int:
         """Return how many bytes were written."""
-        return self._file.tell()
+        return self._size
 
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes written before."""
         try:
-            self._file.seek(offset)
-            self._file.write(data)
-            self._file.seek(0, os.SEEK_END)
+            os.pwrite(self._file.fileno(), data, offset)
         except OSError as error:
             raise output_error(self.path, error) from None
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read back from the file what was written to it. Thread-safe once `flush` was called."""
+        """Read back from the file what was written to it. Thread-safe."""
         return os.pread(self._file.fileno(), length, offset)
-
-    def flush(self) -> None:
-        """Hand all written bytes to the operating system."""
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise output_error(self.path, error) from None
 
     def finish(self) -> None:
         """Bring every byte to the disk; the file has still no name of its own.
@@ -119,12 +122,11 @@ class Sink:
         OutputError
             The disk is full or failed.
         """
+        if self._deflater is not None:
+            self._append((self._deflater.flush(),))
+            self._append((bytes(self._size % 2),))
         try:
-            if self._deflater is not None:
-                self._file.write(self._deflater.flush())
-                if self._file.tell() % 2:
-                    self._file.write(b"\0")
-            self._file.truncate()
+            self._file.truncate(self._size)
             os.fsync(self._file.fileno())
         except OSError as error:
             raise output_error(self.path, error) from None
@@ -185,11 +187,9 @@ class EncapsulatedWriter:
     def add(self, frame: bytes) -> None:
         """Append the next frame's codestream."""
         padding = len(frame) % 2
-        self.sink.write(struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(frame) + padding))
-        self.offsets.append(self.sink.tell())
+        self.offsets.append(self.sink.tell() + _ITEM_HEADER.size)
         self.lengths.append(len(frame))
-        self.sink.write(frame)
-        self.sink.write(bytes(padding))
+        self.sink.write(_item_header(len(frame) + padding), frame, bytes(padding))
 
     def read(self, index: int) -> bytes:
         """Read one frame's codestream back from the file."""
@@ -203,7 +203,7 @@ class EncapsulatedWriter:
         OutputError
             The frames are larger than was expected and the table can't address them.
         """
-        self.sink.write(struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
+        self.sink.write(_ITEM_HEADER.pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
         items = np.array(self.offsets, np.uint64) - np.uint64(self._first + 8)
         if self.extended:
             lengths = np.array(self.lengths, np.uint64)
@@ -372,14 +372,18 @@ def _numbers(error: OSError) -> str:
 
 
 def _item(value: bytes) -> bytes:
-    return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(value)) + value
+    return _item_header(len(value)) + value
 
 
-def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+def _item_header(length: int) -> bytes:
+    return _ITEM_HEADER.pack(ITEM >> 16, ITEM & 0xFFFF, length)
+
+
+def _open_temporary(path: Path) -> tuple[Path, FileIO]:
     """Make and lock a temporary file; another process may sweep it away before it is locked."""
     for temporary in _temporaries(path):
         try:
-            file: BinaryIO = temporary.open("xb+")
+            file = temporary.open("xb+", buffering=0)
         except FileExistsError:
             continue
         with suppress(OSError):  # a file system without locks keeps what a killed process leaves

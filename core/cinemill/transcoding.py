@@ -178,7 +178,6 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
             for start in range(0, len(data), _COPY_CHUNK):
                 sink.write(data[start : start + _COPY_CHUNK])
                 forget(source.file)
-            sink.flush()
         with clock("verify"):
             if request.verify != "none":
                 for start in range(0, len(data), _COPY_CHUNK):
