@@ -68,3 +68,9 @@ def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch,
     cut = list(chunks(frames, frame_bytes, batch, threads))
     assert [index for chunk in cut for index in chunk] == list(range(frames))
     assert all(len(chunk) * frame_bytes <= max(40 << 20, frame_bytes) for chunk in cut)
+
+
+def test_threads_share_what_is_left():
+    """A last chunk of eight would keep one thread busy while the other has nothing to do."""
+    sizes = [len(chunk) for chunk in chunks(200, 1 << 20, 16, threads=2)]
+    assert sizes == [16] * 12 + [4, 4]

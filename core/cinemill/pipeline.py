@@ -98,9 +98,16 @@ def _keep_freed_memory() -> None:
 
 
 def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[range]:
-    """Cut a cine into chunks of frames worth a call: a codec's batch, or a megabyte, shared among the threads."""
+    """Cut a cine into chunks of frames worth a call: a codec's batch, or a megabyte.
+
+    What is left when all threads have had as many is shared among them.
+    """
     wanted = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
     fitting = max(1, _LARGE_CHUNK // max(frame_bytes, 1))
     size = min(wanted, fitting, max(1, -(-frames // threads)))
-    for start in range(0, frames, size):
-        yield range(start, min(start + size, frames))
+    shared = frames - frames % (size * threads)
+    for start in range(0, shared, size):
+        yield range(start, start + size)
+    share = max(1, -(-(frames - shared) // threads))
+    for start in range(shared, frames, share):
+        yield range(start, min(start + share, frames))

@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from cinemill.disk_space import claim
+from cinemill.disk_space import begin_writing, claim
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
 from cinemill.errors import CinemillError, OutputError, OutputExists, UnsupportedTransferSyntax
 from cinemill.model import Buffer, PixelFormat
@@ -33,6 +33,8 @@ _TEMPORARY = ".part"
 _AT_ONCE = 8
 """Processes that may write the same output at the same time."""
 _PATIENCE = 3.0
+_WORTH_WRITING = 16 << 20
+"""Bytes at a time that the disk begins with before the end: a twentieth of the time of a long cine on two threads."""
 
 
 class Sink:
@@ -54,7 +56,7 @@ class Sink:
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path = path
         self.overwrite = overwrite
-        self._size = 0
+        self._size = self._begun = 0
         self._deflater: zlib._Compress | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,9 @@ class Sink:
         except OSError as error:
             raise output_error(self.path, error) from None
         self._size += written
+        if self._size - self._begun >= _WORTH_WRITING:
+            begin_writing(self._file.fileno(), self._begun, self._size)
+            self._begun = self._size
 
     def deflate(self) -> None:
         """Deflate everything from here on (PS3.5 §A.5, RFC 1951)."""

@@ -12,6 +12,7 @@ from jpegls_images import frame_header, image, pixel_format, preset, scan_header
 
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.jpegls_parameters import BREAK_EVEN
 
 FRAME = image("sector", (12, 40), 8, np.random.default_rng(1))
 PIXELS = pixel_format(FRAME, 8)
@@ -42,8 +43,8 @@ def test_a_codestream_cut_anywhere_fails(shape, content):
             assert alone.value.offset is not None
             assert alone.value.offset <= length + 2
             with pytest.raises(CodecError) as batch:
-                JpegLs().decode([codestream] * 4 + [codestream[:length] + end], pixels)
-            assert (batch.value.frame, batch.value.offset) == (4, alone.value.offset)
+                JpegLs().decode([codestream] * BREAK_EVEN + [codestream[:length] + end], pixels)
+            assert (batch.value.frame, batch.value.offset) == (BREAK_EVEN, alone.value.offset)
 
 
 @pytest.mark.parametrize(

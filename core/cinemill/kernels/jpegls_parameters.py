@@ -16,7 +16,7 @@ RUN_ORDERS = np.array(
 LANES = 16
 """Frames that are coded side by side, one a SIMD lane."""
 
-BREAK_EVEN = 4
+BREAK_EVEN = 7
 """Frames from which on this is faster than one after the other: idle lanes cost as much as busy ones."""
 
 DEFAULT_RESET = 64
