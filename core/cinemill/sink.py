@@ -111,7 +111,8 @@ class Sink:
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes written before."""
         try:
-            os.pwrite(self._file.fileno(), data, offset)
+            if os.pwrite(self._file.fileno(), data, offset) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise output_error(self.path, error) from None
 
