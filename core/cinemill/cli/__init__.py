@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -14,6 +15,9 @@ from cinemill.cli.split import split
 from cinemill.cli.transcode import transcode
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError, UsageError
+
+# numpy's linear algebra is not used, and would start a thread on every core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="cinemill",
