@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cinemill.elements import EXPLICIT_LE
 from cinemill.errors import OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.sink import EncapsulatedWriter, NativeWriter, Sink, sweep
+from cinemill.pixel_writers import EncapsulatedWriter, NativeWriter
+from cinemill.sink import Sink, sweep
 
 
 def test_a_committed_output_is_the_only_file_left(tmp_path):

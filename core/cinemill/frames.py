@@ -15,8 +15,9 @@ from cinemill import samples, verify
 from cinemill.codecs import table
 from cinemill.errors import VerificationError
 from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
 from cinemill.record import Clock, record
-from cinemill.sink import EncapsulatedWriter, NativeWriter, Sink, frame_writer
+from cinemill.sink import Sink
 from cinemill.source import Source
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from cinemill import header as headers
 from cinemill import syntaxes
 from cinemill.elements import EXPLICIT_LE
 from cinemill.errors import DamagedFile, OutputExists, UsageError, VerificationError
+from cinemill.pixel_writers import frame_writer
 from cinemill.receipt import Receipt
 from cinemill.recode import Recoder, encode_element, encode_item
 from cinemill.record import record
-from cinemill.sink import Sink, frame_writer
+from cinemill.sink import Sink
 from cinemill.source import Source
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x0020000E

@@ -15,10 +15,11 @@ from cinemill.decode import FrameDecoder
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
 from cinemill.frames import transcode_frames
+from cinemill.pixel_writers import EncapsulatedWriter
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
 from cinemill.recode import encode_header
 from cinemill.record import Clock, record
-from cinemill.sink import IMPLEMENTATION_CLASS_UID, EncapsulatedWriter, Sink, sweep
+from cinemill.sink import IMPLEMENTATION_CLASS_UID, Sink, sweep
 from cinemill.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 
 if TYPE_CHECKING:

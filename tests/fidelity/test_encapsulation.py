@@ -13,7 +13,8 @@ from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
 from cinemill.errors import CodecError, DamagedFile
-from cinemill.sink import EncapsulatedWriter, Sink
+from cinemill.pixel_writers import EncapsulatedWriter
+from cinemill.sink import Sink
 from cinemill.source import Source
 from generate import (
     DELIMITER,
