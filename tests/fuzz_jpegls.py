@@ -82,7 +82,7 @@ def damaged(codestream, rng):
     return bytes(data)
 
 
-def fuzz(count, seed, *, batch=16):
+def fuzz(count, seed, *, batch=JpegLs.batch):
     """Decode that many damaged codestreams, half of them one by one; return how often each outcome came."""
     rng = np.random.default_rng(seed)
     sound = seeds(rng)

@@ -70,6 +70,10 @@ def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch,
     assert all(len(chunk) * frame_bytes <= max(40 << 20, frame_bytes) for chunk in cut)
 
 
+def test_a_batch_that_is_too_large_is_halved():
+    assert [len(chunk) for chunk in chunks(96, 2 << 20, 32, threads=1)] == [16] * 6
+
+
 def test_threads_share_what_is_left():
     """A last chunk of eight would keep one thread busy while the other has nothing to do."""
     sizes = [len(chunk) for chunk in chunks(200, 1 << 20, 16, threads=2)]

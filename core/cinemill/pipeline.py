@@ -98,13 +98,14 @@ def _keep_freed_memory() -> None:
 
 
 def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[range]:
-    """Cut a cine into chunks of frames worth a call: a codec's batch, or a megabyte.
+    """Cut a cine into chunks of frames worth a call: a codec's batch, halved until it fits, or a megabyte.
 
     What is left when all threads have had as many is shared among them.
     """
-    wanted = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
-    fitting = max(1, _LARGE_CHUNK // max(frame_bytes, 1))
-    size = min(wanted, fitting, max(1, -(-frames // threads)))
+    size = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
+    while size > 1 and size * frame_bytes > _LARGE_CHUNK:
+        size = (size + 1) // 2
+    size = min(size, max(1, -(-frames // threads)))
     shared = frames - frames % (size * threads)
     for start in range(0, shared, size):
         yield range(start, start + size)

@@ -61,7 +61,7 @@ def test_codestreams_are_byte_for_byte_those_of_charls(shape, bits):
 
 
 @pytest.mark.parametrize(
-    "count", [BREAK_EVEN - 1, BREAK_EVEN, LANES - 1, LANES, LANES + 1, LANES + BREAK_EVEN]
+    "count", [BREAK_EVEN - 1, BREAK_EVEN, LANES, LANES + 1, 2 * LANES - 1, 2 * LANES, 2 * LANES + BREAK_EVEN]
 )
 @pytest.mark.parametrize("bits", [2, 5, 8, 12, 16])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
