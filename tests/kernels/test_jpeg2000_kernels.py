@@ -106,7 +106,7 @@ def test_mq_coder_survives_the_least_probable_symbols() -> None:
     likely = [1 << 3] * 60000
     for unlikely in ([1 << 3 | 1], [1 << 3 | 1, 1 << 3, 1 << 3 | 1, 1 << 3 | 1]):
         lane = bytes(likely + unlikely)
-        encoded = mq_encode([lane] + [bytes(len(lane))] * 30 + [lane])
+        encoded = mq_encode([lane] + [bytes(len(lane))] * (mq.LANES - 2) + [lane])
         assert encoded[0] == encoded[-1]
         decoder = naive.Decoder(encoded[0])
         assert bytes(1 << 3 | decoder.decode(1) for _ in lane) == lane

@@ -41,8 +41,8 @@ from cinemill.kernels.jpeg2000_instructions import (
 )
 from cinemill.kernels.jpeg2000_tables import MQ_STATES
 
-LANES = 32
-ROUND = 32
+LANES = 64
+ROUND = 64
 CONTEXTS = 19
 WORDS_PER_ROUND = ROUND * 15 // 32 + 1
 GROUP = 4
@@ -62,12 +62,14 @@ INITIAL_STATES[[0, 17, 18]] = 2 * 4, 2 * 3, 2 * 46
 INITIAL_INTERVAL = 0x8000
 
 # Widening interleaves within 128-bit halves, as the processor does, so that lanes of 16 and 32 bits change places.
-_LANES_16 = [16 * half + 8 * part + lane for part in (0, 1) for half in (0, 1) for lane in range(8)]
+_LANES_16 = [
+    16 * part + 8 * half + lane for half in (0, 1) for part in range(LANES // 16) for lane in range(8)
+]
 _LANES_32 = [
-    _LANES_16[16 * vector + 8 * half + 4 * part + lane]
+    _LANES_16[LANES // 2 * vector + 8 * part + 4 * half + lane]
     for vector in (0, 1)
-    for part in (0, 1)
     for half in (0, 1)
+    for part in range(LANES // 16)
     for lane in range(4)
 ]
 PLACE_16 = np.argsort(_LANES_16)
@@ -79,7 +81,7 @@ def _look_up(keys: list[Value], table: list[int]) -> Value:
     """Entry of a table of bytes for each lane; each key is 128 or more where its 16 entries are not meant."""
     padded = table + [0] * (16 * len(keys) - len(table))
     first, second, third = (
-        shuffled_bytes(constant(key, padded[at : at + 16] * 2), key)
+        shuffled_bytes(constant(key, padded[at : at + 16] * (LANES // 16)), key)
         for at, key in zip(range(0, len(padded), 16), keys, strict=True)
     )
     return first | second | third
@@ -146,11 +148,11 @@ def _code_four(
     int
         A bit for each place in the order of `PLACE_32`: its C has a word to move out, or was not updated.
     """
-    interval = [(intervals + 32 * half).load(16, 16) for half in (0, 1)]
+    interval = [(intervals + LANES * half).load(16, LANES // 2) for half in (0, 1)]
     total = symbols.load(8, LANES).like(0)
     none = total
-    none_16 = none.recast(16, 16)
-    sums = [none.recast(32, 8)] * 4
+    none_16 = none.recast(16, LANES // 2)
+    sums = [none.recast(32, LANES // 4)] * 4
     for step in range(GROUP):
         symbol = (symbols + step * LANES).load(8, LANES)
         context = _read_contexts(states, symbol)
@@ -178,7 +180,7 @@ def _code_four(
             exchanges.append(exchange)
             doublings.append(once + twice)
             parts += _widened(addend, none_16)
-            addend.store(addends + (64 * step + 32 * half))
+            addend.store(addends + LANES * (2 * step + half))
         doubled = -packed_bytes(*doublings)
         shift = (packed_bytes(*exchanges) < 0).choose(_look_up(keys, _QE_SHIFT), doubled)
         shift.store(shifts + LANES * step)
@@ -189,7 +191,7 @@ def _code_four(
         # A state changes only with a renormalisation (C.2.6).
         _write_contexts(states, symbol, shift.equals(0).choose(context, after))
     for half in (0, 1):
-        interval[half].store(intervals + 32 * half)
+        interval[half].store(intervals + LANES * half)
     totals = [wide for half in _widened(total, none) for wide in _widened(half, none_16)]
     return _accumulate(sums, totals, registers, pending)
 
@@ -197,10 +199,10 @@ def _code_four(
 def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pending: Value) -> Value:
     """Shift C and add to it, where that is by less than 16 bits (the sum would not fit its lane otherwise)."""
     attention = registers.like(0)
-    for place in range(0, LANES, 4):
-        quarter = range(place % 8, place % 8 + 4)
-        total, addend = (lanes[place // 8].shuffled(quarter).resized(64) for lanes in (totals, sums))
-        old, bits = (registers + 8 * place).load(64, 4), (pending + 8 * place).load(64, 4)
+    for place in range(0, LANES, 8):
+        some = range(place % (LANES // 4), place % (LANES // 4) + 8)
+        total, addend = (lanes[place // (LANES // 4)].shuffled(some).resized(64) for lanes in (totals, sums))
+        old, bits = (registers + 8 * place).load(64, 8), (pending + 8 * place).load(64, 8)
         fits = total < 16
         fits.choose((old << total) + addend, old).store(registers + 8 * place)
         bits += fits.choose(total, 0)
@@ -223,12 +225,11 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
     base, first, second = address(symbols), address(rounds), address(rounds) + ROUND * LANES
     half = LANES // 2
     for row in range(half):
-        _interleave(base + starts[row], base + starts[row + half], first + 2 * LANES * row)
-    for _ in range(2):
-        for row in range(half):
-            _interleave(first + LANES * row, first + LANES * (row + half), second + 2 * LANES * row)
+        _interleave(base + starts[row], base + starts[row + half], second + 2 * LANES * row)
+    for _ in range(5):
         for row in range(half):
             _interleave(second + LANES * row, second + LANES * (row + half), first + 2 * LANES * row)
+        first, second = second, first
 
 
 @jit("void(int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1])")
