@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cinemill.codecs import Codec
     from cinemill.model import Buffer, PixelFormat, Samples
 
-_BLOCKS_AT_ONCE = 512
+_BLOCKS_AT_ONCE = 384
 """So many keep all lanes busy almost to the end."""
 
 

@@ -1,6 +1,6 @@
-"""Code-blocks to bytes: contexts (T.800 Annex D) and arithmetic coding (Annex C) of a batch, 32 at once.
+"""Code-blocks to bytes: contexts (T.800 Annex D) and arithmetic coding (Annex C) of a batch, 64 at once.
 
-A lane takes a code-block, forms its symbols into a buffer of its own, and codes them together with 31 other lanes;
+A lane takes a code-block, forms its symbols into a buffer of its own, and codes them together with 63 other lanes;
 when it is through it takes the next one, from whichever component or frame. Long code-blocks go first, so that the
 lanes finish at about the same time. Lanes without a code-block cost as much as others.
 

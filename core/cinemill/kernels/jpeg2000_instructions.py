@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -44,32 +43,23 @@ def constant(like: Value, lanes: list[int]) -> Value:
 
 def shuffled_bytes(table: Value, keys: Value) -> Value:
     """Pick bytes of each 128 bits of a table by the low 4 bits of the keys; 0 where a key is 128 or more (VPSHUFB)."""
-    if keys.lanes == 64 and _has("avx512bw"):
-        return _call("llvm.x86.avx512.pshuf.b.512", table.value.type, table, keys)
-    return _by_256_bits(
-        lambda *halves: _call("llvm.x86.avx2.pshuf.b", halves[0].value.type, *halves), table, keys
-    )
+    return _call("llvm.x86.avx2.pshuf.b", table.value.type, table, keys)
 
 
 def packed_bytes(low: Value, high: Value) -> Value:
-    """Undo `Value.interleaved` of bytes, for numbers that fit a signed one (VPACKSSWB)."""
-    result = ir.VectorType(ir.IntType(8), 2 * low.lanes)
-    if low.lanes == 32 and _has("avx512bw"):
-        return _call("llvm.x86.avx512.packsswb.512", result, low, high)
-    result = ir.VectorType(ir.IntType(8), 32)
-    return _by_256_bits(lambda *halves: _call("llvm.x86.avx2.packsswb", result, *halves), low, high)
-
-
-def _by_256_bits(operation: Callable[..., Value], *operands: Value) -> Value:
-    """Apply an operation on 256 bits to vectors of 256 or 512."""
-    each = 256 // operands[0].bits
-    if operands[0].lanes == each:
-        return operation(*operands)
-    low, high = (
-        operation(*(operand.shuffled(range(first, first + each)) for operand in operands))
-        for first in (0, each)
+    """Undo `Value.interleaved` of 64 bytes, for numbers that fit a signed one (VPACKSSWB)."""
+    if _has("avx512bw"):
+        return _call("llvm.x86.avx512.packsswb.512", ir.VectorType(ir.IntType(8), 64), low, high)
+    first, second = (
+        _call(
+            "llvm.x86.avx2.packsswb",
+            ir.VectorType(ir.IntType(8), 32),
+            low.shuffled(range(at, at + 16)),
+            high.shuffled(range(at, at + 16)),
+        )
+        for at in (0, 16)
     )
-    return low.shuffled(range(2 * low.lanes), high)
+    return first.shuffled(range(64), second)
 
 
 def added_saturating(left: Value, right: Value) -> Value:
