@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +10,7 @@ import numpy as np
 
 from cinemill import colour
 from cinemill.errors import NotInFile, UnsupportedPixelFormat
+from cinemill.values import explained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +156,7 @@ class Renderer:
         """Return what is done to the samples of a frame, as JSON-ready values."""
         applied: dict[str, Any] = {"photometric_interpretation": self.pixels.photometric_interpretation}
         if self._monochrome:
-            with _explained(*_NO_DISPLAY):
+            with explained(*_NO_DISPLAY):
                 dataset = self._transformations(self._group_key(index))
                 function, windows = _voi(dataset, self._voi)
                 modality = _modality(dataset)
@@ -176,8 +175,9 @@ class Renderer:
     @cached_property
     def _frame_groups(self) -> Any:
         """The per-frame functional groups, where they hold transformations."""
-        groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
-        return groups if any(name in group for group in groups for name in _GROUPS) else ()
+        with explained(*_NO_DISPLAY):
+            groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
+            return groups if any(name in group for group in groups for name in _GROUPS) else ()
 
     def _transformations(self, frame: int) -> Dataset:
         """Return a data set with just the transformations of one frame, and what pydicom wants to know of pixels."""
@@ -224,11 +224,11 @@ class Renderer:
     def _transform(self, values: Values, group: int) -> Picture:
         """Return the display values of stored values of any shape."""
         if self.pixels.photometric_interpretation == "PALETTE COLOR":
-            with _explained("palette can't be applied", "use --stored"):
+            with explained("palette can't be applied", "use --stored"):
                 return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
         if not self._monochrome:
             return _to_8_bits(values, 0, (1 << self.bits) - 1)
-        with _explained(*_NO_DISPLAY):
+        with explained(*_NO_DISPLAY):
             dataset = self._transformations(group)
             low, high = self._range(dataset)
             picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
@@ -251,23 +251,9 @@ class Renderer:
             low, high = (
                 float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)
             )
+        if not np.isfinite((low, high)).all():
+            raise ValueError(f"values go from {low:g} to {high:g}")
         return (low, high) if voi == "window" else (min(low, high), max(low, high))
-
-
-@contextmanager
-def _explained(what: str, advice: str) -> Iterator[None]:
-    """Turn what pydicom and NumPy raise on wrong values into an error of ours."""
-    try:
-        yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
-        raise UnsupportedPixelFormat(f"the header's {what} ({error}); {advice}") from None
 
 
 def _modality(dataset: Dataset) -> str:
@@ -290,7 +276,8 @@ def _voi(dataset: Dataset, chosen: int | None) -> tuple[str, list[list[float]] |
         columns = (element.value if element.VM > 1 else [element.value] for element in elements)
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
         smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
-        if all(width >= smallest for _, width in windows[chosen or 0 :][:1]):
+        usable = all(width >= smallest for _, width in windows[chosen or 0 :][:1])
+        if usable and np.isfinite(windows).all():
             return "window", windows
     return "none", None
 

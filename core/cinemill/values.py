@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import struct
 import warnings as python_warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.elements import EXPLICIT_LE, Bytes, Element, Encoding, tag_name
-from cinemill.errors import DamagedFile
+from cinemill.errors import CinemillError, DamagedFile, UnsupportedPixelFormat
 from cinemill.part10 import text_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+@contextmanager
+def explained(what: str, advice: str, kind: type[CinemillError] = UnsupportedPixelFormat) -> Iterator[None]:
+    """Turn what pydicom and NumPy raise on wrong values into one line of ours."""
+    try:
+        yield
+    except CinemillError:
+        raise
+    except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise kind(f"the header's {what} ({reason}); {advice}") from None
 
 
 class Values:
@@ -53,7 +67,10 @@ class Values:
             encoded = b"".join(data[e.start : e.end] for e in elements)
             return read_dataset(BytesIO(encoded), encoding.implicit_vr, encoding.little_endian)
 
-        with python_warnings.catch_warnings():
+        with (
+            explained("elements can't be read", "the file is damaged", DamagedFile),
+            python_warnings.catch_warnings(),
+        ):
             python_warnings.simplefilter("ignore")
             header = parse(self.data, self.elements, self.encoding)
             header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))

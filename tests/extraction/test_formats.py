@@ -310,6 +310,12 @@ def test_single_frames_need_an_instance_to_point_back_to(tmp_path):
         cinemill.extract(source, tmp_path / "out", format="dicom")
 
 
+def test_single_frames_need_a_class(tmp_path):
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPClassUID=None)
+    with pytest.raises(DamagedFile, match="can't be written by pydicom"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
+
+
 def test_functional_groups_that_do_not_fit_the_frames(tmp_path):
     groups = [pydicom.Dataset() for _ in range(2)]
     source = clips.write(tmp_path / "x.dcm", clips.numbered(3), PerFrameFunctionalGroupsSequence=groups)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from cinemill.formats import Clip, FrameFiles
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
+from cinemill.values import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ _SINGLE_FRAME_CLASSES = {
 }
 """Ultrasound Multi-frame Image Storage → Ultrasound Image Storage."""
 
+_NOT_WRITTEN = "elements can't be written by pydicom", "use raw", DamagedFile
 _OF_MANY_FRAMES = (
     "FrameIncrementPointer",
     "FrameTime",
@@ -68,11 +70,13 @@ class SingleFrame(FrameFiles):
             raise DamagedFile(
                 f"there are {len(self._groups)} per-frame functional groups for {len(clip.cine)} frames"
             )
-        self._common = header_of_frames(clip.cine.header)
+        with explained(*_NOT_WRITTEN):
+            self._common = header_of_frames(clip.cine.header)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""
-        return map(self._file, indices)
+        with explained(*_NOT_WRITTEN):
+            return [self._file(index) for index in indices]
 
     def _file(self, index: int) -> bytes:
         from pydicom import dcmwrite
