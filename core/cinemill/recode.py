@@ -180,9 +180,10 @@ class Recoder:
             vr = _look_up(element.tag, creator) if creator else None
         else:
             vr = _look_up(element.tag)
-        if vr is None:
-            return b"SQ" if element.length == UNDEFINED else b"UN"
-        return self._unambiguous(element, vr)
+        known = b"UN" if vr is None else self._unambiguous(element, vr)
+        if element.length == UNDEFINED and (vr is None or known not in LONG_VRS):
+            return b"SQ"
+        return known
 
     def _unambiguous(self, element: Element, vr: str) -> bytes:
         if " or " not in vr:

@@ -225,13 +225,13 @@ class Renderer:
         """Return the display values of stored values of any shape."""
         if self.pixels.photometric_interpretation == "PALETTE COLOR":
             with explained("palette can't be applied", "use --stored"):
-                return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
+                return _palette(self._source.header, self.pixels.dtype)
         if not self._monochrome:
             return _to_8_bits(values, 0, (1 << self.bits) - 1)
         with explained(*_NO_DISPLAY):
             dataset = self._transformations(group)
             low, high = self._range(dataset)
-            picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
+            picture = _to_8_bits(_apply(values, dataset, self._voi), low, high)
         if self.pixels.photometric_interpretation == "MONOCHROME1":
             np.subtract(255, picture, out=picture)
         return picture
@@ -282,7 +282,7 @@ def _voi(dataset: Dataset, chosen: int | None) -> tuple[str, list[list[float]] |
     return "none", None
 
 
-def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Values:
+def _apply(values: Values, dataset: Dataset, voi: int | None) -> Values:
     """Apply modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1, C.11.2)."""
     from pydicom.pixels.processing import apply_windowing
 
@@ -293,15 +293,15 @@ def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Val
             held = f"0 to {there - 1}" if there else "none"
             raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
     if dataset.get("ModalityLUTSequence"):
-        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT", order))
+        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT"))
     elif "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
         values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     if function == "lut":
-        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT", order))
+        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT"))
     return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
 
 
-def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
+def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
     """Return RGB of 8 bits, shape (256 or 65536, 3), for all palette entries (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
     from cinemill.kernels.palette import palette_table
 
@@ -310,11 +310,14 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     entries, first, _ = header.RedPaletteColorLookupTableDescriptor
     entries = entries & 0xFFFF or 1 << 16
     if header.get("RedPaletteColorLookupTableData"):
-        luts = [_lut(header, f"{name}PaletteColorLookupTable", order)[1] for name in ("Red", "Green", "Blue")]
+        luts = [_lut(header, f"{name}PaletteColorLookupTable")[1] for name in ("Red", "Green", "Blue")]
     else:
         from pydicom.pixels.processing import apply_color_lut
 
-        luts = list(apply_color_lut(np.arange(first, first + entries), header).T[:3])
+        palette = copy(header)
+        del palette.file_meta  # it may say big endian, which the header is no more
+        palette.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+        luts = list(apply_color_lut(np.arange(first, first + entries), palette).T[:3])
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
     if rgb.max() > 255:
         rgb >>= 8
@@ -322,16 +325,16 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     return picture
 
 
-def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
+def _lut(item: Dataset, name: str) -> tuple[int, Values]:
     """Return the first value that a lookup table maps, and its entries: 8-bit ones may share a word."""
     entries, first, bits = item[f"{name}Descriptor"].value
     data = item[f"{name}Data"].value
     if not isinstance(data, bytes):
-        data = np.atleast_1d(np.array(data, f"{order}u2")).tobytes()
+        data = np.atleast_1d(np.array(data, "<u2")).tobytes()
     entries = entries & 0xFFFF or 1 << 16
     packed = bits <= 8 and len(data) < 2 * entries
     whole = data if packed else data[: len(data) // 2 * 2]
-    table = np.frombuffer(whole, np.uint8 if packed else f"{order}u2")[:entries]
+    table = np.frombuffer(whole, np.uint8 if packed else "<u2")[:entries]
     if len(table) < entries:
         raise ValueError(f"{name} promises {entries} entries, {len(table)} are there")
     return first, table.astype(np.uint16)

@@ -310,6 +310,21 @@ def test_single_frames_need_an_instance_to_point_back_to(tmp_path):
         cinemill.extract(source, tmp_path / "out", format="dicom")
 
 
+def test_single_frames_of_big_endian_files_are_little_endian(tmp_path):
+    palette = {}
+    for name in ("Red", "Green", "Blue"):
+        palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        palette[f"{name}PaletteColorLookupTableData"] = np.array([0x1234, 0xFF00], ">u2").tobytes()
+    header = generate.header(GREY, "PALETTE COLOR", **palette)
+    pixels = generate.native_element(generate.native_bytes(GREY), generate.BIG_ENDIAN, b"OB")
+    source = tmp_path / "big.dcm"
+    source.write_bytes(generate.part10(header, pixels, generate.BIG_ENDIAN))
+    cinemill.extract(source, tmp_path / "one.dcm", frames=1)
+    one = pydicom.dcmread(tmp_path / "one.dcm")
+    assert one.RedPaletteColorLookupTableData == np.array([0x1234, 0xFF00], "<u2").tobytes()
+    assert np.array_equal(one.pixel_array, GREY[1])
+
+
 def test_single_frames_need_a_class(tmp_path):
     source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPClassUID=None)
     with pytest.raises(DamagedFile, match="can't be written by pydicom"):

@@ -94,6 +94,18 @@ def test_items_may_be_encoded_contrary_to_their_data_set(transcode, undefined, e
     assert np.array_equal(result.reading.frames, FRAMES)
 
 
+@pytest.mark.parametrize("target", ["jpeg-ls", "explicit", "implicit"])
+def test_dictionary_does_not_know_that_an_element_is_a_sequence(transcode, target):
+    """Makers reuse private elements: pydicom's dictionary has SL here."""
+    elements = implicit(0x00190010, b"GEMS_ACQU_01") + implicit(
+        0x00191002, item(IN_IMPLICIT) + DELIMITER, 0xFFFFFFFF
+    )
+    result = transcode(with_elements(elements, IMPLICIT), target)
+    written = result.dataset[0x0019, 0x1002]
+    assert written.VR == "SQ"
+    assert written.value[0].ReferencedSOPInstanceUID == "1.2.3.4"
+
+
 def test_group_lengths_in_items_are_no_difference(transcode):
     entry = item(implicit(0x00080000, b"\x63\0\0\0") + IN_IMPLICIT)
     for target in ("jpeg-ls", "explicit"):
