@@ -118,6 +118,14 @@ def test_offset_table_of_fragments_instead_of_frames(transcode):
     assert np.array_equal(transcode(file_of(fragments, entries=flat), "explicit").reading.frames, FRAMES)
 
 
+def test_offset_table_of_as_many_fragments_as_there_are_frames(transcode):
+    fragments = [split(stream, 2) for stream in STREAMS]
+    flat = offsets([[piece] for frame in fragments for piece in frame])[: len(STREAMS)]
+    result = transcode(file_of(fragments, entries=flat), "explicit")
+    assert np.array_equal(result.reading.frames, FRAMES)
+    assert any("Basic Offset Table" in warning for warning in result.receipt.warnings)
+
+
 @pytest.mark.parametrize("table", ["basic", "empty"])
 def test_trailing_empty_fragment_is_no_frame(transcode, table):
     fragments = [*([stream] for stream in STREAMS[:-1]), [STREAMS[-1], b""]]
