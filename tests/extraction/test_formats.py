@@ -23,6 +23,7 @@ from pydicom.data import get_testdata_file
 import cinemill
 import generate
 from cinemill.errors import (
+    CodecError,
     DamagedFile,
     NotInFile,
     UnsupportedPixelFormat,
@@ -323,6 +324,18 @@ def test_single_frames_of_big_endian_files_are_little_endian(tmp_path):
     one = pydicom.dcmread(tmp_path / "one.dcm")
     assert one.RedPaletteColorLookupTableData == np.array([0x1234, 0xFF00], "<u2").tobytes()
     assert np.array_equal(one.pixel_array, GREY[1])
+
+
+@pytest.mark.parametrize("name", ["dicom", "raw"])
+def test_codestreams_of_0_bits_are_not_copied(tmp_path, name):
+    stream = bytearray(imagecodecs.jpeg8_encode(COLOUR[0]))
+    stream[stream.index(b"\xff\xc0") + 4] = 0
+    header = generate.header(COLOUR[:1], "YBR_FULL_422", samples=3)
+    element = generate.encapsulated_element([[bytes(stream)]])
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(header, element, generate.JPEG_BASELINE))
+    with pytest.raises(CodecError, match="0 bits"):
+        cinemill.extract(source, tmp_path / "out", format=name)
 
 
 def test_single_frames_need_a_class(tmp_path):
