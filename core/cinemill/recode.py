@@ -90,7 +90,8 @@ class Recoder:
         self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]
     ) -> bytes:
         vr = element.vr or self._dictionary_vr(element, creators)
-        if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
+        shows = vr == b"UN" and target.implicit_vr and self._dictionary_vr(element, creators) == b"SQ"
+        if vr == b"SQ" or shows or (element.length == UNDEFINED and vr == b"UN"):
             return self._encode_sequence(element, vr, source, target)
         if source == target and not self.canonical:
             return bytes(self.data[element.start : element.end])
@@ -115,9 +116,10 @@ class Recoder:
                 for item in items(self.data, sequence, source)
             ]
         except DamagedFile:
-            if source == target or self.canonical:
+            plain = vr == b"UN" and sequence.length != UNDEFINED
+            if not plain and (source == target or self.canonical):
                 return span
-            if source != IMPLICIT_LE:
+            if not plain and source != IMPLICIT_LE:
                 raise
             return encode_element(
                 sequence.tag, b"UN", bytes(self.data[sequence.value : sequence.end]), target

@@ -106,6 +106,20 @@ def test_dictionary_does_not_know_that_an_element_is_a_sequence(transcode, targe
     assert written.value[0].ReferencedSOPInstanceUID == "1.2.3.4"
 
 
+@pytest.mark.parametrize("content", [IN_EXPLICIT, IN_IMPLICIT], ids=["explicit", "implicit"])
+def test_sequence_of_unknown_vr_is_one_in_implicit_vr(transcode, content):
+    """Where no VR is written, the dictionary says that it is a sequence: its items are encoded as all others are."""
+    sequence = explicit(0x00081140, b"UN", item(content))
+    assert sequence in transcode(with_elements(sequence), "jpeg-ls").path.read_bytes()
+    written = transcode(with_elements(sequence), "implicit").path.read_bytes()
+    assert implicit(0x00081140, item(IN_IMPLICIT)) in written
+
+
+def test_sequence_of_unknown_vr_that_holds_no_items_stays_as_it_is(transcode):
+    written = transcode(with_elements(explicit(0x00081140, b"UN", b"garbage!")), "implicit").path.read_bytes()
+    assert implicit(0x00081140, b"garbage!") in written
+
+
 def test_group_lengths_in_items_are_no_difference(transcode):
     entry = item(implicit(0x00080000, b"\x63\0\0\0") + IN_IMPLICIT)
     for target in ("jpeg-ls", "explicit"):
