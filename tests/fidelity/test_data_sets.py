@@ -107,9 +107,11 @@ def test_dictionary_does_not_know_that_an_element_is_a_sequence(transcode, targe
 
 
 @pytest.mark.parametrize("content", [IN_EXPLICIT, IN_IMPLICIT], ids=["explicit", "implicit"])
-def test_sequence_of_unknown_vr_is_one_in_implicit_vr(transcode, content):
+@pytest.mark.parametrize("vr", [b"UN", b"OB", b"RQ"])
+def test_sequence_of_unknown_vr_is_one_in_implicit_vr(transcode, vr, content):
     """Where no VR is written, the dictionary says that it is a sequence: its items are encoded as all others are."""
-    sequence = explicit(0x00081140, b"UN", item(content))
+    value = item(content)
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, vr, 0, len(value)) + value
     assert sequence in transcode(with_elements(sequence), "jpeg-ls").path.read_bytes()
     written = transcode(with_elements(sequence), "implicit").path.read_bytes()
     assert implicit(0x00081140, item(IN_IMPLICIT)) in written
