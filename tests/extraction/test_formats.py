@@ -338,6 +338,23 @@ def test_codestreams_of_0_bits_are_not_copied(tmp_path, name):
         cinemill.extract(source, tmp_path / "out", format=name)
 
 
+@pytest.mark.parametrize("name", ["jpeg", "raw"])
+def test_copied_codestreams_get_their_end_marker(tmp_path, name):
+    streams = [bytes(imagecodecs.jpeg8_encode(frame)) for frame in COLOUR]
+    element = generate.encapsulated_element([[stream[:-2]] for stream in streams])
+    header = generate.header(COLOUR, "YBR_FULL_422", samples=3)
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(header, element, generate.JPEG_BASELINE))
+    cinemill.extract(source, tmp_path / "out", format=name)
+    for path, stream in zip(sorted((tmp_path / "out").iterdir()), streams, strict=True):
+        assert path.read_bytes().replace(b"\0\xff\xd9", b"\xff\xd9") == stream
+    short = generate.encapsulated_element([[stream[: len(stream) // 2]] for stream in streams])
+    source.write_bytes(generate.part10(header, short, generate.JPEG_BASELINE))
+    with pytest.raises(CodecError, match="frame"):
+        cinemill.extract(source, tmp_path / "short", format=name)
+    assert not any((tmp_path / "short").iterdir())
+
+
 def test_single_frames_need_a_class(tmp_path):
     source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPClassUID=None)
     with pytest.raises(DamagedFile, match="can't be written by pydicom"):
