@@ -355,6 +355,16 @@ def test_copied_codestreams_get_their_end_marker(tmp_path, name):
     assert not any((tmp_path / "short").iterdir())
 
 
+@pytest.mark.parametrize("name", ["jpeg-2000", "raw"])
+def test_copied_jpeg_2000_is_whole(tmp_path, name):
+    stream = bytes(imagecodecs.jpeg2k_encode(GREY[0], level=0, reversible=True, codecformat="J2K"))
+    element = generate.encapsulated_element([[stream[: len(stream) // 2]]])
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(generate.header(GREY[:1]), element, generate.JPEG_2000))
+    with pytest.raises(CodecError, match="frame 0"):
+        cinemill.extract(source, tmp_path / "out", format=name)
+
+
 def test_single_frames_need_a_class(tmp_path):
     source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPClassUID=None)
     with pytest.raises(DamagedFile, match="can't be written by pydicom"):
