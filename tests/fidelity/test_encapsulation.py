@@ -205,6 +205,9 @@ def test_wrong_number_of_frames_is_an_error_with_both_numbers(transcode, number,
     ):
         with pytest.raises(DamagedFile, match=rf"\b{number} .*\b5\b"):
             transcode(source, target)
+    assert (
+        transcode(source, "jpeg-ls" if encapsulated else "explicit", repair=True).dataset.NumberOfFrames == 5
+    )
     result = transcode(source, "htj2k", repair=True)
     assert np.array_equal(result.reading.frames, FRAMES)
     assert result.dataset.NumberOfFrames == 5
@@ -241,6 +244,8 @@ def test_number_of_frames_that_is_none_is_no_one_either(transcode, number):
     source = file_of([[STREAMS[0]]], frames=FRAMES[:1], elements={"NumberOfFrames": number})
     with pytest.raises(DamagedFile, match=f"'{number}', expected a positive integer"):
         transcode(source, "explicit")
+    for target in ("explicit", "jpeg-ls"):
+        assert transcode(source, target, repair=True).dataset.NumberOfFrames == 1
 
 
 @pytest.mark.parametrize("number", ["", None])
