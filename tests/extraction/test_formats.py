@@ -371,6 +371,16 @@ def test_single_frames_need_a_class(tmp_path):
         cinemill.extract(source, tmp_path / "out", format="dicom")
 
 
+def test_functional_groups_that_can_not_be_read(tmp_path):
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(2))
+    whole = source.read_bytes()
+    pixels = whole.index(b"\xe0\x7f\x10\x00")
+    groups = b"\x00\x52\x30\x92UN\0\0\x04\0\0\0none"
+    source.write_bytes(whole[:pixels] + groups + whole[pixels:])
+    with pytest.raises(DamagedFile, match="can't be written by pydicom"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
+
+
 def test_functional_groups_that_do_not_fit_the_frames(tmp_path):
     groups = [pydicom.Dataset() for _ in range(2)]
     source = clips.write(tmp_path / "x.dcm", clips.numbered(3), PerFrameFunctionalGroupsSequence=groups)

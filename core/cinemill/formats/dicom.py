@@ -65,13 +65,13 @@ class SingleFrame(FrameFiles):
         if not clip.cine.source.text(_SOP_INSTANCE_UID):
             raise DamagedFile("SOP Instance UID is absent; single frames could not point back to it")
         super().__init__(clip, staging)
-        self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
+        with explained(*_NOT_WRITTEN):
+            self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
+            self._common = header_of_frames(clip.cine.header)
         if self._groups and len(self._groups) != len(clip.cine):
             raise DamagedFile(
                 f"there are {len(self._groups)} per-frame functional groups for {len(clip.cine)} frames"
             )
-        with explained(*_NOT_WRITTEN):
-            self._common = header_of_frames(clip.cine.header)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""
