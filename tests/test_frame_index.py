@@ -77,6 +77,17 @@ def test_a_wrong_table_misleads_nobody(tmp_path, wrong, pieces):
                 assert any("offset table" in warning.lower() for warning in cine.warnings)
 
 
+def test_a_table_of_fragments_misleads_nobody(tmp_path):
+    pieces = [generate.split(stream, 3) for stream in STREAMS]
+    sizes = [8 + len(piece) + len(piece) % 2 for frame in pieces for piece in frame]
+    flat = [0, *itertools.accumulate(sizes)]
+    inside = offsets(3)
+    inside[2] = flat[7]
+    for entries, order in ((flat[:6], range(6)), (inside, [2, 1, 3])):
+        with cinemill.open(write(tmp_path / "cine.dcm", pieces=3, entries=entries)) as cine:
+            assert all(np.array_equal(cine[index], FRAMES[index]) for index in order)
+
+
 def test_frames_that_would_move_are_an_error(tmp_path):
     """The table passes two fragments off as the first frame, which shows at the third."""
     first, _, third, *more = offsets()

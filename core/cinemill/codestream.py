@@ -109,6 +109,8 @@ def _read_jpeg(view: memoryview) -> Codestream:
     if frame is None:
         raise CodecError("the JPEG codestream has no frame header (SOF)")
     marker, precision, rows, columns, components, ids, subsampled = frame
+    if not precision:
+        raise CodecError("the frame header (SOF) promises samples of 0 bits")
     coding = _SOF_CODINGS[marker]
     if coding == "jpeg" and components == 3:
         colour = _jpeg_colour(adobe, ids, has_jfif=has_jfif, subsampled=subsampled)

@@ -2,7 +2,8 @@
 
 The order of trust is: Extended Offset Table, Basic Offset Table, one fragment a frame, a marker at the start of
 each frame's first fragment, all fragments to a single frame. A table is believed only where every entry points to
-an item and the count is that of the frames; what is not believed is recorded as a warning.
+an item, the count is that of the frames, and codestreams begin at all of them or at none; what is not believed is
+recorded as a warning.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def _first_fragments(
         if table is None or not len(table):
             continue
         first = _by_table(table, fragments, frames)
-        if first is not None:
+        if first is not None and (count == frames or _begin_alike(data, fragments.offsets[first])):
             return first
         warnings.append(
             f"the {name} ({len(table)} entries) does not point to the starts of {frames} frames; not used"
@@ -195,6 +196,11 @@ def count_frames(data: Bytes, fragments: Fragments) -> int:
     """Count the frames that are there, whatever the header says: codestream starts, else fragments."""
     count = _without_trailing_empty(fragments)
     return len(_by_marker(data, fragments, count)) or count
+
+
+def begins_frame(piece: Buffer) -> bool:
+    """Tell whether a codestream begins here."""
+    return bytes(piece[:8]).startswith(FRAME_STARTS)
 
 
 def join(data: Bytes, start: int, end: int) -> Buffer:
@@ -229,10 +235,15 @@ def _by_table(table: Offsets, fragments: Fragments, frames: int) -> Offsets | No
     return first
 
 
+def _begin_alike(data: Bytes, offsets: Offsets) -> bool:
+    """Tell whether a codestream begins at all of these offsets, or at none of them."""
+    return len({begins_frame(data[offset : offset + 8]) for offset in offsets.tolist()}) == 1
+
+
 def _by_marker(data: Bytes, fragments: Fragments, count: int) -> Offsets:
     starts = []
     for index, offset in enumerate(fragments.offsets[:count].tolist(), 1):
-        if bytes(data[offset : offset + 8]).startswith(FRAME_STARTS):
+        if begins_frame(data[offset : offset + 8]):
             starts.append(index - 1)
         if index % _FRAGMENTS_RESIDENT == 0:
             forget(data)

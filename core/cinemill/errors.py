@@ -33,7 +33,7 @@ class CinemillError(Exception):
     Parameters
     ----------
     message
-        What was expected, what was found, and what to do.
+        What was expected, what was found, and what to do: becomes one line.
     path
         The file concerned.
     frame
@@ -53,6 +53,7 @@ class CinemillError(Exception):
         frame: int | None = None,
         transfer_syntax: str | None = None,
     ) -> None:
+        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # headers hold anything
         super().__init__(message)
         self.message = message
         self.path = None if path is None else Path(path)

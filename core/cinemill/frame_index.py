@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.elements import Bytes, fetch, read_ahead
-from cinemill.encapsulation import ITEM_HEADER, Fragments, FrameIndex, join, read_fragments, walk_items
+from cinemill.encapsulation import (
+    ITEM_HEADER,
+    Fragments,
+    FrameIndex,
+    begins_frame,
+    join,
+    read_fragments,
+    walk_items,
+)
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -99,6 +107,8 @@ class EncapsulatedFrames:
         fetch(self._data, start, end)
         try:
             frame = join(self._data, start, end)
+            if read is not None:
+                self._check_begin(frame, believed)
         except DamagedFile:
             if read is None:
                 raise
@@ -107,6 +117,12 @@ class EncapsulatedFrames:
         if read is not None:
             read.add(index)
         return frame
+
+    def _check_begin(self, frame: Buffer, believed: FrameIndex) -> None:
+        """Check that a codestream begins where a frame is claimed to, if one begins at the first frame."""
+        first = int(believed.starts[0]) + 8
+        if begins_frame(self._data[first : first + 8]) and not begins_frame(frame):
+            raise DamagedFile("no codestream begins where the frame index has a frame")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -138,7 +154,7 @@ def claimed_by_table(
 ) -> FrameIndex | None:
     """Return what an offset table says of the frames, None where there is none or where it is wrong at first sight.
 
-    Only the first and the last frame's items are looked at.
+    Only the first and the last frame's items are looked at: in the last one, no other frame may begin.
 
     Parameters
     ----------
@@ -161,6 +177,8 @@ def claimed_by_table(
                 return None
             starts = np.append(first + table, offsets[filled[-1]] + lengths[filled[-1]])
             join(data, *starts[:2].tolist())
+            if any(begins_frame(data[offset : offset + 8]) for offset in offsets[1:].tolist()):
+                continue
             return FrameIndex(starts, after)
     except (DamagedFile, struct.error, ValueError):
         return None

@@ -120,7 +120,8 @@ def pixel_aspect(source: Source) -> float:
         vertical, horizontal = (float(value) for value in source.text(_PIXEL_ASPECT_RATIO).split("\\"))
     except ValueError:
         return 1.0
-    return vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
+    ratio = vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
+    return ratio if 1 / 0xFFFF <= ratio <= 0xFFFF else 1.0
 
 
 def square(shape: tuple[int, ...], aspect: float) -> tuple[int, int]:

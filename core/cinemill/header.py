@@ -83,7 +83,7 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
 def frame_changes(source: Source) -> Changes:
     """Return a corrected Number of Frames, and drop offset tables, which the writer makes anew."""
     changes: Changes = dict.fromkeys(OFFSET_TABLES)
-    if source.repair and source.promised_frames not in {len(source), None if len(source) == 1 else -1}:
+    if source.renumbered:
         changes[_NUMBER_OF_FRAMES] = encode_element(_NUMBER_OF_FRAMES, b"IS", str(len(source)).encode())
     return changes
 

@@ -92,7 +92,7 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
     if colour == "rgb" and source.pixels.samples == 3 and _needs_decoding_for_rgb(source):
         return "transcode"
     if syntax is target:
-        return "copy"
+        return "recode" if source.repaired else "copy"
     if syntax.coding == target.coding == "native" or (syntax.name, target.name) == ("htj2k-rpcl", "htj2k"):
         return "recode"
     return "transcode"

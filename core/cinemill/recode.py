@@ -44,6 +44,7 @@ _WORD_SIZES = {
 }
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
+_ITEM_TAG = b"\xfe\xff\x00\xe0"
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
@@ -92,6 +93,8 @@ class Recoder:
         vr = element.vr or self._dictionary_vr(element, creators)
         if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
             return self._encode_sequence(element, vr, source, target)
+        if target.implicit_vr and self._is_sequence_by_dictionary(element, creators):
+            return self._encode_sequence(element, b"UN", source, target)
         if source == target and not self.canonical:
             return bytes(self.data[element.start : element.end])
         value = bytes(self.data[element.value : element.end])
@@ -104,6 +107,11 @@ class Recoder:
             return encode_header(element.tag, vr, UNDEFINED, target) + value
         return encode_element(element.tag, vr, value if source.little_endian else _swap(value, vr), target)
 
+    def _is_sequence_by_dictionary(self, element: Element, creators: dict[int, str]) -> bool:
+        """Tell whether an element of another VR is going to be read as a sequence where no VR is written."""
+        holds_items = self.data[element.value : element.value + 4] == _ITEM_TAG
+        return holds_items and element.length != UNDEFINED and self._dictionary_vr(element, creators) == b"SQ"
+
     def _encode_sequence(self, sequence: Element, vr: bytes, source: Encoding, target: Encoding) -> bytes:
         span = bytes(self.data[sequence.start : sequence.end])
         if source == target and not self.canonical and _NESTED_PIXEL_DATA not in span:
@@ -115,9 +123,10 @@ class Recoder:
                 for item in items(self.data, sequence, source)
             ]
         except DamagedFile:
-            if source == target or self.canonical:
+            plain = vr == b"UN" and sequence.length != UNDEFINED
+            if not plain and (source == target or self.canonical):
                 return span
-            if source != IMPLICIT_LE:
+            if not plain and source != IMPLICIT_LE:
                 raise
             return encode_element(
                 sequence.tag, b"UN", bytes(self.data[sequence.value : sequence.end]), target
@@ -180,9 +189,10 @@ class Recoder:
             vr = _look_up(element.tag, creator) if creator else None
         else:
             vr = _look_up(element.tag)
-        if vr is None:
-            return b"SQ" if element.length == UNDEFINED else b"UN"
-        return self._unambiguous(element, vr)
+        known = b"UN" if vr is None else self._unambiguous(element, vr)
+        if element.length == UNDEFINED and (vr is None or known not in LONG_VRS):
+            return b"SQ"
+        return known
 
     def _unambiguous(self, element: Element, vr: str) -> bytes:
         if " or " not in vr:

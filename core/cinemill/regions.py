@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cinemill.errors import NotInFile
+from cinemill.errors import DamagedFile, NotInFile
+from cinemill.values import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydicom import Dataset
+
+_Number = TypeVar("_Number", int, float)
 
 _SPATIAL_FORMATS = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
 _DATA_TYPES = (
@@ -78,8 +82,17 @@ class Region:
 
 
 def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
-    """Return all ultrasound regions of an image, in the order of the header."""
-    return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
+    """Return all ultrasound regions of an image, in the order of the header.
+
+    Raises
+    ------
+    DamagedFile
+        A region has values that are none.
+    """
+    with explained(
+        "ultrasound regions can't be read", "leave out --sidecar and the options that need them", DamagedFile
+    ):
+        return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
 
 
 def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
@@ -102,27 +115,46 @@ def _region(item: Dataset, rows: int, columns: int) -> Region:
     right = min(_corner(item, "MaxX1"), columns - 1)
     bottom = min(_corner(item, "MaxY1"), rows - 1)
     return Region(
-        spatial_format=_meaning(_SPATIAL_FORMATS, item.get("RegionSpatialFormat")),
-        data_type=_meaning(_DATA_TYPES, item.get("RegionDataType")),
-        flags=item.get("RegionFlags") or 0,
+        spatial_format=_meaning(_SPATIAL_FORMATS, _integer(item, "RegionSpatialFormat")),
+        data_type=_meaning(_DATA_TYPES, _integer(item, "RegionDataType")),
+        flags=_integer(item, "RegionFlags") or 0,
         bounds=(left, top, right, bottom),
         units=(
-            _meaning(_UNITS, item.get("PhysicalUnitsXDirection")),
-            _meaning(_UNITS, item.get("PhysicalUnitsYDirection")),
+            _meaning(_UNITS, _integer(item, "PhysicalUnitsXDirection")),
+            _meaning(_UNITS, _integer(item, "PhysicalUnitsYDirection")),
         ),
-        deltas=(item.get("PhysicalDeltaX"), item.get("PhysicalDeltaY")),
-        reference_pixel=(item.get("ReferencePixelX0"), item.get("ReferencePixelY0")),
+        deltas=(_finite(item, "PhysicalDeltaX"), _finite(item, "PhysicalDeltaY")),
+        reference_pixel=(_integer(item, "ReferencePixelX0"), _integer(item, "ReferencePixelY0")),
         reference_values=(
-            item.get("ReferencePixelPhysicalValueX"),
-            item.get("ReferencePixelPhysicalValueY"),
+            _finite(item, "ReferencePixelPhysicalValueX"),
+            _finite(item, "ReferencePixelPhysicalValueY"),
         ),
     )
 
 
 def _corner(item: Dataset, name: str) -> int:
     """Return a bound, which is unsigned by its VR, but may be a negative number all the same."""
-    value: int = item.get(f"RegionLocation{name}") or 0
+    value = _integer(item, f"RegionLocation{name}") or 0
     return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def _integer(item: Dataset, name: str) -> int | None:
+    return _value(item, name, int)
+
+
+def _finite(item: Dataset, name: str) -> float | None:
+    value = _value(item, name, float)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _value(item: Dataset, name: str, kind: type[_Number]) -> _Number | None:
+    """Return an element's value, None where it is absent or empty."""
+    value = item.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}")
+    return value
 
 
 def _meaning(meanings: tuple[str, ...], code: int | None) -> str:

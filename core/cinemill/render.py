@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +10,7 @@ import numpy as np
 
 from cinemill import colour
 from cinemill.errors import NotInFile, UnsupportedPixelFormat
+from cinemill.values import explained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +156,7 @@ class Renderer:
         """Return what is done to the samples of a frame, as JSON-ready values."""
         applied: dict[str, Any] = {"photometric_interpretation": self.pixels.photometric_interpretation}
         if self._monochrome:
-            with _explained(*_NO_DISPLAY):
+            with explained(*_NO_DISPLAY):
                 dataset = self._transformations(self._group_key(index))
                 function, windows = _voi(dataset, self._voi)
                 modality = _modality(dataset)
@@ -176,8 +175,9 @@ class Renderer:
     @cached_property
     def _frame_groups(self) -> Any:
         """The per-frame functional groups, where they hold transformations."""
-        groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
-        return groups if any(name in group for group in groups for name in _GROUPS) else ()
+        with explained(*_NO_DISPLAY):
+            groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
+            return groups if any(name in group for group in groups for name in _GROUPS) else ()
 
     def _transformations(self, frame: int) -> Dataset:
         """Return a data set with just the transformations of one frame, and what pydicom wants to know of pixels."""
@@ -224,14 +224,14 @@ class Renderer:
     def _transform(self, values: Values, group: int) -> Picture:
         """Return the display values of stored values of any shape."""
         if self.pixels.photometric_interpretation == "PALETTE COLOR":
-            with _explained("palette can't be applied", "use --stored"):
-                return _palette(self._source.header, self._source.encoding.order, self.pixels.dtype)
+            with explained("palette can't be applied", "use --stored"):
+                return _palette(self._source.header, self.pixels.dtype)
         if not self._monochrome:
             return _to_8_bits(values, 0, (1 << self.bits) - 1)
-        with _explained(*_NO_DISPLAY):
+        with explained(*_NO_DISPLAY):
             dataset = self._transformations(group)
             low, high = self._range(dataset)
-            picture = _to_8_bits(_apply(values, dataset, self._voi, self._source.encoding.order), low, high)
+            picture = _to_8_bits(_apply(values, dataset, self._voi), low, high)
         if self.pixels.photometric_interpretation == "MONOCHROME1":
             np.subtract(255, picture, out=picture)
         return picture
@@ -251,23 +251,9 @@ class Renderer:
             low, high = (
                 float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)
             )
+        if not np.isfinite((low, high)).all():
+            raise ValueError(f"values go from {low:g} to {high:g}")
         return (low, high) if voi == "window" else (min(low, high), max(low, high))
-
-
-@contextmanager
-def _explained(what: str, advice: str) -> Iterator[None]:
-    """Turn what pydicom and NumPy raise on wrong values into an error of ours."""
-    try:
-        yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
-        raise UnsupportedPixelFormat(f"the header's {what} ({error}); {advice}") from None
 
 
 def _modality(dataset: Dataset) -> str:
@@ -290,12 +276,13 @@ def _voi(dataset: Dataset, chosen: int | None) -> tuple[str, list[list[float]] |
         columns = (element.value if element.VM > 1 else [element.value] for element in elements)
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
         smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
-        if all(width >= smallest for _, width in windows[chosen or 0 :][:1]):
+        usable = all(width >= smallest for _, width in windows[chosen or 0 :][:1])
+        if usable and np.isfinite(windows).all():
             return "window", windows
     return "none", None
 
 
-def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Values:
+def _apply(values: Values, dataset: Dataset, voi: int | None) -> Values:
     """Apply modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1, C.11.2)."""
     from pydicom.pixels.processing import apply_windowing
 
@@ -306,15 +293,15 @@ def _apply(values: Values, dataset: Dataset, voi: int | None, order: str) -> Val
             held = f"0 to {there - 1}" if there else "none"
             raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
     if dataset.get("ModalityLUTSequence"):
-        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT", order))
+        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT"))
     elif "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
         values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     if function == "lut":
-        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT", order))
+        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT"))
     return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
 
 
-def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
+def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
     """Return RGB of 8 bits, shape (256 or 65536, 3), for all palette entries (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
     from cinemill.kernels.palette import palette_table
 
@@ -323,11 +310,14 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     entries, first, _ = header.RedPaletteColorLookupTableDescriptor
     entries = entries & 0xFFFF or 1 << 16
     if header.get("RedPaletteColorLookupTableData"):
-        luts = [_lut(header, f"{name}PaletteColorLookupTable", order)[1] for name in ("Red", "Green", "Blue")]
+        luts = [_lut(header, f"{name}PaletteColorLookupTable")[1] for name in ("Red", "Green", "Blue")]
     else:
         from pydicom.pixels.processing import apply_color_lut
 
-        luts = list(apply_color_lut(np.arange(first, first + entries), header).T[:3])
+        palette = copy(header)
+        del palette.file_meta  # it may say big endian, which the header is no more
+        palette.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+        luts = list(apply_color_lut(np.arange(first, first + entries), palette).T[:3])
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)
     if rgb.max() > 255:
         rgb >>= 8
@@ -335,16 +325,16 @@ def _palette(header: Dataset, order: str, index_type: np.dtype[Any]) -> Picture:
     return picture
 
 
-def _lut(item: Dataset, name: str, order: str) -> tuple[int, Values]:
+def _lut(item: Dataset, name: str) -> tuple[int, Values]:
     """Return the first value that a lookup table maps, and its entries: 8-bit ones may share a word."""
     entries, first, bits = item[f"{name}Descriptor"].value
     data = item[f"{name}Data"].value
     if not isinstance(data, bytes):
-        data = np.atleast_1d(np.array(data, f"{order}u2")).tobytes()
+        data = np.atleast_1d(np.array(data, "<u2")).tobytes()
     entries = entries & 0xFFFF or 1 << 16
     packed = bits <= 8 and len(data) < 2 * entries
     whole = data if packed else data[: len(data) // 2 * 2]
-    table = np.frombuffer(whole, np.uint8 if packed else f"{order}u2")[:entries]
+    table = np.frombuffer(whole, np.uint8 if packed else "<u2")[:entries]
     if len(table) < entries:
         raise ValueError(f"{name} promises {entries} entries, {len(table)} are there")
     return first, table.astype(np.uint16)

@@ -45,6 +45,7 @@ FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META = 0x0002
+_NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 16 << 20
 """Bytes of frames after which the pages that hold them are given back."""
@@ -100,6 +101,7 @@ class Source(Values):
         self._scan, self._keep_index = scan or repair, keep_index and not repair
         self.warnings: list[str] = []
         self._touched = 0
+        self._left_out = False
         try:
             self._open(data)
         except CinemillError as error:
@@ -147,6 +149,7 @@ class Source(Values):
             what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
             if not self.repair:
                 raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
+            self._left_out = True
             self.warnings.append(f"{what}; they were left out")
         else:
             if end < size:
@@ -165,6 +168,7 @@ class Source(Values):
                         f"the pixel data promises {element.length} bytes, {size - element.value} are there; "
                         "the file is truncated"
                     )
+                self._left_out = True
                 end = size
             return Element(element.tag, element.vr, offset, element.value, end, element.length)
         claimed = self._claimed_index(element.value)
@@ -201,7 +205,7 @@ class Source(Values):
         DamagedFile
             It is no positive integer.
         """
-        text = self.text(0x00280008)
+        text = self.text(_NUMBER_OF_FRAMES)
         if not text:
             return None
         try:
@@ -221,6 +225,17 @@ class Source(Values):
         if self.transfer_syntax.coding == "video":
             return self.promised_frames or 1
         return len(self._native if self._encapsulated is None else self._encapsulated)
+
+    @property
+    def renumbered(self) -> bool:
+        """Whether `repair` found another number of frames than Number of Frames says."""
+        told = self.text(_NUMBER_OF_FRAMES) or len(self) > 1
+        return bool(self.repair and told) and self.promised_frames != len(self)
+
+    @property
+    def repaired(self) -> bool:
+        """Whether `repair` had anything to do."""
+        return self._left_out or self.renumbered
 
     def _claimed_index(self, value: int) -> FrameIndex | None:
         """Return a frame index for pixel data whose items stand from this offset, without looking at them all."""

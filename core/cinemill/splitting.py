@@ -219,7 +219,7 @@ def _number(tag: int, value: int) -> bytes:
 
 def _integer(source: Source, tag: int) -> int | None:
     text = source.text(tag)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _uid(source: Source, part: str) -> str:

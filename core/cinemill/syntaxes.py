@@ -164,7 +164,7 @@ def find(uid: str) -> TransferSyntax:
         return TRANSFER_SYNTAXES[uid]
     except KeyError:
         raise UnsupportedTransferSyntax(
-            f"unknown transfer syntax {uid or '(empty)'}; this program reads {len(TRANSFER_SYNTAXES)} others",
+            f"unknown transfer syntax {uid[:64] or '(empty)'}; this program reads {len(TRANSFER_SYNTAXES)} others",
             transfer_syntax=uid,
         ) from None
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.errors import DamagedFile
+from cinemill.values import explained
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -80,8 +83,13 @@ def _group_times(source: Source, frames: int) -> NDArray[np.float64] | None:
     """Return times since the first frame from the Frame Content functional groups."""
     if source.value(_PER_FRAME_GROUPS) is None:
         return None
-    groups = source.header.get("PerFrameFunctionalGroupsSequence") or ()
-    times = [_acquisition_seconds(group) for group in groups]
+    try:
+        with explained("functional groups can't be read", "their times are not used", DamagedFile):
+            groups = source.header.get("PerFrameFunctionalGroupsSequence") or ()
+            times = [_acquisition_seconds(group) for group in groups]
+    except DamagedFile as error:
+        source.warnings.append(error.message)
+        return None
     known = [time for time in times if time is not None]
     if len(known) != frames:
         return None
@@ -114,6 +122,7 @@ def _points_to(source: Source, tag: int) -> bool:
 
 def _numbers(source: Source, tag: int) -> list[float]:
     try:
-        return [float(value) for value in source.text(tag).split("\\") if value.strip()]
+        numbers = [float(value) for value in source.text(tag).split("\\") if value.strip()]
     except ValueError:
         return []
+    return numbers if np.isfinite(numbers).all() else []

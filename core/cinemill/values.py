@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import struct
 import warnings as python_warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.elements import EXPLICIT_LE, Bytes, Element, Encoding, tag_name
-from cinemill.errors import DamagedFile
+from cinemill.errors import CinemillError, DamagedFile, UnsupportedPixelFormat
 from cinemill.part10 import text_of
+from cinemill.recode import Recoder
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+@contextmanager
+def explained(what: str, advice: str, kind: type[CinemillError] = UnsupportedPixelFormat) -> Iterator[None]:
+    """Turn what pydicom and NumPy raise on wrong values into one line of ours."""
+    try:
+        yield
+    except CinemillError:
+        raise
+    except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise kind(f"the header's {what} ({reason}); {advice}") from None
 
 
 class Values:
@@ -45,18 +60,26 @@ class Values:
 
     @cached_property
     def header(self) -> Dataset:
-        """All elements but the pixel data, with ``file_meta``, as pydicom reads them."""
+        """All elements but the pixel data, with ``file_meta``, as pydicom reads them; big endian ones in little endian."""
         from pydicom.dataset import FileMetaDataset
         from pydicom.filereader import read_dataset
 
-        def parse(data: Bytes, elements: list[Element], encoding: Encoding) -> Dataset:
-            encoded = b"".join(data[e.start : e.end] for e in elements)
-            return read_dataset(BytesIO(encoded), encoding.implicit_vr, encoding.little_endian)
+        def parse(encoded: Iterable[bytes | memoryview], encoding: Encoding = EXPLICIT_LE) -> Dataset:
+            return read_dataset(BytesIO(b"".join(encoded)), encoding.implicit_vr, is_little_endian=True)
 
-        with python_warnings.catch_warnings():
+        with (
+            explained("elements can't be read", "the file is damaged", DamagedFile),
+            python_warnings.catch_warnings(),
+        ):
             python_warnings.simplefilter("ignore")
-            header = parse(self.data, self.elements, self.encoding)
-            header.file_meta = FileMetaDataset(parse(self.file, self.meta, EXPLICIT_LE))
+            if self.encoding.little_endian:
+                header = parse((self.data[e.start : e.end] for e in self.elements), self.encoding)
+            else:
+                recoder = Recoder(
+                    self.data, self.encoding, EXPLICIT_LE, signed=self.short(0x00280103, 0) == 1
+                )
+                header = parse(encoded for _, encoded in recoder.encode(self.elements))
+            header.file_meta = FileMetaDataset(parse(map(self.meta_bytes, self.meta)))
         return header
 
     def element(self, tag: int) -> Element | None:

@@ -23,6 +23,7 @@ from pydicom.data import get_testdata_file
 import cinemill
 import generate
 from cinemill.errors import (
+    CodecError,
     DamagedFile,
     NotInFile,
     UnsupportedPixelFormat,
@@ -307,6 +308,76 @@ def test_single_frame_instances(tmp_path):
 def test_single_frames_need_an_instance_to_point_back_to(tmp_path):
     source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPInstanceUID=None)
     with pytest.raises(DamagedFile, match="SOP Instance UID is absent"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
+
+
+def test_single_frames_of_big_endian_files_are_little_endian(tmp_path):
+    palette = {}
+    for name in ("Red", "Green", "Blue"):
+        palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        palette[f"{name}PaletteColorLookupTableData"] = np.array([0x1234, 0xFF00], ">u2").tobytes()
+    header = generate.header(GREY, "PALETTE COLOR", **palette)
+    pixels = generate.native_element(generate.native_bytes(GREY), generate.BIG_ENDIAN, b"OB")
+    source = tmp_path / "big.dcm"
+    source.write_bytes(generate.part10(header, pixels, generate.BIG_ENDIAN))
+    cinemill.extract(source, tmp_path / "one.dcm", frames=1)
+    one = pydicom.dcmread(tmp_path / "one.dcm")
+    assert one.RedPaletteColorLookupTableData == np.array([0x1234, 0xFF00], "<u2").tobytes()
+    assert np.array_equal(one.pixel_array, GREY[1])
+
+
+@pytest.mark.parametrize("name", ["dicom", "raw"])
+def test_codestreams_of_0_bits_are_not_copied(tmp_path, name):
+    stream = bytearray(imagecodecs.jpeg8_encode(COLOUR[0]))
+    stream[stream.index(b"\xff\xc0") + 4] = 0
+    header = generate.header(COLOUR[:1], "YBR_FULL_422", samples=3)
+    element = generate.encapsulated_element([[bytes(stream)]])
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(header, element, generate.JPEG_BASELINE))
+    with pytest.raises(CodecError, match="0 bits"):
+        cinemill.extract(source, tmp_path / "out", format=name)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "raw"])
+def test_copied_codestreams_get_their_end_marker(tmp_path, name):
+    streams = [bytes(imagecodecs.jpeg8_encode(frame)) for frame in COLOUR]
+    element = generate.encapsulated_element([[stream[:-2]] for stream in streams])
+    header = generate.header(COLOUR, "YBR_FULL_422", samples=3)
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(header, element, generate.JPEG_BASELINE))
+    cinemill.extract(source, tmp_path / "out", format=name)
+    for path, stream in zip(sorted((tmp_path / "out").iterdir()), streams, strict=True):
+        assert path.read_bytes().replace(b"\0\xff\xd9", b"\xff\xd9") == stream
+    short = generate.encapsulated_element([[stream[: len(stream) // 2]] for stream in streams])
+    source.write_bytes(generate.part10(header, short, generate.JPEG_BASELINE))
+    with pytest.raises(CodecError, match="frame"):
+        cinemill.extract(source, tmp_path / "short", format=name)
+    assert not any((tmp_path / "short").iterdir())
+
+
+@pytest.mark.parametrize("name", ["jpeg-2000", "raw"])
+def test_copied_jpeg_2000_is_whole(tmp_path, name):
+    stream = bytes(imagecodecs.jpeg2k_encode(GREY[0], level=0, reversible=True, codecformat="J2K"))
+    element = generate.encapsulated_element([[stream[: len(stream) // 2]]])
+    source = tmp_path / "x.dcm"
+    source.write_bytes(generate.part10(generate.header(GREY[:1]), element, generate.JPEG_2000))
+    with pytest.raises(CodecError, match="frame 0"):
+        cinemill.extract(source, tmp_path / "out", format=name)
+
+
+def test_single_frames_need_a_class(tmp_path):
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(), SOPClassUID=None)
+    with pytest.raises(DamagedFile, match="can't be written by pydicom"):
+        cinemill.extract(source, tmp_path / "out", format="dicom")
+
+
+def test_functional_groups_that_can_not_be_read(tmp_path):
+    source = clips.write(tmp_path / "x.dcm", clips.numbered(2))
+    whole = source.read_bytes()
+    pixels = whole.index(b"\xe0\x7f\x10\x00")
+    groups = b"\x00\x52\x30\x92UN\0\0\x04\0\0\0none"
+    source.write_bytes(whole[:pixels] + groups + whole[pixels:])
+    with pytest.raises(DamagedFile, match="can't be written by pydicom"):
         cinemill.extract(source, tmp_path / "out", format="dicom")
 
 

@@ -4,7 +4,7 @@ import clips
 import pytest
 
 import cinemill
-from cinemill.errors import NotInFile
+from cinemill.errors import DamagedFile, NotInFile
 from cinemill.regions import bounding_box
 
 
@@ -52,3 +52,19 @@ def test_no_regions(tmp_path):
     assert regions(tmp_path) == []
     with pytest.raises(NotInFile, match="no ultrasound regions"):
         bounding_box([])
+
+
+def test_what_is_not_finite_is_not_there(tmp_path):
+    (item,) = regions(tmp_path, clips.region((0, 0, 1, 1), deltas=(float("nan"), float("inf"))))
+    assert item.deltas == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"), [("UL", [1, 2]), ("LO", "left"), ("FD", 1.5)], ids=["several", "text", "fraction"]
+)
+def test_bounds_that_are_none(tmp_path, vr, value):
+    item = clips.region((0, 0, 1, 1))
+    del item.RegionLocationMinX0
+    item.add_new(0x00186018, vr, value)
+    with pytest.raises(DamagedFile, match="ultrasound regions can't be read"):
+        regions(tmp_path, item)

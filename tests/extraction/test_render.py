@@ -133,9 +133,10 @@ def test_a_falling_rescale_shows_large_values_bright(tmp_path):
         assert cine.render(0).tolist() == [[255, 155, 0]]
 
 
-def test_windows_that_the_standard_forbids_are_not_applied(tmp_path):
+@pytest.mark.parametrize(("centre", "width"), [("0", "0"), ("0", "1e400"), ("-1e400", "9")])
+def test_windows_that_the_standard_forbids_are_not_applied(tmp_path, centre, width):
     path = clips.write(
-        tmp_path / "x.dcm", np.array([[[0, 200]]], np.uint8), WindowCenter="0", WindowWidth="0"
+        tmp_path / "x.dcm", np.array([[[0, 200]]], np.uint8), WindowCenter=centre, WindowWidth=width
     )
     with cinemill.open(path) as cine:
         assert cine.render(0).tolist() == [[0, 200]]
@@ -210,6 +211,12 @@ def test_a_slope_of_0_is_no_rescale(tmp_path):
     path = clips.write(tmp_path / "x.dcm", frames, RescaleSlope="0", RescaleIntercept="0")
     with cinemill.open(path) as cine:
         assert cine.render(0).tolist() == frames[0].tolist()
+
+
+def test_a_rescale_without_finite_values_is_refused(tmp_path):
+    path = clips.write(tmp_path / "x.dcm", clips.numbered(1), RescaleSlope="1e400", RescaleIntercept="0")
+    with cinemill.open(path) as cine, pytest.raises(UnsupportedPixelFormat, match="use --stored"):
+        cine.render(0)
 
 
 def test_only_the_chosen_window_must_be_legal(tmp_path):
@@ -362,8 +369,16 @@ def test_big_endian_palettes(tmp_path):
         assert cine.render(0).tolist() == [[[0x12] * 3, [0xFF] * 3]]
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
 @pytest.mark.parametrize(
-    ("ratio", "shape"), [(["2", "1"], (8, 6)), (["1", "2"], (4, 12)), (["0", "0"], (4, 6))]
+    ("ratio", "shape"),
+    [
+        (["2", "1"], (8, 6)),
+        (["1", "2"], (4, 12)),
+        (["0", "0"], (4, 6)),
+        (["1e308", "1"], (4, 6)),
+        (["1", "1e308"], (4, 6)),
+    ],
 )
 def test_pixel_aspect_ratio_makes_pixels_square(tmp_path, ratio, shape):
     path = clips.write(tmp_path / "x.dcm", clips.numbered(1, (4, 6)), PixelAspectRatio=ratio)

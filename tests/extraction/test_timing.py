@@ -31,6 +31,7 @@ def times(tmp_path, count=4, **elements):
         ),
         ({"FrameTimeVector": ["0", "1", "2", "3"], "FrameIncrementPointer": 0x00181063}, [0, 1, 3, 6]),
         ({"RecommendedDisplayFrameRate": "50", "CineRate": "25"}, [0, 20, 40, 60]),
+        ({"FrameTime": "1e400", "CineRate": "25"}, [0, 40, 80, 120]),
     ],
 )
 def test_frame_times(tmp_path, elements, expected):
@@ -90,3 +91,14 @@ def test_clocks_are_not_turned_back_within_a_cine(tmp_path, monkeypatch):
 def test_durations():
     assert durations(np.array([0.0, 10, 30, 60])).tolist() == [10, 20, 30, 30]
     assert durations(np.array([0.0])).tolist() == [40]
+
+
+def test_functional_groups_that_are_none(tmp_path):
+    path = clips.write(tmp_path / "cine.dcm", clips.numbered(4), CineRate="25")
+    groups = b"\x00\x52\x30\x92LO\x04\x00none"
+    whole = path.read_bytes()
+    pixels = whole.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(whole[:pixels] + groups + whole[pixels:])
+    with cinemill.open(path) as cine:
+        assert cine.frame_times.tolist() == [0, 40, 80, 120]
+        assert any("functional groups can't be read" in each for each in cine.warnings)

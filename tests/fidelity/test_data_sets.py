@@ -94,6 +94,34 @@ def test_items_may_be_encoded_contrary_to_their_data_set(transcode, undefined, e
     assert np.array_equal(result.reading.frames, FRAMES)
 
 
+@pytest.mark.parametrize("target", ["jpeg-ls", "explicit", "implicit"])
+def test_dictionary_does_not_know_that_an_element_is_a_sequence(transcode, target):
+    """Makers reuse private elements: pydicom's dictionary has SL here."""
+    elements = implicit(0x00190010, b"GEMS_ACQU_01") + implicit(
+        0x00191002, item(IN_IMPLICIT) + DELIMITER, 0xFFFFFFFF
+    )
+    result = transcode(with_elements(elements, IMPLICIT), target)
+    written = result.dataset[0x0019, 0x1002]
+    assert written.VR == "SQ"
+    assert written.value[0].ReferencedSOPInstanceUID == "1.2.3.4"
+
+
+@pytest.mark.parametrize("content", [IN_EXPLICIT, IN_IMPLICIT], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("vr", [b"UN", b"OB", b"RQ"])
+def test_sequence_of_unknown_vr_is_one_in_implicit_vr(transcode, vr, content):
+    """Where no VR is written, the dictionary says that it is a sequence: its items are encoded as all others are."""
+    value = item(content)
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, vr, 0, len(value)) + value
+    assert sequence in transcode(with_elements(sequence), "jpeg-ls").path.read_bytes()
+    written = transcode(with_elements(sequence), "implicit").path.read_bytes()
+    assert implicit(0x00081140, item(IN_IMPLICIT)) in written
+
+
+def test_sequence_of_unknown_vr_that_holds_no_items_stays_as_it_is(transcode):
+    written = transcode(with_elements(explicit(0x00081140, b"UN", b"garbage!")), "implicit").path.read_bytes()
+    assert implicit(0x00081140, b"garbage!") in written
+
+
 def test_group_lengths_in_items_are_no_difference(transcode):
     entry = item(implicit(0x00080000, b"\x63\0\0\0") + IN_IMPLICIT)
     for target in ("jpeg-ls", "explicit"):
@@ -140,10 +168,11 @@ def test_what_is_no_element_behind_the_pixel_data(transcode, whole, junk):
     for target in ("jpeg-ls", "jpeg-2000", "explicit"):
         with pytest.raises(DamagedFile, match=rf"{len(junk)} bytes .* behind the pixel data,.*--repair"):
             transcode(whole + junk, target)
-    result = transcode(whole + junk, "jpeg-2000", repair=True)
-    assert np.array_equal(result.reading.frames, FRAMES)
-    assert any("left out" in warning for warning in result.receipt.warnings)
-    assert not result.path.read_bytes().endswith(junk)
+    for target in ("jpeg-ls", "jpeg-2000", "explicit"):
+        result = transcode(whole + junk, target, repair=True)
+        assert np.array_equal(result.reading.frames, FRAMES)
+        assert any("left out" in warning for warning in result.receipt.warnings)
+        assert not result.path.read_bytes().endswith(junk)
 
 
 @BOTH

@@ -119,6 +119,14 @@ def test_offset_table_of_fragments_instead_of_frames(transcode):
     assert np.array_equal(transcode(file_of(fragments, entries=flat), "explicit").reading.frames, FRAMES)
 
 
+def test_offset_table_of_as_many_fragments_as_there_are_frames(transcode):
+    fragments = [split(stream, 2) for stream in STREAMS]
+    flat = offsets([[piece] for frame in fragments for piece in frame])[: len(STREAMS)]
+    result = transcode(file_of(fragments, entries=flat), "explicit")
+    assert np.array_equal(result.reading.frames, FRAMES)
+    assert any("Basic Offset Table" in warning for warning in result.receipt.warnings)
+
+
 @pytest.mark.parametrize("table", ["basic", "empty"])
 def test_trailing_empty_fragment_is_no_frame(transcode, table):
     fragments = [*([stream] for stream in STREAMS[:-1]), [STREAMS[-1], b""]]
@@ -198,6 +206,9 @@ def test_wrong_number_of_frames_is_an_error_with_both_numbers(transcode, number,
     ):
         with pytest.raises(DamagedFile, match=rf"\b{number} .*\b5\b"):
             transcode(source, target)
+    assert (
+        transcode(source, "jpeg-ls" if encapsulated else "explicit", repair=True).dataset.NumberOfFrames == 5
+    )
     result = transcode(source, "htj2k", repair=True)
     assert np.array_equal(result.reading.frames, FRAMES)
     assert result.dataset.NumberOfFrames == 5
@@ -234,6 +245,8 @@ def test_number_of_frames_that_is_none_is_no_one_either(transcode, number):
     source = file_of([[STREAMS[0]]], frames=FRAMES[:1], elements={"NumberOfFrames": number})
     with pytest.raises(DamagedFile, match=f"'{number}', expected a positive integer"):
         transcode(source, "explicit")
+    for target in ("explicit", "jpeg-ls"):
+        assert transcode(source, target, repair=True).dataset.NumberOfFrames == 1
 
 
 @pytest.mark.parametrize("number", ["", None])

@@ -310,6 +310,17 @@ def test_syntax_that_is_not_read_is_refused_by_name(transcode, uid):
         transcode(source, "jpeg-ls")
 
 
+def test_refusal_is_one_short_line_whatever_the_header_holds(transcode):
+    source = part10(header(FRAMES), native_element(bytes(8), EXPLICIT), "1.2.3")
+    long = source.replace(
+        explicit(0x00020010, b"UI", b"1.2.3\0"), explicit(0x00020010, b"UI", b"1.2\r\n3\0" * 100)
+    )
+    with pytest.raises(UnsupportedTransferSyntax) as caught:
+        transcode(long, "jpeg-ls")
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 200
+
+
 @pytest.mark.parametrize("cut", [140, 200, 300, 350, 420])
 def test_header_cut_anywhere_fails_by_name(transcode, cut):
     with pytest.raises(CinemillError):

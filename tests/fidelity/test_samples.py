@@ -227,6 +227,13 @@ def test_32_bits_go_where_they_fit(transcode, syntax, signed):
             transcode(source, target)
 
 
+@pytest.mark.parametrize("target", CODED)
+def test_few_bits_in_32_are_refused(transcode, target):
+    frames = noise((2, 5, 7), 12).astype(np.uint32)
+    with pytest.raises(Refused, match="12 .*in 32"):
+        transcode(native(frames, EXPLICIT, bits_stored=12), target)
+
+
 @pytest.mark.parametrize(("tag", "vr", "kind"), [(0x7FE00008, b"OF", "f4"), (0x7FE00009, b"OD", "f8")])
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED])
 def test_floating_point_is_recoded_or_refused(source, tmp_path, tag, vr, kind, syntax):

@@ -70,7 +70,7 @@ def test_a_codestream_cut_anywhere_fails(shape, content):
         (SOI + HEADER + preset(255, (3, 7, 21), 2) + SCAN + CODE + EOI, PIXELS, "RESET 2"),
         (SOI + HEADER + SCAN.replace(b"\1\1\0", b"\1\1\5") + CODE + EOI, PIXELS, "mapping tables"),
         (SOI + segment(0xC0, HEADER[4:]) + SCAN + CODE + EOI, PIXELS, "JPEG, not JPEG-LS"),
-        (SOUND + b"\0garbage", PIXELS, "8 bytes follow EOI"),
+        (SOUND + b"\0" + SOUND, PIXELS, "another codestream follows EOI"),
         (SOI + HEADER + SCAN + CODE + b"\0\0" + EOI, PIXELS, "bytes of code are left"),
         (SOI + HEADER + SCAN + CODE + b"\1" + EOI, PIXELS, "bytes of code are left"),
         (SOI + HEADER + SCAN + CODE + b"\xff\xd0" + EOI, PIXELS, "unexpected marker 0xFFD0"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.codecs.jpeg_markers import check_end
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpegls_parameters import Coding, coding_parameters
 
@@ -265,10 +266,7 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
         raise CodecError(
             f"expected {expected} coded components, found {coded} before EOI", offset=reader.position
         )
-    # A fragment is padded to an even length: by zero, says PS3.5 A.4; by anything, in practice.
-    rest = bytes(reader.data[reader.position :])
-    if len(rest) > 1 and rest.strip(b"\0"):
-        raise CodecError(f"{len(rest)} bytes follow EOI", offset=reader.position)
+    check_end(reader.data, reader.position)
 
 
 def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:

@@ -63,9 +63,9 @@ class OpenJpeg:
 
 def check_encodable(pixels: PixelFormat) -> None:
     """Raise `UnsupportedPixelFormat` for what the JPEG 2000 encoders can't hold."""
-    if pixels.samples not in (1, 3) or not 1 <= pixels.bits_stored <= min(16, pixels.bits_allocated):
+    if pixels.samples not in (1, 3) or not 1 <= pixels.bits_stored <= pixels.bits_allocated <= 16:
         raise UnsupportedPixelFormat(
-            f"JPEG 2000: expected 1 or 3 samples of 1 to 16 bits, which decoders in use read, found {pixels.samples} "
+            f"JPEG 2000: expected 1 or 3 samples of 1 to 16 bits in at most 16, which decoders in use read, found {pixels.samples} "
             f"of {pixels.bits_stored} bits in {pixels.bits_allocated}; use explicit, implicit or deflated"
         )
     if not (1 <= pixels.rows <= 65535 and 1 <= pixels.columns <= 65535):

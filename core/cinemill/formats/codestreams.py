@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
+from cinemill.codecs.openjpeg import check_codestream
+from cinemill.codestream import with_end
 from cinemill.formats import Clip, FrameFiles
 from cinemill.samples import DepthExceeded, restrict
 
@@ -62,9 +64,24 @@ class Jpeg2000(_Encoded):
 
 
 def codestream(clip: Clip, index: int) -> Buffer:
-    """Return a frame as it is coded in the source, without the padding behind an end marker."""
+    """Return a frame as it is coded in the source, without the padding behind an end marker.
+
+    One that lacks its end marker gets it, if it decodes.
+
+    Raises
+    ------
+    CodecError
+        It is cut short.
+    """
     frame = clip.cine.source.frame(index)
-    if frame[-1:] == b"\0" and clip.cine.stream is not None:
-        stripped = bytes(frame).rstrip(b"\0")
-        return stripped if stripped.endswith(_END_MARKER) else frame
-    return frame
+    if clip.cine.stream is None:
+        return frame
+    if clip.cine.coding in {"jpeg-2000", "htj2k"}:
+        check_codestream(frame, clip.cine.pixels, index)
+    stripped = bytes(frame).rstrip(b"\0") if frame[-1:] == b"\0" else frame
+    if stripped[-2:] == _END_MARKER:
+        return stripped
+    whole = with_end(frame)
+    if whole is not frame:
+        clip.frames([index])
+    return whole

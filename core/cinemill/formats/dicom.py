@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from cinemill.formats import Clip, FrameFiles
 from cinemill.sink import IMPLEMENTATION_CLASS_UID
+from cinemill.values import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ _SINGLE_FRAME_CLASSES = {
 }
 """Ultrasound Multi-frame Image Storage → Ultrasound Image Storage."""
 
+_NOT_WRITTEN = "elements can't be written by pydicom", "use raw", DamagedFile
 _OF_MANY_FRAMES = (
     "FrameIncrementPointer",
     "FrameTime",
@@ -63,16 +65,18 @@ class SingleFrame(FrameFiles):
         if not clip.cine.source.text(_SOP_INSTANCE_UID):
             raise DamagedFile("SOP Instance UID is absent; single frames could not point back to it")
         super().__init__(clip, staging)
-        self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
+        with explained(*_NOT_WRITTEN):
+            self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
+            self._common = header_of_frames(clip.cine.header)
         if self._groups and len(self._groups) != len(clip.cine):
             raise DamagedFile(
                 f"there are {len(self._groups)} per-frame functional groups for {len(clip.cine)} frames"
             )
-        self._common = header_of_frames(clip.cine.header)
 
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return Part 10 files."""
-        return map(self._file, indices)
+        with explained(*_NOT_WRITTEN):
+            return [self._file(index) for index in indices]
 
     def _file(self, index: int) -> bytes:
         from pydicom import dcmwrite
