@@ -3,7 +3,7 @@
 Memory
 ------
 slots
-    `SLOTS` times sixteen symbols of 32 bits, zeros behind the last slot in use. Behind them, by lane: the bits that `emit` holds back,
+    `SLOTS` times sixteen symbols of 32 bits, zeros behind the last slot in use. Behind them, by lane: the bits that `_append` holds back,
     their number, where they go, four joined symbols (64 bits each), and the lengths of these.
 """
 
