@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -88,8 +89,9 @@ def pipeline(threads: int, cancelled: Callable[[], bool] | None = None) -> Itera
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+@cache
 def _keep_freed_memory() -> None:
-    """Have freed frames serve the next ones.
+    """Have freed frames serve the next ones, from here on.
 
     The C library of Linux gives memory back to the system above twice the largest block that was ever freed, and new pages are
     cleared and mapped one by one: an eighth of the time of decoding RLE or JPEG. Blocks of 32 MiB and more don't count.

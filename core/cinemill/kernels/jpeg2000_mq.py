@@ -59,7 +59,7 @@ INITIAL_STATES = np.zeros(CONTEXTS, np.uint8)
 INITIAL_STATES[[0, 17, 18]] = 2 * 4, 2 * 3, 2 * 46
 INITIAL_INTERVAL = 0x8000
 
-# Widening interleaves within 128-bit halves, as the processor does, so that lanes of 16 and 32 bits change places.
+# Widening interleaves within parts of 128 bits, as the processor does, so that lanes of 16 and 32 bits change places.
 _LANES_16 = [
     16 * part + 8 * half + lane for half in (0, 1) for part in range(LANES // 16) for lane in range(8)
 ]
@@ -174,9 +174,8 @@ def _code_four(
         total += shift
         wide_shifts = (wide for half in _widened(shift, none) for wide in _widened(half, none_16))
         sums = [(so_far + part) << wide for so_far, part, wide in zip(sums, parts, wide_shifts, strict=True)]
-        after = less_probable.choose(looked_up(state, _AFTER_LPS), looked_up(state, _AFTER_MPS)) ^ (
-            context & 1
-        )
+        after = less_probable.choose(looked_up(state, _AFTER_LPS), looked_up(state, _AFTER_MPS))
+        after ^= context & 1
         # A state changes only with a renormalisation (C.2.6).
         _write_contexts(states, symbol, shift.equals(0).choose(context, after))
     for half in (0, 1):

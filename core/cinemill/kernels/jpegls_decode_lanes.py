@@ -327,13 +327,13 @@ def _decode_lanes(
             store_32(own + ENDS, lane, bits[LANES * bank + lane] + 8)
     rows_[:] = 0
     row_bytes = GROUP * rows_.shape[2]
-    apart = row_bytes * components * 2
+    apart = row_bytes * components
     pitch = lines_.shape[2]
     plane = GROUP * pitch
     for y in range(height):
         for component in range(components):
-            above = rows + row_bytes * (components * (y & 1) + component)
-            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
+            above = rows + banks * apart * (y & 1) + row_bytes * component
+            current = rows + banks * apart * (1 - (y & 1)) + row_bytes * component
             for bank in range(banks):
                 here, up = current + apart * bank, above + apart * bank
                 copy_bytes(here, up + GROUP, GROUP)
