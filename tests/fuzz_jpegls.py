@@ -20,18 +20,18 @@ from jpegls_images import CONTENTS, charls, image, pixel_format, preset, segment
 
 import cinemill.codecs.jpegls
 import cinemill.codecs.jpegls_markers
-import cinemill.kernels.jpegls_decode
-import cinemill.kernels.jpegls_decode_lanes
-import cinemill.kernels.jpegls_lanes
+import cinemill.kernels.jpeg_ls.decode
+import cinemill.kernels.jpeg_ls.decode_lanes
+import cinemill.kernels.jpeg_ls.lanes
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 MODULES = (
     cinemill.codecs.jpegls,
     cinemill.codecs.jpegls_markers,
-    cinemill.kernels.jpegls_decode,
-    cinemill.kernels.jpegls_decode_lanes,
-    cinemill.kernels.jpegls_lanes,
+    cinemill.kernels.jpeg_ls.decode,
+    cinemill.kernels.jpeg_ls.decode_lanes,
+    cinemill.kernels.jpeg_ls.lanes,
 )
 
 

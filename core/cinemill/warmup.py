@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import cinemill.codecs
 import cinemill.kernels
-from cinemill.kernels import _jit
+from cinemill.kernels.machine import jit
 
 
 def load_all(announce: Callable[[str], None] | None = None) -> None:
@@ -21,22 +21,22 @@ def load_all(announce: Callable[[str], None] | None = None) -> None:
         Called with each kernel's name before it is compiled.
     """
     if announce is not None:
-        _jit.on_compile.append(announce)
+        jit.on_compile.append(announce)
     try:
         for package in (cinemill.kernels, cinemill.codecs):
-            for module in iter_modules(package.__path__, f"{package.__name__}."):
+            for module in walk_packages(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
     finally:
         if announce is not None:
-            _jit.on_compile.remove(announce)
+            jit.on_compile.remove(announce)
 
 
 def announce_on_stderr() -> None:
     """Print one line as soon as this process compiles a kernel."""
 
     def announce(kernel: str) -> None:  # noqa: ARG001
-        _jit.on_compile.remove(announce)
+        jit.on_compile.remove(announce)
         sys.stderr.write("compiling kernels for this processor, once; `cinemill warmup` does it beforehand\n")
         sys.stderr.flush()
 
-    _jit.on_compile.append(announce)
+    jit.on_compile.append(announce)

@@ -12,17 +12,17 @@ import pytest
 CORE = Path(__file__).parents[2] / "core"
 
 MODULE = """
-from cinemill.kernels import _jit
+from cinemill.kernels.machine import jit
 
-_jit.on_compile.append(lambda kernel: print("compiling", kernel, flush=True))
+jit.on_compile.append(lambda kernel: print("compiling", kernel, flush=True))
 
 
-@_jit.inlined
+@jit.inlined
 def twice(number):
     return 2 * number
 
 
-@_jit.jit("int64(int64)")
+@jit.jit("int64(int64)")
 def fourfold(number):
     return twice(twice(number))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cinemill.kernels.jpeg2000_instructions import available
+from cinemill.kernels.machine.x86 import available
 
 if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
@@ -21,10 +21,10 @@ import fuzz_decoders
 from cinemill.codecs import jpeg2000_decode, jpeg2000_precincts, memory
 from cinemill.codecs.jpeg2000 import Jpeg2000
 from cinemill.codecs.jpeg2000_parameters import Parameters
-from cinemill.kernels import jpeg2000_decode_blocks as blocks
-from cinemill.kernels import jpeg2000_decode_mq as mq
-from cinemill.kernels import jpeg2000_decode_wavelet as wavelet
-from cinemill.kernels.jpeg2000_tables import BIT_PLANES, COLUMNS, FIRST_AREA, FIRST_BLOCK, ROWS, START
+from cinemill.kernels.jpeg_2000 import decode_blocks as blocks
+from cinemill.kernels.jpeg_2000 import decode_mq as mq
+from cinemill.kernels.jpeg_2000 import decode_wavelet as wavelet
+from cinemill.kernels.jpeg_2000.tables import BIT_PLANES, COLUMNS, FIRST_AREA, FIRST_BLOCK, ROWS, START
 
 H_2 = bytes.fromhex("84C73BFCE1A1430402200000410DBB86F4317FFF88FF37471ADB6ADFFFAC")
 """The test sequence of T.88 H.2, with a carry in a stuffed bit."""

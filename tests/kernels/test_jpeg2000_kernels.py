@@ -9,18 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cinemill.kernels.jpeg2000_instructions import available
+from cinemill.kernels.machine.x86 import available
 
 if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 from cinemill.codecs import jpeg2000, memory
 from cinemill.codecs.openjpeg import OpenJpeg
-from cinemill.kernels import jpeg2000_blocks as blocks
-from cinemill.kernels import jpeg2000_mq as mq
-from cinemill.kernels import jpeg2000_passes as passes
-from cinemill.kernels import jpeg2000_planes as planes
-from cinemill.kernels import jpeg2000_wavelet as wavelet
+from cinemill.kernels.jpeg_2000 import blocks, mq, passes, planes, wavelet
 from cinemill.model import PixelFormat
 
 

@@ -26,7 +26,7 @@ from naive_jpegls import NaiveScan
 from cinemill.codecs.charls import CharLS
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpegls_parameters import BREAK_EVEN, LANES, default_thresholds
+from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, LANES, default_thresholds
 from cinemill.model import PixelFormat
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (1, 32), (1, 33), (65, 1), (3, 31), (40, 90), (1, 1, 3), (23, 50, 3)]

@@ -12,7 +12,7 @@ from jpegls_images import frame_header, image, pixel_format, preset, scan_header
 
 from cinemill.codecs.jpegls import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpegls_parameters import BREAK_EVEN
+from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN
 
 FRAME = image("sector", (12, 40), 8, np.random.default_rng(1))
 PIXELS = pixel_format(FRAME, 8)

@@ -19,7 +19,7 @@ def warmup() -> None:
         compiled.append(kernel)
         typer.echo(f"compiling {kernel.removeprefix('cinemill.kernels.')}", err=True)
 
-    from cinemill.kernels._jit import cache_directory
+    from cinemill.kernels.machine.jit import cache_directory
     from cinemill.warmup import load_all
 
     load_all(announce)

@@ -15,8 +15,8 @@ from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.memory import Memory
 from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.kernels import jpeg2000_instructions
-from cinemill.kernels.jpeg2000_tables import COLUMNS, READ_AHEAD, ROWS, START
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START
+from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ _BLOCKS_AT_ONCE = 384
 
 def available() -> bool:
     """Whether this machine can run the kernels."""
-    return jpeg2000_instructions.available()
+    return x86.available()
 
 
 def fastest() -> Codec:
@@ -83,8 +83,8 @@ _memory = Memory()
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
     """Encode a few frames whose code-blocks share the lanes."""
-    from cinemill.kernels.jpeg2000_blocks import code_blocks, count_planes, symbol_room, word_room
-    from cinemill.kernels.jpeg2000_mq import LANES
+    from cinemill.kernels.jpeg_2000.blocks import code_blocks, count_planes, symbol_room, word_room
+    from cinemill.kernels.jpeg_2000.mq import LANES
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
     size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
@@ -120,7 +120,7 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
 
 def _transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
     """Turn samples into wavelet coefficients, components x rows x columns."""
-    from cinemill.kernels.jpeg2000_wavelet import analyse, shift_levels, transform_colour
+    from cinemill.kernels.jpeg_2000.wavelet import analyse, shift_levels, transform_colour
 
     planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
     spare = _memory.array("spare", (pixels.rows, pixels.columns), np.int32)
@@ -149,7 +149,7 @@ def _codestream(
     data: NDArray[np.uint8],
 ) -> bytes:
     """Put the code-blocks of one frame into packets, and those into a codestream of one tile-part."""
-    from cinemill.kernels.jpeg2000_packets import packets_room, write_packets
+    from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
 
     packets = np.empty(packets_room(len(layout.packets), lengths), np.uint8)
     size = write_packets(layout.packets, layout.areas, planes, starts, lengths, data, packets)

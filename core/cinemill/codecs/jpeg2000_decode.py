@@ -10,7 +10,7 @@ from cinemill.codecs.jpeg2000_parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg2000_precincts import Tables, lay_out_packets
 from cinemill.codecs.memory import Memory
 from cinemill.codecs.openjpeg import check_codestream, decode_checked
-from cinemill.kernels.jpeg2000_tables import ACROSS, COLUMNS, DOWN, ROWS, START
+from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
 
 def _decode(frames: Sequence[_Frame], tables: Tables, pixels: PixelFormat) -> dict[int, Samples]:
     """Decode those of some frames with equal parameters whose packets are as expected."""
-    from cinemill.kernels.jpeg2000_decode_packets import read_packets
+    from cinemill.kernels.jpeg_2000.decode_packets import read_packets
 
     per_frame, size = len(tables.blocks), pixels.rows * pixels.columns * pixels.samples
     if len(frames) * per_frame < _BREAK_EVEN:
@@ -96,8 +96,8 @@ def _decode_blocks(
     coefficients: NDArray[np.int32],
 ) -> None:
     """Decode all code-blocks; ``coded`` has what `read_packets` found of them."""
-    from cinemill.kernels.jpeg2000_decode_blocks import MEMORY, decode_blocks, unstuffed_room
-    from cinemill.kernels.jpeg2000_decode_mq import LANES
+    from cinemill.kernels.jpeg_2000.decode_blocks import MEMORY, decode_blocks, unstuffed_room
+    from cinemill.kernels.jpeg_2000.decode_mq import LANES
 
     bit_planes, missing, starts, lengths = coded
     some = np.flatnonzero(bit_planes)
@@ -121,7 +121,7 @@ def _decode_blocks(
 
 def _restore(coefficients: NDArray[np.int32], frame: _Frame, pixels: PixelFormat) -> Samples:
     """Turn wavelet coefficients, components x rows x columns, into samples."""
-    from cinemill.kernels.jpeg2000_decode_wavelet import restore_colour, restore_levels, synthesise
+    from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
 
     parameters = frame.packets.parameters
     planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)

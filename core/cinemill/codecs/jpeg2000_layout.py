@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.kernels.jpeg2000_tables import BLOCK, HH, HL, LH, LL
+from cinemill.kernels.jpeg_2000.tables import BLOCK, HH, HL, LH, LL
 
 MOST_LEVELS = 5
 GUARD_BITS = 2
@@ -25,7 +25,7 @@ _GAIN = {LL: 0, HL: 1, LH: 1, HH: 2}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The tables of `cinemill.kernels.jpeg2000_tables` for one frame, and what main headers say of them."""
+    """The tables of `cinemill.kernels.jpeg_2000.tables` for one frame, and what main headers say of them."""
 
     levels: int
     """Decomposition levels."""

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.codecs.jpeg2000_parameters import Parameters
-from cinemill.kernels.jpeg2000_tables import HH, HL, LH, LL
+from cinemill.kernels.jpeg_2000.tables import HH, HL, LH, LL
 
 _MOST = 1 << 14
 """Precincts, and code-blocks, of a frame; codestreams that have more are left to others."""
 
 
 class Tables(NamedTuple):
-    """The tables of `cinemill.kernels.jpeg2000_tables` for one frame."""
+    """The tables of `cinemill.kernels.jpeg_2000.tables` for one frame."""
 
     blocks: NDArray[np.int64]
     areas: NDArray[np.int64]

@@ -11,7 +11,7 @@ import numpy as np
 import cinemill
 from cinemill.codecs import jpeg_markers as markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels import jpeg_lossless as kernel
+from cinemill.kernels.jpeg import lossless as kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

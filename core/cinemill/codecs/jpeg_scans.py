@@ -10,7 +10,7 @@ import numpy as np
 
 from cinemill.codecs import jpeg_markers as markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels import jpeg_entropy as kernel
+from cinemill.kernels.jpeg import entropy as kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

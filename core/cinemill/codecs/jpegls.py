@@ -16,7 +16,7 @@ from cinemill.codecs.jpegls_markers import (
     read_scans,
 )
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpegls_parameters import BREAK_EVEN, DEFAULT_RESET, LANES, coding_parameters
+from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, DEFAULT_RESET, LANES, coding_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.codecs.jpegls_markers import Interval, Scan
-    from cinemill.kernels.jpegls_parameters import Coding
+    from cinemill.kernels.jpeg_ls.parameters import Coding
     from cinemill.model import Buffer, PixelFormat, Samples
 
 LONGEST_CODESTREAM = (1 << 32) - 2
@@ -111,10 +111,10 @@ def _unsigned(frame: Samples, pixels: PixelFormat) -> NDArray[Any]:
 def _encode_some(frames: list[NDArray[Any]], coding: Coding, prologue: bytes) -> list[bytes]:
     """Encode up to `LANES` frames, in lanes if there are enough of them and memory for the worst case of each."""
     if len(frames) >= BREAK_EVEN and LANES * 4 * frames[0].nbytes <= LARGEST_BATCH:
-        from cinemill.kernels.jpegls_encode_lanes import encode_scans
+        from cinemill.kernels.jpeg_ls.encode_lanes import encode_scans
 
         return encode_scans(frames, coding, prologue, EPILOGUE)
-    from cinemill.kernels.jpegls_encode import encode_scan
+    from cinemill.kernels.jpeg_ls.encode import encode_scan
 
     return [encode_scan(frame, coding, prologue, EPILOGUE) for frame in frames]
 
@@ -151,7 +151,7 @@ def _fit_for_lanes(scans: list[Scan]) -> object:
 
 
 def _decode_in_lanes(members: list[int], scans: list[list[Scan]], frames: list[NDArray[Any]]) -> None:
-    from cinemill.kernels.jpegls_decode_lanes import decode_scans
+    from cinemill.kernels.jpeg_ls.decode_lanes import decode_scans
 
     targets = [frames[member] for member in members]
     for number, scan in enumerate(scans[members[0]]):
@@ -187,7 +187,7 @@ def _require_geometry(scan: Scan, pixels: PixelFormat) -> None:
 
 
 def _decode_scan(scan: Scan, frame: NDArray[Any]) -> None:
-    from cinemill.kernels.jpegls_decode import decode_scan
+    from cinemill.kernels.jpeg_ls.decode import decode_scan
 
     by_pixel = scan.interleave == INTERLEAVE_SAMPLE and scan.components > 1
     lines = scan.restart_lines or len(frame)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cinemill.codecs.jpeg_markers import check_end
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpegls_parameters import Coding, coding_parameters
+from cinemill.kernels.jpeg_ls.parameters import Coding, coding_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,7 +205,7 @@ class _Reader:
         )
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
-        from cinemill.kernels.jpegls_bitstream import PADDING, unstuff
+        from cinemill.kernels.jpeg_ls.bitstream import PADDING, unstuff
 
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
         intervals = []

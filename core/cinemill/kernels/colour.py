@@ -14,7 +14,7 @@ from numba import float32, int64, types, uint8, uint16, void
 from numba.extending import intrinsic
 
 from cinemill.errors import UsageError
-from cinemill.kernels._jit import jit
+from cinemill.kernels.machine.jit import jit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types, uint8, uint16, void
 
 from cinemill.errors import UsageError
-from cinemill.kernels._jit import jit
+from cinemill.kernels.machine.jit import jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from numba import int64, types, uint8, uint16, void
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     copy_bytes,
@@ -25,6 +24,7 @@ from cinemill.kernels.bits import (
     store_8,
     trailing_zeros,
 )
+from cinemill.kernels.machine.jit import inlined, jit
 
 if TYPE_CHECKING:
     import numpy as np

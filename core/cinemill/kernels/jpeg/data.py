@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import has_byte_ff, load_i64, load_u8, store_8, store_64, trailing_zeros
+from cinemill.kernels.machine.bits import has_byte_ff, load_i64, load_u8, store_8, store_64, trailing_zeros
+from cinemill.kernels.machine.jit import inlined
 
 
 @inlined

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import inlined, jit
+from cinemill.kernels.machine.jit import inlined, jit
 
 
 @jit("void(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")

@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import address, copy_bytes
-from cinemill.kernels.jpeg2000_mq import (
+from cinemill.kernels.jpeg_2000.mq import (
     CONTEXTS,
     INITIAL_INTERVAL,
     INITIAL_STATES,
@@ -30,9 +28,11 @@ from cinemill.kernels.jpeg2000_mq import (
     finish,
     gather_symbols,
 )
-from cinemill.kernels.jpeg2000_passes import SYMBOL_SLACK, form_symbols
-from cinemill.kernels.jpeg2000_planes import PLANES_SIZE, count_bit_planes
-from cinemill.kernels.jpeg2000_tables import BLOCK, COLUMNS, ROWS, START, STRIDE
+from cinemill.kernels.jpeg_2000.passes import SYMBOL_SLACK, form_symbols
+from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
+from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
+from cinemill.kernels.machine.bits import address, copy_bytes
+from cinemill.kernels.machine.jit import jit
 
 
 def symbol_room(bit_planes: int) -> int:

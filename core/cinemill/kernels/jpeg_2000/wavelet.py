@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import jit
+from cinemill.kernels.machine.jit import jit
 
 _READ_ONLY = "Array({}, 1, 'C', readonly=True)"
 _SIGN = np.int32(31)

@@ -9,10 +9,10 @@ slots
 
 from __future__ import annotations
 
-from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import Value, copy_bytes, instructions, load_i64, store_64
-from cinemill.kernels.jpegls_encode_model import LONGEST_VALUE, joined
-from cinemill.kernels.jpegls_parameters import LANES
+from cinemill.kernels.jpeg_ls.encode_model import LONGEST_VALUE, joined
+from cinemill.kernels.jpeg_ls.parameters import LANES
+from cinemill.kernels.machine.bits import Value, copy_bytes, instructions, load_i64, store_64
+from cinemill.kernels.machine.jit import inlined
 
 SLOTS = 16
 SLOT = 4 * LANES

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import Value, address, instructions, shift_down, shift_up, store_64, trailing_zeros
-from cinemill.kernels.jpeg2000_contexts import end_bit_plane, find_labels, find_members
-from cinemill.kernels.jpeg2000_instructions import count_ones, deposit_bits, extract_bits, mask_of, move_bits
-from cinemill.kernels.jpeg2000_planes import (
+from cinemill.kernels.jpeg_2000.contexts import end_bit_plane, find_labels, find_members
+from cinemill.kernels.jpeg_2000.planes import (
     AFTER,
     AROUND,
     BEFORE,
@@ -38,7 +35,18 @@ from cinemill.kernels.jpeg2000_planes import (
     slice_block,
     word,
 )
-from cinemill.kernels.jpeg2000_tables import COLUMNS, ORIENTATION, ROWS, START, STRIDE
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, ORIENTATION, ROWS, START, STRIDE
+from cinemill.kernels.machine.bits import (
+    Value,
+    address,
+    instructions,
+    shift_down,
+    shift_up,
+    store_64,
+    trailing_zeros,
+)
+from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.x86 import count_ones, deposit_bits, extract_bits, mask_of, move_bits
 
 SYMBOL_SLACK = 64
 _EVEN = 0x5555555555555555

@@ -34,8 +34,24 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    run_length,
+    write_pixels,
+)
+from cinemill.kernels.jpeg_ls.lanes import (
+    GROUP,
+    from_lanes,
+    lines_of_lanes,
+    load_words,
+    rows_of_lanes,
+    store_words,
+)
+from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     copy_bytes,
@@ -51,23 +67,7 @@ from cinemill.kernels.bits import (
     store_64,
     trailing_zeros,
 )
-from cinemill.kernels.jpegls_decode_model import (
-    golomb,
-    golomb_parameter,
-    interruption,
-    quantised,
-    run_length,
-    write_pixels,
-)
-from cinemill.kernels.jpegls_lanes import (
-    GROUP,
-    from_lanes,
-    lines_of_lanes,
-    load_words,
-    rows_of_lanes,
-    store_words,
-)
-from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.jit import inlined, jit
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""

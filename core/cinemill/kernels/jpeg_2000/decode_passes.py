@@ -10,9 +10,7 @@ Bounds: which words are read and written depends on the position and the bit-pla
 
 from __future__ import annotations
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import load_i64, store_64
-from cinemill.kernels.jpeg2000_decode_mq import (
+from cinemill.kernels.jpeg_2000.decode_mq import (
     DECODERS_SIZE,
     RUN_LENGTH,
     UNIFORM,
@@ -21,7 +19,9 @@ from cinemill.kernels.jpeg2000_decode_mq import (
     decode_sign,
     decode_zero,
 )
-from cinemill.kernels.jpeg2000_tables import BLOCK
+from cinemill.kernels.jpeg_2000.tables import BLOCK
+from cinemill.kernels.machine.bits import load_i64, store_64
+from cinemill.kernels.machine.jit import inlined, jit
 
 MAX_BIT_PLANES = 24
 MAX_MISSING = 3

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.machine.bits import (
     has_byte_ff,
     load_u8,
     load_word,
@@ -20,6 +19,7 @@ from cinemill.kernels.bits import (
     store_64,
     store_word,
 )
+from cinemill.kernels.machine.jit import jit
 
 PADDING = 128
 """Zero bytes behind the plain bits, for decoders that look ahead or run past the end before they notice."""

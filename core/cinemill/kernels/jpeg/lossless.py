@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import int64, types, uint8, uint16, void
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.machine.bits import (
     address,
     load_i64,
     load_u16,
@@ -27,7 +27,7 @@ from cinemill.kernels.bits import (
     store_16,
     store_64,
 )
-from cinemill.kernels.jpeg_data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.machine.jit import inlined, jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

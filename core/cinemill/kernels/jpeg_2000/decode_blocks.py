@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import Value, address, instructions, load_i64, shift_up, store_64
-from cinemill.kernels.jpeg2000_decode_mq import LANES, fill, start_lane, unstuff
-from cinemill.kernels.jpeg2000_decode_passes import (
+from cinemill.kernels.jpeg_2000.decode_mq import LANES, fill, start_lane, unstuff
+from cinemill.kernels.jpeg_2000.decode_passes import (
     BITS,
     COLUMN,
     IN_COLUMN,
@@ -27,8 +25,10 @@ from cinemill.kernels.jpeg2000_decode_passes import (
     PLANE,
     decode_bit_plane,
 )
-from cinemill.kernels.jpeg2000_instructions import mask_of, row_interleaver
-from cinemill.kernels.jpeg2000_tables import COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
+from cinemill.kernels.machine.bits import Value, address, instructions, load_i64, shift_up, store_64
+from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.x86 import mask_of, row_interleaver
 
 _interleave = row_interleaver(LANES)
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_2000.tables import MQ_STATES
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     has_byte_ff,
@@ -32,12 +32,12 @@ from cinemill.kernels.bits import (
     store_word,
     trailing_zeros,
 )
-from cinemill.kernels.jpeg2000_instructions import (
+from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.x86 import (
     looked_up,
     packed_bytes,
     row_interleaver,
 )
-from cinemill.kernels.jpeg2000_tables import MQ_STATES
 
 LANES = 64
 ROUND = 64

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import int64, types, uint8, uint16, void
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.machine.bits import (
     address,
     choose,
     load_i64,
@@ -28,7 +28,7 @@ from cinemill.kernels.bits import (
     shift_up,
     store_64,
 )
-from cinemill.kernels.jpeg_data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.machine.jit import inlined, jit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,13 +17,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.parameters import LANES
+from cinemill.kernels.machine.bits import (
     Value,
     gathered,
     instructions,
 )
-from cinemill.kernels.jpegls_parameters import LANES
+from cinemill.kernels.machine.jit import inlined
 
 GROUP = 2 * LANES
 """Bytes from one column of a row of lanes to the next."""

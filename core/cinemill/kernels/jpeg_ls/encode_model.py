@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.parameters import Coding
+from cinemill.kernels.machine.bits import (
     Value,
     instructions,
     leading_zeros,
@@ -24,7 +24,7 @@ from cinemill.kernels.bits import (
     store_32,
     store_word,
 )
-from cinemill.kernels.jpegls_parameters import Coding
+from cinemill.kernels.machine.jit import inlined
 
 LONGEST_VALUE = 24
 """Bits of a symbol's value. A symbol is a 32-bit integer: its value, and in the top byte its length in bits, leading zeros included."""

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import Value, address, instructions, leading_zeros, shift_up, store_64
-from cinemill.kernels.jpeg2000_instructions import any_bits, mask_of
-from cinemill.kernels.jpeg2000_tables import BLOCK
+from cinemill.kernels.jpeg_2000.tables import BLOCK
+from cinemill.kernels.machine.bits import Value, address, instructions, leading_zeros, shift_up, store_64
+from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.x86 import any_bits, mask_of
 
 MAX_BIT_PLANES = 24
 GROUPS, STRIPES = BLOCK // 16, BLOCK // 4

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_2000.tables import MQ_STATES
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     gathered,
@@ -34,8 +34,8 @@ from cinemill.kernels.bits import (
     store_64,
     store_word,
 )
-from cinemill.kernels.jpeg2000_instructions import funnel_shifted, looked_up, mask_of
-from cinemill.kernels.jpeg2000_tables import MQ_STATES
+from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.x86 import funnel_shifted, looked_up, mask_of
 
 LANES = 64
 ZERO_CODING, SIGN_CODING, REFINEMENT, RUN_LENGTH, UNIFORM = 0, 9, 14, 17, 18

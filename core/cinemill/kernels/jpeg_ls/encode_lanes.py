@@ -39,8 +39,30 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.bitstream import stuffed
+from cinemill.kernels.jpeg_ls.encode_model import (
+    LONGEST_VALUE,
+    Context,
+    Neighbourhood,
+    golomb_symbol,
+    interruption_symbol,
+    modelled,
+    plain_capacity,
+    read_pixels,
+    run_segments,
+    updated,
+)
+from cinemill.kernels.jpeg_ls.lanes import (
+    GROUP,
+    lines_of_lanes,
+    load_words,
+    rows_of_lanes,
+    store_words,
+    to_lanes,
+)
+from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     copy_bytes,
@@ -54,29 +76,7 @@ from cinemill.kernels.bits import (
     store_64,
     trailing_zeros,
 )
-from cinemill.kernels.jpegls_bitstream import stuffed
-from cinemill.kernels.jpegls_encode_model import (
-    LONGEST_VALUE,
-    Context,
-    Neighbourhood,
-    golomb_symbol,
-    interruption_symbol,
-    modelled,
-    plain_capacity,
-    read_pixels,
-    run_segments,
-    updated,
-)
-from cinemill.kernels.jpegls_lanes import (
-    GROUP,
-    lines_of_lanes,
-    load_words,
-    rows_of_lanes,
-    store_words,
-    to_lanes,
-)
-from cinemill.kernels.jpegls_parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
-from cinemill.kernels.jpegls_slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
+from cinemill.kernels.machine.jit import inlined, jit
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""

@@ -102,7 +102,7 @@ def _fingerprint() -> str:
     """Hash of all kernel sources: numba alone does not notice a change in an imported kernel."""
     machine = numba.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     digest = hashlib.sha256(repr(machine).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -34,8 +34,17 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.decode_model import (
+    golomb,
+    golomb_parameter,
+    interruption,
+    quantised,
+    reconstructed,
+    run_length,
+    write_pixels,
+)
+from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     instructions,
@@ -46,16 +55,7 @@ from cinemill.kernels.bits import (
     store_16,
     store_32,
 )
-from cinemill.kernels.jpegls_decode_model import (
-    golomb,
-    golomb_parameter,
-    interruption,
-    quantised,
-    reconstructed,
-    run_length,
-    write_pixels,
-)
-from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.jit import inlined, jit
 
 STEP = 32
 """Samples of a row that one vector operation handles."""

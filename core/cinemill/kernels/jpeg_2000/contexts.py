@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import Value, instructions
-from cinemill.kernels.jpeg2000_instructions import any_bits
-from cinemill.kernels.jpeg2000_planes import (
+from cinemill.kernels.jpeg_2000.planes import (
     AFTER,
     AROUND,
     BEFORE,
@@ -34,7 +31,10 @@ from cinemill.kernels.jpeg2000_planes import (
     ZERO,
     Planes,
 )
-from cinemill.kernels.jpeg2000_tables import HH, HL, LL
+from cinemill.kernels.jpeg_2000.tables import HH, HL, LL
+from cinemill.kernels.machine.bits import Value, instructions
+from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.x86 import any_bits
 
 
 class _Neighbours:

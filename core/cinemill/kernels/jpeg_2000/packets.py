@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import jit
-from cinemill.kernels.bits import address, copy_bytes, leading_zeros
-from cinemill.kernels.jpeg2000_tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
+from cinemill.kernels.jpeg_2000.tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
+from cinemill.kernels.machine.bits import address, copy_bytes, leading_zeros
+from cinemill.kernels.machine.jit import jit
 
 _LEVELS = 18  # of a tag tree of up to 256 x 256 code-blocks, and more
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import leading_zeros
-from cinemill.kernels.jpeg2000_decode_passes import MAX_BIT_PLANES, MAX_MISSING
-from cinemill.kernels.jpeg2000_tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
+from cinemill.kernels.jpeg_2000.decode_passes import MAX_BIT_PLANES, MAX_MISSING
+from cinemill.kernels.jpeg_2000.tables import ACROSS, AREAS, BIT_PLANES, DOWN, FIRST_AREA, FIRST_BLOCK
+from cinemill.kernels.machine.bits import leading_zeros
+from cinemill.kernels.machine.jit import inlined, jit
 
 _MOST_LEVELS = 34
 """Of a tag tree."""

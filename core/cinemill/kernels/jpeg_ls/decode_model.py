@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cinemill.kernels._jit import inlined
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.parameters import Coding
+from cinemill.kernels.machine.bits import (
     Value,
     instructions,
     leading_zeros,
@@ -22,7 +22,7 @@ from cinemill.kernels.bits import (
     store_16,
     store_32,
 )
-from cinemill.kernels.jpegls_parameters import Coding
+from cinemill.kernels.machine.jit import inlined
 
 A, B, C, N = 0, 1, 2, 3
 """Fields of a run interruption context, 32 bits each; Nn stands for B (T.87 A.7.2), C is unused."""

@@ -37,8 +37,23 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from cinemill.kernels._jit import inlined, jit
-from cinemill.kernels.bits import (
+from cinemill.kernels.jpeg_ls.bitstream import stuffed
+from cinemill.kernels.jpeg_ls.encode_model import (
+    LONGEST_VALUE,
+    Context,
+    Neighbourhood,
+    emit,
+    emit_symbol,
+    golomb_symbol,
+    interruption_symbol,
+    joined,
+    modelled,
+    plain_capacity,
+    read_pixels,
+    run_segments,
+)
+from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.bits import (
     Value,
     address,
     copy_bytes,
@@ -57,22 +72,7 @@ from cinemill.kernels.bits import (
     store_16,
     store_32,
 )
-from cinemill.kernels.jpegls_bitstream import stuffed
-from cinemill.kernels.jpegls_encode_model import (
-    LONGEST_VALUE,
-    Context,
-    Neighbourhood,
-    emit,
-    emit_symbol,
-    golomb_symbol,
-    interruption_symbol,
-    joined,
-    modelled,
-    plain_capacity,
-    read_pixels,
-    run_segments,
-)
-from cinemill.kernels.jpegls_parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine.jit import inlined, jit
 
 STEP = 32
 """Samples of a row that one vector operation handles."""
