@@ -18,9 +18,9 @@ from pydicom.pixels import convert_color_space
 
 import cinemill
 from cinemill.codecs import table
-from cinemill.codecs.charls import CharLS
-from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.model import PixelFormat
 from cines import (
     MONO_8,

@@ -18,17 +18,17 @@ sys.path.insert(0, str(Path(__file__).parent / "kernels"))
 from guarded_memory import guarded, guarding
 from jpegls_images import CONTENTS, charls, image, pixel_format, preset, segment
 
-import cinemill.codecs.jpegls
-import cinemill.codecs.jpegls_markers
+import cinemill.codecs.jpeg_ls.codec
+import cinemill.codecs.jpeg_ls.markers
 import cinemill.kernels.jpeg_ls.decode
 import cinemill.kernels.jpeg_ls.decode_lanes
 import cinemill.kernels.jpeg_ls.lanes
-from cinemill.codecs.jpegls import JpegLs
+from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 MODULES = (
-    cinemill.codecs.jpegls,
-    cinemill.codecs.jpegls_markers,
+    cinemill.codecs.jpeg_ls.codec,
+    cinemill.codecs.jpeg_ls.markers,
     cinemill.kernels.jpeg_ls.decode,
     cinemill.kernels.jpeg_ls.decode_lanes,
     cinemill.kernels.jpeg_ls.lanes,

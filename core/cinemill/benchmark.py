@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cinemill.cine import Cine
-from cinemill.codecs.charls import CharLS
+from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.errors import Refused
 from cinemill.transcoding import transcode
 

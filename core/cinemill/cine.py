@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from cinemill.codestream import Codestream
+    from cinemill.codecs.codestream import Codestream
     from cinemill.model import PixelFormat, Samples
 
 

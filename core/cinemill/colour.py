@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cinemill.errors import UnsupportedPixelFormat
 
 if TYPE_CHECKING:
-    from cinemill.codestream import Codestream
+    from cinemill.codecs.codestream import Codestream
     from cinemill.model import Samples
 
 _DECODED = {

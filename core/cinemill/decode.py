@@ -10,7 +10,7 @@ import numpy as np
 
 from cinemill import colour
 from cinemill.codecs import table
-from cinemill.codestream import Codestream, read_codestream, with_end
+from cinemill.codecs.codestream import Codestream, read_codestream, with_end
 from cinemill.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cinemill.codecs import jpeg2000
-from cinemill.codecs import jpeg2000_layout as layout
-from cinemill.codecs.jpeg2000 import Jpeg2000
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000 import codec as jpeg2000
+from cinemill.codecs.jpeg_2000 import layout
+from cinemill.codecs.jpeg_2000.codec import Jpeg2000
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.model import PixelFormat
 

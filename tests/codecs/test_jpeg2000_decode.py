@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from test_jpeg2000 import CONTENTS, picture, pixel_format
 
-from cinemill.codecs import jpeg2000, jpeg2000_decode
 from cinemill.codecs import table as codec_table
-from cinemill.codecs.jpeg2000 import Jpeg2000
-from cinemill.codecs.jpeg2000_markers import read_main_header
-from cinemill.codecs.jpeg2000_parameters import read_packets_header
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000 import codec as jpeg2000
+from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
+from cinemill.codecs.jpeg_2000.codec import Jpeg2000
+from cinemill.codecs.jpeg_2000.markers import read_main_header
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.errors import CodecError
 from cinemill.model import PixelFormat
 

@@ -14,8 +14,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 
-from cinemill.codecs.jpeg2000_markers import read_main_header
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.markers import read_main_header
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import PixelFormat
 

@@ -133,7 +133,7 @@ def test_decoder_that_cannot_confirm_is_recorded(transcode, monkeypatch):
     def give_up(self, codestreams, pixels):
         raise CodecError("too odd for me", frame=0)
 
-    monkeypatch.setattr("cinemill.codecs.charls.CharLS.decode", give_up)
+    monkeypatch.setattr("cinemill.codecs.jpeg_ls.charls.CharLS.decode", give_up)
     result = transcode(file_of([[STREAMS[JPEG_LS]]] * 40, JPEG_LS, frames=40), "explicit")
     (warning,) = result.receipt.warnings
     assert warning == "charls can't confirm what cinemill-jpegls decoded (too odd for me)"

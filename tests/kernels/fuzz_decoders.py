@@ -17,9 +17,10 @@ import naive_rle
 import numpy as np
 from guarded import GuardedMemory
 
-from cinemill.codecs import jpeg2000, jpeg2000_decode
-from cinemill.codecs.jpeg_lossless import JpegLossless
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg.lossless import JpegLossless
+from cinemill.codecs.jpeg_2000 import codec as jpeg2000
+from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import PixelFormat

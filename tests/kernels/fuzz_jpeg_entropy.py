@@ -19,7 +19,7 @@ from fuzz_decoders import mutated
 from guarded import GuardedMemory
 from PIL import Image
 
-from cinemill.codecs.jpeg_scans import check_entropy_data
+from cinemill.codecs.jpeg.scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:

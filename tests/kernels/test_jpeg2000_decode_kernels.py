@@ -18,9 +18,11 @@ if not available():
 
 import fuzz_decoders
 
-from cinemill.codecs import jpeg2000_decode, jpeg2000_precincts, memory
-from cinemill.codecs.jpeg2000 import Jpeg2000
-from cinemill.codecs.jpeg2000_parameters import Parameters
+from cinemill.codecs import memory
+from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
+from cinemill.codecs.jpeg_2000 import precincts as jpeg2000_precincts
+from cinemill.codecs.jpeg_2000.codec import Jpeg2000
+from cinemill.codecs.jpeg_2000.parameters import Parameters
 from cinemill.kernels.jpeg_2000 import decode_blocks as blocks
 from cinemill.kernels.jpeg_2000 import decode_mq as mq
 from cinemill.kernels.jpeg_2000 import decode_wavelet as wavelet

@@ -14,8 +14,9 @@ from cinemill.kernels.machine.x86 import available
 if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
-from cinemill.codecs import jpeg2000, memory
-from cinemill.codecs.openjpeg import OpenJpeg
+from cinemill.codecs import memory
+from cinemill.codecs.jpeg_2000 import codec as jpeg2000
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.kernels.jpeg_2000 import blocks, mq, passes, planes, wavelet
 from cinemill.model import PixelFormat
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinemill.codecs.jpeg_scans import check_entropy_data
-from cinemill.codecs.libjpeg_turbo import LibjpegTurbo
+from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
+from cinemill.codecs.jpeg.scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import PixelFormat
 from files import pydicom_files

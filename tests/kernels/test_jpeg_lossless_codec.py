@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_jpeg_lossless import FIVE_BITS, LONG_CODES, SHORT_FIRST, Scan, encode
 
-from cinemill.codecs.jpeg_lossless import JpegLossless
+from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.model import PixelFormat
 

@@ -23,8 +23,8 @@ from jpegls_images import (
 )
 from naive_jpegls import NaiveScan
 
-from cinemill.codecs.charls import CharLS
-from cinemill.codecs.jpegls import JpegLs
+from cinemill.codecs.jpeg_ls.charls import CharLS
+from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, LANES, default_thresholds
 from cinemill.model import PixelFormat

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jpegls_images import frame_header, image, pixel_format, preset, scan_header, segment
 
-from cinemill.codecs.jpegls import JpegLs
+from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN
 

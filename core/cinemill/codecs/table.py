@@ -22,26 +22,32 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "encapsulated-uncompressed": ("native:Native",),
     "deflated-frame": ("native:DeflatedFrame",),
     "rle": ("rle:Rle",),
-    "jpeg": ("libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
-    "jpeg-lossless": ("jpeg_lossless:JpegLossless", "libjpeg_turbo:LibjpegTurbo", "pylibjpeg:Pylibjpeg"),
-    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
-    "jpeg-2000": ("jpeg2000:fastest", "openjpeg:OpenJpeg"),
-    "jpeg-2000-lossy": ("openjpeg:OpenJpeg",),  # the kernels have the reversible wavelet only
-    "htj2k": ("openjpeg:OpenJpeg",),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
+    "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo", "jpeg.pylibjpeg:Pylibjpeg"),
+    "jpeg-lossless": (
+        "jpeg.lossless:JpegLossless",
+        "jpeg.libjpeg_turbo:LibjpegTurbo",
+        "jpeg.pylibjpeg:Pylibjpeg",
+    ),
+    "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
+    "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
+    "jpeg-2000-lossy": ("jpeg_2000.openjpeg:OpenJpeg",),  # the kernels have the reversible wavelet only
+    "htj2k": (
+        "jpeg_2000.openjpeg:OpenJpeg",
+    ),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
 }
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
-    "jpeg-ls": "jpegls:JpegLs",
-    "jpeg-2000": "jpeg2000:fastest",  # the kernels where they run, else OpenJPEG
-    "htj2k": "openjph:OpenJph",
+    "jpeg-ls": "jpeg_ls.codec:JpegLs",
+    "jpeg-2000": "jpeg_2000.codec:fastest",  # the kernels where they run, else OpenJPEG
+    "htj2k": "jpeg_2000.openjph:OpenJph",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "rle": ("rle:Rle", "dicomrle:DicomRle"),
-    "jpeg-ls": ("jpegls:JpegLs", "charls:CharLS"),
-    "jpeg-2000": ("jpeg2000:fastest", "openjpeg:OpenJpeg"),
-    "htj2k": ("openjpeg:OpenJpeg",),
+    "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
+    "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
+    "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
-from cinemill.codecs.openjpeg import check_codestream
-from cinemill.codestream import with_end
+from cinemill.codecs.codestream import with_end
+from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
 from cinemill.formats import Clip, FrameFiles
 from cinemill.samples import DepthExceeded, restrict
 

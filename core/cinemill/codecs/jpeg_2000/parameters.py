@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from cinemill.codecs.jpeg2000_markers import (
+from cinemill.codecs.jpeg_2000.markers import (
     COD,
     COM,
     EOC,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.codecs.jpeg_markers import check_end
+from cinemill.codecs.jpeg.markers import check_end
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import Coding, coding_parameters
 

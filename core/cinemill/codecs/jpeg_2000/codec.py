@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cinemill
-from cinemill.codecs import jpeg2000_decode
-from cinemill.codecs.jpeg2000_layout import GUARD_BITS, Layout, lay_out
-from cinemill.codecs.jpeg2000_markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
+from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
+from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
+from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.codecs.memory import Memory
-from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START
 from cinemill.kernels.machine import x86

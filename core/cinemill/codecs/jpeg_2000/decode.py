@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cinemill.codecs.jpeg2000_parameters import Packets, read_packets_header
-from cinemill.codecs.jpeg2000_precincts import Tables, lay_out_packets
+from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
+from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
+from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.memory import Memory
-from cinemill.codecs.openjpeg import check_codestream, decode_checked
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
 if TYPE_CHECKING:

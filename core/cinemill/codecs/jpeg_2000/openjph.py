@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import imagecodecs
 
-from cinemill.codecs.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

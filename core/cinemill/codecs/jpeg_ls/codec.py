@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cinemill
-from cinemill.codecs.jpegls_markers import (
+from cinemill.codecs.jpeg_ls.markers import (
     EPILOGUE,
     INTERLEAVE_SAMPLE,
     FrameHeader,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.codecs.jpegls_markers import Interval, Scan
+    from cinemill.codecs.jpeg_ls.markers import Interval, Scan
     from cinemill.kernels.jpeg_ls.parameters import Coding
     from cinemill.model import Buffer, PixelFormat, Samples
 

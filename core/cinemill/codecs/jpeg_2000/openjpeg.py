@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import imagecodecs
 import numpy as np
 
-from cinemill.codecs.jpeg2000_markers import MainHeader, bare_codestream, check_tile_parts, read_main_header
+from cinemill.codecs.jpeg_2000.markers import MainHeader, bare_codestream, check_tile_parts, read_main_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:

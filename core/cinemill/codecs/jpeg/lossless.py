@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cinemill
-from cinemill.codecs import jpeg_markers as markers
+from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import lossless as kernel
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import imagecodecs
 import numpy as np
 
-from cinemill.codecs.jpeg_scans import check_entropy_data
+from cinemill.codecs.jpeg.scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:

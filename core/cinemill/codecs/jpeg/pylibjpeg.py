@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.codecs.libjpeg_turbo import sign_extended
+from cinemill.codecs.jpeg.libjpeg_turbo import sign_extended
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:

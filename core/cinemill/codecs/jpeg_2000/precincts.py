@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.codecs.jpeg2000_parameters import Parameters
+from cinemill.codecs.jpeg_2000.parameters import Parameters
 from cinemill.kernels.jpeg_2000.tables import HH, HL, LH, LL
 
 _MOST = 1 << 14

@@ -1,0 +1,1 @@
+"""JPEG-LS (ITU-T T.87): by cinemill's own kernels, and by CharLS."""
