@@ -16,10 +16,10 @@ from pydicom.data import get_testdata_file
 
 from cinemill import batch
 from cinemill.batch import Options, run_all
-from cinemill.discovery import Item, discover
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
 from cinemill.receipt import Receipt, Report
+from cinemill.storage.tree import Item, discover
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
 

@@ -15,8 +15,8 @@ from pydicom.data import get_testdata_file
 from rich.progress import Progress
 
 from cinemill.cli.show import Bar
-from cinemill.discovery import Item
 from cinemill.receipt import Receipt
+from cinemill.storage.tree import Item
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
 

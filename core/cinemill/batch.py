@@ -15,9 +15,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-from cinemill.discovery import Item, discover
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.receipt import Receipt, failure
+from cinemill.storage.tree import Item, discover
 from cinemill.transcoding import transcode
 from cinemill.warmup import announce_on_stderr
 
@@ -71,7 +71,7 @@ class Options:
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the instances, each with its output file: see `cinemill.discovery.discover`."""
+        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`."""
         return discover(sources, destination, after=after)
 
     def apply(

@@ -14,9 +14,9 @@ from cinemill import selection
 from cinemill.errors import Refused, UsageError
 from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, lay_out
-from cinemill.naming import safe_stem
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.sidecar import describe, is_of, sidecar
+from cinemill.storage.names import safe_stem
 from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cinemill.extraction import Extraction
     from cinemill.model import PixelFormat, Samples
     from cinemill.render import Renderer
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _FEW = 8
 """One frame in so many is read by itself; more are read in one go with those between them."""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
-from cinemill.discovery import Item, discover, mirrored
 from cinemill.errors import CinemillError, UsageError
 from cinemill.export import Export
 from cinemill.formats import Format, Mode
-from cinemill.naming import Places
 from cinemill.record import record
-from cinemill.sink import output_error
 from cinemill.source import Source
-from cinemill.staging import Staging
+from cinemill.storage.file import output_error
+from cinemill.storage.folder import Staging
+from cinemill.storage.names import Places
+from cinemill.storage.tree import Item, discover, mirrored
 
 if TYPE_CHECKING:
     from cinemill.receipt import Receipt

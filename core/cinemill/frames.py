@@ -17,8 +17,8 @@ from cinemill.errors import VerificationError
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
 from cinemill.record import Clock, record
-from cinemill.sink import Sink
 from cinemill.source import Source
+from cinemill.storage.file import Sink
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder

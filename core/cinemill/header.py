@@ -11,14 +11,14 @@ from cinemill.codecs import table
 from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, walk
 from cinemill.errors import CinemillError, CodecError
 from cinemill.recode import Recoder, encode_element
-from cinemill.sink import IMPLEMENTATION_CLASS_UID
 from cinemill.source import Source
+from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
     from cinemill.model import PixelFormat
     from cinemill.plan import Plan
-    from cinemill.sink import Sink
+    from cinemill.storage.file import Sink
     from cinemill.syntaxes import TransferSyntax
 
 Changes = dict[int, bytes | None]

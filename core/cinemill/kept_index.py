@@ -10,7 +10,7 @@ import xxhash
 
 from cinemill.encapsulation import FrameIndex
 from cinemill.errors import OutputError
-from cinemill.sink import Sink
+from cinemill.storage.file import Sink
 
 _MAGIC = b"cinemill frame index 1\n"
 _STATE = struct.Struct("<QqQQQ")

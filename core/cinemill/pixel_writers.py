@@ -11,7 +11,7 @@ from cinemill.errors import OutputError, UnsupportedTransferSyntax
 from cinemill.model import PixelFormat
 from cinemill.native import frame_bits
 from cinemill.recode import encode_element, encode_header
-from cinemill.sink import Sink
+from cinemill.storage.file import Sink
 from cinemill.syntaxes import TransferSyntax
 
 _ITEM_HEADER = struct.Struct("<HHL")

@@ -19,8 +19,8 @@ from cinemill.pixel_writers import frame_writer
 from cinemill.receipt import Receipt
 from cinemill.recode import Recoder, encode_element, encode_item
 from cinemill.record import record
-from cinemill.sink import Sink
 from cinemill.source import Source
+from cinemill.storage.file import Sink
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x0020000E
 _INSTANCE_NUMBER, _NUMBER_OF_FRAMES = 0x00200013, 0x00280008

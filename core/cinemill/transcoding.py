@@ -19,8 +19,8 @@ from cinemill.pixel_writers import EncapsulatedWriter
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
 from cinemill.recode import encode_header
 from cinemill.record import Clock, record
-from cinemill.sink import IMPLEMENTATION_CLASS_UID, Sink, sweep
 from cinemill.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
+from cinemill.storage.file import IMPLEMENTATION_CLASS_UID, Sink, sweep
 
 if TYPE_CHECKING:
     from cinemill.receipt import Receipt

@@ -24,7 +24,7 @@ import oracle
 from cinemill import formats
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
 from cinemill.extraction import Extraction
-from cinemill.naming import safe_stem
+from cinemill.storage.names import safe_stem
 
 CINE = get_testdata_file("examples_ybr_color.dcm")
 
@@ -138,7 +138,7 @@ def test_with_a_sidecar_nothing_is_decoded_again(tmp_path, name, monkeypatch):
 KILLED = """
 import os, sys
 import cinemill
-from cinemill import staging
+from cinemill.storage import folder as staging
 
 publish, left = staging.publish, int(sys.argv[3])
 

@@ -14,8 +14,8 @@ from pydicom.encaps import generate_frames, parse_basic_offsets
 import cinemill
 from cinemill.errors import CodecError, DamagedFile
 from cinemill.pixel_writers import EncapsulatedWriter
-from cinemill.sink import Sink
 from cinemill.source import Source
+from cinemill.storage.file import Sink
 from generate import (
     DELIMITER,
     ENCAPSULATED_UNCOMPRESSED,

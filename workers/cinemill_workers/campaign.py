@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from cinemill.discovery import Item
 from cinemill.errors import CinemillError
+from cinemill.storage.tree import Item
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, ListedItem
 from cinemill_workers.roots import confine

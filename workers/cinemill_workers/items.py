@@ -120,7 +120,8 @@ def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
 
 def _clear(output: Path) -> None:
     """Remove what the killed processes left of an output that nobody will try to write again."""
-    from cinemill import sink, staging
+    from cinemill.storage import file as sink
+    from cinemill.storage import folder as staging
 
     sink.sweep(output)
     staging.sweep(output if output.is_dir() else output.parent)

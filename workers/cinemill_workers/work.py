@@ -9,9 +9,9 @@ from typing import Any
 
 from cinemill import syntaxes
 from cinemill.batch import Options
-from cinemill.discovery import Item
 from cinemill.errors import UsageError
 from cinemill.extraction import Extraction
+from cinemill.storage.tree import Item
 from cinemill_workers.model import JobSpec
 
 KINDS: dict[str, type[Options | Extraction]] = {"transcode": Options, "extract": Extraction}
@@ -53,7 +53,7 @@ def from_json(values: Mapping[str, Any]) -> Options | Extraction:
 
 
 def discover(spec: JobSpec, *, after: Item | None = None) -> Iterator[Item]:
-    """Find the instances of a job: see `cinemill.discovery.discover`.
+    """Find the instances of a job: see `cinemill.storage.tree.discover`.
 
     Raises
     ------

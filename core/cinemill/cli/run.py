@@ -17,8 +17,8 @@ import typer
 
 if TYPE_CHECKING:
     from cinemill.batch import Work
-    from cinemill.discovery import Item
     from cinemill.receipt import Receipt
+    from cinemill.storage.tree import Item
 
 _PIECE = 1 << 20
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from cinemill.receipt import SUCCESSES, Receipt
 
 if TYPE_CHECKING:
-    from cinemill.discovery import Item
+    from cinemill.storage.tree import Item
 
 console = Console(stderr=True, highlight=False)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cinemill.cine import Cine
     from cinemill.model import Buffer, PixelFormat, Samples
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 Mode: TypeAlias = Literal["display", "stored"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.model import Samples
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _GIF_HEADER, _GIF_PALETTE, _GIF_DESCRIPTOR = 13, 768, 10
 _GIF_LOOP = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"

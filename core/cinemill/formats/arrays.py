@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cinemill.model import Samples
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 
 class Npy(FrameFiles):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from cinemill.formats import Clip, FrameFiles
-from cinemill.sink import IMPLEMENTATION_CLASS_UID
+from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 from cinemill.values import explained
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from cinemill.model import Buffer
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
 _SINGLE_FRAME_CLASSES = {

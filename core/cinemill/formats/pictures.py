@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cinemill.model import Buffer, Samples
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREYSCALE, _TRUECOLOUR = 0, 2

@@ -13,7 +13,7 @@ from cinemill.formats import Clip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _LARGEST_CLASSIC = 0xF000_0000
 

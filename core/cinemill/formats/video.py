@@ -13,7 +13,7 @@ from cinemill.formats import Clip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.staging import Staging
+    from cinemill.storage.folder import Staging
 
 _TICKS_PER_MS = 90
 _TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)

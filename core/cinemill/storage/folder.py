@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
 from cinemill.model import Buffer
-from cinemill.sink import output_error, publish, sync
+from cinemill.storage.file import output_error, publish, sync
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
 _AT_ONCE = 256

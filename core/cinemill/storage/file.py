@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from cinemill.disk_space import begin_writing, claim
 from cinemill.errors import CinemillError, OutputError, OutputExists
 from cinemill.model import Buffer
+from cinemill.storage.disk_space import begin_writing, claim
 
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
