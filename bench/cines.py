@@ -25,7 +25,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 Array = NDArray[Any]
 

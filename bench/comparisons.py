@@ -21,7 +21,7 @@ from cinemill.codecs import table
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_ls.charls import CharLS
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 from cines import (
     MONO_8,
     MONO_12,

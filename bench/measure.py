@@ -14,8 +14,8 @@ import cinemill
 from cinemill.codecs import table
 from cinemill.colour import convert
 from cinemill.decode import FrameDecoder
+from cinemill.dicom.source import Source
 from cinemill.plan import make_plan
-from cinemill.source import Source
 from cinemill.syntaxes import target
 
 Call = Callable[[], Any]

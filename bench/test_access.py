@@ -4,7 +4,7 @@ import pytest
 
 import cinemill
 from cinemill.codecs import table
-from cinemill.source import Source
+from cinemill.dicom.source import Source
 from cines import RGB
 from comparisons import source
 

@@ -9,8 +9,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import cinemill
+from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, UsageError
-from cinemill.source import Source
 from generate import JPEG_2000_LOSSY, encapsulated_element, header, jpeg_2000, noise, part10
 
 

@@ -9,9 +9,10 @@ import pytest
 
 import cinemill
 import generate
-from cinemill import frame_index, kept_index
+from cinemill.dicom import encapsulated as frame_index
+from cinemill.dicom import kept_index
+from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
-from cinemill.source import Source
 
 FRAMES = generate.noise((6, 9, 11))
 STREAMS = [generate.rle_stream(frame) for frame in FRAMES]

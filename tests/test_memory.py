@@ -9,7 +9,7 @@ import pytest
 
 import cinemill
 import generate
-from cinemill.source import Source
+from cinemill.dicom.source import Source
 
 FRAMES, ROWS, COLUMNS = 96, 1024, 1024
 LIMIT = 40 << 20

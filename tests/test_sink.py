@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cinemill.elements import EXPLICIT_LE
+from cinemill.dicom.elements import EXPLICIT_LE
+from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter
 from cinemill.errors import OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.pixel_writers import EncapsulatedWriter, NativeWriter
 from cinemill.storage.file import Sink, sweep
 
 

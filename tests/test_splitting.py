@@ -8,8 +8,8 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 import cinemill
+from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, OutputExists, UsageError
-from cinemill.source import Source
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
 

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
 from cinemill.decode import FrameDecoder
+from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
 from cinemill.geometry import pixel_aspect, resize, square
 from cinemill.regions import Region, read_regions
 from cinemill.render import Renderer
-from cinemill.source import Source
 from cinemill.timing import frame_times
 from cinemill.video import VideoDecoder
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from cinemill.codecs.codestream import Codestream
-    from cinemill.model import PixelFormat, Samples
+    from cinemill.pixel_format import PixelFormat, Samples
 
 
 class Cine:

@@ -8,7 +8,7 @@ from cinemill.errors import UnsupportedPixelFormat
 
 if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
-    from cinemill.model import Samples
+    from cinemill.pixel_format import Samples
 
 _DECODED = {
     "MONOCHROME1": "MONOCHROME1",

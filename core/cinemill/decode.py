@@ -11,13 +11,13 @@ import numpy as np
 from cinemill import colour
 from cinemill.codecs import table
 from cinemill.codecs.codestream import Codestream, read_codestream, with_end
-from cinemill.elements import PIXEL_DATA
+from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
     from cinemill.codecs import Codec
-    from cinemill.model import Buffer, PixelFormat, Samples
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
 

@@ -22,7 +22,7 @@ from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 if TYPE_CHECKING:
     from cinemill.cine import Cine
     from cinemill.extraction import Extraction
-    from cinemill.model import PixelFormat, Samples
+    from cinemill.pixel_format import PixelFormat, Samples
     from cinemill.render import Renderer
     from cinemill.storage.folder import Staging
 

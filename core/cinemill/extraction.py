@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill import formats, selection
 from cinemill.cine import Cine
+from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, UsageError
 from cinemill.export import Export
 from cinemill.formats import Format, Mode
 from cinemill.record import record
-from cinemill.source import Source
 from cinemill.storage.file import output_error
 from cinemill.storage.folder import Staging
 from cinemill.storage.names import Places

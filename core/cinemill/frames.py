@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from cinemill import header as headers
 from cinemill import samples, verify
 from cinemill.codecs import table
+from cinemill.dicom import rewrite as headers
+from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
+from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
 from cinemill.pipeline import Pipeline, chunks, pipeline
-from cinemill.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
 from cinemill.record import Clock, record
-from cinemill.source import Source
 from cinemill.storage.file import Sink
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
-    from cinemill.model import Samples
+    from cinemill.pixel_format import Samples
     from cinemill.plan import Plan, Request
     from cinemill.receipt import Receipt
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.cine import Cine
+    from cinemill.dicom.source import Source
     from cinemill.extraction import Extraction
-    from cinemill.model import PixelFormat, Samples
-    from cinemill.source import Source
+    from cinemill.pixel_format import PixelFormat, Samples
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom pixel, counted from 0, all inside."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cinemill.elements import PIXEL_DATA
+from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
 from cinemill.samples import EmbeddedOverlays
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cinemill.decode import FrameDecoder
-    from cinemill.model import PixelFormat
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax
     from cinemill.verify import Level
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.receipt import Receipt, Status
 
 if TYPE_CHECKING:
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
     from cinemill.syntaxes import TransferSyntax
 
 

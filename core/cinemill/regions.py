@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, NotInFile
-from cinemill.values import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import tag_name
-from cinemill.recode import encode_element
+from cinemill.dicom.elements import tag_name
+from cinemill.dicom.recode import encode_element
 
 if TYPE_CHECKING:
-    from cinemill.model import Samples
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Samples
 
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 

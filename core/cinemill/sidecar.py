@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
     from cinemill.formats import Clip, Format, Mode
     from cinemill.geometry import Geometry
     from cinemill.render import Renderer
-    from cinemill.source import Source
 
 
 def describe(

@@ -11,15 +11,15 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from cinemill import header as headers
 from cinemill import syntaxes
-from cinemill.elements import EXPLICIT_LE
+from cinemill.dicom import rewrite as headers
+from cinemill.dicom.elements import EXPLICIT_LE
+from cinemill.dicom.pixel_writers import frame_writer
+from cinemill.dicom.recode import Recoder, encode_element, encode_item
+from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, OutputExists, UsageError, VerificationError
-from cinemill.pixel_writers import frame_writer
 from cinemill.receipt import Receipt
-from cinemill.recode import Recoder, encode_element, encode_item
 from cinemill.record import record
-from cinemill.source import Source
 from cinemill.storage.file import Sink
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x0020000E

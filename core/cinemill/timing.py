@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile
-from cinemill.values import explained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
 
 _FRAME_TIME, _FRAME_TIME_VECTOR, _FRAME_DELAY = 0x00181063, 0x00181065, 0x00181066
 _RECOMMENDED_RATE, _CINE_RATE = 0x00082144, 0x00180040

@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill import header as headers
 from cinemill import samples, syntaxes, verify
 from cinemill.decode import FrameDecoder
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
+from cinemill.dicom import rewrite as headers
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
+from cinemill.dicom.pixel_writers import EncapsulatedWriter
+from cinemill.dicom.recode import encode_header
+from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
 from cinemill.frames import transcode_frames
-from cinemill.pixel_writers import EncapsulatedWriter
 from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
-from cinemill.recode import encode_header
 from cinemill.record import Clock, record
-from cinemill.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID, Sink, sweep
 
 if TYPE_CHECKING:

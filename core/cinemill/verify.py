@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from cinemill.elements import IMPLICIT_LE, tag_name
+from cinemill.dicom.elements import IMPLICIT_LE, tag_name
+from cinemill.dicom.recode import Recoder
 from cinemill.errors import CodecError, UnsupportedPixelFormat, UsageError, VerificationError
-from cinemill.recode import Recoder
 
 if TYPE_CHECKING:
     from cinemill.codecs import Codec
-    from cinemill.model import Buffer, PixelFormat, Samples
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 Level: TypeAlias = Literal["full", "independent", "sample", "none"]
 

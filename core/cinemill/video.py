@@ -12,8 +12,8 @@ from cinemill.errors import CodecError, UnsupportedTransferSyntax
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cinemill.model import Samples
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Samples
 
 
 _STRICT = {"err_detect": "+crccheck+bitstream+buffer+explode"}

@@ -9,7 +9,7 @@ from cinemill.codecs import table
 from cinemill.codecs.dicomrle import DicomRle
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 from generate import noise, rle_stream
 
 

@@ -19,7 +19,7 @@ from cinemill.codecs.jpeg_2000 import layout
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 if not jpeg2000.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)

@@ -19,7 +19,7 @@ from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.errors import CodecError
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 if not jpeg2000.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)

@@ -17,7 +17,7 @@ from pydicom.encaps import generate_frames
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[2] / "../shared/corpus"))
 GREY = PixelFormat(40, 50, 1, 8, 8, signed=False, photometric_interpretation="MONOCHROME2")

@@ -65,7 +65,7 @@ def test_every_and_count(tmp_path):
 
 
 def test_only_chosen_frames_are_read(tmp_path, monkeypatch):
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
 
     read = set()
     frame = Source.frame

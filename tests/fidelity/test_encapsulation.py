@@ -12,9 +12,9 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
+from cinemill.dicom.pixel_writers import EncapsulatedWriter
+from cinemill.dicom.source import Source
 from cinemill.errors import CodecError, DamagedFile
-from cinemill.pixel_writers import EncapsulatedWriter
-from cinemill.source import Source
 from cinemill.storage.file import Sink
 from generate import (
     DELIMITER,

@@ -8,8 +8,8 @@ import pytest
 
 import cinemill
 import oracle
+from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
-from cinemill.source import Source
 from files import corpus_files, pydicom_files
 
 SMALL = [path for path in corpus_files() if path.stat().st_size < 300_000]

@@ -23,7 +23,7 @@ from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

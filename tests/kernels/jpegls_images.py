@@ -5,7 +5,7 @@ from __future__ import annotations
 import jpeg_ls
 import numpy as np
 
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 CONTENTS = "noise", "soft", "sparse", "constant", "gradient", "extremes", "sector"
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cinemill.model import PixelFormat
+    from cinemill.pixel_format import PixelFormat
 
 FIVE_BITS = (bytes([0, 0, 0, 0, 17, *[0] * 11]), bytes(range(17)))
 """A table with codes of five bits, whatever the category."""

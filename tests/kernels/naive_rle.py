@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from cinemill.model import PixelFormat
+    from cinemill.pixel_format import PixelFormat
 
 
 def packets(segment: bytes, enough: int = 1 << 40) -> tuple[bytes, int]:

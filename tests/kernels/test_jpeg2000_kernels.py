@@ -18,7 +18,7 @@ from cinemill.codecs import memory
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.kernels.jpeg_2000 import blocks, mq, passes, planes, wavelet
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 
 @pytest.mark.parametrize(

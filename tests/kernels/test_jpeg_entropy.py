@@ -14,7 +14,7 @@ from PIL import Image
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg.scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 from files import pydicom_files
 
 

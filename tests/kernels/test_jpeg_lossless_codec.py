@@ -17,7 +17,7 @@ from naive_jpeg_lossless import FIVE_BITS, LONG_CODES, SHORT_FIRST, Scan, encode
 
 from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 CODEC = JpegLossless()

@@ -27,7 +27,7 @@ from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, LANES, default_thresholds
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (1, 32), (1, 33), (65, 1), (3, 31), (40, 90), (1, 1, 3), (23, 50, 3)]
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))

@@ -18,7 +18,7 @@ from rle import rle as pylibjpeg_rle
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.rle import pack, packed_size, unpack
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cinemill.model import Buffer, PixelFormat, Samples
+from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
 class Codec(Protocol):

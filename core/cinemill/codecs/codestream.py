@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.model import Buffer
+from cinemill.pixel_format import Buffer
 
 _SOF_CODINGS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2), "jpeg"),

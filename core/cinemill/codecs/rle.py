@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _HEADER = struct.Struct("<16I")
 _MOST_SEGMENTS = 15

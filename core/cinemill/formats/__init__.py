@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.cine import Cine
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
     from cinemill.storage.folder import Staging
 
 Mode: TypeAlias = Literal["display", "stored"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.model import Samples
+    from cinemill.pixel_format import Samples
     from cinemill.storage.folder import Staging
 
 _GIF_HEADER, _GIF_PALETTE, _GIF_DESCRIPTOR = 13, 768, 10

@@ -13,7 +13,7 @@ from cinemill.formats import Clip, FrameFiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.model import Samples
+    from cinemill.pixel_format import Samples
     from cinemill.storage.folder import Staging
 
 

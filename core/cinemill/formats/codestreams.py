@@ -13,7 +13,7 @@ from cinemill.samples import DepthExceeded, restrict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cinemill.model import Buffer, Samples
+    from cinemill.pixel_format import Buffer, Samples
 
 _END_MARKER = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""

@@ -7,17 +7,17 @@ import uuid
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from cinemill.formats import Clip, FrameFiles
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
-from cinemill.values import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pydicom import Dataset
 
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
     from cinemill.storage.folder import Staging
 
 _SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018

@@ -16,7 +16,7 @@ from cinemill.formats.codestreams import codestream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cinemill.model import Buffer, Samples
+    from cinemill.pixel_format import Buffer, Samples
     from cinemill.storage.folder import Staging
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

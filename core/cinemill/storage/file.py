@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cinemill.errors import CinemillError, OutputError, OutputExists
-from cinemill.model import Buffer
+from cinemill.pixel_format import Buffer
 from cinemill.storage.disk_space import begin_writing, claim
 
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"

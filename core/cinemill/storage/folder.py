@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
-from cinemill.model import Buffer
+from cinemill.pixel_format import Buffer
 from cinemill.storage.file import output_error, publish, sync
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64

@@ -13,7 +13,7 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _JCS_GREY, _JCS_RGB, _JCS_YCBCR = "GRAYSCALE", "RGB", "YCBCR"
 

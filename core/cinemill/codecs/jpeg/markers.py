@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
 DHT, SOI, EOI, SOS, DQT, DNL, DRI = 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD
 FRAMES = {

@@ -15,7 +15,7 @@ from cinemill.kernels.jpeg import entropy as kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
 _NO_SEGMENT = {0x00, 0xFF, markers.SOI, markers.EOI, *markers.STANDALONE}

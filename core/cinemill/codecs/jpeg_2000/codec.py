@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.codecs import Codec
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 384
 """So many keep all lanes busy almost to the end."""

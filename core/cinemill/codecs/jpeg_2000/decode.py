@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 512
 """So many can be put together to vectors of like ones, whatever their sizes."""

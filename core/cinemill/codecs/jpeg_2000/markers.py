@@ -12,7 +12,7 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
 SOC, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
 TLM, PLT, COM = 0xFF55, 0xFF58, 0xFF64

@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
 class OpenJph:

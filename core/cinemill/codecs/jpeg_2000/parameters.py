@@ -21,7 +21,7 @@ from cinemill.codecs.jpeg_2000.markers import (
 )
 
 if TYPE_CHECKING:
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
 _EXPECTED = [SOC, SIZ, COD, QCD, SOT, SOD], [SOC, SIZ, QCD, COD, SOT, SOD]
 _IMMATERIAL = TLM, PLT, COM

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cinemill.codecs.jpeg_ls.markers import Interval, Scan
     from cinemill.kernels.jpeg_ls.parameters import Coding
-    from cinemill.model import Buffer, PixelFormat, Samples
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 LONGEST_CODESTREAM = (1 << 32) - 2
 """What the length of a DICOM fragment can express (PS3.5 A.4)."""

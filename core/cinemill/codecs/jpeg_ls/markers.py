@@ -15,7 +15,7 @@ from cinemill.kernels.jpeg_ls.parameters import Coding, coding_parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
 SOI, EOI, SOS, DRI, DNL, COM, SOF55, LSE = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC, 0xFE, 0xF7, 0xF8
 APP0, APP8, APP15 = 0xE0, 0xE8, 0xEF

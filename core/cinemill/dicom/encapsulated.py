@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import Bytes, fetch, read_ahead
-from cinemill.encapsulation import (
+from cinemill.dicom.elements import Bytes, fetch, read_ahead
+from cinemill.dicom.fragments import (
     ITEM_HEADER,
     Fragments,
     FrameIndex,
@@ -28,8 +28,8 @@ from cinemill.errors import DamagedFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cinemill.encapsulation import Offsets
-    from cinemill.model import Buffer
+    from cinemill.dicom.fragments import Offsets
+    from cinemill.pixel_format import Buffer
 
 
 class EncapsulatedFrames:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cinemill.elements import tag_name
+from cinemill.dicom.elements import tag_name
 from cinemill.errors import DamagedFile
-from cinemill.model import PixelFormat
+from cinemill.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
-    from cinemill.source import Source
+    from cinemill.dicom.source import Source
 
 
 def describe(source: Source) -> PixelFormat:

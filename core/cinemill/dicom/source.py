@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from cinemill import kept_index
-from cinemill.description import describe
-from cinemill.elements import (
+from cinemill.dicom import kept_index
+from cinemill.dicom.elements import (
     ITEM,
     PIXEL_DATA,
     UNDEFINED,
@@ -24,22 +23,23 @@ from cinemill.elements import (
     tag_name,
     walk,
 )
-from cinemill.encapsulation import (
+from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
+from cinemill.dicom.fragments import (
     DELIMITER,
     Fragments,
     FrameIndex,
     count_frames,
     group_fragments,
 )
+from cinemill.dicom.native import NativeFrames
+from cinemill.dicom.part10 import read_part10
+from cinemill.dicom.pixel_description import describe
+from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
-from cinemill.frame_index import EncapsulatedFrames, claimed_by_table
-from cinemill.model import Buffer, PixelFormat
-from cinemill.native import NativeFrames
-from cinemill.part10 import read_part10
-from cinemill.values import Values
+from cinemill.pixel_format import Buffer, PixelFormat
 
 if TYPE_CHECKING:
-    from cinemill.encapsulation import Offsets
+    from cinemill.dicom.fragments import Offsets
 
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009

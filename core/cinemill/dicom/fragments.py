@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import (
+from cinemill.dicom.elements import (
     ITEM,
     PIXEL_DATA,
     SEQUENCE_END,
@@ -28,7 +28,7 @@ from cinemill.errors import DamagedFile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cinemill.model import Buffer
+    from cinemill.pixel_format import Buffer
 
     Offsets = NDArray[np.int64]
 

@@ -6,11 +6,19 @@ import struct
 
 import numpy as np
 
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Encoding
+from cinemill.dicom.elements import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    ITEM,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED,
+    Encoding,
+)
+from cinemill.dicom.native import frame_bits
+from cinemill.dicom.recode import encode_element, encode_header
 from cinemill.errors import OutputError, UnsupportedTransferSyntax
-from cinemill.model import PixelFormat
-from cinemill.native import frame_bits
-from cinemill.recode import encode_element, encode_header
+from cinemill.pixel_format import PixelFormat
 from cinemill.storage.file import Sink
 from cinemill.syntaxes import TransferSyntax
 

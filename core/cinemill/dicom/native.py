@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.elements import fetch, forget
+from cinemill.dicom.elements import fetch, forget
 from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cinemill.elements import Bytes, Element, Encoding
-    from cinemill.model import Buffer, PixelFormat
+    from cinemill.dicom.elements import Bytes, Element, Encoding
+    from cinemill.pixel_format import Buffer, PixelFormat
 
 
 def frame_bits(pixels: PixelFormat) -> int:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import cinemill
 from cinemill.codecs import table
-from cinemill.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, walk
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, walk
+from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, CodecError
-from cinemill.recode import Recoder, encode_element
-from cinemill.source import Source
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
-    from cinemill.model import PixelFormat
+    from cinemill.pixel_format import PixelFormat
     from cinemill.plan import Plan
     from cinemill.storage.file import Sink
     from cinemill.syntaxes import TransferSyntax

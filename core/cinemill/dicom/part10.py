@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill import syntaxes
-from cinemill.elements import EXPLICIT_LE, LONG_VRS, SHORT_VRS, Bytes, Element, Encoding, read_ahead, walk
+from cinemill.dicom.elements import (
+    EXPLICIT_LE,
+    LONG_VRS,
+    SHORT_VRS,
+    Bytes,
+    Element,
+    Encoding,
+    read_ahead,
+    walk,
+)
 from cinemill.errors import DamagedFile, NotDicom
 
 if TYPE_CHECKING:

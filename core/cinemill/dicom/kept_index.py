@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from cinemill.encapsulation import FrameIndex
+from cinemill.dicom.fragments import FrameIndex
 from cinemill.errors import OutputError
 from cinemill.storage.file import Sink
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from cinemill.elements import (
+from cinemill.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
     ITEM,
