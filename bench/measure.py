@@ -15,7 +15,7 @@ from cinemill.codecs import table
 from cinemill.colour import convert
 from cinemill.decode import FrameDecoder
 from cinemill.dicom.source import Source
-from cinemill.plan import make_plan
+from cinemill.operations.transcode.plan import make_plan
 from cinemill.syntaxes import target
 
 Call = Callable[[], Any]

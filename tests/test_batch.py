@@ -17,8 +17,8 @@ from pydicom.data import get_testdata_file
 from cinemill import batch
 from cinemill.batch import Options, run_all
 from cinemill.errors import UsageError
-from cinemill.extraction import Extraction
-from cinemill.receipt import Receipt, Report
+from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.receipt import Receipt, Report
 from cinemill.storage.tree import Item, discover
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from rich.progress import Progress
 
 from cinemill.cli.show import Bar
-from cinemill.receipt import Receipt
+from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import Item
 
 ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))

@@ -15,20 +15,20 @@ __all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open",
 _HOMES = {
     "Cine": "cinemill.cine",
     "CinemillError": "cinemill.errors",
-    "Receipt": "cinemill.receipt",
-    "extract": "cinemill.extraction",
+    "Receipt": "cinemill.operations.receipt",
+    "extract": "cinemill.operations.extract.extract",
     "open": "cinemill.cine",
-    "split": "cinemill.splitting",
-    "transcode": "cinemill.transcoding",
+    "split": "cinemill.operations.split",
+    "transcode": "cinemill.operations.transcode.transcode",
 }
 
 if TYPE_CHECKING:
     from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
-    from cinemill.extraction import extract
-    from cinemill.receipt import Receipt
-    from cinemill.splitting import split
-    from cinemill.transcoding import transcode
+    from cinemill.operations.extract.extract import extract
+    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.split import split
+    from cinemill.operations.transcode.transcode import transcode
 
 
 def __getattr__(name: str) -> Any:

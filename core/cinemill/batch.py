@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
-from cinemill.receipt import Receipt, failure
+from cinemill.operations.receipt import Receipt, failure
+from cinemill.operations.transcode.transcode import transcode
 from cinemill.storage.tree import Item, discover
-from cinemill.transcoding import transcode
 from cinemill.warmup import announce_on_stderr
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.synchronize import Event
 
-    from cinemill.plan import Colour
-    from cinemill.verify import Level
+    from cinemill.operations.transcode.plan import Colour
+    from cinemill.operations.transcode.verify import Level
 
 _ATTEMPTS = 3
 _PROGRESS_INTERVAL = 0.1

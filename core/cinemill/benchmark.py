@@ -17,7 +17,7 @@ from pathlib import Path
 from cinemill.cine import Cine
 from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.errors import Refused
-from cinemill.transcoding import transcode
+from cinemill.operations.transcode.transcode import transcode
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle")
 _ROUNDS = 5

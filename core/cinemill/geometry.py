@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cinemill.cine import Cine
     from cinemill.dicom.source import Source
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
     from cinemill.pixel_format import PixelFormat, Samples
 
 Box = tuple[int, int, int, int]

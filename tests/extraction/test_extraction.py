@@ -21,9 +21,9 @@ from pydicom.data import get_testdata_file
 import cinemill
 import generate
 import oracle
-from cinemill import formats
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
-from cinemill.extraction import Extraction
+from cinemill.operations.extract import writers as formats
+from cinemill.operations.extract.extract import Extraction
 from cinemill.storage.names import safe_stem
 
 CINE = get_testdata_file("examples_ybr_color.dcm")
@@ -241,7 +241,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cinemill.formats.arrays.Npz.write", full)
+    monkeypatch.setattr("cinemill.operations.extract.writers.arrays.Npz.write", full)
     with pytest.raises(OutputError, match="the disk is full"):
         cinemill.extract(CINE, tmp_path, format="npz")
     assert names(tmp_path) == []

@@ -30,8 +30,8 @@ from cinemill.errors import (
     UnsupportedTransferSyntax,
     UsageError,
 )
-from cinemill.formats.animations import whole_steps
-from cinemill.formats.pictures import encode_png
+from cinemill.operations.extract.writers.animations import whole_steps
+from cinemill.operations.extract.writers.pictures import encode_png
 
 CINE = get_testdata_file("examples_ybr_color.dcm")
 COLOUR = np.stack([generate.smooth((30, 41, 3), seed) for seed in range(5)])
@@ -459,7 +459,7 @@ def test_copies_are_not_cropped(tmp_path, name):
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("cinemill.formats.find_spec", lambda _: None)
+    monkeypatch.setattr("cinemill.operations.extract.writers.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'cinemill\[video\]'"):
         cinemill.extract(CINE, tmp_path, format="mp4")
     with pytest.raises(UsageError, match="unknown format 'bmp'; choose one of png, jpeg"):

@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.batch import Options
-from cinemill.extraction import Extraction
+from cinemill.operations.extract.extract import Extraction
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger
 from cinemill_workers.model import Job, JobSpec

@@ -23,8 +23,8 @@ from redis.exceptions import RedisError
 
 from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
-from cinemill.extraction import Extraction
-from cinemill.receipt import SUCCESSES
+from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.receipt import SUCCESSES
 from cinemill_workers.embedded import Server
 from cinemill_workers.ledger import Ledger, connect
 from cinemill_workers.model import Job

@@ -23,7 +23,7 @@ from harness import (
 )
 
 import cinemill
-from cinemill.extraction import Extraction
+from cinemill.operations.extract.extract import Extraction
 from cinemill_workers.model import ListedItem
 
 pytestmark = pytest.mark.service

@@ -158,7 +158,7 @@ def test_every_error_has_a_fate(error: Exception, fate: Fate) -> None:
 
 
 def test_every_success_of_the_core_has_a_state() -> None:
-    from cinemill.receipt import SUCCESSES
+    from cinemill.operations.receipt import SUCCESSES
 
     assert set(STATES) == set(SUCCESSES)
 

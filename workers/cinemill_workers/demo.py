@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cinemill.receipt import Receipt
+    from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
     from cinemill_workers.ledger import Ledger
     from cinemill_workers.up import Service
@@ -54,7 +54,7 @@ def _migrate(
     """Submit a job for each target, watch them all, and return their receipts."""
     from cinemill import syntaxes
     from cinemill.batch import Options
-    from cinemill.receipt import Receipt
+    from cinemill.operations.receipt import Receipt
     from cinemill_workers.client import wait
     from cinemill_workers.model import JobSpec
     from cinemill_workers.work import to_json

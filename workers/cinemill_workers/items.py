@@ -92,7 +92,7 @@ def record_error(
     bool
         Whether it was counted: False if the parcel had been taken away before.
     """
-    from cinemill.receipt import failure
+    from cinemill.operations.receipt import failure
 
     item = parcel.items[parcel.position]
     attempt = parcel.attempt + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cinemill.errors import UsageError
-from cinemill.receipt import Receipt, Report
+from cinemill.operations.receipt import Receipt, Report
 
 
 def write(records: Iterable[dict[str, Any]], path: Path) -> int:

@@ -33,7 +33,7 @@ from cinemill_workers import terminal
 
 if TYPE_CHECKING:
     from cinemill.batch import Options
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
 
 
 class Priority(StrEnum):
@@ -92,7 +92,7 @@ def submit(
 ) -> None:
     """Have workers transcode files, or extract their frames."""
     from cinemill.batch import Options
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
     from cinemill_workers import client
     from cinemill_workers.model import JobSpec
     from cinemill_workers.work import to_json
@@ -151,7 +151,7 @@ def _chosen(transcoding: Options, extraction: Extraction) -> Options | Extractio
     """
     from cinemill import syntaxes
     from cinemill.batch import Options
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
 
     if bool(transcoding.to) == bool(extraction.format):
         raise UsageError("expected either --to TARGET or --extract FORMAT")

@@ -10,7 +10,7 @@ from typing import Any
 from cinemill import syntaxes
 from cinemill.batch import Options
 from cinemill.errors import UsageError
-from cinemill.extraction import Extraction
+from cinemill.operations.extract.extract import Extraction
 from cinemill.storage.tree import Item
 from cinemill_workers.model import JobSpec
 

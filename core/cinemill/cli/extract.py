@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cinemill import formats
 from cinemill.cli.run import AsJson, Jobs, Quiet, ReportFile, files, run
 from cinemill.errors import UsageError
+from cinemill.operations.extract import writers as formats
 
 if TYPE_CHECKING:
-    from cinemill.extraction import Extraction
-    from cinemill.formats import Mode
+    from cinemill.operations.extract.extract import Extraction
+    from cinemill.operations.extract.writers import Mode
 
 FORMATS = ", ".join(row.name for row in formats.FORMATS)
 
@@ -146,7 +146,7 @@ def make_extraction(
     UsageError
         An option can't be read, or some exclude each other.
     """
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
 
     return Extraction(
         format=name,

@@ -17,7 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from cinemill.batch import Work
-    from cinemill.receipt import Receipt
+    from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
 _PIECE = 1 << 20
@@ -133,7 +133,7 @@ def _measure(items: Iterator[Item]) -> tuple[int, int]:
 @contextmanager
 def _report(path: Path | None) -> Iterator[Callable[[Receipt], None]]:
     from cinemill.errors import UsageError
-    from cinemill.receipt import Report
+    from cinemill.operations.receipt import Report
 
     if path is None:
         yield lambda receipt: None  # noqa: ARG005

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from cinemill.receipt import SUCCESSES, Receipt
+from cinemill.operations.receipt import SUCCESSES, Receipt
 
 if TYPE_CHECKING:
     from cinemill.storage.tree import Item

@@ -23,7 +23,7 @@ def split(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each part.")] = False,
 ) -> None:
     """Cut a long cine into several instances, decoding nothing."""
-    from cinemill.splitting import split as split_instance
+    from cinemill.operations.split import split as split_instance
 
     with files([source]) as (found,):
         receipts = split_instance(

@@ -16,8 +16,8 @@ from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
+    from cinemill.operations.transcode.plan import Plan
     from cinemill.pixel_format import PixelFormat
-    from cinemill.plan import Plan
     from cinemill.storage.file import Sink
     from cinemill.syntaxes import TransferSyntax
 

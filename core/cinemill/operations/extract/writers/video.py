@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.formats import Clip
+from cinemill.operations.extract.writers import Clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cinemill.receipt import Receipt, Status
+from cinemill.operations.receipt import Receipt, Status
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source

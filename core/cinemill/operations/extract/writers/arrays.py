@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinemill.formats import Clip, FrameFiles
+from cinemill.operations.extract.writers import Clip, FrameFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.formats import Clip
+from cinemill.operations.extract.writers import Clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill import samples, syntaxes, verify
+from cinemill import samples, syntaxes
 from cinemill.decode import FrameDecoder
 from cinemill.dicom import rewrite as headers
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
@@ -17,13 +17,21 @@ from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.recode import encode_header
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
-from cinemill.frames import transcode_frames
-from cinemill.plan import Action, Colour, Request, check_recodable, choose_action, make_plan
-from cinemill.record import Clock, record
+from cinemill.operations.clock import Clock, record
+from cinemill.operations.transcode import verify
+from cinemill.operations.transcode.plan import (
+    Action,
+    Colour,
+    Request,
+    check_recodable,
+    choose_action,
+    make_plan,
+)
+from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID, Sink, sweep
 
 if TYPE_CHECKING:
-    from cinemill.receipt import Receipt
+    from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
 
 _COPY_CHUNK = 8 << 20

@@ -12,16 +12,16 @@ import xxhash
 
 from cinemill import selection
 from cinemill.errors import Refused, UsageError
-from cinemill.formats import Clip, Format, Mode, Writer
 from cinemill.geometry import Geometry, black, lay_out
+from cinemill.operations.extract.sidecar import describe, is_of, sidecar
+from cinemill.operations.extract.writers import Clip, Format, Mode, Writer
 from cinemill.pipeline import Pipeline, chunks, pipeline
-from cinemill.sidecar import describe, is_of, sidecar
 from cinemill.storage.names import safe_stem
 from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
 if TYPE_CHECKING:
     from cinemill.cine import Cine
-    from cinemill.extraction import Extraction
+    from cinemill.operations.extract.extract import Extraction
     from cinemill.pixel_format import PixelFormat, Samples
     from cinemill.render import Renderer
     from cinemill.storage.folder import Staging

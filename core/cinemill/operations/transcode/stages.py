@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from cinemill import samples, verify
+from cinemill import samples
 from cinemill.codecs import table
 from cinemill.dicom import rewrite as headers
 from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
 from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
+from cinemill.operations.clock import Clock, record
+from cinemill.operations.transcode import verify
 from cinemill.pipeline import Pipeline, chunks, pipeline
-from cinemill.record import Clock, record
 from cinemill.storage.file import Sink
 
 if TYPE_CHECKING:
     from cinemill.decode import FrameDecoder
+    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.transcode.plan import Plan, Request
     from cinemill.pixel_format import Samples
-    from cinemill.plan import Plan, Request
-    from cinemill.receipt import Receipt
 
 _GROWTH = 1.25
 """No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""

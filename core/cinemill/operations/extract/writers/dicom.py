@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
-from cinemill.formats import Clip, FrameFiles
+from cinemill.operations.extract.writers import Clip, FrameFiles
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:

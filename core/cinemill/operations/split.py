@@ -18,8 +18,8 @@ from cinemill.dicom.pixel_writers import frame_writer
 from cinemill.dicom.recode import Recoder, encode_element, encode_item
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, OutputExists, UsageError, VerificationError
-from cinemill.receipt import Receipt
-from cinemill.record import record
+from cinemill.operations.clock import record
+from cinemill.operations.receipt import Receipt
 from cinemill.storage.file import Sink
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x0020000E

@@ -11,8 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
-    from cinemill.formats import Clip, Format, Mode
     from cinemill.geometry import Geometry
+    from cinemill.operations.extract.writers import Clip, Format, Mode
     from cinemill.render import Renderer
 
 

@@ -10,8 +10,8 @@ import imagecodecs
 import numpy as np
 
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.formats import Clip, FrameFiles
-from cinemill.formats.codestreams import codestream
+from cinemill.operations.extract.writers import Clip, FrameFiles
+from cinemill.operations.extract.writers.codestreams import codestream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -165,7 +165,10 @@ class Format:
             able = [row.name for row in FORMATS if f"{dtype.kind}{dtype.itemsize}" in row.dtypes]
             raise UnsupportedPixelFormat(f"{self.name} can't hold {dtype} samples; {', '.join(able)} can")
         module, _, name = self.writer.partition(":")
-        return cast("Writer", getattr(import_module(f"cinemill.formats.{module}"), name)(clip, staging))
+        return cast(
+            "Writer",
+            getattr(import_module(f"cinemill.operations.extract.writers.{module}"), name)(clip, staging),
+        )
 
 
 FORMATS = (

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from cinemill.decode import FrameDecoder
     from cinemill.dicom.source import Source
+    from cinemill.operations.transcode.verify import Level
     from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax
-    from cinemill.verify import Level
 
 Colour: TypeAlias = Literal["auto", "keep", "rgb"]
 Action: TypeAlias = Literal["copy", "recode", "transcode"]

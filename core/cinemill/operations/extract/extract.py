@@ -10,20 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cinemill import formats, selection
+from cinemill import selection
 from cinemill.cine import Cine
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, UsageError
-from cinemill.export import Export
-from cinemill.formats import Format, Mode
-from cinemill.record import record
+from cinemill.operations.clock import record
+from cinemill.operations.extract import writers as formats
+from cinemill.operations.extract.export import Export
+from cinemill.operations.extract.writers import Format, Mode
 from cinemill.storage.file import output_error
 from cinemill.storage.folder import Staging
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored
 
 if TYPE_CHECKING:
-    from cinemill.receipt import Receipt
+    from cinemill.operations.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Extraction:
     Attributes
     ----------
     format
-        See `cinemill.formats.FORMATS`; empty: as the name of the output says, else PNG.
+        See `cinemill.operations.extract.writers.FORMATS`; empty: as the name of the output says, else PNG.
     frames
         Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
         Empty: all of them.

@@ -1,0 +1,1 @@
+"""What is done to one instance: each operation from its options to its receipt."""

@@ -1,0 +1,1 @@
+"""Into another transfer syntax: the plan, the stages that a frame passes, and the proof."""
