@@ -12,9 +12,9 @@ from typing import Any
 
 import cinemill
 from cinemill.codecs import table
-from cinemill.colour import convert
-from cinemill.decode import FrameDecoder
 from cinemill.dicom.source import Source
+from cinemill.frames.colour import convert
+from cinemill.frames.decode import FrameDecoder
 from cinemill.operations.transcode.plan import make_plan
 from cinemill.syntaxes import target
 

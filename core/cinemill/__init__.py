@@ -13,18 +13,18 @@ __version__ = "0.1.0"
 __all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
 
 _HOMES = {
-    "Cine": "cinemill.cine",
+    "Cine": "cinemill.frames.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.operations.receipt",
     "extract": "cinemill.operations.extract.extract",
-    "open": "cinemill.cine",
+    "open": "cinemill.frames.cine",
     "split": "cinemill.operations.split",
     "transcode": "cinemill.operations.transcode.transcode",
 }
 
 if TYPE_CHECKING:
-    from cinemill.cine import Cine, open  # noqa: A004
     from cinemill.errors import CinemillError
+    from cinemill.frames.cine import Cine, open  # noqa: A004
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.split import split

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinemill.cine import Cine
 from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.errors import Refused
+from cinemill.frames.cine import Cine
 from cinemill.operations.transcode.transcode import transcode
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle")

@@ -5,7 +5,7 @@ import pytest
 
 import cinemill
 from cinemill.errors import DamagedFile, NotInFile
-from cinemill.regions import bounding_box
+from cinemill.frames.regions import bounding_box
 
 
 def regions(tmp_path, *items):

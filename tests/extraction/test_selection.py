@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cinemill import selection
 from cinemill.errors import NotInFile, UsageError
+from cinemill.frames import selection
 
 
 @pytest.mark.parametrize(

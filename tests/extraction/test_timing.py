@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset
 
 import cinemill
-from cinemill.timing import durations
+from cinemill.frames.timing import durations
 
 
 def times(tmp_path, count=4, **elements):

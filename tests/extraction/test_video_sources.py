@@ -120,6 +120,6 @@ def test_frames_of_videos_are_not_copied(tmp_path):
 def test_without_the_extra(tmp_path, monkeypatch):
     stream, pictures = video("libx264")
     source = dicom(tmp_path / "v.dcm", stream, pictures, SYNTAXES["libx264"][0])
-    monkeypatch.setattr("cinemill.video.find_spec", lambda _: None)
+    monkeypatch.setattr("cinemill.frames.video.find_spec", lambda _: None)
     with pytest.raises(UnsupportedTransferSyntax, match=r"cinemill\[video\]"):
         cinemill.open(source)

@@ -73,8 +73,8 @@ def _migrate(
 def _write_picture(source: Path, picture: Path) -> None:
     import imagecodecs
 
-    from cinemill.cine import Cine
-    from cinemill.colour import convert
+    from cinemill.frames.cine import Cine
+    from cinemill.frames.colour import convert
 
     with Cine(source) as cine:
         frame = convert(cine[0], cine.pixels.photometric_interpretation, "RGB")

@@ -15,7 +15,7 @@ from cinemill.errors import CinemillError, CodecError
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
-    from cinemill.decode import FrameDecoder
+    from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.transcode.plan import Plan
     from cinemill.pixel_format import PixelFormat
     from cinemill.storage.file import Sink
@@ -215,7 +215,7 @@ class _Icons:
         return {tag: _implicit(new) if self._implicit else new for tag, new in changes.items()}
 
     def _decode(self, elements: list[Element]) -> tuple[PixelFormat, bytes]:
-        from cinemill.decode import FrameDecoder
+        from cinemill.frames.decode import FrameDecoder
 
         source = self._source
         encoded = b"".join(bytes(source.data[element.start : element.end]) for element in elements)

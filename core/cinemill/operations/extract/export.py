@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from cinemill import selection
 from cinemill.errors import Refused, UsageError
-from cinemill.geometry import Geometry, black, lay_out
+from cinemill.frames import selection
+from cinemill.frames.geometry import Geometry, black, lay_out
+from cinemill.frames.timing import UNKNOWN_FRAME_TIME, durations
 from cinemill.operations.extract.sidecar import describe, is_of, sidecar
 from cinemill.operations.extract.writers import Clip, Format, Mode, Writer
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.names import safe_stem
-from cinemill.timing import UNKNOWN_FRAME_TIME, durations
 
 if TYPE_CHECKING:
-    from cinemill.cine import Cine
+    from cinemill.frames.cine import Cine
+    from cinemill.frames.render import Renderer
     from cinemill.operations.extract.extract import Extraction
     from cinemill.pixel_format import PixelFormat, Samples
-    from cinemill.render import Renderer
     from cinemill.storage.folder import Staging
 
 _FEW = 8

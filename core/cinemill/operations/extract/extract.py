@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cinemill import selection
-from cinemill.cine import Cine
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, UsageError
+from cinemill.frames import selection
+from cinemill.frames.cine import Cine
 from cinemill.operations.clock import record
 from cinemill.operations.extract import writers as formats
 from cinemill.operations.extract.export import Export

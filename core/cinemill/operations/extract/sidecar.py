@@ -11,9 +11,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
-    from cinemill.geometry import Geometry
+    from cinemill.frames.geometry import Geometry
+    from cinemill.frames.render import Renderer
     from cinemill.operations.extract.writers import Clip, Format, Mode
-    from cinemill.render import Renderer
 
 
 def describe(

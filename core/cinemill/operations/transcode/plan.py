@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
-from cinemill.samples import EmbeddedOverlays
+from cinemill.frames.samples import EmbeddedOverlays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cinemill.decode import FrameDecoder
     from cinemill.dicom.source import Source
+    from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.transcode.verify import Level
     from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax

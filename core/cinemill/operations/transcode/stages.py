@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from cinemill import samples
 from cinemill.codecs import table
 from cinemill.dicom import rewrite as headers
 from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
 from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
+from cinemill.frames import samples
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode import verify
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.file import Sink
 
 if TYPE_CHECKING:
-    from cinemill.decode import FrameDecoder
+    from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.plan import Plan, Request
     from cinemill.pixel_format import Samples

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill import samples, syntaxes
-from cinemill.decode import FrameDecoder
+from cinemill import syntaxes
 from cinemill.dicom import rewrite as headers
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.recode import encode_header
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
+from cinemill.frames import samples
+from cinemill.frames.decode import FrameDecoder
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode import verify
 from cinemill.operations.transcode.plan import (

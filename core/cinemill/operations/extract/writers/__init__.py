@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cinemill.cine import Cine
+    from cinemill.frames.cine import Cine
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
     from cinemill.storage.folder import Staging
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
+from cinemill.frames.samples import DepthExceeded, restrict
 from cinemill.operations.extract.writers import Clip, FrameFiles
-from cinemill.samples import DepthExceeded, restrict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,7 +23,7 @@ _STRICT = {"err_detect": "+crccheck+bitstream+buffer+explode"}
 class VideoDecoder:
     """Decodes one video in its order: to go back is to start again, so frames are best asked for ascending.
 
-    It has the attributes of `cinemill.decode.FrameDecoder`. Samples are RGB, or grey where the header says so.
+    It has the attributes of `cinemill.frames.decode.FrameDecoder`. Samples are RGB, or grey where the header says so.
 
     Raises
     ------

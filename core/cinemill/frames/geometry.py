@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.errors import NotInFile, Refused
-from cinemill.regions import bounding_box
+from cinemill.frames.regions import bounding_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from cinemill.cine import Cine
     from cinemill.dicom.source import Source
+    from cinemill.frames.cine import Cine
     from cinemill.operations.extract.extract import Extraction
     from cinemill.pixel_format import PixelFormat, Samples
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cinemill import colour
 from cinemill.dicom.values import explained
 from cinemill.errors import NotInFile, UnsupportedPixelFormat
+from cinemill.frames import colour
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from cinemill.decode import FrameDecoder
+    from cinemill.frames.decode import FrameDecoder
+    from cinemill.frames.video import VideoDecoder
     from cinemill.pixel_format import Samples
-    from cinemill.video import VideoDecoder
 
     Picture: TypeAlias = NDArray[np.uint8]
     Values: TypeAlias = NDArray[Any]

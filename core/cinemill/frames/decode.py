@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill import colour
 from cinemill.codecs import table
 from cinemill.codecs.codestream import Codestream, read_codestream, with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
+from cinemill.frames import colour
 
 if TYPE_CHECKING:
     from cinemill.codecs import Codec

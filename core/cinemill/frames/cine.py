@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from cinemill.decode import FrameDecoder
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
-from cinemill.geometry import pixel_aspect, resize, square
-from cinemill.regions import Region, read_regions
-from cinemill.render import Renderer
-from cinemill.timing import frame_times
-from cinemill.video import VideoDecoder
+from cinemill.frames.decode import FrameDecoder
+from cinemill.frames.geometry import pixel_aspect, resize, square
+from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.render import Renderer
+from cinemill.frames.timing import frame_times
+from cinemill.frames.video import VideoDecoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,7 @@ class Cine:
     def frame_times(self) -> NDArray[np.float64]:
         """Time of each frame in ms, shape (frames,): NaN where the header does not tell.
 
-        See `cinemill.timing.frame_times`.
+        See `cinemill.frames.timing.frame_times`.
         """
         return frame_times(self.source)
 
@@ -147,7 +147,7 @@ class Cine:
         return self._decoder.decode(indices)
 
     def renderer(self, *, window: tuple[float, float] | None = None, voi: int | None = None) -> Renderer:
-        """Return what renders this cine's frames for display: see `cinemill.render.Renderer`."""
+        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`."""
         return Renderer(self._decoder, window=window, voi=voi)
 
     def render(self, index: int) -> NDArray[np.uint8]:
