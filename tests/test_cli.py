@@ -22,7 +22,12 @@ ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
 
 
 def cinemill(*arguments, **options):
-    command = [sys.executable, "-c", "from cinemill_workers.cli import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        "from cinemill_workers.cli.main import main; main()",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -52,7 +57,7 @@ def test_help_and_version():
 
 def test_help_imports_nothing_heavy():
     script = (
-        "import sys\nfrom cinemill_workers.cli import main\nsys.argv[1:] = ['--help']\n"
+        "import sys\nfrom cinemill_workers.cli.main import main\nsys.argv[1:] = ['--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print([m for m in ('numpy', 'numba', 'pydicom', 'imagecodecs', 'celery', 'rich') if m in sys.modules])"
     )

@@ -14,7 +14,7 @@ import pytest
 from harness import Service
 
 from cinemill_workers.embedded import Server
-from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.ledger.ledger import Ledger, connect
 
 
 @pytest.fixture(scope="session")

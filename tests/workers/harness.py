@@ -21,8 +21,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from cinemill.batch import Options
 from cinemill.operations.extract.extract import Extraction
 from cinemill_workers.embedded import Server
-from cinemill_workers.ledger import Ledger
-from cinemill_workers.model import Job, JobSpec
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import Job, JobSpec
 from cinemill_workers.work import to_json
 
 REPOSITORY = Path(__file__).parents[2]

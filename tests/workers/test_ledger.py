@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger import Ledger, pack, unpack
-from cinemill_workers.model import JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.ledger import Ledger, pack, unpack
+from cinemill_workers.ledger.model import JobSpec, ListedItem, Parcel
 
 pytestmark = pytest.mark.service
 

@@ -24,7 +24,7 @@ from harness import (
 
 import cinemill
 from cinemill.operations.extract.extract import Extraction
-from cinemill_workers.model import ListedItem
+from cinemill_workers.ledger.model import ListedItem
 
 pytestmark = pytest.mark.service
 

@@ -23,15 +23,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cinemill import errors
-from cinemill_workers import lease, logs, up, watch
+from cinemill_workers import lease, logs, up
 from cinemill_workers.app import app
 from cinemill_workers.campaign import Campaign
+from cinemill_workers.cli import watch
 from cinemill_workers.client import open_ledger
 from cinemill_workers.embedded import Server
 from cinemill_workers.items import STATES, codec_threads
-from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.model import ITEM_STATES, Job
 from cinemill_workers.metrics import LedgerCollector
-from cinemill_workers.model import ITEM_STATES, Job
 from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cinemill.errors import CinemillError
 from cinemill.storage.tree import Item
-from cinemill_workers.ledger import Ledger
-from cinemill_workers.model import Job, ListedItem
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import Job, ListedItem
 from cinemill_workers.roots import confine
 from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings

@@ -14,8 +14,8 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
-from cinemill_workers.ledger import Ledger
-from cinemill_workers.model import Parcel
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import Parcel
 
 logger = logging.getLogger(__name__)
 

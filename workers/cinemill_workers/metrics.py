@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cinemill_workers.app import queue_name
-from cinemill_workers.ledger import Ledger
-from cinemill_workers.model import ITEM_STATES, PRIORITIES
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import ITEM_STATES, PRIORITIES
 
 
 class LedgerCollector(Collector):

@@ -23,8 +23,8 @@ from cinemill_workers.app import app, queue_name
 from cinemill_workers.campaign import Campaign
 from cinemill_workers.embedded import die_with_parent
 from cinemill_workers.items import record_error
-from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import PRIORITIES, Job
+from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.model import PRIORITIES, Job
 from cinemill_workers.outcomes import Fate, WorkerLost
 from cinemill_workers.settings import Settings, settings
 

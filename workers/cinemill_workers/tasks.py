@@ -19,7 +19,7 @@ from cinemill.warmup import load_all
 from cinemill_workers import items, logs
 from cinemill_workers.app import app
 from cinemill_workers.lease import shutdown
-from cinemill_workers.ledger import Ledger, connect
+from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.settings import settings
 
 OUTAGE_RETRIES = 120

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from cinemill.errors import CinemillError
 from cinemill_workers.client import POLL_SECONDS, open_ledger
 from cinemill_workers.embedded import Server, die_with_parent, last_line, make_private
-from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import Job
+from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.model import Job
 from cinemill_workers.settings import Settings, settings
 
 SHORTEST_LIFE_SECONDS = 30.0
@@ -166,7 +166,7 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
 
 def _follow(service: Service, *, quiet: bool) -> None:
     """Show the jobs that were active since the start, and keep worker and server up."""
-    from cinemill_workers.watch import live
+    from cinemill_workers.cli.watch import live
 
     ledger = Ledger(connect(service.settings.redis_url, patience=0))
     seen: set[str] = set()

@@ -12,7 +12,7 @@ from cinemill.batch import Options
 from cinemill.errors import UsageError
 from cinemill.operations.extract.extract import Extraction
 from cinemill.storage.tree import Item
-from cinemill_workers.model import JobSpec
+from cinemill_workers.ledger.model import JobSpec
 
 KINDS: dict[str, type[Options | Extraction]] = {"transcode": Options, "extract": Extraction}
 

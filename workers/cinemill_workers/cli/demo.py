@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
-    from cinemill_workers.ledger import Ledger
+    from cinemill_workers.ledger.ledger import Ledger
     from cinemill_workers.up import Service
 
 
@@ -56,7 +56,7 @@ def _migrate(
     from cinemill.batch import Options
     from cinemill.operations.receipt import Receipt
     from cinemill_workers.client import wait
-    from cinemill_workers.model import JobSpec
+    from cinemill_workers.ledger.model import JobSpec
     from cinemill_workers.work import to_json
 
     jobs = []

@@ -12,14 +12,14 @@ import typer
 
 from cinemill.cli import app
 from cinemill.cli import main as run
-from cinemill_workers import terminal
-from cinemill_workers.demo import demo
-from cinemill_workers.submit import submit
-from cinemill_workers.terminal import AsJson
+from cinemill_workers.cli import terminal
+from cinemill_workers.cli.demo import demo
+from cinemill_workers.cli.submit import submit
+from cinemill_workers.cli.terminal import AsJson
 
 if TYPE_CHECKING:
-    from cinemill_workers.ledger import Ledger
-    from cinemill_workers.model import Job
+    from cinemill_workers.ledger.ledger import Ledger
+    from cinemill_workers.ledger.model import Job
 
 app.command()(demo)
 app.command()(submit)
@@ -47,7 +47,7 @@ def list_jobs(as_json: AsJson = False) -> None:
     if as_json:
         terminal.print_json([job.to_dict() for job in found])
     else:
-        from cinemill_workers.watch import listing
+        from cinemill_workers.cli.watch import listing
 
         terminal.print_rich(listing(found))
 
@@ -113,7 +113,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one line for each settled instance: its receipt or its failure."""
-    from cinemill_workers.report import write
+    from cinemill_workers.cli.report import write
 
     ledger, found = _find(job)
     count = write(ledger.receipts(found.id), output)
@@ -168,7 +168,7 @@ def doctor(
     """Examine this installation, and say how to mend faults."""
     from dataclasses import asdict
 
-    from cinemill_workers.doctor import consumption, examine
+    from cinemill_workers.cli.doctor import consumption, examine
     from cinemill_workers.settings import settings
 
     findings = [consumption(settings())] if worker_only else list(examine(settings()))
@@ -214,7 +214,3 @@ def main() -> None:
             raise
         typer.echo(f"cinemill: the server has gone: {error}", err=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

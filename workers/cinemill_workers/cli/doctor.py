@@ -17,8 +17,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from cinemill_workers.client import diagnosis
-from cinemill_workers.ledger import Ledger, connect
-from cinemill_workers.model import PRIORITIES
+from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9

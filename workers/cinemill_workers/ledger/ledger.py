@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from cinemill.errors import UsageError
-from cinemill_workers.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
 
 _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"

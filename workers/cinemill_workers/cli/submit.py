@@ -29,7 +29,7 @@ from cinemill.cli.extract import (
 )
 from cinemill.cli.transcode import TARGETS, Colour, ColourOption, Overwrite, Repair, Verify, VerifyOption
 from cinemill.errors import UsageError
-from cinemill_workers import terminal
+from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
     from cinemill.batch import Options
@@ -94,7 +94,7 @@ def submit(
     from cinemill.batch import Options
     from cinemill.operations.extract.extract import Extraction
     from cinemill_workers import client
-    from cinemill_workers.model import JobSpec
+    from cinemill_workers.ledger.model import JobSpec
     from cinemill_workers.work import to_json
 
     transcoding = Options(to, colour.value, verify.value, overwrite, repair)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from cinemill_workers.ledger import Ledger
-    from cinemill_workers.model import Job
+    from cinemill_workers.ledger.ledger import Ledger
+    from cinemill_workers.ledger.model import Job
 
 FAILURES = 5
 """Most failures that are shown with a job."""
@@ -42,15 +42,15 @@ def show(ledger: Ledger, job: Job, as_json: bool) -> None:
     if as_json:
         print_json(job.to_dict())
     else:
-        from cinemill_workers.watch import details
+        from cinemill_workers.cli.watch import details
 
         print_rich(details(job, islice(ledger.failures(job.id), FAILURES)))
 
 
 def follow(ledger: Ledger, job: str, as_json: bool) -> None:
     """Wait until a job is over, showing its progress unless JSON is wanted; exit code 1 if not all went well."""
+    from cinemill_workers.cli.watch import live
     from cinemill_workers.client import wait
-    from cinemill_workers.watch import live
 
     try:
         if as_json:
