@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from harness import Service
 
-from cinemill_workers.embedded import Server
 from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.local.embedded import Server
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from cinemill.errors import Cancelled, OutputError
-from cinemill_workers.app import app
-from cinemill_workers.work import KINDS
+from cinemill_workers.engine.app import app
+from cinemill_workers.engine.kinds import KINDS
 
 __all__ = ["app"]
 

@@ -20,10 +20,10 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.batch import Options
 from cinemill.operations.extract.extract import Extraction
-from cinemill_workers.embedded import Server
+from cinemill_workers.engine.kinds import to_json
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobSpec
-from cinemill_workers.work import to_json
+from cinemill_workers.local.embedded import Server
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -87,7 +87,7 @@ class Worker:
 
     folder: Path
     environment: dict[str, str]
-    application: str = "cinemill_workers.app"
+    application: str = "cinemill_workers.engine.app"
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class Service:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         }
 
-    def start_worker(self, application: str = "cinemill_workers.app", **variables: str) -> Worker:
+    def start_worker(self, application: str = "cinemill_workers.engine.app", **variables: str) -> Worker:
         folder = self.folder / f"worker{len(self.workers)}"
         folder.mkdir()
         self.workers.append(Worker(folder, self.environment | variables, application))

@@ -25,9 +25,9 @@ from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
 from cinemill.operations.extract.extract import Extraction
 from cinemill.operations.receipt import SUCCESSES
-from cinemill_workers.embedded import Server
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job
+from cinemill_workers.local.embedded import Server
 
 pytestmark = pytest.mark.service
 

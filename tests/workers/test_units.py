@@ -23,21 +23,23 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cinemill import errors
-from cinemill_workers import lease, logs, up
-from cinemill_workers.app import app
-from cinemill_workers.campaign import Campaign
+from cinemill_workers import logs
 from cinemill_workers.cli import watch
-from cinemill_workers.client import open_ledger
-from cinemill_workers.embedded import Server
-from cinemill_workers.items import STATES, codec_threads
+from cinemill_workers.engine import lease
+from cinemill_workers.engine.app import app
+from cinemill_workers.engine.campaign import Campaign
+from cinemill_workers.engine.client import open_ledger
+from cinemill_workers.engine.metrics import LedgerCollector
+from cinemill_workers.engine.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
+from cinemill_workers.engine.parcels import STATES, codec_threads
+from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.schedule import Window
+from cinemill_workers.engine.steward import Steward
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import ITEM_STATES, Job
-from cinemill_workers.metrics import LedgerCollector
-from cinemill_workers.outcomes import Fate, OutsideRoots, WorkerLost, fate_of
-from cinemill_workers.roots import confine
-from cinemill_workers.schedule import Window
+from cinemill_workers.local import up
+from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings, settings
-from cinemill_workers.steward import Steward
 
 # Settings
 
@@ -336,7 +338,7 @@ def test_a_server_keeps_its_data_and_its_directory_to_itself(tmp_path: Path) -> 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from cinemill_workers.embedded import Server\n"
+        "import sys, time; from pathlib import Path; from cinemill_workers.local.embedded import Server\n"
         "server = Server(Path(sys.argv[1]), Path(sys.argv[1]) / 's'); server.start()\n"
         "print(server.pid, flush=True); time.sleep(60)"
     )

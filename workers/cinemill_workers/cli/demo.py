@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
     from cinemill_workers.ledger.ledger import Ledger
-    from cinemill_workers.up import Service
+    from cinemill_workers.local.up import Service
 
 
 def demo(
@@ -27,9 +27,9 @@ def demo(
     from pydicom.data import get_testdata_file
 
     from cinemill.cli.show import console
-    from cinemill_workers.client import open_ledger
+    from cinemill_workers.engine.client import open_ledger
+    from cinemill_workers.local.up import Service
     from cinemill_workers.settings import settings
-    from cinemill_workers.up import Service
 
     source = Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,9 @@ def _migrate(
     from cinemill import syntaxes
     from cinemill.batch import Options
     from cinemill.operations.receipt import Receipt
-    from cinemill_workers.client import wait
+    from cinemill_workers.engine.client import wait
+    from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
-    from cinemill_workers.work import to_json
 
     jobs = []
     for target in syntaxes.TARGETS:

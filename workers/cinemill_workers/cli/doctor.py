@@ -16,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from cinemill_workers.client import diagnosis
+from cinemill_workers.engine.client import diagnosis
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings

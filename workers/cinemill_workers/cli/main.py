@@ -41,7 +41,7 @@ def _jobs(context: typer.Context, as_json: AsJson = False) -> None:
 @jobs.command("list")
 def list_jobs(as_json: AsJson = False) -> None:
     """List all jobs, oldest first."""
-    from cinemill_workers.client import open_ledger
+    from cinemill_workers.engine.client import open_ledger
 
     found = open_ledger().jobs()
     if as_json:
@@ -136,8 +136,8 @@ def worker(
 
     Running items then get a short time, and are handed back.
     """
-    from cinemill_workers.app import app as celery
-    from cinemill_workers.up import worker_arguments
+    from cinemill_workers.engine.app import app as celery
+    from cinemill_workers.local.up import worker_arguments
 
     celery.worker_main(worker_arguments(concurrency, queues))
 
@@ -153,7 +153,7 @@ def up(
 
     Progress is shown; Ctrl-C drains and stops both.
     """
-    from cinemill_workers.up import run as stay_up
+    from cinemill_workers.local.up import run as stay_up
 
     stay_up(concurrency, as_json=as_json)
 
@@ -184,7 +184,7 @@ def doctor(
 
 
 def _find(job: str) -> tuple[Ledger, Job]:
-    from cinemill_workers.client import open_ledger
+    from cinemill_workers.engine.client import open_ledger
 
     ledger = open_ledger()
     return ledger, ledger.find(job)

@@ -93,9 +93,9 @@ def submit(
     """Have workers transcode files, or extract their frames."""
     from cinemill.batch import Options
     from cinemill.operations.extract.extract import Extraction
-    from cinemill_workers import client
+    from cinemill_workers.engine import client
+    from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
-    from cinemill_workers.work import to_json
 
     transcoding = Options(to, colour.value, verify.value, overwrite, repair)
     extraction = make_extraction(

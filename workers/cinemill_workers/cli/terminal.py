@@ -50,7 +50,7 @@ def show(ledger: Ledger, job: Job, as_json: bool) -> None:
 def follow(ledger: Ledger, job: str, as_json: bool) -> None:
     """Wait until a job is over, showing its progress unless JSON is wanted; exit code 1 if not all went well."""
     from cinemill_workers.cli.watch import live
-    from cinemill_workers.client import wait
+    from cinemill_workers.engine.client import wait
 
     try:
         if as_json:

@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cinemill_workers.engine.kinds import describe
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ITEM_STATES, Job
-from cinemill_workers.work import describe
 
 NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
 ROOMY = 100

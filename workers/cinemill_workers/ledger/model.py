@@ -19,7 +19,7 @@ class JobSpec:
     sources: tuple[str, ...]
     destination: str
     work: Mapping[str, Any]
-    """What is done to each instance: see `cinemill_workers.work`."""
+    """What is done to each instance: see `cinemill_workers.engine.kinds`."""
     name: str = ""
     priority: str = "normal"
     window: str = ""

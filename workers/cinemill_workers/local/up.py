@@ -16,10 +16,10 @@ import typer
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
-from cinemill_workers.client import POLL_SECONDS, open_ledger
-from cinemill_workers.embedded import Server, die_with_parent, last_line, make_private
+from cinemill_workers.engine.client import POLL_SECONDS, open_ledger
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job
+from cinemill_workers.local.embedded import Server, die_with_parent, last_line, make_private
 from cinemill_workers.settings import Settings, settings
 
 SHORTEST_LIFE_SECONDS = 30.0
@@ -28,7 +28,7 @@ SHORTEST_LIFE_SECONDS = 30.0
 
 def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
     """Return the arguments of ``celery worker`` that a cinemill worker runs with."""
-    from cinemill_workers.app import queue_name
+    from cinemill_workers.engine.app import queue_name
 
     chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
     chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, settings: Settings, concurrency: int | None = None) -> None:
         self.log = settings.state_dir / "worker.log"
         self._settings = settings
-        self._command = [sys.executable, "-m", "celery", "-A", "cinemill_workers.app"]
+        self._command = [sys.executable, "-m", "celery", "-A", "cinemill_workers.engine.app"]
         self._command += worker_arguments(concurrency, None)
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
 """A process beside each worker; one of them, the leader, tends all jobs: lists, wakes, recovers lost work.
 
-A worker starts it with ``python -m cinemill_workers.steward`` and ends it. Whatever a steward knows stands in
+A worker starts it with ``python -m cinemill_workers.engine.steward`` and ends it. Whatever a steward knows stands in
 the ledger, so that any other can go on.
 """
 
@@ -19,16 +19,16 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from cinemill_workers import logs
-from cinemill_workers.app import app, queue_name
-from cinemill_workers.campaign import Campaign
-from cinemill_workers.embedded import die_with_parent
-from cinemill_workers.items import record_error
+from cinemill_workers.engine.app import app, queue_name
+from cinemill_workers.engine.campaign import Campaign
+from cinemill_workers.engine.outcomes import Fate, WorkerLost
+from cinemill_workers.engine.parcels import record_error
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import PRIORITIES, Job
-from cinemill_workers.outcomes import Fate, WorkerLost
+from cinemill_workers.local.embedded import die_with_parent
 from cinemill_workers.settings import Settings, settings
 
-logger = logging.getLogger("cinemill_workers.steward")
+logger = logging.getLogger("cinemill_workers.engine.steward")
 
 LEADERSHIP_SECONDS = 30.0
 TICK_SECONDS = 0.2
@@ -135,7 +135,7 @@ def main() -> None:
     chosen = settings()
     ledger = Ledger(connect(chosen.redis_url, patience=2), lease_seconds=chosen.lease_seconds)
     if chosen.metrics_port is not None:
-        from cinemill_workers.metrics import serve
+        from cinemill_workers.engine.metrics import serve
 
         serve(ledger, chosen.metrics_address, chosen.metrics_port)
     Steward(ledger, chosen, worker).run(stopped)

@@ -67,5 +67,5 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-app = Celery("cinemill", include=["cinemill_workers.tasks"])
+app = Celery("cinemill", include=["cinemill_workers.engine.tasks"])
 app.config_from_object(_configuration())

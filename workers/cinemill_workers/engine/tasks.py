@@ -16,9 +16,10 @@ from celery.worker.request import Request
 from redis.exceptions import RedisError
 
 from cinemill.warmup import load_all
-from cinemill_workers import items, logs
-from cinemill_workers.app import app
-from cinemill_workers.lease import shutdown
+from cinemill_workers import logs
+from cinemill_workers.engine import parcels as items
+from cinemill_workers.engine.app import app
+from cinemill_workers.engine.lease import shutdown
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.settings import settings
 
@@ -93,7 +94,13 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            command = [sys.executable, "-m", "cinemill_workers.steward", self._worker, str(os.getpid())]
+            command = [
+                sys.executable,
+                "-m",
+                "cinemill_workers.engine.steward",
+                self._worker,
+                str(os.getpid()),
+            ]
             self._process = subprocess.Popen(command)  # noqa: S603
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cinemill_workers.outcomes import OutsideRoots
+from cinemill_workers.engine.outcomes import OutsideRoots
 
 
 def confine(path: Path, roots: Sequence[Path]) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from cinemill.batch import Work
 from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
 from cinemill_workers import logs
-from cinemill_workers.lease import Lease, shutdown
+from cinemill_workers.engine.kinds import from_json
+from cinemill_workers.engine.lease import Lease, shutdown
+from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of
+from cinemill_workers.engine.roots import confine
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ListedItem, Parcel
-from cinemill_workers.outcomes import Fate, WorkerLost, fate_of
-from cinemill_workers.roots import confine
 from cinemill_workers.settings import settings
-from cinemill_workers.work import from_json
 
 STATES = {
     "transcoded": "done",

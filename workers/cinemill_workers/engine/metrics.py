@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cinemill_workers.app import queue_name
+from cinemill_workers.engine.app import queue_name
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ITEM_STATES, PRIORITIES
 

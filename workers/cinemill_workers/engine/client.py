@@ -10,13 +10,13 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
+from cinemill_workers.engine.kinds import discover
+from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.connection import WritesRefused
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job, JobSpec
-from cinemill_workers.roots import confine
-from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings, settings
-from cinemill_workers.work import discover
 
 POLL_SECONDS = 0.5
 

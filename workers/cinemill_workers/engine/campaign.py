@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cinemill.errors import CinemillError
 from cinemill.storage.tree import Item
+from cinemill_workers.engine.kinds import discover
+from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem
-from cinemill_workers.roots import confine
-from cinemill_workers.schedule import Window
 from cinemill_workers.settings import Settings
-from cinemill_workers.work import discover
 
 LISTING_SECONDS = 0.5
 """Longest turn of one job's listing, so that many jobs are tended in step."""

@@ -1,0 +1,1 @@
+"""One machine: a private server and a worker, started and stopped together."""
