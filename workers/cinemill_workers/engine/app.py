@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
-from cinemill_workers.ledger.ledger import connection as refusals  # noqa: F401  changes how errors of the server are read
+from cinemill_workers.ledger import connection  # noqa: F401  changes how errors of the server are read
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import settings
 

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from cinemill.warmup import load_all
 from cinemill_workers import logs
-from cinemill_workers.engine import parcels as items
+from cinemill_workers.engine import parcels
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.lease import shutdown
 from cinemill_workers.ledger.ledger import Ledger, connect
@@ -46,7 +46,7 @@ class _Request(Request):  # type: ignore[misc]
             chosen = settings()
             try:
                 ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
-                items.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
+                parcels.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
             except RedisError:
                 logs.items.warning("a lost child could not be reported: its claim will run out")
         return super().on_failure(exc_info, *args, **kwargs)
@@ -63,7 +63,7 @@ def work(self: Task, priority: str) -> None:
         worker = self.request.hostname
         parcel = _ledger().claim(priority, holder=_holder(worker, os.getpid()), worker=worker)
         if parcel is not None:
-            items.work_through(_ledger(), parcel, worker)
+            parcels.work_through(_ledger(), parcel, worker)
 
 
 @app.task(name="cinemill.probe", bind=True)  # type: ignore[untyped-decorator]
