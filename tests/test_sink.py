@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cinemill.dicom.elements import EXPLICIT_LE
 from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter
 from cinemill.errors import OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.storage.file import Sink, sweep
+from cinemill.storage.file import Sink
+from cinemill.storage.atomic import sweep
 
 
 def test_a_committed_output_is_the_only_file_left(tmp_path):

@@ -5,12 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from mmap import MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
-from typing import TypeAlias
 
 from cinemill.errors import DamagedFile
-
-Bytes: TypeAlias = "bytes | mmap | memoryview"
+from cinemill.storage.mapped import Bytes
 
 UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000
@@ -75,25 +72,6 @@ class Element:
 def has_long_header(vr: bytes) -> bool:
     """Tell whether an explicit header has a 32-bit length: so has a VR that is not known, but not what can be none."""
     return vr in LONG_VRS or (vr not in SHORT_VRS and vr.isalpha() and vr.isupper())
-
-
-def forget(data: Bytes) -> None:
-    """Give back the memory of a mapped file's pages that were touched; they return when they are touched again."""
-    if isinstance(data, mmap):
-        data.madvise(MADV_DONTNEED)
-
-
-def read_ahead(data: Bytes, *, wanted: bool) -> None:
-    """Say whether the system may read more of a mapped file than is touched, which can be megabytes."""
-    if isinstance(data, mmap):
-        data.madvise(MADV_NORMAL if wanted else MADV_RANDOM)
-
-
-def fetch(data: Bytes, start: int, end: int) -> None:
-    """Have the system read a part of a mapped file in one go, before its pages are touched one by one."""
-    if isinstance(data, mmap) and end > start:
-        page = start // PAGESIZE * PAGESIZE
-        data.madvise(MADV_WILLNEED, page, end - page)
 
 
 def tag_name(tag: int) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.dicom.elements import Bytes, fetch, read_ahead
 from cinemill.dicom.fragments import (
     ITEM_HEADER,
     Fragments,
@@ -24,6 +23,7 @@ from cinemill.dicom.fragments import (
     walk_items,
 )
 from cinemill.errors import DamagedFile
+from cinemill.storage.mapped import Bytes, fetch, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.dicom.elements import (
-    ITEM,
-    PIXEL_DATA,
-    SEQUENCE_END,
-    UNDEFINED,
-    Bytes,
-    forget,
-    tag_name,
-)
+from cinemill.dicom.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, tag_name
 from cinemill.errors import DamagedFile
+from cinemill.storage.mapped import Bytes, forget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.dicom.elements import fetch, forget
 from cinemill.errors import DamagedFile
+from cinemill.storage.mapped import fetch, forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cinemill.dicom.elements import Bytes, Element, Encoding
+    from cinemill.dicom.elements import Element, Encoding
     from cinemill.pixel_format import Buffer, PixelFormat
+    from cinemill.storage.mapped import Bytes
 
 
 def frame_bits(pixels: PixelFormat) -> int:

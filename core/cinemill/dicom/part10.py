@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
-import stat
-import tempfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +13,19 @@ from cinemill.dicom.elements import (
     EXPLICIT_LE,
     LONG_VRS,
     SHORT_VRS,
-    Bytes,
     Element,
     Encoding,
-    read_ahead,
     walk,
 )
 from cinemill.errors import DamagedFile, NotDicom
+from cinemill.storage.mapped import Bytes, map_file, map_pieces
 
 if TYPE_CHECKING:
     from cinemill.syntaxes import TransferSyntax
 
 _TRANSFER_SYNTAX = 0x00020010
 _PREAMBLE = 128
+_PIECE = 1 << 20
 _VRS = SHORT_VRS | LONG_VRS
 
 
@@ -72,7 +70,7 @@ def read_part10(path: Path, given: bytes | None, warnings: list[str]) -> Part10:
     UnsupportedTransferSyntax
         The transfer syntax is unknown.
     """
-    file = _map(path) if given is None else given
+    file = map_file(path) if given is None else given
     start = _find_meta(file)
     meta = _meta_elements(file, start)
     if meta and start < _PREAMBLE:
@@ -124,29 +122,6 @@ def _looks_explicit(data: Bytes, start: int) -> bool:
     return bytes(data[start + 4 : start + 6]) in _VRS
 
 
-def _map(path: Path) -> Bytes:
-    try:
-        state = path.stat()
-        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
-            raise DamagedFile(
-                "is a pipe or a device, not a file; give - as the source and pipe the file into it"
-            )
-        if state.st_size == 0:
-            raise NotDicom("the file is empty")
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            read_ahead(mapped, wanted=False)
-            return mapped
-    except NotDicom:
-        raise
-    except FileNotFoundError:
-        raise DamagedFile("no such file; check the path") from None
-    except IsADirectoryError:
-        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
-    except OSError as error:
-        raise DamagedFile(f"can't be read: {error.strerror}") from None
-
-
 def _find_meta(data: Bytes) -> int:
     """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
     for prefix in (_PREAMBLE, 0):
@@ -172,17 +147,17 @@ def _meta_elements(data: Bytes, start: int) -> list[Element]:
 
 
 def _inflate(data: Bytes, start: int) -> Bytes:
-    """Inflate a data set (RFC 1951) into an unnamed temporary file, so that its size does not matter."""
+    """Inflate a data set (RFC 1951), whatever its size."""
+    try:
+        return map_pieces(_inflated(memoryview(data)[start:]))
+    except zlib.error as error:
+        raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
+
+
+def _inflated(deflated: memoryview) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    view = memoryview(data)
-    with tempfile.TemporaryFile() as file:
-        try:
-            for offset in range(start, len(view), 1 << 20):
-                file.write(inflater.decompress(view[offset : offset + (1 << 20)]))
-            file.write(inflater.flush())
-        except zlib.error as error:
-            raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
-        if not inflater.eof:
-            raise DamagedFile("the deflated data set ends too early; the file is truncated")
-        file.flush()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+    for offset in range(0, len(deflated), _PIECE):
+        yield inflater.decompress(deflated[offset : offset + _PIECE])
+    yield inflater.flush()
+    if not inflater.eof:
+        raise DamagedFile("the deflated data set ends too early; the file is truncated")

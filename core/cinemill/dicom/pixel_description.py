@@ -9,10 +9,10 @@ from cinemill.errors import DamagedFile
 from cinemill.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
-    from cinemill.dicom.source import Source
+    from cinemill.dicom.values import Values
 
 
-def describe(source: Source) -> PixelFormat:
+def describe(values: Values) -> PixelFormat:
     """Return the pixel format that the header declares.
 
     Raises
@@ -20,33 +20,33 @@ def describe(source: Source) -> PixelFormat:
     DamagedFile
         A description is missing or impossible.
     """
-    samples = source.short(0x00280002, 1)
+    samples = values.short(0x00280002, 1)
     pixels = PixelFormat(
-        rows=source.short(0x00280010),
-        columns=source.short(0x00280011),
+        rows=values.short(0x00280010),
+        columns=values.short(0x00280011),
         samples=samples,
-        bits_allocated=source.short(0x00280100),
-        bits_stored=source.short(0x00280101, source.short(0x00280100)),
-        signed=_flag(source, 0x00280103, "Pixel Representation"),
-        photometric_interpretation=source.text(0x00280004).upper(),
-        planar_configuration=int(samples > 1 and _flag(source, 0x00280006, "Planar Configuration")),
+        bits_allocated=values.short(0x00280100),
+        bits_stored=values.short(0x00280101, values.short(0x00280100)),
+        signed=_flag(values, 0x00280103, "Pixel Representation"),
+        photometric_interpretation=values.text(0x00280004).upper(),
+        planar_configuration=int(samples > 1 and _flag(values, 0x00280006, "Planar Configuration")),
     )
     if not pixels.rows or not pixels.columns or not pixels.samples:
         raise DamagedFile(
             f"Rows {pixels.rows}, Columns {pixels.columns} and Samples per Pixel {pixels.samples} "
             "describe an empty image",
-            path=source.path,
+            path=values.path,
         )
     if not 0 < pixels.bits_stored <= pixels.bits_allocated:
         raise DamagedFile(
             f"Bits Stored {pixels.bits_stored} does not fit Bits Allocated {pixels.bits_allocated}",
-            path=source.path,
+            path=values.path,
         )
     return pixels
 
 
-def _flag(source: Source, tag: int, name: str) -> bool:
-    value = source.short(tag, 0)
+def _flag(values: Values, tag: int, name: str) -> bool:
+    value = values.short(tag, 0)
     if value > 1:
-        raise DamagedFile(f"{name} {tag_name(tag)} is {value}, expected 0 or 1", path=source.path)
+        raise DamagedFile(f"{name} {tag_name(tag)} is {value}, expected 0 or 1", path=values.path)
     return value == 1

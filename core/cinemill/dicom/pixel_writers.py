@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from cinemill.dicom.native import frame_bits
 from cinemill.dicom.recode import encode_element, encode_header
 from cinemill.errors import OutputError, UnsupportedTransferSyntax
 from cinemill.pixel_format import PixelFormat
-from cinemill.storage.file import Sink
+from cinemill.storage.file import OutputFile
 from cinemill.syntaxes import TransferSyntax
 
 _ITEM_HEADER = struct.Struct("<HHL")
@@ -37,32 +38,32 @@ class EncapsulatedWriter:
         Where each frame's bytes stand in the file, without padding.
     """
 
-    def __init__(self, sink: Sink, frames: int, expected_bytes: int) -> None:
-        self.sink = sink
+    def __init__(self, file: OutputFile, frames: int, expected_bytes: int) -> None:
+        self._file = file
         self.frames = frames
         self.offsets: list[int] = []
         self.lengths: list[int] = []
         self.extended = expected_bytes + 8 * frames > 0xFFFFFFFF
-        self._table = sink.tell()
+        self._table = file.tell()
         empty = bytes(8 * frames)
         if self.extended:
-            sink.write(encode_element(0x7FE00001, b"OV", empty) + encode_element(0x7FE00002, b"OV", empty))
-        sink.write(encode_header(PIXEL_DATA, b"OB", UNDEFINED, EXPLICIT_LE))
+            file.write(encode_element(0x7FE00001, b"OV", empty) + encode_element(0x7FE00002, b"OV", empty))
+        file.write(encode_header(PIXEL_DATA, b"OB", UNDEFINED, EXPLICIT_LE))
         if not self.extended:
-            self._table = sink.tell()
-        sink.write(_item(b"" if self.extended else bytes(4 * frames)))
-        self._first = sink.tell()
+            self._table = file.tell()
+        file.write(_item(b"" if self.extended else bytes(4 * frames)))
+        self._first = file.tell()
 
     def add(self, frame: bytes) -> None:
         """Append the next frame's codestream."""
         padding = len(frame) % 2
-        self.offsets.append(self.sink.tell() + _ITEM_HEADER.size)
+        self.offsets.append(self._file.tell() + _ITEM_HEADER.size)
         self.lengths.append(len(frame))
-        self.sink.write(_item_header(len(frame) + padding), frame, bytes(padding))
+        self._file.write(_item_header(len(frame) + padding), frame, bytes(padding))
 
     def read(self, index: int) -> bytes:
         """Read one frame's codestream back from the file."""
-        return self.sink.read(self.offsets[index], self.lengths[index])
+        return self._file.read(self.offsets[index], self.lengths[index])
 
     def end(self) -> None:
         """Close the sequence and fill in the table.
@@ -72,21 +73,21 @@ class EncapsulatedWriter:
         OutputError
             The frames are larger than was expected and the table can't address them.
         """
-        self.sink.write(_ITEM_HEADER.pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
+        self._file.write(_ITEM_HEADER.pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
         items = np.array(self.offsets, np.uint64) - np.uint64(self._first + 8)
         if self.extended:
             lengths = np.array(self.lengths, np.uint64)
             lengths += lengths % 2
             table = encode_element(0x7FE00001, b"OV", items.astype("<u8").tobytes())
-            self.sink.patch(
+            self._file.patch(
                 self._table, table + encode_element(0x7FE00002, b"OV", lengths.astype("<u8").tobytes())
             )
         elif len(items) and items[-1] > 0xFFFFFFFF:
             raise OutputError(
-                "the frames grew past what a Basic Offset Table can address", path=self.sink.path
+                "the frames grew past what a Basic Offset Table can address", path=self._file.path
             )
         else:
-            self.sink.patch(self._table, _item(items.astype("<u4").tobytes()))
+            self._file.patch(self._table, _item(items.astype("<u4").tobytes()))
 
 
 class NativeWriter:
@@ -103,19 +104,19 @@ class NativeWriter:
         The frames take more than the 32-bit length of the element can say.
     """
 
-    def __init__(self, sink: Sink, frames: int, frame_bits: int, vr: bytes, encoding: Encoding) -> None:
+    def __init__(self, file: OutputFile, frames: int, frame_bits: int, vr: bytes, encoding: Encoding) -> None:
         size = (frames * frame_bits + 7) // 8
         size += size % 2
         if size >= UNDEFINED:
             raise UnsupportedTransferSyntax(
                 f"native pixel data holds less than 4 GiB, {size} bytes are needed; choose an encapsulated target"
             )
-        self.sink = sink
+        self._file = file
         self._left = size
         self._frame_bits = frame_bits
         self._bits = np.empty(0, np.uint8)
-        sink.reserve(size)
-        sink.write(encode_header(PIXEL_DATA, vr, size, encoding))
+        file.reserve(size)
+        file.write(encode_header(PIXEL_DATA, vr, size, encoding))
 
     def add(self, frame: bytes) -> None:
         """Append the next frame's bytes; a bit-packed one starts at bit 0."""
@@ -124,18 +125,21 @@ class NativeWriter:
             bits = np.concatenate((self._bits, fresh))
             whole = len(bits) // 8 * 8
             frame, self._bits = np.packbits(bits[:whole], bitorder="little").tobytes(), bits[whole:]
-        self.sink.write(frame)
+        self._file.write(frame)
         self._left -= len(frame)
 
     def end(self) -> None:
         """Write what is left of the last byte, and pad to even length."""
         last = np.packbits(self._bits, bitorder="little").tobytes()
-        self.sink.write(last.ljust(self._left, b"\0"))
+        self._file.write(last.ljust(self._left, b"\0"))
+
+
+FrameWriter: TypeAlias = EncapsulatedWriter | NativeWriter
 
 
 def frame_writer(
-    sink: Sink, pixels: PixelFormat, target: TransferSyntax, frames: int, expected_bytes: int
-) -> EncapsulatedWriter | NativeWriter:
+    file: OutputFile, pixels: PixelFormat, target: TransferSyntax, frames: int, expected_bytes: int
+) -> FrameWriter:
     """Return the writer of a target's Pixel Data, which has begun the element.
 
     Parameters
@@ -146,10 +150,10 @@ def frame_writer(
         What the encoded frames may take at most.
     """
     if target.encapsulated:
-        return EncapsulatedWriter(sink, frames, expected_bytes)
+        return EncapsulatedWriter(file, frames, expected_bytes)
     vr = b"OB" if pixels.bits_allocated <= 8 and not target.implicit_vr else b"OW"
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
-    return NativeWriter(sink, frames, frame_bits(pixels), vr, encoding)
+    return NativeWriter(file, frames, frame_bits(pixels), vr, encoding)
 
 
 def _item(value: bytes) -> bytes:

@@ -22,7 +22,6 @@ from cinemill.dicom.elements import (
     SEQUENCE_END,
     SHORT_VRS,
     UNDEFINED,
-    Bytes,
     Element,
     Encoding,
     has_long_header,
@@ -33,6 +32,7 @@ from cinemill.dicom.elements import (
     walk,
 )
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
+from cinemill.storage.mapped import Bytes
 
 ItemChange = Callable[[list[Element]], Mapping[int, bytes]]
 """Given the elements of an item that holds Pixel Data, returns encoded replacements by tag."""

@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cinemill.dicom import kept_index
-from cinemill.dicom.elements import (
-    ITEM,
-    PIXEL_DATA,
-    UNDEFINED,
-    Element,
-    forget,
-    read_ahead,
-    read_header,
-    tag_name,
-    walk,
-)
+from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, read_header, tag_name, walk
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
 from cinemill.dicom.fragments import (
     DELIMITER,
@@ -37,6 +27,7 @@ from cinemill.dicom.pixel_description import describe
 from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.pixel_format import Buffer, PixelFormat
+from cinemill.storage.mapped import forget, read_ahead
 
 if TYPE_CHECKING:
     from cinemill.dicom.fragments import Offsets

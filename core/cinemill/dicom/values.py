@@ -11,10 +11,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE, Bytes, Element, Encoding, tag_name
+from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding, tag_name
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import CinemillError, DamagedFile, UnsupportedPixelFormat
+from cinemill.storage.mapped import Bytes
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.errors import NotInFile, Refused
-from cinemill.frames.regions import bounding_box
+from cinemill.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.dicom.source import Source
-    from cinemill.frames.cine import Cine
-    from cinemill.operations.extract.extract import Extraction
     from cinemill.pixel_format import PixelFormat, Samples
 
 Box = tuple[int, int, int, int]
@@ -60,48 +57,6 @@ class Geometry:
         if (right - left + 1, bottom - top + 1) != (frame.shape[1], frame.shape[0]):
             frame = np.ascontiguousarray(frame[top : bottom + 1, left : right + 1])
         return resize(frame, self.size)
-
-
-def lay_out(cine: Cine, request: Extraction, *, display: bool) -> Geometry:
-    """Say what is kept of a cine's frames; for display, pixels become square unless a size is given.
-
-    Raises
-    ------
-    NotInFile
-        There is no such region.
-    Refused
-        The result would be empty or too large.
-    """
-    crop = 0, 0, cine.pixels.columns - 1, cine.pixels.rows - 1
-    keep = None
-    if request.region is not None:
-        crop = _region(cine, request.region)
-    elif request.crop_to_region:
-        crop = bounding_box(cine.regions)
-    if request.mask_outside_regions:
-        bounding_box(cine.regions)
-        keep = tuple(region.bounds for region in cine.regions if not region.empty)
-    left, top, right, bottom = crop
-    size = bottom - top + 1, right - left + 1
-    if display:
-        if request.size is None or 0 in request.size:
-            size = square(size, pixel_aspect(cine.source))
-        size = fit(size, request.size, request.scale)
-    return Geometry(crop, keep, size)
-
-
-def _region(cine: Cine, number: int) -> Box:
-    """Return the bounds of one ultrasound region."""
-    valid = [index for index, region in enumerate(cine.regions) if not region.empty]
-    if number in valid:
-        return cine.regions[number].bounds
-    if number in range(len(cine.regions)):
-        left, top, right, bottom = cine.regions[number].bounds
-        what = f"lies outside the image (columns {left} to {right}, rows {top} to {bottom})"
-    else:
-        what = "is out of range"
-    there = f"regions {', '.join(map(str, valid))}" if valid else "no regions"
-    raise NotInFile(f"--region {number} {what}; this image has {there}")
 
 
 def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

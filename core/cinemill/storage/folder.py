@@ -17,7 +17,8 @@ from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
 from cinemill.pixel_format import Buffer
-from cinemill.storage.file import output_error, publish, sync
+from cinemill.storage.atomic import output_error, publish, sync
+from cinemill.storage.file import OutputFile
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
 _AT_ONCE = 256
@@ -68,6 +69,19 @@ class Staging:
         self._files.append(self.reserve(name).open("wb"))
         return self._files[-1]
 
+    def create(self, path: Path) -> OutputFile:
+        """Open one whole file at a reserved place; once it is finished, it is on its way to the disk. Thread-safe.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or failed.
+        """
+        try:
+            return _StagedFile(self, path)
+        except OSError as error:
+            raise output_error(self.directory / path.name, error) from None
+
     def write(self, path: Path, *parts: Buffer) -> None:
         """Write one whole file at a reserved place; it is on its way to the disk then. Thread-safe.
 
@@ -81,6 +95,10 @@ class Staging:
                 file.writelines(parts)
         except OSError as error:
             raise output_error(self.directory / path.name, error) from None
+        self.settle(path)
+
+    def settle(self, path: Path) -> None:
+        """Take a finished file over, and have it brought to the disk."""
         self._written.add(path)
         self._sync(path)
 
@@ -150,6 +168,27 @@ class Staging:
                 file.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._held.close()
+
+
+class _StagedFile(OutputFile):
+    """One file of a staging; it stays there when its context is left after `finish`."""
+
+    def __init__(self, staging: Staging, path: Path) -> None:
+        super().__init__(staging.directory / path.name, path, path.open("xb+", buffering=0))
+        self._staging = staging
+        self._finished = False
+
+    def _sync(self) -> None:
+        self._finished = True
+        self._staging.settle(self.temporary)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._finished and kind is None:
+            self._file.close()
+        else:
+            super().__exit__(kind, error, trace)
 
 
 def _same(made: Path, there: Path) -> bool:

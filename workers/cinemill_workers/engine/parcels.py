@@ -120,11 +120,10 @@ def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
 
 def _clear(output: Path) -> None:
     """Remove what the killed processes left of an output that nobody will try to write again."""
-    from cinemill.storage import file as sink
-    from cinemill.storage import folder as staging
+    from cinemill.storage import atomic, folder
 
-    sink.sweep(output)
-    staging.sweep(output if output.is_dir() else output.parent)
+    atomic.sweep(output)
+    folder.sweep(output if output.is_dir() else output.parent)
 
 
 def codec_threads(outstanding: int) -> int:

@@ -18,7 +18,7 @@ from cinemill.operations.clock import record
 from cinemill.operations.extract import writers as formats
 from cinemill.operations.extract.export import Export
 from cinemill.operations.extract.writers import Format, Mode
-from cinemill.storage.file import output_error
+from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored

@@ -6,12 +6,13 @@ colour space ultrasound has in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
-from cinemill.frames.samples import EmbeddedOverlays
+from cinemill.frames.overlays import EmbeddedOverlays
+from cinemill.operations.transcode.transform import FrameTransform, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,8 @@ class Plan:
         Bits that samples may use; None where the encoder keeps the whole container.
     masked
         Whether bits above the limit are junk or overlays to be removed, and not samples.
+    transform
+        What is done to decoded samples before they are encoded.
     """
 
     target: TransferSyntax
@@ -72,6 +75,7 @@ class Plan:
     written: PixelFormat
     limit: int | None
     masked: bool
+    transform: FrameTransform = field(default_factory=Identity)
 
 
 def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Action:

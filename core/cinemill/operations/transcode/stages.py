@@ -1,8 +1,8 @@
-"""Transcodes the frames of one instance: decode → convert → encode → write → read back, on threads, in order."""
+"""Transcodes the frames of one instance: decode → transform → encode → write → read back, on threads, in order."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,22 @@ import numpy as np
 import xxhash
 
 from cinemill.codecs import table
-from cinemill.dicom import rewrite as headers
-from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter, frame_writer
-from cinemill.dicom.source import Source
+from cinemill.dicom.pixel_writers import EncapsulatedWriter
+from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import VerificationError
-from cinemill.frames import samples
+from cinemill.frames.depth import restrict
+from cinemill.frames.icons import native_icons
+from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.transcode import verify
+from cinemill.operations.transcode.changes import pixel_changes
+from cinemill.operations.transcode.transform import transformed
+from cinemill.operations.transcode.verify import FrameVerifier, Level
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.file import Sink
 
 if TYPE_CHECKING:
+    from cinemill.dicom.pixel_writers import FrameWriter
+    from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.plan import Plan, Request
@@ -44,26 +49,29 @@ class _Chunk:
 class _Stages:
     """What is done to every chunk. `encode` and `compare` are called from several threads, `write` from one."""
 
-    def __init__(self, decoder: FrameDecoder, plan: Plan, level: verify.Level) -> None:
+    def __init__(self, decoder: FrameDecoder, plan: Plan, level: Level) -> None:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
-        self.verifier = verify.FrameVerifier(level, table.verifiers(plan.target.coding), plan.encoded)
+        self.verifier = FrameVerifier(level, table.verifiers(plan.target.coding), plan.encoded)
         self.clock = Clock()
         self.digest = xxhash.xxh3_128()
         self.masked = False
-        self.overlays: samples.EmbeddedOverlays | None = None
+        self.overlays: EmbeddedOverlays | None = None
         if plan.masked and plan.limit is not None:
-            self.overlays = samples.EmbeddedOverlays.find(decoder.source)
+            self.overlays = EmbeddedOverlays.find(decoder.source)
 
     def encode(self, indices: range) -> _Chunk:
-        """Decode, convert and encode frames."""
+        """Decode, transform and encode frames."""
         plan = self.plan
         with self.clock("decode"):
-            frames = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+            decoded = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+        frames = [
+            transformed(plan.transform, frame, index) for index, frame in zip(indices, decoded, strict=True)
+        ]
         unmasked = None
         if plan.limit is not None:
             with self.clock("restrict"):
-                restricted = [samples.restrict(frame, plan.limit, masked=plan.masked) for frame in frames]
+                restricted = [restrict(frame, plan.limit, masked=plan.masked) for frame in frames]
                 if any(changed for _, changed in restricted):
                     unmasked = frames
                 frames = [frame for frame, _ in restricted]
@@ -82,7 +90,7 @@ class _Stages:
         codestreams = self.encoder.encode(distinct, self.plan.encoded)
         return [codestreams[at] for at in place]
 
-    def write(self, chunk: _Chunk, writer: EncapsulatedWriter | NativeWriter) -> _Chunk:
+    def write(self, chunk: _Chunk, writer: FrameWriter) -> _Chunk:
         """Append the frames to the output."""
         with self.clock("write"):
             for frame, codestream in zip(chunk.frames, chunk.codestreams, strict=True):
@@ -95,7 +103,7 @@ class _Stages:
                 self.overlays.collect(frame)
         return chunk
 
-    def compare(self, chunk: _Chunk, writer: EncapsulatedWriter | NativeWriter) -> _Chunk:
+    def compare(self, chunk: _Chunk, writer: FrameWriter) -> _Chunk:
         """Read the frames back from the output and compare them with what was encoded."""
         if isinstance(writer, EncapsulatedWriter) and self.verifier.active:
             with self.clock("verify"):
@@ -133,30 +141,22 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
     source, target = decoder.source, plan.target
     stages = _Stages(decoder, plan, request.verify)
     clock = stages.clock
-    changes = headers.pixel_changes(source, decoder, plan)
+    changes = pixel_changes(source, decoder, plan)
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
-    header = headers.compose(source, target, changes)
     with (
         Sink(output, overwrite=request.overwrite) as sink,
         pipeline(request.threads, request.cancelled) as pipe,
     ):
-        sink.write(header.meta)
-        if target.deflated:
-            sink.deflate()
-        sink.write(header.before)
+        instance = InstanceWriter(sink, source, target, changes, native_icons(source))
         expected = int(plan.written.nbytes * len(source) * _GROWTH)
-        writer = frame_writer(sink, plan.written, target, len(source), expected)
+        writer = instance.begin_frames(plan.written, len(source), expected)
         _run(pipe, stages, writer, request)
         writer.end()
-        sink.write(header.after)
-        if stages.overlays is not None:
-            headers.patch_values(sink, len(header.meta), header.before, stages.overlays.data())
         with clock("write"):
-            sink.finish()
+            instance.end(stages.overlays.data() if stages.overlays is not None else None)
         if request.verify != "none":
-            with clock("verify"), Source(sink.temporary) as written:
-                _check_structure(source, written, changes.keys() | header.with_icons)
+            with clock("verify"), instance.read_back() as written:
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, request)
         with clock("commit"):
@@ -181,23 +181,13 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
     )
 
 
-def _run(
-    pipe: Pipeline, stages: _Stages, writer: EncapsulatedWriter | NativeWriter, request: Request
-) -> None:
+def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, request: Request) -> None:
     frames = len(stages.decoder.source)
     cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, request.threads)
     written = (stages.write(chunk, writer) for chunk in pipe.stage(stages.encode, cut))
     for chunk in pipe.stage(lambda chunk: stages.compare(chunk, writer), written):
         if request.progress is not None:
             request.progress(chunk.indices.stop, frames)
-
-
-def _check_structure(source: Source, written: Source, may_change: Collection[int]) -> None:
-    """Compare the frame index and all other elements of the written file with the source's."""
-    written.check()
-    if len(written) != len(source):
-        raise VerificationError(f"{len(source)} frames were encoded, {len(written)} are in the output")
-    verify.compare_elements(source, written, may_change)
 
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, request: Request) -> None:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill import syntaxes
-from cinemill.dicom import rewrite as headers
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, forget
-from cinemill.dicom.pixel_writers import EncapsulatedWriter
-from cinemill.dicom.recode import encode_header
-from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
+from cinemill.dicom.compare import compare_bytes
+from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID, frame_changes
+from cinemill.dicom.source import Source
+from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
-from cinemill.frames import samples
 from cinemill.frames.decode import FrameDecoder
+from cinemill.frames.depth import DepthExceeded
+from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.transcode import verify
 from cinemill.operations.transcode.plan import (
     Action,
     Colour,
@@ -29,7 +28,10 @@ from cinemill.operations.transcode.plan import (
     make_plan,
 )
 from cinemill.operations.transcode.stages import transcode_frames
-from cinemill.storage.file import IMPLEMENTATION_CLASS_UID, Sink, sweep
+from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY, Level
+from cinemill.storage.atomic import sweep
+from cinemill.storage.file import Sink
+from cinemill.storage.mapped import forget
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 _COPY_CHUNK = 8 << 20
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _DIGITAL_SIGNATURES = 0xFFFAFFFA
-_IMPLICIT_VRS = {PIXEL_DATA: b"OW", FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
-"""VRs of pixel data that was encoded with implicit VR (PS3.5 §A.1)."""
 
 
 def transcode(
@@ -48,7 +48,7 @@ def transcode(
     *,
     to: str,
     colour: Colour = "auto",
-    verify: verify.Level = "full",
+    verify: Level = "full",
     overwrite: bool = False,
     repair: bool = False,
     threads: int | None = None,
@@ -132,10 +132,10 @@ def _carry_out(action: Action, source: Source, output: Path, request: Request) -
         source.warnings.append("there are digital signatures; they don't match the bytes of the output")
     if action == "recode":
         return _recode(source, output, request)
-    decoder = FrameDecoder(source, confirm_every=verify.SECOND_OPINION_EVERY.get(request.verify, 0))
+    decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
     try:
         return transcode_frames(decoder, make_plan(decoder, request.target, request.colour), output, request)
-    except samples.DepthExceeded:
+    except DepthExceeded:
         plan = make_plan(decoder, request.target, request.colour, keep_coded_depth=True)
         decoder.warnings.append(
             f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
@@ -212,25 +212,19 @@ def _recode(source: Source, output: Path, request: Request) -> Receipt:
     """Re-encode the data set around pixel data whose bytes stay as they are."""
     source.check()
     check_recodable(source, request.target)
-    changes = headers.frame_changes(source)
+    changes = frame_changes(source)
     if source.native:
         changes = {tag: new for tag, new in changes.items() if new is not None}
-    header = headers.compose(source, request.target, changes)
     clock = Clock()
     with Sink(output, overwrite=request.overwrite) as sink:
         with clock("write"):
-            sink.write(header.meta)
-            if request.target.deflated:
-                sink.deflate()
-            sink.write(header.before)
-            _carry_pixels(sink, source, request.target)
-            sink.write(header.after)
-            sink.finish()
+            instance = InstanceWriter(sink, source, request.target, changes, native_icons(source))
+            _carry_pixels(instance, sink, source, request.target)
+            instance.end()
         with clock("verify"):
             if request.verify != "none":
-                with Source(sink.temporary) as written:
-                    verify.compare_elements(source, written, changes.keys() | header.with_icons)
-                    verify.compare_bytes(source, written)
+                with instance.read_back() as written:
+                    compare_bytes(source, written)
         with clock("commit"):
             sink.commit()
     return record(
@@ -244,21 +238,12 @@ def _recode(source: Source, output: Path, request: Request) -> Receipt:
     )
 
 
-def _carry_pixels(sink: Sink, source: Source, target: TransferSyntax) -> None:
-    element = source.pixel_data
-    assert element is not None
-    if target.encapsulated:
-        sink.reserve(source.encoded_bytes)
-        writer = EncapsulatedWriter(sink, len(source), source.encoded_bytes + 8 * len(source))
-        for index in range(len(source)):
-            writer.add(bytes(source.frame(index)))
-        writer.end()
+def _carry_pixels(instance: InstanceWriter, sink: Sink, source: Source, target: TransferSyntax) -> None:
+    if not target.encapsulated:
+        instance.carry_native()
         return
-    vr = element.vr or _IMPLICIT_VRS[element.tag]
-    encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
-    size = element.end - element.value
-    sink.reserve(size)
-    sink.write(encode_header(element.tag, vr, size + size % 2, encoding))
-    for piece in source.native_bytes():
-        sink.write(piece)
-    sink.write(bytes(size % 2))
+    sink.reserve(source.encoded_bytes)
+    writer = instance.begin_frames(source.pixels, len(source), source.encoded_bytes + 8 * len(source))
+    for index in range(len(source)):
+        writer.add(bytes(source.frame(index)))
+    writer.end()

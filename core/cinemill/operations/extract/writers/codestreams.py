@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
-from cinemill.frames.samples import DepthExceeded, restrict
+from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.operations.extract.writers import Clip, FrameFiles
 
 if TYPE_CHECKING:

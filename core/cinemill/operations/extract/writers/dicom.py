@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-import io
-import uuid
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cinemill.dicom.values import explained
-from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
+from cinemill import syntaxes
+from cinemill.dicom.compare import compare_bytes
+from cinemill.dicom.derive import derivation, described, integer
+from cinemill.dicom.elements import items
+from cinemill.dicom.recode import encode_element
+from cinemill.dicom.rewrite import Changes
+from cinemill.dicom.writer import InstanceWriter
+from cinemill.errors import DamagedFile
+from cinemill.frames.icons import native_icons
 from cinemill.operations.extract.writers import Clip, FrameFiles
-from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from pydicom import Dataset
-
-    from cinemill.pixel_format import Buffer
+    from cinemill.dicom.source import Source
     from cinemill.storage.folder import Staging
 
-_SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
+_SOP_CLASS = 0x00080016
+_NUMBER_OF_FRAMES = 0x00280008
+_PER_FRAME_GROUPS = 0x52009230
 _SINGLE_FRAME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",
     "1.2.840.10008.5.1.4.1.1.3": "1.2.840.10008.5.1.4.1.1.6.1",
 }
 """Ultrasound Multi-frame Image Storage → Ultrasound Image Storage."""
 
-_NOT_WRITTEN = "elements can't be written by pydicom", "use raw", DamagedFile
-_OF_MANY_FRAMES = (
-    "FrameIncrementPointer",
-    "FrameTime",
-    "FrameTimeVector",
-    "FrameDelay",
-    "CineRate",
-    "RecommendedDisplayFrameRate",
-    "StartTrim",
-    "StopTrim",
-    "EffectiveDuration",
-    "PreferredPlaybackSequencing",
-    "ActualFrameDuration",
-    "PerFrameFunctionalGroupsSequence",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-)
+_OF_MANY_FRAMES = {
+    "Frame Increment Pointer": 0x00280009,
+    "Frame Time": 0x00181063,
+    "Frame Time Vector": 0x00181065,
+    "Frame Delay": 0x00181066,
+    "Cine Rate": 0x00180040,
+    "Recommended Display Frame Rate": 0x00082144,
+    "Start Trim": 0x00082142,
+    "Stop Trim": 0x00082143,
+    "Effective Duration": 0x00180072,
+    "Preferred Playback Sequencing": 0x00181244,
+    "Actual Frame Duration": 0x00181242,
+}
 
 
 class SingleFrame(FrameFiles):
-    """One instance a frame, in one new series, in the transfer syntax of the source.
+    """One instance a frame, in one new series, in the transfer syntax of the source (big endian becomes little endian).
 
     SOP Class is that of single frames for ultrasound; other classes keep theirs. New UIDs follow from the source's
     SOP Instance UID and the frame, so that the same extraction gives the same instances. Source Image Sequence says
@@ -55,98 +55,44 @@ class SingleFrame(FrameFiles):
     """
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        from pydicom.uid import UID
-
-        syntax = clip.cine.source.transfer_syntax
-        if not UID(syntax.uid).is_transfer_syntax:
-            raise UnsupportedTransferSyntax(
-                f"pydicom can't write {syntax.keyword}; use raw, or transcode it first"
-            )
-        if not clip.cine.source.text(_SOP_INSTANCE_UID):
-            raise DamagedFile("SOP Instance UID is absent; single frames could not point back to it")
+        source = clip.cine.source
+        derivation(source, [0], instance="frame 0", series="frames", number=1)
+        groups = source.element(_PER_FRAME_GROUPS)
+        given = 0 if groups is None else sum(1 for _ in items(source.data, groups, source.encoding))
+        if given not in {0, len(source)}:
+            raise DamagedFile(f"there are {given} per-frame functional groups for {len(source)} frames")
         super().__init__(clip, staging)
-        with explained(*_NOT_WRITTEN):
-            self._groups = clip.cine.header.get("PerFrameFunctionalGroupsSequence") or ()
-            self._common = header_of_frames(clip.cine.header)
-        if self._groups and len(self._groups) != len(clip.cine):
-            raise DamagedFile(
-                f"there are {len(self._groups)} per-frame functional groups for {len(clip.cine)} frames"
-            )
 
-    def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
-        """Return Part 10 files."""
-        with explained(*_NOT_WRITTEN):
-            return [self._file(index) for index in indices]
-
-    def _file(self, index: int) -> bytes:
-        from pydicom import dcmwrite
-        from pydicom.encaps import encapsulate
-
-        source = self.clip.cine.source
-        instance = self._instance(index)
-        frame = bytes(source.frame(index))
-        if source.transfer_syntax.encapsulated:
-            instance.PixelData = encapsulate([frame])
-        else:
-            instance.PixelData = frame + bytes(len(frame) % 2)
-        allocated = source.pixels.bits_allocated
-        instance["PixelData"].VR = "OW" if allocated > 8 and not source.transfer_syntax.encapsulated else "OB"
-        file = io.BytesIO()
-        dcmwrite(file, instance, enforce_file_format=True)
-        return file.getvalue()
-
-    def _instance(self, index: int) -> Dataset:
-        """Return the header of one frame's instance."""
-        from pydicom import Dataset
-
-        instance = deepcopy(self._common)
-        source = self.clip.cine.source
-        source_uid = source.text(_SOP_INSTANCE_UID)
-        instance.SOPInstanceUID = derived_uid(source_uid, f"frame {index}")
-        instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
-        instance.InstanceNumber = index + 1
-        if self._groups:
-            instance.PerFrameFunctionalGroupsSequence = [self._groups[index]]
-        reference = Dataset()
-        reference.ReferencedSOPClassUID = source.text(_SOP_CLASS_UID)
-        reference.ReferencedSOPInstanceUID = source_uid
-        reference.ReferencedFrameNumber = index + 1
-        instance.SourceImageSequence = [reference]
-        instance.DerivationDescription = f"Frame {index + 1} of a multi-frame image, pixel data unchanged"
-        return instance
+    def encode(self, indices: Sequence[int]) -> None:
+        """Write the instances of some frames."""
+        for index in indices:
+            _write(self.clip.cine.source, index, self.paths[index], self.staging)
 
 
-def header_of_frames(header: Dataset) -> Dataset:
-    """Return what the headers of single frames have in common, with ``file_meta``.
-
-    Parameters
-    ----------
-    header
-        Of the whole cine.
-    """
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
-
-    common = deepcopy(header)
-    for name in _OF_MANY_FRAMES:
-        common.pop(name, None)
-    source_class = str(header.get("SOPClassUID", ""))
-    common.SOPClassUID = _SINGLE_FRAME_CLASSES.get(source_class, source_class)
-    common.SeriesInstanceUID = derived_uid(str(header.SOPInstanceUID), "frames")
-    common.ImageType = ["DERIVED", *(header.get("ImageType") or ["", "PRIMARY"])[1:]]
-    if source_class in _SINGLE_FRAME_CLASSES:
-        common.pop("NumberOfFrames", None)
-    elif "NumberOfFrames" in common:
-        common.NumberOfFrames = 1
-    meta = FileMetaDataset()
-    syntax = header.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == ExplicitVRBigEndian else syntax
-    meta.MediaStorageSOPClassUID = common.SOPClassUID
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    common.file_meta = meta
-    return common
+def _write(source: Source, index: int, path: Path, staging: Staging) -> None:
+    target = source.transfer_syntax if source.transfer_syntax.little_endian else syntaxes.target("explicit")
+    frame = bytes(source.frame(index))
+    with staging.create(path) as file:
+        instance = InstanceWriter(file, source, target, _changes(source, index), native_icons(source))
+        writer = instance.begin_frames(source.layout, 1, len(frame))
+        writer.add(frame)
+        writer.end()
+        instance.end()
+        with instance.read_back() as written:
+            compare_bytes(source, written, [index])
 
 
-def derived_uid(source: str, purpose: Any) -> str:
-    """Return a UID that the same source and purpose always give (PS3.5 §B.2, name-based)."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{source} {purpose}').int}"
+def _changes(source: Source, index: int) -> Changes:
+    """Return what is different in the header of one frame's instance."""
+    changes: Changes = {
+        **derivation(source, [index], instance=f"frame {index}", series="frames", number=index + 1),
+        **described(f"Frame {index + 1} of a multi-frame image, pixel data unchanged"),
+        **dict.fromkeys(_OF_MANY_FRAMES.values()),
+    }
+    single = _SINGLE_FRAME_CLASSES.get(source.text(_SOP_CLASS))
+    if single is not None:
+        changes[_SOP_CLASS] = encode_element(_SOP_CLASS, b"UI", single.encode())
+        changes[_NUMBER_OF_FRAMES] = None
+    elif source.element(_NUMBER_OF_FRAMES) is not None:
+        changes[_NUMBER_OF_FRAMES] = integer(_NUMBER_OF_FRAMES, 1)
+    return changes

@@ -1,0 +1,66 @@
+"""Compares a written file with its source without decoding a frame: all other elements, and frames that were carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from cinemill.dicom.elements import IMPLICIT_LE, tag_name
+from cinemill.dicom.recode import Recoder
+from cinemill.errors import VerificationError
+
+if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
+
+
+def compare_elements(source: Source, output: Source, may_change: Collection[int]) -> None:
+    """Compare all elements but the pixel data, whatever the encodings of the two files.
+
+    Parameters
+    ----------
+    may_change
+        Tags that the plan changes, adds or removes. Group lengths and File Meta Information are never compared.
+
+    Raises
+    ------
+    VerificationError
+        An element is lost, new or different; the message names up to five.
+    """
+    before, after = _normal(source, may_change), _normal(output, may_change)
+    different = [tag for tag in before.keys() | after.keys() if before.get(tag) != after.get(tag)]
+    if different:
+        named = ", ".join(tag_name(tag) for tag in sorted(different)[:5])
+        raise VerificationError(
+            f"{len(different)} elements differ from the source's: {named}; nothing was kept", path=output.path
+        )
+
+
+def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None = None) -> None:
+    """Compare frames that were carried over as they are coded; a padding byte may follow one in the output.
+
+    Parameters
+    ----------
+    source, output
+        What was read, and what was written.
+    frames
+        Frames of the source that are in the output, counted from 0; all of them by default.
+
+    Raises
+    ------
+    VerificationError
+        A frame differs, or there is another number of frames.
+    """
+    frames = range(len(source)) if frames is None else frames
+    if len(frames) != len(output):
+        raise VerificationError(f"{len(frames)} frames went in, {len(output)} were written", path=output.path)
+    padded = output.transfer_syntax.encapsulated
+    for there, index in enumerate(frames):
+        expected, found = bytes(source.frame(index)), output.frame(there)
+        if found != expected + bytes(len(expected) % 2 if padded else 0):
+            raise VerificationError("the bytes differ", path=output.path, frame=index)
+
+
+def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
+    recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False, canonical=True)
+    compared = (element for element in source.elements if element.tag not in may_change)
+    return {element.tag: encoded for element, encoded in recoder.encode(compared)}

@@ -1,0 +1,63 @@
+"""What the header of an output has to say differently about its pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cinemill.dicom.recode import encode_element
+from cinemill.dicom.rewrite import Changes, frame_changes
+
+if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
+    from cinemill.frames.decode import FrameDecoder
+    from cinemill.operations.transcode.plan import Plan
+
+_PHOTOMETRIC, _PLANAR = 0x00280004, 0x00280006
+_ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
+_LOSSY, _LOSSY_RATIO, _LOSSY_METHOD = 0x00282110, 0x00282112, 0x00282114
+_LOSSY_METHODS = {
+    "jpeg": "ISO_10918_1",
+    "jpeg-ls": "ISO_14495_1",
+    "jpeg-2000": "ISO_15444_1",
+    "htj2k": "ISO_15444_15",
+}
+
+
+def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
+    """Return what the header has to say differently about transcoded pixels."""
+    old, new = source.pixels, plan.written
+    changes: Changes = {}
+    if new.photometric_interpretation != source.text(_PHOTOMETRIC):
+        changes[_PHOTOMETRIC] = encode_element(_PHOTOMETRIC, b"CS", new.photometric_interpretation.encode())
+    if new.samples > 1 and source.short(_PLANAR, -1) != new.planar_configuration:
+        changes[_PLANAR] = _short(_PLANAR, new.planar_configuration)
+    if new.bits_allocated != old.bits_allocated:
+        changes[_ALLOCATED] = _short(_ALLOCATED, new.bits_allocated)
+    if new.bits_stored != old.bits_stored:
+        changes[_STORED] = _short(_STORED, new.bits_stored)
+        changes[_HIGH_BIT] = _short(_HIGH_BIT, new.bits_stored - 1)
+    changes.update(frame_changes(source))
+    if decoder.lossy:
+        changes.update(_lossy_history(source, decoder))
+    return changes
+
+
+def _lossy_history(source: Source, decoder: FrameDecoder) -> Changes:
+    """Say that the pixels were lossy before; what is said already stays (PS3.3 C.7.6.1.1.5)."""
+    changes: Changes = {}
+    if source.text(_LOSSY) != "01":
+        changes[_LOSSY] = encode_element(_LOSSY, b"CS", b"01")
+    method = _LOSSY_METHODS[decoder.coding]
+    methods = [name for name in source.text(_LOSSY_METHOD).split("\\") if name]
+    ratios = [value for value in source.text(_LOSSY_RATIO).split("\\") if value.strip()]
+    if methods[-1:] != [method]:
+        changes[_LOSSY_METHOD] = encode_element(_LOSSY_METHOD, b"CS", "\\".join([*methods, method]).encode())
+        if len(ratios) <= len(methods):
+            ratio = decoder.pixels.nbytes * len(source) / max(source.encoded_bytes, 1)
+            ratios.append(f"{ratio:.4g}")
+            changes[_LOSSY_RATIO] = encode_element(_LOSSY_RATIO, b"DS", "\\".join(ratios).encode())
+    return changes
+
+
+def _short(tag: int, value: int) -> bytes:
+    return encode_element(tag, b"US", value.to_bytes(2, "little"))

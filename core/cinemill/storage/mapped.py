@@ -1,0 +1,79 @@
+"""Files as bytes without reading them: mapped into memory, and told what of them is wanted."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+from collections.abc import Iterable
+from mmap import ACCESS_READ, MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
+from pathlib import Path
+from typing import TypeAlias
+
+from cinemill.errors import DamagedFile, NotDicom
+
+Bytes: TypeAlias = "bytes | mmap | memoryview"
+
+
+def map_file(path: Path) -> Bytes:
+    """Return the bytes of a file, none of which is read before it is touched.
+
+    Raises
+    ------
+    NotDicom
+        The file is empty.
+    DamagedFile
+        It can't be read, or is no regular file.
+    """
+    try:
+        state = path.stat()
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise DamagedFile(
+                "is a pipe or a device, not a file; give - as the source and pipe the file into it"
+            )
+        if state.st_size == 0:
+            raise NotDicom("the file is empty")
+        with path.open("rb") as file:
+            mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
+            read_ahead(mapped, wanted=False)
+            return mapped
+    except NotDicom:
+        raise
+    except FileNotFoundError:
+        raise DamagedFile("no such file; check the path") from None
+    except IsADirectoryError:
+        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
+    except OSError as error:
+        raise DamagedFile(f"can't be read: {error.strerror}") from None
+
+
+def map_pieces(pieces: Iterable[bytes]) -> Bytes:
+    """Return pieces joined in an unnamed temporary file, so that their size does not matter.
+
+    Raises
+    ------
+    OSError
+        The temporary directory has no room.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.writelines(pieces)
+        file.flush()
+        return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""
+
+
+def forget(data: Bytes) -> None:
+    """Give back the memory of a mapped file's pages that were touched; they return when they are touched again."""
+    if isinstance(data, mmap):
+        data.madvise(MADV_DONTNEED)
+
+
+def read_ahead(data: Bytes, *, wanted: bool) -> None:
+    """Say whether the system may read more of a mapped file than is touched, which can be megabytes."""
+    if isinstance(data, mmap):
+        data.madvise(MADV_NORMAL if wanted else MADV_RANDOM)
+
+
+def fetch(data: Bytes, start: int, end: int) -> None:
+    """Have the system read a part of a mapped file in one go, before its pages are touched one by one."""
+    if isinstance(data, mmap) and end > start:
+        page = start // PAGESIZE * PAGESIZE
+        data.madvise(MADV_WILLNEED, page, end - page)
