@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 import cinemill
 from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
-from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
+from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID
 from generate import (
     BIG_ENDIAN,
     DEFLATED,
