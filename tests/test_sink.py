@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cinemill.dicom.elements import EXPLICIT_LE
 from cinemill.dicom.pixel_writers import EncapsulatedWriter, NativeWriter
 from cinemill.errors import OutputError, OutputExists, UnsupportedTransferSyntax
-from cinemill.storage.file import Sink
 from cinemill.storage.atomic import sweep
+from cinemill.storage.file import Sink
 
 
 def test_a_committed_output_is_the_only_file_left(tmp_path):
@@ -101,7 +101,7 @@ def test_a_disk_that_is_too_small_is_told_beforehand(tmp_path):
 
 
 def test_stale_temporaries_are_swept_and_live_ones_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("cinemill.storage.file._PATIENCE", 0.1)
+    monkeypatch.setattr("cinemill.storage.atomic._PATIENCE", 0.1)
     path = tmp_path / "b[1].dcm"
     stale, live, other = (
         tmp_path / name for name in (".b[1].dcm.0.part", ".b[1].dcm.5.part", ".c.dcm.2.part")

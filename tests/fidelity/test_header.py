@@ -11,8 +11,8 @@ import pytest
 from pydicom import Dataset
 
 import cinemill
-from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID
+from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
 from generate import (
     BIG_ENDIAN,
     DEFLATED,

@@ -43,7 +43,7 @@ def derivation(source: Source, frames: Sequence[int], *, instance: str, series: 
     Raises
     ------
     DamagedFile
-        The source has no SOP Instance UID to point back to, or not one functional group a frame.
+        The source has no SOP Instance UID to point back to, or functional groups that can't be read.
     """
     if not source.text(_SOP_INSTANCE):
         raise DamagedFile(
@@ -91,7 +91,10 @@ def _per_frame_groups(source: Source, frames: Sequence[int]) -> Changes:
     groups = source.element(_PER_FRAME_GROUPS)
     if groups is None:
         return {}
-    chosen = _explicit(source).encode_items(groups, slice(frames[0], frames[-1] + 1))
+    try:
+        chosen = _explicit(source).encode_items(groups, slice(frames[0], frames[-1] + 1))
+    except DamagedFile as error:
+        raise DamagedFile(f"the per-frame functional groups can't be read ({error.message})") from None
     return {_PER_FRAME_GROUPS: encode_element(_PER_FRAME_GROUPS, b"SQ", chosen)}
 
 

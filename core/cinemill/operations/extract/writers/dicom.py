@@ -55,18 +55,24 @@ class SingleFrame(FrameFiles):
     """
 
     def __init__(self, clip: Clip, staging: Staging) -> None:
-        source = clip.cine.source
-        derivation(source, [0], instance="frame 0", series="frames", number=1)
-        groups = source.element(_PER_FRAME_GROUPS)
-        given = 0 if groups is None else sum(1 for _ in items(source.data, groups, source.encoding))
-        if given not in {0, len(source)}:
-            raise DamagedFile(f"there are {given} per-frame functional groups for {len(source)} frames")
+        _check_derivable(clip.cine.source)
         super().__init__(clip, staging)
 
     def encode(self, indices: Sequence[int]) -> None:
         """Write the instances of some frames."""
         for index in indices:
             _write(self.clip.cine.source, index, self.paths[index], self.staging)
+
+
+def _check_derivable(source: Source) -> None:
+    """Check what the instances need of the source, before any of them is written."""
+    if not source.text(_SOP_CLASS):
+        raise DamagedFile("SOP Class UID is absent; an instance can't do without; use raw")
+    derivation(source, [0], instance="frame 0", series="frames", number=1)
+    groups = source.element(_PER_FRAME_GROUPS)
+    given = 0 if groups is None else len(list(items(source.data, groups, source.encoding)))
+    if given not in {0, len(source)}:
+        raise DamagedFile(f"there are {given} per-frame functional groups for {len(source)} frames")
 
 
 def _write(source: Source, index: int, path: Path, staging: Staging) -> None:
