@@ -9,8 +9,10 @@ import numpy as np
 import xxhash
 
 from cinemill.dicom.fragments import FrameIndex
-from cinemill.errors import OutputError
+from cinemill.errors import OutputError, SourceError
 from cinemill.storage.file import Sink
+from cinemill.storage.location import State, state
+from cinemill.storage.mapped import map_file
 
 _MAGIC = b"cinemill frame index 1\n"
 _STATE = struct.Struct("<QqQQQ")
@@ -35,24 +37,26 @@ def load(path: Path, value: int, frames: int) -> FrameIndex | None:
         Number of frames that the file promises.
     """
     try:
-        kept = kept_path(path).read_bytes()
-        state = path.stat()
-    except OSError:
+        kept = bytes(map_file(kept_path(path)))
+    except SourceError:
         return None
+    now = state(path)
     body, digest = kept[:-_DIGEST], kept[-_DIGEST:]
     start = len(_MAGIC) + _STATE.size
     if not body.startswith(_MAGIC) or xxhash.xxh3_128_digest(body) != digest or len(body) < start:
         return None
     size, modified, first, end, count = _STATE.unpack_from(body, len(_MAGIC))
-    if (size, modified, first, count) != (state.st_size, state.st_mtime_ns, value, frames):
+    if (now, first, count) != (State(size, modified), value, frames):
         return None
     return FrameIndex(np.frombuffer(body, "<i8", offset=start), end)
 
 
 def keep(path: Path, value: int, index: FrameIndex, warnings: list[str]) -> None:
     """Write the index of a file beside it, or say in a warning why it can't be written."""
-    state = path.stat()
-    fields = state.st_size, state.st_mtime_ns, value, index.end, len(index.starts) - 1
+    now = state(path)
+    if now is None:
+        return
+    fields = now.size, now.modified, value, index.end, len(index.starts) - 1
     body = _MAGIC + _STATE.pack(*fields) + index.starts.astype("<i8").tobytes()
     try:
         with Sink(kept_path(path), overwrite=True) as sink:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +26,7 @@ from cinemill.dicom.pixel_description import describe
 from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.pixel_format import Buffer, PixelFormat
+from cinemill.storage.location import located
 from cinemill.storage.mapped import forget, read_ahead
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Source(Values):
         scan: bool = True,
         keep_index: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = located(path)
         self.repair = repair
         self._scan, self._keep_index = scan or repair, keep_index and not repair
         self.warnings: list[str] = []

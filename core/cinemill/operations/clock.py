@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cinemill.operations.receipt import Receipt, Status
+from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -40,7 +41,7 @@ def record(source: Source, output: Path, status: Status, target: TransferSyntax,
             "transfer_syntax_before": source.transfer_syntax.uid,
             "transfer_syntax_after": target.uid,
             "bytes_before": len(source.file),
-            "bytes_after": output.stat().st_size if output.is_file() else 0,
+            "bytes_after": size(output),
             "warnings": tuple(source.warnings),
             **known,
             **more,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 from cinemill.errors import CinemillError, NotDicom, Refused
+from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
     "transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed"
@@ -89,7 +90,7 @@ def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
         status=status,
         error={"kind": error.kind, "frame": error.frame, "message": message},
         transfer_syntax_before=error.transfer_syntax or "",
-        bytes_before=source.stat().st_size if source.is_file() else 0,
+        bytes_before=size(source),
     )
 
 

@@ -31,6 +31,7 @@ from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY, Level
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
+from cinemill.storage.location import is_same_file, located
 from cinemill.storage.mapped import forget
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def transcode(
         cancelled=cancelled,
         progress=progress,
     )
-    source_path, output = Path(src), Path(dst)
-    if output.exists() and source_path.exists() and output.samefile(source_path):
+    source_path, output = located(src), located(dst)
+    if is_same_file(output, source_path):
         raise UsageError("source and output are the same file; choose another output", path=output)
     started = time.perf_counter()
     with Source(source_path, repair=repair) as source:

@@ -1,0 +1,65 @@
+"""Where instances are: a location is a path; the URL of an object in a store is refused by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from cinemill.errors import UsageError
+
+Location: TypeAlias = "str | os.PathLike[str]"
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """By what a file is known to be the same as before.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    modified
+        Time of the last modification, in ns.
+    """
+
+    size: int
+    modified: int
+
+
+def located(location: Location) -> Path:
+    """Return a location as the path of a file or directory.
+
+    Raises
+    ------
+    UsageError
+        It is a URL.
+    """
+    text = os.fspath(location)
+    if _URL.match(text):
+        raise UsageError(f"{text} is a URL; expected the path of a file or directory")
+    return Path(text)
+
+
+def state(location: Location) -> State | None:
+    """Return the state of a file, None where there is no such file."""
+    try:
+        there = Path(location).stat()
+    except OSError:
+        return None
+    return State(there.st_size, there.st_mtime_ns)
+
+
+def size(location: Location) -> int:
+    """Return the bytes of a file, 0 where there is none."""
+    there = state(location) if Path(location).is_file() else None
+    return 0 if there is None else there.size
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two locations are one and the same file."""
+    return one.exists() and other.exists() and one.samefile(other)
