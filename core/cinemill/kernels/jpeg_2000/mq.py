@@ -23,15 +23,14 @@ import numpy as np
 
 from cinemill.kernels.jpeg_2000.tables import MQ_STATES
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     has_byte_ff,
-    instructions,
     shift_down,
     shift_up,
     store_word,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import (
     looked_up,

@@ -63,10 +63,8 @@ from cinemill.kernels.jpeg_ls.lanes import (
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     copy_bytes,
-    instructions,
     load_i32,
     load_u8,
     load_u16,
@@ -76,6 +74,7 @@ from cinemill.kernels.machine.bits import (
     store_64,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 CONTEXT = 8 * LANES

@@ -63,12 +63,12 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
 class _Locator:
     """Tells numba that a kernel's files are in its module's directory, whose name says what they were made of."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.directory = _module_directory(function)
         self.line = function.__code__.co_firstlineno
 
     @classmethod
-    def from_function(cls, function: Function, _: str) -> _Locator:
+    def from_function(cls, function: Callable[..., Any], _: str) -> _Locator:
         return cls(function)
 
     def get_cache_path(self) -> str:
