@@ -139,8 +139,9 @@ def _undo_overrun(work: _Work, lanes: Lanes, lane: int) -> None:
     place = PLACE_32[lane]
     lanes.registers[place], lanes.pending[place] = work.saved[lane, 0], work.saved[lane, 1]
     lanes.used[lane] = work.saved[lane, 2]
-    apply_steps(lanes, lane, 0, work.left[lane])
-    work.left[lane] = 0
+    if work.left[lane] > 0:
+        apply_steps(lanes, lane, 0, work.left[lane])
+        work.left[lane] = 0
 
 
 @jit(

@@ -182,7 +182,7 @@ def _code_four(
         shift = exchanged.choose(looked_up(state, _QE_SHIFT), doubled)
         shift.store(shifts + LANES * step)
         total += shift
-        wide_addends = []
+        wide_addends: list[Value] = []
         for number, half in enumerate(halves):
             half.addend.store(addends + LANES * (2 * step + number))
             wide_addends += _widened(half.addend, half.addend.like(0))

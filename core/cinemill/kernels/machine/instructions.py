@@ -260,8 +260,18 @@ def gathered(values: Sequence[Value]) -> Value:
     return Value(first.builder, vector)
 
 
+def _arguments(context: Any, builder: Any, values: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+    """Turn what a kernel passes into `Value` objects, named tuples of integers into named tuples of them."""
+    return [
+        kind.instance_class(*_arguments(context, builder, cgutils.unpack_tuple(builder, value), kind.types))
+        if isinstance(kind, types.BaseNamedTuple)
+        else Value(builder, context.cast(builder, value, kind, types.int64))
+        for value, kind in zip(values, kinds, strict=True)
+    ]
+
+
 def instructions(function: Callable[..., Value | None]) -> Any:
-    """Make an operation for kernels from a function over 64-bit `Value` arguments.
+    """Make an operation for kernels from a function over 64-bit `Value` arguments, or named tuples of them.
 
     The function returns one 64-bit integer `Value`, or None when ``-> None`` is what it declares.
     """
@@ -269,12 +279,7 @@ def instructions(function: Callable[..., Value | None]) -> Any:
 
     def typed(_: Any, *arguments: Any) -> tuple[Any, Callable[..., Any]]:
         def emit(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-            result = function(
-                *(
-                    Value(builder, context.cast(builder, value, kind, types.int64))
-                    for value, kind in zip(values, signature.args, strict=True)
-                )
-            )
+            result = function(*_arguments(context, builder, values, signature.args))
             return context.get_dummy_value() if result is None else result.value
 
         return returns(*arguments), emit
