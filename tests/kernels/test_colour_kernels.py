@@ -25,28 +25,12 @@ def test_every_triplet_as_pydicom(every_triplet, convert, source, target):
     np.testing.assert_array_equal(convert(every_triplet), convert_color_space(every_triplet, source, target))
 
 
-@pytest.mark.parametrize(
-    ("convert", "matrix", "offset"),
-    [
-        (
-            colour.rgb_to_ybr_full,
-            [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]],
-            (0, 128, 128),
-        ),
-        (
-            colour.ybr_partial_to_rgb,
-            np.linalg.inv([[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]),
-            None,
-        ),
-    ],
-)
-def test_the_printed_matrices(every_triplet, convert, matrix, offset):
+def test_the_printed_matrix(every_triplet):
     """The standard prints four decimals: the result is within one of them, and mostly the same."""
     pixels = every_triplet.reshape(-1, 3)[::101]
-    exact = pixels.astype(float)
-    matrix = np.transpose(matrix)
-    exact = exact @ matrix + offset if offset else (exact - [16, 128, 128]) @ matrix
-    difference = np.abs(convert(pixels).astype(int) - np.clip(np.floor(exact + 0.5), 0, 255))
+    matrix = np.transpose([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+    exact = pixels.astype(float) @ matrix + (0, 128, 128)
+    difference = np.abs(colour.rgb_to_ybr_full(pixels).astype(int) - np.clip(np.floor(exact + 0.5), 0, 255))
     assert difference.max() <= 1
     assert (difference == 0).mean() > 0.97
 

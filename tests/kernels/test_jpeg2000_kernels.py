@@ -36,31 +36,28 @@ def test_not_available_on_other_processors(
     assert not available()
 
 
-def mq_encode(lanes: list[bytes]) -> list[bytes]:
-    """Code as many symbols in each of the 32 lanes, and then flush them."""
-    count = len(lanes[0])
+def mq_encode(sequences: list[bytes]) -> list[bytes]:
+    """Code as many symbols in each lane, and then flush them."""
+    count = len(sequences[0])
     symbols = np.zeros((mq.LANES, count + mq.ROUND), np.uint8)
-    symbols[:, :count] = [list(lane) for lane in lanes]
-    states = np.repeat(mq.INITIAL_STATES[:, None], mq.LANES, axis=1)
-    intervals = np.full(mq.LANES, mq.INITIAL_INTERVAL, np.uint16)
-    registers, pending, used = (np.zeros(mq.LANES, np.int64) for _ in range(3))
-    words = np.zeros((mq.LANES, count + 64), np.int64)
-    addends, shifts = (np.zeros((mq.ROUND, mq.LANES), kind) for kind in (np.uint16, np.uint8))
+    symbols[:, :count] = [list(sequence) for sequence in sequences]
+    lanes = mq.new_lanes(np.zeros((mq.LANES, count + 64), np.int64))
+    for lane in range(mq.LANES):
+        mq.start_lane(lanes, lane)
     for first in range(0, count, mq.ROUND):
         rounds = np.zeros((2 * mq.ROUND, mq.LANES), np.uint8)
         mq.gather_symbols(symbols.reshape(-1), np.arange(mq.LANES) * symbols.shape[1] + first, rounds)
         np.testing.assert_array_equal(rounds[: mq.ROUND].T, symbols[:, first : first + mq.ROUND])
-        before = registers.copy(), pending.copy(), used.copy()
-        mq.code_round(rounds, states, intervals, registers, pending, used, words, addends, shifts)
+        before = lanes.registers.copy(), lanes.pending.copy(), lanes.used.copy()
+        mq.code_round(rounds, lanes)
         if first + mq.ROUND > count:
-            registers[:], pending[:], used[:] = before
+            lanes.registers[:], lanes.pending[:], lanes.used[:] = before
             for lane in range(mq.LANES):
-                mq.apply_steps(lane, 0, count - first, registers, pending, used, words, addends, shifts)
+                mq.apply_steps(lanes, lane, 0, count - first)
     encoded = []
-    for lane, place in enumerate(mq.PLACE_32):
-        out = np.zeros(5 * int(used[lane]) + 18, np.uint8)
-        size = mq.finish(registers[place], pending[place], words[lane], used[lane], out, 0)
-        encoded.append(out[:size].tobytes())
+    for lane in range(mq.LANES):
+        out = np.zeros(5 * int(lanes.used[lane]) + 18, np.uint8)
+        encoded.append(out[: mq.finish(lanes, lane, out, 0)].tobytes())
     return encoded
 
 

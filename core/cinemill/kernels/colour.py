@@ -41,13 +41,6 @@ _CHROMA_HALF = np.float32(128.5)
 _CR_RED, _CB_BLUE = np.float32(1.402), np.float32(1.772)
 _CB_GREEN, _CR_GREEN = np.float32(-0.114 * 1.772 / 0.587), np.float32(-0.299 * 1.402 / 0.587)
 
-# YBR_PARTIAL: luminance 16-235, chrominance 16-240
-_PARTIAL_BLACK = np.int32(16)
-_PARTIAL_Y = np.float32(255 / 219)
-_PARTIAL_CR_RED, _PARTIAL_CB_BLUE = np.float32(1.402 * 255 / 224), np.float32(1.772 * 255 / 224)
-_PARTIAL_CB_GREEN = np.float32(-0.114 * 1.772 / 0.587 * 255 / 224)
-_PARTIAL_CR_GREEN = np.float32(-0.299 * 1.402 / 0.587 * 255 / 224)
-
 
 @intrinsic
 def _fma(_typing: Any, _factor: Any, _other: Any, _addend: Any) -> tuple[Any, Callable[..., Any]]:
@@ -74,17 +67,6 @@ def _ybr_full_to_rgb(ybr: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> None:
         rgb[3 * pixel] = _clamp(_fma(_CR_RED, cr, y) + _HALF)
         rgb[3 * pixel + 1] = _clamp(_fma(_CR_GREEN, cr, _fma(_CB_GREEN, cb, y)) + _HALF)
         rgb[3 * pixel + 2] = _clamp(_fma(_CB_BLUE, cb, y) + _HALF)
-
-
-@jit(void(_READ8, _WRITE8), error_model="numpy")
-def _ybr_partial_to_rgb(ybr: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> None:
-    for pixel in range(ybr.size // 3):
-        y = _PARTIAL_Y * np.float32(np.int32(ybr[3 * pixel]) - _PARTIAL_BLACK)
-        cb = np.float32(np.int32(ybr[3 * pixel + 1]) - _NEUTRAL)
-        cr = np.float32(np.int32(ybr[3 * pixel + 2]) - _NEUTRAL)
-        rgb[3 * pixel] = _clamp(_fma(_PARTIAL_CR_RED, cr, y) + _HALF)
-        rgb[3 * pixel + 1] = _clamp(_fma(_PARTIAL_CR_GREEN, cr, _fma(_PARTIAL_CB_GREEN, cb, y)) + _HALF)
-        rgb[3 * pixel + 2] = _clamp(_fma(_PARTIAL_CB_BLUE, cb, y) + _HALF)
 
 
 @jit(void(_READ8, _WRITE8), error_model="numpy")
@@ -154,14 +136,6 @@ def ybr_full_to_rgb(ybr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
         The arrays are not 8-bit colour, or do not fit each other.
     """
     return _convert(_ybr_full_to_rgb, ybr, out)
-
-
-def ybr_partial_to_rgb(ybr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Convert YBR_PARTIAL, its subsampling removed, to RGB: the inverse of PS3.3's YBR_PARTIAL_420.
-
-    Parameters, result and errors as in `ybr_full_to_rgb`.
-    """
-    return _convert(_ybr_partial_to_rgb, ybr, out)
 
 
 def rgb_to_ybr_full(rgb: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:

@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING
 
 from numba import int64, types, uint8, uint16, void
 
-from cinemill.kernels.machine.bits import (
-    Value,
-    address,
-    copy_bytes,
-    instructions,
-    load_i64,
-    load_u8,
-    store_8,
-    trailing_zeros,
-)
+from cinemill.kernels.machine.bits import address, copy_bytes, load_i64, load_u8, store_8, trailing_zeros
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 if TYPE_CHECKING:

@@ -10,29 +10,28 @@ Bounds: a lane's row of symbols and of words has room for the worst code-block o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cinemill.kernels.jpeg_2000.mq import (
-    CONTEXTS,
-    INITIAL_INTERVAL,
-    INITIAL_STATES,
     LANES,
-    PLACE_16,
     PLACE_32,
     ROUND,
     WORDS_PER_ROUND,
+    Lanes,
     apply_steps,
     code_round,
     finish,
     gather_symbols,
+    new_lanes,
+    start_lane,
 )
 from cinemill.kernels.jpeg_2000.passes import SYMBOL_SLACK, form_symbols
 from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
 from cinemill.kernels.machine.bits import address, copy_bytes
-from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.jit import inlined, jit
 
 
 def symbol_room(bit_planes: int) -> int:
@@ -65,6 +64,84 @@ def _with_room(data: Any, used: int, needed: int) -> Any:
     larger = np.empty(2 * data.size + needed, np.uint8)
     copy_bytes(address(larger), address(data), used)
     return larger
+
+
+class _Batch(NamedTuple):
+    """The code-blocks to code, as `code_blocks` gets them."""
+
+    coefficients: Any
+    blocks: Any
+    bit_planes: Any
+    order: Any
+    starts: Any
+    lengths: Any
+
+
+class _Work(NamedTuple):
+    """What each lane codes.
+
+    Attributes
+    ----------
+    block
+        Its code-block, or -1.
+    position, left
+        Where its next symbol is among those of all lanes, and how many there are.
+    saved
+        LANES x 3: C, its pending bits and the number of words before the round.
+    """
+
+    block: Any
+    position: Any
+    left: Any
+    saved: Any
+
+
+@inlined
+def _retire(batch: _Batch, work: _Work, lanes: Lanes, lane: int, data: Any, end: int) -> int:
+    """Write the bytes of a lane's code-block; returns where they end."""
+    block = work.block[lane]
+    batch.starts[block] = end
+    end = finish(lanes, lane, data, end)
+    batch.lengths[block] = end - batch.starts[block]
+    work.block[lane], lanes.used[lane] = -1, 0
+    return end
+
+
+@inlined
+def _refill(
+    batch: _Batch, work: _Work, lanes: Lanes, lane: int, taken: int, symbols: Any, workspace: Any
+) -> int:
+    """Let a lane take the next code-block that has symbols; returns how many have been taken or left out."""
+    start_lane(lanes, lane)
+    while taken < batch.order.size and batch.bit_planes[batch.order[taken]] == 0:
+        taken += 1
+    if taken < batch.order.size:
+        block, first = batch.order[taken], lane * (symbols.size // LANES)
+        work.block[lane], work.position[lane] = block, first
+        work.left[lane] = form_symbols(
+            batch.coefficients, batch.blocks[block], batch.bit_planes[block], symbols, first, workspace
+        )
+        taken += 1
+    return taken
+
+
+@inlined
+def _save(work: _Work, lanes: Lanes, lane: int) -> None:
+    """Note what `_undo_overrun` needs of a lane that has fewer symbols than the round."""
+    place = PLACE_32[lane]
+    work.saved[lane, 0], work.saved[lane, 1] = lanes.registers[place], lanes.pending[place]
+    work.saved[lane, 2] = lanes.used[lane]
+
+
+@inlined
+def _undo_overrun(work: _Work, lanes: Lanes, lane: int) -> None:
+    """Take back the coding of what follows a lane's last symbol."""
+    place = PLACE_32[lane]
+    lanes.registers[place], lanes.pending[place] = work.saved[lane, 0], work.saved[lane, 1]
+    lanes.used[lane] = work.saved[lane, 2]
+    if work.left[lane] > 0:
+        apply_steps(lanes, lane, 0, work.left[lane])
+        work.left[lane] = 0
 
 
 @jit(
@@ -106,70 +183,37 @@ def code_blocks(
     uint8 array
         ``data``, or a larger array in its place.
     """
-    room = symbols.shape[1]
+    batch = _Batch(coefficients, blocks, bit_planes, order, starts, lengths)
+    work = _Work(
+        np.full(LANES, -1, np.int64),
+        np.arange(LANES) * symbols.shape[1],
+        np.zeros(LANES, np.int64),
+        np.zeros((LANES, 3), np.int64),
+    )
+    lanes = new_lanes(words)
     every_symbol = symbols.reshape(-1)
     workspace = np.zeros(PLANES_SIZE // 8, np.uint64)
-    states = np.zeros((CONTEXTS, LANES), np.uint8)
-    intervals = np.full(LANES, INITIAL_INTERVAL, np.uint16)
-    registers, pending = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     rounds = np.empty((2 * ROUND, LANES), np.uint8)
-    addends, shifts = np.empty((ROUND, LANES), np.uint16), np.empty((ROUND, LANES), np.uint8)
-    # Of each lane: its code-block, where its next symbol is, how many there are, and how many words it has moved out.
-    held = np.full(LANES, -1, np.int64)
-    positions = np.arange(LANES) * room
-    left, used = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    before = np.zeros((LANES, 3), np.int64)
     end, taken, live = 0, 0, 1
     starts[:], lengths[:] = 0, 0
     while live > 0:
         live = 0
         for lane in range(LANES):
-            if left[lane] == 0:
-                place = PLACE_32[lane]
-                if held[lane] >= 0:
-                    block = held[lane]
-                    data = _with_room(data, end, 5 * (used[lane] + 2) + 8)
-                    starts[block] = end
-                    end = finish(registers[place], pending[place], words[lane], used[lane], data, end)
-                    lengths[block] = end - starts[block]
-                    held[lane] = -1
-                registers[place], pending[place], used[lane] = 0, 0, 0
-                while taken < order.size and bit_planes[order[taken]] == 0:
-                    taken += 1
-                if taken < order.size:
-                    block = order[taken]
-                    taken += 1
-                    held[lane], positions[lane] = block, lane * room
-                    left[lane] = form_symbols(
-                        coefficients, blocks[block], bit_planes[block], every_symbol, lane * room, workspace
-                    )
-                    intervals[PLACE_16[lane]] = INITIAL_INTERVAL
-                    for context in range(CONTEXTS):
-                        states[context, lane] = INITIAL_STATES[context]
-            live += left[lane] > 0
-            if left[lane] < ROUND:
-                place = PLACE_32[lane]
-                before[lane, 0], before[lane, 1], before[lane, 2] = (
-                    registers[place],
-                    pending[place],
-                    used[lane],
-                )
-        if live == 0:
-            break
-        gather_symbols(every_symbol, positions, rounds)
-        code_round(rounds, states, intervals, registers, pending, used, words, addends, shifts)
-        for lane in range(LANES):
-            if left[lane] >= ROUND:
-                left[lane] -= ROUND
-                positions[lane] += ROUND
-            else:
-                # The lane had fewer symbols than the round: take back the coding of what follows them.
-                place = PLACE_32[lane]
-                registers[place], pending[place], used[lane] = (
-                    before[lane, 0],
-                    before[lane, 1],
-                    before[lane, 2],
-                )
-                apply_steps(lane, 0, left[lane], registers, pending, used, words, addends, shifts)
-                left[lane] = 0
+            if work.block[lane] >= 0 and work.left[lane] == 0:
+                data = _with_room(data, end, 5 * (lanes.used[lane] + 2) + 8)
+                end = _retire(batch, work, lanes, lane, data, end)
+            if work.block[lane] < 0 and taken < order.size:
+                taken = _refill(batch, work, lanes, lane, taken, every_symbol, workspace)
+            live += work.left[lane] > 0
+            if work.left[lane] < ROUND:
+                _save(work, lanes, lane)
+        if live > 0:
+            gather_symbols(every_symbol, work.position, rounds)
+            code_round(rounds, lanes)
+            for lane in range(LANES):
+                if work.left[lane] < ROUND:
+                    _undo_overrun(work, lanes, lane)
+                else:
+                    work.left[lane] -= ROUND
+                    work.position[lane] += ROUND
     return data

@@ -32,7 +32,7 @@ from cinemill.kernels.jpeg_2000.planes import (
     Planes,
 )
 from cinemill.kernels.jpeg_2000.tables import HH, HL, LL
-from cinemill.kernels.machine.bits import Value, instructions
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import any_bits
 

@@ -26,7 +26,8 @@ from cinemill.kernels.jpeg_2000.decode_passes import (
     decode_bit_plane,
 )
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import Value, address, instructions, load_i64, shift_up, store_64
+from cinemill.kernels.machine.bits import address, load_i64, shift_up, store_64
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import mask_of, row_interleaver
 

@@ -19,11 +19,8 @@ import numpy as np
 
 from cinemill.kernels.jpeg_2000.tables import MQ_STATES
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
-    gathered,
     has_byte_ff,
-    instructions,
     load_i64,
     load_u8,
     load_word,
@@ -34,6 +31,7 @@ from cinemill.kernels.machine.bits import (
     store_64,
     store_word,
 )
+from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import funnel_shifted, looked_up, mask_of
 

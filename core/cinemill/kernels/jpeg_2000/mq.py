@@ -17,21 +17,21 @@ bytes, so there must be so many after the last one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import int64, types, uint8, uint16, void
 
 from cinemill.kernels.jpeg_2000.tables import MQ_STATES
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     has_byte_ff,
-    instructions,
     shift_down,
     shift_up,
     store_word,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import (
     looked_up,
@@ -104,6 +104,41 @@ def _write_contexts(states: Value, symbol: Value, state: Value) -> None:
         label.equals(context << 3).choose(state, where.load(8, LANES)).store(where)
 
 
+def _widened_twice(lanes: Value) -> list[Value]:
+    """Fill bytes up to 32 bits, in the order of `PLACE_32`."""
+    none = lanes.like(0)
+    none_16 = none.recast(16, LANES // 2)
+    return [wide for half in _widened(lanes, none) for wide in _widened(half, none_16)]
+
+
+class _Coded(NamedTuple):
+    """What a symbol does to half of the lanes, 16 bits each.
+
+    ``exchange`` is negative where the interval becomes Qe, which is shifted by a table; elsewhere it becomes the rest,
+    and ``doublings`` says how often that is doubled, as a negative number.
+    """
+
+    interval: Value
+    addend: Value
+    exchange: Value
+    doublings: Value
+
+
+def _coded(interval: Value, qe: Value, renormalised: Value, less_probable: Value) -> _Coded:
+    """Divide the interval and renormalise it (C.2.4 to C.2.6)."""
+    rest = interval - qe
+    # LPS takes Qe, MPS the rest, unless that is smaller: then they change places (C.2.4, C.2.5).
+    exchange = less_probable ^ (rest.at_least_unsigned(qe) ^ -1).extended(16)
+    takes_qe = exchange < 0
+    addend = takes_qe.choose(qe.like(0), qe)
+    # Qe is 0x5601 or less, so the rest needs two doublings at most.
+    once = (~rest < 0).extended(16)
+    rest += rest & once
+    twice = (~rest < 0).extended(16)
+    rest += rest & twice
+    return _Coded(takes_qe.choose(renormalised, rest), addend, exchange, once + twice)
+
+
 @instructions
 def _code_four(
     symbols: Value,
@@ -120,16 +155,10 @@ def _code_four(
     ----------
     symbols
         GROUP x LANES bytes.
-    states
-        CONTEXTS x LANES bytes, updated.
-    intervals
-        A of each lane, 16 bits, in the order of `PLACE_16`, updated.
-    registers, pending
-        C of each lane and how many bits it has above the 16 of the interval, 64 bits, in the order of `PLACE_32`;
-        updated unless the lane shifts by 16 or more.
+    states, intervals, registers, pending
+        As in `Lanes`, updated; C is not updated in lanes that shift it by 16 or more.
     addends, shifts
-        Receive what each symbol adds to C, GROUP x LANES of 16 bits in the order of `PLACE_16`, and how far it then
-        shifts C, GROUP x LANES bytes.
+        Those of `Lanes` for these symbols.
 
     Returns
     -------
@@ -138,50 +167,34 @@ def _code_four(
     """
     interval = [(intervals + LANES * half).load(16, LANES // 2) for half in (0, 1)]
     total = symbols.load(8, LANES).like(0)
-    none = total
-    none_16 = none.recast(16, LANES // 2)
-    sums = [none.recast(32, LANES // 4)] * 4
+    sums = _widened_twice(total)
     for step in range(GROUP):
         symbol = (symbols + step * LANES).load(8, LANES)
         context = _read_contexts(states, symbol)
         state = context.recast(16, LANES // 2).shifted_down(1).recast(8, LANES) & 0x7F
-        qe, renormalised = _look_up_words(state, _QE), _look_up_words(state, _QE_RENORMALISED)
         less_probable = ((symbol ^ context) & 1).equals(1)
-        spread = less_probable.extended(8)
-        sides = _widened(spread, spread)
-        exchanges: list[Value] = []
-        doublings: list[Value] = []
-        parts: list[Value] = []
-        for half in (0, 1):
-            rest = interval[half] - qe[half]
-            # LPS takes Qe, MPS the rest, unless that is smaller: then they change places (C.2.4, C.2.5).
-            exchange = sides[half] ^ (rest.at_least_unsigned(qe[half]) ^ -1).extended(16)
-            takes_qe = exchange < 0
-            addend = takes_qe.choose(none_16, qe[half])
-            # Qe is 0x5601 or less, so the rest needs two doublings at most.
-            once = (~rest < 0).extended(16)
-            rest += rest & once
-            twice = (~rest < 0).extended(16)
-            rest += rest & twice
-            interval[half] = takes_qe.choose(renormalised[half], rest)
-            exchanges.append(exchange)
-            doublings.append(once + twice)
-            parts += _widened(addend, none_16)
-            addend.store(addends + LANES * (2 * step + half))
-        doubled = -packed_bytes(*doublings)
-        shift = (packed_bytes(*exchanges) < 0).choose(looked_up(state, _QE_SHIFT), doubled)
+        sides = _widened(less_probable.extended(8), less_probable.extended(8))
+        of_state = interval, _look_up_words(state, _QE), _look_up_words(state, _QE_RENORMALISED), sides
+        halves = [_coded(*half) for half in zip(*of_state, strict=True)]
+        interval = [half.interval for half in halves]
+        doubled = -packed_bytes(*(half.doublings for half in halves))
+        exchanged = packed_bytes(*(half.exchange for half in halves)) < 0
+        shift = exchanged.choose(looked_up(state, _QE_SHIFT), doubled)
         shift.store(shifts + LANES * step)
         total += shift
-        wide_shifts = (wide for half in _widened(shift, none) for wide in _widened(half, none_16))
-        sums = [(so_far + part) << wide for so_far, part, wide in zip(sums, parts, wide_shifts, strict=True)]
+        wide_addends: list[Value] = []
+        for number, half in enumerate(halves):
+            half.addend.store(addends + LANES * (2 * step + number))
+            wide_addends += _widened(half.addend, half.addend.like(0))
+        every = zip(sums, wide_addends, _widened_twice(shift), strict=True)
+        sums = [(so_far + addend) << bits for so_far, addend, bits in every]
         after = less_probable.choose(looked_up(state, _AFTER_LPS), looked_up(state, _AFTER_MPS))
         after ^= context & 1
         # A state changes only with a renormalisation (C.2.6).
         _write_contexts(states, symbol, shift.equals(0).choose(context, after))
-    for half in (0, 1):
-        interval[half].store(intervals + LANES * half)
-    totals = [wide for half in _widened(total, none) for wide in _widened(half, none_16)]
-    return _accumulate(sums, totals, registers, pending)
+    for number in (0, 1):
+        interval[number].store(intervals + LANES * number)
+    return _accumulate(sums, _widened_twice(total), registers, pending)
 
 
 def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pending: Value) -> Value:
@@ -220,99 +233,131 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
         first, second = second, first
 
 
-@jit("void(int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1])")
-def _move_word(lane: int, place: int, registers: Any, pending: Any, used: Any, words: Any) -> None:
-    """Move the 32 upper bits and the carry of a lane's C to its words."""
-    words[lane, used[lane]] = shift_down(registers[place], pending[place] - 17)
-    registers[place] &= shift_up(1, pending[place] - 17) - 1
-    pending[place] -= 32
-    used[lane] += 1
+class Lanes(NamedTuple):
+    """The coders of all lanes.
+
+    Attributes
+    ----------
+    states
+        The contexts, CONTEXTS x LANES.
+    intervals
+        A of each lane, in the order of `PLACE_16`.
+    registers, pending
+        C of each lane and how many bits it has above the 16 of the interval, in the order of `PLACE_32`.
+    used, words
+        How many words each lane has moved out, and those words.
+    addends, shifts
+        What each symbol of a round added to C, ROUND x LANES in the order of `PLACE_16`, and how far it then shifted C,
+        ROUND x LANES.
+    """
+
+    states: Any
+    intervals: Any
+    registers: Any
+    pending: Any
+    used: Any
+    words: Any
+    addends: Any
+    shifts: Any
 
 
-@jit(
-    "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint16[:, ::1], uint8[:, ::1])"
+LANES_TYPE = types.NamedTuple(
+    (
+        uint8[:, ::1],
+        uint16[::1],
+        int64[::1],
+        int64[::1],
+        int64[::1],
+        int64[:, ::1],
+        uint16[:, ::1],
+        uint8[:, ::1],
+    ),
+    Lanes,
 )
-def apply_steps(
-    lane: int,
-    first: int,
-    last: int,
-    registers: Any,
-    pending: Any,
-    used: Any,
-    words: Any,
-    addends: Any,
-    shifts: Any,
-) -> None:
-    """Apply some steps of a round to the C of one lane, one by one."""
+
+
+@jit(LANES_TYPE(int64[:, ::1]))
+def new_lanes(words: Any) -> Lanes:
+    """Make lanes that code nothing yet, and move their words to rows of an array."""
+    return Lanes(
+        np.zeros((CONTEXTS, LANES), np.uint8),
+        np.full(LANES, INITIAL_INTERVAL, np.uint16),
+        np.zeros(LANES, np.int64),
+        np.zeros(LANES, np.int64),
+        np.zeros(LANES, np.int64),
+        words,
+        np.empty((ROUND, LANES), np.uint16),
+        np.empty((ROUND, LANES), np.uint8),
+    )
+
+
+@jit(void(LANES_TYPE, int64))
+def start_lane(lanes: Lanes, lane: int) -> None:
+    """Begin a code-block (C.2.8)."""
+    lanes.intervals[PLACE_16[lane]] = INITIAL_INTERVAL
+    lanes.registers[PLACE_32[lane]] = 0
+    lanes.pending[PLACE_32[lane]] = 0
+    lanes.used[lane] = 0
+    for context in range(CONTEXTS):
+        lanes.states[context, lane] = INITIAL_STATES[context]
+
+
+@jit(void(LANES_TYPE, int64))
+def _move_word(lanes: Lanes, lane: int) -> None:
+    """Move the 32 upper bits and the carry of a lane's C to its words."""
+    place = PLACE_32[lane]
+    spare = lanes.pending[place] - 17
+    lanes.words[lane, lanes.used[lane]] = shift_down(lanes.registers[place], spare)
+    lanes.registers[place] &= shift_up(1, spare) - 1
+    lanes.pending[place] -= 32
+    lanes.used[lane] += 1
+
+
+@jit(void(LANES_TYPE, int64, int64, int64))
+def apply_steps(lanes: Lanes, lane: int, first: int, last: int) -> None:
+    """Apply some steps of the round to the C of one lane, one by one."""
     place = PLACE_32[lane]
     for step in range(first, last):
-        shift = np.int64(shifts[step, lane])
-        registers[place] = shift_up(registers[place] + np.int64(addends[step, PLACE_16[lane]]), shift)
-        pending[place] += shift
-        if pending[place] >= 32:
-            _move_word(lane, place, registers, pending, used, words)
+        addend, shift = np.int64(lanes.addends[step, PLACE_16[lane]]), np.int64(lanes.shifts[step, lane])
+        lanes.registers[place] = shift_up(lanes.registers[place] + addend, shift)
+        lanes.pending[place] += shift
+        if lanes.pending[place] >= 32:
+            _move_word(lanes, lane)
 
 
-@jit(
-    "void(uint8[:, ::1], uint8[:, ::1], uint16[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
-    " uint16[:, ::1], uint8[:, ::1])"
-)
-def code_round(
-    symbols: Any,
-    states: Any,
-    intervals: Any,
-    registers: Any,
-    pending: Any,
-    used: Any,
-    words: Any,
-    addends: Any,
-    shifts: Any,
-) -> None:
-    """Code `ROUND` symbols of every lane.
+@jit(void(uint8[:, ::1], LANES_TYPE))
+def code_round(symbols: Any, lanes: Lanes) -> None:
+    """Code ROUND x LANES symbols.
 
-    Parameters
-    ----------
-    symbols
-        ROUND x LANES.
-    states, intervals, registers, pending
-        The lanes' coders; see `_code_four`. No lane has more than 31 bits pending before and after.
-    used, words
-        How many words each lane has moved out, and those words; WORDS_PER_ROUND more must fit.
-    addends, shifts
-        ROUND x LANES: what the symbols did to C, for `apply_steps`.
+    No lane has more than 31 bits pending before and after; WORDS_PER_ROUND more words of each must fit.
     """
     # Once a round: address counts references, which takes 7 % of the encoder's time if done in the loop.
-    symbols_at, states_at, intervals_at = address(symbols), address(states), address(intervals)
-    registers_at, pending_at = address(registers), address(pending)
-    addends_at, shifts_at = address(addends), address(shifts)
-    for group in range(0, ROUND, GROUP):
+    symbols_at, states, intervals = address(symbols), address(lanes.states), address(lanes.intervals)
+    registers, pending = address(lanes.registers), address(lanes.pending)
+    addends, shifts = address(lanes.addends), address(lanes.shifts)
+    for step in range(0, ROUND, GROUP):
+        first = step * LANES
         attention = _code_four(
-            symbols_at + group * LANES,
-            states_at,
-            intervals_at,
-            registers_at,
-            pending_at,
-            addends_at + group * LANES * 2,
-            shifts_at + group * LANES,
+            symbols_at + first, states, intervals, registers, pending, addends + 2 * first, shifts + first
         )
         while attention != 0:
             place = trailing_zeros(attention)
             attention &= attention - 1
             lane = LANE_AT_32[place]
-            if pending[place] >= 32:
-                _move_word(lane, place, registers, pending, used, words)
+            if lanes.pending[place] >= 32:
+                _move_word(lanes, lane)
             else:
-                apply_steps(lane, group, group + GROUP, registers, pending, used, words, addends, shifts)
+                apply_steps(lanes, lane, step, step + GROUP)
 
 
-@jit("int64(int64, int64, int64[::1], int64, uint8[::1], int64)")
-def finish(register: int, pending: int, words: Any, used: int, out: Any, start: int) -> int:
+@jit(int64(LANES_TYPE, int64, uint8[::1], int64))
+def finish(lanes: Lanes, lane: int, out: Any, start: int) -> int:
     """Flush one code-block (C.2.9), propagate carries, stuff bits (C.2.7) and drop what decoders supply themselves.
 
     Parameters
     ----------
-    words
-        The lane's ``used`` words, with room for two more.
+    lanes, lane
+        There is room for two more of the lane's words.
     out
         Receives the bytes from ``start`` on; needs room for ``(used + 2) * 32 / 7`` and 8 more.
 
@@ -321,6 +366,8 @@ def finish(register: int, pending: int, words: Any, used: int, out: Any, start: 
     int
         Offset in ``out`` after the last byte.
     """
+    register, pending = lanes.registers[PLACE_32[lane]], lanes.pending[PLACE_32[lane]]
+    words, used = lanes.words[lane], lanes.used[lane]
     # Any C within the final interval will do; this one ends in as many ones as possible (SETBITS, Figure C.11).
     top = register + INITIAL_INTERVAL
     register |= 0xFFFF

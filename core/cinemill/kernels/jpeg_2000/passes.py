@@ -36,15 +36,8 @@ from cinemill.kernels.jpeg_2000.planes import (
     word,
 )
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ORIENTATION, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import (
-    Value,
-    address,
-    instructions,
-    shift_down,
-    shift_up,
-    store_64,
-    trailing_zeros,
-)
+from cinemill.kernels.machine.bits import address, shift_down, shift_up, store_64, trailing_zeros
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import count_ones, deposit_bits, extract_bits, mask_of, move_bits
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 from cinemill.kernels.jpeg_2000.tables import BLOCK
-from cinemill.kernels.machine.bits import Value, address, instructions, leading_zeros, shift_up, store_64
+from cinemill.kernels.machine.bits import address, leading_zeros, shift_up, store_64
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import any_bits, mask_of
 

@@ -44,17 +44,8 @@ from cinemill.kernels.jpeg_ls.decode_model import (
     write_pixels,
 )
 from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
-from cinemill.kernels.machine.bits import (
-    Value,
-    address,
-    instructions,
-    load_i16,
-    load_i32,
-    load_u8,
-    load_u16,
-    store_16,
-    store_32,
-)
+from cinemill.kernels.machine.bits import address, load_i16, load_i32, load_u8, load_u16, store_16, store_32
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 STEP = 32

@@ -52,11 +52,8 @@ from cinemill.kernels.jpeg_ls.lanes import (
 )
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     copy_bytes,
-    gathered,
-    instructions,
     load_i32,
     load_i64,
     load_u8,
@@ -67,6 +64,7 @@ from cinemill.kernels.machine.bits import (
     store_64,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 CONTEXT = 8 * LANES

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from cinemill.kernels.jpeg_ls.parameters import Coding
 from cinemill.kernels.machine.bits import (
-    Value,
-    instructions,
     leading_zeros,
     load_i32,
     load_u8,
@@ -22,6 +20,7 @@ from cinemill.kernels.machine.bits import (
     store_16,
     store_32,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined
 
 A, B, C, N = 0, 1, 2, 3

@@ -54,10 +54,8 @@ from cinemill.kernels.jpeg_ls.encode_model import (
 )
 from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     copy_bytes,
-    instructions,
     load_i16,
     load_i32,
     load_i64,
@@ -72,6 +70,7 @@ from cinemill.kernels.machine.bits import (
     store_16,
     store_32,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 STEP = 32

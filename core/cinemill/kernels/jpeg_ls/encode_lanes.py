@@ -6,23 +6,6 @@ an event, handled lane by lane in plain code. Columns at which all lanes stay in
 A column is classified before the one in front of it is coded: neither waits for the other, which saves a sixth of the time.
 Symbols fill slots of sixteen; as soon as four slots are full, `flush` joins four symbols in each lane and appends them to its code.
 
-Memory
-------
-rows
-    Two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
-lines
-    The current row of each frame and component, as it comes from the frames.
-contexts
-    366 regular contexts of sixteen 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
-    nothing to code share the last one, `IDLE`, whose content means nothing. Behind them, by lane, two run interruption
-    contexts, then, by component and lane, run indices.
-slots
-    Symbols on their way to the codes (see `jpegls_slots`).
-state
-    What lasts from column to column, and what `classify` tells `code` about two columns; see the offsets below.
-plain
-    The codes as plain bits, ``capacity`` bytes a lane.
-
 Bounds
 ------
 Input is masked to MAXVAL, so that context numbers stay below `IDLE`. At most three slots are in use when a column begins, and it
@@ -33,16 +16,18 @@ runs included; `plain_capacity` follows from that.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
+from numba import int32, int64, types, uint8, uint16, void
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.bitstream import stuffed
 from cinemill.kernels.jpeg_ls.encode_model import (
     LONGEST_VALUE,
+    A,
     Context,
+    N,
     Neighbourhood,
     golomb_symbol,
     interruption_symbol,
@@ -63,74 +48,147 @@ from cinemill.kernels.jpeg_ls.lanes import (
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
 from cinemill.kernels.machine.bits import (
-    Value,
     address,
     copy_bytes,
-    instructions,
     load_i32,
     load_u8,
     load_u16,
     shift_up,
     store_16,
     store_32,
-    store_64,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""
 
 IDLE = CONTEXT * REGULAR_CONTEXTS
-INTERRUPTIONS = IDLE + CONTEXT
-RUN_INDICES = INTERRUPTIONS + 32 * LANES
-CONTEXT_BYTES = RUN_INDICES + 4 * LANES * 3
 
 MOST_KEPT = 1 << 28
 """Bytes of address space that a thread keeps for codes; memory is taken by what codes really need."""
-
-RUNNING, LENGTHS, COLUMNS = 0, GROUP, 2 * GROUP
-"""Offsets in ``state``, by lane, 16 bits each: whether the lane is in a run (0 or -1), and the run's length so far; then,
-taking turns, two columns."""
-
-OFFSETS, PREDICTIONS, SAMPLES, ENDED, COLUMN = 0, GROUP, 2 * GROUP, 3 * GROUP, 4 * GROUP
-"""Offsets in a column, by lane, 16 bits each: the context's offset, the prediction, the sample, the length of a run that ended;
-and all bytes."""
-
-STATE_BYTES = COLUMNS + 2 * COLUMN
 
 ALL_RUNNING = 0xFFFF << 16
 """What `classify` returns where all lanes stay in their runs."""
 
 
+class _Memory(NamedTuple):
+    """What is known of all lanes, as arrays; the last dimension is the lanes unless it says otherwise.
+
+    Attributes
+    ----------
+    rows
+        Two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
+    lines
+        The current row of each frame and component, as it comes from the frames.
+    contexts
+        366 regular contexts of 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
+        nothing to code share the last one, `IDLE`, whose content means nothing.
+    interruptions
+        Lanes x 2 run interruption contexts x 4 fields.
+    run_indices
+        One in each component.
+    running, lengths
+        Whether the lane is in a run (0 or -1), and the run's length so far.
+    columns
+        Two columns in turn x the fields of `_Column`.
+    slots
+        Symbols on their way to the codes (see `jpegls_slots`).
+    orders
+        RUN_ORDERS.
+    """
+
+    rows: NDArray[np.uint16]
+    lines: NDArray[np.uint16]
+    contexts: NDArray[np.int64]
+    interruptions: NDArray[np.int32]
+    run_indices: NDArray[np.int32]
+    running: NDArray[np.uint16]
+    lengths: NDArray[np.uint16]
+    columns: NDArray[np.uint16]
+    slots: NDArray[np.uint8]
+    orders: NDArray[np.uint8]
+
+
+_MEMORY = types.NamedTuple(
+    (
+        uint16[:, :, :, ::1],
+        uint16[:, :, ::1],
+        int64[:, ::1],
+        int32[:, :, ::1],
+        int32[:, ::1],
+        uint16[::1],
+        uint16[::1],
+        uint16[:, :, ::1],
+        uint8[::1],
+        uint8[::1],
+    ),
+    _Memory,
+)
+
+
+class _Scan(NamedTuple):
+    """Parameters of the scan, and the addresses of what `_Memory` has under the same names."""
+
+    coding: Any
+    contexts: Any
+    interruptions: Any
+    running: Any
+    lengths: Any
+    columns: Any
+    slots: Any
+    orders: Any
+
+
+class _Row(NamedTuple):
+    """A row of one component from some column on: addresses of its samples, of those above them, and of the run indices."""
+
+    current: Any
+    above: Any
+    run_indices: Any
+
+
+class _Column(NamedTuple):
+    """What `classify` tells `code` of a column: addresses of each lane's context, prediction, sample, and length of a run that ended.
+
+    The context is its offset in bytes. All are 16 bits a lane.
+    """
+
+    contexts: Any
+    predictions: Any
+    samples: Any
+    ended: Any
+
+
 @instructions
-def classify(
-    row: Value, above: Value, state: Value, column: Value, max_value: Value, t1: Value, t2: Value, t3: Value
-) -> Value:
+def classify(row: _Row, scan: _Scan, column: _Column) -> Value:
     """Model a column, move runs on by it, and pick the contexts.
 
     Returns the lanes whose runs end here in bits 0 to 15, and those in a run or at its end in bits 16 to 31.
     """
     near = Neighbourhood(
-        sample=row.load(16, LANES),
-        ra=(row - GROUP).load(16, LANES),
-        rb=above.load(16, LANES),
-        rc=(above - GROUP).load(16, LANES),
-        rd=(above + GROUP).load(16, LANES),
+        sample=row.current.load(16, LANES),
+        ra=(row.current - GROUP).load(16, LANES),
+        rb=row.above.load(16, LANES),
+        rc=(row.above - GROUP).load(16, LANES),
+        rd=(row.above + GROUP).load(16, LANES),
     )
+    t1, t2, t3 = scan.coding.t1, scan.coding.t2, scan.coding.t3
     thresholds = [near.ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
-    context, prediction, sample = modelled(near, thresholds, max_value)
-    running = (state + RUNNING).load(16, LANES) | context.equals(0).extended(16)
+    context, prediction, sample = modelled(near, thresholds, scan.coding.max_value)
+    running = scan.running.load(16, LANES) | context.equals(0).extended(16)
     ended = running & near.sample.differs(near.ra).extended(16)
     lasting = running & ~ended
-    lasting.store(state + RUNNING)
-    lengths = (state + LENGTHS).load(16, LANES)
-    ((lengths - lasting) & ~ended).store(state + LENGTHS)
-    running.differs(0).choose(context.like(IDLE), context * CONTEXT).store(column + OFFSETS)
-    prediction.store(column + PREDICTIONS)
-    sample.store(column + SAMPLES)
-    lengths.store(column + ENDED)
-    return ended.differs(0).packed() | (running.differs(0).packed() << 16)
+    lasting.store(scan.running)
+    lengths = scan.lengths.load(16, LANES)
+    ((lengths - lasting) & ~ended).store(scan.lengths)
+    running.differs(0).choose(context.like(IDLE), context * CONTEXT).store(column.contexts)
+    prediction.store(column.predictions)
+    sample.store(column.samples)
+    lengths.store(column.ended)
+    result: Value = ended.differs(0).packed() | (running.differs(0).packed() << 16)
+    return result
 
 
 @instructions
@@ -140,157 +198,144 @@ def unchanged(row: Value) -> Value:
 
 
 @instructions
-def lengthen(state: Value, columns: Value) -> None:
+def lengthen(scan: _Scan, columns: Value) -> None:
     """Add columns to the runs of all lanes."""
-    lengths = (state + LENGTHS).load(16, LANES)
-    (lengths + lengths.like(columns)).store(state + LENGTHS)
+    lengths = scan.lengths.load(16, LANES)
+    (lengths + lengths.like(columns)).store(scan.lengths)
 
 
 @instructions
-def code(contexts: Value, column: Value, slot: Value, qbpp: Value, longest: Value, limit: Value) -> None:
+def code(scan: _Scan, column: _Column, slot: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
-    offsets = (column + OFFSETS).load(16, LANES)
-    addresses = [contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
+    offsets = column.contexts.load(16, LANES)
+    addresses = [scan.contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
     a, packed = load_words(addresses)
     context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
-    prediction = (column + PREDICTIONS).load(16, LANES).resized(32)
-    sample = (column + SAMPLES).load(16, LANES).resized(32)
-    max_value = (a.like(1) << qbpp) - 1
-    corrected = (prediction + context.c).clamped(0, max_value)
-    error = (sample - corrected).signed_from(a.like(qbpp))
-    symbol = golomb_symbol(context, error, a.like(longest), a.like(qbpp), a.like(limit))
+    prediction = column.predictions.load(16, LANES).resized(32)
+    sample = column.samples.load(16, LANES).resized(32)
+    qbpp, limit = a.like(scan.coding.qbpp), a.like(scan.coding.limit)
+    corrected = (prediction + context.c).clamped(0, (a.like(1) << qbpp) - 1)
+    error = (sample - corrected).signed_from(qbpp)
+    symbol = golomb_symbol(context, error, limit - qbpp - 1, qbpp, limit)
     (symbol & offsets.differs(IDLE).extended(32)).store(slot)
     after = updated(context, error)
     store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
 
 
 @inlined
-def _end_run(
-    lane: int,
-    length: int,
-    slots: int,
-    count: int,
-    contexts: int,
-    run_indices: int,
-    orders: int,
-    row: int,
-    above: int,
-    at_end: bool,
-    coding: Coding,
-) -> int:
+def _end_run(scan: _Scan, row: _Row, lane: int, length: int, count: int, at_end: bool) -> int:
     """Write a lane's run, and the sample that ended it unless the row did; returns the first slot behind them."""
-    run_index = load_i32(run_indices, lane)
-    ones, rest, run_index = run_segments(orders, run_index, length)
+    run_index = load_i32(row.run_indices, lane)
+    ones, rest, run_index = run_segments(scan.orders, run_index, length)
     if at_end and rest > 0:
         ones += 1
     while ones > 0:
         some = min(ones, LONGEST_VALUE)
-        store_32(slots + SLOT * count, lane, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
+        store_32(scan.slots + SLOT * count, lane, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
         count += 1
         ones -= some
     if not at_end:
-        order = load_u8(orders, run_index)
-        store_32(slots + SLOT * count, lane, rest | shift_up(order + 1, LONGEST_VALUE))
-        ra, rb, sample = load_u16(row - GROUP, lane), load_u16(above, lane), load_u16(row, lane)
-        symbol = interruption_symbol(contexts + INTERRUPTIONS + 32 * lane, order, ra, rb, sample, coding)
-        store_32(slots + SLOT * (count + 1), lane, symbol)
+        order = load_u8(scan.orders, run_index)
+        store_32(scan.slots + SLOT * count, lane, rest | shift_up(order + 1, LONGEST_VALUE))
+        ra, rb, sample = (
+            load_u16(row.current - GROUP, lane),
+            load_u16(row.above, lane),
+            load_u16(row.current, lane),
+        )
+        pair = scan.interruptions + 32 * lane
+        symbol = interruption_symbol(pair, order, ra, rb, sample, scan.coding)
+        store_32(scan.slots + SLOT * (count + 1), lane, symbol)
         count += 2
         run_index = max(run_index - 1, 0)
-    store_32(run_indices, lane, run_index)
+    store_32(row.run_indices, lane, run_index)
     return count
 
 
 @inlined
-def _classified(x: int, row: int, above: int, state: int, coding: Coding) -> int:
-    """Classify column ``x``; see `classify`."""
-    column = state + COLUMNS + COLUMN * (x & 1)
-    current, upper = row + GROUP * x, above + GROUP * x
-    return classify(current, upper, state, column, coding.max_value, coding.t1, coding.t2, coding.t3)
+def _moved(row: _Row, x: int) -> _Row:
+    """Return the row from column ``x`` on."""
+    return _Row(row.current + GROUP * x, row.above + GROUP * x, row.run_indices)
 
 
 @inlined
-def _row(
-    row: int,
-    above: int,
-    columns: int,
-    slots: int,
-    count: int,
-    contexts: int,
-    run_indices: int,
-    orders: int,
-    state: int,
-    coding: Coding,
-) -> int:
-    """Encode a row of one component; ``row`` and ``above`` are the addresses of the first column."""
-    longest = coding.limit - coding.qbpp - 1
+def _column(scan: _Scan, x: int) -> _Column:
+    """Return where column ``x`` is described; two take turns."""
+    first = scan.columns + 4 * GROUP * (x & 1)
+    return _Column(first, first + GROUP, first + 2 * GROUP, first + 3 * GROUP)
+
+
+@inlined
+def _encode_row(scan: _Scan, row: _Row, columns: int, count: int) -> int:
+    """Encode a row of one component; ``count`` slots are in use before, and as many as it returns after."""
     x = 0
-    upcoming = _classified(0, row, above, state, coding)
+    upcoming = classify(row, scan, _column(scan, 0))
     while x < columns:
-        lanes, column = upcoming, state + COLUMNS + COLUMN * (x & 1)
-        current, upper = row + GROUP * x, above + GROUP * x
+        lanes, here, column = upcoming, _moved(row, x), _column(scan, x)
         x += 1
         if lanes == ALL_RUNNING:
             skipped = x
-            while x < columns and unchanged(row + GROUP * x) != 0:
+            while x < columns and unchanged(row.current + GROUP * x) != 0:
                 x += 1
-            lengthen(state, x - skipped)
+            lengthen(scan, x - skipped)
         if x < columns:
-            upcoming = _classified(x, row, above, state, coding)
+            upcoming = classify(_moved(row, x), scan, _column(scan, x))
         if lanes == ALL_RUNNING:
             continue
-        code(contexts, column, slots + SLOT * count, coding.qbpp, longest, coding.limit)
+        code(scan, column, scan.slots + SLOT * count)
         ended = lanes & 0xFFFF
         used = count + 1
         while ended != 0:
             lane = trailing_zeros(ended)
             ended &= ended - 1
-            length = load_u16(column + ENDED, lane)
-            end = _end_run(
-                lane, length, slots, count, contexts, run_indices, orders, current, upper, False, coding
-            )
-            used = max(used, end)
+            used = max(used, _end_run(scan, here, lane, load_u16(column.ended, lane), count, False))
         count = used
         if count >= 4:
-            count = flush(slots, count)
+            count = flush(scan.slots, count)
     used = count
     for lane in range(LANES):
-        if load_u16(state + RUNNING, lane) != 0:
-            length = load_u16(state + LENGTHS, lane)
-            end = _end_run(lane, length, slots, count, contexts, run_indices, orders, 0, 0, True, coding)
-            used = max(used, end)
-            store_16(state + RUNNING, lane, 0)
-            store_16(state + LENGTHS, lane, 0)
-    return flush(slots, used)
+        if load_u16(scan.running, lane) != 0:
+            used = max(used, _end_run(scan, row, lane, load_u16(scan.lengths, lane), count, True))
+            store_16(scan.running, lane, 0)
+            store_16(scan.lengths, lane, 0)
+    return flush(scan.slots, used)
 
 
 @inlined
-def _initialise(coding: Coding, contexts: int, slots: int, state: int, plain: int, capacity: int) -> None:
+def _start(coding: Coding, memory: _Memory, plain: int, capacity: int) -> _Scan:
     """Start a scan in every lane (T.87 A.2.1)."""
-    for word in range(INTERRUPTIONS // 8):
-        store_64(contexts, word, coding.initial_a | (1 << 32))
-    for lane in range(LANES):
-        for like_ra in range(2):
-            context = contexts + INTERRUPTIONS + 32 * lane + 16 * like_ra
-            store_32(context, 0, coding.initial_a)
-            store_32(context, 1, 0)
-            store_32(context, 3, 1)
-    for index in range(3 * LANES):
-        store_32(contexts + RUN_INDICES, index, 0)
-    for word in range(STATE_BYTES // 8):
-        store_64(state, word, 0)
-    start_codes(slots, plain, capacity)
+    memory.rows[:] = 0
+    memory.contexts[:] = coding.initial_a | (1 << 32)
+    memory.interruptions[:] = 0
+    memory.interruptions[:, :, A] = coding.initial_a
+    memory.interruptions[:, :, N] = 1
+    memory.run_indices[:] = 0
+    memory.running[:] = 0
+    memory.lengths[:] = 0
+    start_codes(address(memory.slots), plain, capacity)
+    return _Scan(
+        coding,
+        address(memory.contexts),
+        address(memory.interruptions),
+        address(memory.running),
+        address(memory.lengths),
+        address(memory.columns),
+        address(memory.slots),
+        address(memory.orders),
+    )
 
 
 @jit(
-    types.void(
-        types.Array(types.int64, 1, "C"),
-        *[types.int64] * 4,
-        types.NamedUniTuple(types.int64, len(Coding._fields), Coding),
-        types.Array(types.uint16, 4, "C"),
-        types.Array(types.uint16, 3, "C"),
-        *[types.Array(types.uint8, 1, "C")] * 5,
-        types.int64,
-        types.Array(types.int64, 1, "C"),
+    void(
+        int64[::1],
+        int64,
+        int64,
+        int64,
+        int64,
+        types.NamedUniTuple(int64, len(Coding._fields), Coding),
+        _MEMORY,
+        uint8[::1],
+        int64,
+        int64[::1],
     ),
     error_model="numpy",
 )
@@ -301,23 +346,17 @@ def _encode_lanes(
     columns: int,
     components: int,
     coding: Coding,
-    rows_: NDArray[np.uint16],
-    lines_: NDArray[np.uint16],
-    contexts_: NDArray[np.uint8],
-    slots_: NDArray[np.uint8],
-    state_: NDArray[np.uint8],
-    orders_: NDArray[np.uint8],
-    plain_: NDArray[np.uint8],
+    memory: _Memory,
+    codes: NDArray[np.uint8],
     capacity: int,
     bits: NDArray[np.int64],
 ) -> None:
     """Write the plain bits of sixteen frames, whose addresses are given, and their numbers to ``bits``."""
-    rows, lines, contexts, slots = address(rows_), address(lines_), address(contexts_), address(slots_)
-    state, orders, plain = address(state_), address(orders_), address(plain_)
-    _initialise(coding, contexts, slots, state, plain, capacity)
-    rows_[:] = 0
-    row_bytes = GROUP * rows_.shape[2]
-    pitch = lines_.shape[2]
+    plain, rows, lines = address(codes), address(memory.rows), address(memory.lines)
+    run_indices = address(memory.run_indices)
+    scan = _start(coding, memory, plain, capacity)
+    row_bytes = GROUP * memory.rows.shape[2]
+    pitch = memory.lines.shape[2]
     plane = GROUP * pitch
     count = 0
     for y in range(height):
@@ -331,22 +370,11 @@ def _encode_lanes(
             to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
-            run_indices = contexts + RUN_INDICES + 4 * LANES * component
-            count = _row(
-                current + GROUP,
-                above + GROUP,
-                columns,
-                slots,
-                count,
-                contexts,
-                run_indices,
-                orders,
-                state,
-                coding,
-            )
-    flush(slots, (count + 3) & ~3)
+            row = _Row(current + GROUP, above + GROUP, run_indices + 4 * LANES * component)
+            count = _encode_row(scan, row, columns, count)
+    flush(scan.slots, (count + 3) & ~3)
     for lane in range(LANES):
-        bits[lane] = code_bits(slots, lane, plain + capacity * lane)
+        bits[lane] = code_bits(scan.slots, lane, plain + capacity * lane)
 
 
 _kept = threading.local()
@@ -385,12 +413,18 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding, prologue: bytes, ep
         columns,
         components,
         coding,
-        rows_of_lanes(components, columns),
-        lines_of_lanes(components, columns),
-        np.empty(CONTEXT_BYTES, np.uint8),
-        np.empty(SLOTS_BYTES, np.uint8),
-        np.empty(STATE_BYTES, np.uint8),
-        RUN_ORDERS,
+        _Memory(
+            rows=rows_of_lanes(components, columns),
+            lines=lines_of_lanes(components, columns),
+            contexts=np.empty((REGULAR_CONTEXTS + 1, LANES), np.int64),
+            interruptions=np.empty((LANES, 2, 4), np.int32),
+            run_indices=np.empty((components, LANES), np.int32),
+            running=np.empty(LANES, np.uint16),
+            lengths=np.empty(LANES, np.uint16),
+            columns=np.empty((2, len(_Column._fields), LANES), np.uint16),
+            slots=np.empty(SLOTS_BYTES, np.uint8),
+            orders=RUN_ORDERS,
+        ),
         plain,
         capacity,
         bits,

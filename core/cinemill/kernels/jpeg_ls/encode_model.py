@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from cinemill.kernels.jpeg_ls.parameters import Coding
 from cinemill.kernels.machine.bits import (
-    Value,
-    instructions,
     leading_zeros,
     load_i32,
     load_u8,
@@ -24,6 +22,7 @@ from cinemill.kernels.machine.bits import (
     store_32,
     store_word,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined
 
 LONGEST_VALUE = 24

@@ -18,11 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.parameters import LANES
-from cinemill.kernels.machine.bits import (
-    Value,
-    gathered,
-    instructions,
-)
+from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined
 
 GROUP = 2 * LANES

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from cinemill.kernels.jpeg_ls.encode_model import LONGEST_VALUE, joined
 from cinemill.kernels.jpeg_ls.parameters import LANES
-from cinemill.kernels.machine.bits import Value, copy_bytes, instructions, load_i64, store_64
+from cinemill.kernels.machine.bits import copy_bytes, load_i64, store_64
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined
 
 SLOTS = 16

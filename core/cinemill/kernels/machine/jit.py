@@ -1,11 +1,20 @@
-"""The one place where numba is configured: the decorators every kernel uses and the cache it compiles into."""
+"""The one place where numba is configured: the decorators every kernel uses and the cache it compiles into.
+
+Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``:
+MACHINE names the versions of Python and numba and the processor, SOURCES is a hash of the module that a kernel is
+in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
+other module's kernels are compiled for it. Old directories stay, for whoever still runs what they were made
+of; all may be deleted at any time.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +24,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,16 +41,15 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
     """Compile a module-level function for the given signatures, without the GIL, cached for the next process."""
 
     def decorate(function: Function) -> Function:
-        directory = cache_directory()
-        kernel = f"{function.__module__}.{function.__qualname__}"
-        with _locked(directory / f"{kernel}.lock"):
-            ready = directory / f"{kernel}.ready"
+        directory = _module_directory(function)
+        directory.mkdir(exist_ok=True)
+        with _locked(directory / f"{function.__qualname__}.lock"):
+            ready = directory / f"{function.__qualname__}.ready"
             if not ready.exists():
                 for announce in on_compile:
-                    announce(kernel)
+                    announce(f"{function.__module__}.{function.__qualname__}")
             dispatcher: Any = numba.njit(nogil=True, **options)(function)
-            with _cache_in(directory):
-                dispatcher._cache = _KernelCache(function)  # noqa: SLF001  # as Dispatcher.enable_caching does
+            dispatcher._cache = _KernelCache(function)  # noqa: SLF001  # as Dispatcher.enable_caching does
             for one in signature if isinstance(signature, list) else [signature]:
                 dispatcher.compile(one)
             dispatcher.disable_compile()
@@ -52,8 +60,38 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
     return decorate
 
 
+class _Locator:
+    """Tells numba that a kernel's files are in its module's directory, whose name says what they were made of."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.directory = _module_directory(function)
+        self.line = function.__code__.co_firstlineno
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], _: str) -> _Locator:
+        return cls(function)
+
+    def get_cache_path(self) -> str:
+        return str(self.directory)
+
+    def ensure_cache_path(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+
+    def get_source_stamp(self) -> str:
+        return self.directory.name
+
+    def get_disambiguator(self) -> str:
+        return str(self.line)
+
+
+class _KernelCacheFiles(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     """Loads compiled kernels without preparing the compiler first, as numba does: a fifth of a warm start."""
+
+    _impl_class = _KernelCacheFiles
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what was compiled for a signature, None where nothing was, or a power cut damaged it."""
@@ -76,13 +114,12 @@ def inlined(function: Function) -> Function:
 
 @cache
 def cache_directory() -> Path:
-    """Return a writable directory for compiled kernels of exactly these sources on exactly this processor.
+    """Return a writable directory for kernels compiled by this Python and numba on exactly this processor.
 
-    ``CINEMILL_CACHE_DIR`` names its parent; else the user's cache directory. A directory that is there but can't
-    be written (a read-only image with warm kernels) is copied to a temporary one.
+    A directory that is there but can't be written (a read-only image with warm kernels) is copied to a temporary one.
     """
     parent = Path(os.environ.get("CINEMILL_CACHE_DIR") or _user_cache()) / "kernels"
-    wanted = parent / _fingerprint()
+    wanted = parent / _machine()
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
@@ -98,13 +135,48 @@ def _user_cache() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cinemill")
 
 
-def _fingerprint() -> str:
-    """Hash of all kernel sources: numba alone does not notice a change in an imported kernel."""
-    machine = numba.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    digest = hashlib.sha256(repr(machine).encode())
-    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+def _machine() -> str:
+    features = hashlib.sha256(llvm.get_host_cpu_features().flatten().encode()).hexdigest()[:8]
+    return f"{sys.implementation.cache_tag}-numba-{numba.__version__}-{llvm.get_host_cpu_name()}-{features}"
+
+
+def _module_directory(function: Callable[..., Any]) -> Path:
+    return cache_directory() / f"{function.__module__}-{sources_hash(Path(function.__code__.co_filename))}"
+
+
+@cache
+def sources_hash(source: Path) -> str:
+    """Hash a module and all kernel modules it imports: numba alone does not notice a change in these."""
+    found, left = {source}, [source]
+    while left:
+        new = set(imported_kernels(left.pop())) - found
+        found |= new
+        left += new
+    digests = sorted((path.name, hashlib.sha256(_text(path)).hexdigest()) for path in found)
+    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
+
+
+_KERNELS = Path(__file__).parents[1]
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from|import) cinemill\.kernels([.\w]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE
+)
+
+
+@cache
+def imported_kernels(source: Path) -> list[Path]:
+    """Find the kernel modules that a module imports, at its start or in a function; to parse it would take too long."""
+    imported = []
+    for module, names in _IMPORT.findall(_text(source)):
+        place = _KERNELS.joinpath(*module.decode().split("."))
+        many = place.is_dir()
+        imported += [place / name.decode() for name in re.findall(rb"\w+", names)] if many else [place]
+    files = (place.with_suffix(".py") for place in imported)
+    return [file for file in files if file.is_file()]
+
+
+@cache
+def _text(source: Path) -> bytes:
+    return source.read_bytes()
 
 
 @contextmanager
@@ -113,13 +185,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def _cache_in(directory: Path) -> Iterator[None]:
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before

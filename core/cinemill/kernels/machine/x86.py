@@ -9,7 +9,7 @@ import numba
 from llvmlite import ir
 from numba.core import cgutils
 
-from cinemill.kernels.machine.bits import Value, instructions
+from cinemill.kernels.machine.instructions import Value, instructions
 
 _NEEDED = "avx2", "bmi2", "popcnt"
 _SLOW = "bdver4", "znver1", "znver2"
