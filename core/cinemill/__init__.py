@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cinemill._version import __version__
 
 __all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
 

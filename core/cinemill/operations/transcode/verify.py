@@ -12,7 +12,7 @@ from cinemill.dicom.recode import Recoder
 from cinemill.errors import CodecError, UnsupportedPixelFormat, UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
