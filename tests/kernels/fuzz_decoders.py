@@ -28,7 +28,7 @@ from cinemill.pixel_format import PixelFormat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
 
     Case = tuple[bytes, PixelFormat]
     Naive = Callable[[bytes, PixelFormat], np.ndarray | None]

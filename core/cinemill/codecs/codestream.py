@@ -6,10 +6,11 @@ JPEG 2000 those of T.800 Annex A, JP2 boxes those of T.800 Annex I, and CAP that
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cinemill.codecs.jpeg import markers as jpeg
+from cinemill.codecs.jpeg_2000 import boxes
+from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import Buffer
 
@@ -18,8 +19,6 @@ _SOF_CODINGS = {
     0xC3: "jpeg-lossless",
     0xF7: "jpeg-ls",
 }
-_UNSUPPORTED_SOF = {0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_ENUMERATED_COLOUR = {16: "RGB", 17: None, 18: "YBR_FULL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,6 @@ class Codestream:
         Whether the coding is reversible.
     colour
         Photometric interpretation of the decoded samples where the codestream tells it, else None.
-    subsampled
-        Whether components have different sampling.
     process
         Short description for messages and receipts.
     """
@@ -52,7 +49,6 @@ class Codestream:
     lossless: bool
     signed: bool | None = None
     colour: str | None = None
-    subsampled: bool = False
     process: str = ""
 
 
@@ -67,16 +63,10 @@ def read_codestream(data: Buffer) -> Codestream | None:
         It is of a process that is not read.
     """
     view = memoryview(data)
-    start = bytes(view[:12])
-    try:
-        if start.startswith(b"\xff\xd8"):
-            return _read_jpeg(view)
-        if start.startswith(b"\xff\x4f\xff\x51"):
-            return _read_jpeg_2000(view, None)
-        if start[4:8] == b"jP  ":
-            return _read_jp2(view)
-    except (struct.error, IndexError):
-        raise CodecError("the codestream ends inside its header", offset=len(view)) from None
+    if bytes(view[:2]) == b"\xff\xd8":
+        return _read_jpeg(view)
+    if bytes(view[:4]) == b"\xff\x4f\xff\x51" or boxes.has_boxes(view):
+        return _read_jpeg_2000(view)
     return None
 
 
@@ -87,132 +77,63 @@ def with_end(data: Buffer) -> Buffer:
 
 
 def _read_jpeg(view: memoryview) -> Codestream:
-    colour: str | None = None
-    frame: tuple[int, int, int, int, int, bytes, bool] | None = None
+    frame: jpeg.FrameHeader | None = None
     has_jfif, adobe = False, None
-    near = 0
-    for marker, body in _jpeg_segments(view):
-        if marker == 0xE0 and bytes(body[:5]) == b"JFIF\0":
+    process = near = 0
+    for marker, position, body in jpeg.header_segments(view):
+        if marker == 0xE0 and body[:5] == b"JFIF\0":
             has_jfif = True
-        elif marker == 0xEE and bytes(body[:5]) == b"Adobe" and len(body) >= 12:
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
-        elif marker in _UNSUPPORTED_SOF:
-            raise UnsupportedPixelFormat(f"hierarchical or arithmetic JPEG (SOF{marker - 0xC0}) is not read")
         elif marker in _SOF_CODINGS:
-            precision, rows, columns, components = struct.unpack_from(">BHHB", body)
-            ids = bytes(body[6::3][:components])
-            sampling = bytes(body[7::3][:components])
-            frame = marker, precision, rows, columns, components, ids, len(set(sampling)) > 1
-        elif marker == 0xDA:
-            near = body[2 * body[0] + 1]
-            break
+            process, frame = marker, jpeg.read_frame_header(body, position)
+        elif marker in jpeg.FRAMES:
+            raise UnsupportedPixelFormat(f"hierarchical or arithmetic JPEG (SOF{marker - 0xC0}) is not read")
+        elif marker == jpeg.SOS:
+            near = jpeg.read_scan_header(body, position).first
     if frame is None:
         raise CodecError("the JPEG codestream has no frame header (SOF)")
-    marker, precision, rows, columns, components, ids, subsampled = frame
-    if not precision:
+    if not frame.precision:
         raise CodecError("the frame header (SOF) promises samples of 0 bits")
-    coding = _SOF_CODINGS[marker]
-    if coding == "jpeg" and components == 3:
-        colour = _jpeg_colour(adobe, ids, has_jfif=has_jfif, subsampled=subsampled)
+    coding = _SOF_CODINGS[process]
+    colour = None
+    if coding == "jpeg" and len(frame.components) == 3:
+        colour = _jpeg_colour(adobe, frame.components, has_jfif=has_jfif)
     return Codestream(
         coding=coding,
-        rows=rows,
-        columns=columns,
-        components=components,
-        precision=precision,
+        rows=frame.rows,
+        columns=frame.columns,
+        components=len(frame.components),
+        precision=frame.precision,
         lossless=coding == "jpeg-lossless" or (coding == "jpeg-ls" and near == 0),
         colour=colour,
-        subsampled=subsampled,
-        process="JPEG-LS" if coding == "jpeg-ls" else f"JPEG SOF{marker - 0xC0}",
+        process="JPEG-LS" if coding == "jpeg-ls" else f"JPEG SOF{process - 0xC0}",
     )
 
 
-def _jpeg_colour(adobe: int | None, ids: bytes, *, has_jfif: bool, subsampled: bool) -> str | None:
+def _jpeg_colour(adobe: int | None, components: tuple[jpeg.Component, ...], *, has_jfif: bool) -> str | None:
     if has_jfif:
         return "YBR_FULL"
     if adobe is not None:
         return "RGB" if adobe == 0 else "YBR_FULL"
-    if ids == b"RGB":
+    if bytes(component.number for component in components) == b"RGB":
         return "RGB"
+    subsampled = len({(component.across, component.down) for component in components}) > 1
     return "YBR_FULL" if subsampled else None
 
 
-def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    offset = 2
-    while True:
-        if view[offset] != 0xFF:
-            raise CodecError("expected a marker", offset=offset)
-        while view[offset] == 0xFF:
-            offset += 1
-        marker = view[offset]
-        offset += 1
-        if marker == 0xD9:
-            return
-        (length,) = struct.unpack_from(">H", view, offset)
-        yield marker, view[offset + 2 : offset + length]
-        offset += length
-
-
-def _read_jpeg_2000(view: memoryview, colour: str | None) -> Codestream:
-    columns = rows = components = depth = 0
-    high_throughput = reversible = False
-    transform = False
-    subsampled = False
-    offset = 2
-    while True:
-        marker, length = struct.unpack_from(">HH", view, offset)
-        body = view[offset + 4 : offset + 2 + length]
-        if marker == 0xFF51:
-            x1, y1, x0, y0 = struct.unpack_from(">LLLL", body, 2)
-            columns, rows = x1 - x0, y1 - y0
-            (components,) = struct.unpack_from(">H", body, 34)
-            depth = body[36]
-            subsampled = any(body[37 + 3 * i] != 1 or body[38 + 3 * i] != 1 for i in range(components))
-        elif marker == 0xFF50:
-            high_throughput = True
-        elif marker == 0xFF52:
-            transform, reversible = bool(body[4]), body[9] == 1
-        elif marker == 0xFF90:
-            break
-        offset += 2 + length
-    if transform and components >= 3:
-        colour = "RGB"
+def _read_jpeg_2000(view: memoryview) -> Codestream:
+    header = jpeg_2000.read_main_header(boxes.bare_codestream(view))
+    reversible = header.coding.wavelet == 1
+    transformed = header.coding.colour_transform and header.samples >= 3
     return Codestream(
-        coding="htj2k" if high_throughput else "jpeg-2000",
-        rows=rows,
-        columns=columns,
-        components=components,
-        precision=(depth & 0x7F) + 1,
+        coding="htj2k" if header.high_throughput else "jpeg-2000",
+        rows=header.rows,
+        columns=header.columns,
+        components=header.samples,
+        precision=header.precision,
         lossless=reversible,
-        signed=bool(depth & 0x80),
-        colour=colour,
-        subsampled=subsampled,
-        process=f"{'HTJ2K' if high_throughput else 'JPEG 2000'} {'5-3' if reversible else '9-7'}",
+        signed=header.signed,
+        colour="RGB" if transformed else boxes.box_colour(view),
+        process=f"{'HTJ2K' if header.high_throughput else 'JPEG 2000'} {'5-3' if reversible else '9-7'}",
     )
-
-
-def _read_jp2(view: memoryview) -> Codestream:
-    colour: str | None = None
-    for kind, body in _boxes(view):
-        if kind == b"jp2h":
-            for inner, content in _boxes(body):
-                if inner == b"colr" and content[0] == 1:
-                    colour = _ENUMERATED_COLOUR.get(struct.unpack_from(">L", content, 3)[0])
-        elif kind == b"jp2c":
-            return _read_jpeg_2000(body, colour)
-    raise CodecError("the JP2 file has no codestream box")
-
-
-def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    offset = 0
-    while offset + 8 <= len(view):
-        length, kind = struct.unpack_from(">L4s", view, offset)
-        head = 8
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", view, offset + 8)
-            head = 16
-        end = offset + length if length else len(view)
-        if end <= offset:
-            return
-        yield kind, view[offset + head : end]
-        offset = end

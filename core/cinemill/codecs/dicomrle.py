@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DicomRle:
-    """imagecodecs' DICOM RLE decoder as a decoding `cinemill.codecs.Codec`."""
+    """imagecodecs' DICOM RLE decoder as a decoding `cinemill.codecs.codec.Codec`."""
 
     name = "imagecodecs-dicomrle"
     version: str = imagecodecs.dicomrle_version().rpartition(" ")[2]

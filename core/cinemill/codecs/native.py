@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import cinemill
+from cinemill._version import __version__
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Native:
-    """Little endian samples as a `cinemill.codecs.Codec`.
+    """Little endian samples as a `cinemill.codecs.codec.Codec`.
 
     Colour by plane becomes colour by pixel, bits become bytes, and YBR_FULL_422 gets a chrominance sample for
     each pixel; on encoding, bits are packed and everything else stays as it is.
     """
 
     name = "native"
-    version = cinemill.__version__
+    version = __version__
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:

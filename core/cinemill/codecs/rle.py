@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import cinemill
+from cinemill._version import __version__
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels import rle
@@ -36,7 +36,7 @@ class Rle:
     """
 
     name = "cinemill-rle"
-    version = cinemill.__version__
+    version = __version__
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:

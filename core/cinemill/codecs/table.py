@@ -15,7 +15,7 @@ from cinemill.errors import UnsupportedTransferSyntax
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
 
 _DECODERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),

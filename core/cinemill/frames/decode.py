@@ -15,7 +15,7 @@ from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
 
 if TYPE_CHECKING:
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 

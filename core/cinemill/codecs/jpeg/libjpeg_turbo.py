@@ -19,7 +19,7 @@ _JCS_GREY, _JCS_RGB, _JCS_YCBCR = "GRAYSCALE", "RGB", "YCBCR"
 
 
 class LibjpegTurbo:
-    """libjpeg-turbo as a decoding `cinemill.codecs.Codec`.
+    """libjpeg-turbo as a decoding `cinemill.codecs.codec.Codec`.
 
     Colour comes out as it is coded: subsampled chrominance is interpolated, nothing is converted. The inverse
     DCT is libjpeg's slow integer one. libjpeg conceals damage, which is therefore looked for before.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import cinemill
+from cinemill._version import __version__
 from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import lossless as kernel
@@ -28,7 +28,7 @@ class JpegLossless:
     """Decoder of JPEG Lossless frames: 2 to 16 bits, 1 to 4 components without subsampling."""
 
     name = "cinemill-jpeg-lossless"
-    version = cinemill.__version__
+    version = __version__
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
@@ -123,19 +123,14 @@ class _Frame:
         """Read SOF3 (T.81 B.2.2) and compare it with what is expected."""
         if self.components:
             raise CodecError("a second frame header", offset=position)
-        if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
-            raise CodecError(
-                f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position
-            )
         pixels = self.pixels
-        self.precision = segment[0]
-        rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        self.precision, rows, columns, components = markers.read_frame_header(segment, position)
         if rows == 0:
             raise UnsupportedPixelFormat("the number of lines is left to a DNL marker")
-        if (rows, columns, segment[5]) != (pixels.rows, pixels.columns, pixels.samples):
+        if (rows, columns, len(components)) != (pixels.rows, pixels.columns, pixels.samples):
             raise CodecError(
                 f"expected {pixels.rows} rows, {pixels.columns} columns and {pixels.samples} samples, "
-                f"found {rows}, {columns} and {segment[5]}",
+                f"found {rows}, {columns} and {len(components)}",
                 offset=position,
             )
         if not 2 <= self.precision <= min(16, 8 * pixels.dtype.itemsize):
@@ -143,22 +138,18 @@ class _Frame:
                 f"a precision of {self.precision} bits does not fit {pixels.bits_allocated} bits allocated",
                 offset=position,
             )
-        self.components = list(segment[6::3])
+        self.components = [component.number for component in components]
         if len(set(self.components)) < len(self.components):
             raise CodecError(f"components {self.components} are not distinct", offset=position)
-        factors = set(segment[7::3])
-        if len(self.components) > 1 and factors != {0x11}:
+        factors = {(component.across, component.down) for component in components}
+        if len(components) > 1 and factors != {(1, 1)}:
             raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
 
     def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
         """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
         if not self.components:
             raise CodecError("a scan without a frame header", offset=position)
-        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
-            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
-        names, selectors = segment[1:-3:2], segment[2:-3:2]
-        selection, _, approximation = segment[-3:]
-        point_transform = approximation & 15
+        names, selectors, selection, _, _, point_transform = markers.read_scan_header(segment, position)
         places = [self.components.index(name) for name in names if name in self.components]
         if len(places) != len(names) or len({*places, *self.decoded}) != len(places) + len(self.decoded):
             raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)

@@ -1,12 +1,14 @@
-"""Markers and marker segments of JPEG codestreams (ITU-T T.81 Annex B)."""
+"""Markers and marker segments of JPEG and JPEG-LS codestreams (ITU-T T.81 Annex B, T.87 Annex C)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cinemill.pixel_format import Buffer
 
 DHT, SOI, EOI, SOS, DQT, DNL, DRI = 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD
@@ -32,6 +34,41 @@ STANDALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers without a segment that may stand between segments."""
 
 
+class Component(NamedTuple):
+    """A component of a frame header, its sampling factors, and the destination of its quantisation table."""
+
+    number: int
+    across: int
+    down: int
+    quantisation: int
+
+
+class FrameHeader(NamedTuple):
+    """SOF: what a frame consists of (B.2.2)."""
+
+    precision: int
+    rows: int
+    columns: int
+    components: tuple[Component, ...]
+
+
+class ScanHeader(NamedTuple):
+    """SOS (B.2.3). JPEG Lossless and JPEG-LS give the last four another meaning than DCT has."""
+
+    components: bytes
+    """Their numbers in the frame header."""
+    tables: bytes
+    """Of each component: DC and AC Huffman table, or the mapping table."""
+    first: int
+    """Ss: first coefficient; predictor; NEAR."""
+    last: int
+    """Se: last coefficient; interleave mode."""
+    high: int
+    """Ah: approximation before."""
+    low: int
+    """Al: approximation; point transform."""
+
+
 def first_marker(stream: Buffer) -> int:
     """Return the position behind SOI."""
     if bytes(stream[:2]) != bytes((0xFF, SOI)):
@@ -45,9 +82,11 @@ def next_marker(stream: Buffer, position: int) -> tuple[int, int]:
     while position < len(stream) and stream[position] == 0xFF:
         position += 1
     if position >= len(stream):
-        raise CodecError("the codestream ends without an EOI marker", offset=len(stream))
+        raise CodecError(
+            "the codestream ends where a marker is expected: no EOI, it is truncated", offset=len(stream)
+        )
     if position == start or stream[position] == 0:
-        raise CodecError(f"expected a marker, found {stream[start]:02X} {stream[position]:02X}", offset=start)
+        raise CodecError(f"expected a marker, found byte 0x{stream[position]:02X}", offset=start)
     return stream[position], position + 1
 
 
@@ -66,6 +105,46 @@ def read_segment(stream: Buffer, position: int) -> bytes:
             f"a marker segment of {length} bytes has {len(stream) - position} left", offset=position
         )
     return segment
+
+
+def header_segments(stream: Buffer) -> Iterator[tuple[int, int, bytes]]:
+    """Yield each marker up to the first SOS, or EOI, with the position and the content of its segment."""
+    position = first_marker(stream)
+    while True:
+        if position >= len(stream):
+            raise CodecError("the codestream ends inside its header", offset=len(stream))
+        marker, position = next_marker(stream, position)
+        if marker == EOI:
+            return
+        if marker in STANDALONE:
+            continue
+        if position + int.from_bytes(stream[position : position + 2], "big") > len(stream):
+            raise CodecError("the codestream ends inside its header", offset=len(stream))
+        segment = read_segment(stream, position)
+        yield marker, position, segment
+        if marker == SOS:
+            return
+        position += 2 + len(segment)
+
+
+def read_frame_header(segment: bytes, position: int) -> FrameHeader:
+    """Read a SOF segment (B.2.2)."""
+    if len(segment) < 9 or len(segment) != 6 + 3 * segment[5]:
+        raise CodecError(f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position)
+    components = tuple(
+        Component(number, factors >> 4, factors & 15, table)
+        for number, factors, table in zip(segment[6::3], segment[7::3], segment[8::3], strict=True)
+    )
+    rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+    return FrameHeader(segment[0], rows, columns, components)
+
+
+def read_scan_header(segment: bytes, position: int) -> ScanHeader:
+    """Read a SOS segment (B.2.3)."""
+    if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
+        raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
+    first, last, approximations = segment[-3:]
+    return ScanHeader(segment[1:-3:2], segment[2:-3:2], first, last, approximations >> 4, approximations & 15)
 
 
 def read_restart_interval(segment: bytes, position: int) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pylibjpeg:
-    """libjpeg as a decoding `cinemill.codecs.Codec`. It holds the GIL, and is several times slower than others."""
+    """libjpeg as a decoding `cinemill.codecs.codec.Codec`. It holds the GIL, and is several times slower than others."""
 
     name = "pylibjpeg-libjpeg"
     version = version("pylibjpeg-libjpeg")

@@ -192,22 +192,14 @@ class _Frame:
         """Read SOF0, SOF1 or SOF2 (T.81 B.2.2)."""
         if self.components:
             raise CodecError("a second frame header", offset=position)
-        if len(segment) < 9 or len(segment) != 6 + 3 * segment[5]:
-            raise CodecError(
-                f"a frame header of {len(segment) + 2} bytes contradicts itself", offset=position
-            )
-        self.precision = segment[0]
-        rows, columns = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        self.precision, rows, columns, header = markers.read_frame_header(segment, position)
         if self.precision not in ({8} if self.process == _BASELINE else {8, 12}):
             raise CodecError(
                 f"JPEG {markers.FRAMES[self.process]} with {self.precision} bits", offset=position
             )
         if rows == 0:
             raise UnsupportedPixelFormat("the number of lines is left to a DNL marker")
-        components = [
-            _Component(number, factors >> 4, factors & 15, table)
-            for number, factors, table in zip(segment[6::3], segment[7::3], segment[8::3], strict=True)
-        ]
+        components = [_Component(*component) for component in header]
         factors = {factor for component in components for factor in (component.across, component.down)}
         if columns == 0 or not factors <= {1, 2, 3, 4}:
             raise CodecError(f"{columns} columns, sampling factors {sorted(factors)}", offset=position)
@@ -233,10 +225,11 @@ class _Frame:
 
     def _scan(self, segment: bytes, position: int) -> _Scan:
         """Read a scan header (T.81 B.2.3)."""
-        components = self._scanned(segment, position)
-        first, last, high, low = 0, 63, 0, 0
-        if self.process == _PROGRESSIVE:
-            first, last, high, low = segment[-3], segment[-2], segment[-1] >> 4, segment[-1] & 15
+        if not self.components:
+            raise CodecError("a scan without a frame header", offset=position)
+        header = markers.read_scan_header(segment, position)
+        components = self._scanned(header.components, position)
+        first, last, high, low = header[2:] if self.process == _PROGRESSIVE else (0, 63, 0, 0)
         _note_sent(components, (first, last, high, low), position)
         process = (kernel.BAND if first else kernel.BLOCKS) + (1 if high else 0)
         sizes, mcus = [component.across * component.down for component in components], self.mcus
@@ -251,7 +244,7 @@ class _Frame:
                 self._table(selector >> 4, position) if process == kernel.BLOCKS else b"",
                 self._table(0x10 | selector & 15, position) if last else b"",
             )
-            for selector in segment[2:-3:2]
+            for selector in header.tables
         ]
         try:
             walked = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
@@ -268,14 +261,9 @@ class _Frame:
             components[0].nonzero,
         )
 
-    def _scanned(self, segment: bytes, position: int) -> list[_Component]:
+    def _scanned(self, numbers: bytes, position: int) -> list[_Component]:
         """Return the components of a scan."""
-        if not self.components:
-            raise CodecError("a scan without a frame header", offset=position)
-        if len(segment) < 6 or len(segment) != 4 + 2 * segment[0]:
-            raise CodecError(f"a scan header of {len(segment) + 2} bytes contradicts itself", offset=position)
         known = {component.number: component for component in self.components}
-        numbers = segment[1:-3:2]
         if not known.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
             raise CodecError(f"a scan of components {[*numbers]} of {[*known]}", offset=position)
         missing = {known[number].quantisation for number in numbers} - self.quantisation

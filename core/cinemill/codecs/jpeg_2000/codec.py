@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import cinemill
+from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 384
@@ -42,7 +42,7 @@ def fastest() -> Codec:
 
 
 class Jpeg2000:
-    """cinemill's JPEG 2000 coders as a `cinemill.codecs.Codec`.
+    """cinemill's JPEG 2000 coders as a `cinemill.codecs.codec.Codec`.
 
     It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
     and the reversible colour transform for RGB: what `OpenJpeg` writes. It decodes what lossless encoders commonly write,
@@ -50,7 +50,7 @@ class Jpeg2000:
     """
 
     name = "cinemill-jpeg2000"
-    version = f"{cinemill.__version__} with openjpeg {OpenJpeg.version}"
+    version = f"{__version__} with openjpeg {OpenJpeg.version}"
     batch = 8
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:

@@ -5,63 +5,58 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cinemill.pixel_format import Buffer
 
-SOC, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
+SOC, CAP, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF50, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
 TLM, PLT, COM = 0xFF55, 0xFF58, 0xFF64
 _START = b"\xff\x4f\xff\x51"
-_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.
 _MARKER_IN_PACKETS = re.compile(rb"\xff[\x90\x93-\xff]")
 
 
+class CodingStyle(NamedTuple):
+    """COD without precincts (T.800 A.6.1)."""
+
+    style: int
+    progression: int
+    layers: int
+    colour_transform: int
+    levels: int
+    block_width: int
+    block_height: int
+    block_style: int
+    wavelet: int
+
+
 @dataclass(frozen=True, slots=True)
 class MainHeader:
-    """What the main header says of the samples (T.800 A.5.1, A.6.1)."""
+    """What the main header says of the samples, and how they are coded (T.800 A.5.1, A.6.1)."""
 
     rows: int
     columns: int
     samples: int
     precision: int
     signed: bool
+    alike: bool
+    """Whether all components have the same precision and sign; else the first one's are given."""
     subsampled: bool
     tiles: int
-    colour_transform: bool
+    coding: CodingStyle
+    high_throughput: bool
     length: int
     """Bytes before the first tile-part."""
 
-
-def bare_codestream(data: Buffer) -> Buffer:
-    """Return the codestream that JP2 boxes hold, or ``data`` itself if it has no boxes (T.800 I.4, I.5.4).
-
-    Raises
-    ------
-    CodecError
-        There are boxes, but no complete codestream box.
-    """
-    if bytes(data[:12]) != _JP2_SIGNATURE:
-        return data
-    position = 0
-    while position + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, position)
-        start = position + 8
-        if size == 1 and start + 8 <= len(data):
-            (size,) = struct.unpack_from(">Q", data, start)
-            start += 8
-        end = position + size if size else len(data)
-        if not start <= end <= len(data):
-            break
-        if kind == b"jp2c":
-            return data[start:end]
-        position = end
-    raise CodecError("JP2: expected a complete codestream box (jp2c), found none", offset=position)
+    @property
+    def colour_transform(self) -> bool:
+        """Whether the samples are RGB before a component transform (T.800 Annex G)."""
+        return self.coding.colour_transform == 1
 
 
 def read_main_header(codestream: Buffer) -> MainHeader:
@@ -71,39 +66,39 @@ def read_main_header(codestream: Buffer) -> MainHeader:
     ------
     CodecError
         The header is damaged.
-    UnsupportedPixelFormat
-        Its components differ in precision or sign.
     """
     siz = cod = b""
     length = 0
+    high_throughput = False
     for marker, offset, segment in segments(codestream, 0):
         if marker == SIZ:
             siz = segment
         elif marker == COD:
             cod = segment
+        elif marker == CAP:
+            high_throughput = True
         elif marker == SOT:
             length = offset
             break
-    if len(siz) < 39 or len(cod) < 5 or not length:
+    if len(siz) < 39 or len(cod) < 10 or not length:
         raise CodecError("JPEG 2000: expected SIZ and COD before the first tile-part")
     right, bottom, left, top, *tile, samples = struct.unpack_from(">8IH", siz, 2)
     tile_width, tile_height, tile_left, tile_top = tile
     components = [siz[at : at + 3] for at in range(36, len(siz), 3)]
-    depths = {component[0] for component in components}
     if len(siz) != 36 + 3 * samples or not (tile_width and tile_height):
         raise CodecError("JPEG 2000: SIZ contradicts itself, or its tiles are empty")
-    if len(depths) != 1:
-        raise UnsupportedPixelFormat("JPEG 2000 with components of different depths is not read")
-    depth = depths.pop()
+    depth = components[0][0]
     return MainHeader(
         rows=bottom - top,
         columns=right - left,
         samples=samples,
         precision=(depth & 0x7F) + 1,
         signed=depth > 0x7F,
+        alike=all(component[0] == depth for component in components),
         subsampled=any(component[1:] != b"\x01\x01" for component in components),
         tiles=-(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height),
-        colour_transform=cod[4] == 1,
+        coding=CodingStyle(*struct.unpack_from(">BBHBBBBBB", cod)),
+        high_throughput=high_throughput,
         length=length,
     )
 
@@ -166,7 +161,7 @@ def segments(codestream: Buffer, position: int) -> Iterator[tuple[int, int, byte
             yield marker, position, bytes(codestream[position + 4 : position + 2 + size])
             position += 2 + size
         else:
-            break
+            raise CodecError("JPEG 2000: expected a marker segment", offset=position)
         if marker == SOD:
             return
-    raise CodecError("JPEG 2000: expected a marker segment", offset=position)
+    raise CodecError("the codestream ends inside its header", offset=len(codestream))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import imagecodecs
 import numpy as np
 
-from cinemill.codecs.jpeg_2000.markers import MainHeader, bare_codestream, check_tile_parts, read_main_header
+from cinemill.codecs.jpeg_2000.boxes import bare_codestream
+from cinemill.codecs.jpeg_2000.markers import MainHeader, check_tile_parts, read_main_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OpenJpeg:
-    """OpenJPEG as a `cinemill.codecs.Codec`.
+    """OpenJPEG as a `cinemill.codecs.codec.Codec`.
 
     It encodes bare codestreams, without JP2 boxes (PS3.5 8.2.4): one tile, LRCP, 64 x 64 code-blocks, the
     reversible 5-3 wavelet, and the reversible colour transform for RGB.
@@ -121,6 +122,8 @@ def decode_checked(codestream: Buffer, header: MainHeader, pixels: PixelFormat, 
 
 
 def _check_geometry(header: MainHeader, pixels: PixelFormat) -> None:
+    if not header.alike:
+        raise UnsupportedPixelFormat("JPEG 2000 with components of different depths is not read")
     expected = pixels.rows, pixels.columns, pixels.samples
     found = header.rows, header.columns, header.samples
     if found != expected:

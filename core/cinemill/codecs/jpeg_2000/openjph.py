@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class OpenJph:
-    """OpenJPH as an encoding `cinemill.codecs.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
+    """OpenJPH as an encoding `cinemill.codecs.codec.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
 
     The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. SIZ gives
     the depth of the array, not Bits Stored: OpenJPH is handed 8- or 16-bit samples.

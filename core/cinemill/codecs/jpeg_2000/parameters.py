@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_2000.markers import (
@@ -16,6 +15,7 @@ from cinemill.codecs.jpeg_2000.markers import (
     SOD,
     SOT,
     TLM,
+    CodingStyle,
     MainHeader,
     segments,
 )
@@ -54,20 +54,6 @@ class Packets(NamedTuple):
     parameters: Parameters
 
 
-class _CodingStyle(NamedTuple):
-    """COD without precincts (A.6.1)."""
-
-    style: int
-    progression: int
-    layers: int
-    colour_transform: int
-    levels: int
-    block_width: int
-    block_height: int
-    block_style: int
-    wavelet: int
-
-
 def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | None:
     """Return what the kernels need to decode a checked codestream, or None if it is nothing for them.
 
@@ -79,9 +65,9 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         return None
     found = {marker: (offset, segment) for marker, offset, segment in material}
     (_, siz), (_, cod), (_, qcd), (tile_part, sot) = (found[marker] for marker in (SIZ, COD, QCD, SOT))
-    if len(cod) < 10 or len(sot) != 8:
+    if len(sot) != 8:
         return None
-    coding = _CodingStyle(*struct.unpack_from(">BBHBBBBBB", cod))
+    coding = header.coding
     end = tile_part + int.from_bytes(sot[2:6], "big")
     precincts = [(size & 15, size >> 4) for size in cod[10:]] or [(_LARGEST_PRECINCT,) * 2] * (
         coding.levels + 1
@@ -113,7 +99,7 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
     return Packets(found[SOD][0] + 2, end, parameters)
 
 
-def _is_covered(coding: _CodingStyle, precincts: list[tuple[int, int]], cod_length: int, qcd: bytes) -> bool:
+def _is_covered(coding: CodingStyle, precincts: list[tuple[int, int]], cod_length: int, qcd: bytes) -> bool:
     """Whether the kernels decode this coding style, and its markers have the length it asks for."""
     return (
         coding.style in {0, 1}  # neither SOP nor EPH

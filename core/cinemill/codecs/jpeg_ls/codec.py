@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import cinemill
+from cinemill._version import __version__
 from cinemill.codecs.jpeg_ls.markers import (
     EPILOGUE,
     INTERLEAVE_SAMPLE,
@@ -41,7 +41,7 @@ class JpegLs:
     """Decodes lossless and near-lossless JPEG-LS (T.87); encodes lossless, colour interleaved by line."""
 
     name = "cinemill-jpegls"
-    version = cinemill.__version__
+    version = __version__
     batch = 2 * LANES  # what decodes best; the encoder takes half at a time
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:

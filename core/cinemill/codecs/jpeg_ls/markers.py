@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.codecs.jpeg.markers import check_end
+from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import Coding, coding_parameters
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from cinemill.pixel_format import Buffer
 
-SOI, EOI, SOS, DRI, DNL, COM, SOF55, LSE = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC, 0xFE, 0xF7, 0xF8
+COM, SOF55, LSE = 0xFE, 0xF7, 0xF8
 APP0, APP8, APP15 = 0xE0, 0xE8, 0xEF
 
 INTERLEAVE_NONE, INTERLEAVE_LINE, INTERLEAVE_SAMPLE = 0, 1, 2
@@ -77,73 +78,43 @@ class _Reader:
     preset: _Preset = field(default_factory=_Preset)
     restart_lines: int = 0
 
-    def number(self, position: int, size: int) -> int:
-        """Read a big-endian integer."""
-        if position + size > len(self.data):
-            raise CodecError("the codestream ends inside a marker segment", offset=len(self.data))
-        return int.from_bytes(self.data[position : position + size], "big")
-
     def marker(self) -> int:
         """Read the marker at the current position, which any number of fill bytes 0xFF may precede."""
-        start = self.position
-        if start >= len(self.data):
-            raise CodecError(
-                "the codestream ends where a marker is expected: no EOI, it is truncated", offset=start
-            )
-        if self.data[start] != 0xFF:
-            raise CodecError(f"expected a marker, found byte 0x{self.data[start]:02X}", offset=start)
-        while self.position < len(self.data) and self.data[self.position] == 0xFF:
-            self.position += 1
-        code = self.number(self.position, 1)
-        self.position += 1
+        code, self.position = markers.next_marker(self.data, self.position)
         return code
 
-    def segment(self) -> tuple[int, int]:
-        """Return where the parameters of the segment at the current position start and end, and step behind it."""
+    def segment(self) -> tuple[int, bytes]:
+        """Return where the segment at the current position starts and what it holds, and step behind it."""
         start = self.position
-        end = start + self.number(start, 2)
-        if end < start + 2 or end > len(self.data):
-            raise CodecError(
-                f"a marker segment of {end - start} bytes does not fit the codestream", offset=start
-            )
-        self.position = end
-        return start + 2, end
-
-    def parameters(self, size: int) -> int:
-        """Return where the parameters of a segment start that must hold at least ``size`` bytes."""
-        start, end = self.segment()
-        if end - start < size:
-            raise CodecError(f"expected {size} bytes of parameters, found {end - start}", offset=start)
-        return start
+        content = markers.read_segment(self.data, start)
+        self.position += 2 + len(content)
+        return start, content
 
     def read_frame_header(self) -> None:
-        start, end = self.segment()
+        start, content = self.segment()
         if self.header is not None:
             raise CodecError("a second frame header", offset=start)
-        count = self.number(start + 5, 1)
-        if end - start != 6 + 3 * count:
-            raise CodecError(f"a frame header of {end - start} bytes for {count} components", offset=start)
-        components = [self.data[at : at + 3] for at in range(start + 6, end, 3)]
-        if any(sampling != 0x11 for _, sampling, _ in components):
-            raise CodecError("subsampled components are not supported", offset=start + 6)
+        header = markers.read_frame_header(content, start)
+        if any((component.across, component.down) != (1, 1) for component in header.components):
+            raise CodecError("subsampled components are not supported", offset=start)
+        if not 2 <= header.precision <= 16:
+            raise CodecError(f"sample precision {header.precision} is outside 2..16", offset=start)
+        if not header.rows or not header.columns:
+            raise CodecError("a frame of undeclared size (DNL or LSE type 4) is not supported", offset=start)
         self.header = FrameHeader(
-            precision=self.number(start, 1),
-            rows=self.number(start + 1, 2),
-            columns=self.number(start + 3, 2),
-            components=tuple(identifier for identifier, _, _ in components),
+            header.precision,
+            header.rows,
+            header.columns,
+            tuple(component.number for component in header.components),
         )
-        if not 2 <= self.header.precision <= 16:
-            raise CodecError(f"sample precision {self.header.precision} is outside 2..16", offset=start)
-        if not self.header.rows or not self.header.columns:
-            raise CodecError(
-                "a frame of undeclared size (DNL or LSE type 4) is not supported", offset=start + 1
-            )
 
     def read_preset(self) -> None:
-        start = self.parameters(1)
-        kind = self.number(start, 1)
+        start, content = self.segment()
+        kind = content[0] if content else 0
         if kind == 1:
-            values = [self.number(at, 2) for at in range(start + 1, start + 11, 2)]
+            if len(content) < 11:
+                raise CodecError(f"preset parameters of {len(content)} bytes, expected 11", offset=start)
+            values = struct.unpack_from(">5H", content, 1)
             self.preset = _Preset(values[0], (values[1], values[2], values[3]), values[4])
         else:
             names = {
@@ -155,42 +126,40 @@ class _Reader:
             raise UnsupportedPixelFormat(f"JPEG-LS with {name} (LSE) is not read")
 
     def read_restart_interval(self) -> None:
-        start, end = self.segment()
-        if not 2 <= end - start <= 4:
-            raise CodecError(f"a restart interval of {end - start} bytes", offset=start)
-        self.restart_lines = self.number(start, end - start)
+        start, content = self.segment()
+        if not 2 <= len(content) <= 4:
+            raise CodecError(f"a restart interval of {len(content)} bytes", offset=start)
+        self.restart_lines = int.from_bytes(content, "big")
 
     def read_application_data(self, code: int) -> None:
-        start, end = self.segment()
-        transform = bytes(self.data[start:end])
+        _, transform = self.segment()
         if code == APP8 and transform.startswith(b"mrfx") and transform[4:5] != b"\0":
             raise UnsupportedPixelFormat(
                 f"JPEG-LS with HP's colour transform {transform[4:].hex()} is not read"
             )
 
     def read_scan(self) -> Scan:
-        start, end = self.segment()
+        start, content = self.segment()
         header = self.header
         if header is None:
             raise CodecError("a scan without a frame header", offset=start)
-        count = self.number(start, 1)
-        if end - start != 4 + 2 * count or not 1 <= count <= min(4, len(header.components)):
-            raise CodecError(f"a scan header of {end - start} bytes for {count} components", offset=start)
-        selectors = tuple(self.data[start + 1 : end - 3 : 2])
+        selectors, mapping, near, interleave, *point_transform = markers.read_scan_header(content, start)
+        count = len(selectors)
+        if not 1 <= count <= min(4, len(header.components)):
+            raise CodecError(f"a scan header of {len(content)} bytes for {count} components", offset=start)
         if selectors[0] not in header.components:
-            raise CodecError(f"component {selectors[0]} is not in the frame header", offset=start + 1)
+            raise CodecError(f"component {selectors[0]} is not in the frame header", offset=start)
         first = header.components.index(selectors[0])
-        if header.components[first : first + count] != selectors:
+        if header.components[first : first + count] != tuple(selectors):
             raise CodecError(
-                f"components {selectors} are not consecutive in the frame header", offset=start + 1
+                f"components {tuple(selectors)} are not consecutive in the frame header", offset=start
             )
-        if any(self.data[start + 2 : end - 3 : 2]):
-            raise CodecError("mapping tables are not supported", offset=start + 2)
-        near, interleave, transform = self.data[end - 3 : end]
+        if any(mapping):
+            raise CodecError("mapping tables are not supported", offset=start)
         if interleave > INTERLEAVE_SAMPLE or (count > 1 and interleave == INTERLEAVE_NONE):
-            raise CodecError(f"interleave mode {interleave} for {count} components", offset=end - 2)
-        if transform:
-            raise CodecError(f"point transform {transform} is not supported", offset=end - 1)
+            raise CodecError(f"interleave mode {interleave} for {count} components", offset=start)
+        if any(point_transform):
+            raise CodecError(f"point transform {content[-1]} is not supported", offset=start)
         max_value = (1 << header.precision) - 1
         if self.preset.max_value > max_value:
             raise CodecError(f"MAXVAL {self.preset.max_value} exceeds {header.precision} bits", offset=start)
@@ -239,17 +208,17 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
         It uses what DICOM images don't: mapping tables, HP's colour transforms.
     """
     reader = _Reader(memoryview(codestream).cast("B"))
-    if reader.marker() != SOI:
+    if reader.marker() != markers.SOI:
         raise CodecError("the codestream does not start with SOI", offset=0)
     coded = 0
-    while (code := reader.marker()) != EOI:
+    while (code := reader.marker()) != markers.EOI:
         if code == SOF55:
             reader.read_frame_header()
         elif code == LSE:
             reader.read_preset()
-        elif code == DRI:
+        elif code == markers.DRI:
             reader.read_restart_interval()
-        elif code == SOS:
+        elif code == markers.SOS:
             scan = reader.read_scan()
             coded += scan.components
             yield scan
@@ -266,7 +235,7 @@ def read_scans(codestream: Buffer) -> Iterator[Scan]:
         raise CodecError(
             f"expected {expected} coded components, found {coded} before EOI", offset=reader.position
         )
-    check_end(reader.data, reader.position)
+    markers.check_end(reader.data, reader.position)
 
 
 def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
@@ -279,7 +248,7 @@ def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
     size = header.rows.to_bytes(2, "big") + header.columns.to_bytes(2, "big")
     components = b"".join(bytes((identifier, 0x11, 0)) for identifier in header.components)
     parts = [
-        bytes((0xFF, SOI)),
+        bytes((0xFF, markers.SOI)),
         _segment(SOF55, bytes((header.precision,)) + size + bytes((count,)) + components),
     ]
     if header.precision > 12:
@@ -287,7 +256,7 @@ def frame_prologue(header: FrameHeader, coding: Coding) -> bytes:
         parts.append(_segment(LSE, b"\x01" + b"".join(value.to_bytes(2, "big") for value in values)))
     selectors = b"".join(bytes((identifier, 0)) for identifier in header.components)
     interleave = INTERLEAVE_LINE if count > 1 else INTERLEAVE_NONE
-    parts.append(_segment(SOS, bytes((count,)) + selectors + bytes((coding.near, interleave, 0))))
+    parts.append(_segment(markers.SOS, bytes((count,)) + selectors + bytes((coding.near, interleave, 0))))
     return b"".join(parts)
 
 
@@ -295,5 +264,5 @@ def _segment(code: int, parameters: bytes) -> bytes:
     return bytes((0xFF, code)) + (2 + len(parameters)).to_bytes(2, "big") + parameters
 
 
-EPILOGUE = bytes((0xFF, EOI))
+EPILOGUE = bytes((0xFF, markers.EOI))
 """The end of a codestream."""

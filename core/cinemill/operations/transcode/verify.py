@@ -10,7 +10,7 @@ import numpy as np
 from cinemill.errors import CodecError, UnsupportedPixelFormat, UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from cinemill.codecs import Codec
+    from cinemill.codecs.codec import Codec
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 Level: TypeAlias = Literal["full", "independent", "sample", "none"]

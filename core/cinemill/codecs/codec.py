@@ -1,0 +1,46 @@
+"""The protocol that every codec has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cinemill.pixel_format import Buffer, PixelFormat, Samples
+
+
+class Codec(Protocol):
+    """A stateless, thread-safe coder of whole frames. All frames of one call have the same geometry.
+
+    Attributes
+    ----------
+    name
+        What receipts call it, e.g. ``"charls"``.
+    version
+        Version of the library, or of cinemill for its own kernels.
+    batch
+        How many frames one call handles best.
+    """
+
+    name: str
+    version: str
+    batch: int
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
+
+        Raises
+        ------
+        CodecError
+            A codestream is damaged or holds another geometry; ``frame`` is its index within this call.
+        """
+        ...
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Encode arrays of ``pixels.shape`` and ``pixels.dtype`` losslessly, one codestream a frame.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            This encoder can't hold such samples.
+        """
+        ...
