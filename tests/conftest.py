@@ -15,8 +15,8 @@ import pydicom
 import pytest
 
 import cinemill
-import oracle
-from files import corpus_files, pydicom_files
+from tests.support import oracle
+from tests.support.files import corpus_files, pydicom_files
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 

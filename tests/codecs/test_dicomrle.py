@@ -10,7 +10,7 @@ from cinemill.codecs.dicomrle import DicomRle
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
-from generate import noise, rle_stream
+from tests.support.generate import noise, rle_stream
 
 
 def pixel_format(frame, bits):

@@ -7,9 +7,9 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.pixels import convert_color_space
 
-import oracle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from generate import (
+from tests.support import oracle
+from tests.support.generate import (
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
     HTJ2K,

@@ -9,7 +9,7 @@ import pytest
 
 import cinemill
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
-from generate import (
+from tests.support.generate import (
     DELIMITER,
     EXPLICIT,
     IMPLICIT,

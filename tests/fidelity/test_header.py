@@ -13,7 +13,7 @@ from pydicom import Dataset
 import cinemill
 from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
 from cinemill.storage.file import IMPLEMENTATION_CLASS_UID
-from generate import (
+from tests.support.generate import (
     BIG_ENDIAN,
     DEFLATED,
     EXPLICIT,

@@ -18,7 +18,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from harness import Service, assert_exact, files_below, write_archive, write_instance
 from redis.exceptions import RedisError
 
 from cinemill.batch import Options, Work
@@ -28,6 +27,7 @@ from cinemill.operations.receipt import SUCCESSES
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.embedded import Server
+from tests.support.harness import Service, assert_exact, files_below, write_archive, write_instance
 
 pytestmark = pytest.mark.service
 
@@ -86,7 +86,10 @@ class Troublemaker:
 
     def start_worker(self) -> None:
         self.service.start_worker(
-            "faulty_worker", FAULTY_SECONDS="0.06", FAULTY_CRASH=CRASHING, FAULTY_FULL=str(self.full)
+            "tests.support.faulty_worker",
+            FAULTY_SECONDS="0.06",
+            FAULTY_CRASH=CRASHING,
+            FAULTY_FULL=str(self.full),
         )
 
     def kill_child(self) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
-from harness import job_spec, wait_until, write_archive
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -40,6 +39,7 @@ from cinemill_workers.ledger.model import ITEM_STATES, Job
 from cinemill_workers.local import up
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings, settings
+from tests.support.harness import job_spec, wait_until, write_archive
 
 # Settings
 
