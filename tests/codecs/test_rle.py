@@ -17,7 +17,7 @@ from cinemill.pixel_format import PixelFormat
 from tests.fuzz import decoders as fuzz_decoders
 from tests.support import naive_rle
 from tests.support.files import CORPUS
-from tests.support.guarded import GuardedMemory
+from tests.support.guarded_memory import GuardedMemory
 
 NATIVE_TWIN = {
     "pydicom_pydicom-data__liver_rle.dcm": "Enet4_dicom-test-files__liver.dcm",

@@ -22,7 +22,7 @@ from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import PixelFormat
 from tests.support import naive_jpeg_lossless, naive_rle
-from tests.support.guarded import GuardedMemory
+from tests.support.guarded_memory import GuardedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

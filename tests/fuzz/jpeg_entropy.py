@@ -20,7 +20,7 @@ from cinemill.codecs.jpeg.scans import check_entropy_data
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from tests.fuzz.decoders import mutated
 from tests.support import naive_jpeg_dct
-from tests.support.guarded import GuardedMemory
+from tests.support.guarded_memory import GuardedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

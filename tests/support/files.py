@@ -6,8 +6,6 @@ import os
 from functools import cache
 from pathlib import Path
 
-import pydicom.data
-
 REPOSITORY = Path(__file__).parents[2]
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS") or REPOSITORY / "../shared/corpus")
 """A folder ``files`` of real files, and ``MANIFEST.csv``, which says what they are; it need not be there."""
@@ -22,4 +20,6 @@ def corpus_files() -> list[Path]:
 @cache
 def pydicom_files() -> list[Path]:
     """The images that come with pydicom."""
+    import pydicom.data
+
     return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))

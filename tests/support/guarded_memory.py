@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 PAGE = mmap.PAGESIZE
 GUARD = 16 * PAGE
+_LARGEST = 1 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def guarded(nbytes, *, at_end=True):
+def guarded(nbytes: int, *, at_end: bool = True) -> memoryview:
     """Return writable memory that touches the guard behind it, or with ``at_end=False`` the one before it."""
     room = -(-max(nbytes, 1) // PAGE) * PAGE
     whole = mmap.mmap(-1, room + 2 * GUARD)
@@ -26,16 +30,33 @@ def guarded(nbytes, *, at_end=True):
     return memoryview(whole)[first : first + nbytes]
 
 
+class GuardedMemory:
+    """A place for one array of up to a mebibyte that ends where the guard begins: for many calls in turn."""
+
+    def __init__(self) -> None:
+        self._bytes = np.frombuffer(guarded(_LARGEST), np.uint8)
+
+    def array(self, size: int) -> np.ndarray:
+        """Return the last ``size`` bytes before the guard."""
+        return self._bytes[_LARGEST - size :]
+
+    def copy(self, data: bytes) -> np.ndarray:
+        """Put data right before the guard."""
+        array = self.array(len(data))
+        array[:] = np.frombuffer(data, np.uint8)
+        return array
+
+
 class GuardedNumpy:
     """Stands for numpy in a module under test: what `empty` returns is guarded, on alternating sides."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.at_end = True
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
-    def empty(self, shape, dtype=float):
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> np.ndarray:
         dtype = np.dtype(dtype)
         count = int(np.prod(shape))
         self.at_end = not self.at_end
@@ -46,7 +67,7 @@ class GuardedNumpy:
 
 
 @contextmanager
-def guarding(*modules):
+def guarding(*modules: Any) -> Iterator[None]:
     """Let modules allocate guarded arrays."""
     numpy = GuardedNumpy()
     before = [module.np for module in modules]

@@ -19,7 +19,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
-from tests.codecs.jpeg_2000.test_codec import CONTENTS, picture, pixel_format
+from tests.support.pictures import CONTENTS, picture, pixel_format
 
 if not jpeg2000.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
