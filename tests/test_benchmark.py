@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from cinemill import benchmark
 from cinemill.benchmark import Measurement, measure, slower
 from cinemill.cli import app
 from cinemill.errors import UnsupportedPixelFormat, UsageError
+from tests.support.files import bundled
 
-ULTRASOUND = get_testdata_file("examples_ybr_color.dcm")
+ULTRASOUND = bundled("examples_ybr_color.dcm")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_decoding_and_every_target_are_measured(monkeypatch):
 
 def test_frames_that_charls_can_not_encode_have_no_unit():
     with pytest.raises(UnsupportedPixelFormat, match="CharLS"):
-        measure(get_testdata_file("SC_rgb_rle_32bit_2frame.dcm"))
+        measure(bundled("SC_rgb_rle_32bit_2frame.dcm"))
 
 
 def test_slower_names_what_fell_below_the_given_part():
@@ -59,7 +59,7 @@ def test_exit_code_tells_whether_it_became_slower(run, tmp_path):
     old.write_text(json.dumps([{**each, "ratio": each["ratio"] * 100} for each in measured]))
     done = run("--compare", old, "--at-least", "0.5")
     assert done.exit_code == 1
-    assert "slower: " + ULTRASOUND in done.stderr
+    assert f"slower: {ULTRASOUND}" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '[{"file": 1}]'])

@@ -7,18 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 from rich.progress import Progress
 
 from cinemill.cli.show import Bar
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import Item
+from tests.support.files import bundled
 
-ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
+ULTRASOUND = bundled("examples_ybr_color.dcm")
 
 
 def cinemill(*arguments, **options):
@@ -103,7 +102,7 @@ def test_a_tree_with_a_report_and_a_table(tmp_path):
     tree = tmp_path / "in"
     tree.mkdir()
     for name in ("CT_small.dcm", "reportsi.dcm"):
-        shutil.copy(get_testdata_file(name), tree)
+        shutil.copy(bundled(name), tree)
     (tree / "bad.dcm").write_bytes(ULTRASOUND.read_bytes()[:50_000])
     done = cinemill(
         "transcode", tree, tmp_path / "out", "--to", "jpeg-ls", "--report", tmp_path / "r.jsonl", "--json"

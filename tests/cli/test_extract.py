@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, generate_frames
 
 from tests.support import clips
+from tests.support.files import bundled
 
-CINE = Path(get_testdata_file("examples_ybr_color.dcm"))
-REPORT = Path(get_testdata_file("reportsi.dcm"))
+CINE = bundled("examples_ybr_color.dcm")
+REPORT = bundled("reportsi.dcm")
 
 
 def extract(*arguments, **options):

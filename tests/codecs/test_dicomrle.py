@@ -16,7 +16,7 @@ from tests.support.generate import noise, rle_stream
 def pixel_format(frame, bits):
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     label = "RGB" if samples == 3 else "MONOCHROME2"
-    return PixelFormat(*frame.shape[:2], samples, bits, bits, frame.dtype.kind == "i", label)
+    return PixelFormat(frame.shape[0], frame.shape[1], samples, bits, bits, frame.dtype.kind == "i", label)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 9), (33, 47, 3)])

@@ -29,7 +29,7 @@ def pixels_of(frame: np.ndarray, bits: int | None = None) -> PixelFormat:
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     bits = bits or frame.itemsize * 8
     space = "MONOCHROME2" if samples == 1 else "RGB"
-    return PixelFormat(*frame.shape[:2], samples, bits, bits, frame.dtype.kind == "i", space)
+    return PixelFormat(frame.shape[0], frame.shape[1], samples, bits, bits, frame.dtype.kind == "i", space)
 
 
 def codestream_of(*segments: bytes) -> bytes:

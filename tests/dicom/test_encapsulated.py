@@ -10,6 +10,7 @@ import pytest
 import cinemill
 from cinemill.dicom import encapsulated as frame_index
 from cinemill.dicom import kept_index
+from cinemill.dicom.fragments import read_fragments
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
 from tests.support import generate
@@ -36,8 +37,12 @@ def offsets(pieces=1):
 def scans(monkeypatch):
     """Count how often all items of a file are looked at."""
     seen = []
-    scan = frame_index.read_fragments
-    monkeypatch.setattr(frame_index, "read_fragments", lambda *args: seen.append(args) or scan(*args))
+
+    def counted(*args):
+        seen.append(args)
+        return read_fragments(*args)
+
+    monkeypatch.setattr(frame_index, "read_fragments", counted)
     return seen
 
 

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 
 import cinemill
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, UsageError
+from tests.support.files import bundled
 from tests.support.generate import JPEG_2000_LOSSY, encapsulated_element, header, jpeg_2000, noise, part10
 
 
 def test_frames_are_those_of_pydicom():
-    path = get_testdata_file("examples_palette.dcm")
+    path = bundled("examples_palette.dcm")
     with cinemill.open(path) as cine:
         assert len(cine) == 1
         assert cine.pixels.photometric_interpretation == "PALETTE COLOR"
@@ -28,14 +28,19 @@ def test_a_lossless_frame_under_a_lossy_syntax_is_reached_without_the_others(tmp
     path = tmp_path / "source.dcm"
     path.write_bytes(part10(header(frames), element, JPEG_2000_LOSSY))
     read, plain = set(), Source.frame
-    monkeypatch.setattr(Source, "frame", lambda source, index: read.add(index) or plain(source, index))
+
+    def frame(source, index):
+        read.add(index)
+        return plain(source, index)
+
+    monkeypatch.setattr(Source, "frame", frame)
     with cinemill.open(path) as cine:
         assert np.array_equal(cine[7], frames[7])
     assert read == {0, 7}
 
 
 def test_a_sequence_of_frames():
-    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+    with cinemill.open(bundled("examples_ybr_color.dcm")) as cine:
         frames = list(cine)
         assert len(frames) == len(cine) == 30
         assert frames[0].shape == cine.pixels.shape == (240, 320, 3)
@@ -48,14 +53,14 @@ def test_a_sequence_of_frames():
 
 
 def test_a_closed_cine_says_so():
-    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+    with cinemill.open(bundled("examples_ybr_color.dcm")) as cine:
         assert "30 frames" in repr(cine)
     with pytest.raises(UsageError, match="closed"):
         cine[0]
 
 
 def test_frames_for_threads_and_processes():
-    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+    with cinemill.open(bundled("examples_ybr_color.dcm")) as cine:
         expected = [int(frame.sum()) for frame in cine]
         with ThreadPoolExecutor(4) as threads:
             assert list(threads.map(lambda index: int(cine[index].sum()), range(30))) == expected
@@ -74,7 +79,7 @@ class FrameSum:
 
 
 def timed(tmp_path, **elements):
-    header = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
+    header = pydicom.dcmread(bundled("examples_ybr_color.dcm"))
     for keyword in (
         "FrameTime",
         "FrameTimeVector",
@@ -112,4 +117,4 @@ def test_frame_times(tmp_path, elements, expected):
 
 def test_a_file_without_pixels_is_no_cine():
     with pytest.raises(DamagedFile, match="no pixel data"):
-        cinemill.open(get_testdata_file("reportsi.dcm"))
+        cinemill.open(bundled("reportsi.dcm"))

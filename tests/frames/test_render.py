@@ -4,18 +4,19 @@ import contextlib
 import json
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
-from pydicom.data import get_testdata_file
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 import cinemill
 from cinemill.errors import NotInFile, UnsupportedPixelFormat
 from tests.support import clips, generate, oracle
+from tests.support.files import bundled
 
 GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
@@ -69,7 +70,7 @@ SIGNED = np.arange(-2048, 2048, dtype=np.int16).reshape(1, 64, 64)
 INVERSE = lut(np.arange(4095, -1, -1), 0, 12)
 INVERSE_16 = lut(np.arange(65535, -1, -16), 0, 16)
 
-CASES = {
+CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "8 bits as they are": (np.arange(256, dtype=np.uint8).reshape(1, 16, 16), {}),
     "12 bits without transformation": (RAMP12, {"bits_stored": 12}),
     "window": (RAMP12, {"bits_stored": 12, "WindowCenter": "1000", "WindowWidth": "500"}),
@@ -244,7 +245,7 @@ def test_a_palette_that_is_missing_or_short_is_an_error(tmp_path):
     path = clips.write(tmp_path / "x.dcm", clips.numbered(1), "PALETTE COLOR")
     with cinemill.open(path) as cine, pytest.raises(UnsupportedPixelFormat, match="palette .*it has none"):
         cine.render(0)
-    elements = {}
+    elements: dict[str, Any] = {}
     for name in ("Red", "Green", "Blue"):
         elements[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
         elements[f"{name}PaletteColorLookupTableData"] = bytes(100)
@@ -254,7 +255,7 @@ def test_a_palette_that_is_missing_or_short_is_an_error(tmp_path):
 
 
 def test_segmented_palettes_are_those_of_pydicom(tmp_path):
-    elements = {}
+    elements: dict[str, Any] = {}
     for number, name in enumerate(("Red", "Green", "Blue")):
         elements[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
         segments = [0, 2, 0, 1000 * number, 1, 254, 65000]  # two entries as they are, 254 on a line
@@ -336,7 +337,7 @@ def test_functional_groups_of_later_frames_only(tmp_path):
 @pytest.mark.parametrize(("bits", "scale"), [(8, 1), (16, 257), (16, 256)])
 def test_palettes_of_8_and_16_bits(tmp_path, bits, scale):
     entries = np.array([[10, 20, 30], [200, 100, 0], [255, 0, 255]]) * scale
-    elements = {}
+    elements: dict[str, Any] = {}
     for name, values in zip(("Red", "Green", "Blue"), entries.T, strict=True):
         elements[f"{name}PaletteColorLookupTableDescriptor"] = [3, 1, bits]
         elements[f"{name}PaletteColorLookupTableData"] = (
@@ -353,7 +354,7 @@ def test_palettes_of_8_and_16_bits(tmp_path, bits, scale):
 
 def test_big_endian_palettes(tmp_path):
     frames = np.array([[[0, 1]]], np.uint8)
-    elements = {}
+    elements: dict[str, Any] = {}
     for name in ("Red", "Green", "Blue"):
         elements[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
         elements[f"{name}PaletteColorLookupTableData"] = np.array([0x1234, 0xFF00], ">u2").tobytes()
@@ -446,6 +447,6 @@ def test_real_images_are_those_of_pydicom(corpus_file):
 
 
 def test_a_cine_can_be_handed_to_other_processes():
-    with cinemill.open(get_testdata_file("examples_ybr_color.dcm")) as cine:
+    with cinemill.open(bundled("examples_ybr_color.dcm")) as cine:
         copy = pickle.loads(pickle.dumps(cine))
         assert np.array_equal(copy[3], cine[3])

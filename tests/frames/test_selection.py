@@ -65,7 +65,7 @@ def test_by_time_takes_the_frame_on_show():
 
 
 def test_by_time_is_exact_where_steps_meet_frames():
-    times = np.arange(120) * 33.333
+    times = np.arange(120, dtype=np.float64) * 33.333
     assert selection.by_time(33.333, times) == list(range(120))
     assert selection.by_time(99.999, times) == list(range(0, 120, 3))
 
@@ -80,7 +80,7 @@ def test_by_time_takes_each_moment(increments, step):
 
 
 def test_a_tiny_step_takes_all_frames_of_a_long_cine():
-    assert len(selection.by_time(0.001, np.arange(200_000) * 33.0)) == 200_000
+    assert len(selection.by_time(0.001, np.arange(200_000, dtype=np.float64) * 33.0)) == 200_000
 
 
 def test_by_time_needs_times():

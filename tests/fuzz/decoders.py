@@ -189,5 +189,5 @@ def run(target: str, count: int, seed: int) -> Counter[str]:
 if __name__ == "__main__":
     started = time.perf_counter()
     name, amount, *first_seed = sys.argv[1:]
-    outcome = run(name, int(amount), int(*first_seed or [0]))
+    outcome = run(name, int(amount), int(*first_seed or ["0"]))
     sys.stdout.write(f"{name}: {dict(outcome)} in {time.perf_counter() - started:.0f} s\n")

@@ -118,7 +118,7 @@ def check_files(paths: list[Path]) -> int:
 if __name__ == "__main__":
     started = time.perf_counter()
     if sys.argv[1].isdigit():
-        sys.stdout.write(f"{dict(run(int(sys.argv[1]), int((*sys.argv, 0)[2])))}")
+        sys.stdout.write(f"{dict(run(int(sys.argv[1]), int((*sys.argv, '0')[2])))}")
     for name in [] if sys.argv[1].isdigit() else sys.argv[1:]:
         share = flips_found(frames_of(Path(name))[0], 1000, 0)
         sys.stdout.write(f"{Path(name).name}: {share:.1%} of flipped bits found\n")

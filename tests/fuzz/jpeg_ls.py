@@ -83,7 +83,7 @@ def fuzz(count, seed, *, batch=JpegLs.batch):
     rng = np.random.default_rng(seed)
     sound = seeds(rng)
     codec = JpegLs()
-    outcomes = Counter()
+    outcomes: Counter[str] = Counter()
     with guarding(*MODULES):
         while outcomes.total() < count:
             codestream, pixels = sound[int(rng.integers(0, len(sound)))]
@@ -99,7 +99,7 @@ def fuzz(count, seed, *, batch=JpegLs.batch):
                 try:
                     frames = codec.decode(group, pixels)
                 except (CodecError, UnsupportedPixelFormat) as error:
-                    offset = error.offset if isinstance(error, CodecError) else 0
+                    offset = (error.offset if isinstance(error, CodecError) else 0) or 0
                     if error.frame is None or not 0 <= offset <= len(group[error.frame]):
                         raise
                     outcomes["refused"] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydicom.pixels.processing import convert_color_space
@@ -81,7 +83,7 @@ def test_422_as_pydicom(shape):
 
 def test_422_with_odd_columns():
     row = [10, 11, 20, 30, 12, 99, 21, 31]
-    expected = [[10, 20, 30], [11, 20, 30], [12, 21, 31]]
+    expected: Any = [[10, 20, 30], [11, 20, 30], [12, 21, 31]]
     packed = np.array([row, row], np.uint8)
     np.testing.assert_array_equal(colour.ybr_422_to_ybr_full(packed, 2, 3), [expected, expected])
     running_on = np.array([10, 11, 20, 30, 12, 13, 21, 31, 14, 15, 22, 32], np.uint8)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from cinemill.errors import UsageError
 from cinemill.kernels.palette import apply_palette, palette_table
+from tests.support.files import bundled
 
 
 def random_tables(entries: int, bits: int) -> list[np.ndarray]:
@@ -68,7 +68,7 @@ def test_read_only_and_strided_indices():
 
 
 def test_a_real_cine():
-    dataset = pydicom.dcmread(get_testdata_file("examples_palette.dcm"))
+    dataset = pydicom.dcmread(bundled("examples_palette.dcm"))
     tables = [
         np.frombuffer(dataset[f"{colour}PaletteColorLookupTableData"].value, "<u2")
         for colour in ("Red", "Green", "Blue")

@@ -95,7 +95,9 @@ def test_a_disk_that_is_too_small_is_told_beforehand(tmp_path):
     with Sink(tmp_path / "b.dcm") as sink:
         with pytest.raises(OutputError, match=r"disk is full: \d+ bytes are needed, \d+ are free") as failure:
             sink.reserve(1 << 60)
-        assert failure.value.__context__.errno == errno.ENOSPC
+        reason = failure.value.__context__
+        assert isinstance(reason, OSError)
+        assert reason.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
 
 

@@ -23,3 +23,10 @@ def pydicom_files() -> list[Path]:
     import pydicom.data
 
     return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
+
+
+def bundled(name: str) -> Path:
+    """One of the images that come with pydicom."""
+    from pydicom.data import get_testdata_file
+
+    return Path(str(get_testdata_file(name)))

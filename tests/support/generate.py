@@ -16,6 +16,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import UID
 from rle.utils import encode_pixel_data as rle_encode
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -96,10 +97,10 @@ def header(
 def part10(dataset: Dataset, pixels: bytes, syntax: str, *, after: bytes = b"") -> bytes:
     """Put a file together: the header encoded as the syntax says, a pixel data element, and what follows it."""
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = syntax
+    meta.TransferSyntaxUID = UID(syntax)
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", SECONDARY_CAPTURE)
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "1.2.3.4")
-    meta.ImplementationClassUID = "1.2.3"
+    meta.ImplementationClassUID = UID("1.2.3")
     head = DicomBytesIO()
     write_file_meta_info(head, meta, enforce_standard=True)
     body = encode(dataset, syntax) + pixels + after

@@ -67,14 +67,14 @@ class GuardedNumpy:
 
 
 @contextmanager
-def guarding(*modules: Any) -> Iterator[None]:
+def guarding(*modules: Any) -> Iterator[GuardedNumpy]:
     """Let modules allocate guarded arrays."""
     numpy = GuardedNumpy()
     before = [module.np for module in modules]
     for module in modules:
         module.np = numpy
     try:
-        yield
+        yield numpy
     finally:
         for module, original in zip(modules, before, strict=True):
             module.np = original

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.batch import Options
@@ -24,6 +23,7 @@ from cinemill_workers.engine.kinds import to_json
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobSpec
 from cinemill_workers.local.embedded import Server
+from tests.support.files import bundled
 
 TO_JPEG_LS = Options("jpeg-ls")
 
@@ -36,7 +36,7 @@ def job_spec(
 
 def write_instance(path: Path, seed: int, *, side: int = 24, frames: int = 1) -> None:
     """Write a small grey instance whose pixels depend on the seed."""
-    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    dataset = pydicom.dcmread(bundled("CT_small.dcm"))
     pixels = np.random.default_rng(seed).integers(0, 4000, (frames, side, side), dtype="<i2")
     dataset.Rows = dataset.Columns = side
     if frames > 1:

@@ -34,8 +34,10 @@ def random_layout(rng: np.random.Generator) -> Layout:
     whole = sum(across * down for across, down in sampling) <= 10
     scans = [list(range(count))] if whole and rng.integers(0, 2) else [[number] for number in range(count)]
     precision = int(rng.choice([8, 12]))
+    rows, columns = (int(size) for size in rng.integers(1, 50, 2))
     return Layout(
-        *(int(size) for size in rng.integers(1, 50, 2)),
+        rows,
+        columns,
         sampling,
         scans,
         int(rng.choice([0, 0, 1, 2, 5])),

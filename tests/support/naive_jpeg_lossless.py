@@ -234,8 +234,8 @@ class _Bits:
 
     def next(self) -> int:
         self.taken += 1
-        bit = next(self.bits, None)
-        _require(bit is not None)
+        bit = next(self.bits, -1)
+        _require(bit >= 0)
         return bit
 
     def difference(self, words: dict[tuple[int, int], int]) -> int:

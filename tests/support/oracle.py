@@ -277,7 +277,7 @@ def _decode(data: bytes, shape: _Shape) -> NDArray[Any]:
         samples, precision = _decode_jpeg_ls(data)
     else:
         samples = openjpeg.decode(data)
-        precision = openjpeg.get_parameters(data)["precision"]
+        precision = int(openjpeg.get_parameters(data)["precision"])
     if samples.shape != shape.array:
         raise UnreadableError(f"{shape.array} expected, the codestream has {samples.shape}")
     width = max(shape.allocated, 8 if precision <= 8 else 16) // 8

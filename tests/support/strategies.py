@@ -33,7 +33,7 @@ class File:
 @st.composite
 def samples(draw: st.DrawFn) -> tuple[NDArray[Any], str, int]:
     """Frames, photometric interpretation, and Bits Stored."""
-    shape = draw(st.integers(1, 5)), draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    shape: tuple[int, ...] = draw(st.integers(1, 5)), draw(st.integers(1, 40)), draw(st.integers(1, 40))
     label = draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"]))
     bits = draw(st.integers(1, 8) if label == "YBR_FULL" else st.integers(1, 16))
     signed = label.startswith("MONO") and bits > 1 and draw(st.booleans())

@@ -36,7 +36,10 @@ CRASHING = "crash"
 TROUBLES = 14
 LONGEST_SECONDS = 180.0
 DISK_BYTES = 128_000_000
-WORKS = {"transcode": Options("jpeg-ls"), "extract": Extraction("png", frames="0")}
+WORKS: dict[str, Options | Extraction] = {
+    "transcode": Options("jpeg-ls"),
+    "extract": Extraction("png", frames="0"),
+}
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def make_archive(folder: Path) -> list[Path]:
 
 def undisturbed(work: Work, origin: Path, destination: Path) -> dict[Path, str]:
     """Do the work in this process, one instance after the other; return each source's fate."""
-    fates = {}
+    fates: dict[Path, str] = {}
     for item in work.discover([origin], destination):
         try:
             receipt = work.apply(item.source, item.output, threads=1, cancelled=None, progress=None)

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {state: count for state, count in counts.items() if count}
 
 
-def log_lines(worker: Worker) -> list[dict[str, object]]:
+def log_lines(worker: Worker) -> list[dict[str, Any]]:
     lines = (json.loads(line) for line in worker.log.splitlines() if line.startswith("{"))
     return [line for line in lines if line["logger"] == "cinemill.items"]
 

@@ -25,11 +25,11 @@ def pixels_of(frame: np.ndarray, *, signed: bool = False) -> PixelFormat:
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     bits = frame.itemsize * 8
     space = "MONOCHROME2" if samples == 1 else "RGB"
-    return PixelFormat(*frame.shape[:2], samples, bits, bits, signed, space)
+    return PixelFormat(frame.shape[0], frame.shape[1], samples, bits, bits, signed, space)
 
 
-def decode(codestream: bytes, frame: np.ndarray, *, signed: bool = False) -> np.ndarray:
-    return CODEC.decode([codestream], pixels_of(frame, signed=signed))[0]
+def decode(codestream: bytes | bytearray, frame: np.ndarray, *, signed: bool = False) -> np.ndarray:
+    return CODEC.decode([memoryview(codestream)], pixels_of(frame, signed=signed))[0]
 
 
 def image(kind: str, bits: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -5,6 +5,7 @@ import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import openjpeg as pylibjpeg_openjpeg
@@ -18,6 +19,7 @@ from cinemill.codecs.jpeg_2000 import layout
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import UnsupportedPixelFormat
+from cinemill.kernels.jpeg_2000 import tables
 from cinemill.pixel_format import PixelFormat
 from tests.support.files import CORPUS
 from tests.support.pictures import CONTENTS, picture, pixel_format
@@ -86,22 +88,22 @@ def test_other_decoders_agree(content: str, samples: int, bits: int, *, signed: 
     np.testing.assert_array_equal(pylibjpeg_openjpeg.decode(codestream), frame)
 
     # FFmpeg gives all samples unsigned, and in the upper bits of 16.
-    decoder = av.CodecContext.create("jpeg2000", "r")
-    (decoded,) = [*decoder.decode(av.Packet(codestream)), *decoder.decode(None)]
+    ffmpeg: Any = av.CodecContext.create("jpeg2000", "r")
+    (shown,) = ffmpeg.decode(av.Packet(codestream)) + ffmpeg.decode(None)
     unused = 8 * frame.itemsize - bits
     unsigned = frame.astype(int) + ((1 << bits - 1) if signed else 0)
-    np.testing.assert_array_equal(decoded.to_ndarray(), unsigned << unused)
+    np.testing.assert_array_equal(shown.to_ndarray(), unsigned << unused)
 
     if shutil.which("grk_decompress"):
         (tmp_path / "frame.j2k").write_bytes(codestream)
-        command = ["grk_decompress", "-i", tmp_path / "frame.j2k", "-o", tmp_path / "frame.pgx"]
+        command = ["grk_decompress", "-i", str(tmp_path / "frame.j2k"), "-o", str(tmp_path / "frame.pgx")]
         subprocess.run(command, check=True, capture_output=True)
         planes = [read_pgx(path, pixels) for path in sorted(tmp_path.glob("*.pgx"))]
         np.testing.assert_array_equal(np.stack(planes, -1).reshape(frame.shape), frame)
 
 
 def read_pgx(path: Path, pixels: PixelFormat) -> np.ndarray:
-    order = ">" if b" ML " in path.read_bytes()[:6] else "<"
+    order: Literal["<", ">"] = ">" if b" ML " in path.read_bytes()[:6] else "<"
     values = np.frombuffer(
         path.read_bytes()[-pixels.rows * pixels.columns * pixels.dtype.itemsize :], np.uint8
     )
@@ -184,9 +186,9 @@ def test_bit_planes_suffice_for_the_worst_sample_values() -> None:
         low = even
     gain_low, gain_high = (max(gains) for gains in zip(*worst.values(), strict=True))
     for orientation, gain in (
-        (layout.LL, gain_low**2),
-        (layout.HL, gain_low * gain_high),
-        (layout.HH, gain_high**2),
+        (tables.LL, gain_low**2),
+        (tables.HL, gain_low * gain_high),
+        (tables.HH, gain_high**2),
     ):
         for bits in range(1, 17):
             for colour_transform in (False, True):
@@ -256,7 +258,8 @@ def test_real_frames_survive() -> None:
         if frame.itemsize > 2 or frame.dtype.kind == "f" or samples not in {1, 3}:
             continue
         frame = frame.astype(frame.dtype.newbyteorder("="))
-        pixels = pixel_format(*frame.shape[:2], samples, 8 * frame.itemsize, signed=frame.dtype.kind == "i")
+        rows, columns = frame.shape[:2]
+        pixels = pixel_format(rows, columns, samples, 8 * frame.itemsize, signed=frame.dtype.kind == "i")
         (codestream,) = Jpeg2000().encode([np.ascontiguousarray(frame)], pixels)
         np.testing.assert_array_equal(OpenJpeg().decode([codestream], pixels)[0], frame)
         seen += 1

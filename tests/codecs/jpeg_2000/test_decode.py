@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cinemill.codecs import Codec
 from cinemill.codecs import table as codec_table
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
@@ -68,7 +69,7 @@ def test_any_progression_precincts_and_code_blocks(
     frame = picture(pixels, "smooth")
     (tmp_path / "frame.ppm").write_bytes(b"P6\n307 211\n255\n" + frame.tobytes())
     options = ["-p", progression, "-c", precincts, "-b", blocks, "-n", "4"]
-    command = ["opj_compress", "-i", tmp_path / "frame.ppm", "-o", tmp_path / "frame.j2k", *options]
+    command = ["opj_compress", "-i", str(tmp_path / "frame.ppm"), "-o", str(tmp_path / "frame.j2k"), *options]
     subprocess.run(command, check=True, capture_output=True)
     (decoded,) = by_kernels([(tmp_path / "frame.j2k").read_bytes()], pixels)
     np.testing.assert_array_equal(decoded, frame)
@@ -120,9 +121,10 @@ def test_a_codestream_in_two_tile_parts_is_left_to_openjpeg() -> None:
 def test_frames_of_one_call_may_be_coded_differently() -> None:
     pixels = pixel_format(150, 170, 3)
     frames = [picture(pixels, content) for content in CONTENTS]
+    encoders: list[Codec] = [Jpeg2000(), OpenJpeg()]
     codestreams = [
         encoder.encode([frame], pixels)[0]
-        for frame, encoder in zip(frames, [Jpeg2000(), OpenJpeg()] * len(frames), strict=False)
+        for frame, encoder in zip(frames, encoders * len(frames), strict=False)
     ]
     without_transform = pixels.with_(photometric_interpretation="YBR_FULL")
     codestreams[3] = Jpeg2000().encode([frames[3]], without_transform)[0]

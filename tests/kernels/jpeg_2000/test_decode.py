@@ -187,7 +187,10 @@ def test_code_blocks_are_those_that_were_coded(seed: int) -> None:
         place[:, : row[COLUMNS]] = known
     blocks.decode_blocks(
         np.frombuffer(b"".join(parts), np.uint8),
-        *found,
+        found[0],
+        found[1],
+        found[2],
+        found[3],
         np.array(table),
         np.arange(count),
         np.zeros(blocks.unstuffed_room(found[3]), np.uint8),

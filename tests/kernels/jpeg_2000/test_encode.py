@@ -183,7 +183,7 @@ def test_kernels_stay_within_their_arrays(monkeypatch: pytest.MonkeyPatch) -> No
     """Every array of the encoder, and each frame, lies beside a page that can't be touched, before or behind it."""
     rng = np.random.default_rng(0)
     shapes = [(1, 1), (3, 70), (64, 64), (65, 129), (1, 33000), *rng.integers(1, 90, (60, 2)).tolist()]
-    with guarded_memory.guarding(jpeg2000, memory):
+    with guarded_memory.guarding(jpeg2000, memory) as numpy:
         for rows, columns in shapes:
             monkeypatch.setattr(jpeg2000, "_memory", memory.Memory())
             bits, samples = int(rng.integers(1, 17)), int(rng.choice([1, 3]))
@@ -196,7 +196,7 @@ def test_kernels_stay_within_their_arrays(monkeypatch: pytest.MonkeyPatch) -> No
                 signed=False,
                 photometric_interpretation="RGB",
             )
-            frames = [jpeg2000.np.empty(pixels.shape, pixels.dtype) for _ in range(3)]
+            frames = [numpy.empty(pixels.shape, pixels.dtype) for _ in range(3)]
             for frame, quiet in zip(frames, (0, bits // 2, bits), strict=True):
                 frame[...] = rng.integers(0, 1 << bits, pixels.shape) >> quiet
             codestreams = jpeg2000.Jpeg2000().encode(frames, pixels)

@@ -15,7 +15,6 @@ import numpy as np
 import pydicom
 import pytest
 import xxhash
-from pydicom.data import get_testdata_file
 
 import cinemill
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
@@ -23,8 +22,9 @@ from cinemill.operations.extract import writers as formats
 from cinemill.operations.extract.extract import Extraction
 from cinemill.storage.names import safe_stem
 from tests.support import clips, generate, oracle
+from tests.support.files import bundled
 
-CINE = get_testdata_file("examples_ybr_color.dcm")
+CINE = bundled("examples_ybr_color.dcm")
 
 
 def names(folder):
@@ -66,8 +66,13 @@ def test_only_chosen_frames_are_read(tmp_path, monkeypatch):
     from cinemill.dicom.source import Source
 
     read = set()
-    frame = Source.frame
-    monkeypatch.setattr(Source, "frame", lambda self, index: read.add(index) or frame(self, index))
+    plain = Source.frame
+
+    def frame(source, index):
+        read.add(index)
+        return plain(source, index)
+
+    monkeypatch.setattr(Source, "frame", frame)
     cinemill.extract(CINE, tmp_path, frames="20,25", format="npy")
     assert read <= {0, 20, 25}  # the first frame's markers say how frames are coded
 
@@ -408,7 +413,7 @@ def test_a_missing_window_is_reported(tmp_path):
 
 
 def test_no_pixels_nothing_to_do(tmp_path):
-    receipt = cinemill.extract(get_testdata_file("reportsi.dcm"), tmp_path / "out")
+    receipt = cinemill.extract(bundled("reportsi.dcm"), tmp_path / "out")
     assert receipt.status == "skipped"
     assert not (tmp_path / "out").exists()
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import zlib
+from typing import Any
 
 import imagecodecs
 import jpeg_ls
@@ -17,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageSequence
-from pydicom.data import get_testdata_file
 
 import cinemill
 from cinemill.errors import (
@@ -31,8 +31,9 @@ from cinemill.errors import (
 from cinemill.operations.extract.writers.animations import whole_steps
 from cinemill.operations.extract.writers.pictures import encode_png
 from tests.support import clips, generate
+from tests.support.files import bundled
 
-CINE = get_testdata_file("examples_ybr_color.dcm")
+CINE = bundled("examples_ybr_color.dcm")
 COLOUR = np.stack([generate.smooth((30, 41, 3), seed) for seed in range(5)])
 GREY = np.stack([generate.noise((31, 40), seed=seed) for seed in range(5)])
 GREY_16 = np.stack([generate.noise((31, 40), 16, seed=seed) for seed in range(5)])
@@ -78,7 +79,8 @@ def read_frames(paths, name):
     if name == "npz":
         with np.load(path) as archive:
             return archive["frames"]
-    return zarr.open_group(path, mode="r")["frames"][:]
+    held: Any = zarr.open_group(path, mode="r")
+    return held["frames"][:]
 
 
 @given(
@@ -141,16 +143,17 @@ def test_npz_and_zarr_know_the_time(extract):
     assert metadata["zarr_format"] == 3
     assert metadata["dimension_names"] == ["frame", "row", "column"]
     assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == [1, 31, 40]
-    held = zarr.open_group(group, mode="r")
-    assert held["time"][:].tolist() == [10, 40, 50]
-    assert held["index"][:].tolist() == [1, 2, 3]
+    opened: Any = zarr.open_group(group, mode="r")
+    assert opened["time"][:].tolist() == [10, 40, 50]
+    assert opened["index"][:].tolist() == [1, 2, 3]
 
 
 def test_tiff_pages_tell_frame_and_time(extract):
     (path,) = extract(COLOUR, "tiff", elements={"FrameTime": "25"}, frames="2,4")
     with tifffile.TiffFile(path) as file:
-        told = [json.loads(page.description) for page in file.pages]
-        assert [page.photometric.name for page in file.pages] == ["RGB", "RGB"]
+        pages: Any = list(file.pages)
+        told = [json.loads(page.description) for page in pages]
+        assert [page.photometric.name for page in pages] == ["RGB", "RGB"]
     assert told == [{"frame": 2, "time_ms": 50.0}, {"frame": 4, "time_ms": 100.0}]
 
 
@@ -311,7 +314,7 @@ def test_single_frames_need_an_instance_to_point_back_to(tmp_path):
 
 
 def test_single_frames_of_big_endian_files_are_little_endian(tmp_path):
-    palette = {}
+    palette: dict[str, Any] = {}
     for name in ("Red", "Green", "Blue"):
         palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
         palette[f"{name}PaletteColorLookupTableData"] = np.array([0x1234, 0xFF00], ">u2").tobytes()
@@ -442,7 +445,7 @@ def test_formats_that_cannot_hold_the_samples_name_those_that_can(extract, frame
 
 def test_palette_entries_are_no_jpeg(tmp_path):
     with pytest.raises(UnsupportedPixelFormat, match="--display"):
-        cinemill.extract(get_testdata_file("examples_palette.dcm"), tmp_path, format="jpeg", mode="stored")
+        cinemill.extract(bundled("examples_palette.dcm"), tmp_path, format="jpeg", mode="stored")
 
 
 @pytest.mark.parametrize("name", ["mp4", "gif", "webp"])

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from pydicom.pixels import convert_color_space, get_decoder
 
@@ -24,9 +22,10 @@ from cinemill.errors import (
     UsageError,
 )
 from cinemill.syntaxes import TARGETS
+from tests.support.files import bundled
 from tests.support.generate import EXPLICIT, header, native_element, noise, part10
 
-ULTRASOUND = Path(get_testdata_file("examples_ybr_color.dcm"))
+ULTRASOUND = bundled("examples_ybr_color.dcm")
 PLUGINS = {"jpeg-ls": "pyjpegls", "jpeg-2000": "pylibjpeg", "htj2k": "pylibjpeg", "htj2k-rpcl": "pylibjpeg"}
 
 
@@ -124,14 +123,14 @@ def test_a_finished_output_is_kept_and_anything_else_is_not_replaced(tmp_path):
 def test_what_is_in_the_target_syntax_or_no_image_is_copied_byte_for_byte(tmp_path):
     cinemill.transcode(ULTRASOUND, tmp_path / "a.dcm", to="jpeg-ls")
     assert cinemill.transcode(tmp_path / "a.dcm", tmp_path / "b.dcm", to="jpeg-ls").status == "copied"
-    report = Path(get_testdata_file("reportsi.dcm"))
+    report = bundled("reportsi.dcm")
     assert cinemill.transcode(report, tmp_path / "c.dcm", to="jpeg-ls").status == "copied"
     assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
     assert (tmp_path / "c.dcm").read_bytes() == report.read_bytes()
 
 
 def test_a_copy_is_kept_by_the_next_run(tmp_path):
-    report = Path(get_testdata_file("reportsi.dcm"))
+    report = bundled("reportsi.dcm")
     for expected in ("copied", "kept"):
         assert cinemill.transcode(report, tmp_path / "c.dcm", to="jpeg-ls").status == expected
 
@@ -161,9 +160,9 @@ def test_wrong_usage_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UnsupportedTransferSyntax):
         cinemill.transcode(ULTRASOUND, tmp_path / "out.dcm", to="jpeg")
     with pytest.raises(UsageError, match="colour"):
-        cinemill.transcode(ULTRASOUND, tmp_path / "out.dcm", to="rle", colour="green")
+        cinemill.transcode(ULTRASOUND, tmp_path / "out.dcm", to="rle", colour="green")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="verification"):
-        cinemill.transcode(ULTRASOUND, tmp_path / "out.dcm", to="rle", verify="maybe")
+        cinemill.transcode(ULTRASOUND, tmp_path / "out.dcm", to="rle", verify="maybe")  # type: ignore[arg-type]
     source = tmp_path / "in.dcm"
     shutil.copy(ULTRASOUND, source)
     with pytest.raises(UsageError, match="same file"):
@@ -172,7 +171,7 @@ def test_wrong_usage_is_refused_before_anything_is_read(tmp_path):
 
 
 def test_a_target_that_cannot_hold_the_pixels_says_what_it_holds(tmp_path):
-    bits = get_testdata_file("liver_1frame.dcm")
+    bits = bundled("liver_1frame.dcm")
     with pytest.raises(UnsupportedPixelFormat, match="2 to 16 bits"):
         cinemill.transcode(bits, tmp_path / "out.dcm", to="jpeg-ls")
 
@@ -187,9 +186,12 @@ def test_a_frozen_loop_is_encoded_once_and_every_other_frame_for_itself(tmp_path
     encoder = table.encoder("jpeg-ls")
     counts = []
     plain = encoder.encode
-    monkeypatch.setattr(
-        encoder, "encode", lambda frames, pixels: counts.append(len(frames)) or plain(frames, pixels)
-    )
+
+    def counted(frames, pixels):
+        counts.append(len(frames))
+        return plain(frames, pixels)
+
+    monkeypatch.setattr(encoder, "encode", counted)
     cinemill.transcode(source, tmp_path / "out.dcm", to="jpeg-ls", threads=1)
     assert counts == [3]
     assert np.array_equal(independent_frames(tmp_path / "out.dcm", "jpeg-ls"), frozen)
