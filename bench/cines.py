@@ -24,6 +24,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import UID
 
 from cinemill.pixel_format import PixelFormat
 
@@ -81,8 +82,8 @@ SHAPES = RGB, MONO_8, MONO_12, LARGE_RGB, LARGE_MONO_8, LARGE_MONO_12
 def real_cines() -> dict[str, Path]:
     """Return the ultrasound cines of those packages that are installed: pydicom, pydicom-data, deid-data."""
     found = {"pydicom 320×240": Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))}
-    if path := get_testdata_file("color3d_jpeg_baseline.dcm", download=False):
-        found["pydicom-data 640×480"] = Path(str(path))
+    if large := get_testdata_file("color3d_jpeg_baseline.dcm", download=False):
+        found["pydicom-data 640×480"] = Path(str(large))
     deid = find_spec("deid_data")
     if deid is not None and deid.origin is not None:
         for path in sorted(Path(deid.origin).parent.rglob("GREYSCALE_CINE.dcm"))[:1]:
@@ -167,7 +168,8 @@ class _Scanner:
             self._add_doppler(image, beat)
             self._add_ecg(image, index)
         most = (1 << self._shape.bits) - 1
-        return np.rint(image * most).astype(np.uint8 if self._shape.bits <= 8 else np.uint16)
+        samples: Array = np.rint(image * most).astype(np.uint8 if self._shape.bits <= 8 else np.uint16)
+        return samples
 
     def _interpolate(self, row: Array, column: Array) -> Array:
         """Scan-convert: sample the speckle between its grid points."""
@@ -223,7 +225,7 @@ def compress(frame: Array, coding: str, bits: int) -> bytes:
         return _rle(frame)
     space = "GRAYSCALE" if frame.ndim == 2 else "RGB"
     if coding == "jpeg":
-        ycbcr = {} if frame.ndim == 2 else {"subsampling": "422"}
+        ycbcr: dict[str, Any] = {} if frame.ndim == 2 else {"subsampling": "422"}
         out = space if frame.ndim == 2 else "YCBCR"
         return bytes(imagecodecs.jpeg8_encode(frame, level=90, colorspace=space, outcolorspace=out, **ycbcr))
     if coding == "jpeg-lossless":
@@ -335,10 +337,10 @@ def _header(pixels: PixelFormat, frames: int, coding: str) -> bytes:
     header.BitsAllocated, header.BitsStored = pixels.bits_allocated, pixels.bits_stored
     header.HighBit, header.PixelRepresentation = pixels.bits_stored - 1, int(pixels.signed)
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = TRANSFER_SYNTAXES[coding]
+    meta.TransferSyntaxUID = UID(TRANSFER_SYNTAXES[coding])
     meta.MediaStorageSOPClassUID = header.SOPClassUID
     meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    meta.ImplementationClassUID = "2.25.3"
+    meta.ImplementationClassUID = UID("2.25.3")
     encoded = DicomBytesIO()
     encoded.is_little_endian, encoded.is_implicit_VR = True, False
     encoded.write(bytes(128) + b"DICM")

@@ -78,7 +78,7 @@ class _LibraryRle:
         return [np.frombuffer(samples, pixels.dtype) for samples in planes]
 
 
-_LIBRARIES: dict[str, tuple[str, Callable[[], Any]]] = {
+_LIBRARIES: dict[str, tuple[str, type[Any]]] = {
     "jpeg-ls": ("CharLS", CharLS),
     "jpeg-2000": ("OpenJPEG", OpenJpeg),
     "rle": ("pylibjpeg-rle, imagecodecs", _LibraryRle),
@@ -219,15 +219,15 @@ def start_up() -> Comparison:
     )
 
 
-_REAL = tuple(real_cines())
+_EVERY: tuple[Shape | str, ...] = (*SHAPES, *real_cines())
 
 CODECS = [
-    *(encoding("jpeg-ls", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(encoding("jpeg-ls", cine, 16) for cine in _EVERY),
     *(encoding("jpeg-ls", cine, 1) for cine in (RGB, MONO_8, MONO_12)),
-    *(decoding("jpeg-ls", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(decoding("jpeg-ls", cine, 16) for cine in _EVERY),
     *(decoding("jpeg-ls", cine, 1) for cine in (RGB, MONO_8, MONO_12)),
-    *(encoding("rle", cine, 16) for cine in (*SHAPES, *_REAL)),
-    *(decoding("rle", cine, 16) for cine in (*SHAPES, *_REAL)),
+    *(encoding("rle", cine, 16) for cine in _EVERY),
+    *(decoding("rle", cine, 16) for cine in _EVERY),
     *(decoding("jpeg-lossless", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 8) for cine in ("pydicom 320×240",)),

@@ -51,6 +51,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Call
             before()
 
         result = benchmark.pedantic(call, setup=turn, rounds=rounds, warmup_rounds=1)
+        assert benchmark.stats is not None
         ours = benchmark.stats.stats
         info = benchmark.extra_info
         info["ms"] = round(1e3 * ours.median, 2)

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -37,7 +38,7 @@ _COMMAND = [
     "--display",
 ]
 _DCMTK = {"png": "+on", "jpeg": "+oj"}
-_SAME_JPEG = {"quality": 95, "subsampling": 0}
+_SAME_JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _LONG, _FRAMES = Shape(480, 640), 20_000
 
 

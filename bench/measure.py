@@ -19,6 +19,8 @@ from cinemill.operations.transcode.plan import make_plan
 from cinemill.syntaxes import target
 
 Call = Callable[[], Any]
+Measure = Callable[..., Any]
+"""The fixture ``measure``."""
 
 
 def processor_seconds() -> float:

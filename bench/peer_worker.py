@@ -7,15 +7,16 @@ Needs nothing but the library named on the command line, so that a worker may ru
 import json
 import sys
 import time
+from typing import Any
 
 
-def cinemill(source, output, uid, verify):
+def cinemill(source: str, output: str, uid: str, verify: Any) -> None:
     from cinemill import transcode
 
     transcode(source, output, to=uid, verify=verify, threads=1, overwrite=True)
 
 
-def pydicom(source, output, uid, verify):  # noqa: ARG001
+def pydicom(source: str, output: str, uid: str, verify: Any) -> None:  # noqa: ARG001
     from pydicom import dcmread
 
     dataset = dcmread(source)
@@ -25,7 +26,7 @@ def pydicom(source, output, uid, verify):  # noqa: ARG001
     dataset.save_as(output)
 
 
-def pydcm(source, output, uid, verify):  # noqa: ARG001
+def pydcm(source: str, output: str, uid: str, verify: Any) -> None:  # noqa: ARG001
     from pydcm import dcmread
 
     dataset = dcmread(source)
@@ -33,14 +34,14 @@ def pydcm(source, output, uid, verify):  # noqa: ARG001
     dataset.save_as(output)
 
 
-def main():
+def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     transcode = {"cinemill": cinemill, "pydicom": pydicom, "pydcm": pydcm}[sys.argv[1]]
     for line in sys.stdin:
         started = time.process_time()
         try:
             transcode(**json.loads(line))
-            answer = {"seconds": time.process_time() - started}
+            answer: dict[str, float | str] = {"seconds": time.process_time() - started}
         except Exception as error:  # noqa: BLE001  # whatever a peer raises is its result
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")

@@ -130,7 +130,8 @@ class Worker:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return answer.get("seconds")
+        seconds: float | None = answer.get("seconds")
+        return seconds
 
 
 def find_tools(pydcm: str | None) -> list[Tool]:

@@ -7,15 +7,16 @@ from cinemill.codecs import table
 from cinemill.dicom.source import Source
 from cines import RGB
 from comparisons import source
+from measure import Measure
 
 _FRAMES = 100
 
 
 @pytest.mark.parametrize("coding", ["native", "rle", "jpeg", "jpeg-lossless"])
-def test_open(coding, measure):
+def test_open(coding: str, measure: Measure) -> None:
     path = source(coding, RGB, _FRAMES)
 
-    def opened():
+    def opened() -> int:
         with cinemill.open(path) as cine:
             return len(cine)
 
@@ -23,7 +24,7 @@ def test_open(coding, measure):
 
 
 @pytest.mark.parametrize("coding", ["native", "rle", "jpeg", "jpeg-lossless"])
-def test_last_frame(coding, measure):
+def test_last_frame(coding: str, measure: Measure) -> None:
     path = source(coding, RGB, _FRAMES)
     with Source(path) as file, cinemill.open(path) as cine:
         codestream, codec, pixels = bytes(file.frame(_FRAMES - 1)), table.decoder(coding), cine.pixels

@@ -2,10 +2,11 @@
 
 import pytest
 
-from comparisons import CODECS
+from comparisons import CODECS, Comparison
+from measure import Measure
 
 
 @pytest.mark.parametrize("row", CODECS, ids=str)
-def test_codec(row, measure):
+def test_codec(row: Comparison, measure: Measure) -> None:
     prepared = row.prepare()
     assert measure(prepared.ours, prepared.nbytes, reference=prepared.reference)

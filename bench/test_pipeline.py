@@ -2,11 +2,12 @@
 
 import pytest
 
-from comparisons import PEERS, PIPELINES
+from comparisons import PEERS, PIPELINES, Comparison
+from measure import Measure
 
 
 @pytest.mark.parametrize("row", [*PIPELINES, *PEERS], ids=str)
-def test_transcoding(row, measure):
+def test_transcoding(row: Comparison, measure: Measure) -> None:
     prepared = row.prepare()
     receipt = measure(
         prepared.ours, prepared.nbytes, reference=prepared.reference, rounds=5, before=prepared.before

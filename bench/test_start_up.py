@@ -2,10 +2,11 @@
 
 import pytest
 
-from comparisons import START
+from comparisons import START, Comparison
+from measure import Measure
 
 
 @pytest.mark.parametrize("row", START, ids=str)
-def test_start_up(row, measure):
+def test_start_up(row: Comparison, measure: Measure) -> None:
     prepared = row.prepare()
     assert measure(prepared.ours, reference=prepared.reference).returncode == 0

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pydicom
 import pytest
 
 import cinemill
-import oracle
-from files import corpus_files, pydicom_files
+from tests.support.files import corpus_files, pydicom_files
+
+if TYPE_CHECKING:
+    import pydicom
+
+    from tests.support import oracle
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 
@@ -62,6 +65,8 @@ class Transcoded:
     @cached_property
     def reading(self) -> oracle.Reading:
         """The samples of the output."""
+        from tests.support import oracle
+
         return oracle.read(self.path)
 
 
@@ -80,6 +85,7 @@ def source(tmp_path: Path) -> Callable[[bytes], Path]:
 @pytest.fixture
 def transcode(source: Callable[[bytes], Path], tmp_path: Path) -> Callable[..., Transcoded]:
     """Write a source, transcode it, and read the output."""
+    import pydicom
 
     def run(data: bytes, to: str, **options: Any) -> Transcoded:
         output = tmp_path / f"{to}.dcm"

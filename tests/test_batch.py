@@ -3,6 +3,7 @@
 import csv
 import faulthandler
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ import time
 from pathlib import Path
 
 import pytest
-from pydicom.data import get_testdata_file
 
 from cinemill import batch
 from cinemill.batch import Options, run_all
@@ -20,6 +20,7 @@ from cinemill.errors import UsageError
 from cinemill.operations.extract.extract import Extraction
 from cinemill.operations.receipt import Receipt, Report
 from cinemill.storage.tree import Item, discover
+from tests.support.files import bundled
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
 
@@ -30,11 +31,9 @@ def tree(tmp_path):
     for number, name in enumerate(NAMES):
         folder = root / f"study{number % 2}"
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(get_testdata_file(name), folder / name)
+        shutil.copy(bundled(name), folder / name)
     (root / "notes.txt").write_text("not DICOM")
-    (root / "study0" / "truncated.dcm").write_bytes(
-        Path(get_testdata_file("CT_small.dcm")).read_bytes()[:9000]
-    )
+    (root / "study0" / "truncated.dcm").write_bytes(bundled("CT_small.dcm").read_bytes()[:9000])
     return root
 
 
@@ -73,7 +72,7 @@ def test_a_second_run_redoes_nothing(tree, tmp_path):
 
 def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_path):
     for copy in range(12):
-        shutil.copy(get_testdata_file("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
+        shutil.copy(bundled("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
     script = (
         "import sys; from pathlib import Path; from cinemill.batch import *\n"
         "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Options('rle'), jobs=2))"
@@ -111,9 +110,9 @@ real_attempt = batch.attempt
 
 def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "attempt", crash)
-    monkeypatch.setattr(batch, "_context", lambda: batch.multiprocessing.get_context("fork"))
+    monkeypatch.setattr(batch, "_context", lambda: multiprocessing.get_context("fork"))
     receipts = list(run_all(discover([tree], tmp_path / "out"), Options("rle"), jobs=2))
-    failed = {Path(r.source).name: r.error for r in receipts if r.status == "failed"}
+    failed = {Path(r.source).name: r.error or {} for r in receipts if r.status == "failed"}
     assert len(receipts) == len(NAMES) + 2
     assert set(failed) == {"notes.txt", "truncated.dcm"}
     assert failed["notes.txt"]["kind"] == "DecoderCrashed"

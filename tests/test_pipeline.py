@@ -37,7 +37,7 @@ def test_the_first_failure_in_order_wins(threads):
             raise ValueError(n)
         return n
 
-    done = []
+    done: list[int] = []
     with pipeline(threads) as pipe, pytest.raises(ValueError, match="7"):
         done.extend(pipe.stage(work, range(1000)))
 

@@ -10,13 +10,13 @@ from cinemill.codecs.dicomrle import DicomRle
 from cinemill.codecs.rle import Rle
 from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
-from generate import noise, rle_stream
+from tests.support.generate import noise, rle_stream
 
 
 def pixel_format(frame, bits):
     samples = 1 if frame.ndim == 2 else frame.shape[2]
     label = "RGB" if samples == 3 else "MONOCHROME2"
-    return PixelFormat(*frame.shape[:2], samples, bits, bits, frame.dtype.kind == "i", label)
+    return PixelFormat(frame.shape[0], frame.shape[1], samples, bits, bits, frame.dtype.kind == "i", label)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 9), (33, 47, 3)])

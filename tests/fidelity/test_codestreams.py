@@ -8,7 +8,7 @@ import pytest
 
 import cinemill
 from cinemill.errors import CodecError, SourceError, VerificationError
-from generate import (
+from tests.support.generate import (
     EXPLICIT,
     HTJ2K,
     JPEG_2000,

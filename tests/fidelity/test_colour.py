@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydicom.encaps import generate_frames
 from pydicom.pixels import convert_color_space
 
-import oracle
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from generate import (
+from tests.support import oracle
+from tests.support.generate import (
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
     HTJ2K,
@@ -51,7 +53,8 @@ def codestreams(dataset):
 
 
 def coded_samples(stream):
-    return oracle._decode(stream, oracle._Shape(*COLOUR.shape[1:], 8, 8, signed=False, planar=False))
+    rows, columns, samples = COLOUR.shape[1:]
+    return oracle._decode(stream, oracle._Shape(rows, columns, samples, 8, 8, signed=False, planar=False))
 
 
 @pytest.mark.parametrize(
@@ -238,11 +241,11 @@ def test_ybr_422_label_over_full_chroma_is_noticed(transcode):
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle"])
 def test_palette_stays_palette(transcode, bits, target):
     frames = noise((2, 9, 11), bits)
-    tables = {
+    tables: dict[str, Any] = {
         f"{name}PaletteColorLookupTableData": noise((256,), 16, seed=3).tobytes()
         for name in ("Red", "Green", "Blue")
     }
-    descriptors = {
+    descriptors: dict[str, Any] = {
         f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")
     }
     dataset = header(frames, "PALETTE COLOR", **tables, **descriptors)

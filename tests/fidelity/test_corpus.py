@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matrix import TARGETS, judge
+
+from tests.support.matrix import TARGETS, judge
 
 pytestmark = pytest.mark.corpus
 

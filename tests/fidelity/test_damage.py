@@ -9,8 +9,8 @@ import pytest
 
 import cinemill
 from cinemill.errors import CinemillError, CodecError, DamagedFile, UnsupportedPixelFormat
-from files import pydicom_files
-from generate import (
+from tests.support.files import pydicom_files
+from tests.support.generate import (
     DEFLATED_FRAME,
     ENCAPSULATED_UNCOMPRESSED,
     HTJ2K,

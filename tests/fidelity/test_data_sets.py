@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 
 import cinemill
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
-from generate import (
+from tests.support.generate import (
     DELIMITER,
     EXPLICIT,
     IMPLICIT,
@@ -213,7 +214,8 @@ def test_prefix_without_a_preamble(transcode):
 )
 def test_flag_that_is_neither_0_nor_1_is_an_error(transcode, keyword, frames):
     colour = frames.ndim == 4
-    dataset = header(frames, "RGB" if colour else "MONOCHROME2", samples=3 if colour else 1, **{keyword: 2})
+    wrong: dict[str, Any] = {keyword: 2}
+    dataset = header(frames, "RGB" if colour else "MONOCHROME2", samples=3 if colour else 1, **wrong)
     with pytest.raises(DamagedFile, match="is 2, expected 0 or 1"):
         transcode(part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "jpeg-ls")
 
@@ -233,7 +235,8 @@ def test_file_meta_information_in_the_data_set_is_an_error(transcode):
 
 @pytest.mark.parametrize("missing", ["Rows", "Columns", "BitsAllocated"])
 def test_image_without_a_description_is_not_even_copied(source, tmp_path, missing):
-    dataset = header(FRAMES, **{missing: None})
+    absent: dict[str, Any] = {missing: None}
+    dataset = header(FRAMES, **absent)
     streams = [[jpeg_ls_stream(frame)] for frame in FRAMES]
     path = source(part10(dataset, encapsulated_element(streams), JPEG_LS))
     with pytest.raises(DamagedFile, match="is absent"):

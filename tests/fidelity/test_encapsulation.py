@@ -16,7 +16,7 @@ from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.source import Source
 from cinemill.errors import CodecError, DamagedFile
 from cinemill.storage.file import Sink
-from generate import (
+from tests.support.generate import (
     DELIMITER,
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,

@@ -13,7 +13,7 @@ from pydicom import Dataset
 import cinemill
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID
 from cinemill.errors import CinemillError, NotDicom, UnsupportedTransferSyntax
-from generate import (
+from tests.support.generate import (
     BIG_ENDIAN,
     DEFLATED,
     EXPLICIT,

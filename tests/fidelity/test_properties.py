@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cinemill
-import oracle
 from cinemill.errors import UnsupportedPixelFormat
-from strategies import File, files
+from tests.support import oracle
+from tests.support.strategies import File, files
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "rle", "explicit", "implicit", "deflated")
 PIXEL_ELEMENTS = {0x7FE00001, 0x7FE00002, 0x7FE00010, 0x00280004, 0x00280006}

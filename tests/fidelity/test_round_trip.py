@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import cinemill
-import oracle
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
-from files import corpus_files, pydicom_files
+from tests.support import oracle
+from tests.support.files import corpus_files, pydicom_files
 
 SMALL = [path for path in corpus_files() if path.stat().st_size < 300_000]
 WAY = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")

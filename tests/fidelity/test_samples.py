@@ -10,9 +10,9 @@ import pytest
 from pydicom import Dataset
 
 import cinemill
-import oracle
 from cinemill.errors import Refused, UnsupportedPixelFormat
-from generate import (
+from tests.support import oracle
+from tests.support.generate import (
     BIG_ENDIAN,
     DEFLATED,
     DEFLATED_FRAME,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tools
 
 import cinemill
 from cinemill.errors import CinemillError
+from tests.support import tools
 
 
 @pytest.mark.corpus

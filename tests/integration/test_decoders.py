@@ -12,13 +12,12 @@ import numpy as np
 import openjpeg
 import pydicom
 import pytest
-import tools
 from pydicom.encaps import generate_frames
 
 import cinemill
-import oracle
 from cinemill.errors import CinemillError
-from files import corpus_files, pydicom_files
+from tests.support import oracle, tools
+from tests.support.files import corpus_files, pydicom_files
 
 SMALL = [path for path in [*pydicom_files(), *corpus_files()[::5]] if path.stat().st_size < 300_000]
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Service
 
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.local.embedded import Server
+from tests.support.harness import Service
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from harness import Service, assert_exact, files_below, write_archive, write_instance
 from redis.exceptions import RedisError
 
 from cinemill.batch import Options, Work
@@ -28,6 +27,7 @@ from cinemill.operations.receipt import SUCCESSES
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.embedded import Server
+from tests.support.harness import Service, assert_exact, files_below, write_archive, write_instance
 
 pytestmark = pytest.mark.service
 
@@ -36,7 +36,10 @@ CRASHING = "crash"
 TROUBLES = 14
 LONGEST_SECONDS = 180.0
 DISK_BYTES = 128_000_000
-WORKS = {"transcode": Options("jpeg-ls"), "extract": Extraction("png", frames="0")}
+WORKS: dict[str, Options | Extraction] = {
+    "transcode": Options("jpeg-ls"),
+    "extract": Extraction("png", frames="0"),
+}
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def make_archive(folder: Path) -> list[Path]:
 
 def undisturbed(work: Work, origin: Path, destination: Path) -> dict[Path, str]:
     """Do the work in this process, one instance after the other; return each source's fate."""
-    fates = {}
+    fates: dict[Path, str] = {}
     for item in work.discover([origin], destination):
         try:
             receipt = work.apply(item.source, item.output, threads=1, cancelled=None, progress=None)
@@ -86,7 +89,10 @@ class Troublemaker:
 
     def start_worker(self) -> None:
         self.service.start_worker(
-            "faulty_worker", FAULTY_SECONDS="0.06", FAULTY_CRASH=CRASHING, FAULTY_FULL=str(self.full)
+            "tests.support.faulty_worker",
+            FAULTY_SECONDS="0.06",
+            FAULTY_CRASH=CRASHING,
+            FAULTY_FULL=str(self.full),
         )
 
     def kill_child(self) -> None:

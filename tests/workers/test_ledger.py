@@ -11,7 +11,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from harness import job_spec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -19,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from cinemill.errors import UsageError
 from cinemill_workers.ledger.ledger import Ledger, pack, unpack
 from cinemill_workers.ledger.model import JobSpec, ListedItem, Parcel
+from tests.support.harness import job_spec
 
 pytestmark = pytest.mark.service
 

@@ -9,9 +9,14 @@ import time
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness import (
+
+import cinemill
+from cinemill.operations.extract.extract import Extraction
+from cinemill_workers.ledger.model import ListedItem
+from tests.support.harness import (
     Service,
     Worker,
     assert_exact,
@@ -22,10 +27,6 @@ from harness import (
     write_instance,
 )
 
-import cinemill
-from cinemill.operations.extract.extract import Extraction
-from cinemill_workers.ledger.model import ListedItem
-
 pytestmark = pytest.mark.service
 
 EXTRACTION = Extraction("png", frames="0,2", sidecar=True)
@@ -35,7 +36,7 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {state: count for state, count in counts.items() if count}
 
 
-def log_lines(worker: Worker) -> list[dict[str, object]]:
+def log_lines(worker: Worker) -> list[dict[str, Any]]:
     lines = (json.loads(line) for line in worker.log.splitlines() if line.startswith("{"))
     return [line for line in lines if line["logger"] == "cinemill.items"]
 
@@ -70,7 +71,7 @@ def test_a_job_runs_to_its_end(service: Service, tmp_path: Path) -> None:
 
 def test_duplicate_messages_change_nothing(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
-    service.start_worker("faulty_worker", FAULTY_SECONDS="0.05")
+    service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.05")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     for enough in (3, 10, 20):
         wait_until(lambda enough=enough: service.ledger.job(job).settled > enough)  # type: ignore[misc]
@@ -80,7 +81,7 @@ def test_duplicate_messages_change_nothing(service: Service, tmp_path: Path) -> 
 
 def test_two_workers_on_one_item_commit_once(service: Service, tmp_path: Path) -> None:
     (source,) = write_archive(tmp_path / "in", 1)
-    frozen = service.start_worker("faulty_worker", FAULTY_SECONDS="4")
+    frozen = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="4")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["running"] == 1)
     children = frozen.children()
@@ -103,7 +104,7 @@ def test_two_workers_on_one_item_commit_once(service: Service, tmp_path: Path) -
 
 def test_a_job_paused_survives_a_restart_and_goes_on(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
-    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
     service.ledger.move(job, from_=["running"], to="paused")
@@ -120,7 +121,7 @@ def test_a_job_paused_survives_a_restart_and_goes_on(service: Service, tmp_path:
 
 def test_cancelling_stops_work_between_frames(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 6)
-    service.start_worker("faulty_worker", FAULTY_SECONDS="60")
+    service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["running"] > 0)
     service.ledger.move(job, from_=["running"], to="cancelled")
@@ -131,7 +132,7 @@ def test_cancelling_stops_work_between_frames(service: Service, tmp_path: Path) 
 
 def test_stopping_a_worker_hands_its_work_back(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 4)
-    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="60")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["running"] > 0)
     assert worker.stop() == 0
@@ -141,7 +142,7 @@ def test_stopping_a_worker_hands_its_work_back(service: Service, tmp_path: Path)
 
 def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
-    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["done"] > 5)
     service.ledger.client.flushall()
@@ -161,7 +162,7 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     left = tmp_path / "out" / "study000" / ".00007.dcm.3.part"
     left.parent.mkdir(parents=True)
     left.touch()
-    worker = service.start_worker("faulty_worker", FAULTY_CRASH="00007")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_CRASH="00007")
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 19, "quarantined": 1}
     assert found.retries == 2
@@ -184,7 +185,7 @@ def test_a_child_that_dies_before_the_worker_is_ready_costs_nothing(service: Ser
 
 def test_a_server_without_memory_is_waited_for(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
-    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.1")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
     service.ledger.client.config_set("maxmemory", 1)
@@ -201,7 +202,7 @@ def test_work_that_hangs_is_ended_and_quarantined(
 ) -> None:
     write_archive(tmp_path / "in", 6)
     worker = service.start_worker(
-        "faulty_worker", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2", **{how: "00003"}
+        "tests.support.faulty_worker", CINEMILL_STALL_SECONDS="1", CINEMILL_ATTEMPTS="2", **{how: "00003"}
     )
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 5, "quarantined": 1}
@@ -214,7 +215,7 @@ def test_a_full_disk_rests_the_job_until_there_is_room(service: Service, tmp_pat
     write_archive(tmp_path / "in", 10)
     full = tmp_path / "full"
     full.touch()
-    service.start_worker("faulty_worker", FAULTY_FULL=str(full))
+    service.start_worker("tests.support.faulty_worker", FAULTY_FULL=str(full))
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: "no room" in service.ledger.job(job).note)
     full.unlink()
@@ -270,7 +271,7 @@ def test_an_extraction_is_a_job_like_any_other(service: Service, tmp_path: Path)
 
 def test_an_extraction_is_done_once_whatever_is_repeated(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30, frames=3)
-    worker = service.start_worker("faulty_worker", FAULTY_SECONDS="0.05")
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.05")
     job = service.submit(tmp_path / "in", tmp_path / "out", work=EXTRACTION)
     for enough in (3, 10):
         wait_until(lambda enough=enough: service.ledger.job(job).settled > enough)  # type: ignore[misc]

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
-from harness import job_spec, wait_until, write_archive
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -40,6 +39,7 @@ from cinemill_workers.ledger.model import ITEM_STATES, Job
 from cinemill_workers.local import up
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings, settings
+from tests.support.harness import job_spec, wait_until, write_archive
 
 # Settings
 
@@ -177,9 +177,9 @@ def test_threads_never_exceed_the_cores(outstanding: int) -> None:
 
 def test_a_shutdown_gives_running_work_its_time() -> None:
     shutdown = lease.Shutdown()
-    assert not shutdown.announced
+    before = shutdown.announced
     shutdown.announce(0.1)
-    assert shutdown.announced
+    assert (before, shutdown.announced) == (False, True)
     assert not shutdown.due
     wait_until(lambda: shutdown.due, seconds=5)
 
@@ -207,7 +207,7 @@ def make_tree(folder: Path, sizes: list[int]) -> None:
 
 
 def waiting_parcels(ledger: Ledger) -> list[list[str]]:
-    found = []
+    found: list[list[str]] = []
     while (parcel := ledger.claim("normal", f"holder{len(found)}-{time.time()}", "worker")) is not None:
         found.append([item.source for item in parcel.items])
     return found
@@ -362,7 +362,7 @@ def test_a_lost_worker_is_started_again(tmp_path: Path, monkeypatch: pytest.Monk
         first = service.worker.pid
         os.kill(first, signal.SIGKILL)
         with pytest.raises(errors.CinemillError, match="ended with code -9"):
-            wait_until(lambda: service.keep() is not None)
+            wait_until(lambda: bool(service.keep()))  # type: ignore[func-returns-value]
         monkeypatch.setattr(up, "SHORTEST_LIFE_SECONDS", 0.0)
         service.keep()
         assert service.worker.pid != first

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cinemill.storage.file import OutputFile
     from cinemill.syntaxes import TransferSyntax
 
-IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086073693828402029034"
+IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
 Changes = dict[int, bytes | None]

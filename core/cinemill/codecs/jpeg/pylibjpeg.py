@@ -42,7 +42,7 @@ def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     import libjpeg
 
     try:
-        samples = libjpeg.decode(bytes(data), 0)  # type: ignore[attr-defined]
+        samples = libjpeg.decode(bytes(data), 0)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CodecError(f"libjpeg: {error}", frame=frame) from error
     if samples.shape != pixels.shape:

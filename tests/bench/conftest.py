@@ -1,6 +1,0 @@
-"""Lets the tests import the benchmarks' modules."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))

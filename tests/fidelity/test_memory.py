@@ -1,0 +1,86 @@
+"""Memory does not grow with a cine: pages of the source that were read are given back."""
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cinemill
+from cinemill.dicom.source import Source
+from tests.support import generate
+
+FRAMES, ROWS, COLUMNS = 96, 1024, 1024
+LIMIT = 40 << 20
+
+
+def resident(path):
+    """Bytes of a mapped file that are in this process's memory."""
+    inside, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) << 10
+    return total
+
+
+def long_native(path):
+    """96 MiB of black frames, most of them a hole in the file."""
+    frames = np.zeros((2, ROWS, COLUMNS), np.uint8)
+    header = generate.header(frames, NumberOfFrames=FRAMES)
+    size = FRAMES * ROWS * COLUMNS
+    element = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, size)
+    path.write_bytes(generate.part10(header, element, generate.EXPLICIT))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + size)
+
+
+def long_encapsulated(path):
+    """96 MiB in fragments of 64 KiB."""
+    count = FRAMES * 16
+    header = generate.header(np.zeros((2, 8, 8), np.uint8), NumberOfFrames=count)
+    few = generate.encapsulated_element([[bytes(64 << 10)]] * 16, table="empty", delimiter=False)
+    start, items = few[:20], few[20:]
+    path.write_bytes(generate.part10(header, start + items * FRAMES + generate.DELIMITER, generate.RLE))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("make", [long_native, long_encapsulated])
+def test_frames_that_were_read_leave_memory(tmp_path, make):
+    path = tmp_path / "long.dcm"
+    make(path)
+    with Source(path) as source:
+        most = resident(path)
+        for index in range(len(source)):
+            assert not np.frombuffer(source.frame(index), np.uint8).any()
+            if index * 16 % len(source) == 0:
+                most = max(most, resident(path))
+        most = max(most, resident(path))
+    assert 0 < most < LIMIT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("make", [long_native, long_encapsulated])
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_closed_file_is_mapped_no_longer(tmp_path, make, scan):
+    path = tmp_path / "long.dcm"
+    make(path)
+    with Source(path, scan=scan) as source:
+        assert bytes(source.frame(len(source) - 1))
+        assert str(path) in Path("/proc/self/maps").read_text()
+    assert str(path) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):
+    path = tmp_path / "long.dcm"
+    long_native(path)
+    with path.open("r+b") as file:
+        file.seek(-FRAMES * ROWS * COLUMNS, 2)
+        file.write(b"\x07" * (ROWS * COLUMNS))
+    with cinemill.open(path) as cine:
+        first = cine[0]
+        for index in range(1, FRAMES):
+            assert not cine[index].any()
+        assert (first == 7).all()

@@ -1,0 +1,52 @@
+"""A worker whose work misbehaves as the environment says: for tests only, run with ``celery -A tests.support.faulty_worker``.
+
+``FAULTY_SECONDS``: each instance takes so much longer, stopping when asked to. ``FAULTY_CRASH``: instances with this
+in their name kill their process. ``FAULTY_HANG``: instances with this in their name never end; ``FAULTY_BLOCK``: nor
+do they let any other Python code run. ``FAULTY_FULL``: while this file exists, there is no room for any output.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cinemill.errors import Cancelled, OutputError
+from cinemill_workers.engine.app import app
+from cinemill_workers.engine.kinds import KINDS
+
+__all__ = ["app"]
+
+
+def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
+    def misbehave(
+        work: Any, source: Path, output: Path, *, cancelled: Callable[[], bool], **options: Any
+    ) -> Any:
+        crash, hanging, blocking, full = (
+            os.environ.get(f"FAULTY_{what}") for what in ("CRASH", "HANG", "BLOCK", "FULL")
+        )
+        if crash and crash in source.name:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if full and Path(full).exists():
+            raise OutputError("no room", path=output) from OSError(errno.ENOSPC, "No space left on device")
+        if hanging and hanging in source.name:
+            time.sleep(600)
+        if blocking and blocking in source.name:
+            ctypes.PyDLL(None).sleep(600)
+        end = time.monotonic() + float(os.environ.get("FAULTY_SECONDS", "0"))
+        while time.monotonic() < end:
+            if cancelled():
+                raise Cancelled("stopped", path=source)
+            time.sleep(0.02)
+        return apply(work, source, output, cancelled=cancelled, **options)
+
+    return misbehave
+
+
+for kind in KINDS.values():
+    kind.apply = faulty(kind.apply)  # type: ignore[method-assign]

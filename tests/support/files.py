@@ -1,0 +1,32 @@
+"""The real files that tests read: the corpus, and the images that come with pydicom."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+CORPUS = Path(os.environ.get("CINEMILL_CORPUS") or REPOSITORY / "../shared/corpus")
+"""A folder ``files`` of real files, and ``MANIFEST.csv``, which says what they are; it need not be there."""
+
+
+@cache
+def corpus_files() -> list[Path]:
+    """The real files, or nothing where their folder is not there."""
+    return sorted((CORPUS / "files").glob("*"))
+
+
+@cache
+def pydicom_files() -> list[Path]:
+    """The images that come with pydicom."""
+    import pydicom.data
+
+    return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
+
+
+def bundled(name: str) -> Path:
+    """One of the images that come with pydicom."""
+    from pydicom.data import get_testdata_file
+
+    return Path(str(get_testdata_file(name)))
