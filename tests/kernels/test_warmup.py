@@ -6,12 +6,13 @@ from pathlib import Path
 
 import cinemill
 from cinemill import warmup
+from cinemill.kernels.machine import jit
 
 CORE = Path(cinemill.__file__).parents[1]
 
 
 def test_every_kernel_and_every_codec_on_disk_is_loaded(monkeypatch):
-    loaded = []
+    loaded: list[str] = []
     monkeypatch.setattr(warmup, "import_module", loaded.append)
     warmup.load_all()
     files = [
@@ -28,11 +29,11 @@ def test_every_kernel_and_every_codec_on_disk_is_loaded(monkeypatch):
 
 
 def test_who_asked_is_told_of_kernels_only_while_all_are_loaded(monkeypatch):
-    told = []
+    told: list[str] = []
     monkeypatch.setattr(
-        warmup, "import_module", lambda _: [announce("a kernel") for announce in warmup.jit.on_compile]
+        warmup, "import_module", lambda _: [announce("a kernel") for announce in jit.on_compile]
     )
-    before = list(warmup.jit.on_compile)
+    before = list(jit.on_compile)
     warmup.load_all(told.append)
     assert "a kernel" in told
-    assert warmup.jit.on_compile == before
+    assert jit.on_compile == before

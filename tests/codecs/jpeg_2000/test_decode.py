@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cinemill.codecs import Codec
 from cinemill.codecs import table as codec_table
+from cinemill.codecs.codec import Codec
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000

@@ -188,7 +188,7 @@ def test_every_import_of_a_kernel_module_counts_for_its_hash():
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, source
-                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
         files = {CORE / Path(*name.split(".")).with_suffix(".py") for name in names}
         expected = {file for file in files if file.is_relative_to(KERNELS) and file.is_file()}
         assert set(jit.imported_kernels(source)) == expected, source
