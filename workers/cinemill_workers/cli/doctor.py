@@ -17,7 +17,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from cinemill_workers.engine.client import diagnosis
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings
 

@@ -136,10 +136,9 @@ def worker(
 
     Running items then get a short time, and are handed back.
     """
-    from cinemill_workers.engine.app import app as celery
-    from cinemill_workers.local.up import worker_arguments
+    from cinemill_workers.engine.worker import run as work
 
-    celery.worker_main(worker_arguments(concurrency, queues))
+    work(concurrency, queues)
 
 
 @app.command()
@@ -153,7 +152,7 @@ def up(
 
     Progress is shown; Ctrl-C drains and stops both.
     """
-    from cinemill_workers.local.up import run as stay_up
+    from cinemill_workers.cli.up import run as stay_up
 
     stay_up(concurrency, as_json=as_json)
 

@@ -13,8 +13,8 @@ from cinemill.errors import CinemillError
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine
 from cinemill_workers.engine.schedule import Window
-from cinemill_workers.ledger.connection import WritesRefused
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.connection import WritesRefused, connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobSpec
 from cinemill_workers.settings import Settings, settings
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from functools import cache
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
 from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
-from celery.worker.request import Request
 from redis.exceptions import RedisError
 
 from cinemill.warmup import load_all
-from cinemill_workers import logs
+from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.lease import shutdown
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.internals import keep_pool_full, telling_task
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.settings import settings
 
 OUTAGE_RETRIES = 120
@@ -37,26 +35,17 @@ def _holder(worker: str, pid: int | None) -> str:
     return f"{worker}/{pid}"
 
 
-class _Request(Request):  # type: ignore[misc]
-    """Tells the ledger at once that the child running a task died, so that its claim need not run out."""
-
-    def on_failure(self, exc_info: ExceptionInfo, *args: Any, **kwargs: Any) -> Any:
-        error = getattr(exc_info.exception, "exc", exc_info.exception)
-        if isinstance(error, WorkerLostError | SystemExit):
-            chosen = settings()
-            try:
-                ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
-                parcels.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
-            except RedisError:
-                logs.items.warning("a lost child could not be reported: its claim will run out")
-        return super().on_failure(exc_info, *args, **kwargs)
+def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
+    """Tell the ledger at once, so that the child's claim need not run out."""
+    chosen = settings()
+    try:
+        ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
+        parcels.report_lost_child(ledger, _holder(worker, pid), reason)
+    except RedisError:
+        logs.items.warning("a lost child could not be reported: its claim will run out")
 
 
-class _Task(Task):  # type: ignore[misc]
-    Request = _Request
-
-
-@app.task(name="cinemill.work", base=_Task, bind=True)  # type: ignore[untyped-decorator]
+@app.task(name="cinemill.work", base=telling_task(_tell_of_lost_child), bind=True)  # type: ignore[untyped-decorator]
 def work(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
@@ -83,25 +72,15 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Start the steward, and again whenever it is found dead.
-
-        Celery would give the whole worker up for a child that dies before the worker is ready.
-        """
+        """Start the steward, and again whenever it is found dead."""
         self._ensure()
         worker.timer.call_repeatedly(5.0, self._ensure)
-        worker.timer.call_repeatedly(1.0, worker.pool.maintain_pool)
-        worker.pool.did_start_ok = lambda: True
+        keep_pool_full(worker)
 
     def _ensure(self) -> None:
         if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            command = [
-                sys.executable,
-                "-m",
-                "cinemill_workers.engine.steward",
-                self._worker,
-                str(os.getpid()),
-            ]
-            self._process = subprocess.Popen(command)  # noqa: S603
+            command = processes.command("cinemill_workers.engine.steward", self._worker, str(os.getpid()))
+            self._process = subprocess.Popen(command, env=processes.environment())  # noqa: S603
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """End the steward."""

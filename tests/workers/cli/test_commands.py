@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
-from cinemill_workers.ledger.ledger import connect
+from cinemill_workers.ledger.connection import connect
 
 pytestmark = pytest.mark.xdist_group("service-cli")
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.ledger import Ledger, pack, unpack
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.packing import pack, unpack
 
 pytestmark = pytest.mark.service
 
