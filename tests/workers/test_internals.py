@@ -52,7 +52,7 @@ def test_a_worker_tells_of_a_lost_child(monkeypatch: pytest.MonkeyPatch) -> None
     request_class = internals.telling_task(lambda *what: told.append(what)).Request  # type: ignore[attr-defined]
     monkeypatch.setattr(Request, "on_failure", lambda *_, **__: "handled")
     request = request_class.__new__(request_class)
-    request.hostname, request.worker_pid = "worker@host", 7
+    request._hostname, request.worker_pid = "worker@host", 7
     for error in (WorkerLostError("gone"), ValueError("another")):
         assert request.on_failure(SimpleNamespace(exception=error)) == "handled"
     assert told == [("worker@host", 7, "gone")]

@@ -71,6 +71,14 @@ def keep_pool_full(worker: Any) -> None:
     worker.pool.did_start_ok = lambda: True
 
 
+def run_worker(app: Any, arguments: list[str]) -> int:
+    """Run a worker of an application until it ends; return its exit code, which Celery's ``worker_main`` loses."""
+    from celery.bin.celery import celery
+
+    celery.params[0].default = app
+    return int(celery.main(args=arguments, standalone_mode=False) or 0)
+
+
 def end_worker(code: int) -> None:
     """Have the worker of this process stop as on SIGTERM, but with an exit code."""
     from celery.worker import state

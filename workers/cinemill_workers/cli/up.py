@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 import typer
 from redis.exceptions import RedisError
 
+from cinemill_workers.cli.text import printable
 from cinemill_workers.cli.watch import live
 from cinemill_workers.engine.client import POLL_SECONDS
 from cinemill_workers.ledger.connection import connect
@@ -34,7 +35,8 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
         if as_json:
             typer.echo(json.dumps({"broker": broker, "worker": service.worker.pid, "log": str(log)}))
         else:
-            typer.echo(f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops")
+            line = f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops"
+            typer.echo(printable(line))
         try:
             _follow(service, quiet=as_json)
         except KeyboardInterrupt:
@@ -50,7 +52,7 @@ def _follow(service: Service, *, quiet: bool) -> None:
             service.keep()
             with suppress(RedisError):
                 seen.update(job.id for job in ledger.active())
-                show([ledger.job(job) for job in sorted(seen)])
+                show(ledger.present(sorted(seen)))
             time.sleep(POLL_SECONDS)
 
 

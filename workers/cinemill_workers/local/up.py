@@ -13,7 +13,8 @@ from typing import Self
 from cinemill.errors import CinemillError
 from cinemill_workers import processes
 from cinemill_workers.engine.client import open_ledger
-from cinemill_workers.local.embedded import Server, last_line, make_private
+from cinemill_workers.engine.preflight import check
+from cinemill_workers.local.embedded import Server, last_line, make_private, open_log
 from cinemill_workers.settings import Settings
 
 SHORTEST_LIFE_SECONDS = 30.0
@@ -39,7 +40,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process; it ends with this one."""
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command,
                 env=processes.environment(CINEMILL_STATE_DIR=str(self._settings.state_dir)),
@@ -57,10 +58,11 @@ class Worker:
         Raises
         ------
         CinemillError
-            It ended so early that another start would hardly help.
+            It gave up, or ended so early that another start would hardly help.
         """
         if self._process.poll() is not None:
-            if time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
+            hopeless = self._process.returncode == os.EX_CONFIG
+            if hopeless or time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
                 raise CinemillError(
                     f"the worker ended with code {self._process.returncode}; "
                     f"the last line of {self.log} is: {last_line(self.log)}"
@@ -109,6 +111,7 @@ class Service:
         self.worker.keep()
 
     def __enter__(self) -> Self:
+        check(self.settings)
         make_private(self.settings.state_dir)
         with ExitStack() as stack:
             if self._server is not None:
