@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def test_workers_have_no_more_rights_than_they_need(services: dict[str, Any]) ->
     assert worker["cap_drop"] == ["ALL"]
     assert not worker["user"].startswith("0")
     assert any(volume.endswith("/archive:ro") for volume in worker["volumes"])
+
+
+def test_the_image_has_every_extra_that_work_can_ask_for() -> None:
+    optional = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (line,) = re.findall(
+        r'pip install [^"]*"\.\[([^]]*)\]"', (REPOSITORY / "workers" / "Dockerfile").read_text()
+    )
+    assert set(line.split(",")) == set(optional) - {"test", "bench", "all"}
+
+
+def test_every_page_that_shows_jobs_is_local_or_asks_for_a_password(services: dict[str, Any]) -> None:
+    assert set(services) == {"redis", "worker", "prometheus"}
+
+
+def test_the_file_says_who_must_own_the_output(services: dict[str, Any]) -> None:
+    uid = re.search(r"CINEMILL_UID:-(\d+)", services["worker"]["user"])
+    assert uid is not None
+    assert f"CINEMILL_OUTPUT must belong to the user that workers run as: {uid[1]}:" in COMPOSE.read_text()
 
 
 @pytest.mark.service
