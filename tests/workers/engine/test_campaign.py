@@ -89,3 +89,14 @@ def test_nothing_is_listed_outside_the_roots(ledger: Ledger, tmp_path: Path) -> 
     found = ledger.job(job)
     assert (found.state, found.listed) == ("paused", 0)
     assert "CINEMILL_ROOTS" in found.note
+
+
+@pytest.mark.service
+def test_a_job_deleted_while_it_is_listed_stops_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in", [10] * 3)
+    for source in (tmp_path / "in", tmp_path / "missing"):
+        found = ledger.job(ledger.create(job_spec(source, tmp_path / "out", window="00:00-23:59")))
+        ledger.move(found.id, from_=["running"], to="cancelled")
+        ledger.delete(found.id)
+        assert not Campaign(ledger, Settings()).tend(found)
+    assert not list(ledger.client.scan_iter("cinemill:job:*"))

@@ -10,6 +10,7 @@ from harness import job_spec, make_tree
 from cinemill_workers.engine.campaign import Campaign
 from cinemill_workers.engine.metrics import LedgerCollector
 from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import ListedItem
 from cinemill_workers.settings import Settings
 
 
@@ -23,3 +24,21 @@ def test_metrics_are_sums_of_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     assert values["cinemill_items", "pending"] == 3
     assert values["cinemill_jobs", "running"] == 1
     assert "DOE" not in str(values)
+
+
+@pytest.mark.service
+def test_counters_do_not_fall_when_a_job_is_deleted(ledger: Ledger) -> None:
+    job = ledger.create(job_spec(Path("/in"), Path("/out")))
+    ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 7)]], exhausted=True)
+    parcel = ledger.claim("normal", "holder", "worker")
+    assert parcel is not None
+    ledger.finish(parcel, "done", {"bytes_before": 7, "bytes_after": 5, "pixel_bytes": 9})
+
+    def counters() -> dict[str, float]:
+        families = [family for family in LedgerCollector(ledger).collect() if family.type == "counter"]
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    before = counters()
+    assert before["cinemill_source_bytes_total"] == 7
+    assert ledger.delete(job)
+    assert counters() == before
