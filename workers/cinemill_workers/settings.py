@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     child_memory_mb: int = Field(default=2048, ge=256)
     """A child process whose peak memory exceeds this is replaced after its task."""
 
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the Prometheus endpoint; none without it."""
 
     metrics_address: str = "127.0.0.1"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cinemill_workers.cli.text import printable
+
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
@@ -43,9 +45,8 @@ def demo(
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
-    typer.echo(
-        f"\nevery frame was read back and compared; the files and {picture.name} are in {folder.resolve()}"
-    )
+    place = printable(str(folder.resolve()))
+    typer.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {place}")
 
 
 def _migrate(

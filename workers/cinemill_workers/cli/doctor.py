@@ -16,8 +16,11 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from cinemill.errors import UsageError
 from cinemill_workers.engine.client import diagnosis
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.engine.preflight import check
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
@@ -55,7 +58,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
             found="jobs of anybody who reaches the broker may read and write everywhere",
             remedy="set CINEMILL_ROOTS to the directories that workers may use",
         )
+    yield _start(settings)
     yield from _broker(settings)
+
+
+def _start(settings: Settings) -> Finding:
+    """Tell whether a worker with these settings would start here."""
+    try:
+        check(settings)
+    except UsageError as error:
+        found, _, remedy = error.message.partition(": ")
+        return Finding("settings", well=False, found=found, remedy=remedy)
+    return Finding("settings", well=True, found="a worker can start with them")
 
 
 def _attempt(check: str, call: Callable[[], str], remedy: str) -> Finding:
@@ -119,14 +133,20 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         f"{about['used_memory_human']} used, policy {policy}",
         "" if keeps else "start the server with --maxmemory-policy noeviction",
     )
+    for worker, reason in sorted(ledger.complaints().items()):
+        yield Finding(
+            f"worker {worker}",
+            well=False,
+            found=reason,
+            remedy="mend what the log names, then start it again",
+        )
     workers = ledger.workers(within=SILENCE_SECONDS)
     depth = sum(ledger.queue_length(f"cinemill.{priority}") for priority in PRIORITIES)
-    idle = not workers and depth > 0
     yield Finding(
         "workers",
-        not idle,
+        bool(workers),
         f"{len(workers)} at work within a minute, {depth} messages waiting",
-        "start `cinemill worker`: there is work, but nobody does it" if idle else "",
+        "" if workers else "start `cinemill worker`, or `cinemill up` on one machine: jobs wait until then",
     )
 
 

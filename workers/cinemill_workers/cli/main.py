@@ -16,8 +16,11 @@ from cinemill_workers.cli import terminal
 from cinemill_workers.cli.demo import demo
 from cinemill_workers.cli.submit import submit
 from cinemill_workers.cli.terminal import AsJson
+from cinemill_workers.cli.text import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from cinemill_workers.ledger.ledger import Ledger
     from cinemill_workers.ledger.model import Job
 
@@ -27,9 +30,13 @@ jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
 
 JobOrLast = Annotated[
-    str, typer.Argument(metavar="[ID]", help="A job's id, or its beginning; default: the last job.")
+    str,
+    typer.Argument(
+        metavar="[JOB]", help="A job's id or name, or the beginning of it; default: the last job."
+    ),
 ]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
+ThisJob = Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or the beginning of it.")]
+"""For what can't be undone."""
 
 
 @jobs.callback(invoke_without_command=True)
@@ -41,21 +48,21 @@ def _jobs(context: typer.Context, as_json: AsJson = False) -> None:
 @jobs.command("list")
 def list_jobs(as_json: AsJson = False) -> None:
     """List all jobs, oldest first."""
-    from cinemill_workers.engine.client import open_ledger
+    with _reading() as ledger:
+        found = ledger.jobs()
+        if as_json:
+            terminal.print_json([job.to_dict() for job in found])
+        else:
+            from cinemill_workers.cli.watch import listing
 
-    found = open_ledger().jobs()
-    if as_json:
-        terminal.print_json([job.to_dict() for job in found])
-    else:
-        from cinemill_workers.cli.watch import listing
-
-        terminal.print_rich(listing(found))
+            terminal.print_rich(listing(found, ledger.complaints()))
 
 
 @jobs.command()
 def show(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Show a job's state, counts, bytes, rates and times."""
-    terminal.show(*_find(job), as_json)
+    with _reading() as ledger:
+        terminal.show(ledger, ledger.find(job), as_json)
 
 
 @jobs.command()
@@ -66,25 +73,25 @@ def watch(job: JobOrLast = "", as_json: AsJson = False) -> None:
 
 
 @jobs.command()
-def pause(job: JobId, as_json: AsJson = False) -> None:
+def pause(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Stop a job between frames, until it is resumed; what is finished stays."""
     _move(job, ("running", "waiting"), "paused", as_json)
 
 
 @jobs.command()
-def resume(job: JobId, as_json: AsJson = False) -> None:
+def resume(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Let a paused job go on."""
     _move(job, ("paused",), "running", as_json)
 
 
 @jobs.command()
-def cancel(job: JobId, as_json: AsJson = False) -> None:
+def cancel(job: ThisJob, as_json: AsJson = False) -> None:
     """Stop a job between frames, for good; what is finished stays."""
     _move(job, ("running", "waiting", "paused"), "cancelled", as_json)
 
 
 @jobs.command()
-def retry(job: JobId, as_json: AsJson = False) -> None:
+def retry(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Try failed and quarantined items again."""
     from cinemill.errors import UsageError
 
@@ -96,7 +103,7 @@ def retry(job: JobId, as_json: AsJson = False) -> None:
 
 
 @jobs.command()
-def delete(job: JobId, as_json: AsJson = False) -> None:
+def delete(job: ThisJob, as_json: AsJson = False) -> None:
     """Forget a job that is over, with its receipts; its outputs stay."""
     from cinemill.errors import UsageError
 
@@ -108,15 +115,19 @@ def delete(job: JobId, as_json: AsJson = False) -> None:
 
 @jobs.command()
 def report(
-    job: JobId,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file.")],
+    job: JobOrLast = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write one line for each settled instance: its receipt or its failure."""
+    """Write one line for each settled instance: its receipt or its failure.
+
+    Like list and show, it also reads what a private server that is stopped has on the disk.
+    """
     from cinemill_workers.cli.report import write
 
-    ledger, found = _find(job)
-    count = write(ledger.receipts(found.id), output)
+    with _reading() as ledger:
+        found = ledger.find(job)
+        count = write(ledger.receipts(found.id), output)
     terminal.say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
 
 
@@ -136,10 +147,9 @@ def worker(
 
     Running items then get a short time, and are handed back.
     """
-    from cinemill_workers.engine.app import app as celery
-    from cinemill_workers.local.up import worker_arguments
+    from cinemill_workers.engine.worker import run as work
 
-    celery.worker_main(worker_arguments(concurrency, queues))
+    work(concurrency, queues)
 
 
 @app.command()
@@ -153,7 +163,7 @@ def up(
 
     Progress is shown; Ctrl-C drains and stops both.
     """
-    from cinemill_workers.local.up import run as stay_up
+    from cinemill_workers.cli.up import run as stay_up
 
     stay_up(concurrency, as_json=as_json)
 
@@ -176,11 +186,19 @@ def doctor(
         terminal.print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            typer.echo(f"{'ok   ' if finding.well else 'FAULT'}  {finding.check}: {finding.found}")
+            verdict = "ok   " if finding.well else "FAULT"
+            typer.echo(f"{verdict}  {printable(f'{finding.check}: {finding.found}')}")
             if finding.remedy:
-                typer.echo(f"       {finding.remedy}")
+                typer.echo(f"       {printable(finding.remedy)}")
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
+
+
+def _reading() -> AbstractContextManager[Ledger]:
+    from cinemill_workers.local.embedded import stored_ledger
+    from cinemill_workers.settings import settings
+
+    return stored_ledger(settings())
 
 
 def _find(job: str) -> tuple[Ledger, Job]:
@@ -195,6 +213,8 @@ def _move(job: str, from_: tuple[str, ...], to: str, as_json: bool) -> None:
 
     ledger, found = _find(job)
     state = ledger.move(found.id, from_=from_, to=to)
+    if state == "gone":
+        raise UsageError(f"job {found.id} has been deleted")
     if state != to and not (to == "running" and state == "waiting"):
         raise UsageError(
             f"job {found.id} is {state}: only a job that is {' or '.join(from_)} can become {to}"
@@ -207,10 +227,10 @@ def main() -> None:
     try:
         run()
     except OSError as error:
-        typer.echo(f"cinemill: {error}", err=True)
+        typer.echo(f"cinemill: {printable(str(error))}", err=True)
         sys.exit(1)
     except Exception as error:
         if not type(error).__module__.startswith("redis."):
             raise
-        typer.echo(f"cinemill: the server has gone: {error}", err=True)
+        typer.echo(f"cinemill: the server has gone: {printable(str(error))}", err=True)
         sys.exit(1)

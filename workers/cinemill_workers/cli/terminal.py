@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cinemill_workers.cli.text import printable
+
 if TYPE_CHECKING:
     from cinemill_workers.ledger.ledger import Ledger
     from cinemill_workers.ledger.model import Job
@@ -22,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def say(record: dict[str, Any], sentence: str, as_json: bool) -> None:
     """Print one line."""
-    typer.echo(json.dumps(record) if as_json else sentence)
+    typer.echo(json.dumps(record) if as_json else printable(sentence))
 
 
 def print_json(value: object) -> None:

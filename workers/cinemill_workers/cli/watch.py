@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -15,11 +16,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cinemill_workers.cli.text import printable
 from cinemill_workers.engine.kinds import describe
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import ITEM_STATES, Job
+from cinemill_workers.ledger.model import Job
 
 NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
+UNSETTLED = ("pending", "running")
+"""States of items of which no receipt tells yet; those of all others are called as the receipts call them."""
+
 ROOMY = 100
 """Columns of a terminal with room for long progress bars."""
 
@@ -67,12 +72,13 @@ class View:
     def render(self, jobs: list[Job]) -> RenderableType:
         """Return the screen for these jobs."""
         workers = self._ledger.workers()
-        line = f"workers: {', '.join(sorted(workers))}" if workers else NO_WORKERS
+        lost = "; ".join(f"{worker} {reason}" for worker, reason in sorted(self._ledger.complaints().items()))
+        line = f"workers: {', '.join(sorted(workers))}" if workers else lost or NO_WORKERS
         table = _table("job", "state", "instances", "", "MB/s", "items/s", "ETA", "failed", flexible={"job"})
         for job in jobs:
             table.add_row(*self._row(job))
         return Group(
-            table if jobs else Text("no job is active: submit one"), *_notes(jobs), Text(line, style="dim")
+            table if jobs else Text("no job is active: submit one"), *_notes(jobs), _text(line, style="dim")
         )
 
     def _row(self, job: Job) -> list[RenderableType]:
@@ -113,28 +119,39 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
         f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
         f"submitted {moment}, {state}; {_progress(job)} instances settled",
     ]
-    shown = [state for state in ITEM_STATES if job.counts[state]]
+    shown = {
+        **{state: job.counts[state] for state in UNSETTLED if job.counts[state]},
+        **job.statuses,
+        **{state: job.counts[state] for state in ("quarantined", "cancelled") if job.counts[state]},
+    }
     table = _table(*shown, "MB before", "MB after", "MB/s of pixels", "retries")
     rate = job.pixel_bytes / job.seconds / 1e6 if job.seconds else 0.0
     sizes = (f"{job.bytes_in / 1e6:.1f}", f"{job.bytes_out / 1e6:.1f}", f"{rate:.1f}", str(job.retries))
-    table.add_row(*(str(job.counts[state]) for state in shown), *sizes)
-    reasons = [
-        _text(f"{each['state']}: {each['receipt']['source']}: {each['receipt']['error']['message']}")
-        for each in failures
-    ]
+    table.add_row(*map(str, shown.values()), *sizes)
+    reasons = [_text(_reason(each)) for each in failures]
     if reasons:
         reasons.append(Text(f"all of them: cinemill jobs report {job.id} -o FILE.csv", style="dim"))
     return Group(*map(_text, lines), table, *_notes([job]), *reasons)
 
 
-def listing(jobs: list[Job]) -> RenderableType:
-    """Return a table of jobs."""
+def _reason(failure: dict[str, Any]) -> str:
+    """Say what failed: status, file, frame and reason, and how often it was tried if that may help."""
+    receipt = failure["receipt"]
+    error = receipt.get("error") or {}
+    frame = f"frame {error['frame']}: " if error.get("frame") is not None else ""
+    tried = f" (quarantined, attempt {failure['attempts']})" if failure["state"] == "quarantined" else ""
+    return f"{receipt['status']}: {receipt['source']}: {frame}{error.get('message', '')}{tried}"
+
+
+def listing(jobs: list[Job], complaints: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """Return a table of jobs, and which workers gave up."""
     table = _table("job", "name", "work", "state", "instances", "failed", flexible={"name"})
     for job in jobs:
-        work = describe(job.spec.work)
+        work = _text(describe(job.spec.work), no_wrap=True)
         name = _text(job.spec.name, overflow="ellipsis", no_wrap=True)
         table.add_row(job.id, name, work, job.state, _progress(job), _trouble(job))
-    return Group(table if jobs else Text("no job has been submitted"), *_notes(jobs))
+    lost = [_text(f"{worker} {reason}", style="red") for worker, reason in sorted(complaints.items())]
+    return Group(table if jobs else Text("no job has been submitted"), *_notes(jobs), *lost)
 
 
 def duration(seconds: float) -> str:
@@ -154,8 +171,7 @@ def _table(*headings: str, flexible: Iterable[str] = ()) -> Table:
 
 def _text(text: str, **options: Any) -> Text:
     """Return a text as it is, but for what a terminal would not print: that is escaped."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return Text("".join(shown), **options)
+    return Text(printable(text), **options)
 
 
 def _progress(job: Job) -> str:

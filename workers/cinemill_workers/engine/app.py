@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from cinemill_workers.internals import safe_loader
 from cinemill_workers.ledger import connection  # noqa: F401  changes how errors of the server are read
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import settings
@@ -67,5 +68,5 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-app = Celery("cinemill", include=["cinemill_workers.engine.tasks"])
+app = Celery("cinemill", loader=safe_loader(), include=["cinemill_workers.engine.tasks"])
 app.config_from_object(_configuration())

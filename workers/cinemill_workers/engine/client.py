@@ -13,9 +13,9 @@ from cinemill.errors import CinemillError
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine
 from cinemill_workers.engine.schedule import Window
-from cinemill_workers.ledger.connection import WritesRefused
-from cinemill_workers.ledger.ledger import Ledger, connect
-from cinemill_workers.ledger.model import Job, JobSpec
+from cinemill_workers.ledger.connection import WritesRefused, connect
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import Job, JobGone, JobSpec
 from cinemill_workers.settings import Settings, settings
 
 POLL_SECONDS = 0.5
@@ -75,9 +75,27 @@ def census(spec: JobSpec) -> tuple[int, int]:
 
 
 def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:
-    """Poll a job until nothing of it waits or runs, showing each state."""
+    """Poll a job until nothing of it waits or runs, showing each state.
+
+    Parameters
+    ----------
+    job
+        Its id.
+    show
+        Is called with each state.
+
+    Raises
+    ------
+    CinemillError
+        Somebody deleted the job meanwhile.
+    """
     while True:
-        found = ledger.job(job)
+        try:
+            found = ledger.job(job)
+        except JobGone:
+            raise CinemillError(
+                f"job {job} has been deleted: its outputs stay, its receipts are gone"
+            ) from None
         show(found)
         if found.over:
             return found

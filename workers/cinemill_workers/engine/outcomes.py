@@ -40,13 +40,18 @@ FATES: tuple[tuple[type[BaseException], Fate], ...] = (
 )
 """The first row whose class matches counts."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 SYSTEM_FATES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS), Fate.HOLD),
+    **dict.fromkeys(NO_ROOM, Fate.HOLD),
+    **dict.fromkeys((errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG), Fate.FAIL),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP), Fate.FAIL),
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN), Fate.RETRY),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), Fate.RETRY),
 }
-"""What an error of the operating system says, whatever it caused: no room; a file server or disk that is away; this
-machine short of something.
+"""What an error of the operating system says, whatever it caused: no room; a place that takes no such file until
+a person changes it; a file server or disk that is away; this machine short of something. All else goes by the class of
+the error: what is not permitted, or has gone, may be mended between two attempts.
 """
 
 
@@ -64,6 +69,16 @@ def fate_of(error: BaseException) -> Fate:
         if isinstance(each, OSError) and each.errno in SYSTEM_FATES:
             return SYSTEM_FATES[each.errno]
     return next(fate for kind, fate in FATES if isinstance(error, kind))
+
+
+def no_room(error: BaseException) -> str:
+    """Say in which way there is no room, and where if that is known."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in NO_ROOM:
+            what = "the quota is exhausted" if each.errno == errno.EDQUOT else "the disk is full"
+            where = getattr(error, "path", None) or each.filename
+            return f"no room: {what} at {where}" if where else f"no room: {what}"
+    return "no room"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
 from cinemill_workers import logs
 from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.lease import Lease, shutdown
-from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of
+from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room
 from cinemill_workers.engine.roots import confine
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ListedItem, Parcel
@@ -65,7 +65,7 @@ def _settle(ledger: Ledger, parcel: Parcel, work: Work, lease: Lease) -> bool:
         fate = fate_of(error)
         if fate is Fate.HOLD:
             _log(parcel.job, item, "held", parcel.attempt, kind=type(error).__name__)
-            note = "no room for the output: free space at the destination, the job then goes on by itself"
+            note = f"{no_room(error)}; free some space there, the job then goes on by itself"
             ledger.release(parcel, hold=settings().hold_seconds, note=note)
             return False
         return record_error(ledger, parcel, error, fate)

@@ -23,9 +23,10 @@ from cinemill_workers.engine.app import app, queue_name
 from cinemill_workers.engine.campaign import Campaign
 from cinemill_workers.engine.outcomes import Fate, WorkerLost
 from cinemill_workers.engine.parcels import record_error
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES, Job
-from cinemill_workers.local.embedded import die_with_parent
+from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings, settings
 
 logger = logging.getLogger("cinemill_workers.engine.steward")

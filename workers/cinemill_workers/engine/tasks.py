@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+import time
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
 from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
-from celery.worker.request import Request
 from redis.exceptions import RedisError
 
 from cinemill.warmup import load_all
-from cinemill_workers import logs
+from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.lease import shutdown
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.engine.preflight import check
+from cinemill_workers.internals import end_worker, keep_pool_full, telling_task
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.settings import settings
 
 OUTAGE_RETRIES = 120
 """A child waits for the broker about ten minutes before it gives its work up."""
+
+EARLY_SECONDS = 30.0
+"""A steward that dies sooner has a fault that another start does not cure."""
+
+MOST_EARLY_DEATHS = 3
 
 
 @cache
@@ -33,30 +39,25 @@ def _ledger() -> Ledger:
     return Ledger(connect(chosen.redis_url, patience=OUTAGE_RETRIES), lease_seconds=chosen.lease_seconds)
 
 
+def _hasty_ledger() -> Ledger:
+    """Return a ledger for the worker itself, which must not wait long for the server."""
+    chosen = settings()
+    return Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
+
+
 def _holder(worker: str, pid: int | None) -> str:
     return f"{worker}/{pid}"
 
 
-class _Request(Request):  # type: ignore[misc]
-    """Tells the ledger at once that the child running a task died, so that its claim need not run out."""
-
-    def on_failure(self, exc_info: ExceptionInfo, *args: Any, **kwargs: Any) -> Any:
-        error = getattr(exc_info.exception, "exc", exc_info.exception)
-        if isinstance(error, WorkerLostError | SystemExit):
-            chosen = settings()
-            try:
-                ledger = Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
-                parcels.report_lost_child(ledger, _holder(self.hostname, self.worker_pid), str(error))
-            except RedisError:
-                logs.items.warning("a lost child could not be reported: its claim will run out")
-        return super().on_failure(exc_info, *args, **kwargs)
+def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
+    """Tell the ledger at once, so that the child's claim need not run out."""
+    try:
+        parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), reason)
+    except RedisError:
+        logs.items.warning("a lost child could not be reported: its claim will run out")
 
 
-class _Task(Task):  # type: ignore[misc]
-    Request = _Request
-
-
-@app.task(name="cinemill.work", base=_Task, bind=True)  # type: ignore[untyped-decorator]
+@app.task(name="cinemill.work", base=telling_task(_tell_of_lost_child), bind=True)  # type: ignore[untyped-decorator]
 def work(self: Task, priority: str) -> None:
     """Work through one parcel of a job of this priority, if there is one to be had."""
     if not shutdown.announced:
@@ -73,41 +74,68 @@ def probe(self: Task) -> None:
 
 
 class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Keeps a steward process beside the worker, and replaces dead children every second, from the start."""
+    """Keeps a steward process beside the worker, and the pool full.
+
+    Without a steward nothing is listed and nothing wakes: a worker whose steward dies again and again says so, and ends.
+    """
 
     requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._worker = worker.hostname
         self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._early_deaths = 0
+        check(settings())
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Start the steward, and again whenever it is found dead.
-
-        Celery would give the whole worker up for a child that dies before the worker is ready.
-        """
+        """Start the steward, and again whenever it is found dead."""
         self._ensure()
         worker.timer.call_repeatedly(5.0, self._ensure)
-        worker.timer.call_repeatedly(1.0, worker.pool.maintain_pool)
-        worker.pool.did_start_ok = lambda: True
+        keep_pool_full(worker)
 
     def _ensure(self) -> None:
-        if not shutdown.announced and (self._process is None or self._process.poll() is not None):
-            command = [
-                sys.executable,
-                "-m",
-                "cinemill_workers.engine.steward",
-                self._worker,
-                str(os.getpid()),
-            ]
-            self._process = subprocess.Popen(command)  # noqa: S603
+        if shutdown.announced:
+            return
+        lasts = time.monotonic() - self._started > EARLY_SECONDS
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                if lasts and self._early_deaths:
+                    self._early_deaths = 0
+                    _settle_complaints(self._worker)
+                return
+            self._early_deaths = 1 if lasts else self._early_deaths + 1
+            if self._early_deaths >= MOST_EARLY_DEATHS:
+                _give_up(self._worker, code)
+                return
+        command = processes.command("cinemill_workers.engine.steward", self._worker, str(os.getpid()))
+        self._process = subprocess.Popen(command, env=processes.environment())  # noqa: S603
+        self._started = time.monotonic()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """End the steward."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+
+
+def _give_up(worker: str, code: int) -> None:
+    """End this worker, and leave word of it where people look."""
+    reason = (
+        f"ended because its steward died {MOST_EARLY_DEATHS} times (code {code}): the worker's log says why"
+    )
+    logs.items.critical("this worker gives up: its steward died %d times, code %d", MOST_EARLY_DEATHS, code)
+    with suppress(RedisError):
+        _hasty_ledger().complain(worker, reason)
+    shutdown.announce(0)
+    end_worker(os.EX_CONFIG)
+
+
+def _settle_complaints(worker: str) -> None:
+    with suppress(RedisError):
+        _hasty_ledger().settle_complaints(worker.rpartition("@")[2])
 
 
 app.steps["worker"].add(Companions)

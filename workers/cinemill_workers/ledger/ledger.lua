@@ -2,7 +2,7 @@
 --
 -- ARGV[1]  the operation
 -- ARGV[2]  its arguments, a JSON object; `id` names the job
--- ARGV[3]  finish: the receipt or failure to store
+-- ARGV[3]  finish, teach: the receipt or failure to store
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
 -- is claimed (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
@@ -10,7 +10,8 @@
 -- reports changes a counter.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
-local ACTIVE, JOBS, WORKERS = "cinemill:active", "cinemill:jobs", "cinemill:workers"
+local ACTIVE, JOBS, WORKERS, TOTALS = "cinemill:active", "cinemill:jobs", "cinemill:workers", "cinemill:totals"
+local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local job, work, pending, leases, progress, holders, receipts, failures
 
 local function choose(id)
@@ -187,6 +188,7 @@ function operations.finish()
             redis.call("RPUSH", receipts, ARGV[3])
             redis.call("HDEL", job, "note")
         end
+        if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
         add("pixel_bytes", args.pixel_bytes)
@@ -221,6 +223,7 @@ end
 -- Move the job from one of the states `origins` to another; cancelling drops whatever waits. Returns the state it has.
 function operations.move()
     local state = get("state")
+    if not state then return "gone" end
     local allowed = false
     for _, from in ipairs(args.origins) do allowed = allowed or from == state end
     if not allowed then return state end
@@ -243,7 +246,9 @@ end
 function operations.again()
     if redis.call("HDEL", failures, args.item) == 0 then return 0 end
     add(args.state, -1)
+    if args.status then add("status:" .. args.status, -1) end
     add("bytes_in", -args.bytes_in)
+    redis.call("HINCRBY", TOTALS, "bytes_in", args.bytes_in)
     add("pending", 1)
     put({args.text}, {args.bytes}, 0, 0)
     if get("state") == "done" then
@@ -254,9 +259,28 @@ function operations.again()
     return 1
 end
 
--- Forget a job that is over. Returns 1, or 0 when it is not.
+-- Make a receipt the one that all others of the job are compressed against, if it is the first. Returns that one.
+function operations.teach()
+    if redis.call("EXISTS", job) == 0 then return ARGV[3] end
+    redis.call("HSETNX", job, "dictionary", ARGV[3])
+    return get("dictionary")
+end
+
+-- What all jobs ever counted, whether or not they are forgotten: never less than before.
+function operations.totals()
+    local sums = {}
+    for i, field in ipairs(COUNTERS) do sums[i] = tonumber(redis.call("HGET", TOTALS, field) or "0") end
+    for _, id in ipairs(redis.call("ZRANGE", JOBS, 0, -1)) do
+        choose(id)
+        for i, field in ipairs(COUNTERS) do sums[i] = sums[i] + number(field) end
+    end
+    return sums
+end
+
+-- Forget a job that is over; what it counted stays in the totals. Returns 1, or 0 when it is not over.
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
+    for _, field in ipairs(COUNTERS) do redis.call("HINCRBY", TOTALS, field, number(field)) end
     redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures)
     redis.call("ZREM", JOBS, args.id)
     return 1

@@ -10,85 +10,35 @@ from __future__ import annotations
 import json
 import secrets
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.model import ITEM_STATES, Job, JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.model import ITEM_STATES, Job, JobGone, JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.packing import LONGEST_DICTIONARY, dumps, pack, unpack
+from cinemill_workers.ledger.workers import Workers
 
 _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"
-_LEADER = "cinemill:leader"
-_WORKERS = "cinemill:workers"
+_STATUS = "status:"
+_NAMED = 5
 
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
 
-LONGEST_DICTIONARY = 32_768
-"""All that Deflate can look back to."""
 
-_RENEW_LEADERSHIP = """
-local held = redis.call("GET", KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1
-"""
-
-
-def connect(url: str, *, patience: int = 12) -> Redis:
-    """Return a client that outlives a restart of the server.
-
-    Parameters
-    ----------
-    url
-        As redis-py takes it.
-    patience
-        How often a command is tried again; the waits double from 0.05 s up to 5 s.
-    """
-    return Redis.from_url(
-        url,
-        retry=Retry(ExponentialBackoff(cap=5, base=0.05), patience),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        socket_timeout=20,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-    )
-
-
-def pack(record: dict[str, Any], dictionary: bytes) -> bytes:
-    """Compress a receipt against another one of the same job: most of it is the same."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
-    return deflate.compress(_dumps(record)) + deflate.flush()
-
-
-def unpack(packed: bytes, dictionary: bytes) -> dict[str, Any]:
-    """Undo `pack`."""
-    inflate = zlib.decompressobj(-15, zdict=dictionary)
-    record: dict[str, Any] = json.loads(inflate.decompress(packed) + inflate.flush())
-    return record
-
-
-def _dumps(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-class Ledger:
+class Ledger(Workers):
     """The ledger behind one Redis client."""
 
     def __init__(self, client: Redis, *, lease_seconds: float = 30.0) -> None:
-        self.client: Any = client
+        super().__init__(client)
         self.lease = round(lease_seconds * 1000)
         self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
-        self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
 
     def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
         arguments = {"id": job, "lease": self.lease, **arguments}
@@ -121,7 +71,7 @@ class Ledger:
 
         Raises
         ------
-        UsageError
+        JobGone
             There is no such job.
         """
         found = {
@@ -130,7 +80,7 @@ class Ledger:
             if key != b"dictionary"
         }
         if not found:
-            raise UsageError(f"no job {job}: `cinemill jobs list` shows those there are")
+            raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
         return Job(
             id=job,
             spec=JobSpec.from_json(found["spec"]),
@@ -146,34 +96,74 @@ class Ledger:
             started=int(found.get("started", 0)) / 1000,
             finished=int(found.get("finished", 0)) / 1000,
             note=found.get("note", ""),
+            statuses={
+                name.removeprefix(_STATUS): int(count)
+                for name, count in sorted(found.items())
+                if name.startswith(_STATUS) and count != "0"
+            },
             cursor=tuple(json.loads(found.get("cursor", "[]"))),
         )
 
-    def find(self, beginning: str) -> Job:
-        """Return the one job whose id begins like this; the last one for no beginning at all.
+    def find(self, name: str) -> Job:
+        """Return the one job of this id or name, or whose id or name begins like this; the last one for nothing.
 
         Raises
         ------
+        JobGone
+            There is none.
         UsageError
-            There is none, or there are several.
+            There are several.
         """
-        ids = [member.decode() for member in self.client.zrange(_JOBS, 0, -1)]
-        found = [job for job in ids if job.startswith(beginning)] if beginning else ids[-1:]
-        if len(found) != 1:
-            trouble = "several jobs begin" if found else "no job begins"
-            raise UsageError(f"{trouble} with {beginning!r}: `cinemill jobs list` shows all")
-        return self.job(found[0])
+        jobs = self.jobs()
+        if not name:
+            found = jobs[-1:]
+        else:
+            found = [job for job in jobs if name in {job.id, job.spec.name}] or [
+                job for job in jobs if job.id.startswith(name) or job.spec.name.startswith(name)
+            ]
+        if not found:
+            trouble = f"no job begins with {name!r}" if name else "no job has been submitted"
+            raise JobGone(f"{trouble}: `cinemill jobs list` shows all")
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} jobs are called {name!r} or begin so: choose one of "
+                + ", ".join(job.id for job in found[-_NAMED:])
+            )
+        return found[0]
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
-        return [self.job(job.decode()) for job in self.client.zrange(_JOBS, 0, -1)]
+        return self.present(job.decode() for job in self.client.zrange(_JOBS, 0, -1))
 
     def active(self) -> list[Job]:
         """Return the jobs that are not over, oldest first."""
-        return [self.job(job) for job in sorted(member.decode() for member in self.client.smembers(_ACTIVE))]
+        return self.present(sorted(member.decode() for member in self.client.smembers(_ACTIVE)))
+
+    def present(self, ids: Iterable[str]) -> list[Job]:
+        """Return those of these jobs that have not been deleted."""
+        found = []
+        for job in ids:
+            with suppress(JobGone):
+                found.append(self.job(job))
+        return found
+
+    def totals(self) -> dict[str, int]:
+        """Return what all jobs ever counted, forgotten ones included; no figure ever falls."""
+        names = ("bytes_in", "bytes_out", "pixel_bytes", "retries")
+        return dict(zip(names, map(int, self._apply("totals", None)), strict=True))
 
     def move(self, job: str, *, from_: Sequence[str], to: str, note: str | None = None) -> str:
-        """Change a job's state if it is one of `from_`; return the state it then has."""
+        """Change a job's state if it is one of `from_`; return the state it then has, ``"gone"`` if it is deleted.
+
+        Parameters
+        ----------
+        from_
+            The states that may change.
+        to
+            The new state.
+        note
+            Why, for those who look at the job; none removes the last one.
+        """
         note = None if note is None else _escaped(note)
         return str(self._apply("move", job, origins=list(from_), to=to, note=note), "utf-8")
 
@@ -243,7 +233,7 @@ class Ledger:
         item = parcel.items[parcel.position]
         record = b""
         if state in {"failed", "quarantined"}:
-            record = _dumps(
+            record = dumps(
                 {"state": state, "attempts": parcel.attempt + 1, "item": item.to_json(), "receipt": receipt}
             )
         elif state in {"done", "copied", "skipped"}:
@@ -257,6 +247,7 @@ class Ledger:
             position=parcel.position,
             item=item.number,
             state=state,
+            status=receipt.get("status"),
             delay=round(delay * 1000),
             expired=expired,
             release=release,
@@ -269,8 +260,7 @@ class Ledger:
 
     def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
         """Make this the receipt that all others of the job are compressed against, if it is the first."""
-        self.client.hsetnx(_key(job), "dictionary", _dumps(receipt)[:LONGEST_DICTIONARY])
-        return bytes(self.client.hget(_key(job), "dictionary") or b"")
+        return bytes(self._apply("teach", job, dumps(receipt)[:LONGEST_DICTIONARY]))
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
         """Hand back the rest of a parcel.
@@ -319,14 +309,16 @@ class Ledger:
         next_start = self.client.hget(_key(job), "next_start")
         return float(next_start or 0) <= self._milliseconds()
 
-    def _milliseconds(self) -> int:
-        seconds, microseconds = self.client.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
     # Records
 
     def receipts(self, job: str, *, chunk: int = 1000) -> Iterator[dict[str, Any]]:
-        """Iterate over the receipts of finished items, then over the failures."""
+        """Iterate over the receipts of finished items, then over the failures.
+
+        Raises
+        ------
+        JobGone
+            The job was deleted before the last one.
+        """
         dictionary = bytes(self.client.hget(_key(job), "dictionary") or b"")
         key = f"{_key(job)}:receipts"
         for start in range(0, int(self.client.llen(key)), chunk):
@@ -334,6 +326,7 @@ class Ledger:
                 yield unpack(packed, dictionary)
         for failure in self.failures(job):
             yield failure["receipt"]
+        self.job(job)
 
     def failures(self, job: str) -> Iterator[dict[str, Any]]:
         """Iterate over failed and quarantined items: ``state``, ``attempts``, ``item``, ``receipt``."""
@@ -353,37 +346,11 @@ class Ledger:
                     text=failure["item"],
                     bytes=item.size,
                     state=failure["state"],
+                    status=failure["receipt"].get("status"),
                     bytes_in=int(failure["receipt"].get("bytes_before") or 0),
                 )
             )
         return moved
-
-    # Workers
-
-    def lead(self, name: str, seconds: float) -> bool:
-        """Become or stay the one that tends the jobs; False while another one does."""
-        return bool(self._renew_leadership(keys=[_LEADER], args=[name, round(seconds * 1000)]))
-
-    def resign(self, name: str) -> None:
-        """Take leave of a worker that stops, and of the lead if it has it."""
-        self.client.zrem(_WORKERS, name)
-        if self.client.get(_LEADER) == name.encode():
-            self.client.delete(_LEADER)
-
-    def queue_length(self, queue: str) -> int:
-        """Return how many messages wait in a queue."""
-        return int(self.client.llen(queue))
-
-    def seen(self, worker: str) -> None:
-        """Note a worker's sign of life; claiming and renewing do so by themselves."""
-        self.client.zadd(_WORKERS, {worker: self._milliseconds() / 1000})
-
-    def workers(self, *, within: float = 60.0) -> dict[str, float]:
-        """Return the workers that gave a sign of life, each with the seconds since."""
-        now = self._milliseconds() / 1000
-        self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
-        found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
-        return {name.decode(): max(0.0, now - score) for name, score in found}
 
 
 def _parcel(job: str, number: bytes, text: bytes, position: int) -> Parcel:

@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from cinemill.errors import UsageError
+
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
 PRIORITIES = ("high", "normal", "low")
+
+
+class JobGone(UsageError):
+    """There is no such job, or it was deleted meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Job:
     spec: JobSpec
     state: str
     counts: dict[str, int]
+    """Items by state."""
     listed: int
     exhausted: bool
     bytes_in: int = 0
@@ -84,6 +91,8 @@ class Job:
     started: float = 0.0
     finished: float = 0.0
     note: str = ""
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """Settled items by the status that receipts and reports give them."""
     cursor: tuple[str, ...] = field(default=(), repr=False)
     """Source and output of the item listed last."""
 
@@ -111,6 +120,7 @@ class Job:
             "state": self.state,
             "note": self.note,
             "counts": self.counts,
+            "statuses": dict(self.statuses),
             "listed": self.listed,
             "listing_complete": self.exhausted,
             "bytes_in": self.bytes_in,

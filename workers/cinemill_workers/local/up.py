@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-import typer
-from redis.exceptions import RedisError
-
 from cinemill.errors import CinemillError
-from cinemill_workers.engine.client import POLL_SECONDS, open_ledger
-from cinemill_workers.ledger.ledger import Ledger, connect
-from cinemill_workers.ledger.model import Job
-from cinemill_workers.local.embedded import Server, die_with_parent, last_line, make_private
-from cinemill_workers.settings import Settings, settings
+from cinemill_workers import processes
+from cinemill_workers.engine.client import open_ledger
+from cinemill_workers.engine.preflight import check
+from cinemill_workers.local.embedded import Server, last_line, make_private, open_log
+from cinemill_workers.settings import Settings
 
 SHORTEST_LIFE_SECONDS = 30.0
 """A worker that ends sooner has a fault that another start does not cure."""
-
-
-def worker_arguments(concurrency: int | None, queues: str | None) -> list[str]:
-    """Return the arguments of ``celery worker`` that a cinemill worker runs with."""
-    from cinemill_workers.engine.app import queue_name
-
-    chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
-    chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
-    chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
-    if queues:
-        chosen += ["--queues", ",".join(queue_name(name.strip()) for name in queues.split(","))]
-    return chosen
 
 
 class Worker:
@@ -52,20 +35,20 @@ class Worker:
     def __init__(self, settings: Settings, concurrency: int | None = None) -> None:
         self.log = settings.state_dir / "worker.log"
         self._settings = settings
-        self._command = [sys.executable, "-m", "celery", "-A", "cinemill_workers.engine.app"]
-        self._command += worker_arguments(concurrency, None)
+        chosen = [str(concurrency)] if concurrency else []
+        self._command = processes.command("cinemill_workers.engine.worker", *chosen)
 
     def start(self) -> None:
         """Start the process; it ends with this one."""
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command,
-                env={**os.environ, "CINEMILL_STATE_DIR": str(self._settings.state_dir)},
+                env=processes.environment(CINEMILL_STATE_DIR=str(self._settings.state_dir)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+                preexec_fn=lambda: processes.die_with_parent(signal.SIGKILL),  # noqa: PLW1509
             )
         self._started = time.monotonic()
 
@@ -75,10 +58,11 @@ class Worker:
         Raises
         ------
         CinemillError
-            It ended so early that another start would hardly help.
+            It gave up, or ended so early that another start would hardly help.
         """
         if self._process.poll() is not None:
-            if time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
+            hopeless = self._process.returncode == os.EX_CONFIG
+            if hopeless or time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
                 raise CinemillError(
                     f"the worker ended with code {self._process.returncode}; "
                     f"the last line of {self.log} is: {last_line(self.log)}"
@@ -127,6 +111,7 @@ class Service:
         self.worker.keep()
 
     def __enter__(self) -> Self:
+        check(self.settings)
         make_private(self.settings.state_dir)
         with ExitStack() as stack:
             if self._server is not None:
@@ -140,44 +125,3 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
-
-
-def run(concurrency: int | None, *, as_json: bool) -> None:
-    """Stay in the foreground with live progress until Ctrl-C or SIGTERM.
-
-    Raises
-    ------
-    CinemillError
-        The worker ended by itself, or the configured broker does not answer.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    with Service(settings(), concurrency=concurrency) as service:
-        broker, log = service.settings.public_url, service.worker.log
-        if as_json:
-            typer.echo(json.dumps({"broker": broker, "worker": service.worker.pid, "log": str(log)}))
-        else:
-            typer.echo(f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops")
-        try:
-            _follow(service, quiet=as_json)
-        except KeyboardInterrupt:
-            typer.echo("stopping: running instances are finished or handed back", err=True)
-
-
-def _follow(service: Service, *, quiet: bool) -> None:
-    """Show the jobs that were active since the start, and keep worker and server up."""
-    from cinemill_workers.cli.watch import live
-
-    ledger = Ledger(connect(service.settings.redis_url, patience=0))
-    seen: set[str] = set()
-    with nullcontext(_show_nothing) if quiet else live(ledger) as show:
-        while True:
-            service.keep()
-            with suppress(RedisError):
-                seen.update(job.id for job in ledger.active())
-                show([ledger.job(job) for job in sorted(seen)])
-            time.sleep(POLL_SECONDS)
-
-
-def _show_nothing(_: list[Job]) -> None:
-    pass

@@ -9,14 +9,28 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cinemill_workers.ledger.ledger import connect
-from tests.support.harness import assert_exact, files_below, wait_until, write_archive, write_instance
+from cinemill.errors import CinemillError
+from cinemill.operations.receipt import Receipt
+from cinemill_workers.engine.client import open_ledger
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.model import ListedItem
+from cinemill_workers.local.embedded import Server
+from cinemill_workers.settings import Settings
+from tests.support.harness import (
+    assert_exact,
+    files_below,
+    job_spec,
+    wait_until,
+    write_archive,
+    write_instance,
+)
 
 pytestmark = pytest.mark.xdist_group("service-cli")
 
@@ -238,6 +252,120 @@ def terminal_output(terminal: Terminal) -> str:
     return subprocess.run(
         command, env=terminal.environment, capture_output=True, text=True, check=False
     ).stdout
+
+
+@pytest.mark.service
+def test_deleting_a_job_that_is_shown_does_not_end_up(
+    terminal: Terminal, up: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    write_archive(tmp_path / "in", 1)
+    words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--name", "passing")
+    terminal.json(*words, "--wait")
+    terminal.run("jobs", "delete", "passing")
+    terminal.json(*words, "--wait")
+    assert up.poll() is None
+    assert terminal.json("jobs", "show", "pass")["statuses"] == {"kept": 1}
+    assert terminal.run("jobs", "show").count("kept") == 1
+    terminal.run("jobs", "cancel", code=2)
+    terminal.run("jobs", "delete", code=2)
+
+
+@pytest.mark.service
+def test_a_report_can_be_had_while_the_service_is_stopped(terminal: Terminal, tmp_path: Path) -> None:
+    stopped = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "state")})
+    chosen = Settings(state_dir=tmp_path / "state")
+    with Server(chosen.state_dir, chosen.socket_path):
+        ledger = open_ledger(chosen)
+        job = ledger.create(replace(job_spec(tmp_path / "in", tmp_path / "out"), name="\x1b[31mname"))
+        ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 1)]], exhausted=True)
+        parcel = ledger.claim("normal", "holder", "worker")
+        assert parcel is not None
+        ledger.finish(parcel, "done", Receipt("/in/a", "/out/a", "transcoded").to_dict())
+    assert stopped.json("jobs", "report", "-o", tmp_path / "r.jsonl") == {
+        "id": job,
+        "rows": 1,
+        "file": str(tmp_path / "r.jsonl"),
+    }
+    assert stopped.json("jobs", "show", "\x1b")["id"] == job
+    assert "\x1b" not in stopped.run("jobs")
+    assert not chosen.socket_path.exists()
+
+
+@pytest.fixture
+def without_metrics(terminal: Terminal, tmp_path: Path) -> Terminal:
+    """An installation without the extra ``metrics``, told to serve them."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import sys; sys.modules['prometheus_client'] = None")
+    path = os.pathsep.join([str(tmp_path / "site"), terminal.environment["PYTHONPATH"]])
+    state = str(tmp_path / "state")
+    more = {"PYTHONPATH": path, "CINEMILL_METRICS_PORT": "9464", "CINEMILL_STATE_DIR": state}
+    return Terminal({**terminal.environment, **more})
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_what_metrics_need_is_said_at_the_start(without_metrics: Terminal, command: str) -> None:
+    said = without_metrics.run(command, code=2)
+    assert "pip install 'cinemill[metrics]'" in said
+
+
+@pytest.mark.service
+def test_the_doctor_finds_fault_with_a_service_that_does_nothing(
+    without_metrics: Terminal, tmp_path: Path
+) -> None:
+    chosen = Settings(state_dir=tmp_path / "state")
+    with Server(chosen.state_dir, chosen.socket_path):
+        open_ledger(chosen).complain("cinemill-1@host", "ended because of this")
+        findings = {f["check"]: f for f in without_metrics.json("doctor", code=1)}
+    assert "cinemill[metrics]" in findings["settings"]["remedy"]
+    assert not findings["workers"]["well"]
+    assert "cinemill up" in findings["workers"]["remedy"]
+    assert findings["worker cinemill-1@host"]["found"] == "ended because of this"
+
+
+POISON = ("select", "celery", "random", "redis", "numba", "logging", "cinemill_workers", "prometheus_client")
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("command", ["up", "worker", "demo"])
+def test_modules_in_the_working_directory_are_never_executed(
+    terminal: Terminal, tmp_path: Path, command: str
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in POISON:
+        (place / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'executed')!r}, 'a').write(__file__ + '\\n')\n"
+        )
+    write_archive(tmp_path / "in", 2)
+    chosen = Settings(state_dir=tmp_path / "state")
+    more = {"CINEMILL_STATE_DIR": str(chosen.state_dir)}
+    start = [sys.executable, "-P", "-W", "ignore", "-m", "cinemill_workers.cli", command]
+    with ExitStack() as stack:
+        if command == "worker":
+            stack.enter_context(Server(chosen.state_dir, chosen.socket_path))
+        log = stack.enter_context((tmp_path / "log").open("wb"))
+        process = stack.enter_context(
+            subprocess.Popen(start, env=terminal.environment | more, cwd=place, stdout=log, stderr=log)
+        )
+        stack.callback(process.terminate)
+        if command == "demo":
+            assert process.wait(180) == 0
+        else:
+            wait_until(lambda: process.poll() is None and _answers(chosen))
+            ledger = open_ledger(chosen)
+            job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+            wait_until(lambda: ledger.job(job).over)
+            assert ledger.job(job).counts["done"] == 2
+    assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()
+
+
+def _answers(chosen: Settings) -> bool:
+    try:
+        open_ledger(chosen)
+    except CinemillError:
+        return False
+    return True
 
 
 @pytest.mark.service

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.ledger import Ledger, pack, unpack
-from cinemill_workers.ledger.model import JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import JobGone, JobSpec, ListedItem, Parcel
+from cinemill_workers.ledger.packing import pack, unpack
 from tests.support.harness import job_spec
 
 pytestmark = pytest.mark.service
@@ -280,6 +281,104 @@ def test_a_job_is_found_by_the_beginning_of_its_id(ledger: Ledger) -> None:
     assert ledger.find(job[:-2]).id == job
     with pytest.raises(UsageError, match="no job begins"):
         ledger.find("nothing")
+
+
+def test_a_job_is_found_by_its_name_or_the_beginning_of_that(ledger: Ledger) -> None:
+    first = ledger.create(replace(SPEC, name="echo-2019"))
+    second = ledger.create(replace(SPEC, name="echo-2019-again"))
+    assert ledger.find("echo-2019").id == first
+    assert ledger.find("echo-2019-").id == second
+    with pytest.raises(UsageError, match=f"choose one of .*{second}"):
+        ledger.find("echo")
+    with pytest.raises(UsageError, match="choose one of"):
+        ledger.find("2")
+
+
+def test_without_any_job_there_is_no_last_one(ledger: Ledger) -> None:
+    with pytest.raises(UsageError, match="no job has been submitted"):
+        ledger.find("")
+
+
+def test_settled_items_are_counted_by_the_status_of_their_receipts(ledger: Ledger) -> None:
+    job = fill(ledger, 4)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "done", receipt())
+    ledger.finish(parcel, "skipped", receipt() | {"status": "ignored"})
+    ledger.finish(parcel, "failed", receipt() | {"status": "refused"})
+    ledger.finish(parcel, "retry", receipt() | {"status": "failed"})
+    assert ledger.job(job).statuses == {"transcoded": 1, "ignored": 1, "refused": 1}
+    ledger.finish(claim(ledger), "done", receipt())
+    ledger.retry(job)
+    assert ledger.job(job).to_dict()["statuses"] == {"transcoded": 2, "ignored": 1}
+
+
+def test_what_is_cancelled_has_no_status(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    parcel = claim(ledger)
+    ledger.move(job, from_=["running"], to="cancelled")
+    ledger.finish(parcel, "retry", {"status": "failed"})
+    assert ledger.job(job).statuses == {}
+
+
+def test_totals_never_fall(ledger: Ledger) -> None:
+    kept, job = fill(ledger, 1), fill(ledger, 1, 1)
+    for state in ("done", "failed", "done"):
+        parcel = claim(ledger)
+        for _ in parcel.items:
+            ledger.finish(parcel, state, receipt())
+    before = ledger.totals()
+    assert before["bytes_in"] == 300
+    for each in (kept, job):
+        ledger.retry(each)
+        assert ledger.totals() == before
+    while (left := ledger.claim("normal", f"holder{next(HOLDERS)}", "worker")) is not None:
+        for _ in list(left.items):
+            ledger.finish(left, "done", receipt())
+    after = ledger.totals()
+    assert all(after[name] >= before[name] for name in before)
+    assert ledger.delete(kept)
+    assert ledger.delete(job)
+    assert ledger.jobs() == []
+    assert ledger.totals() == after
+
+
+def test_readers_do_without_a_job_that_is_gone(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    parcel = claim(ledger)
+    (slow,) = ledger.held_by(f"holder{next(HOLDERS) - 1}")
+    ledger.finish(parcel, "done", receipt())
+    assert ledger.delete(job)
+    ledger.client.sadd("cinemill:active", job)
+    ledger.client.zadd("cinemill:jobs", {job: 0})
+    assert ledger.jobs() == ledger.active() == ledger.present([job]) == []
+    assert ledger.move(job, from_=["running"], to="paused") == "gone"
+    assert ledger.renew(slow, "worker") == "lost"
+    assert not ledger.finish(slow, "done", receipt())
+    ledger.release(slow, hold=1.0, note="no room")
+    assert ledger.feed(job, 1, [[item(1)]], exhausted=True) == -1
+    assert ledger.claim("normal", "holder", "worker") is None
+    assert (ledger.expired(job), ledger.waiting(job), ledger.retry(job)) == ([], 0, 0)
+    assert ledger.may_start(job)
+    assert not list(ledger.client.scan_iter(f"cinemill:job:{job}*"))
+
+
+def test_a_report_of_a_job_that_is_deleted_meanwhile_is_not_taken_for_complete(ledger: Ledger) -> None:
+    job = fill(ledger, 2)
+    parcel = claim(ledger)
+    for _ in range(2):
+        ledger.finish(parcel, "done", receipt())
+    records = ledger.receipts(job, chunk=1)
+    next(records)
+    ledger.delete(job)
+    with pytest.raises(JobGone):
+        list(records)
+
+
+def test_complaints_are_settled_by_a_worker_of_the_same_machine(ledger: Ledger) -> None:
+    ledger.complain("cinemill-1@a", "ended")
+    ledger.complain("cinemill-2@b", "ended")
+    ledger.settle_complaints("a")
+    assert ledger.complaints() == {"cinemill-2@b": "ended"}
 
 
 def test_one_leads_and_another_follows_when_it_resigns(ledger: Ledger) -> None:

@@ -24,7 +24,8 @@ from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
 from cinemill.operations.extract.extract import Extraction
 from cinemill.operations.receipt import SUCCESSES
-from cinemill_workers.ledger.ledger import Ledger, connect
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.embedded import Server
 from tests.support.harness import Service, assert_exact, files_below, write_archive, write_instance

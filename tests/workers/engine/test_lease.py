@@ -1,0 +1,15 @@
+"""Claims, and the moment at which work must stop."""
+
+from __future__ import annotations
+
+from cinemill_workers.engine import lease
+from tests.support.harness import wait_until
+
+
+def test_a_shutdown_gives_running_work_its_time() -> None:
+    shutdown = lease.Shutdown()
+    assert not shutdown.announced
+    shutdown.announce(0.1)
+    assert shutdown.announced  # type: ignore[unreachable]  # a property changes
+    assert not shutdown.due
+    wait_until(lambda: shutdown.due, seconds=5)

@@ -1,0 +1,42 @@
+"""A worker: how Celery is started as one, in this process or in a child."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cinemill_workers.engine.app import app, queue_name
+from cinemill_workers.engine.preflight import check
+from cinemill_workers.internals import run_worker
+from cinemill_workers.settings import settings
+
+
+def run(concurrency: int | None = None, queues: str | None = None) -> None:
+    """Run a worker in this process until SIGTERM.
+
+    Parameters
+    ----------
+    concurrency
+        Child processes; one for each core by default.
+    queues
+        Priorities to serve, separated by commas; all by default.
+
+    Raises
+    ------
+    UsageError
+        The settings can't work.
+    SystemExit
+        The worker ended by itself.
+    """
+    check(settings())
+    chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
+    chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
+    chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
+    if queues:
+        chosen += ["--queues", ",".join(queue_name(name.strip()) for name in queues.split(","))]
+    if code := run_worker(app, chosen):
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]) if sys.argv[1:] else None)

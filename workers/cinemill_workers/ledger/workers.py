@@ -1,0 +1,72 @@
+"""Which workers there are, which of them leads, and which gave up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import Redis
+
+_LEADER = "cinemill:leader"
+_WORKERS = "cinemill:workers"
+_COMPLAINTS = "cinemill:complaints"
+COMPLAINT_SECONDS = 3600
+"""How long a complaint is remembered after the last one."""
+
+_RENEW_LEADERSHIP = """
+local held = redis.call("GET", KEYS[1])
+if held and held ~= ARGV[1] then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1
+"""
+
+
+class Workers:
+    """What the ledger knows of workers, behind one Redis client."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client: Any = client
+        self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
+
+    def lead(self, name: str, seconds: float) -> bool:
+        """Become or stay the one that tends the jobs; False while another one does."""
+        return bool(self._renew_leadership(keys=[_LEADER], args=[name, round(seconds * 1000)]))
+
+    def resign(self, name: str) -> None:
+        """Take leave of a worker that stops, and of the lead if it has it."""
+        self.client.zrem(_WORKERS, name)
+        if self.client.get(_LEADER) == name.encode():
+            self.client.delete(_LEADER)
+
+    def queue_length(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        return int(self.client.llen(queue))
+
+    def seen(self, worker: str) -> None:
+        """Note a worker's sign of life; claiming and renewing do so by themselves."""
+        self.client.zadd(_WORKERS, {worker: self._milliseconds() / 1000})
+
+    def workers(self, *, within: float = 60.0) -> dict[str, float]:
+        """Return the workers that gave a sign of life, each with the seconds since."""
+        now = self._milliseconds() / 1000
+        self.client.zremrangebyscore(_WORKERS, "-inf", now - 7 * 86400)
+        found = self.client.zrangebyscore(_WORKERS, now - within, "+inf", withscores=True)
+        return {name.decode(): max(0.0, now - score) for name, score in found}
+
+    def complain(self, worker: str, reason: str) -> None:
+        """Note why a worker gave up, for those who wonder where it is."""
+        self.client.hset(_COMPLAINTS, worker, reason)
+        self.client.expire(_COMPLAINTS, COMPLAINT_SECONDS)
+
+    def complaints(self) -> dict[str, str]:
+        """Return the workers that gave up of late, each with its reason."""
+        return {name.decode(): text.decode() for name, text in self.client.hgetall(_COMPLAINTS).items()}
+
+    def settle_complaints(self, host: str) -> None:
+        """Forget the complaints of a machine on which a worker does well."""
+        stale = [name for name in self.complaints() if name.rpartition("@")[2] == host]
+        if stale:
+            self.client.hdel(_COMPLAINTS, *stale)
+
+    def _milliseconds(self) -> int:
+        seconds, microseconds = self.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000

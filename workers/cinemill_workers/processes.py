@@ -1,0 +1,31 @@
+"""How child processes are started: nothing in the working directory is imported, and they end with their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module of ours in safe-path mode."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment for a child, and for the children of that, in safe-path mode.
+
+    Empty parts of ``PYTHONPATH``, as a trailing colon makes them, would stand for the working directory.
+    """
+    kept = {**os.environ, "PYTHONSAFEPATH": "1", **changes}
+    if "PYTHONPATH" in kept:
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, kept["PYTHONPATH"].split(os.pathsep)))
+    return kept
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process a signal when its parent dies; Linux only, nothing elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
