@@ -21,10 +21,11 @@ import pytest
 from harness import Service, assert_exact, files_below, write_archive, write_instance
 from redis.exceptions import RedisError
 
-from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
+from cinemill.operations.operation import Operation
 from cinemill.operations.receipt import SUCCESSES
+from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.ledger.ledger import Ledger, connect
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.embedded import Server
@@ -36,7 +37,7 @@ CRASHING = "crash"
 TROUBLES = 14
 LONGEST_SECONDS = 180.0
 DISK_BYTES = 128_000_000
-WORKS = {"transcode": Options("jpeg-ls"), "extract": Extraction("png", frames="0")}
+WORKS = {"transcode": Transcode("jpeg-ls"), "extract": Extract("png", frames="0")}
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def make_archive(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def undisturbed(work: Work, origin: Path, destination: Path) -> dict[Path, str]:
+def undisturbed(work: Operation, origin: Path, destination: Path) -> dict[Path, str]:
     """Do the work in this process, one instance after the other; return each source's fate."""
     fates = {}
     for item in work.discover([origin], destination):

@@ -23,12 +23,12 @@ from harness import (
 )
 
 import cinemill
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
 from cinemill_workers.ledger.model import ListedItem
 
 pytestmark = pytest.mark.service
 
-EXTRACTION = Extraction("png", frames="0,2", sidecar=True)
+EXTRACTION = Extract("png", frames="0,2", sidecar=True)
 
 
 def nonzero(counts: dict[str, int]) -> dict[str, int]:

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from cinemill_workers.ledger.model import Job
 
 app.command()(demo)
-app.command()(submit)
+app.command("submit")(submit)
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
 
 JobOrLast = Annotated[
     str, typer.Argument(metavar="[ID]", help="A job's id, or its beginning; default: the last job.")
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Child processes; default: one for each core.")
 ]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
 
@@ -122,9 +125,7 @@ def report(
 
 @app.command()
 def worker(
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
-    ] = None,
+    concurrency: Jobs = None,
     queues: Annotated[
         str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
     ] = None,
@@ -144,9 +145,7 @@ def worker(
 
 @app.command()
 def up(
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
-    ] = None,
+    concurrency: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a private server and a worker on this machine.
