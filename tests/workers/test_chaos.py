@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
 from cinemill.operations.extract.request import Extract
-from cinemill.operations.operation import Operation
+from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import SUCCESSES
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.ledger.ledger import Ledger, connect
@@ -68,7 +68,7 @@ def undisturbed(work: Operation, origin: Path, destination: Path) -> dict[Path, 
     fates = {}
     for item in work.discover([origin], destination):
         try:
-            receipt = work.apply(item.source, item.output, threads=1, cancelled=None, progress=None)
+            receipt = work.apply(item.source, item.output, Control(threads=1))
             fates[item.source] = receipt.status
         except CinemillError as error:
             fates[item.source] = error.kind

@@ -98,7 +98,7 @@ def run(
     tally = Tally([source for source in sources if source.is_file()])
     operation = operation.aimed_at(sources, destination)
     items = operation.discover(sources, destination)
-    with _report(report) as add, _interruption() as stopping:
+    with _report(report, sources) as add, _interruption() as stopping:
         for receipt in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
             tally.add(receipt)
             add(receipt)
@@ -157,13 +157,15 @@ def _measure(items: Iterator[Item]) -> tuple[int, int]:
 
 
 @contextmanager
-def _report(path: Path | None) -> Iterator[Callable[[Receipt], None]]:
+def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receipt], None]]:
     from cinemill.errors import UsageError
     from cinemill.operations.receipt import Report
 
     if path is None:
         yield lambda receipt: None  # noqa: ARG005
         return
+    if any(path.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise UsageError("the report would be, or lie among, the sources; choose another place", path=path)
     try:
         report = Report(path)
     except OSError as error:

@@ -72,12 +72,8 @@ def transcode(
     repair
         Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
         of failing.
-    threads
-        Frames under way at once; all cores by default.
-    cancelled
-        Polled between frames; True stops the work and leaves nothing behind.
-    progress
-        Called with frames done and frames in all.
+    threads, cancelled, progress
+        See `cinemill.operations.operation.Control`.
 
     Returns
     -------
