@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -146,3 +148,14 @@ def test_processes_are_counted_by_jobs_as_everywhere(
 def test_a_field_of_an_operation_is_in_its_job() -> None:
     for kind, operation in OPERATIONS.items():
         assert {each.name for each in fields(operation)} | {"kind"} == KEYS[kind]  # type: ignore[arg-type]
+
+
+def test_a_worker_loads_every_operation_before_it_forks() -> None:
+    script = (
+        "import sys; from celery.signals import worker_init; import cinemill_workers.engine.tasks\n"
+        "worker_init.send(sender=None)\n"
+        "from cinemill.operations.table import OPERATIONS\n"
+        "print([each.kind for each in OPERATIONS.values() if each.body not in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

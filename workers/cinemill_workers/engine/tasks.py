@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -15,6 +16,7 @@ from celery.signals import setup_logging, worker_init, worker_shutting_down
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
+from cinemill.operations.table import OPERATIONS
 from cinemill.warmup import load_all
 from cinemill_workers import logs
 from cinemill_workers.engine import parcels
@@ -114,8 +116,10 @@ app.steps["worker"].add(Companions)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def _load_kernels(**_: object) -> None:
+def _load_what_children_share(**_: object) -> None:
     load_all()
+    for operation in OPERATIONS.values():
+        import_module(operation.body)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
