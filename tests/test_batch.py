@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from cinemill import batch
-from cinemill.batch import Options, run_all
+from cinemill.batch import run_all
 from cinemill.errors import UsageError
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
 from cinemill.operations.receipt import Receipt, Report
+from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
 from tests.support.files import bundled
 
@@ -38,7 +39,7 @@ def tree(tmp_path):
 
 
 def statuses(items, **options):
-    receipts = run_all(items, Options("jpeg-ls", **options), jobs=2)
+    receipts = run_all(items, Transcode("jpeg-ls", **options), jobs=2)
     return {Path(receipt.source).name: receipt.status for receipt in receipts}
 
 
@@ -74,8 +75,9 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
     for copy in range(12):
         shutil.copy(bundled("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
     script = (
-        "import sys; from pathlib import Path; from cinemill.batch import *\n"
-        "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Options('rle'), jobs=2))"
+        "import sys; from pathlib import Path; from cinemill.batch import run_all\n"
+        "from cinemill.operations.transcode.request import Transcode; from cinemill.storage.tree import discover\n"
+        "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Transcode('rle'), jobs=2))"
     )
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     for _ in range(2):
@@ -90,7 +92,7 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     for out in (killed, undisturbed):
-        list(run_all(discover([tree], out), Options("rle"), jobs=2))
+        list(run_all(discover([tree], out), Transcode("rle"), jobs=2))
     contents = [
         {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         for out in (killed, undisturbed)
@@ -111,7 +113,7 @@ real_attempt = batch.attempt
 def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "attempt", crash)
     monkeypatch.setattr(batch, "_context", lambda: multiprocessing.get_context("fork"))
-    receipts = list(run_all(discover([tree], tmp_path / "out"), Options("rle"), jobs=2))
+    receipts = list(run_all(discover([tree], tmp_path / "out"), Transcode("rle"), jobs=2))
     failed = {Path(r.source).name: r.error or {} for r in receipts if r.status == "failed"}
     assert len(receipts) == len(NAMES) + 2
     assert set(failed) == {"notes.txt", "truncated.dcm"}
@@ -121,7 +123,7 @@ def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
 
 def test_stopping_leaves_whole_outputs_only(tree, tmp_path):
     out = tmp_path / "out"
-    receipts = list(run_all(discover([tree], out), Options("rle"), jobs=1, stop=lambda: True))
+    receipts = list(run_all(discover([tree], out), Transcode("rle"), jobs=1, stop=lambda: True))
     assert len(receipts) <= 2
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
@@ -171,7 +173,7 @@ def test_a_report_takes_any_name(tmp_path):
     assert json.loads((tmp_path / "r.jsonl").read_text())["source"] == "/in/\udcff\n.dcm"
 
 
-@pytest.mark.parametrize("work", [Options("rle"), Extraction("png")], ids=["transcode", "extract"])
+@pytest.mark.parametrize("work", [Transcode("rle"), Extract("png")], ids=["transcode", "extract"])
 @pytest.mark.parametrize("sources", [["in"], ["in", "in/a", "in/a.b/x"], ["in/a/z"]])
 def test_a_listing_goes_on_behind_any_item(tmp_path, work, sources):
     for name in (

@@ -18,7 +18,7 @@ _HOMES = {
     "Receipt": "cinemill.operations.receipt",
     "extract": "cinemill.operations.extract.extract",
     "open": "cinemill.frames.cine",
-    "split": "cinemill.operations.split",
+    "split": "cinemill.operations.split.split",
     "transcode": "cinemill.operations.transcode.transcode",
 }
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cinemill.frames.cine import Cine, open  # noqa: A004
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.receipt import Receipt
-    from cinemill.operations.split import split
+    from cinemill.operations.split.split import split
     from cinemill.operations.transcode.transcode import transcode
 
 

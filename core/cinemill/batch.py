@@ -1,4 +1,4 @@
-"""Transcodes or extracts many instances over processes, so that a crash in a native decoder costs one item and not the run."""
+"""Does an operation to many instances over processes, so that a crash in a native decoder costs one item and not the run."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import connection
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
+from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.operations.transcode.transcode import transcode
-from cinemill.storage.tree import Item, discover
+from cinemill.storage.tree import Item
 from cinemill.warmup import announce_on_stderr
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.synchronize import Event
-
-    from cinemill.operations.transcode.plan import Colour
-    from cinemill.operations.transcode.verify import Level
 
 _ATTEMPTS = 3
 _PROGRESS_INTERVAL = 0.1
@@ -36,77 +31,15 @@ Progress = Callable[[Item, int, int], None]
 """Called with an item, its frames done, and its frames in all."""
 
 
-class Work(Protocol):
-    """What is done to every instance: plain values that can be handed to processes."""
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Find the instances, each with the place of its output; with `after`, those behind that one."""
-        ...
-
-    def apply(
-        self,
-        src: Path,
-        dst: Path,
-        *,
-        threads: int | None,
-        cancelled: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> Receipt:
-        """Do it to one instance."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is asked of every instance: see `cinemill.transcode`."""
-
-    to: str
-    colour: Colour = "auto"
-    verify: Level = "full"
-    overwrite: bool = False
-    repair: bool = False
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`."""
-        return discover(sources, destination, after=after)
-
-    def apply(
-        self,
-        src: Path,
-        dst: Path,
-        *,
-        threads: int | None,
-        cancelled: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> Receipt:
-        """Transcode one instance: see `cinemill.transcode`."""
-        return transcode(
-            src,
-            dst,
-            to=self.to,
-            colour=self.colour,
-            verify=self.verify,
-            overwrite=self.overwrite,
-            repair=self.repair,
-            threads=threads,
-            cancelled=cancelled,
-            progress=progress,
-        )
-
-
 def run_all(
     items: Iterable[Item],
-    work: Work,
+    operation: Operation,
     *,
     jobs: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> Iterator[Receipt]:
-    """Do work to items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
+    """Do an operation to items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
 
     Parameters
     ----------
@@ -122,17 +55,18 @@ def run_all(
     first = list(islice(waiting, jobs))
     if not first:
         return
-    with _Pool(len(first), max(1, jobs // len(first)), work, progress) as pool:
+    with _Pool(len(first), max(1, jobs // len(first)), operation, progress) as pool:
         yield from pool.run(chain(first, waiting), stop)
 
 
 class _Pool:
     """Child processes that work on one item at a time, and are replaced when they die."""
 
-    def __init__(self, size: int, threads: int, work: Work, progress: Progress | None) -> None:
+    def __init__(self, size: int, threads: int, operation: Operation, progress: Progress | None) -> None:
         self._context = _context()
+        self._context.set_forkserver_preload([__name__, operation.body])
         self._stopping = self._context.Event()
-        self._arguments = (work, threads, self._stopping, progress is not None)
+        self._arguments = (operation, threads, self._stopping, progress is not None)
         self._progress = progress
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
         self._again: deque[tuple[Item, int]] = deque()
@@ -201,7 +135,7 @@ class _Child:
     """One child process and the item it works on."""
 
     def __init__(
-        self, context: ForkServerContext | SpawnContext, arguments: tuple[Work, int, Event, bool]
+        self, context: ForkServerContext | SpawnContext, arguments: tuple[Operation, int, Event, bool]
     ) -> None:
         self.connection, theirs = context.Pipe()
         self.item: Item | None = None
@@ -229,12 +163,10 @@ class _Child:
 def _context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cinemill.batch"])
-    return context
+    return multiprocessing.get_context("forkserver")
 
 
-def _work(jobs: Connection, work: Work, threads: int, stopping: Event, announce: bool) -> None:  # noqa: FBT001
+def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event, announce: bool) -> None:  # noqa: FBT001
     """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if announce:
@@ -247,13 +179,7 @@ def _work(jobs: Connection, work: Work, threads: int, stopping: Event, announce:
         if item is None:
             return
         try:
-            receipt = attempt(
-                item,
-                work,
-                threads=threads,
-                cancelled=stopping.is_set,
-                progress=_throttled(jobs.send),
-            )
+            receipt = attempt(item, operation, Control(threads, stopping.is_set, _throttled(jobs.send)))
         except Cancelled:
             receipt = None
         except UsageError as error:
@@ -264,15 +190,8 @@ def _work(jobs: Connection, work: Work, threads: int, stopping: Event, announce:
             return
 
 
-def attempt(
-    item: Item,
-    work: Work,
-    *,
-    threads: int | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Receipt:
-    """Do work to one item in this process; whatever goes wrong with it becomes its receipt.
+def attempt(item: Item, operation: Operation, control: Control) -> Receipt:
+    """Do an operation to one item in this process; whatever goes wrong with it becomes its receipt.
 
     Raises
     ------
@@ -282,7 +201,7 @@ def attempt(
         The options can't be carried out for any item.
     """
     try:
-        return work.apply(item.source, item.output, threads=threads, cancelled=cancelled, progress=progress)
+        return operation.apply(item.source, item.output, control)
     except (Cancelled, UsageError):
         raise
     except CinemillError as error:

@@ -1,4 +1,4 @@
-"""One exception family: every error says which file, which frame, and whether a retry can help.
+"""One exception family: every error says which file, which frame, what was expected and what was found.
 
 ::
 
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar
 
 
 class CinemillError(Exception):
@@ -41,9 +40,6 @@ class CinemillError(Exception):
     transfer_syntax
         The transfer syntax UID concerned.
     """
-
-    retry_helps: ClassVar[bool] = False
-    """Whether the same work can succeed later without a change to the input."""
 
     def __init__(
         self,
@@ -150,16 +146,10 @@ class VerificationError(CinemillError):
 class Cancelled(CinemillError):
     """The work was stopped on request, between two frames."""
 
-    retry_helps = True
-
 
 class OutputError(CinemillError, OSError):
     """The output can't be written; nothing was left behind."""
 
-    retry_helps = True
-
 
 class OutputExists(OutputError):
     """The output is there already and overwriting was not asked for."""
-
-    retry_helps = False

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cinemill.errors import Cancelled, OutputError
+from cinemill.operations.operation import Control
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.kinds import KINDS
 
@@ -24,9 +25,7 @@ __all__ = ["app"]
 
 
 def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
-    def misbehave(
-        work: Any, source: Path, output: Path, *, cancelled: Callable[[], bool], **options: Any
-    ) -> Any:
+    def misbehave(operation: Any, source: Path, output: Path, control: Control) -> Any:
         crash, hanging, blocking, full = (
             os.environ.get(f"FAULTY_{what}") for what in ("CRASH", "HANG", "BLOCK", "FULL")
         )
@@ -40,10 +39,10 @@ def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
             ctypes.PyDLL(None).sleep(600)
         end = time.monotonic() + float(os.environ.get("FAULTY_SECONDS", "0"))
         while time.monotonic() < end:
-            if cancelled():
+            if control.cancelled is not None and control.cancelled():
                 raise Cancelled("stopped", path=source)
             time.sleep(0.02)
-        return apply(work, source, output, cancelled=cancelled, **options)
+        return apply(operation, source, output, control)
 
     return misbehave
 

@@ -17,19 +17,19 @@ import numpy as np
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from cinemill.batch import Options
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
+from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.engine.kinds import to_json
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobSpec
 from cinemill_workers.local.embedded import Server
 from tests.support.files import bundled
 
-TO_JPEG_LS = Options("jpeg-ls")
+TO_JPEG_LS = Transcode("jpeg-ls")
 
 
 def job_spec(
-    source: Path, destination: Path, *, work: Options | Extraction = TO_JPEG_LS, **more: Any
+    source: Path, destination: Path, *, work: Transcode | Extract = TO_JPEG_LS, **more: Any
 ) -> JobSpec:
     return JobSpec((str(source),), str(destination), to_json(work), **more)
 

@@ -10,11 +10,11 @@ import typer
 
 from cinemill import __version__
 from cinemill.cli.bench import bench
-from cinemill.cli.extract import extract
-from cinemill.cli.split import split
-from cinemill.cli.transcode import transcode
+from cinemill.cli.options import current_name
+from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError, UsageError
+from cinemill.operations.table import OPERATIONS
 
 # numpy's linear algebra is not used, and would start a thread on every core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,11 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_name},
 )
-app.command()(transcode)
-app.command()(extract)
-app.command()(split)
+for operation in OPERATIONS.values():
+    app.command(operation.kind)(command(operation))
 app.command()(bench)
 app.command()(warmup)
 

@@ -1,4 +1,4 @@
-"""Runs work over files and trees for any command: progress, a table at the end, a report, and Ctrl-C."""
+"""Runs an operation over files and trees, for the command of each: progress, a table at the end, a report, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cinemill.cli.options import accepting, destination_argument, made
+from cinemill.operations.operation import Control, Operation
+
 if TYPE_CHECKING:
-    from cinemill.batch import Work
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
 _PIECE = 1 << 20
 
+Sources = Annotated[
+    list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
+]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", help="Write a JSON line (or .csv row) for each instance.")
@@ -55,8 +60,30 @@ def files(sources: list[Path]) -> Iterator[list[Path]]:
         yield [spool if source == Path("-") else source for source in sources]
 
 
+def command(operation: type[Operation]) -> Callable[..., None]:
+    """Return the command that does an operation to files and trees."""
+
+    def carry_out(
+        sources: Sources,
+        destination: Path,
+        *,
+        jobs: Jobs = None,
+        report: ReportFile = None,
+        as_json: AsJson = False,
+        quiet: Quiet = False,
+        **options: Any,
+    ) -> None:
+        asked = made(operation, options)
+        with files(sources) as found:
+            run(asked, found, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
+
+    carry_out.__doc__ = operation.about
+    carry_out.__annotations__["destination"] = destination_argument(operation.destination)
+    return accepting(operation)(carry_out)
+
+
 def run(
-    work: Work,
+    operation: Operation,
     sources: list[Path],
     destination: Path,
     *,
@@ -65,13 +92,14 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Do work to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
+    """Do an operation to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
     from cinemill.cli.show import Tally
 
     tally = Tally([source for source in sources if source.is_file()])
-    items = work.discover(sources, destination)
-    with _report(report) as add, _interruption() as stopping:
-        for receipt in _receipts(work, items, sources, destination, jobs, stopping, quiet=quiet):
+    operation = operation.aimed_at(sources, destination)
+    items = operation.discover(sources, destination)
+    with _report(report, sources) as add, _interruption() as stopping:
+        for receipt in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
             tally.add(receipt)
             add(receipt)
             if as_json:
@@ -85,7 +113,7 @@ def run(
 
 
 def _receipts(
-    work: Work,
+    operation: Operation,
     items: Iterator[Item],
     sources: list[Path],
     destination: Path,
@@ -100,7 +128,7 @@ def _receipts(
     from cinemill.errors import Cancelled
     from cinemill.warmup import announce_on_stderr
 
-    with bar(lambda: _measure(work.discover(sources, destination)), hidden=quiet) as shown:
+    with bar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown:
         if len(sources) == 1 and not sources[0].is_dir():
             (item,) = items
             if not quiet:
@@ -108,14 +136,12 @@ def _receipts(
             with suppress(Cancelled):
                 yield attempt(
                     item,
-                    work,
-                    threads=jobs,
-                    cancelled=stopping.is_set,
-                    progress=lambda done, frames: shown.frames(item, done, frames),
+                    operation,
+                    Control(jobs, stopping.is_set, lambda done, frames: shown.frames(item, done, frames)),
                 )
             return
         progress = None if quiet else shown.frames
-        for receipt in run_all(items, work, jobs=jobs, stop=stopping.is_set, progress=progress):
+        for receipt in run_all(items, operation, jobs=jobs, stop=stopping.is_set, progress=progress):
             shown.advance(receipt)
             yield receipt
 
@@ -131,13 +157,15 @@ def _measure(items: Iterator[Item]) -> tuple[int, int]:
 
 
 @contextmanager
-def _report(path: Path | None) -> Iterator[Callable[[Receipt], None]]:
+def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receipt], None]]:
     from cinemill.errors import UsageError
     from cinemill.operations.receipt import Report
 
     if path is None:
         yield lambda receipt: None  # noqa: ARG005
         return
+    if any(path.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise UsageError("the report would be, or lie among, the sources; choose another place", path=path)
     try:
         report = Report(path)
     except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
-from cinemill.errors import CinemillError, NotDicom, Refused
+from cinemill.errors import CinemillError, NotDicom, Refused, UsageError
 from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
@@ -41,6 +41,8 @@ class Receipt:
         Time per stage, summed over threads, and ``total`` by the clock.
     verification
         What was compared, and by which decoder.
+    outputs
+        The parts of a cine that was split; `output` is their directory.
     """
 
     source: str
@@ -69,6 +71,7 @@ class Receipt:
     seconds: dict[str, float] = field(default_factory=dict)
     verification: str = ""
     warnings: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -95,11 +98,20 @@ def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
 
 
 class Report:
-    """Writes receipts to a file as they come: CSV rows for a ``.csv`` suffix, else a JSON line each."""
+    """Writes receipts to a file as they come: a CSV row each for ``.csv``, a JSON line for ``.jsonl`` and ``.json``.
+
+    Raises
+    ------
+    UsageError
+        The file has another suffix.
+    """
 
     def __init__(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix not in {".jsonl", ".json", ".csv"}:
+            raise UsageError("expected a report file ending in .jsonl, .json or .csv", path=path)
         self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        self._csv: Any = csv.writer(self._file) if path.suffix.lower() == ".csv" else None
+        self._csv: Any = csv.writer(self._file) if suffix == ".csv" else None
         if self._csv is not None:
             self._csv.writerow(Receipt("", "", "skipped").to_dict())
 
@@ -109,7 +121,7 @@ class Report:
         if self._csv is None:
             self._file.write(json.dumps(record) + "\n")
         else:
-            plain = (json.dumps(v) if isinstance(v, dict | tuple) else v for v in record.values())
+            plain = (json.dumps(v) if isinstance(v, dict | tuple | list) else v for v in record.values())
             self._csv.writerow(plain)
         self._file.flush()
 

@@ -19,7 +19,7 @@ import xxhash
 import cinemill
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
 from cinemill.operations.extract import writers as formats
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
 from cinemill.storage.names import safe_stem
 from tests.support import clips, generate, oracle
 from tests.support.files import bundled
@@ -450,10 +450,10 @@ def test_options_that_cannot_be_carried_out(tmp_path, options):
 
 
 def test_options_travel_as_json_and_pickle():
-    asked = Extraction(
+    asked = Extract(
         format="png", frames=slice(None, None, 2), window=(40, 400), size=(640, 0), mode="display"
     )
-    assert Extraction(**json.loads(json.dumps(asdict(asked)))) == asked
+    assert Extract(**json.loads(json.dumps(asdict(asked)))) == asked
     assert pickle.loads(pickle.dumps(asked)) == asked
 
 

@@ -201,6 +201,21 @@ def test_an_extraction_by_the_queue_is_that_of_the_command(terminal: Terminal, t
 
 @pytest.mark.service
 @pytest.mark.usefixtures("up")
+def test_parts_made_by_the_queue_are_those_of_the_command(terminal: Terminal, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 2, frames=5)
+    options = ("--frames-per-instance", 2)
+    words = ("submit", tmp_path / "in", tmp_path / "out", "--split", *options)
+    assert terminal.json(*words, "--wait")["counts"]["done"] == 2
+    terminal.run("split", tmp_path / "in", tmp_path / "direct", *options)
+    assert len(files_below(tmp_path / "direct")) == 6
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "direct")
+    for path in files_below(tmp_path / "direct"):
+        assert (tmp_path / "out" / path).read_bytes() == (tmp_path / "direct" / path).read_bytes()
+    assert terminal.json(*words, "--wait")["counts"]["skipped"] == 2
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
 def test_steering_a_job(terminal: Terminal, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 3)
     window = "00:00-00:01" if not _at_midnight() else "12:00-12:01"

@@ -20,10 +20,11 @@ import pydicom
 import pytest
 from redis.exceptions import RedisError
 
-from cinemill.batch import Options, Work
 from cinemill.errors import CinemillError
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
+from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import SUCCESSES
+from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
@@ -37,10 +38,7 @@ CRASHING = "crash"
 TROUBLES = 14
 LONGEST_SECONDS = 180.0
 DISK_BYTES = 128_000_000
-WORKS: dict[str, Options | Extraction] = {
-    "transcode": Options("jpeg-ls"),
-    "extract": Extraction("png", frames="0"),
-}
+WORKS: dict[str, Operation] = {"transcode": Transcode("jpeg-ls"), "extract": Extract("png", frames="0")}
 
 
 @pytest.fixture
@@ -66,12 +64,12 @@ def make_archive(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def undisturbed(work: Work, origin: Path, destination: Path) -> dict[Path, str]:
+def undisturbed(work: Operation, origin: Path, destination: Path) -> dict[Path, str]:
     """Do the work in this process, one instance after the other; return each source's fate."""
     fates: dict[Path, str] = {}
     for item in work.discover([origin], destination):
         try:
-            receipt = work.apply(item.source, item.output, threads=1, cancelled=None, progress=None)
+            receipt = work.apply(item.source, item.output, Control(threads=1))
             fates[item.source] = receipt.status
         except CinemillError as error:
             fates[item.source] = error.kind

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import cinemill
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.extract.request import Extract
 from cinemill_workers.ledger.model import ListedItem
 from tests.support.harness import (
     Service,
@@ -29,7 +29,7 @@ from tests.support.harness import (
 
 pytestmark = pytest.mark.service
 
-EXTRACTION = Extraction("png", frames="0,2", sidecar=True)
+EXTRACTION = Extract("png", frames="0,2", sidecar=True)
 
 
 def nonzero(counts: dict[str, int]) -> dict[str, int]:

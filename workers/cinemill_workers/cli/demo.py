@@ -54,8 +54,8 @@ def _migrate(
 ) -> list[tuple[TransferSyntax, Receipt]]:
     """Submit a job for each target, watch them all, and return their receipts."""
     from cinemill import syntaxes
-    from cinemill.batch import Options
     from cinemill.operations.receipt import Receipt
+    from cinemill.operations.transcode.request import Transcode
     from cinemill_workers.engine.client import wait
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
@@ -63,7 +63,7 @@ def _migrate(
     jobs = []
     for target in syntaxes.TARGETS:
         output = folder / f"{source.stem}.{target}.dcm"
-        work = to_json(Options(target.uid, overwrite=True))
+        work = to_json(Transcode(target.uid, overwrite=True))
         spec = JobSpec((str(source),), str(output), work, name=str(target))
         jobs.append((target, ledger.create(spec)))
     for _, job in jobs:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cinemill_workers.ledger.model import Job
 
 app.command()(demo)
-app.command()(submit)
+app.command("submit")(submit)
 jobs = typer.Typer(help="Look at jobs, and steer them.", no_args_is_help=False)
 app.add_typer(jobs, name="jobs")
 
@@ -37,6 +37,9 @@ JobOrLast = Annotated[
 ]
 ThisJob = Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or the beginning of it.")]
 """For what can't be undone."""
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Child processes; default: one for each core.")
+]
 
 
 @jobs.callback(invoke_without_command=True)
@@ -133,9 +136,7 @@ def report(
 
 @app.command()
 def worker(
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
-    ] = None,
+    concurrency: Jobs = None,
     queues: Annotated[
         str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
     ] = None,
@@ -154,9 +155,7 @@ def worker(
 
 @app.command()
 def up(
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Child processes; default: one for each core.")
-    ] = None,
+    concurrency: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a private server and a worker on this machine.

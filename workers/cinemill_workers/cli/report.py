@@ -16,10 +16,8 @@ def write(records: Iterable[dict[str, Any]], path: Path) -> int:
     Raises
     ------
     UsageError
-        The suffix is neither ``.jsonl`` nor ``.csv``, or the file can't be written.
+        The suffix is none of a report, or the file can't be written.
     """
-    if path.suffix.lower() not in {".jsonl", ".csv"}:
-        raise UsageError("expected a report file ending in .jsonl or .csv", path=path)
     try:
         report = Report(path)
     except OSError as error:

@@ -1,39 +1,28 @@
-"""``cinemill submit``: have workers transcode or extract, with the options of the commands that do so at once."""
+"""``cinemill submit``: have workers do what a command does at once, with the options of that command."""
 
 # ruff: noqa: FBT002  options are booleans, given by name
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cinemill.cli.extract import (
-    FORMATS,
-    Count,
-    CropToRegion,
-    Display,
-    Every,
-    Frames,
-    MaskOutsideRegions,
-    Region,
-    Scale,
-    Sidecar,
-    Size,
-    Stored,
-    Voi,
-    make_extraction,
-)
-from cinemill.cli.transcode import TARGETS, Colour, ColourOption, Overwrite, Repair, Verify, VerifyOption
+from cinemill.cli.options import accepting, destination_argument, given, made
 from cinemill.errors import UsageError
+from cinemill.operations.extract.request import FORMATS, Extract
+from cinemill.operations.split.request import Split
+from cinemill.operations.transcode.request import TARGETS, Transcode
 from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
-    from cinemill.batch import Options
-    from cinemill.operations.extract.extract import Extraction
+    from cinemill.operations.operation import Operation
+
+CHOICES: Mapping[str, type[Operation]] = {"--to": Transcode, "--extract": Extract, "--split": Split}
+"""The operation that each of these options asks for."""
 
 
 class Priority(StrEnum):
@@ -44,38 +33,20 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
-def submit(
+def _submit(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
-    destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="A directory (or a file, for one SRC file).")
-    ],
+    destination: Path,
     to: Annotated[
         str, typer.Option("--to", metavar="TARGET", help=f"Transcode: {TARGETS}; or a UID or keyword.")
     ] = "",
-    colour: ColourOption = Colour.AUTO,
-    verify: VerifyOption = Verify.FULL,
-    repair: Repair = False,
     extract: Annotated[str, typer.Option("--extract", metavar="FORMAT", help=f"Extract: {FORMATS}.")] = "",
-    frames: Frames = "",
-    every: Every = "",
-    count: Count = None,
-    stored: Stored = False,
-    display: Display = False,
-    voi_window: Annotated[
-        str,
-        typer.Option("--voi-window", metavar="C,W", help="Window centre and width instead of the header's."),
-    ] = "",
-    voi: Voi = None,
-    region: Region = None,
-    crop_to_region: CropToRegion = False,
-    mask_outside_regions: MaskOutsideRegions = False,
-    size: Size = "",
-    scale: Scale = None,
-    sidecar: Sidecar = False,
-    overwrite: Overwrite = False,
+    split: Annotated[
+        bool, typer.Option("--split", help="Split, by --frames-per-instance or --max-bytes.")
+    ] = False,
+    *,
     name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
     priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
-    window: Annotated[
+    hours: Annotated[
         str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
     ] = "",
     max_rate: Annotated[
@@ -89,42 +60,24 @@ def submit(
         bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
     ] = False,
     as_json: terminal.AsJson = False,
+    **options: Any,
 ) -> None:
-    """Have workers transcode files, or extract their frames."""
-    from cinemill.batch import Options
-    from cinemill.operations.extract.extract import Extraction
+    """Have workers transcode, extract or split files."""
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
 
-    transcoding = Options(to, colour.value, verify.value, overwrite, repair)
-    extraction = make_extraction(
-        extract,
-        stored=stored,
-        display=display,
-        window=voi_window,
-        size=size,
-        frames=frames,
-        every=every or None,
-        count=count,
-        voi=voi,
-        region=region,
-        crop_to_region=crop_to_region,
-        mask_outside_regions=mask_outside_regions,
-        scale=scale,
-        sidecar=sidecar,
-        overwrite=overwrite,
-    )
-    work = _chosen(transcoding, extraction)
-    if isinstance(work, Extraction):
-        work = work.aimed_at(sources, destination)
+    if options["window"] and "," not in options["window"]:  # its old name for the part of the day
+        hours, options["window"] = options["window"], ""
+    operation = _chosen({"--to": to, "--extract": extract, "--split": split}, options)
+    operation = operation.aimed_at(sources, destination)
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
         destination=str(destination.absolute()),
-        work=to_json(work),
+        work=to_json(operation),
         name=name,
         priority=priority.value,
-        window=window,
+        window=hours,
         max_rate=max_rate * 1e6,
     )
     client.check(spec)
@@ -141,24 +94,26 @@ def submit(
     terminal.say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
 
 
-def _chosen(transcoding: Options, extraction: Extraction) -> Options | Extraction:
-    """Return the one kind of work that was asked for, checked.
+_submit.__annotations__["destination"] = destination_argument("A directory (or a file, for one SRC file).")
+submit = accepting(*CHOICES.values(), without=("to", "format"))(_submit)
+
+
+def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Operation:
+    """Return the one operation that was asked for, checked.
 
     Raises
     ------
     UsageError
-        None was, or both, or an option belongs to the other one.
+        None was, or several, or an option belongs to another one.
     """
-    from cinemill import syntaxes
-    from cinemill.batch import Options
-    from cinemill.operations.extract.extract import Extraction
-
-    if bool(transcoding.to) == bool(extraction.format):
-        raise UsageError("expected either --to TARGET or --extract FORMAT")
-    if extraction.format:
-        if transcoding != Options("", overwrite=transcoding.overwrite):
-            raise UsageError("--colour, --verify and --repair go with --to, not with --extract")
-        return extraction
-    if extraction != Extraction(overwrite=extraction.overwrite):
-        raise UsageError("options that choose or change frames go with --extract, not with --to")
-    return replace(transcoding, to=syntaxes.target(transcoding.to).uid)
+    chosen = [name for name, value in choices.items() if value]
+    if len(chosen) != 1:
+        raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split")
+    (choice,) = chosen
+    operation = CHOICES[choice]
+    own = given(operation, options)
+    for other, kind in CHOICES.items():
+        for name in given(kind, options):
+            if name not in own:
+                raise UsageError(f"options such as {name} go with {other}, not with {choice}")
+    return made(operation, {**options, "to": choices["--to"], "format": choices["--extract"]})

@@ -1,4 +1,4 @@
-"""What a job does to each of its instances, as the plain JSON values that the ledger keeps."""
+"""The operation that a job does to each of its instances, as the plain JSON values that the ledger keeps."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from cinemill import syntaxes
-from cinemill.batch import Options
 from cinemill.errors import UsageError
-from cinemill.operations.extract.extract import Extraction
+from cinemill.operations.operation import Operation
+from cinemill.operations.table import OPERATIONS
 from cinemill.storage.tree import Item
 from cinemill_workers.ledger.model import JobSpec
 
-KINDS: dict[str, type[Options | Extraction]] = {"transcode": Options, "extract": Extraction}
+KINDS = OPERATIONS
 
 
-def to_json(work: Options | Extraction) -> dict[str, Any]:
-    """Return the kind of work and its options."""
-    kind = next(name for name, known in KINDS.items() if isinstance(work, known))
-    return {"kind": kind, **asdict(work)}
+def to_json(operation: Operation) -> dict[str, Any]:
+    """Return the kind of operation and its options."""
+    return {"kind": operation.kind, **asdict(operation)}  # type: ignore[call-overload]
 
 
 def describe(values: Mapping[str, Any]) -> str:
-    """Name the work in a word or two: the target syntax, or what is extracted."""
+    """Name the operation in a word or two: the target syntax, or what is extracted."""
     if values.get("kind") == "transcode":
         try:
             return f"to {syntaxes.target(values['to'])}"
         except UsageError:
             return f"to {values['to']}"
-    return f"{values.get('kind')} {values.get('format', '')}"
+    return f"{values.get('kind')} {values.get('format', '')}".rstrip()
 
 
-def from_json(values: Mapping[str, Any]) -> Options | Extraction:
+def from_json(values: Mapping[str, Any]) -> Operation:
     """Undo `to_json`.
 
     Raises
@@ -44,12 +43,13 @@ def from_json(values: Mapping[str, Any]) -> Options | Extraction:
     options = dict(values)
     kind = options.pop("kind", None)
     try:
-        return KINDS[kind](**options)
+        operation: Operation = KINDS[kind](**options)
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"the job asks for something this version of cinemill does not know ({error}); "
             "install the version that submitted it on all workers"
         ) from None
+    return operation
 
 
 def discover(spec: JobSpec, *, after: Item | None = None) -> Iterator[Item]:

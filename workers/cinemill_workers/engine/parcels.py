@@ -1,4 +1,4 @@
-"""What a worker does with a parcel: the job's work on each item; it tells the ledger what became of it."""
+"""What a worker does with a parcel: the job's operation on each item; it tells the ledger what became of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from cinemill.batch import Work
 from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
+from cinemill.operations.operation import Control, Operation
 from cinemill_workers import logs
 from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.lease import Lease, shutdown
@@ -31,7 +31,7 @@ STATES = {
 def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
     """Work on a parcel's items one after the other until it is empty or taken away, or work must stop."""
     try:
-        work = from_json(ledger.job(parcel.job).spec.work)
+        operation = from_json(ledger.job(parcel.job).spec.work)
     except UsageError as error:
         ledger.release(parcel, hold=settings().hold_seconds, note=f"{worker}: {error}")
         return
@@ -40,24 +40,19 @@ def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
             if lease.interrupted() or (shutdown.announced and parcel.position > 0):
                 ledger.release(parcel)
                 return
-            if not _settle(ledger, parcel, work, lease):
+            if not _settle(ledger, parcel, operation, lease):
                 return
 
 
-def _settle(ledger: Ledger, parcel: Parcel, work: Work, lease: Lease) -> bool:
+def _settle(ledger: Ledger, parcel: Parcel, operation: Operation, lease: Lease) -> bool:
     """Work on the next item and report it; False if the parcel is not ours any more."""
     item = parcel.items[parcel.position]
     began = time.monotonic()
     try:
         for path in (item.source, item.output):
             confine(Path(path), settings().roots)
-        receipt = work.apply(
-            Path(item.source),
-            Path(item.output),
-            threads=codec_threads(parcel.outstanding),
-            cancelled=lease.interrupted,
-            progress=None,
-        )
+        control = Control(codec_threads(parcel.outstanding), lease.interrupted)
+        receipt = operation.apply(Path(item.source), Path(item.output), control)
     except Cancelled:
         ledger.release(parcel)
         return False

@@ -7,12 +7,14 @@ import subprocess
 import time
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 from redis.exceptions import RedisError
 
+from cinemill.operations.table import OPERATIONS
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
@@ -142,8 +144,10 @@ app.steps["worker"].add(Companions)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def _load_kernels(**_: object) -> None:
+def _load_what_children_share(**_: object) -> None:
     load_all()
+    for operation in OPERATIONS.values():
+        import_module(operation.body)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

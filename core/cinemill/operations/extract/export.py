@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from cinemill.storage.names import safe_stem
 if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
     from cinemill.frames.render import Renderer
-    from cinemill.operations.extract.extract import Extraction
+    from cinemill.operations.extract.request import Extract
+    from cinemill.operations.operation import Control
     from cinemill.pixel_format import PixelFormat, Samples
     from cinemill.storage.folder import Staging
 
@@ -45,7 +46,7 @@ class Export:
         The options can't be carried out for this instance.
     """
 
-    def __init__(self, cine: Cine, request: Extraction, row: Format, single: Path | None) -> None:
+    def __init__(self, cine: Cine, request: Extract, row: Format, single: Path | None) -> None:
         self.cine, self.request, self.row = cine, request, row
         if row.copies and cine.coding == "video":
             raise Refused(
@@ -138,21 +139,15 @@ class Export:
         """Whether a sidecar says that these very outputs are in the directory already."""
         return self.request.sidecar and is_of(directory / f"{self.clip.stem}.json", self._description())
 
-    def run(
-        self,
-        staging: Staging,
-        threads: int,
-        cancelled: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> bool:
+    def run(self, staging: Staging, control: Control) -> bool:
         """Write the outputs; return whether anything is new."""
         if len(self.clip.indices) > len(self.cine) // _FEW:
             self.cine.source.read_in_order()
         writer = self.row.open(self.clip, staging)
         beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:
-            with pipeline(threads, cancelled) as pipe:
-                self._write(writer, pipe, threads, progress)
+            with pipeline(control.cores, control.cancelled) as pipe:
+                self._write(writer, pipe, control)
         except BaseException:
             with suppress(Exception):
                 writer.close()
@@ -166,17 +161,15 @@ class Export:
     def _description(self) -> dict[str, Any]:
         return describe(self.clip, self.row, self.mode, self.renderer, self.geometry)
 
-    def _write(
-        self, writer: Writer, pipe: Pipeline, threads: int, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def _write(self, writer: Writer, pipe: Pipeline, control: Control) -> None:
         indices, done = self.clip.indices, 0
-        cut = chunks(len(indices), self.cine.pixels.nbytes, self.cine.batch, threads)
+        cut = chunks(len(indices), self.cine.pixels.nbytes, self.cine.batch, control.cores)
         parts = (indices[part.start : part.stop] for part in cut)
         for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
             writer.write(encoded)
             done += len(part)
-            if progress is not None:
-                progress(done, len(indices))
+            if control.progress is not None:
+                control.progress(done, len(indices))
 
     def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
         encoded = writer.encode(part)
@@ -185,7 +178,7 @@ class Export:
         return encoded
 
 
-def _choose(cine: Cine, request: Extraction) -> list[int]:
+def _choose(cine: Cine, request: Extract) -> list[int]:
     if request.frames:
         return selection.by_number(str(request.frames), len(cine))
     if request.every is not None:

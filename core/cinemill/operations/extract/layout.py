@@ -10,10 +10,10 @@ from cinemill.frames.regions import bounding_box
 
 if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
-    from cinemill.operations.extract.extract import Extraction
+    from cinemill.operations.extract.request import Extract
 
 
-def lay_out(cine: Cine, request: Extraction, *, display: bool) -> Geometry:
+def lay_out(cine: Cine, request: Extract, *, display: bool) -> Geometry:
     """Say what is kept of a cine's frames; for display, pixels become square unless a size is given.
 
     Raises

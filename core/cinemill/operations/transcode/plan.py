@@ -10,43 +10,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cinemill.dicom.elements import PIXEL_DATA
-from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax, UsageError
+from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.transcode.transform import FrameTransform, Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
-    from cinemill.operations.transcode.verify import Level
+    from cinemill.operations.transcode.request import Colour
     from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax
 
-Colour: TypeAlias = Literal["auto", "keep", "rgb"]
 Action: TypeAlias = Literal["copy", "recode", "transcode"]
 
-COLOURS: tuple[Colour, ...] = ("auto", "keep", "rgb")
 ULTRASOUND = frozenset("1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 """Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
 
 _RGB_FOR_ULTRASOUND = frozenset(("native", "jpeg-ls", "jpeg-2000", "htj2k"))
 _WHOLE_CONTAINER = frozenset(("native", "rle"))
 """Codings that hold every allocated bit, so that nothing needs masking."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of one instance: see `cinemill.transcode`."""
-
-    target: TransferSyntax
-    colour: Colour
-    verify: Level
-    overwrite: bool
-    repair: bool
-    threads: int
-    cancelled: Callable[[], bool] | None
-    progress: Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +65,9 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
 
     Raises
     ------
-    UsageError
-        The colour policy is unknown.
     UnsupportedTransferSyntax
         Pixel data of an unknown kind.
     """
-    if colour not in COLOURS:
-        raise UsageError(f"unknown colour policy {colour!r}; choose one of {', '.join(COLOURS)}")
     if source.pixel_data is None:
         return "copy"
     syntax = source.transfer_syntax

@@ -20,7 +20,7 @@ from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode.changes import pixel_changes
 from cinemill.operations.transcode.transform import transformed
-from cinemill.operations.transcode.verify import FrameVerifier, Level
+from cinemill.operations.transcode.verify import FrameVerifier
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.file import Sink
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from cinemill.dicom.pixel_writers import FrameWriter
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
+    from cinemill.operations.operation import Control
     from cinemill.operations.receipt import Receipt
-    from cinemill.operations.transcode.plan import Plan, Request
+    from cinemill.operations.transcode.plan import Plan
+    from cinemill.operations.transcode.request import Level, Transcode
     from cinemill.pixel_format import Samples
 
 _GROWTH = 1.25
@@ -128,7 +130,9 @@ def _identical(one: Samples, other: Samples) -> bool:
     )
 
 
-def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: Request) -> Receipt:
+def transcode_frames(
+    decoder: FrameDecoder, plan: Plan, output: Path, request: Transcode, control: Control
+) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
     Raises
@@ -146,19 +150,19 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
         changes.update(stages.overlays.placeholders())
     with (
         Sink(output, overwrite=request.overwrite) as sink,
-        pipeline(request.threads, request.cancelled) as pipe,
+        pipeline(control.cores, control.cancelled) as pipe,
     ):
         instance = InstanceWriter(sink, source, target, changes, native_icons(source))
         expected = int(plan.written.nbytes * len(source) * _GROWTH)
         writer = instance.begin_frames(plan.written, len(source), expected)
-        _run(pipe, stages, writer, request)
+        _run(pipe, stages, writer, control)
         writer.end()
         with clock("write"):
             instance.end(stages.overlays.data() if stages.overlays is not None else None)
         if request.verify != "none":
             with clock("verify"), instance.read_back() as written:
                 if not target.encapsulated:
-                    _compare_native(pipe, stages, written, request)
+                    _compare_native(pipe, stages, written, control)
         with clock("commit"):
             sink.commit()
     return record(
@@ -181,18 +185,18 @@ def transcode_frames(decoder: FrameDecoder, plan: Plan, output: Path, request: R
     )
 
 
-def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, request: Request) -> None:
+def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control) -> None:
     frames = len(stages.decoder.source)
-    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, request.threads)
+    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
     written = (stages.write(chunk, writer) for chunk in pipe.stage(stages.encode, cut))
     for chunk in pipe.stage(lambda chunk: stages.compare(chunk, writer), written):
-        if request.progress is not None:
-            request.progress(chunk.indices.stop, frames)
+        if control.progress is not None:
+            control.progress(chunk.indices.stop, frames)
 
 
-def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, request: Request) -> None:
+def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:
     """Decode the source a second time and compare it with the native frames that were written."""
-    cut = chunks(len(written), stages.plan.encoded.nbytes, stages.encoder.batch, request.threads)
+    cut = chunks(len(written), stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
     for chunk in pipe.stage(stages.encode, cut):
         for index, frame in zip(chunk.indices, chunk.codestreams, strict=True):
             if written.frame(index) != frame:

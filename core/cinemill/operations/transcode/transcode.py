@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID, frame_changes
 from cinemill.dicom.source import Source
@@ -19,16 +18,16 @@ from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
+from cinemill.operations.operation import Control
 from cinemill.operations.transcode.plan import (
     Action,
-    Colour,
-    Request,
     check_recodable,
     choose_action,
     make_plan,
 )
+from cinemill.operations.transcode.request import Colour, Level, Transcode
 from cinemill.operations.transcode.stages import transcode_frames
-from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY, Level
+from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
 from cinemill.storage.location import is_same_file, located
@@ -74,12 +73,8 @@ def transcode(
     repair
         Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
         of failing.
-    threads
-        Frames under way at once; all cores by default.
-    cancelled
-        Polled between frames; True stops the work and leaves nothing behind.
-    progress
-        Called with frames done and frames in all.
+    threads, cancelled, progress
+        See `cinemill.operations.operation.Control`.
 
     Returns
     -------
@@ -91,42 +86,37 @@ def transcode(
     CinemillError
         Nothing was written; see `cinemill.errors`.
     """
-    request = Request(
-        target=syntaxes.target(to),
-        colour=colour,
-        verify=verify,
-        overwrite=overwrite,
-        repair=repair,
-        threads=threads or len(os.sched_getaffinity(0)),
-        cancelled=cancelled,
-        progress=progress,
-    )
-    source_path, output = located(src), located(dst)
-    if is_same_file(output, source_path):
-        raise UsageError("source and output are the same file; choose another output", path=output)
+    request = Transcode(to=to, colour=colour, verify=verify, overwrite=overwrite, repair=repair)
+    return run(request, located(src), located(dst), Control(threads, cancelled, progress))
+
+
+def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
+    """Transcode one instance: see `transcode`."""
+    if is_same_file(dst, src):
+        raise UsageError("source and output are the same file; choose another output", path=dst)
     started = time.perf_counter()
-    with Source(source_path, repair=repair) as source:
+    with Source(src, repair=request.repair) as source:
         try:
-            receipt = _transcode(source, output, request)
+            receipt = _transcode(source, dst, request, control)
         except RecursionError:
-            raise SourceError("sequences are nested too deeply", path=source_path) from None
+            raise SourceError("sequences are nested too deeply", path=src) from None
         except CinemillError as error:
-            raise error.locate(path=source_path, transfer_syntax=source.transfer_syntax.uid) from None
+            raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
     return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
 
 
-def _transcode(source: Source, output: Path, request: Request) -> Receipt:
+def _transcode(source: Source, output: Path, request: Transcode, control: Control) -> Receipt:
     action = choose_action(source, request.target, request.colour)
     if output.exists() and not request.overwrite:
         return _keep(source, output, action, request.target)
     try:
-        return _carry_out(action, source, output, request)
+        return _carry_out(action, source, output, request, control)
     except OutputExists:
         # Another process finished the same item in the meantime.
         return _keep(source, output, action, request.target)
 
 
-def _carry_out(action: Action, source: Source, output: Path, request: Request) -> Receipt:
+def _carry_out(action: Action, source: Source, output: Path, request: Transcode, control: Control) -> Receipt:
     if action == "copy":
         return _copy(source, output, request)
     if source.element(_DIGITAL_SIGNATURES) is not None:
@@ -135,14 +125,15 @@ def _carry_out(action: Action, source: Source, output: Path, request: Request) -
         return _recode(source, output, request)
     decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
     try:
-        return transcode_frames(decoder, make_plan(decoder, request.target, request.colour), output, request)
+        plan = make_plan(decoder, request.target, request.colour)
+        return transcode_frames(decoder, plan, output, request, control)
     except DepthExceeded:
         plan = make_plan(decoder, request.target, request.colour, keep_coded_depth=True)
         decoder.warnings.append(
             f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
             f"{decoder.pixels.bits_stored}; Bits Stored was raised"
         )
-        return transcode_frames(decoder, plan, output, request)
+        return transcode_frames(decoder, plan, output, request, control)
 
 
 def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) -> Receipt:
@@ -173,7 +164,7 @@ def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) 
     return record(source, output, "kept", expected)
 
 
-def _copy(source: Source, output: Path, request: Request) -> Receipt:
+def _copy(source: Source, output: Path, request: Transcode) -> Receipt:
     """Copy a file byte for byte and compare what was written."""
     if source.pixel_data is not None:
         source.check()
@@ -209,7 +200,7 @@ def _copy(source: Source, output: Path, request: Request) -> Receipt:
     )
 
 
-def _recode(source: Source, output: Path, request: Request) -> Receipt:
+def _recode(source: Source, output: Path, request: Transcode) -> Receipt:
     """Re-encode the data set around pixel data whose bytes stay as they are."""
     source.check()
     check_recodable(source, request.target)

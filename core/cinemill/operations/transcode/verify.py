@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.errors import CodecError, UnsupportedPixelFormat, UsageError, VerificationError
+from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
+    from cinemill.operations.transcode.request import Level
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-Level: TypeAlias = Literal["full", "independent", "sample", "none"]
-
-LEVELS: tuple[Level, ...] = ("full", "independent", "sample", "none")
 _SAMPLE_EVERY = 16
 SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
 """By level: of how many frames of a lossless source one is decoded by a second decoder as well."""
@@ -36,8 +34,6 @@ class FrameVerifier:
     """
 
     def __init__(self, level: Level, verifiers: Sequence[Codec], pixels: PixelFormat) -> None:
-        if level not in LEVELS:
-            raise UsageError(f"unknown verification {level!r}; choose one of {', '.join(LEVELS)}")
         self._level = level
         self._verifiers = verifiers
         self._pixels = pixels

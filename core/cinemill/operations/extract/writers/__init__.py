@@ -188,16 +188,20 @@ FORMATS = (
 )
 """All formats, in the order they are listed to users."""
 
+SUFFIXES = tuple(dict.fromkeys(row.suffix for row in FORMATS if row.suffix))
+"""Of names that say the format of the one output."""
+
 
 def find(name: str) -> Format:
-    """Return the row of a format.
+    """Return the row of a format, which has its name, or the suffix of its files: ``jpg``.
 
     Raises
     ------
     UsageError
         There is no such format, or its package is missing.
     """
-    row = next((row for row in FORMATS if row.name == name), None)
+    names = {name, name_by_suffix(f".{name}")}
+    row = next((row for row in FORMATS if row.name in names), None)
     if row is None:
         raise UsageError(f"unknown format {name!r}; choose one of {', '.join(row.name for row in FORMATS)}")
     if row.needs is not None and find_spec(row.needs[0]) is None:

@@ -7,6 +7,7 @@ pointing back to it (PS3.3 C.7.6.1, C.8.5.6, General Reference C.12.4).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,15 +18,20 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import DamagedFile, OutputExists, UsageError
+from cinemill.errors import Cancelled, CinemillError, DamagedFile, OutputExists
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
+from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt
+from cinemill.operations.split.request import Split
 from cinemill.storage.file import Sink
+from cinemill.storage.names import safe_stem
 
 _SOP_INSTANCE = 0x00080018
 _NUMBER_OF_FRAMES = 0x00280008
 _START_TRIM, _STOP_TRIM, _DURATION = 0x00082142, 0x00082143, 0x00180072
+_NOTHING = "there is no pixel data to split"
+_VERIFICATION = "every frame's bytes"
 _FRAME_TIME_VECTOR, _REPRESENTATIVE_FRAME = 0x00181065, 0x00286010
 
 
@@ -36,7 +42,7 @@ def split(
     frames_per_instance: int | None = None,
     max_bytes: int | None = None,
 ) -> list[Receipt]:
-    """Cut one instance into parts ``<stem>_0001.dcm`` … in a directory.
+    """Cut one instance into parts ``<name>_0001.dcm`` … in a directory.
 
     Transfer syntax and codestreams stay (big endian becomes little endian); UIDs follow from the source's and the
     range of frames, so that the same call gives the same parts, and keeps those that are there.
@@ -62,17 +68,51 @@ def split(
     CinemillError
         The source is damaged, or a part can't be written.
     """
-    if (frames_per_instance is None) == (max_bytes is None) or (frames_per_instance or max_bytes or 0) < 1:
-        raise UsageError("give either the frames or the bytes per instance, at least 1")
+    request = Split(frames_per_instance=frames_per_instance, max_bytes=max_bytes)
     with Source(src) as source:
         if source.pixel_data is None:
-            raise DamagedFile("there is no pixel data to split", path=src)
-        source.check()
-        parts = list(_cut(source, frames_per_instance, max_bytes))
-        return [
-            _write(source, Path(folder) / f"{source.path.stem}_{number:04}.dcm", frames, number)
-            for number, frames in enumerate(parts, 1)
-        ]
+            raise DamagedFile(_NOTHING, path=src)
+        return list(_split(source, Path(folder), request, Control()))
+
+
+def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:
+    """Cut one instance into parts; the receipt adds them up, and says ``kept`` where all are there already."""
+    started = time.perf_counter()
+    with Source(src) as source:
+        if source.pixel_data is None:
+            warnings = (*source.warnings, _NOTHING)
+            return record(source, dst, "skipped", source.transfer_syntax, warnings=warnings)
+        try:
+            parts = list(_split(source, dst, request, control))
+        except CinemillError as error:
+            raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
+        new = [part for part in parts if part.status != "kept"]
+        return record(
+            source,
+            dst,
+            "transcoded" if new else "kept",
+            _target(source),
+            frames=len(source),
+            bytes_after=sum(part.bytes_after for part in parts),
+            outputs=tuple(part.output for part in parts),
+            seconds={"total": time.perf_counter() - started},
+            verification=_VERIFICATION if new else "",
+        )
+
+
+def _split(source: Source, folder: Path, request: Split, control: Control) -> Iterator[Receipt]:
+    """Write the parts, and yield the receipt of each."""
+    source.check()
+    done = 0
+    stem = safe_stem(source.path.name)
+    parts = list(_cut(source, request.frames_per_instance, request.max_bytes))
+    for number, frames in enumerate(parts, 1):
+        if control.cancelled is not None and control.cancelled():
+            raise Cancelled("stopped on request; the parts that are finished stay")
+        yield _write(source, folder / f"{stem}_{number:04}.dcm", frames, number)
+        done += len(frames)
+        if control.progress is not None:
+            control.progress(done, len(source))
 
 
 def _cut(source: Source, frames_per_instance: int | None, max_bytes: int | None) -> Iterator[range]:
@@ -88,7 +128,7 @@ def _cut(source: Source, frames_per_instance: int | None, max_bytes: int | None)
 
 
 def _write(source: Source, output: Path, frames: range, number: int) -> Receipt:
-    target = source.transfer_syntax if source.transfer_syntax.little_endian else syntaxes.target("explicit")
+    target = _target(source)
     changes = _changes(source, frames, number)
     if output.exists():
         _check_same(output, derived_uid(source, _purpose(frames)))
@@ -106,9 +146,11 @@ def _write(source: Source, output: Path, frames: range, number: int) -> Receipt:
         with instance.read_back() as written:
             compare_bytes(source, written, frames)
         sink.commit()
-    return record(
-        source, output, "transcoded", target, frames=len(frames), verification="every frame's bytes"
-    )
+    return record(source, output, "transcoded", target, frames=len(frames), verification=_VERIFICATION)
+
+
+def _target(source: Source) -> syntaxes.TransferSyntax:
+    return source.transfer_syntax if source.transfer_syntax.little_endian else syntaxes.target("explicit")
 
 
 def _purpose(frames: range) -> str:

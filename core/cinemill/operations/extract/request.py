@@ -1,0 +1,270 @@
+"""What can be asked of `cinemill.extract`: its options, each declared once, and whether they fit together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from cinemill.errors import UsageError
+from cinemill.operations.extract import writers as formats
+from cinemill.operations.extract.writers import Format, Mode
+from cinemill.operations.operation import (
+    Operation,
+    discover_into_folders,
+    looks_like_a_file,
+    option,
+    overwriting,
+)
+from cinemill.storage.tree import Item
+
+FORMATS = ", ".join(row.name for row in formats.FORMATS)
+
+
+def _pair(text: str, separator: str, what: str, example: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.lower().split(separator))
+    except ValueError:
+        raise UsageError(f"can't read {what} {text!r}; expected e.g. {example}") from None
+    return first, second
+
+
+def _read_window(text: str) -> tuple[float, float]:
+    return _pair(text, ",", "the window", "40,400")
+
+
+def _read_size(text: str) -> tuple[int, int]:
+    width, height = _pair(text, "x", "--size", "640x480")
+    if not (width.is_integer() and height.is_integer()):
+        raise UsageError(f"can't read --size {text!r}; expected e.g. 640x480")
+    return int(width), int(height)
+
+
+def _read_duration(text: str) -> float:
+    """Return milliseconds."""
+    from cinemill.frames.selection import milliseconds
+
+    value = milliseconds(text)
+    if not text.strip().endswith("s"):
+        raise UsageError(f"--every {text} has no unit; write {text}ms or {text}s")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Extract(Operation):
+    """What is extracted from each instance, and as what: plain values, so that a queue can carry it.
+
+    Attributes
+    ----------
+    format
+        See `cinemill.operations.extract.writers.FORMATS`, also by their suffixes; empty: as the name of the output says, else PNG.
+    frames
+        Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
+        Empty: all of them.
+    every
+        Milliseconds between chosen frames, or a text with a unit such as ``0.5s``, in place of numbers.
+    count
+        How many frames, evenly spread, in place of numbers.
+    mode
+        ``display`` or ``stored``; None: display for pictures and video, stored for arrays.
+    window
+        Centre and width, in place of the header's.
+    voi
+        Which of the header's VOI alternatives, counted from 0.
+    region
+        Crop to this ultrasound region, counted from 0.
+    crop_to_region
+        Crop to the rectangle around all regions.
+    mask_outside_regions
+        Blacken everything outside the regions, where names are burned in.
+    size
+        Width and height of the pictures; a 0 follows from the other.
+    scale
+        Factor for both, in place of a size.
+    sidecar
+        Write a JSON file that describes the frames; it also lets the same extraction go on where it was stopped.
+    keep_index
+        Keep where the frames stand beside the source: see `cinemill.Cine`.
+    overwrite
+        Replace outputs that are there.
+    into_directory
+        The output is a directory even where its name ends like a file's.
+    """
+
+    kind: ClassVar[str] = "extract"
+    body: ClassVar[str] = "cinemill.operations.extract.extract"
+    about: ClassVar[str] = """Extract frames; reads only those asked for.
+
+    A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
+    DST. The name is that of the source without .dcm. Outputs that are there already are kept if they are the same;
+    with --sidecar, that is seen without decoding anything again.
+    """
+    destination: ClassVar[str] = "A directory, or the one output by its name, e.g. clip.mp4."
+
+    format: str = option("", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.")
+    frames: str | int | slice | Iterable[int] = option(
+        "", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all."
+    )
+    every: float | str | None = option(
+        None, metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames."
+    )
+    count: int | None = option(None, least=1, help="So many frames, evenly spread; instead of --frames.")
+    mode: Mode | None = option(
+        None,
+        flags={
+            "stored": "Sample values as stored (default for arrays).",
+            "display": "8-bit pictures as displayed (default for pictures and video).",
+        },
+    )
+    window: tuple[float, float] | None = option(
+        None, metavar="C,W", read=_read_window, help="Window centre and width instead of the header's."
+    )
+    voi: int | None = option(None, least=0, help="Which of the header's VOI LUTs or windows, from 0.")
+    region: int | None = option(None, least=0, help="Crop to this ultrasound region, from 0.")
+    crop_to_region: bool = option(default=False, help="Crop to the rectangle around all ultrasound regions.")
+    mask_outside_regions: bool = option(
+        default=False, help="Blacken everything outside the ultrasound regions."
+    )
+    size: tuple[int, int] | None = option(
+        None,
+        metavar="WxH",
+        read=_read_size,
+        help="Scale to width and height; 0 for one of them keeps the ratio.",
+    )
+    scale: float | None = option(None, help="Scale by a factor.")
+    sidecar: bool = option(default=False, help="Write a JSON file with times, regions, UIDs and digests.")
+    keep_index: bool = option(
+        default=False,
+        names=("--index",),
+        help="Keep where frames stand in .<name>.frames beside the source, and use it.",
+    )
+    overwrite: bool = overwriting()
+    into_directory: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.frames, str):
+            object.__setattr__(self, "frames", _written(self.frames))
+        if isinstance(self.every, str):
+            object.__setattr__(self, "every", _read_duration(self.every))
+        for name in ("window", "size"):
+            pair = getattr(self, name)
+            object.__setattr__(self, name, None if pair is None else tuple(pair))
+        self._check_values()
+        if self.format:
+            row = formats.find(self.format)
+            object.__setattr__(self, "format", row.name)
+            self.check(row)
+
+    def _check_values(self) -> None:
+        if self.frames:
+            from cinemill.frames import selection
+
+            selection.read_numbers(str(self.frames))
+        for name, least in (("every", 1e-3), ("count", 1), ("scale", 1e-3)):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= least):
+                raise UsageError(f"--{name} is {value:g}, expected {least:g} or more")
+        if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] >= 1):
+            raise UsageError(
+                f"--window is {self.window[0]:g},{self.window[1]:g}, expected a width of 1 or more"
+            )
+        if self.size is not None and (min(self.size) < 0 or max(self.size) == 0):
+            raise UsageError("--size needs a width and a height, one of which may be 0")
+
+    def check(self, row: Format) -> None:
+        """Check that the options fit each other and a format.
+
+        Raises
+        ------
+        UsageError
+            They don't.
+        """
+        for names in (
+            ("frames", "every", "count"),
+            ("region", "crop_to_region"),
+            ("size", "scale"),
+            ("window", "voi"),
+        ):
+            values = {f"--{name.replace('_', '-')}": getattr(self, name) for name in names}
+            given = [name for name, value in values.items() if value not in {None, ""} and value is not False]
+            if len(given) > 1:
+                raise UsageError(f"{' and '.join(given)} exclude each other; choose one")
+        if row.copies and (self.region is not None or self.crop_to_region or self.mask_outside_regions):
+            raise UsageError(
+                f"{row.name} copies frames as they are coded; "
+                "leave out --region, --crop-to-region and --mask-outside-regions"
+            )
+        mode = self.mode or row.modes[0]
+        if mode not in {"display", "stored"}:
+            raise UsageError(f"unknown mode {mode!r}; choose display or stored")
+        if mode not in row.modes:
+            able = ", ".join(other.name for other in formats.FORMATS if mode in other.modes)
+            raise UsageError(
+                f"{row.name} holds {row.modes[0]} frames only; choose one of {able} for --{mode}"
+            )
+        if mode == "stored" and any(
+            value is not None for value in (self.size, self.scale, self.window, self.voi)
+        ):
+            raise UsageError("--size, --scale, --window and --voi change samples; use them with --display")
+
+    def aimed_at(self, sources: Sequence[Path], destination: Path) -> Extract:
+        """Return the same for these sources, told whether the destination is one output or a directory.
+
+        Raises
+        ------
+        UsageError
+            The destination names one output, but there are several instances; or options don't fit the format.
+        """
+        row, single = named_output(self, destination)
+        if single and (len(sources) > 1 or sources[0].is_dir()):
+            raise UsageError(
+                f"{destination.name} is one {row.name} output; name a directory for several instances"
+            )
+        self.check(row)
+        return replace(self, into_directory=not single)
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Yield the instances, each with the directory of its outputs, or the one output's own path."""
+        return discover_into_folders(sources, destination, after=after)
+
+
+def named_output(request: Extract, output: Path) -> tuple[Format, bool]:
+    """Return the format, and whether the path names the one output rather than a directory for several.
+
+    Raises
+    ------
+    UsageError
+        The format is unknown, or is not that of the name; or the name is a file's of no format.
+    """
+    named = formats.name_by_suffix(output.suffix)
+    if named is None and looks_like_a_file(output) and not request.into_directory:
+        raise UsageError(
+            f"there is no format for the suffix {output.suffix}; known are {', '.join(formats.SUFFIXES)}; "
+            "if this is to be a directory, make it first",
+            path=output,
+        )
+    if request.into_directory or named is None or (output.is_dir() and named != "zarr"):
+        return formats.find(request.format or "png"), False
+    if request.format not in {"", named}:
+        raise UsageError(
+            f"--format {request.format} does not fit the name {output.name}; leave one of them out",
+            path=output,
+        )
+    return formats.find(named), True
+
+
+def _written(frames: int | slice | Iterable[int]) -> str:
+    """Write chosen frames as the command line has them."""
+    if isinstance(frames, slice):
+        return ":".join(
+            "" if part is None else str(part) for part in (frames.start, frames.stop, frames.step)
+        )
+    chosen = [frames] if isinstance(frames, int) else frames
+    numbers = ",".join(str(index) if index >= 0 else f"{index}:{index + 1 or ''}" for index in chosen)
+    if not numbers:
+        raise UsageError("no frame is chosen; name at least one")
+    return numbers

@@ -1,0 +1,167 @@
+"""What an operation is: options declared once, the instances it finds, and what it does to one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from cinemill.storage.names import Places
+from cinemill.storage.tree import Item, discover, mirrored
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
+
+_LIKE_A_FILE = re.compile(r"\.(?=.*[a-z].*[a-z])[a-z0-9]{2,5}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How one instance is worked on, whatever is done to it.
+
+    Attributes
+    ----------
+    threads
+        Frames under way at once; all cores by default.
+    cancelled
+        Polled between frames; True stops the work and leaves nothing behind.
+    progress
+        Called with frames done and frames in all.
+    """
+
+    threads: int | None = None
+    cancelled: Callable[[], bool] | None = None
+    progress: Callable[[int, int], None] | None = None
+
+    @property
+    def cores(self) -> int:
+        """Threads to use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How the command line has one option.
+
+    Attributes
+    ----------
+    help
+        What users read.
+    names
+        Where they are not the field's name: ``--format``, ``-f``.
+    metavar
+        Stands for the value in the help.
+    least
+        Smallest value.
+    read
+        Makes the value of what was typed.
+    flags
+        A flag for each value, with its help, in place of the option; None is the value where none is given.
+    """
+
+    help: str
+    names: tuple[str, ...] = ()
+    metavar: str | None = None
+    least: int | None = None
+    read: Callable[[str], Any] | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+def option(default: Any = MISSING, *, help: str = "", **how: Any) -> Any:  # noqa: A002
+    """Declare a field that is an option of the command line.
+
+    Parameters
+    ----------
+    default
+        Without one, the option is required.
+    help
+        What users read.
+    **how
+        See `Option`.
+    """
+    return field(default=default, metadata={"option": Option(help, **how)})
+
+
+def overwriting() -> Any:
+    """Declare the option to replace outputs."""
+    return option(default=False, help="Replace outputs that are there.")
+
+
+def options_of(operation: type[Operation]) -> dict[str, tuple[Field[Any], Option]]:
+    """Return the fields of an operation that the command line has, by name."""
+    return {
+        each.name: (each, each.metadata["option"])
+        for each in fields(operation)  # type: ignore[arg-type]
+        if "option" in each.metadata
+    }
+
+
+class Operation:
+    """Base of operations: frozen dataclasses of plain values, which processes and queues can carry.
+
+    A field that is made by `option` is a parameter of the command, and of ``submit``.
+
+    Attributes
+    ----------
+    kind
+        Name of the command, and of the job.
+    about
+        Help of the command.
+    destination
+        Help of its last argument.
+    body
+        The module whose ``run(operation, src, dst, control)`` does it, loaded when there is something to do.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    about: ClassVar[str]
+    destination: ClassVar[str]
+    body: ClassVar[str]
+
+    def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
+        """Return the same for these sources, told what their destination is.
+
+        Raises
+        ------
+        UsageError
+            The destination can't be one for these sources.
+        """
+        return self
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`."""
+        return discover(sources, destination, after=after)
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """Do it to one instance."""
+        receipt: Receipt = import_module(self.body).run(self, src, dst, control)
+        return receipt
+
+
+def discover_into_folders(
+    sources: Sequence[Path], destination: Path, *, after: Item | None = None
+) -> Iterator[Item]:
+    """Yield the instances, each with the directory of its outputs, or the destination itself for a single one."""
+    places = Places()
+    if after is not None:
+        nearby = [
+            Item(after.source, folder / after.source.name) for folder in (after.output, after.output.parent)
+        ]
+        after = next((item for item in nearby if mirrored(item, sources, destination)), after)
+        places.recall(after.source, after.output.parent)
+    for item in discover(sources, destination, after=after):
+        single = item.output == destination
+        yield item if single else Item(item.source, places.find(item.source.name, item.output.parent))
+
+
+def looks_like_a_file(destination: Path) -> bool:
+    """Whether a path that is no directory yet ends like a file, ``.avi``, and not as ``.2`` or ``.v2``."""
+    return _LIKE_A_FILE.fullmatch(destination.suffix) is not None and not destination.is_dir()

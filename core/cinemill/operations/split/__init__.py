@@ -1,0 +1,1 @@
+"""A long cine in parts: how long they may be, and how they are cut."""

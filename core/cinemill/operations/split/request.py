@@ -1,0 +1,55 @@
+"""What can be asked of `cinemill.split`: its options, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from cinemill.errors import UsageError
+from cinemill.operations.operation import Operation, discover_into_folders, looks_like_a_file, option
+from cinemill.storage.tree import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Operation):
+    """How long the parts of every instance may be: see `cinemill.split`."""
+
+    kind: ClassVar[str] = "split"
+    body: ClassVar[str] = "cinemill.operations.split.split"
+    about: ClassVar[str] = """Cut long cines into several instances, decoding nothing.
+
+    The parts of a cine are written to DST/<name>_0001.dcm …; a directory is mirrored below DST. The name is that of the
+    source without .dcm. Parts that are there already are kept.
+    """
+    destination: ClassVar[str] = "The directory for the parts."
+
+    frames_per_instance: int | None = option(None, least=1, metavar="N", help="Most frames of a part.")
+    max_bytes: int | None = option(None, least=1, help="Most bytes of a part's encoded frames.")
+
+    def __post_init__(self) -> None:
+        limits = [limit for limit in (self.frames_per_instance, self.max_bytes) if limit is not None]
+        if len(limits) != 1 or limits[0] < 1:
+            raise UsageError("give either the frames or the bytes per instance, at least 1")
+
+    def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
+        """Return the same, for parts get a directory.
+
+        Raises
+        ------
+        UsageError
+            The destination has the name of a file.
+        """
+        if looks_like_a_file(destination):
+            raise UsageError(
+                "the parts of a cine get a directory; name one, or make one of this name first",
+                path=destination,
+            )
+        return self
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Yield the instances, each with the directory of its parts."""
+        return discover_into_folders(sources, destination, after=after)

@@ -1,0 +1,162 @@
+"""Operations as the JSON values of a job, and as `submit` takes them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import cinemill_workers.cli.main  # noqa: F401  registers the commands of the service
+from cinemill.cli import app
+from cinemill.errors import CinemillError, UsageError
+from cinemill.operations.extract.request import Extract
+from cinemill.operations.operation import Operation
+from cinemill.operations.split.request import Split
+from cinemill.operations.table import OPERATIONS
+from cinemill.operations.transcode.request import Transcode
+from cinemill_workers.engine import client
+from cinemill_workers.engine.kinds import describe, from_json, to_json
+from cinemill_workers.engine.schedule import Window
+from cinemill_workers.ledger.model import JobSpec
+
+ASKED: list[Operation] = [
+    Transcode("jpeg-ls", colour="rgb"),
+    Extract("png", window=(1, 2)),
+    Split(max_bytes=9),
+]
+KEYS = {
+    "transcode": {"kind", "to", "colour", "verify", "overwrite", "repair"},
+    "extract": {
+        *("kind", "format", "frames", "every", "count", "mode", "window", "voi", "region", "crop_to_region"),
+        *("mask_outside_regions", "size", "scale", "sidecar", "keep_index", "overwrite", "into_directory"),
+    },
+    "split": {"kind", "frames_per_instance", "max_bytes"},
+}
+
+
+@pytest.mark.parametrize("operation", ASKED, ids=lambda operation: operation.kind)
+def test_an_operation_comes_back_from_json(operation: Operation) -> None:
+    values = json.loads(json.dumps(to_json(operation)))
+    assert values.keys() == KEYS[operation.kind]
+    assert from_json(values) == operation
+
+
+def test_every_operation_is_a_kind_of_job() -> None:
+    assert {operation.kind for operation in ASKED} == set(OPERATIONS)
+
+
+def test_a_job_of_another_version_is_refused() -> None:
+    for values in ({"kind": "dream"}, {"kind": "split", "max_bytes": 9, "newer": 1}, {"kind": "transcode"}):
+        with pytest.raises(UsageError, match="install the version that submitted it"):
+            from_json(values)
+
+
+def test_an_operation_is_named_in_a_word_or_two() -> None:
+    assert [describe(to_json(operation)) for operation in ASKED] == ["to jpeg-ls", "extract png", "split"]
+    assert describe({"kind": "transcode", "to": "newest"}) == "to newest"
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Submit with options, and return the job that would be stored."""
+    found: list[JobSpec] = []
+    monkeypatch.setattr(client, "check", found.append)
+    monkeypatch.setattr(client, "census", lambda spec: (0, 0))
+    (tmp_path / "in").mkdir()
+
+    def submit(*words: str) -> JobSpec:
+        every = ["submit", str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run", *words]
+        done = CliRunner().invoke(app, every)
+        if isinstance(done.exception, CinemillError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return found.pop()
+
+    return submit
+
+
+def test_submit_takes_the_options_of_every_operation(submitted: Any) -> None:
+    done = submitted("--to", "rle", "--colour", "keep", "--overwrite")
+    assert from_json(done.work) == Transcode("rle", "keep", overwrite=True)
+    done = submitted("--extract", "jpg", "--count", "2", "--stored", "--index")
+    assert from_json(done.work) == Extract(
+        "jpeg", count=2, mode="stored", keep_index=True, into_directory=True
+    )
+    done = submitted("--split", "--frames-per-instance", "5")
+    assert from_json(done.work) == Split(frames_per_instance=5)
+
+
+def test_a_window_is_of_values_and_hours_are_of_the_day(submitted: Any) -> None:
+    for name in ("--window", "--voi-window"):
+        done = submitted("--extract", "png", name, "40,400", "--hours", "20:00-06:00")
+        operation = from_json(done.work)
+        assert isinstance(operation, Extract)
+        assert (operation.window, done.window) == ((40, 400), "20:00-06:00")
+    done = submitted("--to", "rle", "--window", "20:00-06:00")
+    Window.parse(done.window)
+    assert from_json(done.work) == Transcode("rle")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "expected either --to TARGET or --extract FORMAT, or else --split"),
+        (("--split", "--to", "rle"), "expected either --to"),
+        (("--split",), "give either the frames or the bytes"),
+        (("--split", "--max-bytes", "9", "--repair"), "--repair go with --to, not with --split"),
+        (("--to", "rle", "--max-bytes", "9"), "--max-bytes go with --split, not with --to"),
+        (("--split", "--max-bytes", "9", "--overwrite"), "--overwrite go with --to, not with --split"),
+        (("--extract", "png", "--every", "3"), "has no unit"),
+    ],
+)
+def test_options_that_do_not_fit_the_operation_are_refused(
+    submitted: Any, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        submitted(*words)
+
+
+def test_standard_output_is_no_destination(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["submit", str(tmp_path), "-", "--to", "rle"])
+    assert "- can't be the destination" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["worker", "up"])
+@pytest.mark.parametrize("name", ["--jobs", "-j", "--concurrency"])
+def test_processes_are_counted_by_jobs_as_everywhere(
+    monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    from cinemill_workers.engine.app import app as celery
+    from cinemill_workers.local import up
+
+    found = []
+    monkeypatch.setattr(up, "run", lambda count, **_: found.append(count))
+    monkeypatch.setattr(up, "worker_arguments", lambda count, _: found.append(count))
+    monkeypatch.setattr(celery, "worker_main", lambda _: None)
+    assert CliRunner().invoke(app, [command, name, "3"]).exit_code == 0
+    assert found == [3]
+    shown = CliRunner().invoke(app, [command, "--help"]).output
+    assert "--jobs" in shown
+    assert "--concurrency" not in shown
+
+
+def test_a_field_of_an_operation_is_in_its_job() -> None:
+    for kind, operation in OPERATIONS.items():
+        assert {each.name for each in fields(operation)} | {"kind"} == KEYS[kind]  # type: ignore[arg-type]
+
+
+def test_a_worker_loads_every_operation_before_it_forks() -> None:
+    script = (
+        "import sys; from celery.signals import worker_init; import cinemill_workers.engine.tasks\n"
+        "worker_init.send(sender=None)\n"
+        "from cinemill.operations.table import OPERATIONS\n"
+        "print([each.kind for each in OPERATIONS.values() if each.body not in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
