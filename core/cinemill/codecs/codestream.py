@@ -12,7 +12,7 @@ from cinemill.codecs.jpeg import markers as jpeg
 from cinemill.codecs.jpeg_2000 import boxes
 from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.pixel_format import Buffer
+from cinemill.pixel_format import Buffer, PixelFormat
 
 _SOF_CODINGS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2), "jpeg"),
@@ -68,6 +68,23 @@ def read_codestream(data: Buffer) -> Codestream | None:
     if bytes(view[:4]) == b"\xff\x4f\xff\x51" or boxes.has_boxes(view):
         return _read_jpeg_2000(view)
     return None
+
+
+def least_bytes(coding: str, pixels: PixelFormat) -> int:
+    """Return how many bytes a frame of such pixels takes at least, whatever it shows; 0 where there is no such bound.
+
+    JPEG takes a bit a block of the component with most blocks, JPEG Lossless a bit a sample, JPEG-LS a bit for 32768 samples of
+    a line, RLE 2 bytes for 128 alike, and deflate a byte for 1032.
+    """
+    samples = pixels.rows * pixels.columns
+    packed = pixels.nbytes // (8 if pixels.bits_allocated == 1 else 1)
+    return {
+        "jpeg": samples // (64 * 4 * 8),
+        "jpeg-lossless": samples // 8,
+        "jpeg-ls": pixels.rows * -(-pixels.columns // 32768) // 8,
+        "rle": packed // 64,
+        "deflated-frame": packed // 1032,
+    }.get(coding, 0)
 
 
 def with_end(data: Buffer) -> Buffer:

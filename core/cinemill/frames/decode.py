@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.codecs import table
-from cinemill.codecs.codestream import Codestream, read_codestream, with_end
+from cinemill.codecs.codestream import Codestream, least_bytes, read_codestream, with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
@@ -106,6 +106,11 @@ class FrameDecoder:
         except (CodecError, UnsupportedPixelFormat) as error:
             error.frame = indices[error.frame or 0]
             raise self._located(error) from None
+        except MemoryError:
+            raise self._located(
+                UnsupportedPixelFormat(f"frames of {self.pixels.nbytes} bytes do not fit into memory"),
+                indices[0],
+            ) from None
         self._confirm(indices, codestreams, decoded)
         wanted = interpretation or self.pixels.photometric_interpretation
         return [
@@ -197,7 +202,13 @@ class FrameDecoder:
         return header.with_(bits_allocated=allocated, bits_stored=stream.precision)
 
     def _check(self, data: Buffer, index: int) -> str:
-        """Check one frame's own markers; return the colour space of its samples."""
+        """Check one frame's size and its own markers; return the colour space of its samples."""
+        least = least_bytes(self.coding, self._native_pixels)
+        if len(data) < least:
+            error = CodecError(
+                f"{self.pixels.rows} x {self.pixels.columns} samples take at least {least} bytes, found {len(data)}"
+            )
+            raise self._located(error, index)
         if self.stream is None:
             return self.pixels.photometric_interpretation
         try:

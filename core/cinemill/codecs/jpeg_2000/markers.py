@@ -49,6 +49,8 @@ class MainHeader:
     subsampled: bool
     tiles: int
     coding: CodingStyle
+    precincts: tuple[tuple[int, int], ...]
+    """PPx and PPy of each resolution."""
     high_throughput: bool
     length: int
     """Bytes before the first tile-part."""
@@ -98,9 +100,27 @@ def read_main_header(codestream: Buffer) -> MainHeader:
         subsampled=any(component[1:] != b"\x01\x01" for component in components),
         tiles=-(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height),
         coding=CodingStyle(*struct.unpack_from(">BBHBBBBBB", cod)),
+        precincts=tuple((size & 15, size >> 4) for size in cod[10:]) or ((15, 15),) * (cod[5] + 1),
         high_throughput=high_throughput,
         length=length,
     )
+
+
+def check_room(codestream: Buffer, header: MainHeader) -> None:
+    """Check that there can be a packet for each precinct (T.800 B.6): some decoders prepare for all that are promised.
+
+    Raises
+    ------
+    CodecError
+        There are fewer bytes than precincts.
+    """
+    packets = 0
+    for resolution, (across, down) in enumerate(header.precincts):
+        reduction = max(header.coding.levels - resolution, 0)
+        columns, rows = -(-header.columns // (1 << reduction)), -(-header.rows // (1 << reduction))
+        packets += -(-columns // (1 << across)) * -(-rows // (1 << down)) * header.samples
+    if packets > len(codestream):
+        raise CodecError(f"JPEG 2000: expected {packets} packets or more, found {len(codestream)} bytes")
 
 
 def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:

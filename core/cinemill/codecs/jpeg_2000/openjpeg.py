@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 
 from cinemill.codecs.jpeg_2000.boxes import bare_codestream
-from cinemill.codecs.jpeg_2000.markers import MainHeader, check_tile_parts, read_main_header
+from cinemill.codecs.jpeg_2000.markers import MainHeader, check_room, check_tile_parts, read_main_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def check_codestream(data: Buffer, pixels: PixelFormat, frame: int) -> tuple[Buf
         codestream = bare_codestream(data)
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
+        check_room(codestream, header)
         check_tile_parts(codestream, header)
     except (CodecError, UnsupportedPixelFormat) as error:
         raise error.locate(frame=frame) from None
