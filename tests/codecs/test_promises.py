@@ -99,8 +99,8 @@ def test_precincts_without_packets_are_refused():
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (700, 900), (33, 4000, 3)])
 @pytest.mark.parametrize("coding", ["jpeg-2000", "htj2k"])
 def test_what_encoders_write_has_room_for_its_packets(shape, coding):
-    pixels = PixelFormat(
-        *shape[:2], shape[2] if len(shape) > 2 else 1, 8, 8, False, "RGB" if len(shape) > 2 else "MONOCHROME2"
-    )
+    pixels = grey(*shape[:2])
+    if len(shape) == 3:
+        pixels = pixels.with_(samples=3, photometric_interpretation="RGB")
     (stream,) = table.encoder(coding).encode([np.zeros(shape, np.uint8)], pixels)
     check_room(stream, read_main_header(stream))
