@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 SOC, CAP, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF50, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
-TLM, PLT, COM = 0xFF55, 0xFF58, 0xFF64
+COC, TLM, PLT, QCC, COM = 0xFF53, 0xFF55, 0xFF58, 0xFF5D, 0xFF64
 _START = b"\xff\x4f\xff\x51"
+_END = EOC.to_bytes(2, "big")
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.
 _MARKER_IN_PACKETS = re.compile(rb"\xff[\x90\x93-\xff]")
 
@@ -123,10 +124,15 @@ def check_room(codestream: Buffer, header: MainHeader) -> None:
         raise CodecError(f"JPEG 2000: expected {packets} packets or more, found {len(codestream)} bytes")
 
 
-def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:
+def check_tile_parts(codestream: Buffer, header: MainHeader, *, tolerant: bool = False) -> None:
     """Check that every tile is there, each tile-part is whole, its packets hold no marker, and EOC follows.
 
     A damaged packet goes unnoticed unless it happens to contain a marker code: the coder has no checksum.
+
+    Parameters
+    ----------
+    tolerant
+        Accept marker codes in packets.
 
     Raises
     ------
@@ -135,39 +141,67 @@ def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:
     """
     tiles = set()
     position = header.length
-    while (marker := bytes(codestream[position : position + 2])) == SOT.to_bytes(2, "big"):
+    for tile, start, end in _tile_parts(codestream, header):
+        stray = None if tolerant else _MARKER_IN_PACKETS.search(memoryview(codestream)[start:end])
+        if stray:
+            code = stray[0].hex().upper()
+            raise CodecError(
+                f"JPEG 2000: expected packets, found marker {code}", offset=start + stray.start()
+            )
+        tiles.add(tile)
+        position = end
+    if len(tiles) != header.tiles or max(tiles) >= header.tiles:
+        raise CodecError(f"JPEG 2000: expected {header.tiles} tiles, found {len(tiles)}", offset=position)
+    if bytes(codestream[position : position + 2]) != _END:
+        raise CodecError("JPEG 2000: expected EOC after the last tile-part", offset=position)
+    if (second := bytes(codestream[position:]).find(_START)) >= 0:
+        raise CodecError("another codestream follows EOC", offset=position + second)
+
+
+def markers_in_packets(codestream: Buffer, header: MainHeader) -> Iterator[tuple[int, str]]:
+    """Yield where marker codes stand in the packets of a codestream whose tile-parts are whole, and which."""
+    for _, start, end in _tile_parts(codestream, header):
+        for found in _MARKER_IN_PACKETS.finditer(memoryview(codestream)[start:end]):
+            yield start + found.start(), found[0].hex().upper()
+
+
+def with_end(codestream: Buffer) -> Buffer:
+    """Append the EOC that a codestream lacks, where the lengths of its tile-parts (Psot) show that nothing else is missing."""
+    if bytes(codestream[:4]) != _START or _END in bytes(codestream[-16:]):
+        return codestream
+    try:
+        header = read_main_header(codestream)
+        behind = [(tile, end) for tile, _, end in _tile_parts(codestream, header)]
+    except CodecError:
+        return codestream
+    whole = bool(behind) and len({tile for tile, _ in behind}) == header.tiles
+    left = bytes(codestream[behind[-1][1] :]) if whole else b"?"
+    return codestream if left.strip(b"\0") else bytes(codestream[: len(codestream) - len(left)]) + _END
+
+
+def _tile_parts(codestream: Buffer, header: MainHeader) -> Iterator[tuple[int, int, int]]:
+    """Yield the tile of each tile-part, and where its packets begin and end."""
+    position = header.length
+    while bytes(codestream[position : position + 2]) == SOT.to_bytes(2, "big"):
         if position + 14 > len(codestream):
             raise CodecError("JPEG 2000: the codestream ends in a tile-part header", offset=position)
         tile, size = struct.unpack_from(">HI", codestream, position + 4)
         end = position + size if size else _end_of_last_tile_part(codestream)
         if end > len(codestream):
             raise CodecError(f"JPEG 2000: expected {end + 2} bytes, found {len(codestream)}", offset=position)
-        _check_packets(codestream, position, end)
-        tiles.add(tile)
+        start = next((at + 2 for marker, at, _ in segments(codestream, position) if marker == SOD), end + 1)
+        if start > end:
+            raise CodecError("JPEG 2000: expected SOD within the tile-part", offset=position)
+        yield tile, start, end
         position = end
-    if len(tiles) != header.tiles or max(tiles) >= header.tiles:
-        raise CodecError(f"JPEG 2000: expected {header.tiles} tiles, found {len(tiles)}", offset=position)
-    if marker != EOC.to_bytes(2, "big"):
-        raise CodecError("JPEG 2000: expected EOC after the last tile-part", offset=position)
-    if (second := bytes(codestream[position:]).find(_START)) >= 0:
-        raise CodecError("another codestream follows EOC", offset=position + second)
 
 
 def _end_of_last_tile_part(codestream: Buffer) -> int:
     """Offset of EOC where Psot is 0; one byte may pad the codestream to even length."""
-    at = bytes(codestream[-3:]).rfind(EOC.to_bytes(2, "big"))
+    at = bytes(codestream[-3:]).rfind(_END)
     if at < 0:
         raise CodecError("JPEG 2000: expected EOC at the end", offset=len(codestream))
     return len(codestream) - 3 + at
-
-
-def _check_packets(codestream: Buffer, tile_part: int, end: int) -> None:
-    start = next((at + 2 for marker, at, _ in segments(codestream, tile_part) if marker == SOD), end + 1)
-    if start > end:
-        raise CodecError("JPEG 2000: expected SOD within the tile-part", offset=tile_part)
-    if stray := _MARKER_IN_PACKETS.search(memoryview(codestream)[start:end]):
-        code = stray[0].hex().upper()
-        raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=start + stray.start())
 
 
 def segments(codestream: Buffer, position: int) -> Iterator[tuple[int, int, bytes]]:

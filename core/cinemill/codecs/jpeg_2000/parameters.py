@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_2000.markers import (
+    COC,
     COD,
     COM,
     EOC,
     PLT,
+    QCC,
     QCD,
     SIZ,
     SOC,
@@ -60,6 +62,7 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
     quality layer, the reversible wavelet, code-blocks of up to 64 x 64 in the default style, any precincts and progression.
     """
     material = [found for found in segments(codestream, 0) if found[0] not in _IMMATERIAL]
+    material = [found for found in material if not _repeats(found, material)]
     if [marker for marker, *_ in material] not in _EXPECTED:
         return None
     found = {marker: (offset, segment) for marker, offset, segment in material}
@@ -93,6 +96,14 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         tuple(guard_bits + (exponent >> 3) - 1 for exponent in qcd[1:]),
     )
     return Packets(found[SOD][0] + 2, end, parameters)
+
+
+def _repeats(found: tuple[int, int, bytes], material: list[tuple[int, int, bytes]]) -> bool:
+    """Whether a segment says of one component what COD or QCD say of all (A.6.2, A.6.5), as GDCM's do."""
+    marker, _, segment = found
+    general = {COC: COD, QCC: QCD}.get(marker)
+    same = next((content for code, _, content in material if code == general), b"")
+    return segment[1:] == (same if marker == QCC else same[:1] + same[5:]) and bool(same)
 
 
 def _is_covered(
