@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
+from tests.support import generate
 
 import cinemill
-import generate
 from cinemill.codecs import table
 from cinemill.codecs.codestream import least_bytes
 from cinemill.codecs.jpeg_2000.markers import check_room, read_main_header

@@ -150,7 +150,11 @@ class FrameDecoder:
         exact = self.stream is not None and self.stream.lossless
         opinions = Opinions(0 if exact else max(1, 1 << self._native_pixels.bits_stored - 14))
         for codec in table.irregular_decoders():
-            samples = opinions.ask(codec, data, self._native_pixels)
+            try:
+                samples = opinions.ask(codec, data, self._native_pixels, damage=True)
+            except CodecError as error:
+                error.frame = index
+                raise self._located(error) from None
             if samples is not None:
                 self._note(
                     f"codestreams have markers in their packets, as OpenJPEG 1.x wrote; read alike by {opinions.agreed}"

@@ -49,11 +49,26 @@ class Opinions:
         self._heard[name] = samples
         return None
 
-    def ask(self, codec: Codec, data: Buffer, pixels: PixelFormat) -> Samples | None:
-        """Have a decoder decode a codestream, and add what it says; see `hear`."""
+    def ask(self, codec: Codec, data: Buffer, pixels: PixelFormat, *, damage: bool = False) -> Samples | None:
+        """Have a decoder decode a codestream, and add what it says; see `hear`.
+
+        Parameters
+        ----------
+        codec, data, pixels
+            The decoder, the codestream, and what it holds.
+        damage
+            Whether one decoder that finds damage is enough to refuse the frame.
+
+        Raises
+        ------
+        CodecError
+            The decoder finds damage, if ``damage`` says that this matters.
+        """
         try:
             (samples,) = codec.decode([data], pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
+            if damage and isinstance(error, CodecError):
+                raise
             self.silent[codec.name] = error.message
             return None
         return self.hear(codec.name, samples)

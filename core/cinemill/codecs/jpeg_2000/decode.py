@@ -78,7 +78,7 @@ def decode_irregular(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
     if packets is not None and tables is not None:
         frame = _Frame(number, codestream, header.precision, packets)
         coded = pixels.with_(signed=header.signed)
-        decoded = _decode([frame], tables, coded, break_even=0, ends=ends)
+        decoded = _decode([frame], tables, coded, alone=True, ends=ends)
     if number not in decoded:
         raise UnsupportedPixelFormat("the kernels do not decode this kind of JPEG 2000", frame=number)
     for offset, code in markers_in_packets(codestream, header):
@@ -95,7 +95,7 @@ def _decode(
     tables: Tables,
     pixels: PixelFormat,
     *,
-    break_even: int = _BREAK_EVEN,
+    alone: bool = False,
     ends: set[int] | None = None,
 ) -> dict[int, Samples]:
     """Decode those of some frames with equal parameters whose packets are as expected.
@@ -104,14 +104,15 @@ def _decode(
     ----------
     frames, tables, pixels
         The frames, where their code-blocks are, and what they hold.
-    break_even
-        With fewer code-blocks than these, nothing is decoded.
+    alone
+        Decode however few code-blocks there are: nobody else does it faster.
     ends
         Filled with the offsets behind each code-block's bytes, all frames joined.
     """
     from cinemill.kernels.jpeg_2000.decode_packets import read_packets
 
     per_frame, size = len(tables.blocks), pixels.rows * pixels.columns * pixels.samples
+    break_even = 0 if alone else _BREAK_EVEN
     if len(frames) * per_frame < break_even:
         return {}
     data = np.frombuffer(b"".join(frame.codestream for frame in frames), np.uint8)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _DEPTHS = {"gray": 8, "rgb24": 8, "gray16le": 16, "rgb48le": 16}
 """Bits of a sample by FFmpeg's pixel format."""
 
+_MARGIN = 128
+"""Rows and columns that FFmpeg adds to a picture in memory."""
+
 
 def available() -> bool:
     """Whether PyAV is installed: the extra ``video`` brings it."""
@@ -61,7 +64,8 @@ def _decode(codestream: Buffer, header: MainHeader, pixels: PixelFormat, frame: 
     import av
 
     context = av.CodecContext.create("jpeg2000", "r")
-    context.options = {"max_pixels": str(header.rows * header.columns), "threads": "1"}
+    most = (header.rows + _MARGIN) * (header.columns + _MARGIN)
+    context.options = {"max_pixels": str(most), "threads": "1"}
     try:
         images = [*context.decode(av.Packet(bytes(codestream))), *context.decode(None)]
     except av.FFmpegError as error:

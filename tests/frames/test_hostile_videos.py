@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 import av
 import numpy as np
 import pytest
+from tests.support import generate
 
 import cinemill
-import generate
 from cinemill.errors import CodecError, DamagedFile
 from cinemill.frames import video
 
