@@ -22,7 +22,8 @@ ffmpeg = pytest.mark.skipif(not available(), reason="PyAV is not installed")
 def pixels_of(frame, bits=8, *, signed=False):
     samples = frame.shape[2] if frame.ndim == 3 else 1
     label = "RGB" if samples == 3 else "MONOCHROME2"
-    return PixelFormat(*frame.shape[:2], samples, 8 * frame.itemsize, bits, signed, label)
+    rows, columns = frame.shape[:2]
+    return PixelFormat(rows, columns, samples, 8 * frame.itemsize, bits, signed, label)
 
 
 def irregular(frame, monkeypatch, pixels=None):
@@ -91,9 +92,9 @@ def test_three_decoders_read_the_same(monkeypatch, bits, signed):
     assert stray_marker(stream, pixels)
     for codec in (ByKernels(), ByOpenJpeg(), ByFfmpeg()):
         np.testing.assert_array_equal(codec.decode([stream], pixels)[0], frame)
-    for codec in (OpenJpeg(), Ffmpeg()):
+    for strict in (OpenJpeg(), Ffmpeg()):
         with pytest.raises(CodecError, match="found marker FF"):
-            codec.decode([stream], pixels)
+            strict.decode([stream], pixels)
 
 
 @kernels
