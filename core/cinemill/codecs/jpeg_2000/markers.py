@@ -179,6 +179,17 @@ def with_end(codestream: Buffer) -> Buffer:
     return codestream if left.strip(b"\0") else bytes(codestream[: len(codestream) - len(left)]) + _END
 
 
+def with_precision(codestream: bytes, bits: int) -> bytes:
+    """Have SIZ say another precision of all components; their sign stays."""
+    found = {marker: at for marker, at, _ in segments(codestream, 0)}
+    first = found[SIZ] + 40
+    count = int.from_bytes(codestream[first - 2 : first], "big")
+    changed = bytearray(codestream)
+    for at in range(first, first + 3 * count, 3):
+        changed[at] = changed[at] & 0x80 | bits - 1
+    return bytes(changed)
+
+
 def _tile_parts(codestream: Buffer, header: MainHeader) -> Iterator[tuple[int, int, int]]:
     """Yield the tile of each tile-part, and where its packets begin and end."""
     position = header.length

@@ -159,7 +159,7 @@ def flip_sign(samples: Samples, header: MainHeader) -> Samples:
 
 
 def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
-    _check_values(samples, pixels)
+    check_values(samples, pixels)
     if pixels.bits_stored <= 8:
         samples = samples.astype(f"{samples.dtype.kind}1", copy=False)
     try:
@@ -180,7 +180,8 @@ def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
     return bytes(encoded)
 
 
-def _check_values(samples: Samples, pixels: PixelFormat) -> None:
+def check_values(samples: Samples, pixels: PixelFormat) -> None:
+    """Raise `UnsupportedPixelFormat` for values that need more than ``bits_stored``."""
     if pixels.bits_stored == 8 * pixels.dtype.itemsize:
         return
     lowest = -(1 << (pixels.bits_stored - 1)) if pixels.signed else 0
