@@ -12,7 +12,7 @@ from cinemill.codecs.jpeg import markers as jpeg
 from cinemill.codecs.jpeg_2000 import boxes
 from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.pixel_format import Buffer
+from cinemill.pixel_format import Buffer, PixelFormat
 
 _SOF_CODINGS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2), "jpeg"),
@@ -37,6 +37,10 @@ class Codestream:
         Whether the coding is reversible.
     colour
         Photometric interpretation of the decoded samples where the codestream tells it, else None.
+    point_transform
+        How many bits JPEG Lossless drops before it codes.
+    component_ids
+        Of the frame header of JPEG.
     process
         Short description for messages and receipts.
     """
@@ -49,6 +53,8 @@ class Codestream:
     lossless: bool
     signed: bool | None = None
     colour: str | None = None
+    point_transform: int = 0
+    component_ids: bytes = b""
     process: str = ""
 
 
@@ -70,8 +76,30 @@ def read_codestream(data: Buffer) -> Codestream | None:
     return None
 
 
+def least_bytes(coding: str, pixels: PixelFormat) -> int:
+    """Return how many bytes a frame of such pixels takes at least, whatever it shows; 0 where there is no such bound.
+
+    JPEG takes a bit a block of the component with most blocks, JPEG Lossless a bit a sample, JPEG-LS a bit for 32768 samples of
+    a line, RLE 2 bytes for 128 alike, and deflate a byte for 1032.
+    """
+    samples = pixels.rows * pixels.columns
+    packed = pixels.nbytes // (8 if pixels.bits_allocated == 1 else 1)
+    return {
+        "jpeg": samples // (64 * 4 * 8),
+        "jpeg-lossless": samples // 8,
+        "jpeg-ls": pixels.rows * -(-pixels.columns // 32768) // 8,
+        "rle": packed // 64,
+        "deflated-frame": packed // 1032,
+    }.get(coding, 0)
+
+
 def with_end(data: Buffer) -> Buffer:
-    """Append the end marker (EOI) that a JPEG or JPEG-LS codestream lacks: its decoder sees whether samples are missing."""
+    """Append the end marker (EOI, EOC) that a codestream lacks.
+
+    Decoders of JPEG and JPEG-LS see whether samples are missing; of JPEG 2000, lengths must show that nothing else is.
+    """
+    if bytes(data[:2]) == b"\xff\x4f":
+        return jpeg_2000.with_end(data)
     ended = b"\xff\xd9" in bytes(data[-64:]) or b"\xff\xd9" in bytes(data)
     return data if ended or bytes(data[:2]) != b"\xff\xd8" else bytes(data) + b"\xff\xd9"
 
@@ -79,7 +107,7 @@ def with_end(data: Buffer) -> Buffer:
 def _read_jpeg(view: memoryview) -> Codestream:
     frame: jpeg.FrameHeader | None = None
     has_jfif, adobe = False, None
-    process = near = 0
+    process = near = point_transform = 0
     for marker, position, body in jpeg.header_segments(view):
         if marker == 0xE0 and body[:5] == b"JFIF\0":
             has_jfif = True
@@ -90,7 +118,8 @@ def _read_jpeg(view: memoryview) -> Codestream:
         elif marker in jpeg.FRAMES:
             raise UnsupportedPixelFormat(f"hierarchical or arithmetic JPEG (SOF{marker - 0xC0}) is not read")
         elif marker == jpeg.SOS:
-            near = jpeg.read_scan_header(body, position).first
+            scan = jpeg.read_scan_header(body, position)
+            near, point_transform = scan.first, scan.low
     if frame is None:
         raise CodecError("the JPEG codestream has no frame header (SOF)")
     if not frame.precision:
@@ -107,6 +136,8 @@ def _read_jpeg(view: memoryview) -> Codestream:
         precision=frame.precision,
         lossless=coding == "jpeg-lossless" or (coding == "jpeg-ls" and near == 0),
         colour=colour,
+        point_transform=point_transform if coding == "jpeg-lossless" else 0,
+        component_ids=bytes(component.number for component in frame.components),
         process="JPEG-LS" if coding == "jpeg-ls" else f"JPEG SOF{process - 0xC0}",
     )
 

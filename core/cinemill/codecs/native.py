@@ -53,7 +53,9 @@ class DeflatedFrame(Native):
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Inflate and decode frames; see `Native.decode`."""
-        return super().decode([_inflate(data, frame) for frame, data in enumerate(codestreams)], pixels)
+        return super().decode(
+            [_inflate(data, pixels.nbytes + 64, frame) for frame, data in enumerate(codestreams)], pixels
+        )
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Refuse: this syntax is only read."""
@@ -98,12 +100,14 @@ def _exactly(data: Buffer, size: int, frame: int) -> memoryview:
     return memoryview(data)[:size]
 
 
-def _inflate(data: Buffer, frame: int) -> bytes:
+def _inflate(data: Buffer, most: int, frame: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        samples = inflater.decompress(data) + inflater.flush()
+        samples = inflater.decompress(data, most)
     except zlib.error as error:
         raise CodecError(f"the deflated frame can't be inflated: {error}", frame=frame) from None
+    if len(samples) == most:
+        raise CodecError(f"expected less than {most} bytes of samples, found more", frame=frame)
     if not inflater.eof:
         raise CodecError("the deflated frame ends too early", offset=len(data), frame=frame)
     return samples

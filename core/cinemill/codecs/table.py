@@ -35,6 +35,12 @@ _DECODERS: dict[str, tuple[str, ...]] = {
         "jpeg_2000.openjpeg:OpenJpeg",
     ),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
 }
+_ARBITERS: dict[str, tuple[str, ...]] = {
+    "jpeg-2000": ("jpeg_2000.ffmpeg:Ffmpeg",),
+    "jpeg-2000-lossy": ("jpeg_2000.ffmpeg:Ffmpeg",),
+}
+"""Asked where two others disagree: slower, or not always installed."""
+_IRREGULAR = "jpeg_2000.irregular:ByKernels", "jpeg_2000.irregular:ByOpenJpeg", "jpeg_2000.irregular:ByFfmpeg"
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
@@ -69,6 +75,16 @@ def second_opinions(coding: str) -> list[Codec]:
     return _different(_DECODERS[coding])[1:]
 
 
+def arbiters(coding: str) -> list[Codec]:
+    """Return the decoders that settle a dissent of the others."""
+    return _installed(_ARBITERS.get(coding, ()))
+
+
+def irregular_decoders() -> list[Codec]:
+    """Return the decoders of JPEG 2000 that is not conformant, best first; two have to agree."""
+    return _installed(_IRREGULAR)
+
+
 def encoder(coding: str) -> Codec:
     """Return the lossless encoder of a coding."""
     return _load(_ENCODERS[coding])
@@ -82,6 +98,18 @@ def verifiers(coding: str) -> list[Codec]:
 def _different(names: Sequence[str]) -> list[Codec]:
     """Load codecs; where the kernels don't run, the library that stands in for them is there once."""
     return list({codec.name: codec for codec in map(_load, names)}.values())
+
+
+def _installed(names: Sequence[str]) -> list[Codec]:
+    """Load codecs, without those whose library or processor is missing."""
+    from cinemill.codecs.jpeg_2000 import codec, ffmpeg
+
+    needs = {"Ffmpeg": ffmpeg.available, "ByFfmpeg": ffmpeg.available, "ByKernels": codec.available}
+    return [_load(name) for name in names if needs.get(name.partition(":")[2], _always)()]
+
+
+def _always() -> bool:
+    return True
 
 
 @cache

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cinemill.codecs import table
-from cinemill.codecs.codestream import Codestream, read_codestream, with_end
+from cinemill.codecs.codestream import Codestream, least_bytes, read_codestream, with_end
+from cinemill.codecs.faults import known_to_fail
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
+from cinemill.frames.opinions import Opinions
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
@@ -49,6 +50,8 @@ class FrameDecoder:
     def __init__(self, source: Source, *, confirm_every: int = 0) -> None:
         self.source = source
         self._confirm_every = confirm_every
+        self._all_confirmed = True
+        self._lock = threading.Lock()
         self.warnings: list[str] = []
         try:
             table.decoder(source.transfer_syntax.coding)
@@ -101,12 +104,8 @@ class FrameDecoder:
         """
         codestreams = [self._codestream(index) for index in indices]
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
-        try:
-            decoded = self.codec.decode(codestreams, self._native_pixels)
-        except (CodecError, UnsupportedPixelFormat) as error:
-            error.frame = indices[error.frame or 0]
-            raise self._located(error) from None
-        self._confirm(indices, codestreams, decoded)
+        decoded = self._decode(indices, codestreams)
+        decoded = self._confirm(indices, codestreams, decoded)
         wanted = interpretation or self.pixels.photometric_interpretation
         return [
             colour.convert(frame, found, wanted)
@@ -117,33 +116,119 @@ class FrameDecoder:
         frame = self.source.frame(index)
         whole = with_end(frame) if self._marked else frame
         if whole is not frame:
-            self._note("codestreams lack their end marker (EOI); all their samples are there")
+            end = "EOC" if self.source.transfer_syntax.coding in {"jpeg-2000", "htj2k"} else "EOI"
+            self._note(f"codestreams lack their end marker ({end}); all their samples are there")
         return whole
 
-    def _confirm(
-        self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
-    ) -> None:
-        """Have two decoders agree: what a lossless codestream holds is no matter of opinion."""
-        chosen = [
-            at for at, index in enumerate(indices) if self._confirm_every and index % self._confirm_every == 0
+    def _decode(self, indices: Sequence[int], codestreams: Sequence[Buffer]) -> list[Samples]:
+        try:
+            return self.codec.decode(codestreams, self._native_pixels)
+        except (CodecError, UnsupportedPixelFormat) as error:
+            irregular = [self._irregular(data) for data in codestreams]
+            if not any(irregular):
+                error.frame = indices[error.frame or 0]
+                raise self._located(error) from None
+        except MemoryError:
+            message = f"frames of {self.pixels.nbytes} bytes do not fit into memory"
+            raise self._located(UnsupportedPixelFormat(message), indices[0]) from None
+        return [
+            self._decode_irregular(index, data, marker) if marker else self._decode([index], [data])[0]
+            for index, data, marker in zip(indices, codestreams, irregular, strict=True)
         ]
-        if not chosen or self.lossy:
-            return
-        for codec in table.second_opinions(self.coding):
+
+    def _irregular(self, data: Buffer) -> str | None:
+        """Return a marker code that stands in the packets of JPEG 2000, where nothing else is wrong."""
+        if self.coding != "jpeg-2000":
+            return None
+        from cinemill.codecs.jpeg_2000.irregular import stray_marker
+
+        return stray_marker(data, self._native_pixels)
+
+    def _decode_irregular(self, index: int, data: Buffer, marker: str) -> Samples:
+        """Decode JPEG 2000 that is not conformant: what two decoders read alike is what it holds."""
+        problem = f"JPEG 2000: expected packets, found marker {marker} in them, as OpenJPEG 1.x wrote"
+        exact = self.stream is not None and self.stream.lossless
+        opinions = Opinions(0 if exact else max(1, 1 << self._native_pixels.bits_stored - 14))
+        for codec in table.irregular_decoders():
             try:
-                others = codec.decode([codestreams[at] for at in chosen], self._native_pixels)
-            except (CodecError, UnsupportedPixelFormat) as error:
-                self._note(f"{codec.name} can't confirm what {self.codec.name} decoded ({error.message})")
-                continue
-            for at, other in zip(chosen, others, strict=True):
-                if not np.array_equal(frames[at], other):
-                    raise self._located(
-                        CodecError(
-                            f"{self.codec.name} and {codec.name} decode it differently in "
-                            f"{np.count_nonzero(frames[at] != other)} of {other.size} samples"
-                        ),
-                        indices[at],
-                    )
+                samples = opinions.ask(codec, data, self._native_pixels, damage=True)
+            except CodecError as error:
+                error.frame = index
+                raise self._located(error) from None
+            if samples is not None:
+                self._note(
+                    f"codestreams have markers in their packets, as OpenJPEG 1.x wrote; read alike by {opinions.agreed}"
+                )
+                return samples
+        raise self._located(CodecError(f"{problem}; no two decoders read it alike ({opinions})"), index)
+
+    def _confirm(
+        self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
+    ) -> list[Samples]:
+        """Have two decoders agree: what a lossless codestream holds is no matter of opinion."""
+        if not self._confirm_every or self.lossy:
+            return frames
+        return [
+            self._confirmed(index, data, frame) if self._is_chosen(index) else frame
+            for index, data, frame in zip(indices, codestreams, frames, strict=True)
+        ]
+
+    def _is_chosen(self, index: int) -> bool:
+        with self._lock:
+            chosen = index % self._confirm_every == 0
+            self._all_confirmed &= chosen
+        return chosen
+
+    def _confirmed(self, index: int, data: Buffer, frame: Samples) -> Samples:
+        """Return what two decoders say, this one and another; where they differ, a third settles it.
+
+        Raises
+        ------
+        CodecError
+            No two of them agree, or other frames were decoded by the one that is outvoted here.
+        """
+        if self._irregular(data):
+            return frame  # two agreed already
+        stream = None if self.stream is None else read_markers(self.source, index, data)
+        opinions = Opinions()
+        opinions.hear(self.codec.name, frame)
+        agreed = self._ask(opinions, table.second_opinions(self.coding), stream, data)
+        if agreed is None and len(opinions.dissenters) > 1:
+            agreed = self._ask(opinions, table.arbiters(self.coding), stream, data)
+        for name, why in opinions.silent.items():
+            self._note(f"{name} can't confirm what {self.codec.name} decoded ({why})")
+        if agreed is None and len(opinions.dissenters) > 1:
+            raise self._located(CodecError(str(opinions)), index)
+        if agreed is not None and opinions.dissenters:
+            self._note(
+                f"{', '.join(opinions.dissenters)} decoded otherwise than {opinions.agreed}, whose samples were taken"
+            )
+            if agreed is not frame:
+                self._distrust(index)
+        return frame if agreed is None else agreed
+
+    def _ask(
+        self, opinions: Opinions, codecs: Sequence[Codec], stream: Codestream | None, data: Buffer
+    ) -> Samples | None:
+        """Ask decoders, but for those known to be wrong there, until one agrees with another."""
+        for codec in codecs:
+            if not known_to_fail(codec.name, stream):
+                agreed = opinions.ask(codec, data, self._native_pixels)
+                if agreed is not None:
+                    return agreed
+        return None
+
+    def _distrust(self, index: int) -> None:
+        """Have every frame confirmed from now on, if that is not too late."""
+        with self._lock:
+            self._confirm_every = 1
+            if self._all_confirmed:
+                return
+        message = (
+            f"two other decoders read it otherwise than {self.codec.name}, which decoded other frames alone; "
+            "have every frame confirmed (--verify independent)"
+        )
+        raise self._located(CodecError(message), index)
 
     def _note(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -197,7 +282,13 @@ class FrameDecoder:
         return header.with_(bits_allocated=allocated, bits_stored=stream.precision)
 
     def _check(self, data: Buffer, index: int) -> str:
-        """Check one frame's own markers; return the colour space of its samples."""
+        """Check one frame's size and its own markers; return the colour space of its samples."""
+        least = least_bytes(self.coding, self._native_pixels)
+        if len(data) < least:
+            error = CodecError(
+                f"{self.pixels.rows} x {self.pixels.columns} samples take at least {least} bytes, found {len(data)}"
+            )
+            raise self._located(error, index)
         if self.stream is None:
             return self.pixels.photometric_interpretation
         try:

@@ -1,23 +1,58 @@
-"""Decodes the frames of video transfer syntaxes (MPEG-2, H.264, HEVC: PS3.5 §8.2.5 to §8.2.11) by PyAV."""
+"""Decodes the frames of video transfer syntaxes (MPEG-2, H.264, HEVC: PS3.5 §8.2.5 to §8.2.11) by PyAV.
+
+FFmpeg would choose among hundreds of formats by what the bytes look like, and some of them name other files or addresses, which
+it opens. Here the transfer syntax says what the bytes are, and FFmpeg may open nothing.
+"""
 
 from __future__ import annotations
 
 import io
 import threading
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from cinemill.errors import CodecError, UnsupportedTransferSyntax
+from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cinemill.dicom.source import Source
-    from cinemill.pixel_format import Samples
+    from cinemill.pixel_format import Buffer, Samples
 
 
 _STRICT = {"err_detect": "+crccheck+bitstream+buffer+explode"}
 """FFmpeg conceals damage unless it is told not to."""
+
+_CLOSED = {
+    "protocol_whitelist": "",
+    "enable_drefs": "0",
+    "probesize": "5000000",
+    "analyzeduration": "5000000",
+}
+"""FFmpeg opens nothing, follows no references, and looks at so many bytes and microseconds before it decodes."""
+
+_MARGIN = 128
+"""Rows and columns that coded pictures may have beyond those shown."""
+
+
+class _Kind(NamedTuple):
+    """What a video transfer syntax holds, in FFmpeg's names."""
+
+    elementary: str
+    """The format of a stream without a container."""
+    programs: bool
+    """Whether it may be an MPEG-2 program stream."""
+    codecs: tuple[str, ...]
+
+
+_MPEG_2 = _Kind("mpegvideo", programs=True, codecs=("mpeg2video", "mpeg1video"))
+_H264 = _Kind("h264", programs=False, codecs=("h264",))
+_HEVC = _Kind("hevc", programs=False, codecs=("hevc",))
+_KINDS: Mapping[str, _Kind] = {"MPEG2": _MPEG_2, "MPEG4": _H264, "HEVCM": _HEVC}
+"""By the first letters of the transfer syntax's keyword."""
+
+_MP4_BOXES = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"))
+_TS_PACKET = 188
 
 
 class VideoDecoder:
@@ -30,7 +65,7 @@ class VideoDecoder:
     UnsupportedTransferSyntax
         PyAV is not installed.
     DamagedFile
-        The pixel data is not there as promised.
+        The pixel data is not there as promised, or promises more frames than it has bytes.
     """
 
     batch = 16
@@ -45,6 +80,11 @@ class VideoDecoder:
                 path=source.path,
             )
         source.check()
+        if len(source) > source.encoded_bytes:
+            raise DamagedFile(
+                f"{len(source)} frames are promised, the video has {source.encoded_bytes} bytes",
+                path=source.path,
+            )
         self.source = source
         self.warnings: list[str] = []
         grey = source.pixels.samples == 1
@@ -94,17 +134,55 @@ class VideoDecoder:
     def _open(self) -> Iterator[Any]:
         import av
 
+        stream = self.source.bitstream()
+        kind = _KINDS[self.source.transfer_syntax.keyword[:5]]
+        container_format = _container(stream, kind)
+        if container_format == kind.elementary:
+            stream = bytes(stream).rstrip(b"\0")  # the pad byte of a fragment would be a picture of its own
+        most = (self.pixels.rows + _MARGIN) * (self.pixels.columns + _MARGIN)
+        options = {**_CLOSED, "codec_whitelist": ",".join(kind.codecs), "max_pixels": str(most)}
         try:
-            with av.open(io.BytesIO(self.source.bitstream()), "r") as container:
-                container.streams.video[0].codec_context.options = _STRICT
+            with av.open(
+                io.BytesIO(stream),
+                "r",
+                format=container_format,
+                options=options,
+                io_open=_open_nothing,
+                metadata_errors="replace",
+            ) as container:
+                decoder = container.streams.video[0].codec_context
+                found = getattr(decoder, "name", "what has no decoder")
+                if found not in kind.codecs:
+                    raise self._error(f"expected {' or '.join(kind.codecs)}, found {found}", self._position)
+                decoder.options = {**_STRICT, "max_pixels": str(most)}
                 for image in container.decode(video=0):
                     if image.is_corrupt:
                         raise self._error("the video is damaged", self._position)
                     yield image
-        except (av.FFmpegError, IndexError) as error:
-            raise self._error(f"PyAV: {error}", self._position) from None
+        except (av.FFmpegError, IndexError, ValueError) as error:
+            syntax = self.source.transfer_syntax.keyword
+            raise self._error(f"the {syntax} video does not decode (PyAV: {error})", self._position) from None
 
     def _error(self, message: str, index: int) -> CodecError:
         error = CodecError(message, frame=index)
         error.locate(path=self.source.path, transfer_syntax=self.source.transfer_syntax.uid)
         return error
+
+
+def _container(stream: Buffer, kind: _Kind) -> str:
+    """Name the format of a stream: one of the containers that the transfer syntaxes allow, else none.
+
+    MPEG-4 AVC and HEVC come in MPEG-2 transport streams or MP4 (PS3.5 §A.4.6 to §A.4.11), MPEG-2 also in program streams.
+    """
+    start = bytes(stream[: 2 * _TS_PACKET + 1])
+    if start[::_TS_PACKET] == b"GGG" or (start[:1] == b"G" and len(start) <= _TS_PACKET):
+        return "mpegts"
+    if start[4:8] in _MP4_BOXES:
+        return "mp4"
+    if kind.programs and start.startswith(b"\0\0\1\xba"):
+        return "mpeg"
+    return kind.elementary
+
+
+def _open_nothing(url: str, flags: int, options: dict[str, str]) -> NoReturn:  # noqa: ARG001  # as PyAV calls it
+    raise PermissionError(f"the video names another file, {url!r}; nothing is opened")

@@ -65,7 +65,12 @@ def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
         )
     if pixels.signed:
         return sign_extended(samples, pixels)
-    return samples.astype(pixels.dtype, copy=False)
+    samples = samples.astype(pixels.dtype, copy=False)
+    if (
+        pixels.bits_stored < 8 * samples.itemsize
+    ):  # JPEG Lossless has sums modulo 2^16, of which libjpeg keeps all
+        samples &= (1 << pixels.bits_stored) - 1
+    return samples
 
 
 def sign_extended(samples: Samples, pixels: PixelFormat) -> Samples:

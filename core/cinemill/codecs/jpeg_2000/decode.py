@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
+from cinemill.codecs.jpeg_2000.markers import markers_in_packets
+from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.memory import Memory
+from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
 if TYPE_CHECKING:
@@ -58,12 +60,60 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     ]
 
 
-def _decode(frames: Sequence[_Frame], tables: Tables, pixels: PixelFormat) -> dict[int, Samples]:
-    """Decode those of some frames with equal parameters whose packets are as expected."""
+def decode_irregular(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
+    """Decode a frame by the kernels alone, although code-blocks end with FF (see `cinemill.codecs.jpeg_2000.irregular`).
+
+    Raises
+    ------
+    CodecError
+        Marker codes stand elsewhere than at the end of code-blocks.
+    UnsupportedPixelFormat
+        The kernels don't decode such codestreams.
+    """
+    codestream, header = check_codestream(data, pixels, number, tolerant=True)
+    packets = read_packets_header(codestream, header)
+    tables = None if packets is None else lay_out_packets(packets.parameters)
+    decoded: dict[int, Samples] = {}
+    ends: set[int] = set()
+    if packets is not None and tables is not None:
+        frame = _Frame(number, codestream, header.precision, packets)
+        coded = pixels.with_(signed=header.signed)
+        decoded = _decode([frame], tables, coded, alone=True, ends=ends)
+    if number not in decoded:
+        raise UnsupportedPixelFormat("the kernels do not decode this kind of JPEG 2000", frame=number)
+    for offset, code in markers_in_packets(codestream, header):
+        if offset + 1 not in ends:
+            raise CodecError(f"JPEG 2000: found marker {code} in a code-block", offset=offset, frame=number)
+    samples = decoded[number]
+    if header.signed == pixels.signed:
+        return samples
+    return np.ascontiguousarray(flip_sign(samples, header), pixels.dtype)
+
+
+def _decode(
+    frames: Sequence[_Frame],
+    tables: Tables,
+    pixels: PixelFormat,
+    *,
+    alone: bool = False,
+    ends: set[int] | None = None,
+) -> dict[int, Samples]:
+    """Decode those of some frames with equal parameters whose packets are as expected.
+
+    Parameters
+    ----------
+    frames, tables, pixels
+        The frames, where their code-blocks are, and what they hold.
+    alone
+        Decode however few code-blocks there are: nobody else does it faster.
+    ends
+        Filled with the offsets behind each code-block's bytes, all frames joined.
+    """
     from cinemill.kernels.jpeg_2000.decode_packets import read_packets
 
     per_frame, size = len(tables.blocks), pixels.rows * pixels.columns * pixels.samples
-    if len(frames) * per_frame < _BREAK_EVEN:
+    break_even = 0 if alone else _BREAK_EVEN
+    if len(frames) * per_frame < break_even:
         return {}
     data = np.frombuffer(b"".join(frame.codestream for frame in frames), np.uint8)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
@@ -74,8 +124,10 @@ def _decode(frames: Sequence[_Frame], tables: Tables, pixels: PixelFormat) -> di
         if read_packets(data, start, end, tables.packets, tables.areas, most, *coded[:, place]):
             sound.append(place)
         first += len(frame.codestream)
-    if np.count_nonzero(coded[0, sound]) < _BREAK_EVEN:
+    if np.count_nonzero(coded[0, sound]) < break_even:
         return {}
+    if ends is not None:
+        ends.update((coded[2] + coded[3])[coded[3] > 0].tolist())
     blocks = np.tile(tables.blocks, (len(sound), 1))
     blocks[:, START] += np.repeat(np.arange(len(sound)) * size, per_frame)
     coefficients = _memory.array("coefficients", (len(sound) * size,), np.int32)

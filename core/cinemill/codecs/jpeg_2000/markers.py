@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 SOC, CAP, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF50, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
-TLM, PLT, COM = 0xFF55, 0xFF58, 0xFF64
+COC, TLM, PLT, QCC, COM = 0xFF53, 0xFF55, 0xFF58, 0xFF5D, 0xFF64
 _START = b"\xff\x4f\xff\x51"
+_END = EOC.to_bytes(2, "big")
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.
 _MARKER_IN_PACKETS = re.compile(rb"\xff[\x90\x93-\xff]")
 
@@ -49,6 +50,8 @@ class MainHeader:
     subsampled: bool
     tiles: int
     coding: CodingStyle
+    precincts: tuple[tuple[int, int], ...]
+    """PPx and PPy of each resolution."""
     high_throughput: bool
     length: int
     """Bytes before the first tile-part."""
@@ -98,15 +101,38 @@ def read_main_header(codestream: Buffer) -> MainHeader:
         subsampled=any(component[1:] != b"\x01\x01" for component in components),
         tiles=-(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height),
         coding=CodingStyle(*struct.unpack_from(">BBHBBBBBB", cod)),
+        precincts=tuple((size & 15, size >> 4) for size in cod[10:]) or ((15, 15),) * (cod[5] + 1),
         high_throughput=high_throughput,
         length=length,
     )
 
 
-def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:
+def check_room(codestream: Buffer, header: MainHeader) -> None:
+    """Check that there can be a packet for each precinct (T.800 B.6): some decoders prepare for all that are promised.
+
+    Raises
+    ------
+    CodecError
+        There are fewer bytes than precincts.
+    """
+    packets = 0
+    for resolution, (across, down) in enumerate(header.precincts):
+        reduction = max(header.coding.levels - resolution, 0)
+        columns, rows = -(-header.columns // (1 << reduction)), -(-header.rows // (1 << reduction))
+        packets += -(-columns // (1 << across)) * -(-rows // (1 << down)) * header.samples
+    if packets > len(codestream):
+        raise CodecError(f"JPEG 2000: expected {packets} packets or more, found {len(codestream)} bytes")
+
+
+def check_tile_parts(codestream: Buffer, header: MainHeader, *, tolerant: bool = False) -> None:
     """Check that every tile is there, each tile-part is whole, its packets hold no marker, and EOC follows.
 
     A damaged packet goes unnoticed unless it happens to contain a marker code: the coder has no checksum.
+
+    Parameters
+    ----------
+    tolerant
+        Accept marker codes in packets.
 
     Raises
     ------
@@ -115,39 +141,78 @@ def check_tile_parts(codestream: Buffer, header: MainHeader) -> None:
     """
     tiles = set()
     position = header.length
-    while (marker := bytes(codestream[position : position + 2])) == SOT.to_bytes(2, "big"):
+    for tile, start, end in _tile_parts(codestream, header):
+        stray = None if tolerant else _MARKER_IN_PACKETS.search(memoryview(codestream)[start:end])
+        if stray:
+            code = stray[0].hex().upper()
+            raise CodecError(
+                f"JPEG 2000: expected packets, found marker {code}", offset=start + stray.start()
+            )
+        tiles.add(tile)
+        position = end
+    if len(tiles) != header.tiles or max(tiles) >= header.tiles:
+        raise CodecError(f"JPEG 2000: expected {header.tiles} tiles, found {len(tiles)}", offset=position)
+    if bytes(codestream[position : position + 2]) != _END:
+        raise CodecError("JPEG 2000: expected EOC after the last tile-part", offset=position)
+    if (second := bytes(codestream[position:]).find(_START)) >= 0:
+        raise CodecError("another codestream follows EOC", offset=position + second)
+
+
+def markers_in_packets(codestream: Buffer, header: MainHeader) -> Iterator[tuple[int, str]]:
+    """Yield where marker codes stand in the packets of a codestream whose tile-parts are whole, and which."""
+    for _, start, end in _tile_parts(codestream, header):
+        for found in _MARKER_IN_PACKETS.finditer(memoryview(codestream)[start:end]):
+            yield start + found.start(), found[0].hex().upper()
+
+
+def with_end(codestream: Buffer) -> Buffer:
+    """Append the EOC that a codestream lacks, where the lengths of its tile-parts (Psot) show that nothing else is missing."""
+    if bytes(codestream[:4]) != _START or _END in bytes(codestream[-16:]):
+        return codestream
+    try:
+        header = read_main_header(codestream)
+        behind = [(tile, end) for tile, _, end in _tile_parts(codestream, header)]
+    except CodecError:
+        return codestream
+    whole = bool(behind) and len({tile for tile, _ in behind}) == header.tiles
+    left = bytes(codestream[behind[-1][1] :]) if whole else b"?"
+    return codestream if left.strip(b"\0") else bytes(codestream[: len(codestream) - len(left)]) + _END
+
+
+def with_precision(codestream: bytes, bits: int) -> bytes:
+    """Have SIZ say another precision of all components; their sign stays."""
+    found = {marker: at for marker, at, _ in segments(codestream, 0)}
+    first = found[SIZ] + 40
+    count = int.from_bytes(codestream[first - 2 : first], "big")
+    changed = bytearray(codestream)
+    for at in range(first, first + 3 * count, 3):
+        changed[at] = changed[at] & 0x80 | bits - 1
+    return bytes(changed)
+
+
+def _tile_parts(codestream: Buffer, header: MainHeader) -> Iterator[tuple[int, int, int]]:
+    """Yield the tile of each tile-part, and where its packets begin and end."""
+    position = header.length
+    while bytes(codestream[position : position + 2]) == SOT.to_bytes(2, "big"):
         if position + 14 > len(codestream):
             raise CodecError("JPEG 2000: the codestream ends in a tile-part header", offset=position)
         tile, size = struct.unpack_from(">HI", codestream, position + 4)
         end = position + size if size else _end_of_last_tile_part(codestream)
         if end > len(codestream):
             raise CodecError(f"JPEG 2000: expected {end + 2} bytes, found {len(codestream)}", offset=position)
-        _check_packets(codestream, position, end)
-        tiles.add(tile)
+        start = next((at + 2 for marker, at, _ in segments(codestream, position) if marker == SOD), end + 1)
+        if start > end:
+            raise CodecError("JPEG 2000: expected SOD within the tile-part", offset=position)
+        yield tile, start, end
         position = end
-    if len(tiles) != header.tiles or max(tiles) >= header.tiles:
-        raise CodecError(f"JPEG 2000: expected {header.tiles} tiles, found {len(tiles)}", offset=position)
-    if marker != EOC.to_bytes(2, "big"):
-        raise CodecError("JPEG 2000: expected EOC after the last tile-part", offset=position)
-    if (second := bytes(codestream[position:]).find(_START)) >= 0:
-        raise CodecError("another codestream follows EOC", offset=position + second)
 
 
 def _end_of_last_tile_part(codestream: Buffer) -> int:
     """Offset of EOC where Psot is 0; one byte may pad the codestream to even length."""
-    at = bytes(codestream[-3:]).rfind(EOC.to_bytes(2, "big"))
+    at = bytes(codestream[-3:]).rfind(_END)
     if at < 0:
         raise CodecError("JPEG 2000: expected EOC at the end", offset=len(codestream))
     return len(codestream) - 3 + at
-
-
-def _check_packets(codestream: Buffer, tile_part: int, end: int) -> None:
-    start = next((at + 2 for marker, at, _ in segments(codestream, tile_part) if marker == SOD), end + 1)
-    if start > end:
-        raise CodecError("JPEG 2000: expected SOD within the tile-part", offset=tile_part)
-    if stray := _MARKER_IN_PACKETS.search(memoryview(codestream)[start:end]):
-        code = stray[0].hex().upper()
-        raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=start + stray.start())
 
 
 def segments(codestream: Buffer, position: int) -> Iterator[tuple[int, int, bytes]]:

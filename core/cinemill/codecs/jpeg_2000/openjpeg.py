@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 
 from cinemill.codecs.jpeg_2000.boxes import bare_codestream
-from cinemill.codecs.jpeg_2000.markers import MainHeader, check_tile_parts, read_main_header
+from cinemill.codecs.jpeg_2000.markers import MainHeader, check_room, check_tile_parts, read_main_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class OpenJpeg:
     name = "openjpeg"
     version: str = imagecodecs.jpeg2k_version().rpartition(" ")[2]
     batch = 1
+    tolerant = False
+    """Whether marker codes in packets are accepted."""
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames; JP2 boxes around a codestream are skipped.
@@ -46,7 +48,9 @@ class OpenJpeg:
             A codestream has components of different resolution or depth.
         """
         return [
-            decode_checked(*check_codestream(codestream, pixels, frame), pixels, frame)
+            decode_checked(
+                *check_codestream(codestream, pixels, frame, tolerant=self.tolerant), pixels, frame
+            )
             for frame, codestream in enumerate(codestreams)
         ]
 
@@ -80,8 +84,17 @@ def takes_colour_transform(pixels: PixelFormat) -> bool:
     return pixels.samples == 3 and pixels.photometric_interpretation == "RGB"
 
 
-def check_codestream(data: Buffer, pixels: PixelFormat, frame: int) -> tuple[Buffer, MainHeader]:
+def check_codestream(
+    data: Buffer, pixels: PixelFormat, frame: int, *, tolerant: bool = False
+) -> tuple[Buffer, MainHeader]:
     """Return the bare codestream and its main header, without decoding, if all is there and fits ``pixels``.
+
+    Parameters
+    ----------
+    data, pixels, frame
+        A codestream, what it is expected to hold, and what errors call it.
+    tolerant
+        Accept marker codes in packets.
 
     Raises
     ------
@@ -92,7 +105,8 @@ def check_codestream(data: Buffer, pixels: PixelFormat, frame: int) -> tuple[Buf
         codestream = bare_codestream(data)
         header = read_main_header(codestream)
         _check_geometry(header, pixels)
-        check_tile_parts(codestream, header)
+        check_room(codestream, header)
+        check_tile_parts(codestream, header, tolerant=tolerant)
     except (CodecError, UnsupportedPixelFormat) as error:
         raise error.locate(frame=frame) from None
     return codestream, header
@@ -113,7 +127,7 @@ def decode_checked(codestream: Buffer, header: MainHeader, pixels: PixelFormat, 
             f"{len(codestream)} bytes of JPEG 2000 can't be decoded: {error}", frame=frame
         ) from error
     if header.signed != pixels.signed:
-        samples = _flip_sign(samples, header)
+        samples = flip_sign(samples, header)
     if samples.shape != pixels.shape:
         raise CodecError(
             f"JPEG 2000: expected an array of {pixels.shape}, found {samples.shape}", frame=frame
@@ -137,7 +151,7 @@ def _check_geometry(header: MainHeader, pixels: PixelFormat) -> None:
         )
 
 
-def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
+def flip_sign(samples: Samples, header: MainHeader) -> Samples:
     """Read unsigned samples as two's complement of the codestream's precision, or signed ones as unsigned."""
     modulus = 1 << header.precision
     wide = samples.astype(np.int64)
@@ -145,7 +159,7 @@ def _flip_sign(samples: Samples, header: MainHeader) -> Samples:
 
 
 def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
-    _check_values(samples, pixels)
+    check_values(samples, pixels)
     if pixels.bits_stored <= 8:
         samples = samples.astype(f"{samples.dtype.kind}1", copy=False)
     try:
@@ -166,7 +180,8 @@ def _encode(samples: Samples, pixels: PixelFormat) -> bytes:
     return bytes(encoded)
 
 
-def _check_values(samples: Samples, pixels: PixelFormat) -> None:
+def check_values(samples: Samples, pixels: PixelFormat) -> None:
+    """Raise `UnsupportedPixelFormat` for values that need more than ``bits_stored``."""
     if pixels.bits_stored == 8 * pixels.dtype.itemsize:
         return
     lowest = -(1 << (pixels.bits_stored - 1)) if pixels.signed else 0

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import imagecodecs
 
-from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
+from cinemill.codecs.jpeg_2000.markers import with_precision
+from cinemill.codecs.jpeg_2000.openjpeg import (
+    OpenJpeg,
+    check_encodable,
+    check_values,
+    takes_colour_transform,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +23,8 @@ if TYPE_CHECKING:
 class OpenJph:
     """OpenJPH as an encoding `cinemill.codecs.codec.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
 
-    The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. SIZ gives
-    the depth of the array, not Bits Stored: OpenJPH is handed 8- or 16-bit samples.
+    The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. OpenJPH codes the
+    8 or 16 bits of an array; SIZ is made to say Bits Stored, after samples were moved to where that is the truth.
     """
 
     name = "openjph"
@@ -35,11 +41,31 @@ class OpenJph:
         Raises
         ------
         UnsupportedPixelFormat
-            Other samples than these.
+            Other samples than these, or values beyond ``bits_stored``.
         """
         check_encodable(pixels)
-        colour = takes_colour_transform(pixels)
-        return [
-            bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=colour, planar=False, tlm=True))
-            for frame in frames
-        ]
+        return [_encode(frame, pixels) for frame in frames]
+
+
+def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
+    check_values(frame, pixels)
+    if pixels.bits_stored <= 8:
+        frame = frame.astype(f"{frame.dtype.kind}1", copy=False)
+    codestream = imagecodecs.htj2k_encode(
+        _centred(frame, pixels.bits_stored),
+        reversible=True,
+        rgb=takes_colour_transform(pixels),
+        planar=False,
+        tlm=True,
+    )
+    return with_precision(bytes(codestream), pixels.bits_stored)
+
+
+def _centred(frame: Samples, bits: int) -> Samples:
+    """Move unsigned samples so that what OpenJPH subtracts, half of the range of all bits, leaves what half of fewer would.
+
+    The DC level shift (T.800 G.1) is the only part of the reversible coding that depends on the precision: exponents in QCD may
+    be larger than need be.
+    """
+    missing = (1 << 8 * frame.itemsize - 1) - (1 << bits - 1)
+    return frame if frame.dtype.kind == "i" or not missing else frame + frame.dtype.type(missing)

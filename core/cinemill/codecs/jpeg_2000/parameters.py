@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_2000.markers import (
+    COC,
     COD,
     COM,
     EOC,
     PLT,
+    QCC,
     QCD,
     SIZ,
     SOC,
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _EXPECTED = [SOC, SIZ, COD, QCD, SOT, SOD], [SOC, SIZ, QCD, COD, SOT, SOD]
 _IMMATERIAL = TLM, PLT, COM
 _MOST_LEVELS = 32
-_LARGEST_PRECINCT = 15
 
 
 class Parameters(NamedTuple):
@@ -61,6 +62,7 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
     quality layer, the reversible wavelet, code-blocks of up to 64 x 64 in the default style, any precincts and progression.
     """
     material = [found for found in segments(codestream, 0) if found[0] not in _IMMATERIAL]
+    material = [found for found in material if not _repeats(found, material)]
     if [marker for marker, *_ in material] not in _EXPECTED:
         return None
     found = {marker: (offset, segment) for marker, offset, segment in material}
@@ -69,9 +71,6 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         return None
     coding = header.coding
     end = tile_part + int.from_bytes(sot[2:6], "big")
-    precincts = [(size & 15, size >> 4) for size in cod[10:]] or [(_LARGEST_PRECINCT,) * 2] * (
-        coding.levels + 1
-    )
     first_tile_part, image_offset, tile_offset = sot[6] == 0, any(siz[10:18]), any(siz[26:34])
     if not (
         header.tiles == 1
@@ -81,7 +80,7 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         and not (image_offset or tile_offset or header.subsampled)
         and header.precision <= 16
         and (header.samples, coding.colour_transform) in {(1, 0), (3, 0), (3, 1)}
-        and _is_covered(coding, precincts, len(cod), qcd)
+        and _is_covered(coding, header.precincts, len(cod), qcd)
     ):
         return None
     guard_bits = qcd[0] >> 5
@@ -93,13 +92,23 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         coding.progression,
         coding.levels,
         (coding.block_width + 2, coding.block_height + 2),
-        tuple(precincts),
+        header.precincts,
         tuple(guard_bits + (exponent >> 3) - 1 for exponent in qcd[1:]),
     )
     return Packets(found[SOD][0] + 2, end, parameters)
 
 
-def _is_covered(coding: CodingStyle, precincts: list[tuple[int, int]], cod_length: int, qcd: bytes) -> bool:
+def _repeats(found: tuple[int, int, bytes], material: list[tuple[int, int, bytes]]) -> bool:
+    """Whether a segment says of one component what COD or QCD say of all (A.6.2, A.6.5), as GDCM's do."""
+    marker, _, segment = found
+    general = {COC: COD, QCC: QCD}.get(marker)
+    same = next((content for code, _, content in material if code == general), b"")
+    return segment[1:] == (same if marker == QCC else same[:1] + same[5:]) and bool(same)
+
+
+def _is_covered(
+    coding: CodingStyle, precincts: tuple[tuple[int, int], ...], cod_length: int, qcd: bytes
+) -> bool:
     """Whether the kernels decode this coding style, and its markers have the length it asks for."""
     return (
         coding.style in {0, 1}  # neither SOP nor EPH
