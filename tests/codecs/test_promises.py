@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 import pytest
-from tests.support import generate
 
 import cinemill
 from cinemill.codecs import table
@@ -14,6 +13,7 @@ from cinemill.codecs.codestream import least_bytes
 from cinemill.codecs.jpeg_2000.markers import check_room, read_main_header
 from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
+from tests.support import generate
 
 SIDE = 60000
 SYNTAXES = {

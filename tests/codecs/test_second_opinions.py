@@ -8,17 +8,6 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.generate import (
-    EXPLICIT,
-    encapsulated_element,
-    header,
-    jpeg_ls_stream,
-    native_bytes,
-    native_element,
-    noise,
-    part10,
-)
-from tests.support.naive_jpeg_lossless import Scan, decode, encode
 
 import cinemill
 from cinemill.codecs import table
@@ -31,6 +20,17 @@ from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError
 from cinemill.frames.decode import FrameDecoder
 from cinemill.pixel_format import PixelFormat
+from tests.support.generate import (
+    EXPLICIT,
+    encapsulated_element,
+    header,
+    jpeg_ls_stream,
+    native_bytes,
+    native_element,
+    noise,
+    part10,
+)
+from tests.support.naive_jpeg_lossless import Scan, decode, encode
 
 JPEG_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80))
 TARGETS = ("explicit", "implicit", "deflated", "rle", "jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl")

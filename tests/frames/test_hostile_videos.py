@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 import av
 import numpy as np
 import pytest
-from tests.support import generate
 
 import cinemill
 from cinemill.errors import CodecError, DamagedFile
 from cinemill.frames import video
+from tests.support import generate
 
 MPEG_2, H264, HEVC = (f"1.2.840.10008.1.2.4.{number}" for number in (100, 102, 107))
 ALLOWED = {"mpegvideo", "mpeg", "mpegts", "mp4", "h264", "hevc"}

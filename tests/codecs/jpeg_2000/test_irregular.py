@@ -3,7 +3,6 @@
 import imagecodecs
 import numpy as np
 import pytest
-from tests.support.generate import encapsulated_element, header, jpeg_2000, noise, part10, smooth
 
 import cinemill
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
@@ -13,6 +12,7 @@ from cinemill.codecs.jpeg_2000.markers import markers_in_packets, read_main_head
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
+from tests.support.generate import encapsulated_element, header, jpeg_2000, noise, part10, smooth
 
 JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 kernels = pytest.mark.skipif(not jpeg2000.available(), reason="the kernels do not run here")

@@ -4,13 +4,13 @@ import imagecodecs
 import numpy as np
 import openjpeg
 import pytest
-from tests.support.generate import header, native_bytes, native_element, noise, part10
 
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.pixel_format import PixelFormat
+from tests.support.generate import header, native_bytes, native_element, noise, part10
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
