@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 import cinemill
 from tests.support.files import corpus_files, pydicom_files
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pydicom
 
     from tests.support import oracle
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydicom import Dataset
 
@@ -58,10 +59,11 @@ def conformance_errors(path: Path) -> set[str]:
     wants no photometric interpretation of it.
     """
     data = path.read_bytes()
-    if _HTJ2K in data[:1024]:
-        path = path.with_suffix(".relabelled")
-        path.write_bytes(data.replace(_HTJ2K, _JPEG_2000, 1))
-    done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, check=False, timeout=120)
+    with TemporaryDirectory() as folder:
+        if _HTJ2K in data[:1024]:
+            path = Path(folder) / "relabelled"
+            path.write_bytes(data.replace(_HTJ2K, _JPEG_2000, 1))
+        done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, check=False, timeout=120)
     if done.returncode < 0:
         raise ToolError(f"dciodvfy crashed: {done.stderr.decode('latin-1')[-200:]}")
     lines = (done.stdout + done.stderr).decode("latin-1").splitlines()

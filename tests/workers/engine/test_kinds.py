@@ -132,13 +132,9 @@ def test_standard_output_is_no_destination(tmp_path: Path) -> None:
 def test_processes_are_counted_by_jobs_as_everywhere(
     monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
-    from cinemill_workers.engine.app import app as celery
-    from cinemill_workers.local import up
-
     found = []
-    monkeypatch.setattr(up, "run", lambda count, **_: found.append(count))
-    monkeypatch.setattr(up, "worker_arguments", lambda count, _: found.append(count))
-    monkeypatch.setattr(celery, "worker_main", lambda _: None)
+    monkeypatch.setattr("cinemill_workers.cli.up.run", lambda count, **_: found.append(count))
+    monkeypatch.setattr("cinemill_workers.engine.worker.run", lambda count, _: found.append(count))
     assert CliRunner().invoke(app, [command, name, "3"]).exit_code == 0
     assert found == [3]
     shown = CliRunner().invoke(app, [command, "--help"]).output
