@@ -46,7 +46,7 @@ def mq_encode(sequences: list[bytes]) -> list[bytes]:
         mq.start_lane(lanes, lane)
     for first in range(0, count, mq.ROUND):
         rounds = np.zeros((2 * mq.ROUND, mq.LANES), np.uint8)
-        mq.gather_symbols(symbols.reshape(-1), np.arange(mq.LANES) * symbols.shape[1] + first, rounds)
+        blocks.gather_symbols(symbols.reshape(-1), np.arange(mq.LANES) * symbols.shape[1] + first, rounds)
         np.testing.assert_array_equal(rounds[: mq.ROUND].T, symbols[:, first : first + mq.ROUND])
         before = lanes.registers.copy(), lanes.pending.copy(), lanes.used.copy()
         mq.code_round(rounds, lanes)

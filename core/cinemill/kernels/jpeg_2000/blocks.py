@@ -23,7 +23,6 @@ from cinemill.kernels.jpeg_2000.mq import (
     apply_steps,
     code_round,
     finish,
-    gather_symbols,
     new_lanes,
     start_lane,
 )
@@ -32,6 +31,9 @@ from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
 from cinemill.kernels.machine.bits import address, copy_bytes
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.x86 import row_interleaver
+
+_interleave = row_interleaver(LANES)
 
 
 def symbol_room(bit_planes: int) -> int:
@@ -142,6 +144,27 @@ def _undo_overrun(work: _Work, lanes: Lanes, lane: int) -> None:
     if work.left[lane] > 0:
         apply_steps(lanes, lane, 0, work.left[lane])
         work.left[lane] = 0
+
+
+@jit("void(uint8[::1], int64[::1], uint8[:, ::1])")
+def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
+    """Transpose the next `ROUND` symbols of each lane.
+
+    Parameters
+    ----------
+    symbols
+        Symbols of all lanes; `ROUND` bytes are read from each of ``starts`` (LANES) on.
+    rounds
+        Two buffers of ROUND x LANES; the result is in the first.
+    """
+    base, first, second = address(symbols), address(rounds), address(rounds) + ROUND * LANES
+    half = LANES // 2
+    for row in range(half):
+        _interleave(base + starts[row], base + starts[row + half], second + 2 * LANES * row)
+    for _ in range(5):
+        for row in range(half):
+            _interleave(second + LANES * row, second + LANES * (row + half), first + 2 * LANES * row)
+        first, second = second, first
 
 
 @jit(

@@ -212,27 +212,6 @@ def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pendin
     return attention
 
 
-@jit("void(uint8[::1], int64[::1], uint8[:, ::1])")
-def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
-    """Transpose the next `ROUND` symbols of each lane.
-
-    Parameters
-    ----------
-    symbols
-        Symbols of all lanes; `ROUND` bytes are read from each of ``starts`` (LANES) on.
-    rounds
-        Two buffers of ROUND x LANES; the result is in the first.
-    """
-    base, first, second = address(symbols), address(rounds), address(rounds) + ROUND * LANES
-    half = LANES // 2
-    for row in range(half):
-        _interleave(base + starts[row], base + starts[row + half], second + 2 * LANES * row)
-    for _ in range(5):
-        for row in range(half):
-            _interleave(second + LANES * row, second + LANES * (row + half), first + 2 * LANES * row)
-        first, second = second, first
-
-
 class Lanes(NamedTuple):
     """The coders of all lanes.
 

@@ -16,13 +16,14 @@ runs included; `plain_capacity` follows from that.
 from __future__ import annotations
 
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import int32, int64, types, uint8, uint16, void
+from numba import int64, types, uint8, void
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.bitstream import stuffed
+from cinemill.kernels.jpeg_ls.encode_lanes_state import MEMORY, Column, Memory, Row, Scan
 from cinemill.kernels.jpeg_ls.encode_model import (
     LONGEST_VALUE,
     A,
@@ -73,96 +74,8 @@ ALL_RUNNING = 0xFFFF << 16
 """What `classify` returns where all lanes stay in their runs."""
 
 
-class _Memory(NamedTuple):
-    """What is known of all lanes, as arrays; the last dimension is the lanes unless it says otherwise.
-
-    Attributes
-    ----------
-    rows
-        Two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
-    lines
-        The current row of each frame and component, as it comes from the frames.
-    contexts
-        366 regular contexts of 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
-        nothing to code share the last one, `IDLE`, whose content means nothing.
-    interruptions
-        Lanes x 2 run interruption contexts x 4 fields.
-    run_indices
-        One in each component.
-    running, lengths
-        Whether the lane is in a run (0 or -1), and the run's length so far.
-    columns
-        Two columns in turn x the fields of `_Column`.
-    slots
-        Symbols on their way to the codes (see `jpegls_slots`).
-    orders
-        RUN_ORDERS.
-    """
-
-    rows: NDArray[np.uint16]
-    lines: NDArray[np.uint16]
-    contexts: NDArray[np.int64]
-    interruptions: NDArray[np.int32]
-    run_indices: NDArray[np.int32]
-    running: NDArray[np.uint16]
-    lengths: NDArray[np.uint16]
-    columns: NDArray[np.uint16]
-    slots: NDArray[np.uint8]
-    orders: NDArray[np.uint8]
-
-
-_MEMORY = types.NamedTuple(
-    (
-        uint16[:, :, :, ::1],
-        uint16[:, :, ::1],
-        int64[:, ::1],
-        int32[:, :, ::1],
-        int32[:, ::1],
-        uint16[::1],
-        uint16[::1],
-        uint16[:, :, ::1],
-        uint8[::1],
-        uint8[::1],
-    ),
-    _Memory,
-)
-
-
-class _Scan(NamedTuple):
-    """Parameters of the scan, and the addresses of what `_Memory` has under the same names."""
-
-    coding: Any
-    contexts: Any
-    interruptions: Any
-    running: Any
-    lengths: Any
-    columns: Any
-    slots: Any
-    orders: Any
-
-
-class _Row(NamedTuple):
-    """A row of one component from some column on: addresses of its samples, of those above them, and of the run indices."""
-
-    current: Any
-    above: Any
-    run_indices: Any
-
-
-class _Column(NamedTuple):
-    """What `classify` tells `code` of a column: addresses of each lane's context, prediction, sample, and length of a run that ended.
-
-    The context is its offset in bytes. All are 16 bits a lane.
-    """
-
-    contexts: Any
-    predictions: Any
-    samples: Any
-    ended: Any
-
-
 @instructions
-def classify(row: _Row, scan: _Scan, column: _Column) -> Value:
+def classify(row: Row, scan: Scan, column: Column) -> Value:
     """Model a column, move runs on by it, and pick the contexts.
 
     Returns the lanes whose runs end here in bits 0 to 15, and those in a run or at its end in bits 16 to 31.
@@ -198,14 +111,14 @@ def unchanged(row: Value) -> Value:
 
 
 @instructions
-def lengthen(scan: _Scan, columns: Value) -> None:
+def lengthen(scan: Scan, columns: Value) -> None:
     """Add columns to the runs of all lanes."""
     lengths = scan.lengths.load(16, LANES)
     (lengths + lengths.like(columns)).store(scan.lengths)
 
 
 @instructions
-def code(scan: _Scan, column: _Column, slot: Value) -> None:
+def code(scan: Scan, column: Column, slot: Value) -> None:
     """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
     offsets = column.contexts.load(16, LANES)
     addresses = [scan.contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
@@ -223,7 +136,7 @@ def code(scan: _Scan, column: _Column, slot: Value) -> None:
 
 
 @inlined
-def _end_run(scan: _Scan, row: _Row, lane: int, length: int, count: int, at_end: bool) -> int:
+def _end_run(scan: Scan, row: Row, lane: int, length: int, count: int, at_end: bool) -> int:
     """Write a lane's run, and the sample that ended it unless the row did; returns the first slot behind them."""
     run_index = load_i32(row.run_indices, lane)
     ones, rest, run_index = run_segments(scan.orders, run_index, length)
@@ -252,20 +165,20 @@ def _end_run(scan: _Scan, row: _Row, lane: int, length: int, count: int, at_end:
 
 
 @inlined
-def _moved(row: _Row, x: int) -> _Row:
+def _moved(row: Row, x: int) -> Row:
     """Return the row from column ``x`` on."""
-    return _Row(row.current + GROUP * x, row.above + GROUP * x, row.run_indices)
+    return Row(row.current + GROUP * x, row.above + GROUP * x, row.run_indices)
 
 
 @inlined
-def _column(scan: _Scan, x: int) -> _Column:
+def _column(scan: Scan, x: int) -> Column:
     """Return where column ``x`` is described; two take turns."""
     first = scan.columns + 4 * GROUP * (x & 1)
-    return _Column(first, first + GROUP, first + 2 * GROUP, first + 3 * GROUP)
+    return Column(first, first + GROUP, first + 2 * GROUP, first + 3 * GROUP)
 
 
 @inlined
-def _encode_row(scan: _Scan, row: _Row, columns: int, count: int) -> int:
+def _encode_row(scan: Scan, row: Row, columns: int, count: int) -> int:
     """Encode a row of one component; ``count`` slots are in use before, and as many as it returns after."""
     x = 0
     upcoming = classify(row, scan, _column(scan, 0))
@@ -301,7 +214,7 @@ def _encode_row(scan: _Scan, row: _Row, columns: int, count: int) -> int:
 
 
 @inlined
-def _start(coding: Coding, memory: _Memory, plain: int, capacity: int) -> _Scan:
+def _start(coding: Coding, memory: Memory, plain: int, capacity: int) -> Scan:
     """Start a scan in every lane (T.87 A.2.1)."""
     memory.rows[:] = 0
     memory.contexts[:] = coding.initial_a | (1 << 32)
@@ -312,7 +225,7 @@ def _start(coding: Coding, memory: _Memory, plain: int, capacity: int) -> _Scan:
     memory.running[:] = 0
     memory.lengths[:] = 0
     start_codes(address(memory.slots), plain, capacity)
-    return _Scan(
+    return Scan(
         coding,
         address(memory.contexts),
         address(memory.interruptions),
@@ -332,7 +245,7 @@ def _start(coding: Coding, memory: _Memory, plain: int, capacity: int) -> _Scan:
         int64,
         int64,
         types.NamedUniTuple(int64, len(Coding._fields), Coding),
-        _MEMORY,
+        MEMORY,
         uint8[::1],
         int64,
         int64[::1],
@@ -346,7 +259,7 @@ def _encode_lanes(
     columns: int,
     components: int,
     coding: Coding,
-    memory: _Memory,
+    memory: Memory,
     codes: NDArray[np.uint8],
     capacity: int,
     bits: NDArray[np.int64],
@@ -370,7 +283,7 @@ def _encode_lanes(
             to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
-            row = _Row(current + GROUP, above + GROUP, run_indices + 4 * LANES * component)
+            row = Row(current + GROUP, above + GROUP, run_indices + 4 * LANES * component)
             count = _encode_row(scan, row, columns, count)
     flush(scan.slots, (count + 3) & ~3)
     for lane in range(LANES):
@@ -413,7 +326,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding, prologue: bytes, ep
         columns,
         components,
         coding,
-        _Memory(
+        Memory(
             rows=rows_of_lanes(components, columns),
             lines=lines_of_lanes(components, columns),
             contexts=np.empty((REGULAR_CONTEXTS + 1, LANES), np.int64),
@@ -421,7 +334,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding, prologue: bytes, ep
             run_indices=np.empty((components, LANES), np.int32),
             running=np.empty(LANES, np.uint16),
             lengths=np.empty(LANES, np.uint16),
-            columns=np.empty((2, len(_Column._fields), LANES), np.uint16),
+            columns=np.empty((2, len(Column._fields), LANES), np.uint16),
             slots=np.empty(SLOTS_BYTES, np.uint8),
             orders=RUN_ORDERS,
         ),
