@@ -193,6 +193,15 @@ def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event,
 def attempt(item: Item, operation: Operation, control: Control) -> Receipt:
     """Do an operation to one item in this process; whatever goes wrong with it becomes its receipt.
 
+    Parameters
+    ----------
+    item
+        The file, and the place of its output.
+    operation
+        What is done to it.
+    control
+        Threads, cancellation and progress.
+
     Raises
     ------
     Cancelled

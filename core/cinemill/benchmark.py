@@ -103,7 +103,15 @@ def _best_seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 def slower(
     now: Iterable[Measurement], before: Iterable[Measurement], at_least: float
 ) -> Iterator[tuple[Measurement, float]]:
-    """Yield what became slower than `at_least` times what it was, by ratios, and how fast it is now."""
+    """Yield what became slower than `at_least` times what it was, by ratios, and how fast it is now.
+
+    Parameters
+    ----------
+    now, before
+        Measurements of the same files.
+    at_least
+        Ratio below which a file counts as slower.
+    """
     old = {(Path(each.file).name, each.operation): each.ratio for each in before}
     for each in now:
         was = old.get((Path(each.file).name, each.operation))

@@ -68,7 +68,17 @@ class CinemillError(Exception):
         frame: int | None = None,
         transfer_syntax: str | None = None,
     ) -> CinemillError:
-        """Fill in what the raiser did not know, and return the same error."""
+        """Fill in what the raiser did not know, and return the same error.
+
+        Parameters
+        ----------
+        path
+            The file concerned.
+        frame
+            The frame index concerned.
+        transfer_syntax
+            The transfer syntax UID concerned.
+        """
         self.path = self.path if path is None or self.path is not None else Path(path)
         self.frame = frame if self.frame is None else self.frame
         self.transfer_syntax = transfer_syntax if self.transfer_syntax is None else self.transfer_syntax

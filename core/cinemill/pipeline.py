@@ -103,6 +103,17 @@ def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[
     """Cut a cine into chunks of frames worth a call: a codec's batch, halved until it fits, or a megabyte.
 
     What is left when all threads have had as many is shared among them.
+
+    Parameters
+    ----------
+    frames
+        How many there are.
+    frame_bytes
+        Of one frame's samples.
+    batch
+        Frames that a codec likes best in one call.
+    threads
+        That share the work.
     """
     size = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
     while size > 1 and size * frame_bytes > _LARGE_CHUNK:

@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
-_PIECE = 1 << 20
 
 Sources = Annotated[
     list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
@@ -42,21 +39,14 @@ def files(sources: list[Path]) -> Iterator[list[Path]]:
     Frames and tables are reached by their offsets, so a pipe is written down, piece by piece, before it is read.
     """
     from cinemill.errors import UsageError
+    from cinemill.storage.spool import spooled
 
     if Path("-") not in sources:
         yield sources
         return
     if sys.stdin.isatty():
         raise UsageError("- reads standard input, which is a terminal here; pipe a file into it")
-    with TemporaryDirectory(prefix="cinemill-") as folder:
-        spool = Path(folder) / "stdin"
-        try:
-            with spool.open("wb") as file:
-                copyfileobj(sys.stdin.buffer, file, _PIECE)
-        except OSError as error:
-            raise UsageError(
-                f"standard input can't be kept in {folder}: {error.strerror}; set TMPDIR"
-            ) from None
+    with spooled(sys.stdin.buffer, "stdin") as spool:
         yield [spool if source == Path("-") else source for source in sources]
 
 

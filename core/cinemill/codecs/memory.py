@@ -19,7 +19,17 @@ class Memory(threading.local):
         self._held: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-        """Return an array of any content, in place of the last one of this name."""
+        """Return an array of any content, in place of the last one of this name.
+
+        Parameters
+        ----------
+        name
+            By which the thread finds it again.
+        shape
+            Of the array.
+        kind
+            Its dtype.
+        """
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.size < size:

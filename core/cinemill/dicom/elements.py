@@ -86,6 +86,17 @@ def walk(
 
     Nothing but zeros behind an element is padding, and no element.
 
+    Parameters
+    ----------
+    data
+        The file, or the inflated data set.
+    start, end
+        Offsets between which the elements stand.
+    encoding
+        How they are encoded.
+    until
+        Tags at which the walk ends.
+
     Raises
     ------
     DamagedFile
@@ -115,6 +126,17 @@ def walk(
 def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Element:
     """Read the tag, VR and length at an offset; the element's ``end`` is that of its header.
 
+    Parameters
+    ----------
+    data
+        The file, or the inflated data set.
+    offset
+        Where the element begins.
+    end
+        Where the data that may hold it end.
+    encoding
+        How it is encoded.
+
     Raises
     ------
     DamagedFile
@@ -142,6 +164,15 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
     """Yield the items of a sequence or of encapsulated pixel data, delimiters left out.
 
     An item of undefined length ends after its delimiter, a sequence of undefined length after its own.
+
+    Parameters
+    ----------
+    data
+        The file, or the inflated data set.
+    element
+        The sequence.
+    encoding
+        Of the data set that the sequence stands in.
     """
     inner = IMPLICIT_LE if element.vr == b"UN" else encoding
     offset = element.value
@@ -155,7 +186,19 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
 
 
 def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> Encoding:
-    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set, or the reverse."""
+    """Return how an item is encoded: some writers leave explicit VR in sequences of an implicit VR data set, or the reverse.
+
+    Parameters
+    ----------
+    data
+        The file, or the inflated data set.
+    item
+        Whose elements are looked at.
+    end
+        Where its content ends.
+    encoding
+        Of the data set around it.
+    """
     vr = bytes(data[item.value + 4 : item.value + 6])
     contrary = vr in SHORT_VRS if encoding.implicit_vr else not (vr.isalpha() and vr.isupper())
     if not contrary:

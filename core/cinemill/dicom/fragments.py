@@ -79,6 +79,15 @@ class FrameIndex:
 def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
     """Walk the items of a Pixel Data element of undefined length, touching only their headers.
 
+    Parameters
+    ----------
+    data
+        The file.
+    value
+        Where the first item stands.
+    end
+        Where the file ends.
+
     Raises
     ------
     DamagedFile
@@ -93,6 +102,15 @@ def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
 
 def walk_items(data: Bytes, start: int, end: int) -> tuple[Offsets, Offsets, int]:
     """Return offset and length of each item's value up to the sequence delimiter, and where that ends.
+
+    Parameters
+    ----------
+    data
+        The file.
+    start
+        Where the first item stands.
+    end
+        Where the file ends.
 
     Raises
     ------
@@ -198,6 +216,13 @@ def begins_frame(piece: Buffer) -> bool:
 
 def join(data: Bytes, start: int, end: int) -> Buffer:
     """Return the bytes of all items between two offsets: a view of a single one, a copy of several.
+
+    Parameters
+    ----------
+    data
+        The file.
+    start, end
+        From the first item's header to the end of the last one's value.
 
     Raises
     ------

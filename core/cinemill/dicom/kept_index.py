@@ -52,7 +52,19 @@ def load(path: Path, value: int, frames: int) -> FrameIndex | None:
 
 
 def keep(path: Path, value: int, index: FrameIndex, warnings: list[str]) -> None:
-    """Write the index of a file beside it, or say in a warning why it can't be written."""
+    """Write the index of a file beside it, or say in a warning why it can't be written.
+
+    Parameters
+    ----------
+    path
+        The indexed file.
+    value
+        Where the first item of the Pixel Data stands.
+    index
+        What is kept.
+    warnings
+        Takes the line.
+    """
     now = state(path)
     if now is None:
         return

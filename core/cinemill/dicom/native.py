@@ -58,6 +58,23 @@ class NativeFrames:
     ) -> NativeFrames:
         """Check that the promised frames fill the element.
 
+        Parameters
+        ----------
+        data
+            The file, or the inflated data set.
+        element
+            The Pixel Data.
+        pixels
+            What the header says of them.
+        promised
+            Number of Frames, None where it is absent.
+        encoding
+            Of the data set.
+        repair
+            Count the frames that are there, in place of failing.
+        warnings
+            Takes a line for what is wrong but does no harm.
+
         Raises
         ------
         DamagedFile

@@ -205,7 +205,17 @@ class Recoder:
 
 
 def encode_element(tag: int, vr: bytes, value: bytes, target: Encoding = EXPLICIT_LE) -> bytes:
-    """Return an element of defined length; a value too long for its VR's 16-bit length becomes UN (PS3.5 §6.2.2)."""
+    """Return an element of defined length; a value too long for its VR's 16-bit length becomes UN (PS3.5 §6.2.2).
+
+    Parameters
+    ----------
+    tag, vr
+        Of the element.
+    value
+        As encoded; it is padded to even length.
+    target
+        How the element is encoded.
+    """
     if len(value) % 2:
         value += b" " if vr in SHORT_VRS - {b"UI"} or vr in {b"UC", b"UR", b"UT"} else b"\0"
     if not target.implicit_vr and vr not in LONG_VRS and len(value) > 0xFFFE:
@@ -214,7 +224,17 @@ def encode_element(tag: int, vr: bytes, value: bytes, target: Encoding = EXPLICI
 
 
 def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
-    """Return the tag, VR and length of an element, little endian (PS3.5 §7.1)."""
+    """Return the tag, VR and length of an element, little endian (PS3.5 §7.1).
+
+    Parameters
+    ----------
+    tag, vr
+        Of the element.
+    length
+        Of the value in bytes, or ``UNDEFINED``.
+    target
+        How the element is encoded.
+    """
     group, number = tag >> 16, tag & 0xFFFF
     if target.implicit_vr:
         return struct.pack("<HHL", group, number, length)

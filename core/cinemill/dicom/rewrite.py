@@ -112,7 +112,19 @@ def compose(
 
 
 def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
-    """Fill in values of elements that were written with placeholders, ``encoded`` at ``start`` of the file."""
+    """Fill in values of elements that were written with placeholders, ``encoded`` at ``start`` of the file.
+
+    Parameters
+    ----------
+    file
+        The output in the making.
+    start
+        Where the header stands in it.
+    encoded
+        The header, in Explicit VR Little Endian.
+    values
+        New values by tag, as long as those that were written.
+    """
     for element in walk(encoded, 0, len(encoded), EXPLICIT_LE):
         if element.tag in values:
             file.patch(start + element.value, values[element.tag])

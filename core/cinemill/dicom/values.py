@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def explained(what: str, advice: str, kind: type[CinemillError] = UnsupportedPixelFormat) -> Iterator[None]:
-    """Turn what pydicom and NumPy raise on wrong values into one line of ours."""
+    """Turn what pydicom and NumPy raise on wrong values into one line of ours.
+
+    Parameters
+    ----------
+    what
+        Of the header is read, as a sentence that lacks its reason.
+    advice
+        What to do.
+    kind
+        Of the error that is raised.
+    """
     try:
         yield
     except CinemillError:

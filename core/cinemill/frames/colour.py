@@ -35,6 +35,15 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
     A codestream that tells its colour space is believed (JFIF and Adobe markers, component ids and subsampling of
     JPEG, the component transform of JPEG 2000, the colour box of JP2); else the label is.
 
+    Parameters
+    ----------
+    label
+        Photometric Interpretation of the header.
+    samples
+        Per pixel.
+    stream
+        What the codestream says, where it has markers.
+
     Raises
     ------
     UnsupportedPixelFormat

@@ -315,6 +315,15 @@ class FrameDecoder:
 def read_markers(source: Source, index: int, data: Buffer) -> Codestream:
     """Read what one frame's codestream says of itself.
 
+    Parameters
+    ----------
+    source
+        The open file.
+    index
+        Of the frame.
+    data
+        Its bytes.
+
     Raises
     ------
     CodecError

@@ -84,6 +84,13 @@ class Region:
 def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
     """Return all ultrasound regions of an image, in the order of the header.
 
+    Parameters
+    ----------
+    header
+        Of the image.
+    rows, columns
+        Its size, beyond which no region reaches.
+
     Raises
     ------
     DamagedFile

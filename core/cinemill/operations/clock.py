@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 
 
 def record(source: Source, output: Path, status: Status, target: TransferSyntax, **more: Any) -> Receipt:
-    """Return the receipt of an instance that was written, or was there already."""
+    """Return the receipt of an instance that was written, or was there already.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    output
+        What was written.
+    status
+        What became of the instance.
+    target
+        Transfer syntax of the output.
+    **more
+        Further fields of the receipt.
+    """
     known: dict[str, Any] = {}
     if source.pixel_data is not None:
         pixels = source.pixels

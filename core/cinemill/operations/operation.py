@@ -137,11 +137,27 @@ class Operation:
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`."""
+        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`.
+
+        Parameters
+        ----------
+        sources, destination
+            What was named on the command line.
+        after
+            Begin behind this one, which need not be there any more.
+        """
         return discover(sources, destination, after=after)
 
     def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
-        """Do it to one instance."""
+        """Do it to one instance.
+
+        Parameters
+        ----------
+        src, dst
+            Source file, and the place of its output.
+        control
+            Threads, cancellation and progress.
+        """
         receipt: Receipt = import_module(self.body).run(self, src, dst, control)
         return receipt
 
@@ -149,7 +165,15 @@ class Operation:
 def discover_into_folders(
     sources: Sequence[Path], destination: Path, *, after: Item | None = None
 ) -> Iterator[Item]:
-    """Yield the instances, each with the directory of its outputs, or the destination itself for a single one."""
+    """Yield the instances, each with the directory of its outputs, or the destination itself for a single one.
+
+    Parameters
+    ----------
+    sources, destination
+        What was named on the command line.
+    after
+        Begin behind this one, which need not be there any more.
+    """
     places = Places()
     if after is not None:
         nearby = [

@@ -79,7 +79,15 @@ class Receipt:
 
 
 def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
-    """Return the record of an instance that was not written: ``ignored``, ``refused`` or ``failed``."""
+    """Return the record of an instance that was not written: ``ignored``, ``refused`` or ``failed``.
+
+    Parameters
+    ----------
+    source, output
+        The file, and the place that its output would have.
+    error
+        Why there is none.
+    """
     status: Status = "failed"
     if isinstance(error, NotDicom):
         status = "ignored"

@@ -49,6 +49,15 @@ def sweep(path: Path) -> None:
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     """Give a finished file or directory its name, in one step.
 
+    Parameters
+    ----------
+    temporary
+        The finished file or directory.
+    path
+        Its name.
+    overwrite
+        Replace what stands there.
+
     Raises
     ------
     OutputExists

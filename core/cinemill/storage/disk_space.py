@@ -35,7 +35,15 @@ def claim(file: int, size: int) -> None:
 
 
 def begin_writing(file: int, start: int, end: int) -> None:
-    """Have the disk begin with a part of an open file, so that fsync has little left to wait for."""
+    """Have the disk begin with a part of an open file, so that fsync has little left to wait for.
+
+    Parameters
+    ----------
+    file
+        Descriptor of the open file.
+    start, end
+        Byte offsets of the part.
+    """
     if sys.platform == "linux":
         sync_file_range = ctypes.CDLL(None).sync_file_range
         sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)

@@ -73,7 +73,15 @@ def read_ahead(data: Bytes, *, wanted: bool) -> None:
 
 
 def fetch(data: Bytes, start: int, end: int) -> None:
-    """Have the system read a part of a mapped file in one go, before its pages are touched one by one."""
+    """Have the system read a part of a mapped file in one go, before its pages are touched one by one.
+
+    Parameters
+    ----------
+    data
+        The mapped file; nothing happens for other bytes.
+    start, end
+        Byte offsets of the part.
+    """
     if isinstance(data, mmap) and end > start:
         page = start // PAGESIZE * PAGESIZE
         data.madvise(MADV_WILLNEED, page, end - page)

@@ -43,7 +43,15 @@ def discover(sources: Sequence[Path], destination: Path, *, after: Item | None =
 
 
 def mirrored(item: Item, sources: Sequence[Path], destination: Path) -> bool:
-    """Whether `discover` gives a file this output."""
+    """Whether `discover` gives a file this output.
+
+    Parameters
+    ----------
+    item
+        The file, and the place of its output.
+    sources, destination
+        What was named on the command line.
+    """
     return any(_comes_from(item, source, output) for source, output in _roots(sources, destination))
 
 

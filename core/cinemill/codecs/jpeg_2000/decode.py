@@ -63,6 +63,15 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
 def decode_irregular(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
     """Decode a frame by the kernels alone, although code-blocks end with FF (see `cinemill.codecs.jpeg_2000.irregular`).
 
+    Parameters
+    ----------
+    data
+        The bare codestream.
+    pixels
+        Format of the frame.
+    number
+        Of the frame, for errors.
+
     Raises
     ------
     CodecError

@@ -43,13 +43,32 @@ def exponent(bits: int, orientation: int, *, colour_transform: bool) -> int:
     """Return the exponent of a subband: bits of the samples, one more for Cb and Cr, and the wavelet's gain (E.1).
 
     With fewer than 6 bits, what the wavelet rounds weighs more than the samples do.
+
+    Parameters
+    ----------
+    bits
+        Of a sample.
+    orientation
+        Of the subband: LL, HL, LH or HH.
+    colour_transform
+        Whether the component is Cb or Cr of the reversible transform.
     """
     return max(bits, 6) + colour_transform + _GAIN[orientation]
 
 
 @lru_cache(maxsize=16)
 def lay_out(rows: int, columns: int, components: int, bits: int, *, colour_transform: bool) -> Layout:
-    """Return the tables for a kind of frame, with as many levels as leave 8 rows and columns in LL, at most 5."""
+    """Return the tables for a kind of frame, with as many levels as leave 8 rows and columns in LL, at most 5.
+
+    Parameters
+    ----------
+    rows, columns, components
+        Of a frame.
+    bits
+        Of a sample.
+    colour_transform
+        Whether the reversible colour transform is used.
+    """
     levels = 0
     while levels < MOST_LEVELS and min(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
         levels += 1

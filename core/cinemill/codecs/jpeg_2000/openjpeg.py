@@ -115,6 +115,17 @@ def check_codestream(
 def decode_checked(codestream: Buffer, header: MainHeader, pixels: PixelFormat, frame: int) -> Samples:
     """Decode what `check_codestream` returned.
 
+    Parameters
+    ----------
+    codestream
+        Bare, and whole.
+    header
+        Its main header.
+    pixels
+        Format of the frame.
+    frame
+        Index of the frame, for errors.
+
     Raises
     ------
     CodecError

@@ -96,7 +96,17 @@ def extract(
 
 
 def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:
-    """Extract from one instance: see `extract`."""
+    """Extract from one instance: see `extract`.
+
+    Parameters
+    ----------
+    request
+        The options.
+    src, dst
+        Source file, and the place of its output.
+    control
+        Threads, cancellation and progress.
+    """
     started = time.perf_counter()
     row, single = named_output(request, dst)
     request.check(row)

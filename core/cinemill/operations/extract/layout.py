@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 def lay_out(cine: Cine, request: Extract, *, display: bool) -> Geometry:
     """Say what is kept of a cine's frames; for display, pixels become square unless a size is given.
 
+    Parameters
+    ----------
+    cine
+        The open cine.
+    request
+        The options.
+    display
+        Whether frames are rendered.
+
     Raises
     ------
     NotInFile

@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 def describe(
     clip: Clip, row: Format, mode: Mode, renderer: Renderer | None, geometry: Geometry
 ) -> dict[str, Any]:
-    """Return what is known of a clip's frames before they are decoded, as JSON-ready values."""
+    """Return what is known of a clip's frames before they are decoded, as JSON-ready values.
+
+    Parameters
+    ----------
+    clip
+        The chosen frames.
+    row
+        The format.
+    mode
+        ``display`` or ``stored``.
+    renderer
+        What renders them, None for stored samples.
+    geometry
+        What is kept of each frame.
+    """
     return {
         "source": {**_uids(clip.cine.source), "frames": len(clip.cine)},
         "format": row.name,

@@ -51,5 +51,13 @@ class Split(Operation):
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Yield the instances, each with the directory of its parts."""
+        """Yield the instances, each with the directory of its parts.
+
+        Parameters
+        ----------
+        sources, destination
+            What was named on the command line.
+        after
+            Begin behind this one, which need not be there any more.
+        """
         return discover_into_folders(sources, destination, after=after)

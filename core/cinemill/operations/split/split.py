@@ -76,7 +76,17 @@ def split(
 
 
 def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:
-    """Cut one instance into parts; the receipt adds them up, and says ``kept`` where all are there already."""
+    """Cut one instance into parts; the receipt adds them up, and says ``kept`` where all are there already.
+
+    Parameters
+    ----------
+    request
+        The options.
+    src, dst
+        Source file, and the place of its output.
+    control
+        Threads, cancellation and progress.
+    """
     started = time.perf_counter()
     with Source(src) as source:
         if source.pixel_data is None:

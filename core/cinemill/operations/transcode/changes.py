@@ -24,7 +24,17 @@ _LOSSY_METHODS = {
 
 
 def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
-    """Return what the header has to say differently about transcoded pixels."""
+    """Return what the header has to say differently about transcoded pixels.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    decoder
+        What decoded its frames.
+    plan
+        How they are written.
+    """
     old, new = source.pixels, plan.written
     changes: Changes = {}
     if new.photometric_interpretation != source.text(_PHOTOMETRIC):

@@ -63,6 +63,15 @@ class Plan:
 def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Action:
     """Say whether an instance is copied byte for byte, re-encoded around its pixels, or transcoded.
 
+    Parameters
+    ----------
+    source
+        The open file.
+    target
+        Transfer syntax of the output.
+    colour
+        ``auto``, ``keep`` or ``rgb``.
+
     Raises
     ------
     UnsupportedTransferSyntax

@@ -135,6 +135,19 @@ def transcode_frames(
 ) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
+    Parameters
+    ----------
+    decoder
+        Of the source's frames.
+    plan
+        How they are written.
+    output
+        Where the instance will appear.
+    request
+        The options.
+    control
+        Threads, cancellation and progress.
+
     Raises
     ------
     CinemillError

@@ -91,7 +91,17 @@ def transcode(
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
-    """Transcode one instance: see `transcode`."""
+    """Transcode one instance: see `transcode`.
+
+    Parameters
+    ----------
+    request
+        The options.
+    src, dst
+        Source file, and the place of its output.
+    control
+        Threads, cancellation and progress.
+    """
     if is_same_file(dst, src):
         raise UsageError("source and output are the same file; choose another output", path=dst)
     started = time.perf_counter()

@@ -48,6 +48,15 @@ class FrameVerifier:
     ) -> None:
         """Decode the frames that the level asks for and compare them.
 
+        Parameters
+        ----------
+        indices
+            Of the frames, counted from 0.
+        codestreams
+            As read back from the output.
+        frames
+            The samples that were encoded.
+
         Raises
         ------
         VerificationError
