@@ -69,7 +69,7 @@ def test_a_function_of_the_library_hands_on_all_its_options(tmp_path, monkeypatc
         (cinemill.extract, Extract(frames="1", window=(4, 5), size=(6, 7), crop_to_region=True)),
         (cinemill.extract, Extract(every=20.0)),
     ):
-        more = {each.name: getattr(control, each.name) for each in fields(control)}
+        more = control._asdict()
         function(tmp_path / "in", tmp_path / "out", **asdict(request), **more)
         assert handed.pop() == (request, control)
 

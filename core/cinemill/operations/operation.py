@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 _LIKE_A_FILE = re.compile(r"\.(?=.*[a-z].*[a-z])[a-z0-9]{2,5}", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """How one instance is worked on, whatever is done to it.
 
     Attributes
@@ -43,8 +43,7 @@ class Control:
         return self.threads or len(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """How the command line has one option.
 
     Attributes
@@ -68,7 +67,7 @@ class Option:
     metavar: str | None = None
     least: int | None = None
     read: Callable[[str], Any] | None = None
-    flags: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = MappingProxyType({})
 
 
 def option(default: Any = MISSING, *, help: str = "", **how: Any) -> Any:  # noqa: A002

@@ -18,7 +18,7 @@ import xxhash
 
 import cinemill
 from cinemill.errors import Cancelled, NotInFile, OutputError, OutputExists, UsageError
-from cinemill.operations.extract import writers as formats
+from cinemill.operations.extract import formats
 from cinemill.operations.extract.request import Extract
 from cinemill.storage.names import safe_stem
 from tests.support import clips, generate, oracle

@@ -462,7 +462,7 @@ def test_copies_are_not_cropped(tmp_path, name):
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("cinemill.operations.extract.writers.find_spec", lambda _: None)
+    monkeypatch.setattr("cinemill.operations.extract.formats.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'cinemill\[video\]'"):
         cinemill.extract(CINE, tmp_path, format="mp4")
     with pytest.raises(UsageError, match="unknown format 'bmp'; choose one of png, jpeg"):

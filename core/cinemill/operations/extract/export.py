@@ -14,9 +14,10 @@ from cinemill.errors import Refused, UsageError
 from cinemill.frames import selection
 from cinemill.frames.geometry import Geometry, black
 from cinemill.frames.timing import UNKNOWN_FRAME_TIME, durations
+from cinemill.operations.extract.formats import Format, Mode
 from cinemill.operations.extract.layout import lay_out
 from cinemill.operations.extract.sidecar import describe, is_of, sidecar
-from cinemill.operations.extract.writers import Clip, Format, Mode, Writer
+from cinemill.operations.extract.writers import Clip, Writer
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.names import safe_stem
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,8 @@ from cinemill.errors import CinemillError
 from cinemill.frames.cine import Cine
 from cinemill.operations.clock import record
 from cinemill.operations.extract.export import Export
+from cinemill.operations.extract.formats import Mode
 from cinemill.operations.extract.request import Extract, named_output
-from cinemill.operations.extract.writers import Mode
 from cinemill.operations.operation import Control
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
@@ -123,7 +122,7 @@ def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:
             if not request.overwrite and export.is_finished(directory):
                 return record(source, dst, "kept", source.transfer_syntax)
             if cine.coding == "video":
-                control = replace(control, threads=1)
+                control = control._replace(threads=1)
             with Staging(directory, overwrite=request.overwrite) as staging:
                 new = _guarded(dst, lambda: export.run(staging, control))
         except CinemillError as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from cinemill.errors import UsageError
-from cinemill.operations.extract import writers as formats
-from cinemill.operations.extract.writers import Format, Mode
+from cinemill.operations.extract import formats
+from cinemill.operations.extract.formats import Format, Mode
 from cinemill.operations.operation import (
     Operation,
     discover_into_folders,
@@ -59,7 +59,7 @@ class Extract(Operation):
     Attributes
     ----------
     format
-        See `cinemill.operations.extract.writers.FORMATS`, also by their suffixes; empty: as the name of the output says, else PNG.
+        See `cinemill.operations.extract.formats.FORMATS`, also by their suffixes; empty: as the name of the output says, else PNG.
     frames
         Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
         Empty: all of them.

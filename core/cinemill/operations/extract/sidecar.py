@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.geometry import Geometry
     from cinemill.frames.render import Renderer
-    from cinemill.operations.extract.writers import Clip, Format, Mode
+    from cinemill.operations.extract.formats import Format, Mode
+    from cinemill.operations.extract.writers import Clip
 
 
 def describe(
