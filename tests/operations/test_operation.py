@@ -26,12 +26,22 @@ ASKED = [
 ]
 
 
-def declared(*dataclasses):
-    return [
-        (each.name, each.type, inspect.Parameter.empty if each.default is MISSING else each.default)
-        for dataclass in dataclasses
-        for each in fields(dataclass)
-    ]
+def declared(*declarations):
+    found = []
+    for declaration in declarations:
+        if hasattr(declaration, "_fields"):
+            types, defaults = declaration.__annotations__, declaration._field_defaults
+            found += [(name, _written(types[name]), defaults[name]) for name in declaration._fields]
+            continue
+        found += [
+            (each.name, each.type, inspect.Parameter.empty if each.default is MISSING else each.default)
+            for each in fields(declaration)
+        ]
+    return found
+
+
+def _written(annotation):
+    return getattr(annotation, "__forward_arg__", annotation)
 
 
 @pytest.mark.parametrize(
