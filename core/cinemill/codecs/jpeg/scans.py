@@ -11,6 +11,7 @@ import numpy as np
 from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import entropy as kernel
+from cinemill.kernels.jpeg import huffman
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -324,13 +325,13 @@ def _tables_of(
     symbols = np.empty((len(rows), 1 << 16), np.uint16)
     for (kind, table), row in rows.items():
         known = _ac_symbols(process, precision) if kind else _dc_symbols(precision)
-        excess = kernel.fill_symbols(np.frombuffer(table, np.uint8), known, symbols[row])
+        excess = huffman.fill_symbols(np.frombuffer(table, np.uint8), known, symbols[row])
         if excess:
             raise ValueError(f"a Huffman table has too many codes of {excess} bits")
-    lookup = np.empty((len(pairs), 2, 1 << kernel.INDEX_BITS), np.uint16)
+    lookup = np.empty((len(pairs), 2, 1 << huffman.INDEX_BITS), np.uint16)
     if process == kernel.BLOCKS:
         for (dc, ac), pair in pairs.items():
-            kernel.fill_lookup(symbols, dc, ac, lookup[pair])
+            huffman.fill_lookup(symbols, dc, ac, lookup[pair])
     return np.array(mcu, np.int64), lookup, symbols
 
 

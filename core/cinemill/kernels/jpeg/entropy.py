@@ -12,12 +12,24 @@ leads outside the arrays.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import int64, types, uint8, uint16, void
+from numba import int64, types, uint8, uint16
 
 from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.jpeg.huffman import (
+    ENDED,
+    INDEX_BITS,
+    SYMBOLS,
+    code_length,
+    code_size,
+    code_symbol,
+    code_zeros,
+    entry_bits,
+    entry_blocks,
+    entry_coefficients,
+)
 from cinemill.kernels.machine.bits import (
     address,
     choose,
@@ -39,86 +51,15 @@ COMPLETE, NO_SUCH_CODE, PAST_BAND, RUN_TOO_LONG, DATA_END, DATA_LEFT, NO_RESTART
 BLOCKS, DC_AGAIN, BAND, BAND_AGAIN = range(4)
 """Whole blocks or DC coefficients for the first time; their refinement; a band of AC coefficients; its refinement."""
 
-INDEX_BITS = 12
 _AT_ONCE = 3
-_MOST_BITS = 18
-"""What one look-up may skip: three of them stay within the 56 bits that a word holds at least."""
-_ENDED = 64
-_UNKNOWN = 255 << 8
+PAIR, DC, AC = range(3)
+"""Columns of ``mcu``; see `walk_scan`."""
 _TABLE_BYTES = 2 << INDEX_BITS
 _SLACK = 512
 
 _BYTES = types.Array(uint8, 1, "C", readonly=True)
 _MCU = types.Array(int64, 2, "C", readonly=True)
-_SYMBOLS = types.Array(uint16, 2, "C", readonly=True)
 _LOOKUP = types.Array(uint16, 3, "C", readonly=True)
-
-
-@jit(int64(_BYTES, types.Array(types.boolean, 1, "C", readonly=True), uint16[::1]))
-def fill_symbols(table: NDArray[np.uint8], known: NDArray[np.bool_], symbols: NDArray[np.uint16]) -> int:
-    """Assign codes to the symbols of a Huffman table (T.81 Annex C).
-
-    Parameters
-    ----------
-    table
-        16 counts and the symbols, as they stand in a DHT segment.
-    known
-        (256,): which symbols have a meaning; the others get no code.
-    symbols
-        (65536,): destination, indexed by the next 16 bits: ``length of the code | symbol << 8``, or 0.
-
-    Returns
-    -------
-    int
-        0, or the length of which the table has too many codes.
-    """
-    symbols[:] = 0
-    code, number = 0, 16
-    for length in range(1, 17):
-        unused = 16 - length
-        for _ in range(table[length - 1]):
-            if code >= 1 << length:
-                return length
-            symbol = np.int64(table[number])
-            if known[symbol]:
-                symbols[code << unused : (code + 1) << unused] = length | symbol << 8
-            code += 1
-            number += 1
-        code <<= 1
-    return 0
-
-
-@jit(void(_SYMBOLS, int64, int64, uint16[:, ::1]))
-def fill_lookup(symbols: NDArray[np.uint16], dc: int, ac: int, lookup: NDArray[np.uint16]) -> None:
-    """Fill the tables for blocks with a DC and an AC table, given as rows of ``symbols``; `ac` is -1 if DC stands alone.
-
-    Parameters
-    ----------
-    lookup
-        (2, 4096): destination, for the start and for the rest of a block: ``bits | 64 if the block ended |
-        coefficients << 8``; 255 coefficients where the next code does not fit into the index.
-    """
-    for rest in range(2):
-        for index in range(1 << INDEX_BITS):
-            bits, coefficients, ended = 0, 0, 0
-            row = ac if rest else dc
-            while row >= 0 and bits < INDEX_BITS and not ended:
-                following = index << bits & ((1 << INDEX_BITS) - 1)
-                entry = int(symbols[row, following << (16 - INDEX_BITS)])
-                length, symbol = entry & 255, entry >> 8
-                run = symbol >> 4
-                if length == 0 or bits + length > INDEX_BITS or bits + length + (symbol & 15) > _MOST_BITS:
-                    break
-                if row == ac and symbol == 0:
-                    ended = _ENDED
-                elif coefficients + run + 1 > 63:
-                    break
-                else:
-                    coefficients += run + 1
-                    ended = _ENDED if ac < 0 else 0
-                bits += length + (symbol & 15)
-                row = ac
-            lookup[rest, index] = bits | ended | coefficients << 8 if bits else _UNKNOWN
 
 
 @inlined
@@ -127,7 +68,81 @@ def _word(data: int, bit: int) -> int:
     return shift_up(load_word(data + (bit >> 3)), bit & 7)
 
 
-@jit(types.UniTuple(int64, 3)(int64, int64, int64, _MCU, _LOOKUP, _SYMBOLS))
+class _Reader(NamedTuple):
+    """The next bits: ``valid`` of them in a word, from the top, and more from an address on, which are loaded beforehand."""
+
+    word: int
+    valid: int
+    source: int
+    following: int
+
+
+@inlined
+def _reader_at(data: int, bit: int) -> _Reader:
+    """Begin to read at a bit."""
+    source = data + (bit >> 3) + 7
+    return _Reader(_word(data, bit), 56 - (bit & 7), source, load_word(source))
+
+
+@inlined
+def _refilled(reader: _Reader) -> _Reader:
+    """Fill the word up to 56 bits or more."""
+    word = reader.word | shift_down(reader.following, reader.valid)
+    source = reader.source + ((63 - reader.valid) >> 3)
+    return _Reader(word, reader.valid | 56, source, load_word(source))
+
+
+@inlined
+def _position(reader: _Reader, data: int) -> int:
+    """Return the number of the next bit."""
+    return 8 * (reader.source - data) - reader.valid
+
+
+@inlined
+def _next_start(step: int) -> int:
+    """Address of the table for the start of the block after this one; a step is the address of a row of ``cycle``."""
+    return load_i64(step, 0)
+
+
+@inlined
+def _next_step(step: int) -> int:
+    return load_i64(step, 1)
+
+
+@inlined
+def _fill_cycle(cycle: NDArray[np.int64], mcu: NDArray[np.int64], lookup: NDArray[np.uint16]) -> int:
+    """Write what follows each block of an MCU, for `_next_start` and `_next_step`; returns the first block's table."""
+    count = mcu.shape[0]
+    for number in range(count):
+        following = number + 1 if number + 1 < count else 0
+        cycle[number, 0] = address(lookup) + mcu[following, PAIR] * 2 * _TABLE_BYTES
+        cycle[number, 1] = address(cycle) + 16 * following
+    return cycle[count - 1, 0]
+
+
+@inlined
+def _walk_symbol(
+    data: int, bit: int, k: int, block: NDArray[np.int64], symbols: NDArray[np.uint16]
+) -> tuple[int, int, int]:
+    """Walk one symbol of a block that is at coefficient ``k``, where no table has it.
+
+    Returns
+    -------
+    tuple[int, int, int]
+        `COMPLETE` or what is wrong, the bit after it, and the next coefficient: 64 if the block has ended.
+    """
+    code = int(symbols[block[AC] if k else block[DC], shift_down(_word(data, bit), 48)])
+    if code == 0:
+        return NO_SUCH_CODE, bit, k
+    bit += code_length(code) + code_size(code)
+    ended = k > 0 and code_symbol(code) == 0
+    k = 64 if ended else k + 1 + code_zeros(code)
+    if k > 64:
+        return PAST_BAND, bit, k
+    return COMPLETE, bit, k if block[AC] >= 0 else 64
+
+
+@jit(types.UniTuple(int64, 3)(int64, int64, int64, _MCU, _LOOKUP, SYMBOLS))
 def _walk_blocks(
     data: int,
     end: int,
@@ -143,70 +158,49 @@ def _walk_blocks(
     tuple[int, int, int]
         How that ended, at which bit, and how many blocks were left.
     """
-    count = mcu.shape[0]
-    first = address(lookup)
-    cycle = np.empty((count, 2), np.int64)
+    cycle = np.empty((mcu.shape[0], 2), np.int64)
+    start = _fill_cycle(cycle, mcu, lookup)
     steps = address(cycle)
-    for number in range(count):
-        following = number + 1 if number + 1 < count else 0
-        cycle[number, 0] = first + mcu[following, 0] * 2 * _TABLE_BYTES
-        cycle[number, 1] = steps + 16 * following
-    k, left = 0, blocks
-    step, start = steps, first + mcu[0, 0] * 2 * _TABLE_BYTES
-    table = start
-    word, valid, source = _word(data, 0), 56, data + 7
-    following = load_word(source)
+    k, left, step, table = 0, blocks, steps, start
+    reader = _reader_at(data, 0)
     while left > 0:
-        word |= shift_down(following, valid)
-        source += (63 - valid) >> 3
-        valid |= 56
-        following = load_word(source)
-        bit = 8 * (source - data) - valid
+        reader = _refilled(reader)
+        bit = _position(reader, data)
         if bit > end:
             return DATA_END, bit, left
         if left >= _AT_ONCE:
-            sums = 0
+            word, sums = reader.word, 0
             for _ in range(_AT_ONCE):
                 entry = load_u16(table, shift_down(word, 64 - INDEX_BITS))
-                reached = k + (entry >> 8)
+                reached = k + entry_coefficients(entry)
                 if reached > 63:
                     break
                 word = shift_up(word, entry)
                 sums += entry
-                ended = entry & _ENDED
-                next_start = load_i64(step, 0)
+                ended = entry & ENDED
+                next_start = _next_start(step)
                 table = choose(ended, next_start, start + _TABLE_BYTES)
                 start = choose(ended, next_start, start)
-                step = choose(ended, load_i64(step, 1), step)
+                step = choose(ended, _next_step(step), step)
                 k = choose(ended, 0, reached)
-            valid -= sums & 63
-            left -= sums >> 6 & 3
+            left -= entry_blocks(sums)
             if reached <= 63:
+                reader = _Reader(word, reader.valid - entry_bits(sums), reader.source, reader.following)
                 continue
-            bit += sums & 63
-        number = (step - steps) >> 4
-        row = mcu[number, 2] if k else mcu[number, 1]
-        symbol = int(symbols[row, shift_down(_word(data, bit), 48)])
-        if symbol == 0:
-            return NO_SUCH_CODE, bit, left
-        bit += (symbol & 255) + (symbol >> 8 & 15)
-        if symbol >> 8 or k == 0:
-            k += 1 + (symbol >> 12)
-        else:
-            k = 64
-        if k > 64:
-            return PAST_BAND, bit, left
-        if k == 64 or mcu[number, 2] < 0:
+            bit += entry_bits(sums)
+        outcome, bit, k = _walk_symbol(data, bit, k, mcu[(step - steps) >> 4], symbols)
+        if outcome != COMPLETE:
+            return outcome, bit, left
+        if k == 64:
             k, left = 0, left - 1
-            start, step = cycle[number, 0], cycle[number, 1]
+            start, step = _next_start(step), _next_step(step)
         table = start + _TABLE_BYTES if k else start
-        word, valid, source = _word(data, bit), 56 - (bit & 7), data + (bit >> 3) + 7
-        following = load_word(source)
-    bit = 8 * (source - data) - valid
+        reader = _reader_at(data, bit)
+    bit = _position(reader, data)
     return (DATA_END if bit > end else COMPLETE), bit, 0
 
 
-@jit(types.UniTuple(int64, 3)(int64, int64, int64, int64, int64, _SYMBOLS, int64[::1]))
+@jit(types.UniTuple(int64, 3)(int64, int64, int64, int64, int64, SYMBOLS, int64[::1]))
 def _walk_band(
     data: int,
     end: int,
@@ -227,8 +221,8 @@ def _walk_band(
         k = first
         while k <= last:
             word = _word(data, bit)
-            symbol = int(symbols[0, shift_down(word, 48)])
-            length, zeros, size = symbol & 255, symbol >> 12, symbol >> 8 & 15
+            code = int(symbols[0, shift_down(word, 48)])
+            length, zeros, size = code_length(code), code_zeros(code), code_size(code)
             if length == 0:
                 return NO_SUCH_CODE, bit, blocks - block
             bit += length
@@ -248,7 +242,7 @@ def _walk_band(
     return (RUN_TOO_LONG if run else COMPLETE), bit, 0
 
 
-@jit(types.UniTuple(int64, 3)(int64, int64, int64, int64, int64, _SYMBOLS, int64[::1]))
+@jit(types.UniTuple(int64, 3)(int64, int64, int64, int64, int64, SYMBOLS, int64[::1]))
 def _walk_band_again(
     data: int,
     end: int,
@@ -267,8 +261,8 @@ def _walk_band_again(
         k = first
         while k <= last and run == 0:
             word = _word(data, bit)
-            symbol = int(symbols[0, shift_down(word, 48)])
-            length, zeros, size = symbol & 255, symbol >> 12, symbol >> 8 & 15
+            code = int(symbols[0, shift_down(word, 48)])
+            length, zeros, size = code_length(code), code_zeros(code), code_size(code)
             if length == 0:
                 return NO_SUCH_CODE, bit, blocks - block
             bit += length + size
@@ -299,7 +293,7 @@ def _walk_band_again(
 
 @jit(
     types.UniTuple(int64, 4)(
-        _BYTES, int64, int64, int64, int64, int64, int64, _MCU, _LOOKUP, _SYMBOLS, int64[::1]
+        _BYTES, int64, int64, int64, int64, int64, int64, _MCU, _LOOKUP, SYMBOLS, int64[::1]
     )
 )
 def walk_scan(
@@ -330,7 +324,7 @@ def walk_scan(
     mcu
         (blocks of an MCU, 3): for each block its pair of ``lookup``, and its DC and AC row of ``symbols``.
     lookup, symbols
-        (pairs, 2, 4096) and (tables, 65536): what `fill_lookup` and `fill_symbols` make. A band uses row 0.
+        (pairs, 2, 4096) and (tables, 65536): what `huffman` makes. A band uses row 0.
     nonzero
         (blocks,): for each block of a band the coefficients that are not zero, one bit each; updated.
 

@@ -10,7 +10,7 @@ take a fifth less time than twice sixteen.
 Memory
 ------
 rows
-    For each bank, two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
+    For each bank, two rows of lanes a component (see `lanes`), taking turns as "above" and "current".
 lines
     The current row of each frame and component, on its way to the frames.
 lanes

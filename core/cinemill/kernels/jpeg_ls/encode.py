@@ -9,7 +9,7 @@ middle one little to do:
    Runs, found by comparing vectors, become ready-made symbols among the records.
 3. `symbols` turns records into Golomb codes and joins them by four; `emit` writes four at a time.
 
-Several components are interleaved by line. Stuffed bits are inserted afterwards, by `jpegls_bitstream.stuff`.
+Several components are interleaved by line. Stuffed bits are inserted afterwards, by `bitstream.stuff`.
 
 Memory
 ------

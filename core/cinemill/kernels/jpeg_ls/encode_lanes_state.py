@@ -15,7 +15,7 @@ class Memory(NamedTuple):
     Attributes
     ----------
     rows
-        Two rows of lanes a component (see `jpegls_lanes`), taking turns as "above" and "current".
+        Two rows of lanes a component (see `lanes`), taking turns as "above" and "current".
     lines
         The current row of each frame and component, as it comes from the frames.
     contexts
@@ -30,7 +30,7 @@ class Memory(NamedTuple):
     columns
         Two columns in turn x the fields of `Column`.
     slots
-        Symbols on their way to the codes (see `jpegls_slots`).
+        Symbols on their way to the codes (see `slots`).
     orders
         RUN_ORDERS.
     """
