@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import secrets
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from redis.exceptions import ResponseError
 
 from cinemill.errors import UsageError
 from cinemill_workers.ledger.ledger import Ledger
@@ -73,7 +76,7 @@ def test_a_second_holder_of_the_same_parcel_changes_nothing(ledger: Ledger) -> N
 def test_an_item_reported_twice_is_counted_once(ledger: Ledger) -> None:
     job = fill(ledger, 2)
     parcel = claim(ledger)
-    again = Parcel(job, parcel.number, parcel.items, parcel.attempt)
+    again = replace(parcel)
     assert ledger.finish(parcel, "done", receipt())
     assert ledger.finish(again, "done", receipt())
     assert ledger.job(job).counts["done"] == 1
@@ -81,12 +84,224 @@ def test_an_item_reported_twice_is_counted_once(ledger: Ledger) -> None:
 
 def test_a_claim_whose_answer_went_astray_is_answered_again(ledger: Ledger) -> None:
     fill(ledger, 2, 1)
-    first = ledger.claim("normal", "same", "worker@host")
-    assert first is not None
-    ledger.finish(first, "done", receipt())
-    again = ledger.claim("normal", "same", "worker@host")
+    with patch.object(secrets, "token_hex", lambda _: "the same claim"):
+        first = ledger.claim("normal", "same", "worker@host")
+        assert first is not None
+        ledger.finish(first, "done", receipt())
+        again = ledger.claim("normal", "same", "worker@host")
     assert again is not None
     assert (again.number, again.position) == (first.number, 1)
+
+
+def test_a_holder_of_the_same_name_does_not_get_what_its_predecessor_had(ledger: Ledger) -> None:
+    job = fill(ledger, 1, 1)
+    first, second = (ledger.claim("normal", "host/1", "worker@host") for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.number != second.number
+    stolen = replace(first, holder=second.holder)
+    assert ledger.renew(stolen, "worker@host") == "lost"
+    assert not ledger.finish(stolen, "done", receipt())
+    ledger.release(stolen)
+    assert not ledger.stumble(stolen, most=0, rests=9, hold=1.0, note="")
+    assert ledger.job(job).counts["running"] == 2
+    assert ledger.finish(first, "done", receipt())
+
+
+def test_an_item_that_kills_a_worker_of_the_same_name_again_and_again_is_charged_each_time(
+    ledger: Ledger,
+) -> None:
+    hasty = Ledger(ledger.client, lease_seconds=0.001)
+    job = fill(ledger, 1)
+    attempts = []
+    for _ in range(3):
+        parcel = hasty.claim("normal", "container/7", "worker@container")
+        assert parcel is not None
+        attempts.append(parcel.attempt)
+        time.sleep(0.01)
+        (expired,) = ledger.expired(job)
+        ledger.finish(expired, "retry", {}, expired=True, release=True)
+    assert attempts == [0, 1, 2]
+
+
+def test_a_number_drawn_again_after_a_loss_settles_nobody_elses_item(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    before = ledger.client.dump(f"cinemill:job:{job}")
+    old = claim(ledger)
+    for name in ("work", "pending", "leases", "progress", "holders"):
+        ledger.client.delete(f"cinemill:job:{job}:{name}")
+    ledger.client.restore(f"cinemill:job:{job}", 0, before, replace=True)
+    ledger.client.hdel(f"cinemill:job:{job}", "parcels", "exhausted")
+    ledger.feed(job, 1, [[item(7)]], exhausted=True)
+    new = claim(ledger)
+    assert new.number == old.number
+    assert not ledger.finish(old, "done", receipt())
+    assert ledger.finish(new, "done", receipt())
+
+
+def test_receipts_are_readable_after_their_dictionary_was_lost(ledger: Ledger) -> None:
+    job = fill(ledger, 3)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "done", receipt(1))
+    ledger.client.hdel(f"cinemill:job:{job}", "dictionary")
+    ledger.client.delete(f"cinemill:job:{job}:receipts")
+    ledger.finish(parcel, "done", receipt(2) | {"source": "another beginning"})
+    ledger.finish(parcel, "done", receipt(3))
+    assert [each["bytes_before"] for each in ledger.receipts(job)] == [2, 3]
+
+
+def test_counters_that_a_loss_left_wrong_are_counted_anew(ledger: Ledger) -> None:
+    job, kept = fill(ledger, 1), fill(ledger, 3, 2)
+    ledger.finish(claim(ledger), "done", receipt())
+    first = claim(ledger)
+    assert first.job == kept
+    ledger.finish(first, "done", receipt())
+    for wrong in (job, kept):
+        ledger.client.hset(f"cinemill:job:{wrong}", mapping={"pending": -3, "running": 2})
+        assert ledger.idle(wrong) == (wrong == job)
+        ledger.recount(wrong)
+    assert ledger.job(job).over
+    counts = ledger.job(kept).counts
+    assert (counts["pending"], counts["running"]) == (2, 2)
+
+
+def test_a_job_is_over_when_its_state_says_so(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    ledger.finish(claim(ledger), "done", receipt())
+    ledger.client.hset(f"cinemill:job:{job}", mapping={"pending": -3, "running": 2})
+    assert ledger.job(job).over
+
+
+ODD = (None, "", -1, -0.0, 0.5, 2**53, True, [0], {"a": 1}, [{"items": [], "bytes": []}])
+    None,
+    "",
+    "x",
+    -1,
+    -0.0,
+    0.5,
+    2**53,
+    1e300,
+    True,
+    [],
+    [0],
+    [[]],
+    {},
+    {"a": 1},
+    [{"items": [], "bytes": []}],
+)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "feed",
+        "claim",
+        "renew",
+        "finish",
+        "release",
+        "stumble",
+        "move",
+        "again",
+        "teach",
+        "recount",
+        "delete",
+        "?",
+    ],
+)
+def test_an_operation_with_odd_arguments_does_all_or_nothing(ledger: Ledger, operation: str) -> None:
+    job = fill(ledger, 2, 1)
+    failed = claim(ledger)
+    while failed.position < len(failed.items):
+        ledger.finish(failed, "failed", {"status": "failed"})
+    parcel = claim(ledger)
+    proper: dict[str, Any] = {
+        "id": job,
+        "lease": 3000,
+        "listed": 3,
+        "parcels": [],
+        "exhausted": True,
+        "cursor": "[]",
+        "priority": "normal",
+        "holder": parcel.holder,
+        "claim": "c",
+        "worker": "w",
+        "burst": 1,
+        "parcel": parcel.number,
+        "position": 0,
+        "item": 0,
+        "delay": 0,
+        "expired": False,
+        "release": False,
+        "bytes_in": 0,
+        "bytes_out": 0,
+        "pixel_bytes": 0,
+        "note": "n",
+        "origins": ["running"],
+        "state": "failed" if operation == "again" else "done",
+        "text": item(0).to_json(),
+        "bytes": 0,
+        "most": 1,
+        "rests": 1,
+        "status": "failed",
+        "awaits": "a",
+        "roots": "{}",
+        "dictionary": "d",
+    }
+    if operation == "move":
+        proper["state"] = "paused"
+    client, refused = ledger.client, 0
+    saved = {key: client.dump(key) for key in client.scan_iter()}
+    for name, value in itertools.product(proper, ODD):
+        arguments = proper | {name: value}
+        text = json.dumps({key: each for key, each in arguments.items() if each is not None})
+        try:
+            ledger._transition(args=[operation, text, b"record"])
+        except ResponseError:
+            refused += 1
+            assert {key: client.dump(key) for key in client.scan_iter()} == saved, (name, value)
+        else:
+            client.flushdb()
+            for key, dumped in saved.items():
+                client.restore(key, 0, dumped)
+            saved = {key: client.dump(key) for key in client.scan_iter()}
+    assert refused
+
+
+def test_a_failure_without_a_size_waits_again(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    ledger.finish(claim(ledger), "failed", {"status": "failed", "bytes_before": 0})
+    assert ledger.retry(job) == 1
+    assert claim(ledger).items == [item(0)]
+
+
+def test_a_job_rests_when_the_storage_fails_one_item_after_the_other(ledger: Ledger) -> None:
+    job = fill(ledger, 1, 1, 1)
+    first, second = claim(ledger), claim(ledger)
+    assert not ledger.stumble(first, most=2, rests=2, hold=0.1, note="away")
+    assert ledger.stumble(second, most=2, rests=2, hold=0.1, note="away")
+    assert ledger.job(job).note == "away"
+    assert ledger.claim("normal", "holder", "worker") is None
+    time.sleep(0.15)
+    again = claim(ledger)
+    assert again.attempt == 0
+    assert ledger.stumble(again, most=2, rests=2, hold=0.1, note="away")
+    time.sleep(0.15)
+    assert not ledger.stumble(claim(ledger), most=2, rests=2, hold=0.1, note="away")
+    ledger.finish(first, "done", receipt())
+    assert not ledger.stumble(claim(ledger), most=2, rests=2, hold=0.1, note="away")
+
+
+def test_a_pause_that_awaits_something_keeps_the_roots_only_when_that_has_come(ledger: Ledger) -> None:
+    job = ledger.create(SPEC)
+    ledger.feed(job, 0, [[item(0)]], exhausted=False, roots={"/archive": 7})
+    ledger.feed(job, 1, [[item(1)]], exhausted=False, roots={"/archive": 8})
+    ledger.move(job, from_=["running"], to="paused", awaits="roots")
+    assert ledger.job(job).awaits == "roots"
+    ledger.move(job, from_=["paused"], to="running", awaits="roots")
+    assert (ledger.job(job).awaits, ledger.job(job).roots) == ("", {"/archive": 7})
+    ledger.move(job, from_=["running"], to="paused", awaits="roots")
+    ledger.move(job, from_=["paused"], to="running")
+    assert (ledger.job(job).awaits, ledger.job(job).roots) == ("", {})
 
 
 def test_a_holder_whose_claim_was_taken_away_changes_nothing(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cinemill.errors import CinemillError
 from cinemill.storage.tree import Item
 from cinemill_workers.engine.kinds import discover
-from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.roots import confine, emptied, inodes, trouble
 from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem
@@ -22,6 +22,9 @@ LISTING_SECONDS = 0.5
 
 WARM_UP_ITEMS = 16
 """Parcels grow by one instance after so many: a small job still spreads over all children."""
+
+ROOTS = "roots"
+"""What a job awaits whose directories are not what they were."""
 
 
 class Campaign:
@@ -36,6 +39,7 @@ class Campaign:
     def tend(self, job: Job) -> bool:
         """Open or close the window and list more items if few wait; True if there is more to list at once."""
         try:
+            self._heed_roots(job)
             self._heed_window(job)
             if job.exhausted or job.state not in {"running", "waiting"}:
                 return False
@@ -47,6 +51,11 @@ class Campaign:
             )
             return False
 
+    def _heed_roots(self, job: Job) -> None:
+        """Let a job go on whose directories are again what they were."""
+        if job.awaits == ROOTS and job.state == "paused" and not trouble(job.roots) and not emptied(job.spec):
+            self._ledger.move(job.id, from_=["paused"], to="running", awaits=ROOTS)
+
     def _heed_window(self, job: Job) -> None:
         if job.spec.window:
             within = datetime.now().time() in Window.parse(job.spec.window)  # noqa: DTZ005
@@ -57,9 +66,14 @@ class Campaign:
     def _list(self, job: Job) -> bool:
         if self._items is None or self._listed != job.listed:
             self._items, self._listed = self._listing(job), job.listed
+        roots = job.roots or inodes(job.spec)
         parcels, exhausted = self._parcels(self._items)
+        if lost := trouble(roots) or (emptied(job.spec) if job.listed else ""):
+            self._items = None
+            await_roots(self._ledger, job.id, lost)
+            return False
         count = sum(map(len, parcels))
-        waiting = self._ledger.feed(job.id, job.listed, parcels, exhausted=exhausted)
+        waiting = self._ledger.feed(job.id, job.listed, parcels, exhausted=exhausted, roots=roots)
         self._listed += count
         if waiting < 0:
             self._items = None
@@ -95,6 +109,12 @@ class Campaign:
 
     def _most_items(self, number: int) -> int:
         return min(self._settings.batch_items, 1 + number // WARM_UP_ITEMS)
+
+
+def await_roots(ledger: Ledger, job: str, lost: str) -> None:
+    """Pause a job until its directories are again what they were, or somebody resumes it."""
+    note = f"{lost}: is its share mounted? The job goes on by itself when it is, or as things are with `jobs resume`"
+    ledger.move(job, from_=["running", "waiting"], to="paused", note=note, awaits=ROOTS)
 
 
 def _size(path: Path) -> int:

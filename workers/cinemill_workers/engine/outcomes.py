@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from enum import Enum
 
@@ -41,12 +42,16 @@ FATES: tuple[tuple[type[BaseException], Fate], ...] = (
 """The first row whose class matches counts."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+STORAGE_AWAY = (
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.EREMOTEIO),
+    *(errno.ENODEV, errno.ENXIO),
+)
 
 SYSTEM_FATES = {
     **dict.fromkeys(NO_ROOM, Fate.HOLD),
     **dict.fromkeys((errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG), Fate.FAIL),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP), Fate.FAIL),
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN), Fate.RETRY),
+    **dict.fromkeys(STORAGE_AWAY, Fate.RETRY),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), Fate.RETRY),
 }
 """What an error of the operating system says, whatever it caused: no room; a place that takes no such file until
@@ -69,6 +74,20 @@ def fate_of(error: BaseException) -> Fate:
         if isinstance(each, OSError) and each.errno in SYSTEM_FATES:
             return SYSTEM_FATES[each.errno]
     return next(fate for kind, fate in FATES if isinstance(error, kind))
+
+
+def storage_away(error: BaseException) -> str:
+    """Say what the storage answered, if it is one that answers so to whatever is asked of it; else nothing.
+
+    An output that is not permitted is such an answer too: exports change under running jobs. A source that is not may be
+    a single one.
+    """
+    for each in _chain(error):
+        if isinstance(each, OSError):
+            of_output = isinstance(error, errors.OutputError) and each.errno in {errno.EPERM, errno.EACCES}
+            if each.errno in STORAGE_AWAY or of_output:
+                return os.strerror(each.errno or 0)
+    return ""
 
 
 def no_room(error: BaseException) -> str:

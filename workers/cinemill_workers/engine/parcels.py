@@ -9,12 +9,13 @@ from pathlib import Path
 from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill_workers import logs
+from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.lease import Lease, shutdown
-from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room
-from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room, storage_away
+from cinemill_workers.engine.roots import confine, emptied, trouble
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import ListedItem, Parcel
+from cinemill_workers.ledger.model import Job, ListedItem, Parcel
 from cinemill_workers.settings import settings
 
 STATES = {
@@ -27,24 +28,49 @@ STATES = {
 }
 """Item state for each receipt status that is no error."""
 
+ERRORS_IN_A_ROW = 5
+"""So many items that the storage fails, with none done between, are no bad files but an outage."""
+
+MOST_RESTS = 20
+"""So often a job rests without an item done between; then its files are taken for bad after all."""
+
 
 def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
     """Work on a parcel's items one after the other until it is empty or taken away, or work must stop."""
     try:
-        operation = from_json(ledger.job(parcel.job).spec.work)
+        job = ledger.job(parcel.job)
+        operation = from_json(job.spec.work)
     except UsageError as error:
         ledger.release(parcel, hold=settings().hold_seconds, note=f"{worker}: {error}")
+        return
+    if _rests(ledger, parcel, job):
         return
     with Lease(ledger, parcel, worker, stall_seconds=settings().stall_seconds) as lease:
         while parcel.position < len(parcel.items):
             if lease.interrupted() or (shutdown.announced and parcel.position > 0):
                 ledger.release(parcel)
                 return
-            if not _settle(ledger, parcel, operation, lease):
+            if not _settle(ledger, parcel, job, operation, lease):
                 return
 
 
-def _settle(ledger: Ledger, parcel: Parcel, operation: Operation, lease: Lease) -> bool:
+def _rests(ledger: Ledger, parcel: Parcel, job: Job, error: Exception | None = None) -> bool:
+    """Hand a parcel back, and let its job rest, if its directories or their storage are away: no item can succeed now."""
+    lost = trouble(job.roots)
+    if error is not None and job.roots:
+        lost = lost or emptied(job.spec)
+    if lost:
+        await_roots(ledger, job.id, lost)
+        ledger.release(parcel)
+        return True
+    answer = storage_away(error) if error is not None else ""
+    note = f"the storage answers {answer!r} to one file after the other; the job tries again by itself"
+    return bool(answer) and ledger.stumble(
+        parcel, most=ERRORS_IN_A_ROW, rests=MOST_RESTS, hold=settings().hold_seconds, note=note
+    )
+
+
+def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, lease: Lease) -> bool:
     """Work on the next item and report it; False if the parcel is not ours any more."""
     item = parcel.items[parcel.position]
     began = time.monotonic()
@@ -62,6 +88,9 @@ def _settle(ledger: Ledger, parcel: Parcel, operation: Operation, lease: Lease) 
             _log(parcel.job, item, "held", parcel.attempt, kind=type(error).__name__)
             note = f"{no_room(error)}; free some space there, the job then goes on by itself"
             ledger.release(parcel, hold=settings().hold_seconds, note=note)
+            return False
+        if _rests(ledger, parcel, job, error):
+            _log(parcel.job, item, "rests", parcel.attempt, kind=type(error).__name__)
             return False
         return record_error(ledger, parcel, error, fate)
     counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict())
@@ -109,6 +138,10 @@ def record_error(
 def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     """Count an attempt for the item a dead child was working on, and hand back the rest of its parcel."""
     for parcel in ledger.held_by(holder):
+        if _rests(
+            ledger, parcel, ledger.job(parcel.job)
+        ):  # a mapped file that goes away kills whoever reads it
+            continue
         error = WorkerLost(reason, path=parcel.items[parcel.position].source)
         record_error(ledger, parcel, error, Fate.RETRY, lost=True)
 

@@ -1,11 +1,13 @@
-"""Confinement: which paths a job may read and write."""
+"""The directories of a job: which it may read and write, and whether they are still there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cinemill_workers.engine.outcomes import OutsideRoots
+from cinemill_workers.ledger.model import JobSpec
 
 
 def confine(path: Path, roots: Sequence[Path]) -> None:
@@ -27,3 +29,46 @@ def confine(path: Path, roots: Sequence[Path]) -> None:
         raise OutsideRoots(
             "the path leads out of CINEMILL_ROOTS: move the files or extend the roots", path=path
         )
+
+
+def inodes(spec: JobSpec) -> dict[str, int]:
+    """Return what tells the directories of a job from others at the same place: an unmounted share leaves an empty one.
+
+    Inodes alone: the number of a device differs between the hosts that mount a share, and after it is mounted again.
+    A destination that is not there yet is told by the directory that it will be made in.
+    """
+    destination = Path(spec.destination)
+    while not destination.is_dir() and destination != destination.parent:
+        destination = destination.parent
+    directories = [path for path in map(Path, spec.sources) if path.is_dir()]
+    return {os.fspath(path): path.stat().st_ino for path in (*directories, destination)}
+
+
+def trouble(known: Mapping[str, int]) -> str:
+    """Say which of these directories is not what it was; nothing if all are.
+
+    Parameters
+    ----------
+    known
+        What `inodes` found at first.
+    """
+    for path, inode in known.items():
+        try:
+            found = Path(path).stat().st_ino
+        except OSError as error:
+            return f"{path} has gone ({error.strerror})"
+        if found != inode:
+            return f"{path} is not the directory that it was"
+    return ""
+
+
+def emptied(spec: JobSpec) -> str:
+    """Say which source of a job is a directory that holds nothing, or can't be listed any more."""
+    for source in filter(os.path.isdir, spec.sources):
+        try:
+            with os.scandir(source) as entries:
+                if next(entries, None) is None:
+                    return f"{source} is empty"
+        except OSError as error:
+            return f"{source} can't be listed ({error.strerror})"
+    return ""

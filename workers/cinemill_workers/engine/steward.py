@@ -103,6 +103,8 @@ class Steward:
             source = parcel.items[parcel.position].source
             error = WorkerLost("the worker gave no sign of life while it worked on this", path=source)
             record_error(self._ledger, parcel, error, Fate.RETRY, lost=True, expired=True)
+        if (job.counts["pending"] or job.counts["running"]) and self._ledger.idle(job.id):
+            self._ledger.recount(job.id)
 
     def _wake(self, priority: str, jobs: list[Job]) -> None:
         """Put as many messages into a queue as parcels may start; a surplus does no harm."""

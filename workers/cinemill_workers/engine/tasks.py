@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import time
 from contextlib import suppress
@@ -35,6 +36,10 @@ EARLY_SECONDS = 30.0
 MOST_EARLY_DEATHS = 3
 
 
+_START = secrets.token_hex(8)
+"""Drawn before the children are forked: the worker and they have the same one."""
+
+
 @cache
 def _ledger() -> Ledger:
     chosen = settings()
@@ -48,7 +53,8 @@ def _hasty_ledger() -> Ledger:
 
 
 def _holder(worker: str, pid: int | None) -> str:
-    return f"{worker}/{pid}"
+    """Name a child as no other one is, whatever host name and process ids a container gives again and again."""
+    return f"{worker}/{_START}/{pid}"
 
 
 def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:

@@ -10,8 +10,20 @@ from redis.retry import Retry
 
 from cinemill_workers.internals import read_refusals_as
 
-CODES = ("OOM", "MISCONF", "READONLY")
-"""No memory left, no disk left for the append-only file, a replica before it takes over."""
+CODES = (
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "NOREPLICAS",
+    "UNBLOCKED",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+)
+"""No memory left; no disk left for the append-only file; a replica before it takes over; too few replicas; a server that
+stops being one while it is listened to; one that has lost its master or its cluster; one busy with somebody's script.
+"""
 
 
 class WritesRefused(RedisConnectionError):

@@ -6,11 +6,14 @@
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
 -- is claimed (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
--- score keep their order. Whoever holds a number that is no longer in `work` has lost the parcel, and nothing he
--- reports changes a counter.
+-- score keep their order. `holders` has the claim on it, a name that is never given again. Whoever reports under another
+-- name, or of a number that is no longer in `work`, has lost the parcel, and nothing he reports changes a counter.
+--
+-- Redis takes nothing back of an operation that fails midway: whatever can be wrong with arguments is found before.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
 local ACTIVE, JOBS, WORKERS, TOTALS = "cinemill:active", "cinemill:jobs", "cinemill:workers", "cinemill:totals"
+local CLAIM = "cinemill:claim:"
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local job, work, pending, leases, progress, holders, receipts, failures
 
@@ -26,9 +29,76 @@ local function now()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+local INTEGER, TEXT, LIST, FLAG = "number", "string", "table", "boolean"
+local SHAPES = {
+    feed = {id = TEXT, listed = INTEGER, parcels = LIST, exhausted = FLAG, cursor = TEXT},
+    claim = {priority = TEXT, holder = TEXT, claim = TEXT, worker = TEXT, lease = INTEGER, burst = INTEGER},
+    renew = {id = TEXT, parcel = TEXT, holder = TEXT, worker = TEXT, lease = INTEGER},
+    finish = {
+        id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, item = INTEGER, state = TEXT, delay = INTEGER,
+        lease = INTEGER, expired = FLAG, release = FLAG, bytes_in = INTEGER, bytes_out = INTEGER, pixel_bytes = INTEGER,
+    },
+    release = {id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, delay = INTEGER, note = TEXT},
+    move = {id = TEXT, origins = LIST, state = TEXT},
+    again = {id = TEXT, item = INTEGER, text = TEXT, bytes = INTEGER, state = TEXT, bytes_in = INTEGER},
+    stumble = {
+        id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, most = INTEGER, rests = INTEGER, delay = INTEGER,
+        note = TEXT,
+    },
+    teach = {id = TEXT},
+    recount = {id = TEXT},
+    totals = {},
+    delete = {id = TEXT},
+}
+local OPTIONAL = {id = TEXT, status = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
+local STATES = {
+    finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
+    again = {failed = true, quarantined = true},
+    move = {running = true, waiting = true, paused = true, cancelled = true, done = true},
+}
+local EXACT = 2 ^ 53
+
+local function is_count(value)
+    return type(value) == INTEGER and value >= 0 and value < EXACT and value == math.floor(value)
+end
+
+local function each_is(list, is)
+    for _, value in ipairs(list) do
+        if not is(value) then return false end
+    end
+    return true
+end
+
+local function is_text(value) return type(value) == TEXT end
+
+local function is_parcel(value)
+    return type(value) == LIST and type(value.items) == LIST and type(value.bytes) == LIST
+        and #value.items > 0 and #value.items == #value.bytes
+        and each_is(value.items, is_text) and each_is(value.bytes, is_count)
+end
+
+local function refusal()
+    local shape = SHAPES[operation]
+    if not shape then return "operation" end
+    for name, kind in pairs(shape) do
+        local value = args[name]
+        if type(value) ~= kind or (kind == INTEGER and not is_count(value)) then return name end
+    end
+    for name, kind in pairs(OPTIONAL) do
+        if args[name] ~= nil and type(args[name]) ~= kind then return name end
+    end
+    if shape.parcels and not each_is(args.parcels, is_parcel) then return "parcels" end
+    if shape.origins and not each_is(args.origins, is_text) then return "origins" end
+    if STATES[operation] and not STATES[operation][args.state] then return "state" end
+    if not ARGV[3] then return "record" end
+end
+
 local function get(field) return redis.call("HGET", job, field) end
 local function set(...) redis.call("HSET", job, ...) end
-local function add(field, amount) redis.call("HINCRBY", job, field, amount) end
+local function increase(key, field, amount)
+    if amount ~= 0 then redis.call("HINCRBY", key, field, string.format("%.0f", amount)) end
+end
+local function add(field, amount) increase(job, field, amount) end
 local function number(field) return tonumber(get(field) or "0") end
 
 local function put(items, bytes, attempt, ready)
@@ -70,6 +140,7 @@ end
 local function claimed(parcel_number, position)
     local text = redis.call("HGET", work, parcel_number)
     if not text or not redis.call("ZSCORE", leases, parcel_number) then return nil end
+    if redis.call("HGET", holders, parcel_number) ~= args.holder then return nil end
     if tonumber(redis.call("HGET", progress, parcel_number)) ~= position then return nil end
     return cjson.decode(text)
 end
@@ -89,6 +160,7 @@ function operations.feed()
     add("listed", count)
     add("pending", count)
     if count > 0 then set("cursor", args.cursor) end
+    if args.roots then redis.call("HSETNX", job, "roots", args.roots) end
     if args.exhausted then set("exhausted", "1") end
     close_when_complete()
     return redis.call("ZCARD", pending)
@@ -108,31 +180,26 @@ local function throttle(sizes, time)
     set("next_start", math.max(time - args.burst, number("next_start")) + math.ceil(bytes * 1000 / rate))
 end
 
--- A parcel of a running job that the caller holds already: the answer to an earlier claim or report went astray.
-local function held_already(time)
-    for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
-        choose(id)
-        local held = redis.call("HGETALL", holders)
-        for i = 1, #held, 2 do
-            if held[i + 1] == args.holder and get("state") == "running" then
-                redis.call("ZADD", leases, time + args.lease, held[i])
-                return id, held[i]
-            end
-        end
-    end
-end
-
 -- The answer to a claim: {job, number, parcel, position, dictionary, parcels waiting or claimed in all running jobs}.
 local function answer(id, parcel_number, outstanding)
     local position = redis.call("HGET", progress, parcel_number)
     return {id, parcel_number, redis.call("HGET", work, parcel_number), position, get("dictionary") or "", outstanding}
 end
 
+-- What a claim of this name has got already, when its answer went astray and it is made again.
+local function answered_before(name)
+    local text = redis.call("GET", CLAIM .. name)
+    if not text then return nil end
+    local before = cjson.decode(text)
+    choose(before[1])
+    if redis.call("HGET", holders, before[2]) == name then return answer(before[1], before[2], 1) end
+end
+
 -- Take a parcel of the job of this priority that was served least recently; nothing if none may start.
 function operations.claim()
-    local time = now()
-    local held_in, held = held_already(time)
-    if held then return answer(held_in, held, 1) end
+    local time, name = now(), args.holder .. "/" .. args.claim
+    local before = answered_before(name)
+    if before then return before end
     local outstanding, served, chosen, parcel_number = 0, math.huge, nil, nil
     for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
         choose(id)
@@ -151,7 +218,8 @@ function operations.claim()
     redis.call("ZREM", pending, parcel_number)
     redis.call("ZADD", leases, time + args.lease, parcel_number)
     redis.call("HSET", progress, parcel_number, 0)
-    redis.call("HSET", holders, parcel_number, args.holder)
+    redis.call("HSET", holders, parcel_number, name)
+    redis.call("SET", CLAIM .. name, cjson.encode({chosen, parcel_number}), "PX", math.max(1, args.lease))
     add("pending", -#parcel.items)
     add("running", #parcel.items)
     set("served", redis.call("INCR", "cinemill:served"))
@@ -162,6 +230,7 @@ end
 -- Prolong a claim. Returns the job's state, or "lost".
 function operations.renew()
     if not redis.call("ZSCORE", leases, args.parcel) then return "lost" end
+    if redis.call("HGET", holders, args.parcel) ~= args.holder then return "lost" end
     redis.call("ZADD", leases, now() + args.lease, args.parcel)
     return get("state")
 end
@@ -174,6 +243,8 @@ function operations.finish()
     if not parcel then return "lost" end
     if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end
     local item = parcel.items[args.position + 1]
+    if not item then return "lost" end
+    if args.dictionary and redis.sha1hex(get("dictionary") or "") ~= args.dictionary then return "untaught" end
     add("running", -1)
     if args.state == "retry" and get("state") == "cancelled" then args.state = "cancelled" end
     if args.state == "retry" then
@@ -186,7 +257,7 @@ function operations.finish()
             redis.call("HSET", failures, args.item, ARGV[3])
         elseif args.state ~= "cancelled" then
             redis.call("RPUSH", receipts, ARGV[3])
-            redis.call("HDEL", job, "note")
+            redis.call("HDEL", job, "note", "storage_errors", "rests")
         end
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
         add("bytes_in", args.bytes_in)
@@ -206,30 +277,53 @@ function operations.finish()
     return get("state")
 end
 
+local function rest(delay, note)
+    set("next_start", math.max(now() + delay, number("next_start")))
+    set("note", note)
+end
+
 -- Hand back what is left of a claimed parcel, uncounted; with a note and a delay, the whole job rests as well.
 function operations.release()
     local parcel = claimed(args.parcel, args.position)
     if not parcel then return "lost" end
     give_back(parcel, args.position)
     forget(args.parcel)
-    if args.delay > 0 then
-        set("next_start", math.max(now() + args.delay, number("next_start")))
-        set("note", args.note)
-    end
+    if args.delay > 0 then rest(args.delay, args.note) end
     close_when_complete()
     return get("state")
 end
 
+-- Count an error of the storage on an item that had none before. Once there were `most` without an item done between
+-- them, whatever is claimed goes back and the job rests, but no more than `rests` times. Returns whether the job rests.
+function operations.stumble()
+    local parcel = claimed(args.parcel, args.position)
+    if not parcel then return 0 end
+    if parcel.attempt == 0 then add("storage_errors", 1) end
+    if number("storage_errors") < args.most or number("rests") >= args.rests then return 0 end
+    if number("next_start") <= now() then add("rests", 1) end
+    give_back(parcel, args.position)
+    forget(args.parcel)
+    rest(args.delay, args.note)
+    close_when_complete()
+    return 1
+end
+
 -- Move the job from one of the states `origins` to another; cancelling drops whatever waits. Returns the state it has.
+-- A pause may await something; a job that goes on without it takes the roots of its trees as they are from then on.
 function operations.move()
     local state = get("state")
     if not state then return "gone" end
     local allowed = false
     for _, from in ipairs(args.origins) do allowed = allowed or from == state end
     if not allowed then return state end
-    set("state", args.to)
-    if args.to == "running" then set("next_start", 0) end
-    if args.to == "cancelled" then
+    set("state", args.state)
+    if args.state == "running" then
+        set("next_start", 0)
+        redis.call("HDEL", job, "storage_errors")
+        if state == "paused" and get("awaits") ~= args.awaits then redis.call("HDEL", job, "roots") end
+    end
+    if args.state == "paused" and args.awaits then set("awaits", args.awaits) else redis.call("HDEL", job, "awaits") end
+    if args.state == "cancelled" then
         for _, parcel_number in ipairs(redis.call("ZRANGE", pending, 0, -1)) do
             redis.call("HDEL", work, parcel_number)
         end
@@ -244,11 +338,11 @@ end
 
 -- Let one failed or quarantined item wait again. Returns 1, or 0 when somebody else did it before.
 function operations.again()
-    if redis.call("HDEL", failures, args.item) == 0 then return 0 end
+    if not get("state") or redis.call("HDEL", failures, args.item) == 0 then return 0 end
     add(args.state, -1)
     if args.status then add("status:" .. args.status, -1) end
     add("bytes_in", -args.bytes_in)
-    redis.call("HINCRBY", TOTALS, "bytes_in", args.bytes_in)
+    increase(TOTALS, "bytes_in", args.bytes_in)
     add("pending", 1)
     put({args.text}, {args.bytes}, 0, 0)
     if get("state") == "done" then
@@ -266,6 +360,27 @@ function operations.teach()
     return get("dictionary")
 end
 
+-- Count what waits and runs anew: what a server lost of its last writes can leave these counters wrong. Returns the state.
+function operations.recount()
+    if not get("state") then return "gone" end
+    local waiting, running = 0, 0
+    for _, parcel_number in ipairs(redis.call("ZRANGE", pending, 0, -1)) do
+        local text = redis.call("HGET", work, parcel_number)
+        if text then waiting = waiting + #cjson.decode(text).items else redis.call("ZREM", pending, parcel_number) end
+    end
+    for _, parcel_number in ipairs(redis.call("ZRANGE", leases, 0, -1)) do
+        local text = redis.call("HGET", work, parcel_number)
+        if text then
+            running = running + #cjson.decode(text).items - tonumber(redis.call("HGET", progress, parcel_number) or "0")
+        else
+            forget(parcel_number)
+        end
+    end
+    set("pending", waiting, "running", running)
+    close_when_complete()
+    return get("state")
+end
+
 -- What all jobs ever counted, whether or not they are forgotten: never less than before.
 function operations.totals()
     local sums = {}
@@ -280,12 +395,14 @@ end
 -- Forget a job that is over; what it counted stays in the totals. Returns 1, or 0 when it is not over.
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
-    for _, field in ipairs(COUNTERS) do redis.call("HINCRBY", TOTALS, field, number(field)) end
+    for _, field in ipairs(COUNTERS) do increase(TOTALS, field, number(field)) end
     redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures)
     redis.call("ZREM", JOBS, args.id)
     return 1
 end
 
+local wrong = refusal()
+if wrong then return redis.error_reply("ERR the ledger can't do " .. tostring(operation) .. ": impossible " .. wrong) end
 if args.worker then redis.call("ZADD", WORKERS, now() / 1000, args.worker) end
 if args.id then choose(args.id) end
 return operations[operation]()

@@ -60,13 +60,14 @@ class ListedItem:
 
 @dataclass
 class Parcel:
-    """Claimed work: its items, how often they were attempted before, and the position of the next one."""
+    """Claimed work: its items, how often they were attempted before, the position of the next one, and the claim's name."""
 
     job: str
     number: str
     items: list[ListedItem]
     attempt: int
     position: int = 0
+    holder: str = ""
     dictionary: bytes = b""
     outstanding: int = 1
     """Parcels waiting or claimed in all running jobs, this one included."""
@@ -91,6 +92,10 @@ class Job:
     started: float = 0.0
     finished: float = 0.0
     note: str = ""
+    awaits: str = ""
+    """What ends its pause by itself."""
+    roots: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """The inodes that its sources and its destination had when they were first listed."""
     statuses: Mapping[str, int] = field(default_factory=dict)
     """Settled items by the status that receipts and reports give them."""
     cursor: tuple[str, ...] = field(default=(), repr=False)
@@ -99,7 +104,7 @@ class Job:
     @property
     def over(self) -> bool:
         """Whether nothing of it waits or runs any more."""
-        return self.state in {"done", "cancelled"} and not self.counts["pending"] + self.counts["running"]
+        return self.state in {"done", "cancelled"} and self.finished > 0
 
     @property
     def settled(self) -> int:

@@ -1,0 +1,181 @@
+"""The jobs in Redis: what was submitted, how far it is, and the states that people give it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+
+from cinemill.errors import UsageError
+from cinemill_workers.ledger.model import ITEM_STATES, Job, JobGone, JobSpec
+from cinemill_workers.ledger.workers import Workers
+
+_ACTIVE = "cinemill:active"
+_JOBS = "cinemill:jobs"
+_STATUS = "status:"
+_NAMED = 5
+
+
+class Jobs(Workers):
+    """The jobs behind one Redis client."""
+
+    def __init__(self, client: Redis, *, lease_seconds: float = 30.0) -> None:
+        super().__init__(client)
+        self.lease = round(lease_seconds * 1000)
+        self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
+
+    def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
+        arguments = {"id": job, "lease": self.lease, **arguments}
+        present = {name: value for name, value in arguments.items() if value is not None}
+        return self._transition(args=[operation, json.dumps(present), record])
+
+    def create(self, spec: JobSpec) -> str:
+        """Store a new job and return its id."""
+        job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        fields = {
+            "spec": spec.to_json(),
+            "state": "running",
+            "priority": spec.priority,
+            "rate": round(spec.max_rate),
+            "listed": 0,
+            "created": round(time.time() * 1000),
+            **dict.fromkeys(ITEM_STATES, 0),
+        }
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.hset(key_of(job), mapping=fields)
+            pipe.zadd(_JOBS, {job: time.time()})
+            pipe.sadd(_ACTIVE, job)
+            pipe.execute()
+        return job
+
+    def job(self, job: str) -> Job:
+        """Return one job.
+
+        Raises
+        ------
+        JobGone
+            There is no such job.
+        """
+        found = {
+            key.decode(): value.decode()
+            for key, value in self.client.hgetall(key_of(job)).items()
+            if key != b"dictionary"
+        }
+        if not found:
+            raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
+        return Job(
+            id=job,
+            spec=JobSpec.from_json(found["spec"]),
+            state=found["state"],
+            counts={state: int(found[state]) for state in ITEM_STATES},
+            listed=int(found["listed"]),
+            exhausted=found.get("exhausted") == "1",
+            bytes_in=int(found.get("bytes_in", 0)),
+            bytes_out=int(found.get("bytes_out", 0)),
+            pixel_bytes=int(found.get("pixel_bytes", 0)),
+            retries=int(found.get("retries", 0)),
+            created=int(found["created"]) / 1000,
+            started=int(found.get("started", 0)) / 1000,
+            finished=int(found.get("finished", 0)) / 1000,
+            note=found.get("note", ""),
+            awaits=found.get("awaits", ""),
+            roots=json.loads(found.get("roots", "{}")),
+            statuses={
+                name.removeprefix(_STATUS): int(count)
+                for name, count in sorted(found.items())
+                if name.startswith(_STATUS) and count != "0"
+            },
+            cursor=tuple(json.loads(found.get("cursor", "[]"))),
+        )
+
+    def find(self, name: str) -> Job:
+        """Return the one job of this id or name, or whose id or name begins like this; the last one for nothing.
+
+        Raises
+        ------
+        JobGone
+            There is none.
+        UsageError
+            There are several.
+        """
+        jobs = self.jobs()
+        if not name:
+            found = jobs[-1:]
+        else:
+            found = [job for job in jobs if name in {job.id, job.spec.name}] or [
+                job for job in jobs if job.id.startswith(name) or job.spec.name.startswith(name)
+            ]
+        if not found:
+            trouble = f"no job begins with {name!r}" if name else "no job has been submitted"
+            raise JobGone(f"{trouble}: `cinemill jobs list` shows all")
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} jobs are called {name!r} or begin so: choose one of "
+                + ", ".join(job.id for job in found[-_NAMED:])
+            )
+        return found[0]
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        return self.present(job.decode() for job in self.client.zrange(_JOBS, 0, -1))
+
+    def active(self) -> list[Job]:
+        """Return the jobs that are not over, oldest first."""
+        return self.present(sorted(member.decode() for member in self.client.smembers(_ACTIVE)))
+
+    def present(self, ids: Iterable[str]) -> list[Job]:
+        """Return those of these jobs that have not been deleted."""
+        found = []
+        for job in ids:
+            with suppress(JobGone):
+                found.append(self.job(job))
+        return found
+
+    def totals(self) -> dict[str, int]:
+        """Return what all jobs ever counted, forgotten ones included; no figure ever falls."""
+        names = ("bytes_in", "bytes_out", "pixel_bytes", "retries")
+        return dict(zip(names, map(int, self._apply("totals", None)), strict=True))
+
+    def move(
+        self, job: str, *, from_: Sequence[str], to: str, note: str | None = None, awaits: str | None = None
+    ) -> str:
+        """Change a job's state if it is one of `from_`; return the state it then has, ``"gone"`` if it is deleted.
+
+        Parameters
+        ----------
+        from_
+            The states that may change.
+        to
+            The new state.
+        note
+            Why, for those who look at the job; none removes the last one.
+        awaits
+            What ends a pause by itself; given again when it does.
+        """
+        note = None if note is None else escaped(note)
+        answer = self._apply("move", job, origins=list(from_), state=to, note=note, awaits=awaits)
+        return str(answer, "utf-8")
+
+    def recount(self, job: str) -> None:
+        """Count anew what waits and runs."""
+        self._apply("recount", job)
+
+    def delete(self, job: str) -> bool:
+        """Forget a job with its receipts; False if it is not over."""
+        return bool(self._apply("delete", job))
+
+
+def escaped(text: str) -> str:
+    """Return a text that is valid Unicode, whatever the names in it hold."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def key_of(job: str) -> str:
+    """Return the key of a job's fields; those of what it holds begin with it."""
+    return f"cinemill:job:{job}"
