@@ -100,3 +100,59 @@ def test_a_job_deleted_while_it_is_listed_stops_nothing(ledger: Ledger, tmp_path
         ledger.delete(found.id)
         assert not Campaign(ledger, Settings()).tend(found)
     assert not list(ledger.client.scan_iter("cinemill:job:*"))
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("how", ["empty in its place", "gone", "emptied", "another destination"])
+def test_a_listing_whose_directory_vanishes_pauses_and_goes_on_by_itself(
+    ledger: Ledger, tmp_path: Path, how: str
+) -> None:
+    source, destination, away = tmp_path / "in", tmp_path / "out", tmp_path / "away"
+    make_tree(source, [10] * 60)
+    destination.mkdir()
+    job = ledger.create(job_spec(source, destination))
+    campaign = Campaign(ledger, Settings(batch_items=1, ahead=20))
+    campaign.tend(ledger.job(job))
+    waiting_parcels(ledger)
+    if how == "emptied":
+        away.mkdir()
+        moved = [path.rename(away / path.name) for path in source.iterdir()]
+    else:
+        chosen = destination if how == "another destination" else source
+        chosen.rename(away)
+        if how != "gone":
+            chosen.mkdir()
+    for _ in range(2):
+        campaign.tend(ledger.job(job))
+        found = ledger.job(job)
+        assert (found.state, found.listed, found.exhausted) == ("paused", 20, False)
+    assert "is its share mounted?" in found.note
+    if how == "emptied":
+        for path in moved:
+            path.rename(source / path.name)
+    else:
+        if how != "gone":
+            chosen.rmdir()
+        away.rename(chosen)
+    while not ledger.job(job).exhausted:
+        campaign.tend(ledger.job(job))
+        waiting_parcels(ledger)
+    found = ledger.job(job)
+    assert (found.state, found.listed, found.note) == ("running", 60, "")
+
+
+@pytest.mark.service
+def test_a_job_that_is_resumed_takes_its_directories_as_they_are(ledger: Ledger, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    make_tree(source, [10] * 30)
+    job = ledger.create(job_spec(source, tmp_path / "out"))
+    campaign = Campaign(ledger, Settings(batch_items=1, ahead=20))
+    campaign.tend(ledger.job(job))
+    waiting_parcels(ledger)
+    source.rename(tmp_path / "away")
+    make_tree(source, [10] * 40)
+    campaign.tend(ledger.job(job))
+    assert ledger.job(job).state == "paused"
+    ledger.move(job, from_=["paused"], to="running")
+    campaign.tend(ledger.job(job))
+    assert (ledger.job(job).listed, ledger.job(job).state) == (40, "running")

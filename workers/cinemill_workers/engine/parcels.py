@@ -43,8 +43,6 @@ def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
     except UsageError as error:
         ledger.release(parcel, hold=settings().hold_seconds, note=f"{worker}: {error}")
         return
-    if _rests(ledger, parcel, job):
-        return
     with Lease(ledger, parcel, worker, stall_seconds=settings().stall_seconds) as lease:
         while parcel.position < len(parcel.items):
             if lease.interrupted() or (shutdown.announced and parcel.position > 0):
@@ -72,6 +70,8 @@ def _rests(ledger: Ledger, parcel: Parcel, job: Job, error: Exception | None = N
 
 def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, lease: Lease) -> bool:
     """Work on the next item and report it; False if the parcel is not ours any more."""
+    if _rests(ledger, parcel, job):
+        return False
     item = parcel.items[parcel.position]
     began = time.monotonic()
     try:
