@@ -10,12 +10,13 @@ from unittest.mock import patch
 
 import pytest
 
-from cinemill.errors import DamagedFile, OutputError
+from cinemill.errors import CinemillError, DamagedFile, OutputError
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.engine import parcels
 from cinemill_workers.engine.roots import inodes
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ListedItem
+from cinemill_workers.settings import settings
 from tests.support.harness import Service, assert_exact, files_below, job_spec, wait_until, write_archive
 
 pytestmark = pytest.mark.service
@@ -44,7 +45,7 @@ def work(ledger: Ledger) -> int:
     return done
 
 
-def failing(number: int, *, output: bool = False) -> DamagedFile:
+def failing(number: int, *, output: bool = False) -> CinemillError:
     error = (OutputError if output else DamagedFile)("can't be read")
     error.__cause__ = OSError(number, os.strerror(number))
     return error
@@ -52,7 +53,7 @@ def failing(number: int, *, output: bool = False) -> DamagedFile:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = parcels.settings().model_copy(update={"hold_seconds": 0.1, "retry_seconds": 0.0})
+    chosen = settings().model_copy(update={"hold_seconds": 0.1, "retry_seconds": 0.0})
     monkeypatch.setattr(parcels, "settings", lambda: chosen)
 
 

@@ -19,12 +19,14 @@ from redis.exceptions import RedisError
 from cinemill.errors import UsageError
 from cinemill_workers.engine.client import diagnosis
 from cinemill_workers.engine.preflight import check
+from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9
+NEARLY_FULL = 0.95
 SILENCE_SECONDS = 60.0
 PACKAGES = ("cinemill", "numpy", "numba", "imagecodecs", "pydicom", "celery", "kombu", "redis")
 
@@ -126,13 +128,23 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         "" if lasting else "start the server with --appendonly yes",
     )
     policy = str(about["maxmemory_policy"])
-    keeps = policy == "noeviction" or about["maxmemory"] == 0
+    most, used = int(about["maxmemory"]), int(about["used_memory"])
+    keeps, full = policy == "noeviction" or most == 0, 0 < most * NEARLY_FULL <= used
+    limit = f" of {about['maxmemory_human']}" if most else ""
     yield Finding(
         "broker memory",
-        keeps,
-        f"{about['used_memory_human']} used, policy {policy}",
-        "" if keeps else "start the server with --maxmemory-policy noeviction",
+        keeps and not full,
+        f"{about['used_memory_human']}{limit} used, policy {policy}",
+        "give the server more memory (--maxmemory), or delete jobs that are over (`cinemill jobs delete`)"
+        if full
+        else "start the server with --maxmemory-policy noeviction"
+        if not keeps
+        else "",
     )
+    allowed = _rights(ledger, settings)
+    yield allowed
+    if not allowed.well:
+        return
     for worker, reason in sorted(ledger.complaints().items()):
         yield Finding(
             f"worker {worker}",
@@ -148,6 +160,18 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         f"{len(workers)} at work within a minute, {depth} messages waiting",
         "" if workers else "start `cinemill worker`, or `cinemill up` on one machine: jobs wait until then",
     )
+
+
+def _rights(ledger: Ledger, settings: Settings) -> Finding:
+    """Tell whether the server lets us do what workers do."""
+    try:
+        missing = rights.missing(ledger.client)
+    except RedisError as error:
+        found, remedy = diagnosis(settings, error)
+        return Finding("broker rights", well=False, found=found, remedy=remedy)
+    if missing:
+        return Finding("broker rights", well=False, found=missing, remedy=rights.GRANT)
+    return Finding("broker rights", well=True, found="all that workers need")
 
 
 def consumption(settings: Settings) -> Finding:

@@ -86,7 +86,7 @@ def _submit(
         terminal.say({"items": items, "bytes": total}, f"{items} instances, {total / 1e6:.1f} MB", as_json)
         return
     ledger = client.open_ledger()
-    job = ledger.create(spec)
+    job = client.store(spec)
     if wait:
         terminal.follow(ledger, job, as_json)
         return

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from cinemill.errors import CinemillError
 from cinemill_workers.engine.kinds import discover
@@ -16,6 +16,7 @@ from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.connection import WritesRefused, connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobGone, JobSpec
+from cinemill_workers.ledger.rights import GRANT
 from cinemill_workers.settings import Settings, settings
 
 POLL_SECONDS = 0.5
@@ -40,6 +41,8 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
 def diagnosis(chosen: Settings, error: RedisError) -> tuple[str, str]:
     """Say why the server can't be used, and what to do."""
     found = f"can't use the server at {chosen.public_url}: {str(error).rstrip('.')}"
+    if isinstance(error, NoPermissionError):
+        return found, GRANT
     if isinstance(error, WritesRefused):
         return found, "give it more disk or memory, work then goes on by itself"
     if chosen.embedded:
@@ -62,6 +65,21 @@ def check(spec: JobSpec) -> None:
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
     discover(spec)
+
+
+def store(spec: JobSpec) -> str:
+    """Store a new job and return its id; a server that takes nothing at present is not waited for.
+
+    Raises
+    ------
+    CinemillError
+        The server is full, a replica, or does not let its user do this.
+    """
+    chosen = settings()
+    try:
+        return Ledger(connect(chosen.redis_url, patience=0)).create(spec)
+    except RedisError as error:
+        raise CinemillError(f"nothing was submitted: {'; '.join(diagnosis(chosen, error))}") from error
 
 
 def census(spec: JobSpec) -> tuple[int, int]:

@@ -6,7 +6,11 @@ import errno
 import socket
 from importlib.util import find_spec
 
+from redis.exceptions import AuthenticationError, RedisError
+
 from cinemill.errors import UsageError
+from cinemill_workers.ledger import rights
+from cinemill_workers.ledger.connection import connect
 from cinemill_workers.settings import Settings
 
 
@@ -33,6 +37,29 @@ def check(chosen: Settings) -> None:
                 f"the metrics can't be served on {chosen.metrics_address}:{chosen.metrics_port}: "
                 f"{error.strerror}; change CINEMILL_METRICS_ADDRESS or CINEMILL_METRICS_PORT"
             ) from None
+
+
+def check_server(chosen: Settings) -> None:
+    """Refuse a server that does not let its user do what workers do; one that does not answer is waited for, later.
+
+    Raises
+    ------
+    UsageError
+        It refuses a command, or the user.
+    """
+    try:
+        missing = rights.missing(connect(chosen.redis_url, patience=0))
+    except AuthenticationError as error:
+        raise UsageError(
+            f"the server at {chosen.public_url} refuses to let us in: {str(error).rstrip('.')}; "
+            "check user and password in CINEMILL_BROKER_URL"
+        ) from None
+    except RedisError:
+        return
+    if missing:
+        raise UsageError(
+            f"the server at {chosen.public_url} refuses what is needed: {missing}; {rights.GRANT}"
+        )
 
 
 def _listen(address: str, port: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from celery.utils.nodenames import worker_direct
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from cinemill_workers import logs
 from cinemill_workers.engine.app import app, queue_name
@@ -26,6 +26,7 @@ from cinemill_workers.engine.parcels import record_error
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES, Job
+from cinemill_workers.ledger.rights import GRANT
 from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings, settings
 
@@ -61,6 +62,9 @@ class Steward:
             try:
                 self._probe()
                 busy, outage = self.turn(), False
+            except ResponseError as error:
+                logger.critical("the server refuses what is needed: %s; %s", error, GRANT)
+                sys.exit(os.EX_CONFIG)
             except (RedisError, OperationalError, OSError) as error:
                 if not outage:
                     logger.warning("the broker can't be used: %s", type(error).__name__)

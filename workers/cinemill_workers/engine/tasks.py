@@ -21,7 +21,7 @@ from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.lease import shutdown
-from cinemill_workers.engine.preflight import check
+from cinemill_workers.engine.preflight import check, check_server
 from cinemill_workers.internals import end_worker, keep_pool_full, telling_task
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -95,6 +95,7 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         self._started = 0.0
         self._early_deaths = 0
         check(settings())
+        check_server(settings())
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from cinemill_workers.engine.app import app, queue_name
-from cinemill_workers.engine.preflight import check
+from cinemill_workers.engine.preflight import check, check_server
 from cinemill_workers.internals import run_worker
 from cinemill_workers.settings import settings
 
@@ -29,6 +29,7 @@ def run(concurrency: int | None = None, queues: str | None = None) -> None:
         The worker ended by itself.
     """
     check(settings())
+    check_server(settings())
     chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
     chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
     chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
