@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
@@ -72,8 +73,9 @@ def missing(client: Redis) -> str:
     try:
         client.register_script(_SCRIPT)(keys=[key])
         with client.pipeline(transaction=True) as pipe:
+            run: Callable[..., object] = pipe.execute_command
             for command, *parts in _COMMANDS:
-                pipe.execute_command(command, *(part.format(key) for part in parts))
+                run(command, *(part.format(key) for part in parts))
             pipe.execute()
         client.brpop([f"cinemill.{key}"], timeout=0.01)
     except (NoPermissionError, ResponseError) as error:
