@@ -184,5 +184,6 @@ def _shown_value(tag: int, vr: str, value: bytes) -> str:
     if not text.isprintable() or not text:
         return f"{len(value)} bytes {value[:8].hex(' ')}{' …' if len(value) > 8 else ''}"
     if tag >> 16 == _PATIENT or vr == "PN":
-        return f"{text[:2]!r} … of {len(text)} characters"
-    return repr(text) if len(text) <= _LONGEST else f"{text[:_LONGEST]!r} … of {len(text)} characters"
+        return f"'{text[:2]}…' of {len(text)} characters"
+    whole = len(text) <= _LONGEST or vr == "UI"
+    return f"'{text}'" if whole else f"'{text[:_LONGEST]}…' of {len(text)} characters"

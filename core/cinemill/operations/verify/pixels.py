@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Samples
 
 _COLOURS = frozenset(("RGB", "YBR_FULL"))
+_ROUNDED = 8
+"""How much decoders of JPEG with DCT, or conversions of colours, may differ."""
 
 
 class Deviation(NamedTuple):
@@ -261,6 +263,8 @@ class _Compared:
         )
         if order := self._order():
             text += f"; the frames are the source's in another order: {order}"
+        elif most > _ROUNDED or self.after.decoder.lossy:
+            return text
         elif self.before.decoder.lossy:
             text += "; the source is lossy, and decoders of it round differently"
         elif self.converted:

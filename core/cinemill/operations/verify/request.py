@@ -19,9 +19,9 @@ class Verify(Operation):
     kind: ClassVar[str] = "verify"
     body: ClassVar[str] = "cinemill.operations.verify.verify"
     only_reads: ClassVar[bool] = True
-    about: ClassVar[str] = """Prove that outputs hold what their sources hold; nothing is written.
+    about: ClassVar[str] = """Prove that outputs hold what their sources hold.
 
-    Every source has its output, of the same path below DST or else of the same SOP Instance UID; samples, frame by
+    Nothing is written. Every source has its output, of the same path below DST or else of the same SOP Instance UID; samples, frame by
     frame, and all other elements are equal, but for what transcoding changes by rule; no instance is too much. The
     outputs may be those of other programs. Exit code 1 if anything is wrong.
 
