@@ -63,7 +63,7 @@ def pair(tmp_path):
     return prove
 
 
-def native(frames, syntax=EXPLICIT, interpretation="MONOCHROME2", planar=False, **elements):
+def native(frames, syntax=EXPLICIT, interpretation="MONOCHROME2", *, planar=False, **elements):
     samples = 1 if frames.ndim == 3 else frames.shape[3]
     if planar:
         elements["PlanarConfiguration"] = 1
@@ -157,7 +157,9 @@ def test_a_changed_sample_of_a_lossy_source_is_found(tmp_path):
     data = bytearray(output.read_bytes())
     data[-1000] ^= 1
     output.write_bytes(data)
-    with pytest.raises(VerificationError, match=r"1 of 30 frames differ, 1 of 6912000 samples by up to 1, .* frame 29"):
+    with pytest.raises(
+        VerificationError, match=r"1 of 30 frames differ, 1 of 6912000 samples by up to 1, .* frame 29"
+    ):
         cinemill.verify(CINE, output)
 
 
@@ -196,13 +198,18 @@ def test_other_geometry_is_told_by_name(pair, change, said):
 )
 def test_a_lossy_output_is_told_as_such(pair, syntax, stream):
     frames = smooth((32, 48))[None] ^ noise((2, 32, 48), 8) % 16
-    with pytest.raises(VerificationError, match=r"the output is lossy: 2 of 2 frames differ, \d+ of 3072 samples by up to \d+"):
+    with pytest.raises(
+        VerificationError,
+        match=r"the output is lossy: 2 of 2 frames differ, \d+ of 3072 samples by up to \d+",
+    ):
         pair(native(frames), encoded(frames, syntax, stream))
 
 
 def test_inverted_grey_is_no_conversion(pair):
     frames = noise((1, 8, 8))
-    with pytest.raises(VerificationError, match="expected samples in MONOCHROME2 as in the source, found MONOCHROME1"):
+    with pytest.raises(
+        VerificationError, match="expected samples in MONOCHROME2 as in the source, found MONOCHROME1"
+    ):
         pair(native(frames), native(255 - frames, interpretation="MONOCHROME1"))
 
 
@@ -214,7 +221,9 @@ def test_a_label_of_another_colour_space_is_found(pair):
 
 def test_more_bits_stored_are_a_difference_unless_the_codestream_needs_them(pair):
     frames = noise((1, 9, 7), 10)
-    with pytest.raises(VerificationError, match="BitsStored: expected 12, found 16; .*HighBit: expected 11, found 15"):
+    with pytest.raises(
+        VerificationError, match="BitsStored: expected 12, found 16; .*HighBit: expected 11, found 15"
+    ):
         pair(native(frames, bits_stored=12), native(frames, bits_stored=16))
     deep = noise((1, 9, 7), 16)
     before = encoded(deep, JPEG_LS, bits_stored=12)
@@ -246,7 +255,12 @@ def test_a_decoder_that_is_wrong_is_outvoted(pair, monkeypatch):
 
 def test_the_decoders_share_no_code_with_the_encoders(pair):
     frames = noise((1, 20, 30))
-    for syntax, name in ((JPEG_LS, "charls"), (RLE, "dicomrle"), (JPEG_2000, "openjpeg"), (HTJ2K, "openjpeg")):
+    for syntax, name in (
+        (JPEG_LS, "charls"),
+        (RLE, "dicomrle"),
+        (JPEG_2000, "openjpeg"),
+        (HTJ2K, "openjpeg"),
+    ):
         receipt = pair(native(frames), encoded(frames, syntax))
         assert name in receipt.decoder
         assert receipt.decoder in receipt.verification
