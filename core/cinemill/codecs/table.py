@@ -96,8 +96,8 @@ def verifiers(coding: str) -> list[Codec]:
 
 
 def independent(coding: str) -> Codec:
-    """Return the decoder of a lossless coding that shares no code with the encoder here; the first one where there is none."""
-    return _different(_VERIFIERS.get(coding, _DECODERS[coding][:1]))[-1]
+    """Return a decoder of a lossless coding that shares no code with the encoder here, nor with the decoder, if there is one."""
+    return _different(_VERIFIERS.get(coding, _DECODERS[coding][:2]))[-1]
 
 
 def _different(names: Sequence[str]) -> list[Codec]:

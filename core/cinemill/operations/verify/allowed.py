@@ -18,15 +18,19 @@ _OVERLAY_ELEMENTS = 0x0100, 0x0102, 0x3000, 0x0015, 0x0051
 
 
 def carried_over(source: Source, output: Source) -> set[int]:
-    """Return the tags that may differ where frames are the same bytes: offset tables, and a Number of Frames that was wrong.
+    """Return the tags that may differ where frames are the same bytes.
+
+    They are offset tables, Planar Configuration, and a Number of Frames that was wrong.
 
     Parameters
     ----------
     source, output
         The open files.
     """
-    corrected = source.renumbered and output.text(_FRAMES) == str(len(source))
-    return {*OFFSET_TABLES, _ENCODED_BYTES, *((_FRAMES,) if corrected else ())}
+    allowed = {*OFFSET_TABLES, _ENCODED_BYTES, _PLANAR}
+    if source.renumbered and output.text(_FRAMES) == str(len(source)):
+        allowed.add(_FRAMES)
+    return allowed
 
 
 def coded_anew(before: Reader, after: Reader) -> set[int]:
@@ -39,11 +43,9 @@ def coded_anew(before: Reader, after: Reader) -> set[int]:
     """
     source, output = before.source, after.source
     allowed = {*carried_over(source, output), _PHOTOMETRIC}
-    if output.pixels.samples > 1:
-        allowed.add(_PLANAR)
     if _bits(output) in _depths(before):
         allowed.update(_BITS)
-    if before.decoder.lossy or after.decoder.lossy:
+    if before.decoder.lossy or after.decoder.lossy or not source.transfer_syntax.lossless:
         if output.text(_LOSSY) == "01":
             allowed.add(_LOSSY)
         allowed.update(

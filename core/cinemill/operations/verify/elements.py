@@ -145,8 +145,11 @@ def _same(tag: int, one: bytes, other: bytes) -> bool:
     vr = _vr(tag)
     if vr in _TEXT:
         return one.rstrip(b" \0") == other.rstrip(b" \0")
-    pads = {one[-1:], other[-1:]}
-    return not vr and one[:-1] == other[:-1] and pads == {b" ", b"\0"}
+    if vr:
+        return False
+    text = one.rstrip(b" ")
+    padded = text == other.rstrip(b" ") and text.decode("latin-1").isprintable()
+    return padded or (one[:-1] == other[:-1] and {one[-1:], other[-1:]} == {b" ", b"\0"})
 
 
 def _vr(tag: int) -> str:

@@ -256,6 +256,7 @@ class _Compared:
         places = ", ".join(
             f"{name} {at}" for name, at in zip(("row", "column", "sample"), first.where, strict=False)
         )
+        notes = dict.fromkeys((*self.before.source.warnings, *self.before.decoder.warnings))
         text = (
             f"{lossy}{len(self.deviations)} of {self.frames} frames differ, "
             f"{sum(each.samples for each in self.deviations)} of {total} samples by up to {most}, "
@@ -263,13 +264,11 @@ class _Compared:
         )
         if order := self._order():
             text += f"; the frames are the source's in another order: {order}"
-        elif most > _ROUNDED or self.after.decoder.lossy:
-            return text
-        elif self.before.decoder.lossy:
+        elif most <= _ROUNDED and self.before.decoder.lossy and not self.after.decoder.lossy:
             text += "; the source is lossy, and decoders of it round differently"
-        elif self.converted:
+        elif most <= _ROUNDED and self.converted:
             text += f"; colours were converted to {self.interpretation}, which programs round differently"
-        return text
+        return "; ".join((text, *(f"source: {each}" for each in notes)))
 
     def _order(self) -> str:
         """Say which frame stands where, if only the order is wrong."""

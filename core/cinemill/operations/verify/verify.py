@@ -213,7 +213,7 @@ def _compare(source: Source, output: Source, control: Control, clock: Clock) -> 
     with clock("pixels"):
         pixels = _compare_pixels(source, output, control)
     with clock("elements"):
-        found = [*_other_names(output), *differences(source, output, pixels.may_change)]
+        found = [*_other_names(source, output), *differences(source, output, pixels.may_change)]
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         pixels.wrong.append(
@@ -245,10 +245,12 @@ def _compare_pixels(source: Source, output: Source, control: Control) -> Compari
     return found
 
 
-def _other_names(output: Source) -> list[Difference]:
-    """Return where the File Meta Information names another class or instance than the data set."""
+def _other_names(source: Source, output: Source) -> list[Difference]:
+    """Return where the File Meta Information names another class or instance than the data set, and than the source's."""
     return [
         Difference(f"{tag_name(meta)} of the File Meta Information", repr(expected), repr(found))
         for meta, tag in (_SOP_CLASS, _SOP_INSTANCE)
-        if (found := output.meta_text(meta)) and (expected := output.text(tag)) and found != expected
+        if (found := output.meta_text(meta))
+        and (expected := output.text(tag))
+        and found not in {expected, source.meta_text(meta)}
     ]
