@@ -235,12 +235,12 @@ class _Compared:
             plane, there = self.before.overlay(group, index, one), self.after.overlay(group, index, other)
             if plane is not None and (there is None or not np.array_equal(plane, there)):
                 wrong.append(group)
-        return found, _deviation(index, expected, found), cleared, wrong
+        return other, _deviation(index, expected, found), cleared, wrong
 
     def add(self, looked_at: list[tuple[Samples, Deviation | None, bool, list[int]]]) -> None:
         """Take up what was found about the next frames."""
-        for found, deviation, cleared, overlays in looked_at:
-            self.digest.update(np.ascontiguousarray(found).data)
+        for decoded, deviation, cleared, overlays in looked_at:
+            self.digest.update(np.ascontiguousarray(decoded).data)
             self.cleared |= cleared
             self.overlays += [(self.frames, group) for group in overlays]
             if deviation is not None:
