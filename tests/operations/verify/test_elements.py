@@ -9,6 +9,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import UID
 
 import cinemill
 from cinemill.errors import VerificationError
@@ -168,7 +169,7 @@ def test_private_information_of_the_file_meta_is_no_difference(tmp_path):
     source.write_bytes(file_of(instance()))
     cinemill.transcode(source, output, to="rle")
     read = pydicom.dcmread(output)
-    read.file_meta.PrivateInformationCreatorUID = "1.2.3.4.5.6"
+    read.file_meta.PrivateInformationCreatorUID = UID("1.2.3.4.5.6")
     read.file_meta.PrivateInformation = b"made from something"
     read.file_meta.SourceApplicationEntityTitle = "SOMEONE"
     read.save_as(output)
@@ -275,7 +276,7 @@ def test_a_number_of_frames_that_was_repaired_is_verified_on_request(tmp_path):
 def test_a_report_is_compared_without_pixels_and_a_lost_image_is_told(pair, tmp_path):
     report = bundled("reportsi.dcm").read_bytes()
     read = pydicom.dcmread(bundled("reportsi.dcm"))
-    read.file_meta.TransferSyntaxUID = IMPLICIT
+    read.file_meta.TransferSyntaxUID = UID(IMPLICIT)
     read.save_as(tmp_path / "implicit.dcm", implicit_vr=True, little_endian=True, overwrite=True)
     implicit = (tmp_path / "implicit.dcm").read_bytes()
     assert pair(report, implicit).verification == "every other element"

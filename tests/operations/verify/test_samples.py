@@ -219,6 +219,28 @@ def test_a_label_of_another_colour_space_is_found(pair):
         pair(native(frames, interpretation="RGB"), native(frames, interpretation="YBR_FULL"))
 
 
+def test_a_label_that_the_codestream_contradicts_is_told_though_the_samples_are_right(pair):
+    frames = noise((1, 16, 16, 3))
+    with pytest.raises(VerificationError) as error:
+        pair(native(frames, interpretation="RGB"), encoded(frames, JPEG_2000, interpretation="YBR_FULL"))
+    assert error.value.message == (
+        "1 element differs: (0028,0004) PhotometricInterpretation: expected 'RGB', found 'YBR_FULL'"
+    )
+
+
+@pytest.mark.parametrize("target", ["rle", "explicit", "implicit", "deflated"])
+def test_samples_that_are_not_in_the_lowest_bits_are_compared_whole(tmp_path, target):
+    source, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    frames = noise((2, 9, 7), 12) << np.uint16(4)
+    source.write_bytes(native(frames, bits_stored=12, HighBit=15))
+    cinemill.transcode(source, output, to=target)
+    assert cinemill.verify(source, output).status == "verified"
+    frames[1, 2, 3] ^= 1 << 15
+    output.write_bytes(native(frames, bits_stored=12, HighBit=15))
+    with pytest.raises(VerificationError, match="1 of 2 frames differ, 1 of 126 samples by up to 32768"):
+        cinemill.verify(source, output)
+
+
 def test_more_bits_stored_are_a_difference_unless_the_codestream_needs_them(pair):
     frames = noise((1, 9, 7), 10)
     with pytest.raises(

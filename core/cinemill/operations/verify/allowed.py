@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.rewrite import OFFSET_TABLES
+from cinemill.frames.colour import decoded_interpretation
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -42,7 +43,9 @@ def coded_anew(before: Reader, after: Reader) -> set[int]:
         The source and the output.
     """
     source, output = before.source, after.source
-    allowed = {*carried_over(source, output), _PHOTOMETRIC}
+    allowed = carried_over(source, output)
+    if _is_true(after):
+        allowed.add(_PHOTOMETRIC)
     if _bits(output) in _depths(before):
         allowed.update(_BITS)
     if before.decoder.lossy or after.decoder.lossy or not source.transfer_syntax.lossless:
@@ -75,6 +78,15 @@ def moved_overlays(before: Reader, after: Reader) -> list[int]:
         if output.value(group << 16 | 0x3000) is not None
         and all(output.short(group << 16 | element, -1) == value for element, value in described.items())
     ]
+
+
+def _is_true(file: Reader) -> bool:
+    """Whether a file's label of its colours is not contradicted by its codestreams."""
+    pixels = file.source.layout
+    return (
+        decoded_interpretation(pixels.photometric_interpretation, pixels.samples, file.decoder.stream)[1]
+        is None
+    )
 
 
 def _bits(source: Source) -> tuple[int, int, int]:

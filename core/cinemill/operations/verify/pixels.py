@@ -283,7 +283,7 @@ class _Compared:
 def _deviation(index: int, expected: Samples, found: Samples) -> Deviation | None:
     if np.array_equal(expected, found):
         return None
-    where = tuple(int(at) for at in np.argwhere(expected != found)[0])
+    where = tuple(int(at) for at in np.unravel_index(np.argmax(expected != found), expected.shape))
     apart = np.abs(expected.astype(np.int64) - found.astype(np.int64))
     one, other = (np.ascontiguousarray(frame) for frame in (expected, found))
     return Deviation(
