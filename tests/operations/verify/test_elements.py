@@ -148,6 +148,28 @@ def test_what_names_a_person_is_hardly_shown_and_long_lists_are_cut(pair):
     assert message.endswith(" and 3 more")
 
 
+def test_a_damaged_vr_is_told_and_one_that_became_that_of_the_dictionary_is_not(pair):
+    before = file_of(instance())
+    assert said(pair, before, before.replace(b"\x70\0LO", b"\x70\0Lt", 1)) == (
+        "1 element differs: VR of (0008,0070) Manufacturer: expected 'LO', found 'Lt'"
+    )
+    assert said(pair, before, before.replace(b"\0\x04\x01LO", b"\0\x04\x01lO", 1)) == (
+        "1 element differs: VR of (0018,6011)[1].(0008,2218)[1].(0008,0104) CodeMeaning: "
+        "expected 'LO', found 'lO'"
+    )
+    assert pair(before.replace(b"\x70\0LO", b"\x70\0ST", 1), before).status == "verified"
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_a_damaged_item_tag_is_told(pair, syntax):
+    after = file_of(instance(), syntax)
+    second = after.rindex(b"\xfe\xff\x00\xe0")
+    damaged = after[:second] + b"\xfe\xff\x01\xe0" + after[second + 4 :]
+    assert said(pair, file_of(instance()), damaged) == (
+        "1 element differs: item (0018,6011)[1].(0008,2218)[2]: expected (FFFE,E000), found (FFFE,E001)"
+    )
+
+
 def test_another_sop_instance_uid_is_said_in_full(pair):
     message = said(pair, file_of(instance()), file_of(instance(SOPInstanceUID="1.2.3.4.5")))
     assert message == "1 element differs: (0008,0018) SOPInstanceUID: expected '1.2.3.4', found '1.2.3.4.5'"

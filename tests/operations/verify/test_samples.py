@@ -316,6 +316,22 @@ def test_damage_in_one_codestream_is_told_with_its_frame(tmp_path):
     assert error.value.frame == 7
 
 
+def test_an_offset_table_that_is_wrong_is_told_though_the_frames_are_right(pair):
+    frames = noise((3, 20, 30))
+    streams = [[rle_stream(frame)] for frame in frames]
+    right, wrong = (
+        part10(header(frames), encapsulated_element(streams, entries=entries), RLE)
+        for entries in (None, [0, 8, 16])
+    )
+    with pytest.raises(
+        VerificationError, match="the Basic Offset Table .* does not point to the starts of 3 frames"
+    ):
+        pair(native(frames), wrong)
+    with pytest.raises(VerificationError, match="Basic Offset Table"):
+        pair(right, wrong)
+    assert pair(wrong, right).status == "verified"
+
+
 def test_videos_are_compared_as_bytes(pair):
     stream = bytes(range(200)) * 5
     described = header(smooth((8, 8))[None], NumberOfFrames=3)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.dicom.elements import (
@@ -13,7 +14,9 @@ from cinemill.dicom.elements import (
     SEQUENCE_END,
     UNDEFINED,
     Element,
+    Encoding,
     item_content,
+    item_encoding,
     items,
     read_header,
     tag_name,
@@ -25,6 +28,7 @@ from cinemill.frames.icons import native_icons
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
+    from cinemill.storage.mapped import Bytes
 
 _PADDING = frozenset((0x00080001, 0xFFFCFFFC))
 """Length to End, and Data Set Trailing Padding: retired, or of no meaning."""
@@ -35,6 +39,7 @@ _TEXT = frozenset(
     )
 )
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+_ANY_VR = frozenset((b"UN", b"OB", b"OW"))
 _LONGEST = 32
 _PATIENT = 0x0010
 
@@ -61,8 +66,8 @@ class Difference(NamedTuple):
 def differences(source: Source, output: Source, may_change: Collection[int]) -> Iterator[Difference]:
     """Yield the elements that differ, whatever the encodings of the two files.
 
-    Group lengths, padding, undefined lengths of sequences, VRs and byte order are no part of a value. Images in
-    sequences are compared decoded.
+    Group lengths, padding, undefined lengths of sequences, and byte order are no part of a value. Images in sequences are
+    compared decoded. A VR that was written has to stay, if it is not UN, or become that of the dictionary.
 
     Parameters
     ----------
@@ -72,7 +77,36 @@ def differences(source: Source, output: Source, may_change: Collection[int]) -> 
         Tags of the top level that are not compared.
     """
     ignored = _PADDING | set(may_change)
-    return _compare(_elements(source, ignored), _elements(output, ignored), "")
+    yield from _compare(_elements(source, ignored), _elements(output, ignored), "")
+    written = dict(_written(output.data, output.elements, output.encoding, ""))
+    for place, (tag, vr) in _written(source.data, source.elements, source.encoding, ""):
+        found, other = written.get(place, (tag, vr))
+        if found != tag:
+            yield Difference(f"item {place}", tag_name(tag), tag_name(found))
+        if vr and other and vr != other and not {vr, other} & _ANY_VR and other.decode("latin-1") != _vr(tag):
+            yield Difference(f"VR of {_named(place, tag)}", _quoted(vr), _quoted(other))
+
+
+def _written(
+    data: Bytes, elements: Iterable[Element], encoding: Encoding, path: str
+) -> Iterator[tuple[str, tuple[int, bytes | None]]]:
+    """Yield the place of each element and item, with the tag and the VR that are written."""
+    for element in elements:
+        if not element.tag & 0xFFFF:
+            continue
+        place = f"{path}{tag_name(element.tag)}"
+        yield place, (element.tag, element.vr)
+        if element.vr == b"SQ" or (element.vr is None and _vr(element.tag) == "SQ"):
+            with suppress(DamagedFile):  # it was compared as bytes
+                for number, item in enumerate(items(data, element, encoding), start=1):
+                    yield f"{place}[{number}]", (item.tag, None)
+                    start, end = item_content(item)
+                    inner = item_encoding(data, item, end, encoding)
+                    yield from _written(data, walk(data, start, end, inner), inner, f"{place}[{number}].")
+
+
+def _quoted(vr: bytes) -> str:
+    return f"'{vr.decode('latin-1')}'"
 
 
 def _elements(source: Source, ignored: Collection[int]) -> dict[int, bytes]:
