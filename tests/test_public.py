@@ -8,7 +8,17 @@ import cinemill
 
 
 def test_the_public_names():
-    names = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
+    names = [
+        "Cine",
+        "CinemillError",
+        "Receipt",
+        "__version__",
+        "extract",
+        "open",
+        "split",
+        "transcode",
+        "verify",
+    ]
     assert sorted(cinemill.__all__) == names
     assert set(names) <= set(dir(cinemill))
 

@@ -1,7 +1,8 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
-file into another transfer syntax and proves it, `split` cuts a long cine into several instances.
+file into another transfer syntax and proves it, `split` cuts a long cine into several instances, `verify` proves an
+output at any later time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill._version import __version__
 
-__all__ = ["Cine", "CinemillError", "Receipt", "__version__", "extract", "open", "split", "transcode"]
+__all__ = [
+    "Cine",
+    "CinemillError",
+    "Receipt",
+    "__version__",
+    "extract",
+    "open",
+    "split",
+    "transcode",
+    "verify",
+]
 
 _HOMES = {
     "Cine": "cinemill.frames.cine",
@@ -20,6 +31,7 @@ _HOMES = {
     "open": "cinemill.frames.cine",
     "split": "cinemill.operations.split.split",
     "transcode": "cinemill.operations.transcode.transcode",
+    "verify": "cinemill.operations.verify.verify",
 }
 
 if TYPE_CHECKING:
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.split.split import split
     from cinemill.operations.transcode.transcode import transcode
+    from cinemill.operations.verify.verify import verify
 
 
 def __getattr__(name: str) -> Any:

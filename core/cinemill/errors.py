@@ -15,6 +15,8 @@
     ├── DecoderCrashed                a native library took its process down, more than once
     ├── InternalError                 a fault of this program, to be reported
     ├── VerificationError             what was written is not what was read
+    │   ├── MissingOutput             a source has no output
+    │   └── ExtraOutput               an output has no source
     ├── Cancelled                     stopped between two frames, on request
     └── OutputError                   the output can't be written (also OSError)
         └── OutputExists
@@ -151,6 +153,14 @@ class NotInFile(Refused):
 
 class VerificationError(CinemillError):
     """What was read back from the output differs from what went in."""
+
+
+class MissingOutput(VerificationError):
+    """There is no output for a source."""
+
+
+class ExtraOutput(VerificationError):
+    """There is no source for an output."""
 
 
 class Cancelled(CinemillError):

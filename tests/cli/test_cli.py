@@ -34,6 +34,7 @@ COMMANDS = [
     "transcode",
     "extract",
     "split",
+    "verify",
     "bench",
     "warmup",
     "demo",

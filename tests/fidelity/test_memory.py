@@ -73,6 +73,25 @@ def test_a_closed_file_is_mapped_no_longer(tmp_path, make, scan):
     assert str(path) not in Path("/proc/self/maps").read_text()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_verifying_a_pair_leaves_both_files_out_of_memory(tmp_path):
+    before, after = tmp_path / "before.dcm", tmp_path / "after.dcm"
+    long_native(before)
+    long_native(after)
+    with after.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\1")
+    most = 0
+
+    def progress(_done, _frames):
+        nonlocal most
+        most = max(most, resident(before) + resident(after))
+
+    with pytest.raises(cinemill.CinemillError, match="1 of 96 frames differ"):
+        cinemill.verify(before, after, threads=1, progress=progress)
+    assert 0 < most < 2 * LIMIT
+
+
 def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):
     path = tmp_path / "long.dcm"
     long_native(path)

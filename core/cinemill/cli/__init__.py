@@ -15,6 +15,7 @@ from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError, UsageError
 from cinemill.operations.table import OPERATIONS
+from cinemill.operations.verify.request import Verify
 
 # numpy's linear algebra is not used, and would start a thread on every core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 for operation in OPERATIONS.values():
     app.command(operation.kind)(command(operation))
+app.command(Verify.kind)(command(Verify))
 app.command()(bench)
 app.command()(warmup)
 

@@ -88,7 +88,10 @@ def run(
     tally = Tally([source for source in sources if source.is_file()])
     operation = operation.aimed_at(sources, destination)
     items = operation.discover(sources, destination)
-    with _report(report, sources) as add, _interruption() as stopping:
+    with (
+        _report(report, [*sources, destination] if operation.only_reads else sources) as add,
+        _interruption() as stopping,
+    ):
         for receipt in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
             tally.add(receipt)
             add(receipt)
@@ -97,7 +100,8 @@ def run(
     if not quiet:
         tally.show()
     if stopping.is_set():
-        typer.echo("stopped; the same command goes on from here", err=True)
+        again = "begins anew" if operation.only_reads else "goes on from here"
+        typer.echo(f"stopped; the same command {again}", err=True)
         raise typer.Exit(130)
     raise typer.Exit(0 if tally.well else 1)
 
@@ -155,7 +159,10 @@ def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receip
         yield lambda receipt: None  # noqa: ARG005
         return
     if any(path.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise UsageError("the report would be, or lie among, the sources; choose another place", path=path)
+        raise UsageError(
+            "the report would be, or lie among, the sources or what is only read; choose another place",
+            path=path,
+        )
     try:
         report = Report(path)
     except OSError as error:

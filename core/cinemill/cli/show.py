@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False)
 
 _MEGABYTE = 1_000_000
-_DONE = ("transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed")
-_STYLES = {"failed": "red", "refused": "yellow", "transcoded": "green", "extracted": "green"}
+_DONE = (
+    *("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored"),
+    *("refused", "failed", "missing", "extra"),
+)
+_KINDS = {"MissingOutput": "missing", "ExtraOutput": "extra"}
+_STYLES = {
+    "failed": "red",
+    "refused": "yellow",
+    **dict.fromkeys(("transcoded", "extracted", "verified"), "green"),
+}
+_STYLES |= dict.fromkeys(_KINDS.values(), "red")
 
 
 class Tally:
@@ -48,9 +57,10 @@ class Tally:
 
     def add(self, receipt: Receipt) -> None:
         """Count one receipt; print its error, if any."""
-        self._counts[receipt.status] += 1
-        self._before[receipt.status] += receipt.bytes_before
-        self._after[receipt.status] += receipt.bytes_after
+        counted = _KINDS.get((receipt.error or {}).get("kind", ""), receipt.status)
+        self._counts[counted] += 1
+        self._before[counted] += receipt.bytes_before
+        self._after[counted] += receipt.bytes_after
         self._pixels += receipt.pixel_bytes
         self._last = receipt
         wrong = receipt.status not in SUCCESSES or (
@@ -60,8 +70,8 @@ class Tally:
             self.well = False
         if receipt.error is not None and (wrong or receipt.status != "ignored"):
             frame = "" if receipt.error["frame"] is None else f"frame {receipt.error['frame']}: "
-            line = Text(f"{receipt.status}: {receipt.source}: {frame}{receipt.error['message']}")
-            line.stylize(_STYLES.get(receipt.status, ""), 0, len(receipt.status))
+            line = Text(f"{counted}: {receipt.source or receipt.output}: {frame}{receipt.error['message']}")
+            line.stylize(_STYLES.get(counted, ""), 0, len(counted))
             console.print(line, soft_wrap=True)
 
     def show(self) -> None:

@@ -95,6 +95,11 @@ def verifiers(coding: str) -> list[Codec]:
     return _different(_VERIFIERS[coding])
 
 
+def independent(coding: str) -> Codec:
+    """Return a decoder of a lossless coding that shares no code with the encoder here, nor with the decoder, if there is one."""
+    return _different(_VERIFIERS.get(coding, _DECODERS[coding][:2]))[-1]
+
+
 def _different(names: Sequence[str]) -> list[Codec]:
     """Load codecs; where the kernels don't run, the library that stands in for them is there once."""
     return list({codec.name: codec for codec in map(_load, names)}.values())

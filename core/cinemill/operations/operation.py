@@ -114,6 +114,8 @@ class Operation:
         Help of its last argument.
     body
         The module whose ``run(operation, src, dst, control)`` does it, loaded when there is something to do.
+    only_reads
+        Whether nothing is ever written to the destination, so that a run that was stopped begins anew.
     """
 
     __slots__ = ()
@@ -122,6 +124,7 @@ class Operation:
     about: ClassVar[str]
     destination: ClassVar[str]
     body: ClassVar[str]
+    only_reads: ClassVar[bool] = False
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
         """Return the same for these sources, told what their destination is.

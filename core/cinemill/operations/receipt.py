@@ -13,10 +13,12 @@ from cinemill.errors import CinemillError, NotDicom, Refused, UsageError
 from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
-    "transcoded", "extracted", "copied", "kept", "skipped", "ignored", "refused", "failed"
+    "transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored", "refused", "failed"
 ]
 
-SUCCESSES: frozenset[str] = frozenset(("transcoded", "extracted", "copied", "kept", "skipped", "ignored"))
+SUCCESSES: frozenset[str] = frozenset(
+    ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
+)
 """Statuses that need nobody's attention."""
 
 
@@ -27,7 +29,7 @@ class Receipt:
     Attributes
     ----------
     status
-        ``transcoded``, ``extracted``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
+        ``transcoded``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
         attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.

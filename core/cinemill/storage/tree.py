@@ -42,6 +42,20 @@ def discover(sources: Sequence[Path], destination: Path, *, after: Item | None =
     return _discover(sources, destination, after)
 
 
+def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:
+    """Yield the files below the outputs of directories that are no source's mirrored output.
+
+    Parameters
+    ----------
+    sources, destination
+        What was named on the command line.
+    """
+    for source, output in _roots(sources, destination):
+        if source.is_dir() and output.is_dir():
+            there = _discover_tree(output, source, None)
+            yield from (item.source for item in there if not item.output.exists())
+
+
 def mirrored(item: Item, sources: Sequence[Path], destination: Path) -> bool:
     """Whether `discover` gives a file this output.
 
