@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 from cinemill_workers.engine.kinds import describe
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
