@@ -3,12 +3,12 @@
 import errno
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cinemill
 from cinemill.errors import (
-    CinemillError,
     DamagedFile,
     MissingFile,
     NotAFile,
@@ -56,7 +56,7 @@ def test_what_can_not_be_read_is_no_damaged_file(tmp_path, monkeypatch, which, k
         monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(kind, match=words) as raised:
         list(calls(source, tmp_path))[which]()
-    error = raised.value
+    error: Any = raised.value
     assert isinstance(error, builtin)
     assert isinstance(error, SourceError)
     assert not isinstance(error, DamagedFile)

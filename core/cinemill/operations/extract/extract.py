@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
 from cinemill.frames.cine import Cine
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def extract(
-    src: str | os.PathLike[str],
+    src: Given,
     dst: str | os.PathLike[str],
     *,
     format: str = "",  # noqa: A002
@@ -52,8 +53,8 @@ def extract(
     Parameters
     ----------
     src, dst
-        Source file, which is never modified. A directory, or the one output by its name (``clip.mp4``), whose suffix
-        then gives the format.
+        Source file, which is never modified: its path, its bytes, an open binary file or a pydicom data set.
+        A directory, or the one output by its name (``clip.mp4``), whose suffix then gives the format.
     format, frames, every, count, mode, window, voi
         See `cinemill.operations.extract.request.Extract`.
     region, crop_to_region, mask_outside_regions, size, scale
@@ -91,7 +92,8 @@ def extract(
         overwrite=overwrite,
         into_directory=into_directory,
     )
-    return run(request, Path(src), Path(dst), Control(threads, cancelled, progress))
+    with on_disk(src) as path:
+        return run(request, path, Path(dst), Control(threads, cancelled, progress))
 
 
 def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:
