@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 from cinemill.dicom.given import Given, taken
 from cinemill.dicom.source import Source
@@ -17,6 +17,7 @@ from cinemill.frames.regions import Region, read_regions
 from cinemill.frames.render import Renderer
 from cinemill.frames.timing import frame_times
 from cinemill.frames.video import VideoDecoder
+from cinemill.frames.windows import full_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,8 +139,20 @@ class Cine:
         """The ultrasound regions, in the order of the header."""
         return read_regions(self.header, self.pixels.rows, self.pixels.columns)
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    @property
+    def photometric_interpretation(self) -> str:
+        """Colour space of the arrays, such as ``RGB`` or ``YBR_FULL``: the codestreams', whatever the header says."""
+        return self.pixels.photometric_interpretation
+
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode some frames at once, which is faster than one by one.
+
+        Parameters
+        ----------
+        indices
+            Frames, counted from 0.
+        interpretation
+            Colour space to convert to: ``RGB`` for YBR_FULL of 8 bits; that of ``pixels`` by default.
 
         Raises
         ------
@@ -148,11 +161,26 @@ class Cine:
         CodecError
             A frame does not decode.
         """
-        return self._decoder.decode(indices)
+        return self._decoder.decode(indices, interpretation)
 
-    def renderer(self, *, window: tuple[float, float] | None = None, voi: int | None = None) -> Renderer:
-        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`."""
-        return Renderer(self._decoder, window=window, voi=voi)
+    def renderer(
+        self, *, window: tuple[float, float] | Literal["auto"] | None = None, voi: int | None = None
+    ) -> Renderer:
+        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`.
+
+        Parameters
+        ----------
+        window
+            Centre and width. ``auto``: where the header has none, from the least to the greatest value of all frames.
+        voi
+            Which of the header's alternatives, counted from 0.
+        """
+        wanted = self._full_window if window == "auto" else window
+        return Renderer(self._decoder, window=wanted, voi=voi)
+
+    @cached_property
+    def _full_window(self) -> tuple[float, float] | None:
+        return full_window(self._decoder)
 
     def render(self, index: int) -> NDArray[np.uint8]:
         """Decode one frame and render it for display, its pixels made square.

@@ -67,7 +67,7 @@ def _submit(
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
 
-    if options["window"] and "," not in options["window"]:  # its old name for the part of the day
+    if ":" in options["window"]:  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
     operation = _chosen({"--to": to, "--extract": extract, "--split": split}, options)
     operation = operation.aimed_at(sources, destination)

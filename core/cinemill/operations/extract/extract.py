@@ -15,8 +15,9 @@ from cinemill.frames.cine import Cine
 from cinemill.operations.clock import record
 from cinemill.operations.extract.export import Export
 from cinemill.operations.extract.formats import Mode
-from cinemill.operations.extract.request import Extract, named_output
+from cinemill.operations.extract.request import Extract, Window, named_output
 from cinemill.operations.operation import Control
+from cinemill.operations.transcode.request import Colour
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
 
@@ -33,7 +34,8 @@ def extract(
     every: float | str | None = None,
     count: int | None = None,
     mode: Mode | None = None,
-    window: tuple[float, float] | None = None,
+    colour: Colour = "auto",
+    window: Window | None = None,
     voi: int | None = None,
     region: int | None = None,
     crop_to_region: bool = False,
@@ -55,7 +57,7 @@ def extract(
     src, dst
         Source file, which is never modified: its path, its bytes, an open binary file or a pydicom data set.
         A directory, or the one output by its name (``clip.mp4``), whose suffix then gives the format.
-    format, frames, every, count, mode, window, voi
+    format, frames, every, count, mode, colour, window, voi
         See `cinemill.operations.extract.request.Extract`.
     region, crop_to_region, mask_outside_regions, size, scale
         See there.
@@ -80,6 +82,7 @@ def extract(
         every=every,
         count=count,
         mode=mode,
+        colour=colour,
         window=window,
         voi=voi,
         region=region,
