@@ -159,7 +159,7 @@ class Renderer:
             )
         if self.pixels.dtype.itemsize > 1 and self.describe(0).get("voi") == "none":
             found.append(
-                f"the header has no window; all {self.bits} bits are shown, which may look flat: see --window"
+                f"the header has no window; all {self.bits} bits are shown, which may look flat: see --window auto"
             )
         return found
 
