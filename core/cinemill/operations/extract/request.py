@@ -24,7 +24,8 @@ from cinemill.storage.tree import Item
 Window: TypeAlias = tuple[float, float] | Literal["auto"]
 """Centre and width, or ``auto``: the header's where it has one, else from the least to the greatest value of the cine."""
 
-FORMATS = ", ".join(row.name for row in formats.FORMATS)
+NAMES = tuple(row.name for row in formats.FORMATS)
+FORMATS = ", ".join(NAMES)
 
 
 def _pair(text: str, separator: str, what: str, example: str) -> tuple[float, float]:
@@ -111,7 +112,9 @@ class Extract(Operation):
     """
     destination: ClassVar[str] = "A directory, or the one output by its name, e.g. clip.mp4."
 
-    format: str = option("", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.")
+    format: str = option(
+        "", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.", offered=NAMES
+    )
     frames: str | int | slice | Iterable[int] = option(
         "", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all."
     )
