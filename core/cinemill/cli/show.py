@@ -133,6 +133,7 @@ class Bar:
         )
         self._pixels = self._instances = self._bytes = 0
         self._under_way: dict[str, float] = {}
+        self._kernels: set[str] = set()
 
     def total(self, instances: int, source_bytes: int) -> None:
         """Tell how much there is to do, once that is known."""
@@ -145,6 +146,17 @@ class Bar:
         self._progress.update(
             self._task, completed=self._completed, frames=f"{printable(item.source.name)} {done}/{frames}"
         )
+
+    def compiling(self, kernel: str) -> None:
+        """Show which kernel is compiled, for the first use on this processor; without a terminal, say so once."""
+        self._kernels.add(kernel)
+        name = kernel.rpartition(".")[2]
+        self._progress.update(self._task, frames=f"compiling kernel {len(self._kernels)}, once: {name}")
+        if self._progress.disable and len(self._kernels) == 1:
+            console.print(
+                "compiling kernels for this processor, once; `cinemill warmup` does it beforehand",
+                soft_wrap=True,
+            )
 
     @property
     def _completed(self) -> float:
