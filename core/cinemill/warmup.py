@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 
 import cinemill.codecs
 import cinemill.kernels
 from cinemill.kernels.machine import jit
+
+_KERNEL = re.compile(r"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 
 
 def load_all(announce: Callable[[str], None] | None = None) -> None:
@@ -41,4 +45,12 @@ def announcing(announce: Callable[[str], None] | None) -> Iterator[None]:
 
 def compiled() -> tuple[int, int]:
     """Return how many kernels are compiled for this processor, and how many there are."""
-    return jit.count()
+    ready = there = 0
+    root = Path(cinemill.kernels.__path__[0])
+    for source in root.rglob("*.py"):
+        module = ".".join((cinemill.kernels.__name__, *source.relative_to(root).with_suffix("").parts))
+        names = _KERNEL.findall(source.read_text(encoding="utf-8"))
+        folder = jit.cache_directory() / f"{module}-{jit.sources_hash(source)}" if names else root
+        there += len(names)
+        ready += sum((folder / f"{name}.ready").exists() for name in names)
+    return ready, there

@@ -9,7 +9,6 @@ import pytest
 from cinemill.operations.extract import formats
 from tests.cli.test_cli import cinemill
 
-
 SCRIPT = "import sys; sys.argv[0] = 'cinemill'; from cinemill_workers.cli.main import main; main()"
 
 

@@ -141,22 +141,7 @@ def _machine() -> str:
 
 
 def _module_directory(function: Callable[..., Any]) -> Path:
-    return _directory_of(function.__module__, Path(function.__code__.co_filename))
-
-
-def _directory_of(module: str, source: Path) -> Path:
-    return cache_directory() / f"{module}-{sources_hash(source)}"
-
-
-def count() -> tuple[int, int]:
-    """Return how many kernels are ready in the cache, and how many there are."""
-    ready = there = 0
-    for source in _KERNELS.rglob("*.py"):
-        names = _DECORATED.findall(_text(source))
-        module = ".".join(("cinemill.kernels", *source.relative_to(_KERNELS).with_suffix("").parts))
-        there += len(names)
-        ready += sum((_directory_of(module, source) / f"{name.decode()}.ready").exists() for name in names)
-    return ready, there
+    return cache_directory() / f"{function.__module__}-{sources_hash(Path(function.__code__.co_filename))}"
 
 
 @cache
@@ -172,7 +157,6 @@ def sources_hash(source: Path) -> str:
 
 
 _KERNELS = Path(__file__).parents[1]
-_DECORATED = re.compile(rb"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 _IMPORT = re.compile(
     rb"^[ \t]*(?:from|import) cinemill\.kernels([.\w]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE
 )
