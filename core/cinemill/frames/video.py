@@ -77,7 +77,8 @@ class VideoDecoder:
     def __init__(self, source: Source) -> None:
         if find_spec("av") is None:
             raise UnsupportedTransferSyntax(
-                f"{source.transfer_syntax.keyword} needs the package av; install it with: pip install 'cinemill[video]'",
+                f"{source.transfer_syntax.keyword} needs the package av; "
+                "install it with: pip install 'cinemill[video]', in a clone: pip install '.[video]'",
                 path=source.path,
             )
         source.check()
