@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO, TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, cast
 
 from cinemill.errors import CinemillError, UsageError
 from cinemill.storage.location import located
@@ -20,7 +20,15 @@ from cinemill.storage.spool import spooled
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-Given: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Dataset"
+
+class DataSet(Protocol):
+    """A pydicom data set, which takes too long to import for a type."""
+
+    def save_as(self, filename: Any, /) -> None:
+        """Write it."""
+
+
+Given: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | DataSet
 """A path; the bytes of a Part 10 file; a file that is open in binary mode, read from where it stands; or a data set."""
 
 _NAME = "instance"

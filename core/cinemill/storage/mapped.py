@@ -41,10 +41,10 @@ def map_file(path: Path) -> Bytes:
     except NotDicom:
         raise
     except OSError as error:
-        raise _unreadable(error) from None
+        raise _unreadable(path, error) from None
 
 
-def _unreadable(error: OSError) -> Unreadable:
+def _unreadable(path: Path, error: OSError) -> Unreadable:
     """Return our error for one of the system."""
     match error:
         case FileNotFoundError():
@@ -55,7 +55,7 @@ def _unreadable(error: OSError) -> Unreadable:
             found = NotPermitted(f"can't be read: {error.strerror}; let this user read it")
         case _:
             found = Unreadable(f"can't be read: {error.strerror}")
-    found.errno = error.errno
+    found.errno, found.filename = error.errno, str(path)
     return found
 
 

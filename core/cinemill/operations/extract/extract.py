@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.source import Source
@@ -17,12 +16,10 @@ from cinemill.operations.extract.export import Export
 from cinemill.operations.extract.formats import Mode
 from cinemill.operations.extract.request import Extract, Window, named_output
 from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.request import Colour
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
-
-if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
 
 
 def extract(

@@ -20,6 +20,7 @@ from cinemill.frames.depth import DepthExceeded
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.plan import (
     Action,
     check_recodable,
@@ -35,7 +36,6 @@ from cinemill.storage.location import is_same_file, located
 from cinemill.storage.mapped import forget
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
 
 _COPY_CHUNK = 8 << 20
