@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import io
+import typing
+
+import pydicom
 import pytest
 
 import cinemill
+from cinemill.operations.extract.request import Extract
+from cinemill.operations.operation import options_of
+from cinemill.operations.split.request import Split
+from cinemill.operations.transcode.request import Transcode
 
 
 def test_the_public_names():
@@ -26,6 +36,38 @@ def test_the_public_names():
 @pytest.mark.parametrize("name", sorted(set(cinemill.__all__) - {"__version__"}))
 def test_a_public_name_is_there_and_described(name):
     assert getattr(cinemill, name).__doc__
+
+
+@pytest.mark.parametrize("name", ["extract", "open", "split", "transcode"])
+def test_the_types_of_a_public_function_can_be_looked_up(name):
+    hints = typing.get_type_hints(getattr(cinemill, name))
+    first = next(iter(hints.values()))
+    assert {str, bytes, typing.BinaryIO} <= set(typing.get_args(first))
+
+
+@pytest.mark.parametrize(
+    ("call", "operation"), [("extract", Extract), ("transcode", Transcode), ("split", Split)]
+)
+def test_a_function_takes_the_options_of_its_operation(call, operation):
+    """All that the command line has, by the same names, with the same types and defaults."""
+    taken = inspect.signature(getattr(cinemill, call)).parameters
+    for field, _ in options_of(operation).values():
+        assert taken[field.name].annotation == field.type
+        if field.default is not dataclasses.MISSING:
+            assert taken[field.name].default == field.default
+
+
+def as_mypy_sees_them(file: io.BufferedReader, dataset: pydicom.Dataset) -> None:
+    """Not run: mypy checks it, and that what it is told to ignore is wrong indeed."""
+    cinemill.extract("a.dcm", "out", format="npy", colour="rgb", every="0.5s", window=(40, 400))
+    cinemill.extract(b"", "out", window="auto", frames=slice(0, 9))
+    cinemill.open(io.BytesIO())
+    cinemill.transcode(dataset, "out.dcm", to="rle", verify="full")
+    cinemill.split(file, "out", frames_per_instance=3)
+    cinemill.extract("a.dcm", "out", colour="pink")  # type: ignore[arg-type]
+    cinemill.extract("a.dcm", "out", window="whole")  # type: ignore[arg-type]
+    cinemill.extract("a.dcm", "out", windows="auto")  # type: ignore[call-arg]
+    cinemill.open(7)  # type: ignore[arg-type]
 
 
 def test_a_wrong_name_is_an_attribute_error():

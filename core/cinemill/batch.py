@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalEr
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.storage.tree import Item
-from cinemill.warmup import announce_on_stderr
+from cinemill.warmup import announcing
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -38,6 +39,7 @@ def run_all(
     jobs: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
+    compiling: Callable[[str], None] | None = None,
 ) -> Iterator[Receipt]:
     """Do an operation to items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
 
@@ -48,7 +50,9 @@ def run_all(
     stop
         Polled; True cancels what is under way between two frames, and ends the iteration.
     progress
-        Called while items are under way; with it, a process that has to compile kernels says so on standard error.
+        Called while items are under way.
+    compiling
+        With `progress`: called with the name of each kernel that a process has to compile.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     waiting = iter(items)
@@ -56,11 +60,14 @@ def run_all(
     if not first:
         return
     with _Pool(len(first), max(1, jobs // len(first)), operation, progress) as pool:
+        pool.compiling = compiling
         yield from pool.run(chain(first, waiting), stop)
 
 
 class _Pool:
     """Child processes that work on one item at a time, and are replaced when they die."""
+
+    compiling: Callable[[str], None] | None = None
 
     def __init__(self, size: int, threads: int, operation: Operation, progress: Progress | None) -> None:
         self._context = _context()
@@ -95,13 +102,17 @@ class _Pool:
                 child.start(item, attempt)
 
     def _serve(self, child: _Child) -> Receipt | None:
-        """Take one message of a child: progress, a receipt, None for a cancelled item, or its death."""
+        """Take one message of a child: a kernel, progress, a receipt, None for a cancelled item, or its death."""
         item = child.item
         assert item is not None
         try:
             message = child.connection.recv()
         except (EOFError, OSError):
             return self._bury(child, item)
+        if isinstance(message, str):
+            if self.compiling is not None:
+                self.compiling(message)
+            return None
         if isinstance(message, tuple):
             if self._progress is not None:
                 self._progress(item, *message)
@@ -167,10 +178,21 @@ def _context() -> ForkServerContext | SpawnContext:
 
 
 def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event, announce: bool) -> None:  # noqa: FBT001
-    """Serve one connection: items in until None, progress and receipts out, None for a cancelled item."""
+    """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if announce:
-        announce_on_stderr()
+    sending = threading.Lock()
+
+    def send(message: Any) -> None:
+        with sending:  # kernels are compiled by any thread
+            jobs.send(message)
+
+    with announcing(send if announce else None):
+        _serve_items(jobs, operation, Control(threads, stopping.is_set, _throttled(send)), send)
+
+
+def _serve_items(
+    jobs: Connection, operation: Operation, control: Control, send: Callable[[Any], None]
+) -> None:
     while True:
         try:
             item: Item | None = jobs.recv()
@@ -179,13 +201,13 @@ def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event,
         if item is None:
             return
         try:
-            receipt = attempt(item, operation, Control(threads, stopping.is_set, _throttled(jobs.send)))
+            receipt = attempt(item, operation, control)
         except Cancelled:
             receipt = None
         except UsageError as error:
             receipt = failure(item.source, item.output, error)
         try:
-            jobs.send(receipt)
+            send(receipt)
         except OSError:
             return
 

@@ -7,6 +7,10 @@
     ├── SourceError                   something is wrong with the input
     │   ├── NotDicom                  no Part 10 file
     │   ├── DamagedFile               truncated or inconsistent; both numbers are in the message
+    │   ├── Unreadable                the system does not let it be read (also OSError)
+    │   │   ├── MissingFile           (also FileNotFoundError)
+    │   │   ├── NotAFile              (also IsADirectoryError)
+    │   │   └── NotPermitted          (also PermissionError)
     │   └── CodecError                a frame's codestream does not decode (offset where known)
     ├── Refused                       the standard, or this program, has no exact way to do it
     │   ├── UnsupportedTransferSyntax (UnknownTarget: also UsageError)
@@ -26,6 +30,14 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+
+
+def printable(text: str) -> str:
+    """Return one line in which everything is escaped that a terminal would obey, or could not print.
+
+    Headers, names and paths hold anything: control characters, escape sequences, marks that turn the direction of text.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class CinemillError(Exception):
@@ -51,7 +63,7 @@ class CinemillError(Exception):
         frame: int | None = None,
         transfer_syntax: str | None = None,
     ) -> None:
-        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # headers hold anything
+        message = printable(message)
         super().__init__(message)
         self.message = message
         self.path = None if path is None else Path(path)
@@ -87,7 +99,7 @@ class CinemillError(Exception):
         return self
 
     def __str__(self) -> str:
-        where = [str(self.path)] if self.path is not None else []
+        where = [printable(str(self.path))] if self.path is not None else []
         if self.frame is not None:
             where.append(f"frame {self.frame}")
         return ": ".join([*where, self.message])
@@ -107,6 +119,22 @@ class NotDicom(SourceError):
 
 class DamagedFile(SourceError):
     """The file is truncated or contradicts itself."""
+
+
+class Unreadable(SourceError, OSError):
+    """The system does not let the file be read; ``errno`` says why."""
+
+
+class MissingFile(Unreadable, FileNotFoundError):
+    """There is no such file."""
+
+
+class NotAFile(Unreadable, IsADirectoryError):
+    """A directory stands where a file should be."""
+
+
+class NotPermitted(Unreadable, PermissionError):
+    """The file may not be read by this user."""
 
 
 class CodecError(SourceError):

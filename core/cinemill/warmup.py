@@ -1,15 +1,19 @@
-"""Compiles all kernels ahead of time, and says so when some have to be compiled in the middle of work."""
+"""Compiles all kernels ahead of time, and tells which is being compiled in the middle of work, and how many are ready."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 
 import cinemill.codecs
 import cinemill.kernels
 from cinemill.kernels.machine import jit
+
+_KERNEL = re.compile(r"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 
 
 def load_all(announce: Callable[[str], None] | None = None) -> None:
@@ -20,23 +24,33 @@ def load_all(announce: Callable[[str], None] | None = None) -> None:
     announce
         Called with each kernel's name before it is compiled.
     """
-    if announce is not None:
-        jit.on_compile.append(announce)
-    try:
+    with announcing(announce):
         for package in (cinemill.kernels, cinemill.codecs):
             for module in walk_packages(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
-    finally:
-        if announce is not None:
-            jit.on_compile.remove(announce)
 
 
-def announce_on_stderr() -> None:
-    """Print one line as soon as this process compiles a kernel."""
-
-    def announce(kernel: str) -> None:  # noqa: ARG001
-        jit.on_compile.remove(announce)
-        sys.stderr.write("compiling kernels for this processor, once; `cinemill warmup` does it beforehand\n")
-        sys.stderr.flush()
-
+@contextmanager
+def announcing(announce: Callable[[str], None] | None) -> Iterator[None]:
+    """Have somebody told each kernel's name before this process compiles it, for the time of the context."""
+    if announce is None:
+        yield
+        return
     jit.on_compile.append(announce)
+    try:
+        yield
+    finally:
+        jit.on_compile.remove(announce)
+
+
+def compiled() -> tuple[int, int]:
+    """Return how many kernels are compiled for this processor, and how many there are."""
+    ready = there = 0
+    root = Path(cinemill.kernels.__path__[0])
+    for source in root.rglob("*.py"):
+        module = ".".join((cinemill.kernels.__name__, *source.relative_to(root).with_suffix("").parts))
+        names = _KERNEL.findall(source.read_text(encoding="utf-8"))
+        folder = jit.cache_directory() / f"{module}-{jit.sources_hash(source)}" if names else root
+        there += len(names)
+        ready += sum((folder / f"{name}.ready").exists() for name in names)
+    return ready, there

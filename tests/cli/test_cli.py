@@ -20,13 +20,11 @@ from tests.support.files import bundled
 ULTRASOUND = bundled("examples_ybr_color.dcm")
 
 
-def cinemill(*arguments, **options):
-    command = [
-        sys.executable,
-        "-c",
-        "from cinemill_workers.cli.main import main; main()",
-        *map(str, arguments),
-    ]
+RUN = "from cinemill_workers.cli.main import main; main()"
+
+
+def cinemill(*arguments, script=RUN, **options):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 

@@ -20,12 +20,25 @@ from cinemill.operations.verify.request import Verify
 # numpy's linear algebra is not used, and would start a thread on every core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+_HELP = """Move ultrasound cine archives to lossless compression, and prove that nothing was lost.
+
+Examples:
+
+\b
+  cinemill transcode /archive/2019 /archive/2019-jls --to jpeg-ls --report 2019.jsonl
+  cinemill extract echo.dcm frames/ --frames 0,5,10-20
+  cinemill extract echo.dcm clip.mp4
+  cinemill up            # a server and a worker; in a second terminal:
+  cinemill submit /archive /migrated --to jpeg-ls --wait
+  cinemill demo          # every target, on a cine that is there already
+
+`cinemill COMMAND --help` says more of each."""
+
 app = typer.Typer(
     name="cinemill",
-    help="Move ultrasound cine archives to lossless compression, and prove that nothing was lost.",
+    help=_HELP,
     rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_name},
 )

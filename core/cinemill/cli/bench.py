@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.benchmark import Measurement
@@ -47,7 +47,8 @@ def bench(
         _show(now)
     worse = list(slower(now, before, at_least))
     for each, share in worse:
-        typer.echo(f"slower: {each.file} {each.operation}: {share:.2f} of the earlier speed", err=True)
+        line = f"slower: {printable(each.file)} {each.operation}: {share:.2f} of the earlier speed"
+        typer.echo(line, err=True)
     raise typer.Exit(1 if worse else 0)
 
 
@@ -63,11 +64,12 @@ def _read(path: Path) -> list[Measurement]:
 def _show(measured: list[Measurement]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for name in ("file", "operation", "MB/s", "× CharLS encoding"):
         table.add_column(name, justify="left" if name in {"file", "operation"} else "right")
     for each in measured:
-        file = Path(each.file).name
+        file = Text(printable(Path(each.file).name))
         table.add_row(file, each.operation, f"{each.megabytes_per_second:.0f}", f"{each.ratio:.2f}")
     Console().print(table)

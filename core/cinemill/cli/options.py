@@ -131,9 +131,26 @@ def _parameter(name: str, how: Option, hint: Any, default: Any) -> Parameter:
         default = hint(default)
     elif how.read is not None or str in {hint, *kinds}:
         hint, default = str, default or ""
-    option = typer.Option(*_names(name, how), metavar=how.metavar, min=how.least, help=how.help)
+    option = typer.Option(
+        *_names(name, how),
+        metavar=how.metavar,
+        min=how.least,
+        help=how.help,
+        autocompletion=completing(how.offered),
+    )
     empty = Parameter.empty if default is MISSING else default
     return Parameter(name, Parameter.KEYWORD_ONLY, default=empty, annotation=Annotated[hint, option])
+
+
+def completing(values: tuple[str, ...]) -> Callable[[str], list[str]] | None:
+    """Return what completes the beginning of a value in a shell."""
+    if not values:
+        return None
+
+    def begin(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return begin
 
 
 def _choice(values: tuple[str, ...]) -> Any:

@@ -120,14 +120,13 @@ def _receipts(
     from cinemill.batch import attempt, run_all
     from cinemill.cli.show import bar
     from cinemill.errors import Cancelled
-    from cinemill.warmup import announce_on_stderr
+    from cinemill.warmup import announcing
 
     with bar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown:
+        compiling = None if quiet else shown.compiling
         if len(sources) == 1 and not sources[0].is_dir():
             (item,) = items
-            if not quiet:
-                announce_on_stderr()
-            with suppress(Cancelled):
+            with suppress(Cancelled), announcing(compiling):
                 yield attempt(
                     item,
                     operation,
@@ -135,7 +134,9 @@ def _receipts(
                 )
             return
         progress = None if quiet else shown.frames
-        for receipt in run_all(items, operation, jobs=jobs, stop=stopping.is_set, progress=progress):
+        for receipt in run_all(
+            items, operation, jobs=jobs, stop=stopping.is_set, progress=progress, compiling=compiling
+        ):
             shown.advance(receipt)
             yield receipt
 

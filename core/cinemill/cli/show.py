@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from cinemill.errors import printable
 from cinemill.operations.receipt import SUCCESSES, Receipt
 
 if TYPE_CHECKING:
@@ -70,14 +71,16 @@ class Tally:
             self.well = False
         if receipt.error is not None and (wrong or receipt.status != "ignored"):
             frame = "" if receipt.error["frame"] is None else f"frame {receipt.error['frame']}: "
-            line = Text(f"{counted}: {receipt.source or receipt.output}: {frame}{receipt.error['message']}")
+            named = receipt.source or receipt.output
+            line = Text(printable(f"{counted}: {named}: {frame}{receipt.error['message']}"))
             line.stylize(_STYLES.get(counted, ""), 0, len(counted))
             console.print(line, soft_wrap=True)
 
     def show(self) -> None:
         """Print what was done: a line for one instance, a table for more."""
         if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
-            console.print(Text(_one_line(self._last)), soft_wrap=True)
+            for line in _lines(self._last):
+                console.print(Text(printable(line)), soft_wrap=True)
         elif self._counts.total() > 1:
             console.print(self._table())
 
@@ -102,22 +105,23 @@ class Tally:
         return table
 
 
-def _one_line(receipt: Receipt) -> str:
+def _lines(receipt: Receipt) -> list[str]:
+    """Return what is said of a single instance, and a line for each warning."""
     if receipt.status == "kept":
-        return f"{receipt.output} is finished already"
+        return [f"{receipt.output} is finished already"]
     if receipt.status == "ignored":
-        return f"{receipt.source} is not DICOM"
+        return [f"{receipt.source} is not DICOM"]
     if receipt.status == "skipped":
-        return f"{receipt.source} was skipped: {'; '.join(receipt.warnings)}"
+        return [f"{receipt.source} was skipped: {'; '.join(receipt.warnings)}"]
     rate = receipt.pixel_bytes / receipt.seconds["total"] / _MEGABYTE
     speed = f", {rate:.0f} MB/s of pixels" if receipt.pixel_bytes else ""
     frames = f"{receipt.frames} frame{'s' if receipt.frames != 1 else ''}, " if receipt.frames else ""
-    warned = "".join(f"\nnote: {warning}" for warning in receipt.warnings)
     verified = f"; verified: {receipt.verification}" if receipt.verification else ""
-    return (
+    done = (
         f"{receipt.status} {receipt.output}: {frames}{receipt.bytes_before / _MEGABYTE:.2f} → "
-        f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}{verified}{warned}"
+        f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}{verified}"
     )
+    return [done, *(f"note: {warning}" for warning in receipt.warnings)]
 
 
 class _Rate(ProgressColumn):
@@ -140,6 +144,7 @@ class Bar:
         )
         self._pixels = self._instances = self._bytes = 0
         self._under_way: dict[str, float] = {}
+        self._kernels: set[str] = set()
 
     def total(self, instances: int, source_bytes: int) -> None:
         """Tell how much there is to do, once that is known."""
@@ -150,8 +155,19 @@ class Bar:
         with suppress(OSError):
             self._under_way[str(item.source)] = item.source.stat().st_size * done / frames
         self._progress.update(
-            self._task, completed=self._completed, frames=f"{item.source.name} {done}/{frames}"
+            self._task, completed=self._completed, frames=f"{printable(item.source.name)} {done}/{frames}"
         )
+
+    def compiling(self, kernel: str) -> None:
+        """Show which kernel is compiled, for the first use on this processor; without a terminal, say so once."""
+        self._kernels.add(kernel)
+        name = kernel.rpartition(".")[2]
+        self._progress.update(self._task, frames=f"compiling kernel {len(self._kernels)}, once: {name}")
+        if self._progress.disable and len(self._kernels) == 1:
+            console.print(
+                "compiling kernels for this processor, once; `cinemill warmup` does it beforehand",
+                soft_wrap=True,
+            )
 
     @property
     def _completed(self) -> float:

@@ -6,22 +6,27 @@ import time
 
 import typer
 
+from cinemill.errors import printable
+
 
 def warmup() -> None:
     """Compile all kernels for this processor beforehand.
 
     They are kept in CINEMILL_CACHE_DIR, or in the user's cache directory.
     """
+    from cinemill.kernels.machine.jit import cache_directory
+    from cinemill.warmup import compiled, load_all
+
     started = time.perf_counter()
-    compiled = []
+    ready, there = compiled()
+    new = []
 
     def announce(kernel: str) -> None:
-        compiled.append(kernel)
-        typer.echo(f"compiling {kernel.removeprefix('cinemill.kernels.')}", err=True)
-
-    from cinemill.kernels.machine.jit import cache_directory
-    from cinemill.warmup import load_all
+        new.append(kernel)
+        done, name = ready + len(new), kernel.removeprefix("cinemill.kernels.")
+        typer.echo(f"[{done}/{there}] compiling {name}", err=True)
 
     load_all(announce)
     seconds = time.perf_counter() - started
-    typer.echo(f"{len(compiled)} kernels compiled in {seconds:.0f} s; they are in {cache_directory()}")
+    place = printable(str(cache_directory()))
+    typer.echo(f"{len(new)} kernels compiled in {seconds:.0f} s, {there} are ready; they are in {place}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cinemill.errors import UnsupportedTransferSyntax
@@ -71,8 +72,9 @@ def decoder(coding: str) -> Codec:
 
 
 def second_opinions(coding: str) -> list[Codec]:
-    """Return the other decoders of a coding."""
-    return _different(_DECODERS[coding])[1:]
+    """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing."""
+    there = [name for name in _DECODERS[coding] if not name.endswith(":Pylibjpeg") or find_spec("libjpeg")]
+    return _different(there)[1:]
 
 
 def arbiters(coding: str) -> list[Codec]:

@@ -53,7 +53,7 @@ class Part10:
     encoding: Encoding
 
 
-def read_part10(path: Path, given: bytes | None, warnings: list[str]) -> Part10:
+def read_part10(path: Path, given: Bytes | None, warnings: list[str]) -> Part10:
     """Open a file, or bytes given in its place.
 
     Parameters

@@ -27,7 +27,7 @@ from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.pixel_format import Buffer, PixelFormat
 from cinemill.storage.location import located
-from cinemill.storage.mapped import forget, read_ahead
+from cinemill.storage.mapped import Bytes, forget, read_ahead
 
 if TYPE_CHECKING:
     from cinemill.dicom.fragments import Offsets
@@ -65,6 +65,8 @@ class Source(Values):
     ----------
     transfer_syntax : TransferSyntax
     pixel_data : Element or None
+    in_memory : bool
+        Whether the bytes were given, and don't stand in a file at `path`.
     warnings : list of str
         What is wrong with the file but did no harm.
 
@@ -83,13 +85,15 @@ class Source(Values):
         path: str | os.PathLike[str],
         *,
         repair: bool = False,
-        data: bytes | None = None,
+        data: Bytes | None = None,
         scan: bool = True,
         keep_index: bool = False,
     ) -> None:
         self.path = located(path)
         self.repair = repair
-        self._scan, self._keep_index = scan or repair, keep_index and not repair
+        self.in_memory = data is not None
+        self._scan = scan or repair
+        self._keep_index = keep_index and not repair and not self.in_memory
         self.warnings: list[str] = []
         self._touched = 0
         self._left_out = False
@@ -100,7 +104,7 @@ class Source(Values):
         except RecursionError:
             raise DamagedFile("sequences are nested too deeply", path=self.path) from None
 
-    def _open(self, given: bytes | None) -> None:
+    def _open(self, given: Bytes | None) -> None:
         opened = read_part10(self.path, given, self.warnings)
         self.file, self.meta = opened.file, opened.meta
         self.transfer_syntax, self.encoding = opened.transfer_syntax, opened.encoding

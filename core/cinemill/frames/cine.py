@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
+from cinemill.dicom.given import Given, taken
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
 from cinemill.frames.decode import FrameDecoder
@@ -17,6 +17,7 @@ from cinemill.frames.regions import Region, read_regions
 from cinemill.frames.render import Renderer
 from cinemill.frames.timing import frame_times
 from cinemill.frames.video import VideoDecoder
+from cinemill.frames.windows import full_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,8 @@ class Cine:
     Parameters
     ----------
     file
-        A DICOM Part 10 file with pixel data, or one that is open already.
+        A DICOM Part 10 file with pixel data: its path, its bytes, an open binary file, a pydicom data set, or one that is
+        open already.
     keep_index
         Keep where the frames stand in a file beside it (``.<name>.frames``) and use the one that is there, so that the
         items of a long cine without an offset table are looked at once only.
@@ -52,9 +54,12 @@ class Cine:
         The file is damaged, holds no pixel data, or has no decoder.
     """
 
-    def __init__(self, file: str | os.PathLike[str] | Source, *, keep_index: bool = False) -> None:
+    def __init__(self, file: Given | Source, *, keep_index: bool = False) -> None:
         self._keep_index = keep_index
-        self.source = file if isinstance(file, Source) else Source(file, scan=False, keep_index=keep_index)
+        if not isinstance(file, Source):
+            path, data = taken(file)
+            file = Source(path, data=data, scan=False, keep_index=keep_index)
+        self.source = file
         if self.source.pixel_data is None:
             raise DamagedFile("there is no pixel data", path=self.source.path)
         video = self.source.transfer_syntax.coding == "video"
@@ -134,8 +139,20 @@ class Cine:
         """The ultrasound regions, in the order of the header."""
         return read_regions(self.header, self.pixels.rows, self.pixels.columns)
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    @property
+    def photometric_interpretation(self) -> str:
+        """Colour space of the arrays, such as ``RGB`` or ``YBR_FULL``: the codestreams', whatever the header says."""
+        return self.pixels.photometric_interpretation
+
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode some frames at once, which is faster than one by one.
+
+        Parameters
+        ----------
+        indices
+            Frames, counted from 0.
+        interpretation
+            Colour space to convert to: ``RGB`` for YBR_FULL of 8 bits; that of ``pixels`` by default.
 
         Raises
         ------
@@ -144,11 +161,26 @@ class Cine:
         CodecError
             A frame does not decode.
         """
-        return self._decoder.decode(indices)
+        return self._decoder.decode(indices, interpretation)
 
-    def renderer(self, *, window: tuple[float, float] | None = None, voi: int | None = None) -> Renderer:
-        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`."""
-        return Renderer(self._decoder, window=window, voi=voi)
+    def renderer(
+        self, *, window: tuple[float, float] | Literal["auto"] | None = None, voi: int | None = None
+    ) -> Renderer:
+        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`.
+
+        Parameters
+        ----------
+        window
+            Centre and width. ``auto``: where the header has none, from the least to the greatest value of all frames.
+        voi
+            Which of the header's alternatives, counted from 0.
+        """
+        wanted = self._full_window if window == "auto" else window
+        return Renderer(self._decoder, window=wanted, voi=voi)
+
+    @cached_property
+    def _full_window(self) -> tuple[float, float] | None:
+        return full_window(self._decoder)
 
     def render(self, index: int) -> NDArray[np.uint8]:
         """Decode one frame and render it for display, its pixels made square.
@@ -165,9 +197,10 @@ class Cine:
     def _display(self) -> Renderer:
         return self.renderer()
 
-    def __reduce__(self) -> tuple[Callable[..., Cine], tuple[Path, bool]]:
-        """Let processes of a data loader open the file by themselves."""
-        return _reopen, (self.source.path, self._keep_index)
+    def __reduce__(self) -> tuple[Callable[..., Cine], tuple[Path | bytes, bool]]:
+        """Let processes of a data loader open the file by themselves; bytes travel with the cine."""
+        file = bytes(self.source.file) if self.source.in_memory else self.source.path
+        return _reopen, (file, self._keep_index)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -182,14 +215,15 @@ class Cine:
         self.close()
 
 
-def open(path: str | os.PathLike[str], *, keep_index: bool = False) -> Cine:  # noqa: A001
+def open(path: Given, *, keep_index: bool = False) -> Cine:  # noqa: A001
     """Open a DICOM file as a sequence of frames: see `Cine`.
 
+    In place of a path, the bytes of a file, an open binary file or a pydicom data set may be given.
     Any thread may ask for any frame, and a data loader may send the cine to its processes, which open the file anew.
     Frames of uncompressed files are read-only views of the file; copy what is to be changed.
     """
     return Cine(path, keep_index=keep_index)
 
 
-def _reopen(path: Path, keep_index: bool) -> Cine:  # noqa: FBT001
-    return Cine(path, keep_index=keep_index)
+def _reopen(file: Path | bytes, keep_index: bool) -> Cine:  # noqa: FBT001
+    return Cine(file, keep_index=keep_index)

@@ -122,6 +122,17 @@ class Renderer:
             return apply_palette(frame, table)
         return np.take(table, frame.view(f"u{frame.dtype.itemsize}"))
 
+    def modality(self, values: Samples, index: int) -> Values:
+        """Return stored values of a frame, of any shape, behind the modality transformation: windows apply to these.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            The header's transformations can't be applied.
+        """
+        with explained(*_NO_DISPLAY):
+            return _rescaled(values, self._transformations(self._group_key(index)))
+
     @property
     def changes_nothing(self) -> bool:
         """Whether pictures are the samples themselves, or differ from them in colour space only."""
@@ -148,7 +159,7 @@ class Renderer:
             )
         if self.pixels.dtype.itemsize > 1 and self.describe(0).get("voi") == "none":
             found.append(
-                f"the header has no window; all {self.bits} bits are shown, which may look flat: see --window"
+                f"the header has no window; all {self.bits} bits are shown, which may look flat: see --window auto"
             )
         return found
 
@@ -292,13 +303,19 @@ def _apply(values: Values, dataset: Dataset, voi: int | None) -> Values:
         if voi not in range(there):
             held = f"0 to {there - 1}" if there else "none"
             raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
-    if dataset.get("ModalityLUTSequence"):
-        values = _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT"))
-    elif "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
-        values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    values = _rescaled(values, dataset)
     if function == "lut":
         return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT"))
     return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
+
+
+def _rescaled(values: Values, dataset: Dataset) -> Values:
+    """Apply modality LUT or rescale (PS3.3 C.11.1)."""
+    if dataset.get("ModalityLUTSequence"):
+        return _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT"))
+    if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
+        return values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    return values
 
 
 def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax
+from cinemill.frames import colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,8 @@ class VideoDecoder:
     def __init__(self, source: Source) -> None:
         if find_spec("av") is None:
             raise UnsupportedTransferSyntax(
-                f"{source.transfer_syntax.keyword} needs the package av; install it with: pip install 'cinemill[video]'",
+                f"{source.transfer_syntax.keyword} needs the package av; "
+                "install it with: pip install 'cinemill[video]', in a clone: pip install '.[video]'",
                 path=source.path,
             )
         source.check()
@@ -99,8 +101,13 @@ class VideoDecoder:
         self._position = 0
         self._images = self._open()
 
-    def decode(self, indices: Sequence[int]) -> list[Samples]:
+    def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to uint8 arrays of ``pixels.shape``.
+
+        Parameters
+        ----------
+        interpretation
+            Colour space to convert to, that of ``pixels`` by default.
 
         Raises
         ------
@@ -110,7 +117,9 @@ class VideoDecoder:
             The video is damaged, ends too early, or has another geometry.
         """
         with self._lock:
-            return [self._decode(index) for index in indices]
+            frames = [self._decode(index) for index in indices]
+        found = self.pixels.photometric_interpretation
+        return [colour.convert(frame, found, interpretation or found) for frame in frames]
 
     def _decode(self, index: int) -> Samples:
         if not 0 <= index < len(self.source):

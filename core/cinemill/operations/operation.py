@@ -58,6 +58,8 @@ class Option(NamedTuple):
         Smallest value.
     read
         Makes the value of what was typed.
+    offered
+        Values that shells complete; others may be valid too.
     flags
         A flag for each value, with its help, in place of the option; None is the value where none is given.
     """
@@ -67,6 +69,7 @@ class Option(NamedTuple):
     metavar: str | None = None
     least: int | None = None
     read: Callable[[str], Any] | None = None
+    offered: tuple[str, ...] = ()
     flags: Mapping[str, str] = MappingProxyType({})
 
 

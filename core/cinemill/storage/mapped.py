@@ -9,7 +9,7 @@ from mmap import ACCESS_READ, MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILL
 from pathlib import Path
 from typing import TypeAlias
 
-from cinemill.errors import DamagedFile, NotDicom
+from cinemill.errors import DamagedFile, MissingFile, NotAFile, NotDicom, NotPermitted, Unreadable
 
 Bytes: TypeAlias = "bytes | mmap | memoryview"
 
@@ -22,7 +22,9 @@ def map_file(path: Path) -> Bytes:
     NotDicom
         The file is empty.
     DamagedFile
-        It can't be read, or is no regular file.
+        It is a pipe or a device.
+    Unreadable
+        There is no such file, it is a directory, or the system does not let it be read.
     """
     try:
         state = path.stat()
@@ -38,12 +40,23 @@ def map_file(path: Path) -> Bytes:
             return mapped
     except NotDicom:
         raise
-    except FileNotFoundError:
-        raise DamagedFile("no such file; check the path") from None
-    except IsADirectoryError:
-        raise DamagedFile("is a directory that can't be listed, or not the file it should be") from None
     except OSError as error:
-        raise DamagedFile(f"can't be read: {error.strerror}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> Unreadable:
+    """Return our error for one of the system."""
+    match error:
+        case FileNotFoundError():
+            found: Unreadable = MissingFile("no such file; check the path")
+        case IsADirectoryError():
+            found = NotAFile("is a directory that can't be listed, or not the file it should be")
+        case PermissionError():
+            found = NotPermitted(f"can't be read: {error.strerror}; let this user read it")
+        case _:
+            found = Unreadable(f"can't be read: {error.strerror}")
+    found.errno, found.filename = error.errno, str(path)
+    return found
 
 
 def map_pieces(pieces: Iterable[bytes]) -> Bytes:

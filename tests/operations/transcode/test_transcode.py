@@ -15,6 +15,7 @@ from cinemill.codecs import table
 from cinemill.errors import (
     Cancelled,
     DamagedFile,
+    MissingFile,
     NotDicom,
     OutputExists,
     UnsupportedPixelFormat,
@@ -138,7 +139,7 @@ def test_a_copy_is_kept_by_the_next_run(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (None, DamagedFile, "no such file"),
+        (None, MissingFile, "no such file"),
         (b"", NotDicom, "empty"),
         (b"not dicom" * 100, NotDicom, "not a DICOM file"),
         (ULTRASOUND.read_bytes()[:100_000], DamagedFile, "promises .* bytes, .* are there"),

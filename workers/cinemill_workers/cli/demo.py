@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
     from cinemill_workers.ledger.ledger import Ledger
-    from cinemill_workers.local.up import Service
 
 
 def demo(
@@ -29,6 +29,7 @@ def demo(
     from pydicom.data import get_testdata_file
 
     from cinemill.cli.show import console
+    from cinemill.warmup import compiled
     from cinemill_workers.engine.client import open_ledger
     from cinemill_workers.local.up import Service
     from cinemill_workers.settings import settings
@@ -37,11 +38,17 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cinemill-demo-") as state:
         chosen = settings().model_copy(update={"state_dir": Path(state)})
-        with (
-            console.status("starting a server and a worker (kernels are compiled on first use)"),
-            Service(chosen) as service,
-        ):
-            receipts = _migrate(open_ledger(chosen), service, source, folder.absolute())
+        with console.status("starting a server and a worker") as status, Service(chosen) as service:
+
+            def keep(_: object) -> None:
+                service.keep()
+                ready, there = compiled()
+                if ready < there:
+                    status.update(f"compiling kernels for this processor, once: {ready} of {there}")
+                else:
+                    status.update("transcoding to every target")
+
+            receipts = _migrate(open_ledger(chosen), keep, source, folder.absolute())
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
@@ -50,7 +57,7 @@ def demo(
 
 
 def _migrate(
-    ledger: Ledger, service: Service, source: Path, folder: Path
+    ledger: Ledger, keep: Callable[[object], None], source: Path, folder: Path
 ) -> list[tuple[TransferSyntax, Receipt]]:
     """Submit a job for each target, watch them all, and return their receipts."""
     from cinemill import syntaxes
@@ -67,7 +74,7 @@ def _migrate(
         spec = JobSpec((str(source),), str(output), work, name=str(target))
         jobs.append((target, ledger.create(spec)))
     for _, job in jobs:
-        wait(ledger, job, show=lambda _: service.keep())
+        wait(ledger, job, show=keep)
     return [(target, Receipt(**record)) for target, job in jobs for record in ledger.receipts(job)]
 
 

@@ -12,11 +12,11 @@ import typer
 
 from cinemill.cli import app
 from cinemill.cli import main as run
+from cinemill.errors import printable
 from cinemill_workers.cli import terminal
 from cinemill_workers.cli.demo import demo
 from cinemill_workers.cli.submit import submit
 from cinemill_workers.cli.terminal import AsJson
-from cinemill_workers.cli.text import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

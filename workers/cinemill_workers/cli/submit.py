@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cinemill.cli.options import accepting, destination_argument, given, made
+from cinemill.cli.options import accepting, completing, destination_argument, given, made
 from cinemill.errors import UsageError
+from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
 from cinemill.operations.split.request import Split
+from cinemill.operations.transcode import request as transcode
 from cinemill.operations.transcode.request import TARGETS, Transcode
 from cinemill_workers.cli import terminal
 
@@ -37,9 +39,23 @@ def _submit(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
     destination: Path,
     to: Annotated[
-        str, typer.Option("--to", metavar="TARGET", help=f"Transcode: {TARGETS}; or a UID or keyword.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="TARGET",
+            help=f"Transcode: {TARGETS}; or a UID or keyword.",
+            autocompletion=completing(transcode.NAMES),
+        ),
     ] = "",
-    extract: Annotated[str, typer.Option("--extract", metavar="FORMAT", help=f"Extract: {FORMATS}.")] = "",
+    extract: Annotated[
+        str,
+        typer.Option(
+            "--extract",
+            metavar="FORMAT",
+            help=f"Extract: {FORMATS}.",
+            autocompletion=completing(extraction.NAMES),
+        ),
+    ] = "",
     split: Annotated[
         bool, typer.Option("--split", help="Split, by --frames-per-instance or --max-bytes.")
     ] = False,
@@ -67,7 +83,9 @@ def _submit(
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
 
-    if options["window"] and "," not in options["window"]:  # its old name for the part of the day
+    if (
+        options["window"] not in {"", "auto"} and "," not in options["window"]
+    ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
     operation = _chosen({"--to": to, "--extract": extract, "--split": split}, options)
     operation = operation.aimed_at(sources, destination)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 
 if TYPE_CHECKING:
     from cinemill_workers.ledger.ledger import Ledger

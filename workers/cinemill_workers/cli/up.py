@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 import typer
 from redis.exceptions import RedisError
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 from cinemill_workers.cli.watch import live
 from cinemill_workers.engine.client import POLL_SECONDS
 from cinemill_workers.ledger.connection import connect

@@ -16,12 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cinemill_workers.cli.text import printable
+from cinemill.errors import printable
 from cinemill_workers.engine.kinds import describe
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
 
-NO_WORKERS = "no worker yet: the first start on a machine compiles the kernels, which takes some minutes"
+NO_WORKERS = "no worker yet: one starts within seconds, and compiles kernels for some minutes the first time on a machine"
 UNSETTLED = ("pending", "running")
 """States of items of which no receipt tells yet; those of all others are called as the receipts call them."""
 

@@ -27,7 +27,8 @@ def check(chosen: Settings) -> None:
     if find_spec("prometheus_client") is None:
         raise UsageError(
             "CINEMILL_METRICS_PORT is set, but the package prometheus-client is not installed: "
-            "install the extra `metrics` (pip install 'cinemill[metrics]'), or unset the variable"
+            "install the extra `metrics` (pip install 'cinemill[metrics]', in a clone pip install '.[metrics]'), "
+            "or unset the variable"
         )
     try:
         _listen(chosen.metrics_address, chosen.metrics_port)

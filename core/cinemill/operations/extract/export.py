@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat, Samples
     from cinemill.storage.folder import Staging
 
+_SILENT = frozenset(("png", "npy", "jpeg-ls"))
+"""Formats that can't say that their samples are no RGB."""
+
 _FEW = 8
 """One frame in so many is read by itself; more are read in one go with those between them."""
 
@@ -58,6 +61,7 @@ class Export:
         if self.mode == "display":
             self.renderer = cine.renderer(window=request.window, voi=request.voi)
         self.warnings = [] if self.renderer is None else self.renderer.warnings
+        self._interpretation = self._stored_interpretation()
         self.geometry = lay_out(cine, request, display=self.mode == "display")
         self.size = 0
         self._digests: dict[int, str] = {}
@@ -68,7 +72,7 @@ class Export:
                 path=single,
             )
         pixels = self._pixels()
-        self._black = (0,) * pixels.samples if self.renderer is not None else black(cine.pixels)
+        self._black = (0,) * pixels.samples if self.renderer is not None else black(pixels)
         times = cine.frame_times
         self.clip = Clip(
             cine=cine,
@@ -83,11 +87,28 @@ class Export:
             frames=self._frames,
         )
 
+    def _stored_interpretation(self) -> str:
+        """Return the photometric interpretation of samples before any is rendered."""
+        found = self.cine.photometric_interpretation
+        if self.renderer is not None or self.cine.pixels.samples == 1:
+            if found == "PALETTE COLOR" and self.renderer is None and self.request.colour == "rgb":
+                raise Refused(
+                    "--colour rgb: the samples are entries of a palette; use --display, which applies it"
+                )
+            return found
+        if self.request.colour == "rgb":
+            return "RGB"
+        if found != "RGB" and self.row.name in _SILENT and not self.request.sidecar:
+            self.warnings.append(
+                f"the samples are {found}, which {self.row.name} can't say; see --sidecar and --colour rgb"
+            )
+        return found
+
     def _pixels(self) -> PixelFormat:
         rows, columns = self.geometry.size
         pixels = self.cine.pixels.with_(rows=rows, columns=columns)
         if self.renderer is None:
-            return pixels
+            return pixels.with_(photometric_interpretation=self._interpretation)
         grey = pixels.photometric_interpretation.startswith("MONOCHROME")
         return pixels.with_(
             samples=1 if grey else 3,
@@ -102,7 +123,9 @@ class Export:
         whole = self.geometry == Geometry(
             (0, 0, before.columns - 1, before.rows - 1), None, (before.rows, before.columns)
         )
-        return whole and (self.renderer is None or self.renderer.changes_nothing)
+        if self.renderer is not None:
+            return whole and self.renderer.changes_nothing
+        return whole and self._interpretation == before.photometric_interpretation
 
     def _durations(self, times: Any, indices: list[int]) -> Any:
         if np.isfinite(times).all():
@@ -124,7 +147,8 @@ class Export:
     def _frames(self, indices: Sequence[int]) -> list[Samples]:
         """Decode and render some frames."""
         done = []
-        for index, decoded in zip(indices, self.cine.decode(indices), strict=True):
+        frames = self.cine.decode(indices, self._interpretation)
+        for index, decoded in zip(indices, frames, strict=True):
             rendered: Samples = decoded
             if self.renderer is not None:
                 rendered = self.renderer.render(decoded, index)

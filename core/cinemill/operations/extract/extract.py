@@ -6,25 +6,24 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
 from cinemill.frames.cine import Cine
 from cinemill.operations.clock import record
 from cinemill.operations.extract.export import Export
 from cinemill.operations.extract.formats import Mode
-from cinemill.operations.extract.request import Extract, named_output
+from cinemill.operations.extract.request import Extract, Window, named_output
 from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt
+from cinemill.operations.transcode.request import Colour
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
 
-if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
-
 
 def extract(
-    src: str | os.PathLike[str],
+    src: Given,
     dst: str | os.PathLike[str],
     *,
     format: str = "",  # noqa: A002
@@ -32,7 +31,8 @@ def extract(
     every: float | str | None = None,
     count: int | None = None,
     mode: Mode | None = None,
-    window: tuple[float, float] | None = None,
+    colour: Colour = "auto",
+    window: Window | None = None,
     voi: int | None = None,
     region: int | None = None,
     crop_to_region: bool = False,
@@ -52,9 +52,9 @@ def extract(
     Parameters
     ----------
     src, dst
-        Source file, which is never modified. A directory, or the one output by its name (``clip.mp4``), whose suffix
-        then gives the format.
-    format, frames, every, count, mode, window, voi
+        Source file, which is never modified: its path, its bytes, an open binary file or a pydicom data set.
+        A directory, or the one output by its name (``clip.mp4``), whose suffix then gives the format.
+    format, frames, every, count, mode, colour, window, voi
         See `cinemill.operations.extract.request.Extract`.
     region, crop_to_region, mask_outside_regions, size, scale
         See there.
@@ -79,6 +79,7 @@ def extract(
         every=every,
         count=count,
         mode=mode,
+        colour=colour,
         window=window,
         voi=voi,
         region=region,
@@ -91,7 +92,8 @@ def extract(
         overwrite=overwrite,
         into_directory=into_directory,
     )
-    return run(request, Path(src), Path(dst), Control(threads, cancelled, progress))
+    with on_disk(src) as path:
+        return run(request, path, Path(dst), Control(threads, cancelled, progress))
 
 
 def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:

@@ -118,7 +118,8 @@ def find(name: str) -> Format:
     if row.needs is not None and find_spec(row.needs[0]) is None:
         package, extra = row.needs
         raise UsageError(
-            f"{name} needs the package {package}; install it with: pip install 'cinemill[{extra}]'"
+            f"{name} needs the package {package}; "
+            f"install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
         )
     return row
 

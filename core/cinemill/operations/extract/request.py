@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from cinemill.errors import UsageError
 from cinemill.operations.extract import formats
@@ -18,9 +18,14 @@ from cinemill.operations.operation import (
     option,
     overwriting,
 )
+from cinemill.operations.transcode.request import Colour
 from cinemill.storage.tree import Item
 
-FORMATS = ", ".join(row.name for row in formats.FORMATS)
+Window: TypeAlias = tuple[float, float] | Literal["auto"]
+"""Centre and width, or ``auto``: the header's where it has one, else from the least to the greatest value of the cine."""
+
+NAMES = tuple(row.name for row in formats.FORMATS)
+FORMATS = ", ".join(NAMES)
 
 
 def _pair(text: str, separator: str, what: str, example: str) -> tuple[float, float]:
@@ -31,8 +36,8 @@ def _pair(text: str, separator: str, what: str, example: str) -> tuple[float, fl
     return first, second
 
 
-def _read_window(text: str) -> tuple[float, float]:
-    return _pair(text, ",", "the window", "40,400")
+def _read_window(text: str) -> Window:
+    return "auto" if text == "auto" else _pair(text, ",", "the window", "40,400")
 
 
 def _read_size(text: str) -> tuple[int, int]:
@@ -69,8 +74,12 @@ class Extract(Operation):
         How many frames, evenly spread, in place of numbers.
     mode
         ``display`` or ``stored``; None: display for pictures and video, stored for arrays.
+    colour
+        ``rgb`` converts YCbCr samples of arrays and codestreams to RGB, and changes nothing else: grey stays grey.
+        ``auto`` and ``keep`` leave stored samples in the colour space that is coded. Pictures and video are RGB.
     window
-        Centre and width, in place of the header's.
+        Centre and width, in place of the header's. ``auto``: where the header has none, from the least to the greatest
+        value of all frames of the cine, Pixel Padding Value left out.
     voi
         Which of the header's VOI alternatives, counted from 0.
     region
@@ -103,7 +112,9 @@ class Extract(Operation):
     """
     destination: ClassVar[str] = "A directory, or the one output by its name, e.g. clip.mp4."
 
-    format: str = option("", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.")
+    format: str = option(
+        "", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.", offered=NAMES
+    )
     frames: str | int | slice | Iterable[int] = option(
         "", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all."
     )
@@ -118,8 +129,14 @@ class Extract(Operation):
             "display": "8-bit pictures as displayed (default for pictures and video).",
         },
     )
-    window: tuple[float, float] | None = option(
-        None, metavar="C,W", read=_read_window, help="Window centre and width instead of the header's."
+    colour: Colour = option(
+        "auto", help="rgb: stored samples in RGB too; auto, keep: as coded. Pictures are RGB."
+    )
+    window: Window | None = option(
+        None,
+        metavar="C,W",
+        read=_read_window,
+        help="Window centre and width instead of the header's; auto: least to greatest value where it has none.",
     )
     voi: int | None = option(None, least=0, help="Which of the header's VOI LUTs or windows, from 0.")
     region: int | None = option(None, least=0, help="Crop to this ultrasound region, from 0.")
@@ -150,7 +167,7 @@ class Extract(Operation):
             object.__setattr__(self, "every", _read_duration(self.every))
         for name in ("window", "size"):
             pair = getattr(self, name)
-            object.__setattr__(self, name, None if pair is None else tuple(pair))
+            object.__setattr__(self, name, pair if pair is None or isinstance(pair, str) else tuple(pair))
         self._check_values()
         if self.format:
             row = formats.find(self.format)
@@ -166,12 +183,20 @@ class Extract(Operation):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= least):
                 raise UsageError(f"--{name} is {value:g}, expected {least:g} or more")
-        if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] >= 1):
+        self._check_window()
+        if self.colour not in get_args(Colour):
+            raise UsageError(f"unknown --colour {self.colour!r}; choose one of {', '.join(get_args(Colour))}")
+        if self.size is not None and (min(self.size) < 0 or max(self.size) == 0):
+            raise UsageError("--size needs a width and a height, one of which may be 0")
+
+    def _check_window(self) -> None:
+        if isinstance(self.window, str):
+            if self.window != "auto":
+                raise UsageError(f"unknown --window {self.window!r}; expected a centre and a width, or auto")
+        elif self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] >= 1):
             raise UsageError(
                 f"--window is {self.window[0]:g},{self.window[1]:g}, expected a width of 1 or more"
             )
-        if self.size is not None and (min(self.size) < 0 or max(self.size) == 0):
-            raise UsageError("--size needs a width and a height, one of which may be 0")
 
     def check(self, row: Format) -> None:
         """Check that the options fit each other and a format.
@@ -196,6 +221,8 @@ class Extract(Operation):
                 f"{row.name} copies frames as they are coded; "
                 "leave out --region, --crop-to-region and --mask-outside-regions"
             )
+        if row.copies and self.colour == "rgb":
+            raise UsageError(f"{row.name} copies frames as they are coded; leave out --colour rgb")
         mode = self.mode or row.modes[0]
         if mode not in {"display", "stored"}:
             raise UsageError(f"unknown mode {mode!r}; choose display or stored")

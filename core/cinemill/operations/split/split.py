@@ -14,6 +14,7 @@ from pathlib import Path
 from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.derive import derivation, derived_uid, described, integer
+from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
@@ -36,7 +37,7 @@ _FRAME_TIME_VECTOR, _REPRESENTATIVE_FRAME = 0x00181065, 0x00286010
 
 
 def split(
-    src: str | os.PathLike[str],
+    src: Given,
     folder: str | os.PathLike[str],
     *,
     frames_per_instance: int | None = None,
@@ -50,7 +51,7 @@ def split(
     Parameters
     ----------
     src, folder
-        The cine, and the directory for its parts.
+        The cine (its path, its bytes, an open binary file or a pydicom data set), and the directory for its parts.
     frames_per_instance
         Most frames of a part.
     max_bytes
@@ -69,9 +70,9 @@ def split(
         The source is damaged, or a part can't be written.
     """
     request = Split(frames_per_instance=frames_per_instance, max_bytes=max_bytes)
-    with Source(src) as source:
+    with on_disk(src) as path, Source(path) as source:
         if source.pixel_data is None:
-            raise DamagedFile(_NOTHING, path=src)
+            raise DamagedFile(_NOTHING, path=path)
         return list(_split(source, Path(folder), request, Control()))
 
 

@@ -12,7 +12,8 @@ from cinemill.operations.operation import Operation, option, overwriting
 Colour: TypeAlias = Literal["auto", "keep", "rgb"]
 Level: TypeAlias = Literal["full", "independent", "sample", "none"]
 
-TARGETS = ", ".join(str(target.name) for target in syntaxes.TARGETS)
+NAMES = tuple(str(target.name) for target in syntaxes.TARGETS)
+TARGETS = ", ".join(NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Transcode(Operation):
     """
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
-    to: str = option(metavar="TARGET", help=f"{TARGETS}; or a UID or keyword.")
+    to: str = option(metavar="TARGET", help=f"{TARGETS}; or a UID or keyword.", offered=NAMES)
     colour: Colour = option(
         "auto", help="auto: RGB where the IOD asks for it; keep: as coded; rgb: always RGB."
     )

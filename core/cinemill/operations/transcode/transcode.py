@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.compare import compare_bytes
+from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID, frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
@@ -19,6 +20,7 @@ from cinemill.frames.depth import DepthExceeded
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.plan import (
     Action,
     check_recodable,
@@ -34,7 +36,6 @@ from cinemill.storage.location import is_same_file, located
 from cinemill.storage.mapped import forget
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
     from cinemill.syntaxes import TransferSyntax
 
 _COPY_CHUNK = 8 << 20
@@ -43,7 +44,7 @@ _DIGITAL_SIGNATURES = 0xFFFAFFFA
 
 
 def transcode(
-    src: str | os.PathLike[str],
+    src: Given,
     dst: str | os.PathLike[str],
     *,
     to: str,
@@ -60,7 +61,8 @@ def transcode(
     Parameters
     ----------
     src, dst
-        Source file, which is never modified, and output file, which appears whole or not at all.
+        Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
+        file, which appears whole or not at all.
     to
         Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
         ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword.
@@ -87,7 +89,8 @@ def transcode(
         Nothing was written; see `cinemill.errors`.
     """
     request = Transcode(to=to, colour=colour, verify=verify, overwrite=overwrite, repair=repair)
-    return run(request, located(src), located(dst), Control(threads, cancelled, progress))
+    with on_disk(src) as path:
+        return run(request, path, located(dst), Control(threads, cancelled, progress))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:

@@ -28,7 +28,9 @@ class Npy(FrameFiles):
 
 
 class Npz:
-    """All frames in one archive: ``frames`` (frames, rows, columns[, samples]), ``index``, ``time_ms``.
+    """All frames in one archive: ``frames`` (frames, rows, columns[, samples]), ``index``, ``time_ms``, and a text.
+
+    That is ``photometric_interpretation``, the colour space of the samples.
 
     Frames are appended one by one, so that memory does not grow with the cine.
     """
@@ -52,7 +54,11 @@ class Npz:
         """Append the coordinates."""
         with self._archive:
             self._member.close()
-            coordinates = {"index": np.array(self._clip.indices, np.int64), "time_ms": self._clip.times}
+            coordinates = {
+                "index": np.array(self._clip.indices, np.int64),
+                "time_ms": self._clip.times,
+                "photometric_interpretation": np.array(self._clip.pixels.photometric_interpretation),
+            }
             for name, values in coordinates.items():
                 header = _npy_header(values.shape, values.dtype)
                 self._archive.writestr(zipfile.ZipInfo(f"{name}.npy"), header + values.tobytes())

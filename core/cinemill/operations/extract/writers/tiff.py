@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
@@ -13,8 +13,10 @@ from cinemill.operations.extract.writers import Clip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cinemill.pixel_format import PixelFormat
     from cinemill.storage.folder import Staging
 
+_REFERENCE_BLACK_WHITE, _RATIONAL = 532, 5
 _LARGEST_CLASSIC = 0xF000_0000
 
 
@@ -40,13 +42,12 @@ class Tiff:
     def write(self, encoded: list[bytes]) -> None:
         """Append pages."""
         pixels = self._clip.pixels
-        grey = "miniswhite" if pixels.photometric_interpretation == "MONOCHROME1" else "minisblack"
         for strip in encoded:
             self._file.write(
                 iter([strip]),
                 shape=pixels.shape,
                 dtype=pixels.dtype,
-                photometric="rgb" if pixels.samples == 3 else grey,
+                **_colour_space(pixels),
                 compression="adobe_deflate",
                 rowsperstrip=pixels.rows,
                 description=json.dumps(self._description()),
@@ -65,3 +66,17 @@ class Tiff:
             "frame": self._clip.indices[self._position],
             "time_ms": None if np.isnan(time) else round(float(time), 6),
         }
+
+
+def _colour_space(pixels: PixelFormat) -> dict[str, Any]:
+    """Return how TIFF says the colour space: of YBR_FULL also the range of its samples (TIFF 6.0, section 20)."""
+    match pixels.photometric_interpretation:
+        case "MONOCHROME1":
+            return {"photometric": "miniswhite"}
+        case "YBR_FULL":
+            largest, neutral = (1 << pixels.bits_stored) - 1, 1 << pixels.bits_stored - 1
+            limits = (0, 1, largest, 1, neutral, 1, largest, 1, neutral, 1, largest, 1)
+            range_tag = (_REFERENCE_BLACK_WHITE, _RATIONAL, 6, limits, True)
+            return {"photometric": "ycbcr", "subsampling": (1, 1), "extratags": [range_tag]}
+        case _:
+            return {"photometric": "rgb" if pixels.samples == 3 else "minisblack"}

@@ -1,0 +1,62 @@
+"""The first run on a machine says what it compiles, and how far it is."""
+
+import ast
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+import cinemill as package
+from cinemill import warmup
+from cinemill.cli import show
+from cinemill.kernels.machine import jit
+from tests.cli.test_cli import cinemill
+from tests.support.files import bundled
+
+
+def is_kernel(node):
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "jit"
+        for each in node.decorator_list
+    )
+
+
+def test_all_kernels_are_counted(monkeypatch, tmp_path):
+    kernels = (Path(package.__file__).parent / "kernels").rglob("*.py")
+    expected = sum(is_kernel(node) for path in kernels for node in ast.walk(ast.parse(path.read_text())))
+    assert warmup.compiled()[1] == expected > 80
+    monkeypatch.setattr(jit, "cache_directory", lambda: tmp_path)
+    assert warmup.compiled() == (0, expected)
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["in this process", "in children"])
+def test_without_a_terminal_one_line_says_it(tmp_path, count):
+    (tmp_path / "in").mkdir()
+    for number in range(count):
+        shutil.copy(bundled("CT_small.dcm"), tmp_path / "in" / f"{number}.dcm")
+    source = tmp_path / "in" if count > 1 else tmp_path / "in" / "0.dcm"
+    fresh = {**os.environ, "CINEMILL_CACHE_DIR": str(tmp_path / "cache")}
+    done = cinemill("transcode", source, tmp_path / "out", "--to", "rle", "--verify", "none", env=fresh)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("compiling kernels for this processor, once; `cinemill warmup`") == 1
+    again = cinemill("transcode", source, tmp_path / "again", "--to", "rle", "--verify", "none", env=fresh)
+    assert "compiling" not in again.stderr
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_counts_and_names_kernels(monkeypatch, terminal):
+    written = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=written, force_terminal=terminal))
+    bar = show.Bar(progress := Progress(console=show.console, disable=not terminal))
+    for kernel in (
+        "cinemill.kernels.rle.encode",
+        "cinemill.kernels.rle.decode",
+        "cinemill.kernels.rle.encode",
+    ):
+        bar.compiling(kernel)
+    assert progress.tasks[0].fields["frames"] == "compiling kernel 2, once: encode"
+    assert written.getvalue().count("cinemill warmup") == (0 if terminal else 1)

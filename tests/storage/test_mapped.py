@@ -1,0 +1,65 @@
+"""Files that can't be read: what is wrong is said by an error that is also the system's own."""
+
+import errno
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cinemill
+from cinemill.errors import (
+    DamagedFile,
+    MissingFile,
+    NotAFile,
+    NotPermitted,
+    SourceError,
+    Unreadable,
+)
+
+
+def calls(source: Path, folder: Path):
+    yield lambda: cinemill.open(source)
+    yield lambda: cinemill.transcode(source, folder / "out.dcm", to="rle")
+    yield lambda: cinemill.extract(source, folder / "out")
+    yield lambda: cinemill.split(source, folder / "parts", frames_per_instance=1)
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize(
+    ("kind", "builtin", "number", "words"),
+    [
+        (MissingFile, FileNotFoundError, errno.ENOENT, "no such file; check the path"),
+        (NotAFile, IsADirectoryError, errno.EISDIR, "is a directory"),
+        (
+            NotPermitted,
+            PermissionError,
+            errno.EACCES,
+            "can't be read: Permission denied; let this user read it",
+        ),
+        (Unreadable, OSError, errno.EIO, "can't be read: Input/output error"),
+    ],
+)
+def test_what_can_not_be_read_is_no_damaged_file(tmp_path, monkeypatch, which, kind, builtin, number, words):
+    source = tmp_path / "source.dcm"
+    if kind is NotAFile:
+        source.mkdir()
+    elif kind is not MissingFile:
+        source.write_bytes(bytes(1000))
+        plain = Path.open
+
+        def refuse(path, *mode, **options):
+            if path == source:
+                raise OSError(number, "Permission denied" if number == errno.EACCES else "Input/output error")
+            return plain(path, *mode, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(kind, match=words) as raised:
+        list(calls(source, tmp_path))[which]()
+    error: Any = raised.value
+    assert {kind, builtin, SourceError} <= set(type(error).__mro__)
+    assert DamagedFile not in type(error).__mro__
+    assert (error.errno, error.path, error.kind) == (number, source, kind.__name__)
+    assert error.filename == str(source)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (kind, str(error))
