@@ -238,7 +238,7 @@ class Source(Values):
             return None
         claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
         if claimed is None and self._keep_index:
-            return kept_index.load(self.path, value, promised)
+            return kept_index.load(self.path, self.data, value, promised, self.warnings)
         return claimed
 
     def _group(self, fragments: Fragments) -> FrameIndex:
