@@ -52,7 +52,8 @@ def test_a_state_directory_that_others_could_read_is_tightened(tmp_path: Path) -
     state = tmp_path / "state"
     with Server(state, tmp_path / "s") as server:
         connect(f"unix://{server.socket}").set("key", "value")
-    (state / "worker.log").touch()
+    for name in ("worker.log", "worker.log.1", "temp-rewriteaof-7.aof", "dump.rdb"):
+        (state / name).touch()
     (state / "notes.txt").touch()
     for path in (state, *state.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -25,7 +25,7 @@ from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings
 
-PRIVATE_FILES = ("lock", "*.log", "appendonly.aof*", "appendonlydir", "appendonlydir/*")
+PRIVATE_FILES = ("lock", "*.log*", "*.aof*", "*.rdb", "appendonlydir", "appendonlydir/*")
 """What a state directory holds: patients' names in paths among it."""
 
 
