@@ -218,7 +218,13 @@ def begins_frame(piece: Buffer) -> bool:
 
 
 def join(data: Bytes, start: int, end: int) -> Buffer:
-    """Return the bytes of all items between two offsets (see `pieces_between`): a view of a single one, a copy of several."""
+    """Return the bytes of all items between two offsets: a view of a single one, a copy of several.
+
+    Parameters
+    ----------
+    data, start, end
+        See `pieces_between`.
+    """
     pieces = pieces_between(data, start, end)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
