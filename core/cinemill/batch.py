@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
+from cinemill.processes import safe_path
 from cinemill.storage.tree import Item
 from cinemill.warmup import announcing
 
@@ -72,7 +73,8 @@ class _Pool:
     def __init__(self, size: int, threads: int, operation: Operation, progress: Progress | None) -> None:
         self._context = _context()
         self._context.set_forkserver_preload([__name__, operation.body])
-        self._stopping = self._context.Event()
+        with safe_path():  # the first lock starts a process that tracks it
+            self._stopping = self._context.Event()
         self._arguments = (operation, threads, self._stopping, progress is not None)
         self._progress = progress
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
@@ -152,7 +154,8 @@ class _Child:
         self.item: Item | None = None
         self.attempt = 1
         self._process = context.Process(target=_work, args=(theirs, *arguments), daemon=True)
-        self._process.start()
+        with safe_path():
+            self._process.start()
         theirs.close()
 
     def start(self, item: Item, attempt: int) -> None:

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import xxhash
 
 import cinemill
 from cinemill.dicom import encapsulated as frame_index
@@ -188,3 +189,83 @@ def test_transcoding_looks_at_all_items(tmp_path, scans):
     assert len(scans) == 1
     with Source(path) as source:
         assert not source.warnings
+
+
+def forge(path, change):
+    """Change the kept index of a file in its numbers; its checksum is right."""
+    kept = kept_index.kept_path(path)
+    body = kept.read_bytes()[:-16]
+    head = len(body) - 8 * (len(FRAMES) + 1)
+    starts = np.frombuffer(body, "<i8", offset=head).copy()
+    state = bytearray(body[:head])
+    starts = change(starts, state, path)
+    body = bytes(state) + np.asarray(starts, "<i8").tobytes()
+    kept.write_bytes(body + xxhash.xxh3_128_digest(body))
+
+
+def rolled(starts, *_):
+    return [*starts[1:], starts[-1]]
+
+
+def backwards(starts, *_):
+    return starts[::-1]
+
+
+def elsewhere(starts, _, path):
+    """All frames are items that stand in a private element in front of the pixel data."""
+    decoy = path.read_bytes().index(DECOY)
+    return starts - starts[0] + decoy
+
+
+def negative(starts, _, path):
+    return starts - path.stat().st_size
+
+
+def merged(starts, *_):
+    """The second frame is left out, and the last one cut in two."""
+    return [starts[0], *starts[2:-1], starts[-1] - 2, starts[-1]]
+
+
+def split_in_the_middle(starts, *_):
+    return [*starts[:2], *starts[3:5], starts[4] + 2, *starts[5:]]
+
+
+def fewer(starts, *_):
+    return starts[:-2]
+
+
+def beyond(starts, state, _):
+    state[-16:-8] = (1 << 40).to_bytes(8, "little")
+    return starts
+
+
+def shorter(starts, state, _):
+    """The Pixel Data is said to end where the last frame begins: its bytes would be read as elements."""
+    state[-16:-8] = int(starts[-2]).to_bytes(8, "little")
+    return starts
+
+
+FORGERIES = [rolled, backwards, elsewhere, negative, merged, split_in_the_middle, fewer, beyond, shorter]
+DECOY = b"".join(generate.item(stream + bytes(len(stream) % 2)) for stream in STREAMS[::-1])
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("order", [range(6), [3, 2, 1, 0, 5, 4]], ids=["in order", "anyhow"])
+def test_a_forged_index_shows_no_wrong_frame(tmp_path, scans, forgery, order):
+    path = write(tmp_path / "cine.dcm", table="empty", pieces=2)
+    whole = path.read_bytes()
+    at = whole.index(b"\x28\0\x02\0")
+    private = b"\x09\0\x10\x10OB\0\0" + len(DECOY).to_bytes(4, "little") + DECOY
+    path.write_bytes(whole[:at] + private + whole[at:])
+    with cinemill.open(path, keep_index=True) as cine:
+        assert np.array_equal(np.stack(list(cine)), FRAMES)
+    forge(path, forgery)
+    with cinemill.open(path, keep_index=True) as cine:
+        assert len(cine) == 6
+        for index in order:
+            assert np.array_equal(cine[index], FRAMES[index])
+        assert any("does not fit the items" in warning for warning in cine.warnings)
+    with cinemill.open(path, keep_index=True) as cine:
+        assert np.array_equal(np.stack(list(cine)), FRAMES)
+        assert not cine.warnings
+    assert len(scans) == 2

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
+
+from cinemill.processes import environment
+
+__all__ = ["command", "die_with_parent", "environment"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -12,17 +15,6 @@ _PR_SET_PDEATHSIG = 1
 def command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of ours in safe-path mode."""
     return [sys.executable, "-P", "-m", module, *arguments]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment for a child, and for the children of that, in safe-path mode.
-
-    Empty parts of ``PYTHONPATH``, as a trailing colon makes them, would stand for the working directory.
-    """
-    kept = {**os.environ, "PYTHONSAFEPATH": "1", **changes}
-    if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(filter(None, kept["PYTHONPATH"].split(os.pathsep)))
-    return kept
 
 
 def die_with_parent(signal_number: int) -> None:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.dicom.elements import ITEM
 from cinemill.dicom.fragments import (
     ITEM_HEADER,
     Fragments,
     FrameIndex,
     begins_frame,
     join,
+    pieces_between,
     read_fragments,
     walk_items,
 )
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from cinemill.dicom.fragments import Offsets
     from cinemill.pixel_format import Buffer
+
+_EMPTY_ITEM = (ITEM >> 16, ITEM & 0xFFFF, 0)
 
 
 class EncapsulatedFrames:
@@ -106,9 +110,9 @@ class EncapsulatedFrames:
         start, end = believed.starts[index : index + 2].tolist()
         fetch(self._data, start, end)
         try:
-            frame = join(self._data, start, end)
+            pieces = pieces_between(self._data, start, end)
             if read is not None:
-                self._check_begin(frame, believed)
+                self._check_begins(pieces, believed)
         except DamagedFile:
             if read is None:
                 raise
@@ -116,13 +120,18 @@ class EncapsulatedFrames:
             return self.read(index)
         if read is not None:
             read.add(index)
-        return frame
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _check_begin(self, frame: Buffer, believed: FrameIndex) -> None:
-        """Check that a codestream begins where a frame is claimed to, if one begins at the first frame."""
+    def _check_begins(self, pieces: list[memoryview], believed: FrameIndex) -> None:
+        """Check that a codestream begins where a frame is claimed to, if one begins at the first frame.
+
+        In a frame of a kept index, none may begin elsewhere.
+        """
         first = int(believed.starts[0]) + 8
-        if begins_frame(self._data[first : first + 8]) and not begins_frame(frame):
-            raise DamagedFile("no codestream begins where the frame index has a frame")
+        begins = [begins_frame(piece) for piece in pieces] or [False]
+        several = believed.kept and any(begins[1:])
+        if begins_frame(self._data[first : first + 8]) and (several or not begins[0]):
+            raise DamagedFile("not one codestream begins where the frame index has a frame")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -139,13 +148,14 @@ class EncapsulatedFrames:
             if self._index is not believed or self._read is None:
                 return
             scanned = self._group(self.fragments)
-            moved = believed.starts != scanned.starts
+            moved = believed.starts != scanned.starts  # both have a start for each promised frame
             if any(moved[index] or moved[index + 1] for index in self._read):
                 raise DamagedFile(
                     "the offset table or kept index is wrong, and frames were read by it before this was seen; "
                     "transcode the file, which ignores it"
                 )
-            self._warnings.append("the offset table or kept index does not fit the items; not used")
+            if moved.any():
+                self._warnings.append("the offset table or kept index does not fit the items; not used")
             self._index, self._read = scanned, None
 
 
@@ -183,3 +193,29 @@ def claimed_by_table(
     except (DamagedFile, struct.error, ValueError):
         return None
     return None
+
+
+def index_fits(data: Bytes, value: int, index: FrameIndex) -> bool:
+    """Tell whether an index can be that of a Pixel Data: by its bounds, and the items of its first and its last frame.
+
+    Parameters
+    ----------
+    value
+        Where the Pixel Data's first item stands.
+    index
+        What is claimed of it, for the promised number of frames.
+    """
+    starts = index.starts
+    if (np.diff(starts) <= 0).any():
+        return False
+    try:
+        _, _, length = ITEM_HEADER.unpack_from(data, value)
+        first = value + 8 + length
+        while first < starts[0] and ITEM_HEADER.unpack_from(data, first) == _EMPTY_ITEM:
+            first += 8
+        frames = [pieces_between(data, *starts[at:][:2].tolist()) for at in (0, -2)]
+        _, lengths, after = walk_items(data, int(starts[-1]), len(data))
+    except (DamagedFile, struct.error):
+        return False
+    whole = not any(begins_frame(piece) for pieces in frames for piece in pieces[1:])
+    return first == starts[0] and whole and after == index.end and not lengths.any()

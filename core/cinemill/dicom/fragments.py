@@ -70,10 +70,13 @@ class FrameIndex:
         File offset of each frame's first item, and of the byte after the last frame: shape (frames + 1,), int64.
     end
         Offset of the byte after the sequence delimiter.
+    kept
+        Whether it comes from a file beside this one, which somebody else may have written.
     """
 
     starts: Offsets
     end: int
+    kept: bool = False
 
 
 def read_fragments(data: Bytes, value: int, end: int) -> Fragments:
@@ -219,6 +222,18 @@ def join(data: Bytes, start: int, end: int) -> Buffer:
 
     Parameters
     ----------
+    data, start, end
+        See `pieces_between`.
+    """
+    pieces = pieces_between(data, start, end)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def pieces_between(data: Bytes, start: int, end: int) -> list[memoryview]:
+    """Return views of the bytes of all items between two offsets.
+
+    Parameters
+    ----------
     data
         The file.
     start, end
@@ -239,7 +254,7 @@ def join(data: Bytes, start: int, end: int) -> Buffer:
         offset += 8 + length
     if offset != end or end > len(data):
         raise DamagedFile(f"no items stand from byte {start} to {end}, where the frame index has a frame")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return pieces
 
 
 def _by_table(table: Offsets, fragments: Fragments, frames: int) -> Offsets | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from cinemill.dicom.fragments import FrameIndex
+from cinemill.dicom.encapsulated import index_fits
+from cinemill.dicom.fragments import FrameIndex, begins_frame
 from cinemill.errors import OutputError, SourceError
 from cinemill.storage.file import Sink
 from cinemill.storage.location import State, state
-from cinemill.storage.mapped import map_file
+from cinemill.storage.mapped import Bytes, map_file
 
 _MAGIC = b"cinemill frame index 1\n"
 _STATE = struct.Struct("<QqQQQ")
@@ -26,18 +27,25 @@ def kept_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.frames")
 
 
-def load(path: Path, value: int, frames: int) -> FrameIndex | None:
-    """Return the kept index of a file, None where there is none or where it is of another state of the file.
+def load(path: Path, data: Bytes, value: int, frames: int, warnings: list[str]) -> FrameIndex | None:
+    """Return the kept index of a file, None where there is none that can be believed.
+
+    It is of another state of the file, or does not fit its items; or its frames don't begin with what marks a frame, so
+    that a wrong one would not be noticed.
 
     Parameters
     ----------
+    path, data
+        The file.
     value
         Where the first item of the Pixel Data stands.
     frames
         Number of frames that the file promises.
+    warnings
+        Takes a line where the index contradicts the file that it was made for.
     """
     try:
-        kept = bytes(map_file(kept_path(path)))
+        kept = bytes(map_file(kept_path(path), follow=False))
     except SourceError:
         return None
     now = state(path)
@@ -48,7 +56,12 @@ def load(path: Path, value: int, frames: int) -> FrameIndex | None:
     size, modified, first, end, count = _STATE.unpack_from(body, len(_MAGIC))
     if (now, first, count) != (State(size, modified), value, frames):
         return None
-    return FrameIndex(np.frombuffer(body, "<i8", offset=start), end)
+    index = FrameIndex(np.frombuffer(body[start:][: (frames + 1) * 8], "<i8"), end, kept=True)
+    if len(body) - start != (frames + 1) * 8 or not index_fits(data, value, index):
+        warnings.append(f"{kept_path(path).name} does not fit the items of the pixel data; made anew")
+        return None
+    first = int(index.starts[0]) + 8
+    return index if begins_frame(data[first : first + 8]) else None
 
 
 def keep(path: Path, value: int, index: FrameIndex, warnings: list[str]) -> None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from cinemill import syntaxes
 from cinemill.dicom.elements import (
-    EXPLICIT_LE,
     LONG_VRS,
     SHORT_VRS,
     Element,
     Encoding,
-    walk,
 )
+from cinemill.dicom.file_meta import walk_meta
 from cinemill.errors import DamagedFile, NotDicom
 from cinemill.storage.mapped import Bytes, map_file, map_pieces
 
@@ -38,7 +37,7 @@ class Part10:
     file
         The whole file.
     meta
-        Elements of group 0002, always Explicit VR Little Endian; offsets count from the start of the file.
+        Elements of group 0002; offsets count from the start of the file.
     data, start
         The bytes that hold the data set, inflated if need be, and where in them it starts.
     encoding
@@ -72,7 +71,7 @@ def read_part10(path: Path, given: Bytes | None, warnings: list[str]) -> Part10:
     """
     file = map_file(path) if given is None else given
     start = _find_meta(file)
-    meta = _meta_elements(file, start)
+    meta = list(walk_meta(file, start))
     if meta and start < _PREAMBLE:
         warnings.append("no preamble before the File Meta Information")
     start = meta[-1].end if meta else start
@@ -129,21 +128,11 @@ def _find_meta(data: Bytes) -> int:
             return prefix + 4
     start = bytes(data[:6])
     explicit = start[4:] in _VRS
-    if start[:2] == b"\x02\0" or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
+    if start[:2] in {b"\x02\0", b"\0\x02"} or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
         return 0
     if start[:3] == b"\0\x08\0" and explicit:
         return 0
     raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
-
-
-def _meta_elements(data: Bytes, start: int) -> list[Element]:
-    found = []
-    offset, size = start, len(data)
-    while offset + 8 <= size and bytes(data[offset : offset + 2]) == b"\x02\x00":
-        element = next(walk(data, offset, size, EXPLICIT_LE))
-        found.append(element)
-        offset = element.end
-    return found
 
 
 def _inflate(data: Bytes, start: int) -> Bytes:

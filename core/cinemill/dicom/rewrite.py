@@ -143,7 +143,7 @@ def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, byt
 
     def uid(tag: int, in_meta: int) -> bytes:
         told = _value(changes.get(tag)) or source.text(tag) or source.meta_text(in_meta)
-        return encode_element(in_meta, b"UI", told.encode())
+        return encode_element(in_meta, b"UI", told.encode("latin-1"))
 
     told = {e.tag: e for e in source.meta}
     elements = {
@@ -164,4 +164,4 @@ def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, byt
 
 def _value(encoded: bytes | None) -> str:
     """Return the text of an element with a short explicit VR header."""
-    return (encoded or b"")[8:].decode("ascii").strip(" \0")
+    return (encoded or b"")[8:].decode("latin-1").strip(" \0")

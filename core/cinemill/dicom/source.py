@@ -13,6 +13,7 @@ import numpy as np
 from cinemill.dicom import kept_index
 from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, read_header, tag_name, walk
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
+from cinemill.dicom.file_meta import meta_faults
 from cinemill.dicom.fragments import (
     DELIMITER,
     Fragments,
@@ -131,6 +132,7 @@ class Source(Values):
         if len(self.elements) < len(found):
             self.warnings.append("delimiters stand outside any sequence; they were left out")
         self._spans |= {element.tag: element for element in self.elements}
+        self.warnings += meta_faults(self)
 
     def _read_behind(self, start: int, size: int) -> list[Element]:
         """Return the elements behind the pixel data."""
@@ -242,7 +244,7 @@ class Source(Values):
             return None
         claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
         if claimed is None and self._keep_index:
-            return kept_index.load(self.path, value, promised)
+            return kept_index.load(self.path, self.data, value, promised, self.warnings)
         return claimed
 
     def _group(self, fragments: Fragments) -> FrameIndex:

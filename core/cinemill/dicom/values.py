@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding, tag_name
+from cinemill.dicom.file_meta import meta_encoding
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import CinemillError, DamagedFile, UnsupportedPixelFormat
@@ -56,7 +57,7 @@ class Values:
     data : bytes-like
         The file, or the inflated data set of a deflated one; offsets of elements count from its start.
     meta : list of Element
-        File Meta Information (group 0002), always Explicit VR Little Endian.
+        File Meta Information (group 0002).
     elements : list of Element
         All other top-level elements, in order.
     """
@@ -111,8 +112,12 @@ class Values:
         return next((text_of(self.file, element) for element in self.meta if element.tag == tag), "")
 
     def meta_bytes(self, element: Element) -> bytes:
-        """Return one element of the File Meta Information as it is encoded."""
-        return bytes(self.file[element.start : element.end])
+        """Return one element of the File Meta Information, in Explicit VR Little Endian."""
+        found = meta_encoding(self.file, element.start) or EXPLICIT_LE
+        if found == EXPLICIT_LE:
+            return bytes(self.file[element.start : element.end])
+        recoder = Recoder(self.file, found, EXPLICIT_LE, signed=False)
+        return b"".join(encoded for _, encoded in recoder.encode([element]))
 
     def short(self, tag: int, default: int | None = None) -> int:
         """Return the first value of an element of VR US.

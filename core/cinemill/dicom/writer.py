@@ -116,10 +116,12 @@ class InstanceWriter:
             Frames are missing, or an element is lost, new or different.
         """
         with Source(self._file.temporary) as written:
-            written.check()
-            if len(written) != self._frames:
-                raise VerificationError(
-                    f"{self._frames} frames were encoded, {len(written)} are in the output"
-                )
+            if self._source.pixel_data is not None:
+                self._check_frames(written)
             compare_elements(self._source, written, self._changed)
             yield written
+
+    def _check_frames(self, written: Source) -> None:
+        written.check()
+        if len(written) != self._frames:
+            raise VerificationError(f"{self._frames} frames were encoded, {len(written)} are in the output")

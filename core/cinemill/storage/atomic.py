@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cinemill.errors import CinemillError, OutputError, OutputExists
+from cinemill.storage.regular import open_regular
 
 _TEMPORARY = ".part"
 _AT_ONCE = 8
@@ -36,12 +37,12 @@ def open_temporary(path: Path) -> tuple[Path, FileIO]:
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary files that a killed process left for this output; those in use are locked and stay.
+    """Remove temporary files that a killed process left for this output; those in use are locked and stay, as does what is none.
 
     A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
     """
     for stale in _temporaries(path):
-        with suppress(OSError), stale.open("rb") as file:
+        with suppress(OSError), os.fdopen(open_regular(stale), "rb") as file:
             _lock(file, _PATIENCE)
             stale.unlink()
 
@@ -88,7 +89,7 @@ def sync(path: Path) -> None:
         The file system refused.
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             os.fsync(handle)
         finally:

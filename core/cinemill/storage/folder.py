@@ -55,7 +55,7 @@ class Staging:
                 sweep(directory)
                 self._temporary = _make_temporary(directory)
                 self._held = ExitStack()
-                self._held.enter_context(_lock(self._temporary))
+                self._held.enter_context(_lock(self._temporary, os.O_NOFOLLOW))
         except OSError as error:
             raise output_error(directory, error) from None
 
@@ -208,7 +208,7 @@ def sweep(directory: Path) -> None:
     of its outputs go.
     """
     for stale in filter(Path.is_dir, _temporaries(directory)):
-        with suppress(OSError), _lock(stale, fcntl.LOCK_NB):
+        with suppress(OSError), _lock(stale, os.O_NOFOLLOW, fcntl.LOCK_NB):
             made = list(stale.iterdir())
             named = [directory / each.name for each in made if _is_link(each, directory / each.name)]
             if len(named) < len(made):
@@ -235,9 +235,9 @@ def _is_link(made: Path, path: Path) -> bool:
 
 
 @contextmanager
-def _lock(directory: Path, how: int = 0) -> Iterator[None]:
-    """Hold an exclusive lock on a directory."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _lock(directory: Path, flags: int = 0, how: int = 0) -> Iterator[None]:
+    """Hold an exclusive lock on a directory; hidden ones of ours are opened with ``O_NOFOLLOW``."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | flags)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | how)
         yield

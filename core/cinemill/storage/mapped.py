@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cinemill.errors import DamagedFile, MissingFile, NotAFile, NotDicom, NotPermitted, Unreadable
+from cinemill.storage.regular import open_regular
 
 Bytes: TypeAlias = "bytes | mmap | memoryview"
 
 
-def map_file(path: Path) -> Bytes:
-    """Return the bytes of a file, none of which is read before it is touched.
+def map_file(path: Path, *, follow: bool = True) -> Bytes:
+    """Return the bytes of a file, none of which is read before it is touched; of a link only where it may be followed.
 
     Raises
     ------
@@ -27,14 +29,14 @@ def map_file(path: Path) -> Bytes:
         There is no such file, it is a directory, or the system does not let it be read.
     """
     try:
-        state = path.stat()
+        state = path.stat(follow_symlinks=follow)
         if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
             raise DamagedFile(
-                "is a pipe or a device, not a file; give - as the source and pipe the file into it"
+                "not a regular file: it is a pipe or a device, not a file; give - as the source and pipe the file into it"
             )
         if state.st_size == 0:
             raise NotDicom("the file is empty")
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path, follow=follow), "rb") as file:
             mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
             read_ahead(mapped, wanted=False)
             return mapped

@@ -15,7 +15,7 @@ from celery import Celery
 from cinemill import errors
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.ledger.connection import connect
-from cinemill_workers.local.embedded import Server, make_private, stored_ledger
+from cinemill_workers.local.embedded import Server, last_line, make_private, open_log, stored_ledger
 from cinemill_workers.settings import Settings
 from tests.support.harness import job_spec
 
@@ -52,7 +52,8 @@ def test_a_state_directory_that_others_could_read_is_tightened(tmp_path: Path) -
     state = tmp_path / "state"
     with Server(state, tmp_path / "s") as server:
         connect(f"unix://{server.socket}").set("key", "value")
-    (state / "worker.log").touch()
+    for name in ("worker.log", "worker.log.1", "temp-rewriteaof-7.aof", "dump.rdb"):
+        (state / name).touch()
     (state / "notes.txt").touch()
     for path in (state, *state.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -108,3 +109,27 @@ def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["lock", "server.log", "worker.log", "appendonly.aof.manifest"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_stands_in_the_place_of_a_state_file_is_neither_waited_for_nor_followed(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    if kind == "pipe":
+        os.mkfifo(state / name)
+    else:
+        (tmp_path / "precious").write_text("precious")
+        (state / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(errors.UsageError, match="not a regular file"):
+        Server(state, tmp_path / "s").start()
+    assert kind == "pipe" or (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "worker.log")
+    with pytest.raises(OSError, match="No such device"):
+        open_log(tmp_path / "worker.log")
+    assert last_line(tmp_path / "worker.log") == ""

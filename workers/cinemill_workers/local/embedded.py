@@ -18,13 +18,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError, OutputError, UsageError
+from cinemill.storage.regular import open_regular, read_regular
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.internals import server_binary
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings
 
-PRIVATE_FILES = ("lock", "*.log", "appendonly.aof*", "appendonlydir", "appendonlydir/*")
+PRIVATE_FILES = ("lock", "*.log*", "*.aof*", "*.rdb", "appendonlydir", "appendonlydir/*")
 """What a state directory holds: patients' names in paths among it."""
 
 
@@ -60,19 +61,21 @@ def make_private(folder: Path) -> None:
 
 def _tighten(path: Path) -> None:
     found = path.lstat()
+    if not (path.is_dir() or stat.S_ISREG(found.st_mode)):
+        raise UsageError("not a regular file, as ours are; see what made it, and remove it", path=path)
     if not stat.S_ISLNK(found.st_mode) and found.st_uid == os.getuid():
         path.chmod(0o700 if stat.S_ISDIR(found.st_mode) else 0o600)
 
 
 def open_log(path: Path) -> BinaryIO:
     """Open a log to append to, which only its owner can read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+    return os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def last_line(log: Path) -> str:
     """Return the last line of a log that is not empty, or nothing."""
     try:
-        lines = log.read_text(errors="replace").split("\n")
+        lines = read_regular(log).decode(errors="replace").split("\n")
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -157,7 +160,7 @@ class Server:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = open_regular(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -182,6 +182,7 @@ def _text(source: Path) -> bytes:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time compile a kernel; the others then find it in the cache."""
-    with path.open("w") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cinemill.storage.regular import read_regular
+
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.geometry import Geometry
@@ -77,7 +79,7 @@ def sidecar(description: dict[str, Any], digests: Mapping[int, str]) -> bytes:
 def is_of(path: Path, description: dict[str, Any]) -> bool:
     """Whether the sidecar there has this description, and all files that it names are there."""
     try:
-        there = json.loads(path.read_bytes())
+        there = json.loads(read_regular(path, follow=True))
         for frame in there["frames"]:
             del frame["digest"]
     except (OSError, ValueError, LookupError, TypeError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
+from cinemill.dicom.file_meta import is_part10
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.transcode.transform import FrameTransform, Identity
@@ -77,16 +79,35 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
     UnsupportedTransferSyntax
         Pixel data of an unknown kind.
     """
-    if source.pixel_data is None:
-        return "copy"
     syntax = source.transfer_syntax
+    proper = is_part10(source) and source.encoding.implicit_vr == syntax.implicit_vr
+    if source.pixel_data is None:
+        return "copy" if proper else "recode"
     if colour == "rgb" and source.pixels.samples == 3 and _needs_decoding_for_rgb(source):
         return "transcode"
     if syntax is target:
-        return "recode" if source.repaired else "copy"
+        return "copy" if proper and not source.repaired else "recode"
     if syntax.coding == target.coding == "native" or (syntax.name, target.name) == ("htj2k-rpcl", "htj2k"):
         return "recode"
     return "transcode"
+
+
+def written_syntax(source: Source, action: Action, target: TransferSyntax) -> TransferSyntax:
+    """Return the transfer syntax of the output: what has no pixel data keeps its own, but for big endian.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    action
+        What becomes of it.
+    target
+        What was asked for.
+    """
+    own = source.transfer_syntax
+    if action == "copy" or (source.pixel_data is None and own.little_endian):
+        return own
+    return syntaxes.target("explicit") if source.pixel_data is None else target
 
 
 def _needs_decoding_for_rgb(source: Source) -> bool:

@@ -26,6 +26,7 @@ from cinemill.operations.transcode.plan import (
     check_recodable,
     choose_action,
     make_plan,
+    written_syntax,
 )
 from cinemill.operations.transcode.request import Colour, Level, Transcode
 from cinemill.operations.transcode.stages import transcode_frames
@@ -158,7 +159,7 @@ def _keep(source: Source, output: Path, action: Action, target: TransferSyntax) 
         Something else stands there.
     """
     sweep(output)
-    expected = source.transfer_syntax if action == "copy" else target
+    expected = written_syntax(source, action, target)
     try:
         with Source(output) as there:
             ours = there.meta_text(0x00020012) == IMPLEMENTATION_CLASS_UID
@@ -214,31 +215,36 @@ def _copy(source: Source, output: Path, request: Transcode) -> Receipt:
 
 
 def _recode(source: Source, output: Path, request: Transcode) -> Receipt:
-    """Re-encode the data set around pixel data whose bytes stay as they are."""
-    source.check()
-    check_recodable(source, request.target)
-    changes = frame_changes(source)
+    """Re-encode the data set around pixel data whose bytes stay as they are, or around none."""
+    pixels = source.pixel_data is not None
+    target = written_syntax(source, "recode", request.target)
+    if pixels:
+        source.check()
+        check_recodable(source, target)
+    changes = frame_changes(source) if pixels else {}
     if source.native:
         changes = {tag: new for tag, new in changes.items() if new is not None}
     clock = Clock()
     with Sink(output, overwrite=request.overwrite) as sink:
         with clock("write"):
-            instance = InstanceWriter(sink, source, request.target, changes, native_icons(source))
-            _carry_pixels(instance, sink, source, request.target)
+            instance = InstanceWriter(sink, source, target, changes, native_icons(source))
+            if pixels:
+                _carry_pixels(instance, sink, source, target)
             instance.end()
         with clock("verify"):
             if request.verify != "none":
                 with instance.read_back() as written:
-                    compare_bytes(source, written)
+                    if pixels:
+                        compare_bytes(source, written)
         with clock("commit"):
             sink.commit()
     return record(
         source,
         output,
         "transcoded",
-        request.target,
+        target,
         seconds=dict(clock.seconds),
-        frames=len(source),
+        frames=len(source) if pixels else None,
         verification="none" if request.verify == "none" else "every frame's bytes, every element",
     )
 

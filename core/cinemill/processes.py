@@ -1,0 +1,48 @@
+"""The environment in which interpreters are started, so that they import nothing from the working directory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SAFE, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
+_lock = threading.Lock()
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment for a child, and for the children of that, in safe-path mode.
+
+    Empty parts of ``PYTHONPATH``, as a trailing colon makes them, would stand for the working directory.
+    """
+    kept = {**os.environ, _SAFE: "1", **changes}
+    if _PATH in kept:
+        kept[_PATH] = os.pathsep.join(filter(None, kept[_PATH].split(os.pathsep)))
+    return kept
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Have what multiprocessing starts in this context (children, its server, its tracker) run in safe-path mode.
+
+    It starts interpreters with ``-c``, which look for modules in the working directory first, and takes no environment
+    for them: this process's own is changed for so long. Children are told this process's path afterwards, so that they
+    find what a user's script imports.
+    """
+    with _lock:
+        safe = environment()
+        before = {name: os.environ.get(name) for name in (_SAFE, _PATH)}
+        _put({name: safe.get(name) for name in before})
+        try:
+            yield
+        finally:
+            _put(before)
+
+
+def _put(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

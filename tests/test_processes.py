@@ -1,0 +1,115 @@
+"""Processes that are started import nothing from the working directory, and find what a user's script imports."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cinemill import processes
+from tests.support.files import REPOSITORY, bundled
+
+PATHS = os.pathsep.join(str(REPOSITORY / base) for base in ("core", "workers"))
+NOT_OURS = (
+    "numpy",
+    "numba",
+    "pydicom",
+    "imagecodecs",
+    "xxhash",
+    "sitecustomize",
+    "usercustomize",
+    "cinemill",
+)
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A directory whose modules have the names of all that could be imported, and say so when one is."""
+    place = tmp_path / "here"
+    place.mkdir()
+    for name in (*sys.stdlib_module_names, *NOT_OURS):
+        (place / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write(' {name}')\n")
+    return place
+
+
+@pytest.fixture
+def command(tmp_path):
+    """The command as an entry point of a virtual environment starts it: a script in a directory of its own."""
+    script = tmp_path / "bin" / "cinemill"
+    script.parent.mkdir()
+    script.write_text("from cinemill_workers.cli.main import main\nif __name__ == '__main__':\n    main()\n")
+    return [sys.executable, str(script)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("transcode", "in", "out", "--to", "rle"), ("extract", "in", "out", "--format", "npy")],
+    ids=["transcode", "extract"],
+)
+def test_children_execute_nothing_of_the_working_directory(trap, command, tmp_path, arguments):
+    (trap / "in").mkdir()
+    for name in ("a.dcm", "b.dcm"):
+        (trap / "in" / name).write_bytes(bundled("CT_small.dcm").read_bytes())
+    done = subprocess.run(
+        [*command, *arguments, "--jobs", "2"],
+        cwd=trap,
+        env={**os.environ, "PYTHONPATH": PATHS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()
+    assert done.returncode == 0, done.stderr
+    assert len(list((trap / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_script_s_own_modules_are_found_by_its_children(tmp_path, method):
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent("""
+        from dataclasses import dataclass
+        from cinemill.operations.transcode.request import Transcode
+
+        @dataclass(frozen=True, kw_only=True)
+        class Named(Transcode):
+            def apply(self, src, dst, control):
+                return super().apply(src, dst.with_suffix(".mine"), control)
+        """)
+    )
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent(f"""
+        import multiprocessing, sys
+        from pathlib import Path
+        from cinemill import batch
+        from cinemill.storage.tree import Item
+        from mine import Named
+
+        if __name__ == "__main__":
+            batch._context = lambda: multiprocessing.get_context({method!r})
+            items = [Item(Path(sys.argv[1]), Path(f"out{{number}}.dcm")) for number in range(2)]
+            print([receipt.error for receipt in batch.run_all(items, Named(to="rle"), jobs=2)])
+        """)
+    )
+    source = bundled("CT_small.dcm")
+    command = [sys.executable, "script.py", str(source)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATHS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[None, None]\n", done.stderr
+    assert len(list(tmp_path.glob("*.mine"))) == 2
+
+
+def test_this_process_s_environment_is_as_before(monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", ":/elsewhere:")
+    before = dict(os.environ)
+    with processes.safe_path():
+        assert os.environ["PYTHONSAFEPATH"] == "1"
+        assert os.environ["PYTHONPATH"] == "/elsewhere"
+    assert dict(os.environ) == before
