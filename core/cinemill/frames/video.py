@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax
+from cinemill.frames.depth import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,6 +96,7 @@ class VideoDecoder:
             photometric_interpretation="MONOCHROME2" if grey else "RGB",
             planar_configuration=0,
         )
+        self.depth = Depth.of(source, None, self.pixels)
         self._lock = threading.Lock()
         self._position = 0
         self._images = self._open()
@@ -111,6 +113,8 @@ class VideoDecoder:
         """
         with self._lock:
             return [self._decode(index) for index in indices]
+
+    samples = decode
 
     def _decode(self, index: int) -> Samples:
         if not 0 <= index < len(self.source):

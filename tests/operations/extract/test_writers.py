@@ -280,9 +280,17 @@ def test_jpeg_2000_codestreams(extract, frames):
         assert np.array_equal(imagecodecs.jpeg2k_decode(path.read_bytes()), frame)
 
 
-def test_codestreams_of_samples_that_exceed_bits_stored(extract):
-    paths = extract(GREY_16, "jpeg-ls", elements={"bits_stored": 12})
-    assert np.array_equal(jpeg_ls.decode(np.frombuffer(paths[0].read_bytes(), np.uint8)), GREY_16[0])
+def test_codestreams_of_samples_that_exceed_bits_stored(tmp_path):
+    """Codestreams of 12 bits under Bits Stored 10 say that their samples need them."""
+    stream = generate.jpeg_lossless(GREY_16[0] >> 4, 12)
+    source = tmp_path / "cine.dcm"
+    header = generate.header(GREY_16[:1], bits_stored=10)
+    source.write_bytes(
+        generate.part10(header, generate.encapsulated_element([[stream]]), generate.JPEG_LOSSLESS_SV1)
+    )
+    cinemill.extract(source, tmp_path / "out", format="jpeg-ls")
+    (path,) = (tmp_path / "out").iterdir()
+    assert np.array_equal(jpeg_ls.decode(np.frombuffer(path.read_bytes(), np.uint8)), GREY_16[0] >> 4)
 
 
 def test_single_frame_instances(tmp_path):
