@@ -254,6 +254,12 @@ class FrameDecoder:
         )
         raise self._located(CodecError(message), index)
 
+    def _note_packed_bits(self, data: Buffer) -> None:
+        from cinemill.codecs.rle import has_packed_bits
+
+        if has_packed_bits(data, self._native_pixels):
+            self._note("RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each")
+
     def _note(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
@@ -314,6 +320,8 @@ class FrameDecoder:
             )
             raise self._located(error, index)
         if self.stream is None:
+            if self.coding == "rle" and self.pixels.bits_allocated == 1:
+                self._note_packed_bits(data)
             return self.pixels.photometric_interpretation
         try:
             stream = read_markers(self.source, index, data)
