@@ -8,9 +8,12 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
+from rle.utils import decode_pixel_data
 
 import cinemill
-from cinemill.errors import Refused, UnsupportedPixelFormat
+from cinemill.codecs.rle import Rle
+from cinemill.errors import Refused, UnsupportedPixelFormat, VerificationError
 from tests.support import oracle
 from tests.support.generate import (
     BIG_ENDIAN,
@@ -205,6 +208,51 @@ def test_single_bits_across_byte_borders(transcode, shape, syntax, target):
     back = transcode(result.path.read_bytes(), "explicit")
     assert back.dataset.PixelData == data + bytes(len(data) % 2)
     assert back.dataset.BitsAllocated == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (2, 16, 8), (1, 40, 50)])
+def test_single_bits_are_a_byte_each_in_rle(transcode, shape):
+    """A code that fills no byte is padded with zero bits to one (PS3.5 G.2): so pylibjpeg-rle reads and writes it."""
+    frames = noise(shape, 1)
+    dataset = header(frames, BitsAllocated=1, BitsStored=1, HighBit=0)
+    data = np.packbits(frames, axis=None, bitorder="little").tobytes()
+    result = transcode(part10(dataset, native_element(data, EXPLICIT), EXPLICIT), "rle")
+    assert result.dataset.BitsAllocated == 1
+    streams = list(generate_frames(result.dataset.PixelData, number_of_frames=shape[0]))
+    for stream, frame in zip(streams, frames, strict=True):
+        decoded = decode_pixel_data(stream, version=2, rows=shape[1], columns=shape[2], bits_allocated=1)
+        assert decoded == frame.tobytes()
+    assert not result.receipt.warnings
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 16, 8), (1, 2, 2)])
+@pytest.mark.parametrize("target", ["explicit", "jpeg-2000"])
+def test_rle_of_packed_bits_is_read_with_a_warning(transcode, tmp_path, shape, target):
+    frames = noise(shape, 1)
+    packed = np.packbits(frames.reshape(shape[0], -1), axis=1, bitorder="little")
+    streams = [[rle_stream(frame[None])] for frame in packed]
+    dataset = header(frames, BitsAllocated=1, BitsStored=1, HighBit=0)
+    result = transcode(part10(dataset, encapsulated_element(streams), RLE), target)
+    assert np.array_equal(result.reading.frames, frames)
+    assert any("eight 1-bit pixels a byte" in warning for warning in result.receipt.warnings)
+    receipt = cinemill.extract(tmp_path / "source.dcm", tmp_path / "arrays", format="npy")
+    assert np.array_equal([np.load(path) for path in sorted((tmp_path / "arrays").iterdir())], frames)
+    assert any("eight 1-bit pixels a byte" in warning for warning in receipt.warnings)
+
+
+@pytest.mark.parametrize("level", ["full", "independent"])
+def test_packed_bits_in_an_output_are_noticed(transcode, monkeypatch, level):
+    """The decoders that check what was written take one form only."""
+    frames = noise((2, 5, 7), 1)
+    data = np.packbits(frames, axis=None, bitorder="little").tobytes()
+    dataset = header(frames, BitsAllocated=1, BitsStored=1, HighBit=0)
+    monkeypatch.setattr(
+        Rle,
+        "encode",
+        lambda _, frames, __: [rle_stream(np.packbits(frame, bitorder="little")[None]) for frame in frames],
+    )
+    with pytest.raises(VerificationError, match="found 5"):
+        transcode(part10(dataset, native_element(data, EXPLICIT), EXPLICIT), "rle", verify=level)
 
 
 def test_single_bits_are_refused_by_jpeg_ls(transcode):

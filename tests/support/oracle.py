@@ -248,14 +248,15 @@ def _native_frame(data: bytes, shape: _Shape, label: str) -> NDArray[Any]:
 
 
 def _rle_frame(data: bytes, shape: _Shape) -> NDArray[Any]:
-    """Decode PS3.5 Annex G; a frame of single bits is packed before it is encoded."""
+    """Decode PS3.5 Annex G; single bits have a byte each (G.2), and old files eight pixels a byte."""
     (segments,) = struct.unpack_from("<L", data)
     bounds = [*struct.unpack_from(f"<{segments}L", data, 4), len(data)]
-    packed = shape.allocated == 1
-    pixels = (shape.size + 7) // 8 if packed else shape.rows * shape.columns
+    pixels = shape.rows * shape.columns
     planes = [bytes(decode_segment(data[start:end]))[:pixels] for start, end in pairwise(bounds)]
-    if packed:
+    if shape.allocated == 1 and len(planes[0]) < pixels:
         return _native_frame(planes[0], shape, "")
+    if shape.allocated == 1:
+        return np.frombuffer(planes[0], np.uint8).reshape(shape.array)
     width = shape.allocated // 8
     joined = np.array([np.frombuffer(plane, np.uint8) for plane in planes]).reshape(shape.samples, width, -1)
     samples = np.ascontiguousarray(joined.transpose(2, 0, 1)).view(f">u{width}").astype(f"<u{width}")

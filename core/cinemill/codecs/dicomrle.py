@@ -26,7 +26,7 @@ class DicomRle:
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``; single bits come packed or as bytes.
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``; single bits are bytes.
 
         Raises
         ------
@@ -46,8 +46,6 @@ def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     except (imagecodecs.DicomrleError, ValueError) as error:
         raise CodecError(f"imagecodecs: {error}", frame=frame) from error
     size = pixels.rows * pixels.columns
-    if pixels.bits_allocated == 1 and len(data) < size:
-        data = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[:size].tobytes()
     if len(data) < pixels.nbytes:
         raise CodecError(f"imagecodecs: expected {pixels.nbytes} bytes, found {len(data)}", frame=frame)
     planes = np.frombuffer(data, pixels.dtype, pixels.samples * size)

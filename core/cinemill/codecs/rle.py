@@ -31,10 +31,17 @@ _memory = Memory()
 class Rle:
     """Codec of RLE Lossless frames: 1, 8, 16 and 32 bits allocated, as many samples as fit into 15 segments.
 
-    Frames of 1 bit allocated are written with their pixels packed into bytes (PS3.5 8.1.1) before they are encoded.
-    They are read from that form, and from the other one in use: a byte a pixel.
+    Frames of 1 bit allocated have a byte a pixel: a composite pixel code that fills no byte is padded with zero bits to one
+    (G.2). They are also read with eight pixels packed into a byte, as some wrote them, where the size of the segment shows
+    that: see `has_packed_bits`.
+
+    Attributes
+    ----------
+    reads_packed_bits : bool
+        Whether that form is read.
     """
 
+    reads_packed_bits = True
     name = "cinemill-rle"
     version = __version__
     batch = 1
@@ -52,7 +59,10 @@ class Rle:
             RLE can't hold such samples.
         """
         _check(pixels)
-        return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
+        return [
+            _decode(codestream, pixels, frame, packed_bits=self.reads_packed_bits)
+            for frame, codestream in enumerate(codestreams)
+        ]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode frames, each row of each byte plane by itself, into segments of even length.
@@ -64,6 +74,23 @@ class Rle:
         """
         _check(pixels)
         return [_encode(frame, pixels) for frame in frames]
+
+
+class RleOfBytes(Rle):
+    """The same, which refuses packed bits: what was written has none."""
+
+    reads_packed_bits = False
+
+
+def has_packed_bits(codestream: Buffer, pixels: PixelFormat) -> bool:
+    """Whether a frame of 1 bit allocated holds eight pixels a byte, in place of one."""
+    if pixels.bits_allocated != 1 or len(codestream) < _HEADER.size:
+        return False
+    size = pixels.rows * pixels.columns
+    _, found, _ = rle.unpack(
+        np.frombuffer(codestream, np.uint8), _HEADER.size, len(codestream), np.empty(size, np.uint8)
+    )
+    return found < size and found in _packed_sizes(size)
 
 
 def _check(pixels: PixelFormat) -> None:
@@ -79,7 +106,7 @@ def _segments_of(pixels: PixelFormat) -> int:
     return pixels.samples * pixels.dtype.itemsize
 
 
-def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+def _decode(codestream: Buffer, pixels: PixelFormat, frame: int, *, packed_bits: bool) -> Samples:
     bounds = _segment_bounds(codestream, _segments_of(pixels), frame)
     source = np.frombuffer(codestream, np.uint8)
     shape = len(bounds) - 1, pixels.rows * pixels.columns
@@ -87,7 +114,8 @@ def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     for segment, plane in enumerate(planes):
         start, end = bounds[segment], bounds[segment + 1]
         position, found, surplus = rle.unpack(source, start, end, plane)
-        if found < plane.size and pixels.bits_allocated == 1 and found in _packed_sizes(plane.size):
+        packed = packed_bits and pixels.bits_allocated == 1 and found in _packed_sizes(plane.size)
+        if found < plane.size and packed:
             plane[:] = np.unpackbits(plane[:found], bitorder="little", count=plane.size)
         elif found < plane.size:
             raise CodecError(
@@ -162,8 +190,7 @@ def _join_planes(planes: NDArray[np.uint8], pixels: PixelFormat) -> Samples:
 
 
 def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
-    split = _packed_plane if pixels.bits_allocated == 1 else _split_planes
-    planes = split(np.ascontiguousarray(frame), pixels)
+    planes = _split_planes(np.ascontiguousarray(frame), pixels)
     capacity = rle.packed_size(*planes.shape[1:])
     offsets = [0] * _MOST_SEGMENTS
     codestream = _memory.array("segments", (_HEADER.size + len(planes) * capacity,), np.uint8)
@@ -173,13 +200,6 @@ def _encode(frame: Samples, pixels: PixelFormat) -> bytes:
         end += rle.pack(plane, codestream[end : end + capacity])
     codestream[: _HEADER.size] = np.frombuffer(_HEADER.pack(len(planes), *offsets), np.uint8)
     return codestream[:end].tobytes()
-
-
-def _packed_plane(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:
-    """Pack bits into bytes, lowest first; rows that don't end with a byte are coded as one."""
-    packed = np.packbits(frame, bitorder="little")
-    whole_bytes = pixels.columns % 8 == 0
-    return packed.reshape((1, pixels.rows, pixels.columns // 8) if whole_bytes else (1, 1, -1))
 
 
 def _split_planes(frame: Samples, pixels: PixelFormat) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ _ENCODERS: dict[str, str] = {
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
-    "rle": ("rle:Rle", "dicomrle:DicomRle"),
+    "rle": ("rle:RleOfBytes", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
     "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE
+from cinemill.dicom.elements import EXPLICIT_LE, items
 from cinemill.dicom.recode import Recoder, encode_element, encode_item
 from cinemill.dicom.rewrite import OFFSET_TABLES, Changes
 from cinemill.errors import DamagedFile
@@ -19,6 +19,8 @@ _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080008, 0x00080016, 0x0008
 _INSTANCE_NUMBER = 0x00200013
 _SOURCE_IMAGES, _DERIVATION = 0x00082112, 0x00082111
 _PER_FRAME_GROUPS = 0x52009230
+_CONCATENATION = 0x00200242, 0x00209161, 0x00209162, 0x00209163, 0x00209228
+"""What makes an instance a part of another whole (PS3.3 C.7.6.16.2.2.4)."""
 
 
 def derived_uid(source: Source, purpose: str) -> str:
@@ -50,7 +52,7 @@ def derivation(source: Source, frames: Sequence[int], *, instance: str, series: 
             "SOP Instance UID is absent; what is derived could not point back to it", path=source.path
         )
     image_type = source.text(_IMAGE_TYPE).split("\\")[1:] or ["PRIMARY"]
-    changes: Changes = dict.fromkeys(OFFSET_TABLES)
+    changes: Changes = dict.fromkeys((*OFFSET_TABLES, *_CONCATENATION))
     changes |= {
         _IMAGE_TYPE: encode_element(
             _IMAGE_TYPE, b"CS", "\\".join(["DERIVED", *image_type]).encode("latin-1")
@@ -92,9 +94,12 @@ def _per_frame_groups(source: Source, frames: Sequence[int]) -> Changes:
     if groups is None:
         return {}
     try:
+        given = len(list(items(source.data, groups, source.encoding)))
         chosen = _explicit(source).encode_items(groups, slice(frames[0], frames[-1] + 1))
     except DamagedFile as error:
         raise DamagedFile(f"the per-frame functional groups can't be read ({error.message})") from None
+    if given not in {0, len(source)}:
+        raise DamagedFile(f"there are {given} per-frame functional groups for {len(source)} frames")
     return {_PER_FRAME_GROUPS: encode_element(_PER_FRAME_GROUPS, b"SQ", chosen)}
 
 

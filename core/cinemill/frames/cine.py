@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from cinemill.codecs.codestream import Codestream
+    from cinemill.frames.depth import Depth
     from cinemill.pixel_format import PixelFormat, Samples
 
 
 class Cine:
     """The frames of one instance: a sequence of arrays, each decoded when it is asked for.
 
-    Frames are (rows, columns) or (rows, columns, samples), in the colour space that is coded: see ``pixels``.
+    Frames are (rows, columns) or (rows, columns, samples), in the colour space that is coded: see ``pixels``. Samples have
+    Bits Stored bits; overlays and whatever else lies above them is no part of an image.
 
     Parameters
     ----------
@@ -87,6 +89,11 @@ class Cine:
         return self._decoder.coding
 
     @property
+    def depth(self) -> Depth:
+        """Which bits of decoded values are the samples."""
+        return self._decoder.depth
+
+    @property
     def batch(self) -> int:
         """How many frames are best decoded at once."""
         return self._decoder.batch
@@ -109,8 +116,8 @@ class Cine:
             The frame does not decode.
         """
         if isinstance(index, slice):
-            return self._decoder.decode(range(len(self))[index])
-        return self._decoder.decode([self._number(index)])[0]
+            return self.decode(range(len(self))[index])
+        return self.decode([self._number(index)])[0]
 
     def _number(self, index: int) -> int:
         """Return a frame's number, counted from 0."""
@@ -161,7 +168,7 @@ class Cine:
         CodecError
             A frame does not decode.
         """
-        return self._decoder.decode(indices, interpretation)
+        return self._decoder.samples(indices, interpretation)
 
     def renderer(
         self, *, window: tuple[float, float] | Literal["auto"] | None = None, voi: int | None = None

@@ -13,6 +13,7 @@ from cinemill.codecs.faults import known_to_fail
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
+from cinemill.frames.depth import Depth
 from cinemill.frames.opinions import Opinions
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class FrameDecoder:
     ----------
     pixels : PixelFormat
         What `decode` returns: as many bits as are coded, the colour space that is coded.
+    depth : Depth
+        Which bits of these are the samples: see `samples`.
     stream : Codestream or None
         What the first frame's codestream says of itself, where it has markers.
     codec : Codec
@@ -68,6 +71,7 @@ class FrameDecoder:
             )
             self.codec: Codec = table.decoder("jpeg-2000-lossy" if lossy_wavelet else self.coding)
             self.pixels, self._native_pixels = self._formats()
+            self.depth = Depth.of(source, self.stream, self.pixels)
         except CinemillError as error:
             raise self._located(error) from None
 
@@ -89,7 +93,7 @@ class FrameDecoder:
         return not all(stream.lossless for stream in streams)
 
     def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
-        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``.
+        """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, with whatever stands in unused bits.
 
         Parameters
         ----------
@@ -111,6 +115,31 @@ class FrameDecoder:
             colour.convert(frame, found, wanted)
             for frame, found in zip(decoded, interpretations, strict=True)
         ]
+
+    def samples(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
+        """Decode frames to samples as they leave in arrays, pictures and codestreams: of Bits Stored bits, sign extended.
+
+        Parameters
+        ----------
+        interpretation
+            See `decode`.
+
+        Raises
+        ------
+        CodecError
+            See `decode`.
+        """
+        found = []
+        for frame in self.decode(indices, interpretation):
+            samples, changed = self.depth.samples(frame)
+            if changed:
+                self._note(str(self.depth))
+            found.append(samples)
+        if not self.depth.aligned:
+            self._note(
+                f"High Bit is {self.source.high_bit} with Bits Stored {self.depth.stored}; samples are given as they lie"
+            )
+        return found
 
     def _codestream(self, index: int) -> Buffer:
         frame = self.source.frame(index)
@@ -230,6 +259,12 @@ class FrameDecoder:
         )
         raise self._located(CodecError(message), index)
 
+    def _note_packed_bits(self, data: Buffer) -> None:
+        from cinemill.codecs.rle import has_packed_bits
+
+        if has_packed_bits(data, self._native_pixels):
+            self._note("RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each")
+
     def _note(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
@@ -290,6 +325,8 @@ class FrameDecoder:
             )
             raise self._located(error, index)
         if self.stream is None:
+            if self.coding == "rle" and self.pixels.bits_allocated == 1:
+                self._note_packed_bits(data)
             return self.pixels.photometric_interpretation
         try:
             stream = read_markers(self.source, index, data)

@@ -2,14 +2,92 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from cinemill.frames.overlays import EmbeddedOverlays
 
 if TYPE_CHECKING:
-    from cinemill.pixel_format import Samples
+    from cinemill.codecs.codestream import Codestream
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import PixelFormat, Samples
 
 
 class DepthExceeded(Exception):  # a signal to the planner, never seen outside
     """Samples of a codestream use more bits than Bits Stored says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Which bits of decoded values are the sample (PS3.5 §8.1.1).
+
+    Attributes
+    ----------
+    stored, signed
+        Bits of a sample, and whether the highest of them is its sign.
+    unused
+        Whether the value has bits above them.
+    masked
+        Whether what lies there is junk or overlays: in native values, and in those of lossless codestreams as deep as
+        Bits Allocated, whose encoder was given native ones as they are. A codestream of another depth says by it what
+        its samples need.
+    aligned
+        Whether samples are the lowest bits of a value, as High Bit has it. Others stay as they are.
+    overlays
+        Whether overlays of the header lie in the unused bits.
+    """
+
+    stored: int
+    signed: bool
+    unused: bool
+    masked: bool
+    aligned: bool
+    overlays: bool
+
+    @classmethod
+    def of(cls, source: Source, stream: Codestream | None, decoded: PixelFormat) -> Self:
+        """Tell the depth of a source's samples.
+
+        Parameters
+        ----------
+        source
+            The open file.
+        stream
+            What its codestreams say of themselves, where they have markers.
+        decoded
+            Format of the decoded values.
+        """
+        header = source.pixels
+        stored = min(header.bits_stored, decoded.bits_allocated)
+        overlays = EmbeddedOverlays.find(source) is not None
+        whole = stream is None or (stream.lossless and stream.precision == header.bits_allocated)
+        return cls(
+            stored=stored,
+            signed=decoded.signed,
+            unused=decoded.bits_allocated > 1 and stored < 8 * decoded.dtype.itemsize,
+            masked=whole or overlays,
+            aligned=source.high_bit == header.bits_stored - 1,
+            overlays=overlays,
+        )
+
+    def samples(self, frame: Samples) -> tuple[Samples, bool]:
+        """Return the samples of decoded values, and whether there was something else in them.
+
+        A codestream whose samples need more than Bits Stored keeps them.
+        """
+        if not (self.unused and self.aligned):
+            return frame, False
+        try:
+            return restrict(frame, self.stored, masked=self.masked)
+        except DepthExceeded:
+            return frame, False
+
+    def __str__(self) -> str:
+        """Say what is done to values that have something above their samples."""
+        where = f"bits above Bits Stored {self.stored}"
+        if self.signed:
+            return f"{where} were not those of the sign; they were set to it"
+        return f"{where} were not zero; they were cleared"
 
 
 def restrict(frame: Samples, limit: int, *, masked: bool) -> tuple[Samples, bool]:
@@ -29,7 +107,7 @@ def restrict(frame: Samples, limit: int, *, masked: bool) -> tuple[Samples, bool
     """
     signed = frame.dtype.kind == "i"
     low, high = (-(1 << limit - 1), (1 << limit - 1) - 1) if signed else (0, (1 << limit) - 1)
-    if frame.max() <= high and frame.min() >= low:
+    if frame.max() <= high and (not signed or frame.min() >= low):
         return frame, False
     shift = 8 * frame.dtype.itemsize - limit
     within = (frame << shift) >> shift

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax
 from cinemill.frames import colour
+from cinemill.frames.depth import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,7 @@ class VideoDecoder:
             photometric_interpretation="MONOCHROME2" if grey else "RGB",
             planar_configuration=0,
         )
+        self.depth = Depth.of(source, None, self.pixels)
         self._lock = threading.Lock()
         self._position = 0
         self._images = self._open()
@@ -120,6 +122,8 @@ class VideoDecoder:
             frames = [self._decode(index) for index in indices]
         found = self.pixels.photometric_interpretation
         return [colour.convert(frame, found, interpretation or found) for frame in frames]
+
+    samples = decode
 
     def _decode(self, index: int) -> Samples:
         if not 0 <= index < len(self.source):

@@ -32,7 +32,7 @@ def full_window(decoder: FrameDecoder | VideoDecoder) -> tuple[float, float] | N
     limits = sorted((padding, header.get(_PADDING_LIMIT, padding))) if padding is not None else ()
     for start in range(0, frames, decoder.batch):
         indices = range(start, min(start + decoder.batch, frames))
-        for index, frame in zip(indices, decoder.decode(indices), strict=True):
+        for index, frame in zip(indices, decoder.samples(indices), strict=True):
             values = renderer.modality(_without(frame, *limits), index)
             if values.size:
                 low, high = min(low, float(values.min())), max(high, float(values.max()))

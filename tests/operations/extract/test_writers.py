@@ -228,6 +228,32 @@ def test_grey_gif_is_exact(extract):
             assert np.array_equal(np.asarray(page.convert("L")), frame)
 
 
+@pytest.mark.parametrize("shape", [(2, 128, 128), (1, 1, 20000), (1, 1025, 1023), (1, 3, 65535), (2, 1, 1)])
+def test_gif_of_noise_is_exact(extract, shape):
+    """LZW makes noise larger than it is."""
+    frames = generate.noise(shape)
+    (path,) = extract(frames, "gif")
+    with Image.open(path) as image:
+        found = [np.asarray(page.convert("L")) for page in ImageSequence.Iterator(image)]
+    assert np.array_equal(found, frames)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_gif_of_content_that_never_repeats(extract, order):
+    """Every pair of entries once: each code of LZW stands for one pixel as long as the table grows."""
+    pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1).reshape(-1, 2)
+    frame = np.random.default_rng(order).permutation(pairs).reshape(1, 512, 256).astype(np.uint8)
+    (path,) = extract(frame, "gif")
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image.convert("L")), frame[0])
+
+
+@pytest.mark.parametrize("shape", [(2, 129, 131), (2, 129, 131, 3), (1, 1, 5000), (1, 3000, 1, 3)])
+@pytest.mark.parametrize("name", ["png", "jpeg", "tiff", "gif", "webp", "mp4", "jpeg-ls", "jpeg-2000"])
+def test_noise_of_any_shape_fits_every_format(extract, shape, name):
+    assert all(path.stat().st_size for path in extract(generate.noise(shape), name))
+
+
 @pytest.mark.parametrize("time", ["0.001", "0.5", "12345.6", "1e8"])
 @pytest.mark.parametrize("name", ["mp4", "gif", "webp"])
 def test_frame_times_of_any_size(tmp_path, name, time):
@@ -280,9 +306,17 @@ def test_jpeg_2000_codestreams(extract, frames):
         assert np.array_equal(imagecodecs.jpeg2k_decode(path.read_bytes()), frame)
 
 
-def test_codestreams_of_samples_that_exceed_bits_stored(extract):
-    paths = extract(GREY_16, "jpeg-ls", elements={"bits_stored": 12})
-    assert np.array_equal(jpeg_ls.decode(np.frombuffer(paths[0].read_bytes(), np.uint8)), GREY_16[0])
+def test_codestreams_of_samples_that_exceed_bits_stored(tmp_path):
+    """Codestreams of 12 bits under Bits Stored 10 say that their samples need them."""
+    stream = generate.jpeg_lossless(GREY_16[0] >> 4, 12)
+    source = tmp_path / "cine.dcm"
+    header = generate.header(GREY_16[:1], bits_stored=10)
+    source.write_bytes(
+        generate.part10(header, generate.encapsulated_element([[stream]]), generate.JPEG_LOSSLESS_SV1)
+    )
+    cinemill.extract(source, tmp_path / "out", format="jpeg-ls")
+    (path,) = (tmp_path / "out").iterdir()
+    assert np.array_equal(jpeg_ls.decode(np.frombuffer(path.read_bytes(), np.uint8)), GREY_16[0] >> 4)
 
 
 def test_single_frame_instances(tmp_path):

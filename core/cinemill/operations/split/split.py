@@ -14,6 +14,7 @@ from pathlib import Path
 from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.derive import derivation, derived_uid, described, integer
+from cinemill.dicom.frame_vectors import cut_overlays, cut_references, cut_vectors
 from cinemill.dicom.given import Given, on_disk
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
@@ -33,7 +34,7 @@ _NUMBER_OF_FRAMES = 0x00280008
 _START_TRIM, _STOP_TRIM, _DURATION = 0x00082142, 0x00082143, 0x00180072
 _NOTHING = "there is no pixel data to split"
 _VERIFICATION = "every frame's bytes"
-_FRAME_TIME_VECTOR, _REPRESENTATIVE_FRAME = 0x00181065, 0x00286010
+_REPRESENTATIVE_FRAME = 0x00286010
 
 
 def split(
@@ -183,7 +184,9 @@ def _changes(source: Source, frames: range, number: int) -> Changes:
         _NUMBER_OF_FRAMES: integer(_NUMBER_OF_FRAMES, len(frames)),
         _DURATION: None,
         **_trims(source, frames),
-        **_frame_times(source, frames),
+        **cut_vectors(source, frames),
+        **cut_references(source, frames),
+        **cut_overlays(source, frames),
     }
     if representative := source.short(_REPRESENTATIVE_FRAME, 0):
         changes[_REPRESENTATIVE_FRAME] = None
@@ -203,15 +206,6 @@ def _trims(source: Source, frames: range) -> Changes:
     if begin > end:
         return {_START_TRIM: None, _STOP_TRIM: None}
     return {_START_TRIM: integer(_START_TRIM, begin), _STOP_TRIM: integer(_STOP_TRIM, end)}
-
-
-def _frame_times(source: Source, frames: range) -> Changes:
-    """Slice Frame Time Vector; a first increment is always 0 (PS3.3 C.7.6.5)."""
-    vector = source.text(_FRAME_TIME_VECTOR).split("\\")
-    if len(vector) != len(source):
-        return {}
-    sliced = ["0", *vector[frames.start + 1 : frames.stop]]
-    return {_FRAME_TIME_VECTOR: encode_element(_FRAME_TIME_VECTOR, b"DS", "\\".join(sliced).encode())}
 
 
 def _integer(source: Source, tag: int) -> int | None:

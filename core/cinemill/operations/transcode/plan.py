@@ -13,7 +13,6 @@ from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.file_meta import is_part10
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
-from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.transcode.transform import FrameTransform, Identity
 
 if TYPE_CHECKING:
@@ -137,8 +136,9 @@ def make_plan(
         )
     interpretation = _colour_space(decoder, target, colour)
     whole = target.coding in _WHOLE_CONTAINER
-    stored = decoded.bits_stored if keep_coded_depth else min(header.bits_stored, decoded.bits_allocated)
-    if source.high_bit != header.bits_stored - 1 and not whole:
+    depth = decoder.depth
+    stored = decoded.bits_stored if keep_coded_depth else depth.stored
+    if not depth.aligned and not whole:
         raise UnsupportedPixelFormat(
             f"High Bit {source.high_bit} with Bits Stored {header.bits_stored}: {target} holds right-aligned "
             "samples only; use rle, explicit, implicit or deflated"
@@ -152,15 +152,15 @@ def make_plan(
         planar_configuration=_planar_configuration(source, interpretation, target),
     )
     _check_legal(written, target)
-    masked = decoder.stream is None or EmbeddedOverlays.find(source) is not None
-    keeps_unused_bits = whole and masked and allocated > 1
+    as_they_lie = decoder.stream is None or depth.overlays
+    keeps_unused_bits = whole and as_they_lie and allocated > 1
     return Plan(
         target=target,
         decoded=decoded,
         encoded=encoded,
         written=written,
         limit=None if keeps_unused_bits or stored == 8 * decoded.dtype.itemsize else stored,
-        masked=masked,
+        masked=depth.masked,
     )
 
 

@@ -118,7 +118,7 @@ class _Stages:
         if self.overlays is not None:
             return [str(self.overlays)]
         if self.masked:
-            return [f"bits above Bits Stored {self.plan.limit} were not zero; they were cleared"]
+            return [str(self.decoder.depth)]
         return []
 
 

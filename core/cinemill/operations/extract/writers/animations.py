@@ -121,11 +121,17 @@ def _gif_image(frame: Samples) -> bytes:
     else:
         entries, palette = _quantise(frame)
     # giflib's wrapper crashes on read-only arrays, which native frames are.
-    encoded = bytes(imagecodecs.gif_encode(np.require(entries, requirements="W"), colormap=palette))
+    writeable = np.require(entries, requirements="W")
+    encoded = bytes(imagecodecs.gif_encode(writeable, colormap=palette, out=_most_gif_bytes(entries.size)))
     start = _GIF_HEADER + _GIF_PALETTE + _GIF_DESCRIPTOR
     rows, columns = frame.shape[:2]
     descriptor = struct.pack("<BHHHHB", 0x2C, 0, 0, columns, rows, 0x87)
     return descriptor + palette.tobytes() + encoded[start : -len(_GIF_TRAILER)]
+
+
+def _most_gif_bytes(pixels: int) -> int:
+    """Return what an image of noise takes at most: a code of 12 bits a pixel, with clear codes and block lengths between."""
+    return 2 * pixels + 4096
 
 
 def _quantise(frame: Samples) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

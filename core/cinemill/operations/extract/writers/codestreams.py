@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
+from cinemill.errors import UnsupportedPixelFormat
 from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.operations.extract.writers import Clip, FrameFiles
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cinemill.pixel_format import Buffer, Samples
+    from cinemill.storage.folder import Staging
 
 _END_MARKER = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""
@@ -28,27 +30,40 @@ class Raw(FrameFiles):
 
 
 class _Encoded(FrameFiles):
-    """Codestreams of one coding: copied where the source has them, else encoded losslessly."""
+    """Codestreams of one coding: copied where the source has them, and nothing but samples in them, else encoded losslessly."""
 
     coding: str
 
+    def __init__(self, clip: Clip, staging: Staging) -> None:
+        depth, source = clip.cine.depth, clip.cine.source
+        same = clip.as_coded and clip.cine.coding == self.coding
+        self._copies = same and not (depth.unused and depth.masked)
+        if not (depth.aligned or self._copies):
+            raise UnsupportedPixelFormat(
+                f"High Bit {source.high_bit} with Bits Stored {source.pixels.bits_stored}: {self.coding} holds "
+                "right-aligned samples only; use raw, npy or tiff"
+            )
+        super().__init__(clip, staging)
+
     def files(self, indices: Sequence[int]) -> Iterable[Buffer]:
         """Return codestreams."""
-        if self.clip.as_coded and self.clip.cine.coding == self.coding:
+        if self._copies:
             return [codestream(self.clip, index) for index in indices]
         frames = self.clip.frames(indices)
-        pixels = self.clip.pixels.with_(bits_stored=self._depth(frames))
+        pixels = self.clip.pixels.with_(bits_stored=self._bits(frames))
         return table.encoder(self.coding).encode(frames, pixels)
 
-    def _depth(self, frames: Sequence[Samples]) -> int:
-        """Return Bits Stored, or that of the container where samples use more."""
-        bits = self.clip.pixels.bits_stored
-        try:
-            for frame in frames:
-                restrict(frame, bits, masked=False)
-        except DepthExceeded:
-            return 8 * self.clip.pixels.dtype.itemsize
-        return bits
+    def _bits(self, frames: Sequence[Samples]) -> int:
+        """Return Bits Stored, or as many as are coded or fit where samples use more."""
+        coded = self.clip.pixels.bits_stored
+        for bits in (min(self.clip.cine.source.pixels.bits_stored, coded), coded):
+            try:
+                for frame in frames:
+                    restrict(frame, bits, masked=False)
+            except DepthExceeded:
+                continue
+            return bits
+        return 8 * self.clip.pixels.dtype.itemsize
 
 
 class JpegLs(_Encoded):

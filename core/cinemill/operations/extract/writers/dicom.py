@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.derive import derivation, described, integer
-from cinemill.dicom.elements import items
+from cinemill.dicom.frame_vectors import (
+    FRAME_DIMENSION_POINTER,
+    FRAME_INCREMENT_POINTER,
+    FRAME_TIME_VECTOR,
+    GRID_FRAME_OFFSET_VECTOR,
+    cut_overlays,
+    cut_references,
+    cut_vectors,
+    named_by_pointers,
+)
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.writer import InstanceWriter
@@ -24,7 +33,8 @@ if TYPE_CHECKING:
 
 _SOP_CLASS = 0x00080016
 _NUMBER_OF_FRAMES = 0x00280008
-_PER_FRAME_GROUPS = 0x52009230
+_NUCLEAR_GROUP = 0x0054
+"""Of vectors that an NM image of one frame has, too."""
 _SINGLE_FRAME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",
     "1.2.840.10008.5.1.4.1.1.3": "1.2.840.10008.5.1.4.1.1.6.1",
@@ -32,9 +42,11 @@ _SINGLE_FRAME_CLASSES = {
 """Ultrasound Multi-frame Image Storage → Ultrasound Image Storage."""
 
 _OF_MANY_FRAMES = {
-    "Frame Increment Pointer": 0x00280009,
+    "Frame Increment Pointer": FRAME_INCREMENT_POINTER,
+    "Frame Dimension Pointer": FRAME_DIMENSION_POINTER,
     "Frame Time": 0x00181063,
-    "Frame Time Vector": 0x00181065,
+    "Frame Time Vector": FRAME_TIME_VECTOR,
+    "Grid Frame Offset Vector": GRID_FRAME_OFFSET_VECTOR,
     "Frame Delay": 0x00181066,
     "Cine Rate": 0x00180040,
     "Recommended Display Frame Rate": 0x00082144,
@@ -68,11 +80,7 @@ def _check_derivable(source: Source) -> None:
     """Check what the instances need of the source, before any of them is written."""
     if not source.text(_SOP_CLASS):
         raise DamagedFile("SOP Class UID is absent; an instance can't do without; use raw")
-    derivation(source, [0], instance="frame 0", series="frames", number=1)
-    groups = source.element(_PER_FRAME_GROUPS)
-    given = 0 if groups is None else len(list(items(source.data, groups, source.encoding)))
-    if given not in {0, len(source)}:
-        raise DamagedFile(f"there are {given} per-frame functional groups for {len(source)} frames")
+    _changes(source, 0)
 
 
 def _write(source: Source, index: int, path: Path, staging: Staging) -> None:
@@ -90,10 +98,17 @@ def _write(source: Source, index: int, path: Path, staging: Staging) -> None:
 
 def _changes(source: Source, index: int) -> Changes:
     """Return what is different in the header of one frame's instance."""
+    frames = range(index, index + 1)
+    left_out = set(_OF_MANY_FRAMES.values())
+    if all(tag >> 16 == _NUCLEAR_GROUP for tag in named_by_pointers(source)):
+        left_out.discard(FRAME_INCREMENT_POINTER)
     changes: Changes = {
-        **derivation(source, [index], instance=f"frame {index}", series="frames", number=index + 1),
+        **derivation(source, frames, instance=f"frame {index}", series="frames", number=index + 1),
         **described(f"Frame {index + 1} of a multi-frame image, pixel data unchanged"),
-        **dict.fromkeys(_OF_MANY_FRAMES.values()),
+        **cut_vectors(source, frames, without=left_out - {GRID_FRAME_OFFSET_VECTOR}),
+        **cut_references(source, frames),
+        **cut_overlays(source, frames),
+        **dict.fromkeys(left_out),
     }
     single = _SINGLE_FRAME_CLASSES.get(source.text(_SOP_CLASS))
     if single is not None:
