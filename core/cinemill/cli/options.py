@@ -131,7 +131,10 @@ def _parameter(name: str, how: Option, hint: Any, default: Any) -> Parameter:
         default = hint(default)
     elif how.read is not None or str in {hint, *kinds}:
         hint, default = str, default or ""
-    option = typer.Option(*_names(name, how), metavar=how.metavar, min=how.least, help=how.help)
+    names = _names(name, how)
+    if default is True:
+        names = tuple(f"{typed}/--no-{typed.removeprefix('--')}" for typed in names)
+    option = typer.Option(*names, metavar=how.metavar, min=how.least, help=how.help)
     empty = Parameter.empty if default is MISSING else default
     return Parameter(name, Parameter.KEYWORD_ONLY, default=empty, annotation=Annotated[hint, option])
 

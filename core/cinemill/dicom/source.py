@@ -26,7 +26,7 @@ from cinemill.dicom.pixel_description import describe
 from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.pixel_format import Buffer, PixelFormat
-from cinemill.storage.location import located
+from cinemill.storage.location import located, state
 from cinemill.storage.mapped import forget, read_ahead
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Source(Values):
 
     Attributes
     ----------
+    state : State or None
+        Of the file, as it was opened.
     transfer_syntax : TransferSyntax
     pixel_data : Element or None
     warnings : list of str
@@ -88,6 +90,7 @@ class Source(Values):
         keep_index: bool = False,
     ) -> None:
         self.path = located(path)
+        self.state = None if data is not None else state(self.path)
         self.repair = repair
         self._scan, self._keep_index = scan or repair, keep_index and not repair
         self.warnings: list[str] = []

@@ -114,6 +114,8 @@ class Operation:
         Help of its last argument.
     body
         The module whose ``run(operation, src, dst, control)`` does it, loaded when there is something to do.
+    mirrors
+        Whether every source has one output of its own name.
     """
 
     __slots__ = ()
@@ -122,6 +124,7 @@ class Operation:
     about: ClassVar[str]
     destination: ClassVar[str]
     body: ClassVar[str]
+    mirrors: ClassVar[bool] = False
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
         """Return the same for these sources, told what their destination is.
@@ -158,6 +161,10 @@ class Operation:
             Threads, cancellation and progress.
         """
         receipt: Receipt = import_module(self.body).run(self, src, dst, control)
+        return receipt
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Do what is to be done about an instance that was refused, failed or is foreign; return its receipt."""
         return receipt
 
 

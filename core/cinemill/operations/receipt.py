@@ -43,6 +43,8 @@ class Receipt:
         What was compared, and by which decoder.
     outputs
         The parts of a cine that was split; `output` is their directory.
+    source_digest
+        XXH3-128 of the source file's bytes, as far as all were read.
     """
 
     source: str
@@ -72,6 +74,7 @@ class Receipt:
     verification: str = ""
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    source_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
