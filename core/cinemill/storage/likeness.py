@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_EXECUTABLE = 0o111
+_READABLE, _EXECUTABLE = 0o444, 0o111
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,15 @@ class Likeness:
     def restrict(self, file: int) -> None:
         """Narrow an open file that is still to be written; its owner can read it in any case."""
         self._set_mode(file, os.fstat(file).st_mode & (self.mode | stat.S_IRUSR | stat.S_IWUSR))
+
+    def narrow(self, path: Path) -> None:
+        """Narrow a file or a directory; who may read the one may enter the other."""
+        now = path.stat().st_mode
+        mode = self.mode | stat.S_IRUSR | stat.S_IWUSR
+        if stat.S_ISDIR(now):
+            mode |= (mode & _READABLE) >> 2
+        with suppress(OSError):  # a file system without modes
+            path.chmod(stat.S_IMODE(now & mode))
 
     def give(self, file: int) -> None:
         """Give an open file, which nothing more is written to, its mode and time."""
