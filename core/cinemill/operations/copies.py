@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from cinemill.errors import CinemillError, NotDicom, OutputExists, VerificationError
+from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, VerificationError
 from cinemill.operations.clock import Clock
 from cinemill.operations.origin import look_at
 from cinemill.storage.digests import named, pieces
@@ -18,6 +18,14 @@ from cinemill.storage.mapped import Bytes, map_file
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
+
+_NOT_COPIED = "not copied:"
+_TAKEN = f"{_NOT_COPIED} something else stands there already; use --overwrite to replace it"
+
+
+def is_not_copied(said: str) -> bool:
+    """Whether `copy_rest` said so."""
+    return said.startswith(_NOT_COPIED)
 
 
 def copy(
@@ -113,24 +121,31 @@ def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
         Replace what stands there.
     preserve
         Keep the source's mode and time.
+
+    Raises
+    ------
+    NoRoom
+        No other copy would fit either.
     """
     source, output = Path(receipt.source), Path(receipt.output)
     try:
         data = _bytes(source)
         if is_same_file(source, output):
-            return "not copied: source and output are the same file"
+            return f"{_NOT_COPIED} source and output are the same file"
         if output.exists() and not overwrite:
             if is_copy(source, data, output, read=False):
                 return "an unchanged copy of the source stands in the output tree"
             there = look_at(output)
             if (there is not None and there.memory is not None) or not is_older(output, source):
-                return "not copied: something else stands there already; use --overwrite to replace it"
+                return _TAKEN
             overwrite = True
         copy(data, output, Clock(), likeness=Likeness.of(source, preserve=preserve), overwrite=overwrite)
+    except NoRoom:
+        raise
     except OutputExists:
-        return "not copied: something else stands there already; use --overwrite to replace it"
+        return _TAKEN
     except CinemillError as error:
-        return f"not copied: {error.message}"
+        return f"{_NOT_COPIED} {error.message}"
     return "copied unchanged to the output tree"
 
 

@@ -253,7 +253,7 @@ class Ledger(Workers):
             release=release,
             bytes_in=int(receipt.get("bytes_before") or 0),
             bytes_out=int(receipt.get("bytes_after") or 0),
-            pixel_bytes=int(receipt.get("pixel_bytes") or 0),
+            pixel_bytes=0 if receipt.get("status") == "kept" else int(receipt.get("pixel_bytes") or 0),
         )
         parcel.position += 1
         return bool(answer != b"lost")
