@@ -29,6 +29,7 @@ _FORMULA = tuple("=+-@\t\r")
 _SECONDS = "seconds"
 _ENCODING = "utf-8", "backslashreplace"
 _LONGEST_ROW = 1 << 20
+_NOTHING: tuple[Any, ...] = (None, "", 0, "0", "{}", [], {})
 _FIRST = ["source", "output", "status"]
 _JSON_BEGINS = b'{"source": '
 
@@ -289,4 +290,5 @@ def _joined(cells: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, A
     """Return the cells of an output that is kept, and what an earlier run that made it told besides."""
     if earlier.get("status") not in SUCCESSES:
         return dict(cells)
-    return {**earlier, **{name: value or earlier.get(name, value) for name, value in cells.items()}}
+    told = {name: value for name, value in cells.items() if value not in _NOTHING}
+    return {**cells, **earlier, **told}
