@@ -18,7 +18,8 @@ from cinemill import batch
 from cinemill.batch import run_all
 from cinemill.errors import UsageError
 from cinemill.operations.extract.request import Extract
-from cinemill.operations.receipt import Receipt, Report
+from cinemill.operations.receipt import Receipt
+from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
 from tests.support.files import bundled

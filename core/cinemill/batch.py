@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections import deque
@@ -14,10 +15,11 @@ from itertools import chain, islice
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, UsageError
+from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.processes import safe_path
+from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 from cinemill.warmup import announcing
 
@@ -42,7 +44,9 @@ def run_all(
     progress: Progress | None = None,
     compiling: Callable[[str], None] | None = None,
 ) -> Iterator[Receipt]:
-    """Do an operation to items over processes; yield a receipt for each, in the order they end. Nothing stops at a bad file.
+    """Do an operation to items over processes; yield a receipt for each, in the order they end.
+
+    Nothing stops at a bad file. Where there is no room for an output, no further item is taken from `items`.
 
     Parameters
     ----------
@@ -79,6 +83,8 @@ class _Pool:
         self._progress = progress
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
         self._again: deque[tuple[Item, int]] = deque()
+        self._operation = operation
+        self._full = False
 
     def run(self, items: Iterator[Item], stop: Callable[[], bool]) -> Iterator[Receipt]:
         """Yield receipts until no item is left, or those under way have been cancelled."""
@@ -91,13 +97,14 @@ class _Pool:
             for ready in connection.wait(list(busy), timeout=0.2):
                 receipt = self._serve(busy[cast("Connection", ready)])
                 if receipt is not None:
+                    self._full |= is_no_room(receipt)
                     yield receipt
             if stop():
                 self._stopping.set()
 
     def _feed(self, items: Iterator[Item]) -> None:
         for child in self._children:
-            if child.item is None:
+            if child.item is None and not self._full:
                 item, attempt = self._again.popleft() if self._again else (next(items, None), 1)
                 if item is None:
                     return
@@ -133,7 +140,7 @@ class _Pool:
         crash = DecoderCrashed(
             f"the process ended with {end} in each of {_ATTEMPTS} attempts; set the file aside and report it"
         )
-        return failure(item.source, item.output, crash)
+        return _settled(self._operation, item, crash)
 
     def __enter__(self) -> Self:
         return self
@@ -238,11 +245,30 @@ def attempt(item: Item, operation: Operation, control: Control) -> Receipt:
         return operation.apply(item.source, item.output, control)
     except (Cancelled, UsageError):
         raise
-    except CinemillError as error:
-        return failure(item.source, item.output, error)
     except Exception as error:  # noqa: BLE001  # one file must not stop an archive
-        fault = InternalError(f"unexpected {type(error).__name__}: {error}; please report it with this file")
-        return failure(item.source, item.output, fault)
+        return _settled(operation, item, _explained(error))
+
+
+def _settled(operation: Operation, item: Item, error: CinemillError) -> Receipt:
+    """Return the receipt of an item that failed, once what is to be done about that was done."""
+    try:
+        return operation.settle(failure(item.source, item.output, error))
+    except NoRoom as full:
+        return failure(item.source, item.output, full)
+
+
+def _explained(error: Exception) -> CinemillError:
+    if isinstance(error, CinemillError):
+        return error
+    if isinstance(error, OSError) and atomic.is_no_room(error):
+        where = error.filename or tempfile.gettempdir()
+        return NoRoom(f"no room for temporary files: {error.strerror}; free some space there", path=where)
+    return InternalError(f"unexpected {type(error).__name__}: {error}; please report it with this file")
+
+
+def is_no_room(receipt: Receipt) -> bool:
+    """Whether an instance failed because nothing fits on the disk any more."""
+    return receipt.error is not None and receipt.error["kind"] == NoRoom.__name__
 
 
 def _throttled(send: Callable[[Any], None]) -> Callable[[int, int], None]:

@@ -23,7 +23,8 @@
     │   └── ExtraOutput               an output has no source
     ├── Cancelled                     stopped between two frames, on request
     └── OutputError                   the output can't be written (also OSError)
-        └── OutputExists
+        ├── OutputExists
+        └── NoRoom                    the disk is full, or the quota exhausted: no other output fits either
 """
 
 from __future__ import annotations
@@ -201,3 +202,7 @@ class OutputError(CinemillError, OSError):
 
 class OutputExists(OutputError):
     """The output is there already and overwriting was not asked for."""
+
+
+class NoRoom(OutputError):
+    """The disk is full or the quota is exhausted: what comes next would not fit either."""

@@ -115,3 +115,27 @@ def test_limits_are_checked(tmp_path, limits):
 def test_what_has_no_frames_is_not_split(tmp_path):
     with pytest.raises(DamagedFile, match="no pixel data"):
         cinemill.split(bundled("reportsi.dcm"), tmp_path, frames_per_instance=2)
+
+
+def test_parts_of_a_source_that_changed_and_damaged_parts_are_made_anew(tmp_path):
+    source = tmp_path / "in.dcm"
+    source.write_bytes(ULTRASOUND.read_bytes())
+
+    def statuses():
+        return [part.status for part in cinemill.split(source, tmp_path / "parts", frames_per_instance=10)]
+
+    statuses()
+    (tmp_path / "parts" / "in_0002.dcm").write_bytes(b"DICM".rjust(132, b"\0"))
+    with pytest.raises(OutputExists):
+        statuses()
+    (tmp_path / "parts" / "in_0002.dcm").unlink()
+    with (tmp_path / "parts" / "in_0003.dcm").open("ab") as file:
+        file.write(b"\0\0")
+    assert statuses() == ["kept", "transcoded", "transcoded"]
+    source.touch()
+    assert statuses() == ["kept", "kept", "kept"]
+    changed = pydicom.dcmread(ULTRASOUND)
+    changed.PatientName = "Somebody^Else"
+    changed.save_as(source)
+    assert statuses() == ["transcoded"] * 3
+    assert pydicom.dcmread(tmp_path / "parts" / "in_0003.dcm").PatientName == "Somebody^Else"

@@ -11,7 +11,7 @@ import cinemill
 from cinemill.dicom import kept_index
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, OutputError
-from cinemill.operations.extract.sidecar import is_of
+from cinemill.operations.extract.sidecar import judge
 from cinemill.storage import folder
 from cinemill.storage.file import Sink
 from cinemill.storage.regular import open_regular
@@ -116,7 +116,7 @@ def test_an_index_behind_a_link_is_not_believed(tmp_path):
 @pytest.mark.parametrize("kind", [fifo, listening])
 def test_whatever_has_the_name_of_a_sidecar_is_none(tmp_path, kind):
     kind(tmp_path / "x.json")
-    assert not is_of(tmp_path / "x.json", {"frames": []})
+    assert not judge(tmp_path / "x.json", {"frames": []}, None)
 
 
 @pytest.mark.parametrize("kind", [fifo, listening])

@@ -131,8 +131,11 @@ def _parameter(name: str, how: Option, hint: Any, default: Any) -> Parameter:
         default = hint(default)
     elif how.read is not None or str in {hint, *kinds}:
         hint, default = str, default or ""
+    names = _names(name, how)
+    if default is True:
+        names = tuple(f"{typed}/--no-{typed.removeprefix('--')}" for typed in names)
     option = typer.Option(
-        *_names(name, how),
+        *names,
         metavar=how.metavar,
         min=how.least,
         help=how.help,

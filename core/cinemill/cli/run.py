@@ -83,26 +83,39 @@ def run(
     quiet: bool,
 ) -> None:
     """Do an operation to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
+    from cinemill.batch import is_no_room
     from cinemill.cli.show import Tally
+    from cinemill.operations.twins import Twins
 
-    tally = Tally([source for source in sources if source.is_file()])
+    tally = Tally([source for source in sources if source.is_file()], mirrored=operation.mirrors)
+    full = False
     operation = operation.aimed_at(sources, destination)
     items = operation.discover(sources, destination)
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         _interruption() as stopping,
+        Twins() as twins,
     ):
-        for receipt in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
+        for each in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
+            receipt = twins.noted(each)
+            full |= is_no_room(receipt)
             tally.add(receipt)
             add(receipt)
             if as_json:
                 typer.echo(json.dumps(receipt.to_dict()))
     if not quiet:
-        tally.show()
+        tally.show(twins.found)
     if stopping.is_set():
         again = "begins anew" if operation.only_reads else "goes on from here"
         typer.echo(f"stopped; the same command {again}", err=True)
         raise typer.Exit(130)
+    if full:
+        left = sum(1 for _ in items)
+        typer.echo(
+            f"stopped, for there is no room for more outputs; {left} more files were not tried; "
+            "free some space, and the same command goes on from here",
+            err=True,
+        )
     raise typer.Exit(0 if tally.well else 1)
 
 
@@ -154,7 +167,7 @@ def _measure(items: Iterator[Item]) -> tuple[int, int]:
 @contextmanager
 def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receipt], None]]:
     from cinemill.errors import UsageError
-    from cinemill.operations.receipt import Report
+    from cinemill.operations.report import Report
 
     if path is None:
         yield lambda receipt: None  # noqa: ARG005
@@ -164,11 +177,7 @@ def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receip
             "the report would be, or lie among, the sources or what is only read; choose another place",
             path=path,
         )
-    try:
-        report = Report(path)
-    except OSError as error:
-        raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
-    with report:
+    with Report(path) as report:
         yield report.add
 
 

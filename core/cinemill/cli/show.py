@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cinemill.errors import printable
+from cinemill.operations.copies import is_not_copied
 from cinemill.operations.receipt import SUCCESSES, Receipt
 
 if TYPE_CHECKING:
@@ -44,15 +45,19 @@ class Tally:
     ----------
     named
         Files given by name on the command line: that one of them is not DICOM is an error.
+    mirrored
+        Whether each source should have an output of its own name.
     """
 
-    def __init__(self, named: Collection[Path]) -> None:
+    def __init__(self, named: Collection[Path], *, mirrored: bool = False) -> None:
         self._named = {str(path) for path in named}
         self._started = time.perf_counter()
         self._counts: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
         self._after: Counter[str] = Counter()
         self._pixels = 0
+        self._mirrored = mirrored
+        self._missing: Counter[str] = Counter()
         self._last: Receipt | None = None
         self.well = True
 
@@ -62,27 +67,42 @@ class Tally:
         self._counts[counted] += 1
         self._before[counted] += receipt.bytes_before
         self._after[counted] += receipt.bytes_after
-        self._pixels += receipt.pixel_bytes
+        self._pixels += _worked_on(receipt)
         self._last = receipt
+        if self._mirrored and receipt.error is not None and not Path(receipt.output).exists():
+            self._missing[receipt.status] += 1
         wrong = receipt.status not in SUCCESSES or (
-            receipt.status == "ignored" and receipt.source in self._named
+            receipt.status == "ignored"
+            and (receipt.source in self._named or any(map(is_not_copied, receipt.warnings)))
         )
         if wrong:
             self.well = False
         if receipt.error is not None and (wrong or receipt.status != "ignored"):
             frame = "" if receipt.error["frame"] is None else f"frame {receipt.error['frame']}: "
             named = receipt.source or receipt.output
-            line = Text(printable(f"{counted}: {named}: {frame}{receipt.error['message']}"))
+            said = "; ".join((receipt.error["message"], *receipt.warnings))
+            line = Text(printable(f"{counted}: {named}: {frame}{said}"))
             line.stylize(_STYLES.get(counted, ""), 0, len(counted))
             console.print(line, soft_wrap=True)
 
-    def show(self) -> None:
-        """Print what was done: a line for one instance, a table for more."""
+    def show(self, twins: Collection[str] = ()) -> None:
+        """Print what was done: a line for one instance, a table for more; then of instances with the same UID."""
         if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
             for line in _lines(self._last):
                 console.print(Text(printable(line)), soft_wrap=True)
         elif self._counts.total() > 1:
             console.print(self._table())
+            if self._missing:
+                kinds = ", ".join(f"{count} {status}" for status, count in sorted(self._missing.items()))
+                console.print(
+                    Text(
+                        f"{self._missing.total()} files are missing from the output tree ({kinds}); "
+                        "--copy-rest copies them unchanged"
+                    ),
+                    soft_wrap=True,
+                )
+        for line in twins:
+            console.print(Text(line), soft_wrap=True)
 
     def _table(self) -> Table:
         seconds = time.perf_counter() - self._started
@@ -103,6 +123,11 @@ class Tally:
         table.caption = f"{megabytes:.0f} MB of pixels in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s"
         table.caption_justify = "left"
         return table
+
+
+def _worked_on(receipt: Receipt) -> int:
+    """Return the bytes of pixels that were worked on; what is kept tells of an earlier run's."""
+    return 0 if receipt.status == "kept" else receipt.pixel_bytes
 
 
 def _lines(receipt: Receipt) -> list[str]:
@@ -176,7 +201,7 @@ class Bar:
     def advance(self, receipt: Receipt) -> None:
         """Count a finished instance."""
         self._instances += 1
-        self._pixels += receipt.pixel_bytes
+        self._pixels += _worked_on(receipt)
         self._bytes += receipt.bytes_before
         self._under_way.pop(receipt.source, None)
         self._progress.update(

@@ -87,6 +87,18 @@ def read_part10(path: Path, given: Bytes | None, warnings: list[str]) -> Part10:
     )
 
 
+def read_meta(path: Path) -> tuple[Bytes, list[Element]]:
+    """Return the bytes of a file, and its File Meta Information, whatever stands behind it.
+
+    Raises
+    ------
+    SourceError
+        It can't be read, or is no Part 10 file.
+    """
+    file = map_file(path)
+    return file, list(walk_meta(file, _find_meta(file)))
+
+
 def text_of(data: Bytes, element: Element) -> str:
     """Return a value of the default repertoire, padding stripped."""
     return bytes(data[element.value : element.end]).decode("latin-1").strip(" \0")

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 IMPLEMENTATION_CLASS_UID = "2.25.111749976784744153086873693828402029034"
 """Identifies files written by cinemill (PS3.7 §D.3.3.2)."""
 
+PRIVATE_CREATOR_UID = "2.25.149821525555633920576191116253499926283"
+"""Identifies what cinemill keeps in the Private Information of a file (PS3.10 §7.1)."""
+
 Changes = dict[int, bytes | None]
 """By tag: the element encoded in Explicit VR Little Endian, or None where it is left out."""
 
 _NUMBER_OF_FRAMES = 0x00280008
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
+PRIVATE_CREATOR, PRIVATE_INFORMATION = 0x00020100, 0x00020102
 _REWRITTEN_META = frozenset(
     (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
 )
@@ -38,6 +42,8 @@ class Header:
     ----------
     meta
         Preamble, prefix and File Meta Information.
+    private
+        Where in it the value of our Private Information stands; empty if there is none.
     before, after
         Data elements in front of and behind the pixel data.
     with_icons
@@ -45,6 +51,7 @@ class Header:
     """
 
     meta: bytes
+    private: range
     before: bytes
     after: bytes
     with_icons: frozenset[int]
@@ -63,6 +70,7 @@ def compose(
     target: TransferSyntax,
     changes: Mapping[int, bytes | None],
     change_item: ItemChange | None = None,
+    private: int = 0,
 ) -> Header:
     """Encode everything around the pixel data in the target's encoding.
 
@@ -76,6 +84,9 @@ def compose(
         What differs: see `Changes`.
     change_item
         Given the elements of a sequence item that holds an image, returns replacements, in Explicit VR Little Endian.
+    private
+        Bytes of Private Information to leave room for in the File Meta Information. Another's stays, and then there is
+        no room.
 
     Raises
     ------
@@ -108,7 +119,8 @@ def compose(
     before += [(tag, _encoded(new, encoding)) for tag, new in changes.items() if new is not None]
     before.sort(key=lambda element: element[0])
     head = b"".join(encoded for _, encoded in before)
-    return Header(_file_meta(source, target, changes), head, b"".join(after), frozenset(with_icons))
+    meta = _file_meta(source, target, changes, private)
+    return Header(meta, _private(meta, private), head, b"".join(after), frozenset(with_icons))
 
 
 def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
@@ -138,7 +150,19 @@ def _encoded(element: bytes, encoding: Encoding) -> bytes:
     return b"".join(new for _, new in recoder.encode(walk(element, 0, len(element), EXPLICIT_LE)))
 
 
-def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, bytes | None]) -> bytes:
+def _private(meta: bytes, size: int) -> range:
+    """Return where our Private Information, still blank, stands in the File Meta Information."""
+    start = meta.find(_blank(size)) + len(_blank(0)) if size and _blank(size) in meta else 0
+    return range(start, start + size if start else 0)
+
+
+def _blank(size: int) -> bytes:
+    return encode_element(PRIVATE_INFORMATION, b"OB", b" " * size)
+
+
+def _file_meta(
+    source: Source, target: TransferSyntax, changes: Mapping[int, bytes | None], private: int
+) -> bytes:
     """Return preamble, prefix and group 0002 (PS3.10 §7.1); what others put there stays."""
 
     def uid(tag: int, in_meta: int) -> bytes:
@@ -155,7 +179,13 @@ def _file_meta(source: Source, target: TransferSyntax, changes: Mapping[int, byt
         0x00020013: encode_element(0x00020013, b"SH", f"CINEMILL_{__version__}".encode()),
     }
     elements = {tag: encoded for tag, encoded in elements.items() if len(encoded) > 8}  # an unknown UID
-    for tag in told.keys() - _REWRITTEN_META:
+    others = told.keys() - _REWRITTEN_META
+    if source.meta_text(PRIVATE_CREATOR) in {"", PRIVATE_CREATOR_UID}:
+        others -= {PRIVATE_CREATOR, PRIVATE_INFORMATION}
+        if private:
+            elements[PRIVATE_CREATOR] = encode_element(PRIVATE_CREATOR, b"UI", PRIVATE_CREATOR_UID.encode())
+            elements[PRIVATE_INFORMATION] = _blank(private)
+    for tag in others:
         elements[tag] = source.meta_bytes(told[tag])
     group = b"".join(elements[tag] for tag in sorted(elements))
     length = encode_element(0x00020000, b"UL", len(group).to_bytes(4, "little"))

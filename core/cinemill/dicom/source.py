@@ -27,7 +27,7 @@ from cinemill.dicom.pixel_description import describe
 from cinemill.dicom.values import Values
 from cinemill.errors import CinemillError, DamagedFile, UsageError
 from cinemill.pixel_format import Buffer, PixelFormat
-from cinemill.storage.location import located
+from cinemill.storage.location import located, state
 from cinemill.storage.mapped import Bytes, forget, read_ahead
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Source(Values):
 
     Attributes
     ----------
+    state : State or None
+        Of the file, as it was opened.
     transfer_syntax : TransferSyntax
     pixel_data : Element or None
     in_memory : bool
@@ -91,6 +93,7 @@ class Source(Values):
         keep_index: bool = False,
     ) -> None:
         self.path = located(path)
+        self.state = None if data is not None else state(self.path)
         self.repair = repair
         self.in_memory = data is not None
         self._scan = scan or repair

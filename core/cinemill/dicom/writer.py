@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.dicom.compare import compare_elements
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 
 _IMPLICIT_VRS = {PIXEL_DATA: b"OW", FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
 """VRs of pixel data that was encoded with implicit VR (PS3.5 §A.1)."""
+
+
+class Written(NamedTuple):
+    """How a file is known to be whole and unchanged.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    modified
+        Time of its last modification in ns, None where that is any time.
+    body, digest
+        See `cinemill.storage.digests.file_digest`.
+    """
+
+    size: int
+    modified: int | None
+    body: int
+    digest: str
 
 
 class InstanceWriter:
@@ -40,6 +59,8 @@ class InstanceWriter:
         Elements that are not the source's: see `cinemill.dicom.rewrite.Changes`.
     change_item
         Changes images in sequences: see `cinemill.dicom.rewrite.compose`.
+    private
+        Bytes of Private Information to leave room for.
 
     Raises
     ------
@@ -54,9 +75,10 @@ class InstanceWriter:
         target: TransferSyntax,
         changes: Changes,
         change_item: ItemChange | None = None,
+        private: int = 0,
     ) -> None:
         self._file, self._source, self._target = file, source, target
-        self._header = compose(source, target, changes, change_item)
+        self._header = compose(source, target, changes, change_item, private)
         self._changed = changes.keys() | self._header.with_icons
         self._frames = 0
         file.write(self._header.meta)
@@ -77,7 +99,9 @@ class InstanceWriter:
             What the encoded frames may take at most.
         """
         self._frames = frames
-        return frame_writer(self._file, pixels, self._target, frames, expected_bytes)
+        writer = frame_writer(self._file, pixels, self._target, frames, expected_bytes)
+        self._file.begin_body()
+        return writer
 
     def carry_native(self) -> None:
         """Write the source's native pixel data, of whatever kind, as it is but for its byte order."""
@@ -89,21 +113,34 @@ class InstanceWriter:
         size = element.end - element.value
         self._file.reserve(size)
         self._file.write(encode_header(element.tag, vr, size + size % 2, encoding))
+        self._file.begin_body()
         for piece in self._source.native_bytes():
             self._file.write(piece)
         self._file.write(bytes(size % 2))
 
-    def end(self, values: Mapping[int, bytes] | None = None) -> None:
+    def end(
+        self,
+        values: Mapping[int, bytes] | None = None,
+        private: Callable[[Written], bytes] | None = None,
+    ) -> None:
         """Write what stands behind the pixel data, and bring all to the disk.
 
         Parameters
         ----------
         values
             Values of changed elements that were not known before the frames, as long as what was written for them.
+        private
+            Makes the Private Information, of text and no longer than was said, where there is room for it.
         """
         self._file.write(self._header.after)
         if values:
             patch_values(self._file, len(self._header.meta), self._header.before, values)
+        self._file.end()
+        place = self._header.private
+        if private is not None and place:
+            body, digest = self._file.digest(place)
+            written = Written(self._file.tell(), self._file.stamp(), body, digest)
+            self._file.patch(place.start, private(written).ljust(len(place)))
         self._file.finish()
 
     @contextmanager

@@ -119,6 +119,8 @@ class Operation:
         The module whose ``run(operation, src, dst, control)`` does it, loaded when there is something to do.
     only_reads
         Whether nothing is ever written to the destination, so that a run that was stopped begins anew.
+    mirrors
+        Whether every source has one output of its own name.
     """
 
     __slots__ = ()
@@ -128,6 +130,7 @@ class Operation:
     destination: ClassVar[str]
     body: ClassVar[str]
     only_reads: ClassVar[bool] = False
+    mirrors: ClassVar[bool] = False
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
         """Return the same for these sources, told what their destination is.
@@ -164,6 +167,10 @@ class Operation:
             Threads, cancellation and progress.
         """
         receipt: Receipt = import_module(self.body).run(self, src, dst, control)
+        return receipt
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Do what is to be done about an instance that was refused, failed or is foreign; return its receipt."""
         return receipt
 
 

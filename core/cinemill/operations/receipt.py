@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from cinemill.errors import CinemillError, NotDicom, Refused, UsageError
+from cinemill.errors import CinemillError, NotDicom, Refused
 from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
@@ -45,6 +42,8 @@ class Receipt:
         What was compared, and by which decoder.
     outputs
         The parts of a cine that was split; `output` is their directory.
+    source_digest
+        XXH3-128 of the source file's bytes, as far as all were read.
     """
 
     source: str
@@ -74,6 +73,7 @@ class Receipt:
     verification: str = ""
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    source_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -105,40 +105,3 @@ def failure(source: Path, output: Path, error: CinemillError) -> Receipt:
         transfer_syntax_before=error.transfer_syntax or "",
         bytes_before=size(source),
     )
-
-
-class Report:
-    """Writes receipts to a file as they come: a CSV row each for ``.csv``, a JSON line for ``.jsonl`` and ``.json``.
-
-    Raises
-    ------
-    UsageError
-        The file has another suffix.
-    """
-
-    def __init__(self, path: Path) -> None:
-        suffix = path.suffix.lower()
-        if suffix not in {".jsonl", ".json", ".csv"}:
-            raise UsageError("expected a report file ending in .jsonl, .json or .csv", path=path)
-        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        self._csv: Any = csv.writer(self._file) if suffix == ".csv" else None
-        if self._csv is not None:
-            self._csv.writerow(Receipt("", "", "skipped").to_dict())
-
-    def add(self, receipt: Receipt) -> None:
-        """Write one receipt."""
-        record = receipt.to_dict()
-        if self._csv is None:
-            self._file.write(json.dumps(record) + "\n")
-        else:
-            plain = (json.dumps(v) if isinstance(v, dict | tuple | list) else v for v in record.values())
-            self._csv.writerow(plain)
-        self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from cinemill.errors import CinemillError, OutputError, OutputExists
+from cinemill.errors import CinemillError, NoRoom, OutputError, OutputExists
 from cinemill.storage.regular import open_regular
 
 _TEMPORARY = ".part"
@@ -111,7 +111,13 @@ def output_error(path: Path, error: OSError) -> CinemillError:
         errno.ENOTDIR: "a part of the path is not a directory",
         errno.EEXIST: "a part of the path is not a directory",
     }
-    return OutputError(f"can't be written: {advice.get(error.errno or 0, error.strerror)}", path=path)
+    kind = NoRoom if is_no_room(error) else OutputError
+    return kind(f"can't be written: {advice.get(error.errno or 0, error.strerror)}", path=path)
+
+
+def is_no_room(error: OSError) -> bool:
+    """Whether an error says that nothing fits any more: a full disk, an exhausted quota."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _numbers(error: OSError) -> str:

@@ -10,11 +10,17 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+import xxhash
 
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import open_temporary, output_error, publish, sweep, sync
+from cinemill.storage.digests import file_digest
 from cinemill.storage.disk_space import begin_writing, claim
+
+if TYPE_CHECKING:
+    from cinemill.storage.likeness import Likeness
 
 _WORTH_WRITING = 16 << 20
 """Bytes at a time that the disk begins with before the end: a twentieth of the time of a long cine on two threads."""
@@ -31,12 +37,19 @@ class OutputFile:
         Where it stands until then.
     file
         That file, open for writing and reading, unbuffered.
+    likeness
+        The mode and time that it takes over from another one, None for those of any new file.
     """
 
-    def __init__(self, path: Path, temporary: Path, file: FileIO) -> None:
+    def __init__(self, path: Path, temporary: Path, file: FileIO, likeness: Likeness | None = None) -> None:
         self.path, self.temporary, self._file = path, temporary, file
         self._size = self._begun = 0
         self._deflater: zlib._Compress | None = None
+        self._likeness = likeness
+        self._hash: xxhash.xxh3_128 | None = None
+        self._body = 0
+        if likeness is not None:
+            likeness.restrict(file.fileno())
 
     def write(self, *parts: Buffer) -> None:
         """Append bytes, in one go, deflated after `deflate` was called."""
@@ -54,6 +67,9 @@ class OutputFile:
         except OSError as error:
             raise output_error(self.path, error) from None
         self._size += written
+        if self._hash is not None:
+            for part in parts:
+                self._hash.update(part)
         if self._size - self._begun >= _WORTH_WRITING:
             begin_writing(self._file.fileno(), self._begun, self._size)
             self._begun = self._size
@@ -93,6 +109,31 @@ class OutputFile:
         """Read back from the file what was written to it. Thread-safe."""
         return os.pread(self._file.fileno(), length, offset)
 
+    def begin_body(self) -> None:
+        """Say that nothing behind here will be patched, so that it is digested while it is written."""
+        self._body, self._hash = self._size, xxhash.xxh3_128()
+
+    def digest(self, without: range) -> tuple[int, str]:
+        """Return where the body begins, and the digest of all bytes: see `cinemill.storage.digests.file_digest`.
+
+        Nothing but `without` may change from here on.
+        """
+        if self._hash is None:
+            self.begin_body()
+        assert self._hash is not None
+        return self._body, file_digest(self.read, self._size, self._body, without, digest=self._hash.copy())
+
+    def stamp(self) -> int | None:
+        """Give the file its time now, and return what the file system makes of it; None where it gets no other's."""
+        return None if self._likeness is None else self._likeness.stamp(self._file.fileno())
+
+    def end(self) -> None:
+        """Write what a deflater still holds; `finish` does it too."""
+        if self._deflater is not None:
+            rest, self._deflater = self._deflater.flush(), None
+            self._append((rest,))
+            self._append((bytes(self._size % 2),))
+
     def finish(self) -> None:
         """Bring every byte to the disk; the file has still no name of its own.
 
@@ -101,11 +142,11 @@ class OutputFile:
         OutputError
             The disk is full or failed.
         """
-        if self._deflater is not None:
-            self._append((self._deflater.flush(),))
-            self._append((bytes(self._size % 2),))
+        self.end()
         try:
             self._file.truncate(self._size)
+            if self._likeness is not None:
+                self._likeness.give(self._file.fileno())
             self._sync()
         except OSError as error:
             raise output_error(self.path, error) from None
@@ -134,6 +175,8 @@ class Sink(OutputFile):
         Where the output will appear. Missing directories are made.
     overwrite
         Replace what stands there; else `commit` raises OutputExists.
+    likeness
+        The mode and time that it takes over from another one, None for those of any new file.
 
     Raises
     ------
@@ -141,12 +184,12 @@ class Sink(OutputFile):
         The directory can't be written, or the disk is full.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, likeness: Likeness | None = None) -> None:
         self.overwrite = overwrite
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path)
-            super().__init__(path, *open_temporary(path))
+            super().__init__(path, *open_temporary(path), likeness)
         except OSError as error:
             raise output_error(path, error) from None
 

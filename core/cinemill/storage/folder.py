@@ -19,6 +19,7 @@ from cinemill.errors import OutputError, OutputExists
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import output_error, publish, sync
 from cinemill.storage.file import OutputFile
+from cinemill.storage.likeness import Likeness
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
 _AT_ONCE = 256
@@ -34,6 +35,8 @@ class Staging:
         Where the outputs will appear. Made if it is missing.
     overwrite
         Replace what stands there; else a name taken by something different raises OutputExists.
+    likeness
+        Of the file whose permissions all outputs have at most.
 
     Raises
     ------
@@ -41,8 +44,9 @@ class Staging:
         The directory can't be written.
     """
 
-    def __init__(self, directory: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, directory: Path, *, overwrite: bool = False, likeness: Likeness | None = None) -> None:
         self.directory = directory
+        self._likeness = likeness
         self.overwrite = overwrite
         self._names: list[str] = []
         self._files: list[BinaryIO] = []
@@ -54,6 +58,8 @@ class Staging:
             with _lock(directory):
                 sweep(directory)
                 self._temporary = _make_temporary(directory)
+                if likeness is not None:
+                    likeness.narrow(self._temporary)
                 self._held = ExitStack()
                 self._held.enter_context(_lock(self._temporary, os.O_NOFOLLOW))
         except OSError as error:
@@ -133,6 +139,8 @@ class Staging:
             The file system refused.
         """
         for path in self._temporary.rglob("*"):
+            if self._likeness is not None:
+                self._likeness.narrow(path)
             if path not in self._written:
                 self._sync(path)
         self._await_syncs(0)

@@ -60,6 +60,11 @@ def size(location: Location) -> int:
     return 0 if there is None else there.size
 
 
+def total_size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a directory; 0 where there is none."""
+    return sum(map(size, path.rglob("*"))) if path.is_dir() else size(path)
+
+
 def is_same_file(one: Path, other: Path) -> bool:
     """Whether two locations are one and the same file."""
     return one.exists() and other.exists() and one.samefile(other)

@@ -471,3 +471,36 @@ def test_display_frames_are_those_of_cine_render(tmp_path):
             picture = imagecodecs.png_decode((tmp_path / f"examples_ybr_color_{index:04}.png").read_bytes())
             assert np.array_equal(picture, cine.render(index))
             assert np.array_equal(picture, oracle.pydicom_frame(pydicom.dcmread(CINE), index))
+
+
+@pytest.mark.parametrize("row", formats.FORMATS, ids=lambda row: row.name)
+def test_a_sidecar_knows_outputs_that_are_not_whole_or_of_another_state_of_the_source(tmp_path, row):
+    source = tmp_path / "us.dcm"
+    shutil.copy(CINE, source)
+    folder = tmp_path / "out"
+
+    def status():
+        return cinemill.extract(source, folder, format=row.name, frames="0,2", sidecar=True).status
+
+    assert [status(), status()] == ["extracted", "kept"]
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    path = next(path for path in whole if path.suffix != ".json")
+    path.write_bytes(whole[path][:-1])
+    assert [status(), status()] == ["extracted", "kept"]
+    assert path.read_bytes() == whole[path]
+    other = pydicom.dcmread(CINE)
+    other.PatientName = "Somebody^Else"
+    other.save_as(source)
+    os.utime(source, ns=(1, 1))
+    assert [status(), status()] == ["extracted", "kept"]
+
+
+@pytest.mark.parametrize("name", ["png", "npz", "zarr", "dicom", "mp4"])
+def test_what_is_extracted_is_read_by_nobody_who_may_not_read_the_source(tmp_path, name):
+    source = tmp_path / "us.dcm"
+    shutil.copy(CINE, source)
+    source.chmod(0o600)
+    cinemill.extract(source, tmp_path / "out", format=name, frames="0,2", sidecar=True)
+    found = list((tmp_path / "out").rglob("*"))
+    assert len(found) > 1
+    assert [path for path in found if path.stat().st_mode & 0o077] == []

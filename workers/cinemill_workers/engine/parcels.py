@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
+from cinemill.errors import Cancelled, CinemillError, InternalError, NoRoom, Refused, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
@@ -17,6 +18,9 @@ from cinemill_workers.engine.roots import confine, emptied, trouble
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem, Parcel
 from cinemill_workers.settings import settings
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
 
 STATES = {
     "transcoded": "done",
@@ -83,20 +87,33 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
         ledger.release(parcel)
         return False
     except Exception as error:  # noqa: BLE001
-        fate = fate_of(error)
-        if fate is Fate.HOLD:
-            _log(parcel.job, item, "held", parcel.attempt, kind=type(error).__name__)
-            note = f"{no_room(error)}; free some space there, the job then goes on by itself"
-            ledger.release(parcel, hold=settings().hold_seconds, note=note)
-            return False
-        if _rests(ledger, parcel, job, error):
-            _log(parcel.job, item, "rests", parcel.attempt, kind=type(error).__name__)
-            return False
-        return record_error(ledger, parcel, error, fate)
+        return _settle_error(ledger, parcel, job, error)
     counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict())
     state = STATES[receipt.status] if counted else "lost"
     _log(parcel.job, item, state, parcel.attempt, seconds=round(time.monotonic() - began, 3), bytes=item.size)
     return counted
+
+
+def _settle_error(ledger: Ledger, parcel: Parcel, job: Job, error: Exception) -> bool:
+    """Record an error of the next item, or let the job rest; False if the parcel is not ours any more."""
+    fate, item = fate_of(error), parcel.items[parcel.position]
+    if fate is Fate.HOLD:
+        _log(parcel.job, item, "held", parcel.attempt, kind=type(error).__name__)
+        return _hold(ledger, parcel, error)
+    if _rests(ledger, parcel, job, error):
+        _log(parcel.job, item, "rests", parcel.attempt, kind=type(error).__name__)
+        return False
+    try:
+        return record_error(ledger, parcel, error, fate)
+    except NoRoom as full:
+        return _hold(ledger, parcel, full)
+
+
+def _hold(ledger: Ledger, parcel: Parcel, error: Exception) -> bool:
+    """Let the job rest until there is room; False, for the parcel is handed back."""
+    note = f"{no_room(error)}; free some space there, the job then goes on by itself"
+    ledger.release(parcel, hold=settings().hold_seconds, note=note)
+    return False
 
 
 def record_error(
@@ -115,6 +132,11 @@ def record_error(
     -------
     bool
         Whether it was counted: False if the parcel had been taken away before.
+
+    Raises
+    ------
+    NoRoom
+        There is none for what the job does about such an item; nothing was recorded.
     """
     from cinemill.operations.receipt import failure
 
@@ -125,7 +147,14 @@ def record_error(
         state = Fate.QUARANTINE.value
     if not isinstance(error, CinemillError):
         error = InternalError(f"unexpected {type(error).__name__}: {error}", path=item.source)
-    receipt = failure(Path(item.source), Path(item.output), error).to_dict()
+    told = failure(Path(item.source), Path(item.output), error)
+    if state != Fate.RETRY.value:
+        try:
+            told = _settled(ledger, parcel, told)
+        except NoRoom:
+            if not lost:
+                raise
+    receipt = told.to_dict()
     delay = 0.0 if lost else settings().retry_seconds * 2 ** (attempt - 1)
     counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
     if counted:
@@ -133,6 +162,18 @@ def record_error(
         if lost and state == Fate.QUARANTINE.value:
             _clear(Path(item.output))
     return counted
+
+
+def _settled(ledger: Ledger, parcel: Parcel, receipt: Receipt) -> Receipt:
+    """Do what the job does about an item that failed for good, where it may write."""
+    item = parcel.items[parcel.position]
+    try:
+        operation = from_json(ledger.job(parcel.job).spec.work)
+        for path in (item.source, item.output):
+            confine(Path(path), settings().roots)
+    except (UsageError, Refused):
+        return receipt
+    return operation.settle(receipt)
 
 
 def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:

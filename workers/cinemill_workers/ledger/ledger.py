@@ -147,7 +147,7 @@ class Ledger(Jobs):
             release=release,
             bytes_in=int(receipt.get("bytes_before") or 0),
             bytes_out=int(receipt.get("bytes_after") or 0),
-            pixel_bytes=int(receipt.get("pixel_bytes") or 0),
+            pixel_bytes=0 if receipt.get("status") == "kept" else int(receipt.get("pixel_bytes") or 0),
         )
         if answer == b"untaught":
             parcel.dictionary = b""

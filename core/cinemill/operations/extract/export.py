@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xxhash
@@ -16,7 +16,7 @@ from cinemill.frames.geometry import Geometry, black
 from cinemill.frames.timing import UNKNOWN_FRAME_TIME, durations
 from cinemill.operations.extract.formats import Format, Mode
 from cinemill.operations.extract.layout import lay_out
-from cinemill.operations.extract.sidecar import describe, is_of, sidecar
+from cinemill.operations.extract.sidecar import describe, judge, sidecar
 from cinemill.operations.extract.writers import Clip, Writer
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.names import safe_stem
@@ -160,9 +160,12 @@ class Export:
             done.append(frame)
         return done
 
-    def is_finished(self, directory: Path) -> bool:
-        """Whether a sidecar says that these very outputs are in the directory already."""
-        return self.request.sidecar and is_of(directory / f"{self.clip.stem}.json", self._description())
+    def judge(self, directory: Path) -> Literal["", "kept", "outdated"]:
+        """Say what a sidecar tells of these outputs in a directory: see `cinemill.operations.extract.sidecar.judge`."""
+        if not self.request.sidecar:
+            return ""
+        beside = directory / f"{self.clip.stem}.json"
+        return judge(beside, self._description(), self.cine.source.state)
 
     def run(self, staging: Staging, control: Control) -> bool:
         """Write the outputs; return whether anything is new."""
@@ -180,7 +183,8 @@ class Export:
         writer.close()
         self.size = staging.size
         if beside is not None:
-            staging.write(beside, sidecar(self._description(), self._digests))
+            state = self.cine.source.state
+            staging.write(beside, sidecar(self._description(), self._digests, state, beside.parent))
         return staging.commit()
 
     def _description(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.request import Colour
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
+from cinemill.storage.likeness import Likeness
 
 
 def extract(
@@ -121,11 +122,19 @@ def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:
         try:
             export = Export(cine, request, row, dst if single else None)
             directory = dst.parent if single else dst
-            if not request.overwrite and export.is_finished(directory):
+            there = "" if request.overwrite else export.judge(directory)
+            if there == "kept":
                 return record(source, dst, "kept", source.transfer_syntax)
+            if there == "outdated":
+                export.warnings.append(
+                    "the outputs that stood there were not whole, or made from another state of the source; "
+                    "they were made anew"
+                )
             if cine.coding == "video":
                 control = control._replace(threads=1)
-            with Staging(directory, overwrite=request.overwrite) as staging:
+            overwrite = request.overwrite or there == "outdated"
+            likeness = Likeness.of(src, preserve=False)
+            with Staging(directory, overwrite=overwrite, likeness=likeness) as staging:
                 new = _guarded(dst, lambda: export.run(staging, control))
         except CinemillError as error:
             raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None

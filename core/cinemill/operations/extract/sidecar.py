@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cinemill.storage.location import total_size
 from cinemill.storage.regular import read_regular
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cinemill.frames.render import Renderer
     from cinemill.operations.extract.formats import Format, Mode
     from cinemill.operations.extract.writers import Clip
+    from cinemill.storage.location import State
 
 
 def describe(
@@ -70,24 +72,60 @@ def describe(
     }
 
 
-def sidecar(description: dict[str, Any], digests: Mapping[int, str]) -> bytes:
-    """Encode a description, with the XXH3-128 of each frame's samples: by pixel, native byte order."""
+def sidecar(
+    description: dict[str, Any], digests: Mapping[int, str], made_from: State | None, folder: Path
+) -> bytes:
+    """Encode a description.
+
+    Parameters
+    ----------
+    description
+        See `describe`.
+    digests
+        XXH3-128 of each frame's samples: by pixel, native byte order.
+    made_from
+        The state of the source.
+    folder
+        Where the outputs are.
+    """
     frames = [{**frame, "digest": digests[frame["frame"]]} for frame in description["frames"]]
-    return json.dumps({**description, "frames": frames}, indent=1).encode()
+    about = {"made_from": _state(made_from), "bytes": _sizes(description, folder)}
+    return json.dumps({**description, **about, "frames": frames}, indent=1).encode()
 
 
-def is_of(path: Path, description: dict[str, Any]) -> bool:
-    """Whether the sidecar there has this description, and all files that it names are there."""
+def judge(path: Path, description: dict[str, Any], source: State | None) -> Literal["", "kept", "outdated"]:
+    """Say whether a sidecar is of these outputs, which are whole and made from this state of the source, or of earlier ones.
+
+    Parameters
+    ----------
+    path
+        Of the sidecar.
+    description
+        Of the outputs.
+    source
+        The state of their source.
+    """
     try:
         there = json.loads(read_regular(path, follow=True))
         for frame in there["frames"]:
             del frame["digest"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+        made_from, sizes = there.pop("made_from"), there.pop("bytes")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    if there != json.loads(json.dumps(description)):
+        return ""
+    whole = sizes == _sizes(description, path.parent)
+    return "kept" if whole and source is not None and made_from == _state(source) else "outdated"
+
+
+def _state(source: State | None) -> dict[str, int] | None:
+    return None if source is None else {"size": source.size, "modified": source.modified}
+
+
+def _sizes(description: dict[str, Any], folder: Path) -> dict[str, int]:
+    """Return the bytes of each output, 0 where it is missing."""
     names = {frame["file"] for frame in description["frames"]}
-    return there == json.loads(json.dumps(description)) and all(
-        (path.parent / name).exists() for name in names
-    )
+    return {name: total_size(folder / name) for name in sorted(names)}
 
 
 def _uids(source: Source) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cinemill import syntaxes
@@ -24,9 +25,12 @@ from cinemill.errors import Cancelled, CinemillError, DamagedFile, OutputExists
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
 from cinemill.operations.operation import Control
+from cinemill.operations.origin import Origin, finished
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.split.request import Split
 from cinemill.storage.file import Sink
+from cinemill.storage.likeness import Likeness
+from cinemill.storage.location import size
 from cinemill.storage.names import safe_stem
 
 _SOP_INSTANCE = 0x00080018
@@ -117,11 +121,12 @@ def _split(source: Source, folder: Path, request: Split, control: Control) -> It
     source.check()
     done = 0
     stem = safe_stem(source.path.name)
+    origin = Origin(source, {})
     parts = list(_cut(source, request.frames_per_instance, request.max_bytes))
     for number, frames in enumerate(parts, 1):
         if control.cancelled is not None and control.cancelled():
             raise Cancelled("stopped on request; the parts that are finished stay")
-        yield _write(source, folder / f"{stem}_{number:04}.dcm", frames, number)
+        yield _write(origin, folder / f"{stem}_{number:04}.dcm", frames, number)
         done += len(frames)
         if control.progress is not None:
             control.progress(done, len(source))
@@ -139,26 +144,30 @@ def _cut(source: Source, frames_per_instance: int | None, max_bytes: int | None)
     yield range(start, len(source))
 
 
-def _write(source: Source, output: Path, frames: range, number: int) -> Receipt:
+def _write(origin: Origin, output: Path, frames: range, number: int) -> Receipt:
+    source = origin.source
     target = _target(source)
     changes = _changes(source, frames, number)
-    if output.exists():
-        _check_same(output, derived_uid(source, _purpose(frames)))
-        return record(source, output, "kept", target, frames=len(frames))
+    again = output.exists()
+    if again and (kept := _judge(origin, output, target, frames)) is not None:
+        return kept
+    receipt = record(source, output, "transcoded", target, frames=len(frames), verification=_VERIFICATION)
     expected = sum(len(source.frame(index)) + 9 for index in frames)
-    with Sink(output) as sink:
-        instance = InstanceWriter(sink, source, target, changes, native_icons(source))
+    likeness = Likeness.of(source.path, preserve=True)
+    with Sink(output, overwrite=again, likeness=likeness) as sink:
+        icons = native_icons(source)
+        instance = InstanceWriter(sink, source, target, changes, icons, origin.room)
         if target.encapsulated:
             sink.reserve(expected)
         writer = instance.begin_frames(source.layout, len(frames), expected)
         for index in frames:
             writer.add(bytes(source.frame(index)))
         writer.end()
-        instance.end()
+        instance.end(private=origin.remembered(receipt))
         with instance.read_back() as written:
             compare_bytes(source, written, frames)
         sink.commit()
-    return record(source, output, "transcoded", target, frames=len(frames), verification=_VERIFICATION)
+    return replace(receipt, bytes_after=size(output))
 
 
 def _target(source: Source) -> syntaxes.TransferSyntax:
@@ -169,10 +178,19 @@ def _purpose(frames: range) -> str:
     return f"{frames.start}-{frames.stop}"
 
 
-def _check_same(output: Path, uid: str) -> None:
-    with Source(output) as there:
-        if there.text(_SOP_INSTANCE) != uid:
-            raise OutputExists("exists already and is not this part; choose another directory", path=output)
+def _judge(origin: Origin, output: Path, target: syntaxes.TransferSyntax, frames: range) -> Receipt | None:
+    """Return the receipt of a finished part, None where it is to be made anew.
+
+    Raises
+    ------
+    OutputExists
+        Something else stands there.
+    """
+    uid = derived_uid(origin.source, _purpose(frames))
+    found = finished(origin, output, target, sop_instance_uid=uid, recheck=False)
+    if found is None:
+        raise OutputExists("exists already and is not this part; choose another directory", path=output)
+    return None if isinstance(found, str) else found
 
 
 def _changes(source: Source, frames: range, number: int) -> Changes:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation, option, overwriting
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
 
 Colour: TypeAlias = Literal["auto", "keep", "rgb"]
 Level: TypeAlias = Literal["full", "independent", "sample", "none"]
 
 NAMES = tuple(str(target.name) for target in syntaxes.TARGETS)
 TARGETS = ", ".join(NAMES)
+
+_NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
+"""Kinds of errors that a copy would meet as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,11 @@ class Transcode(Operation):
 
     kind: ClassVar[str] = "transcode"
     body: ClassVar[str] = "cinemill.operations.transcode.transcode"
+    mirrors: ClassVar[bool] = True
     about: ClassVar[str] = """Transcode DICOM files losslessly and verify every frame.
 
     Sources are never touched. A directory is mirrored below DST over all cores. Finished outputs are recognised, so
-    the same command goes on where it was stopped.
+    the same command goes on where it was stopped; those of sources that changed since are made anew.
     """
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
@@ -42,6 +49,14 @@ class Transcode(Operation):
         default=False, help="Correct Number of Frames from what is there; drop junk behind the pixel data."
     )
 
+    recheck: bool = option(
+        default=False, help="Read finished outputs that are there, and make damaged ones anew."
+    )
+    preserve: bool = option(default=True, help="Keep the mode and time of sources.")
+    copy_rest: bool = option(
+        default=False, help="Copy what is refused, fails or is not DICOM unchanged, beside its error."
+    )
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "to", syntaxes.target(self.to).uid)
         for what, value, known in (
@@ -55,3 +70,12 @@ class Transcode(Operation):
     def target(self) -> syntaxes.TransferSyntax:
         """The transfer syntax of the outputs."""
         return syntaxes.target(self.to)
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
+        if not self.copy_rest or receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
+            return receipt
+        from cinemill.operations.copies import copy_rest
+
+        told = copy_rest(receipt, overwrite=self.overwrite, preserve=self.preserve)
+        return replace(receipt, warnings=(*receipt.warnings, told))

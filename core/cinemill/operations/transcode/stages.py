@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,17 @@ from cinemill.operations.transcode.changes import pixel_changes
 from cinemill.operations.transcode.transform import transformed
 from cinemill.operations.transcode.verify import FrameVerifier
 from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.storage.digests import named
 from cinemill.storage.file import Sink
+from cinemill.storage.likeness import Likeness
+from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.pixel_writers import FrameWriter
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.operation import Control
+    from cinemill.operations.origin import Origin
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.plan import Plan
     from cinemill.operations.transcode.request import Level, Transcode
@@ -131,7 +135,7 @@ def _identical(one: Samples, other: Samples) -> bool:
 
 
 def transcode_frames(
-    decoder: FrameDecoder, plan: Plan, output: Path, request: Transcode, control: Control
+    decoder: FrameDecoder, plan: Plan, origin: Origin, output: Path, request: Transcode, control: Control
 ) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
@@ -141,6 +145,8 @@ def transcode_frames(
         Of the source's frames.
     plan
         How they are written.
+    origin
+        What the output is made from.
     output
         Where the instance will appear.
     request
@@ -161,40 +167,49 @@ def transcode_frames(
     changes = pixel_changes(source, decoder, plan)
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
+    likeness = Likeness.of(source.path, preserve=request.preserve)
     with (
-        Sink(output, overwrite=request.overwrite) as sink,
+        Sink(output, overwrite=request.overwrite, likeness=likeness) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):
-        instance = InstanceWriter(sink, source, target, changes, native_icons(source))
+        instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
         expected = int(plan.written.nbytes * len(source) * _GROWTH)
         writer = instance.begin_frames(plan.written, len(source), expected)
         _run(pipe, stages, writer, control)
         writer.end()
         with clock("write"):
-            instance.end(stages.overlays.data() if stages.overlays is not None else None)
+            receipt = _receipt(stages, origin, output)
+            overlays = None if stages.overlays is None else stages.overlays.data()
+            instance.end(overlays, origin.remembered(receipt))
         if request.verify != "none":
             with clock("verify"), instance.read_back() as written:
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, control)
         with clock("commit"):
             sink.commit()
+    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+
+
+def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
+    """Return what is known of an output once all its frames are written."""
+    source, decoder, plan = origin.source, stages.decoder, stages.plan
     return record(
         source,
         output,
         "transcoded",
-        target,
+        plan.target,
         photometric_interpretation_after=plan.written.photometric_interpretation,
         bits_allocated=plan.written.bits_allocated,
         bits_stored=plan.written.bits_stored,
         frames=len(source),
         decoder=f"{decoder.codec.name} {decoder.codec.version}",
         encoder=f"{stages.encoder.name} {stages.encoder.version}",
-        digest=f"xxh3-128:{stages.digest.hexdigest()}",
+        digest=named(stages.digest),
         lossy_source=decoder.lossy,
         pixel_bytes=plan.encoded.nbytes * len(source),
-        seconds=dict(clock.seconds),
         verification=str(stages.verifier),
         warnings=(*source.warnings, *decoder.warnings, *stages.warnings()),
+        source_digest=origin.digest,
     )
 
 

@@ -1,0 +1,162 @@
+"""Copies files byte for byte, checked, and knows a copy when it sees one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, VerificationError
+from cinemill.operations.clock import Clock
+from cinemill.operations.origin import look_at
+from cinemill.storage.digests import named, pieces
+from cinemill.storage.file import Sink
+from cinemill.storage.likeness import Likeness
+from cinemill.storage.location import is_same_file, state
+from cinemill.storage.mapped import Bytes, map_file
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
+
+_NOT_COPIED = "not copied:"
+_TAKEN = f"{_NOT_COPIED} something else stands there already; use --overwrite to replace it"
+
+
+def is_not_copied(said: str) -> bool:
+    """Whether `copy_rest` said so."""
+    return said.startswith(_NOT_COPIED)
+
+
+def copy(
+    data: Bytes,
+    output: Path,
+    clock: Clock,
+    *,
+    likeness: Likeness | None,
+    overwrite: bool,
+    verify: bool = True,
+) -> str:
+    """Write bytes to a file, compare what was written, and return their digest.
+
+    Parameters
+    ----------
+    data
+        What is copied.
+    output
+        Where it will appear.
+    clock
+        Takes the time of each stage.
+    likeness
+        Mode and time of the output.
+    overwrite
+        Replace what stands there.
+    verify
+        Compare every byte.
+
+    Raises
+    ------
+    CinemillError
+        Nothing was written.
+    """
+    digest = xxhash.xxh3_128()
+    with Sink(output, overwrite=overwrite, likeness=likeness) as sink:
+        with clock("write"):
+            sink.reserve(len(data))
+            for piece in pieces(data):
+                sink.write(piece)
+                digest.update(piece)
+        with clock("verify"):
+            start = 0
+            for piece in pieces(data) if verify else ():
+                if sink.read(start, len(piece)) != piece:
+                    raise VerificationError(f"the copy differs near byte {start}")
+                start += len(piece)
+        with clock("commit"):
+            sink.finish()
+            sink.commit()
+    return named(digest)
+
+
+def is_copy(source: Path, data: Bytes, output: Path, *, read: bool) -> bool:
+    """Whether a file is a copy of the source: by size and time, or by its bytes where times differ.
+
+    Parameters
+    ----------
+    source, data
+        The source, and its bytes.
+    output
+        The file that may be its copy.
+    read
+        Compare the bytes in any case.
+    """
+    here, there = state(source), state(output)
+    if there is None or not output.is_file() or there.size != len(data):
+        return False
+    if not read and here is not None and here.modified == there.modified:
+        return True
+    return len(data) == 0 or _same_bytes(data, output)
+
+
+def _same_bytes(data: Bytes, output: Path) -> bool:
+    try:
+        other = map_file(output)
+    except CinemillError:
+        return False
+    return len(other) == len(data) and all(
+        one == two for one, two in zip(pieces(data), pieces(other), strict=True)
+    )
+
+
+def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
+    """Copy the source of a failed, refused or foreign instance unchanged, and say what came of it.
+
+    What this program made of the source once, and whatever is newer than the source, stays.
+
+    Parameters
+    ----------
+    receipt
+        Of that instance.
+    overwrite
+        Replace what stands there.
+    preserve
+        Keep the source's mode and time.
+
+    Raises
+    ------
+    NoRoom
+        No other copy would fit either.
+    """
+    source, output = Path(receipt.source), Path(receipt.output)
+    try:
+        data = _bytes(source)
+        if is_same_file(source, output):
+            return f"{_NOT_COPIED} source and output are the same file"
+        if output.exists() and not overwrite:
+            if is_copy(source, data, output, read=False):
+                return "an unchanged copy of the source stands in the output tree"
+            there = look_at(output)
+            if (there is not None and there.memory is not None) or not is_older(output, source):
+                return _TAKEN
+            overwrite = True
+        copy(data, output, Clock(), likeness=Likeness.of(source, preserve=preserve), overwrite=overwrite)
+    except NoRoom:
+        raise
+    except OutputExists:
+        return _TAKEN
+    except CinemillError as error:
+        return f"{_NOT_COPIED} {error.message}"
+    return "copied unchanged to the output tree"
+
+
+def is_older(one: Path, other: Path) -> bool:
+    """Whether a file was last modified before another one."""
+    first, second = state(one), state(other)
+    return first is not None and second is not None and first.modified < second.modified
+
+
+def _bytes(path: Path) -> Bytes:
+    try:
+        return map_file(path)
+    except NotDicom:
+        return b""

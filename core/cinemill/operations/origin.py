@@ -1,0 +1,249 @@
+"""What an output was made from: remembered in the output itself, so that a later run knows whether that still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import xxhash
+
+from cinemill.dicom.part10 import read_meta, text_of
+from cinemill.dicom.rewrite import (
+    IMPLEMENTATION_CLASS_UID,
+    PRIVATE_CREATOR,
+    PRIVATE_CREATOR_UID,
+    PRIVATE_INFORMATION,
+)
+from cinemill.errors import SourceError
+from cinemill.operations.clock import record
+from cinemill.operations.receipt import Receipt
+from cinemill.storage.digests import data_digest, file_digest
+from cinemill.storage.location import state
+from cinemill.storage.mapped import Bytes, forget
+
+if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
+    from cinemill.dicom.writer import Written
+    from cinemill.syntaxes import TransferSyntax
+
+_ROOM = 2048
+"""Bytes for what is remembered; source warnings beyond what that holds get more."""
+
+_FOR_WARNINGS = 512
+_NOT_REMEMBERED = frozenset(
+    ("source", "output", "status", "error", "seconds", "outputs", "sop_instance_uid", "sop_class_uid")
+)
+_COVERS: Mapping[Any, tuple[str, ...]] = {
+    "full": ("full", "sample", "none"),
+    "independent": ("independent", "none"),
+    "sample": ("sample", "none"),
+}
+"""Levels of verification that each level is enough for."""
+
+
+class Origin:
+    """The source and the options that an output is made from.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    options
+        Those that decide what the output is, as plain values; ``verify`` may be higher than it is asked for.
+    """
+
+    def __init__(self, source: Source, options: Mapping[str, Any]) -> None:
+        self.source = source
+        self.options = dict(options)
+
+    @cached_property
+    def digest(self) -> str:
+        """XXH3-128 of the source's bytes."""
+        return data_digest(self.source.file)
+
+    @property
+    def room(self) -> int:
+        """Bytes that the output needs for what it remembers."""
+        size = _ROOM + max(0, len(json.dumps(self.source.warnings)) - _FOR_WARNINGS)
+        return size + size % 2
+
+    def remembered(self, receipt: Receipt) -> Callable[[Written], bytes]:
+        """Return what makes the text to be remembered, once it is known how the output was written."""
+        return lambda written: self._encoded(replace(receipt, bytes_after=written.size), written)
+
+    def _encoded(self, receipt: Receipt, written: Written) -> bytes:
+        """Return the text, with as many of the warnings as there is room for."""
+        for count in range(len(receipt.warnings), -1, -1):
+            more = len(receipt.warnings) - count
+            left_out = (f"{more} more warnings were not kept with the output",) if more else ()
+            shorter = replace(receipt, warnings=receipt.warnings[:count] + left_out)
+            text = _sealed(
+                {
+                    "source": {**self._state(), "digest": self.digest},
+                    "options": self.options,
+                    "output": written._asdict(),
+                    "receipt": _brief(shorter),
+                }
+            )
+            if len(text) <= self.room:
+                return text
+        return b""
+
+    def _state(self) -> dict[str, int | None]:
+        there = self.source.state
+        return {"size": len(self.source.file), "modified": None if there is None else there.modified}
+
+    def is_same(self, remembered: Mapping[str, Any]) -> bool:
+        """Whether the source is what it was: by size and time, or by its bytes where only the time differs."""
+        now = self._state()
+        if now["size"] != remembered["size"]:
+            return False
+        same_time = now["modified"] is not None and now["modified"] == remembered["modified"]
+        return same_time or bool(self.digest == remembered["digest"])
+
+    def asks_no_more_than(self, options: Mapping[str, Any]) -> bool:
+        """Whether an output made with these options is what is asked for now."""
+        level = self.options.get("verify")
+        covered = options.get("verify") == level or level in _COVERS.get(options.get("verify"), ())
+        return covered and {**options, "verify": level} == {**self.options, "verify": level}
+
+
+class _Output(NamedTuple):
+    """What the outside of a file that stands in an output's place tells.
+
+    Attributes
+    ----------
+    memory
+        What it remembers, None if it does not, or not legibly.
+    place
+        Where it does.
+    """
+
+    file: Bytes
+    sop_instance_uid: str
+    transfer_syntax: str
+    ours: bool
+    memory: Mapping[str, Any] | None
+    place: range
+
+
+def finished(
+    origin: Origin,
+    output: Path,
+    target: TransferSyntax,
+    *,
+    sop_instance_uid: str = "",
+    recheck: bool,
+) -> Receipt | str | None:
+    """Judge an output that is there: its receipt, why it has to be made anew, or None where it is not ours.
+
+    Parameters
+    ----------
+    origin
+        What it should have been made from.
+    output
+        The file.
+    target
+        Its transfer syntax.
+    sop_instance_uid
+        Its own, where that is not the source's.
+    recheck
+        Read and digest all of it, even if nobody changed it as far as its size and time tell.
+    """
+    source = origin.source
+    there = look_at(output)
+    uid = sop_instance_uid or uid_of(source)
+    if (
+        there is None
+        or not there.ours
+        or (there.sop_instance_uid, there.transfer_syntax) != (uid, target.uid)
+    ):
+        return None
+    memory = there.memory
+    if memory is None:
+        return "does not say what it was made from" if uid else None
+    if not origin.is_same(memory["source"]):
+        return "was made from another state of the source"
+    if not origin.asks_no_more_than(memory["options"]):
+        return "was made with other options"
+    if not _is_whole(there, output, recheck=recheck):
+        return "is damaged"
+    names = {each.name for each in fields(Receipt)}
+    known = {name: value for name, value in memory["receipt"].items() if name in names}
+    known["warnings"] = tuple(known.get("warnings", ()))
+    return record(source, output, "kept", target, **known)
+
+
+def uid_of(source: Source) -> str:
+    """Return the SOP Instance UID that an output of this source has in its File Meta Information."""
+    return source.text(0x00080018) or source.meta_text(0x00020003)
+
+
+def look_at(output: Path) -> _Output | None:
+    """Read the outside of a file, None where it is no Part 10 file."""
+    try:
+        file, meta = read_meta(output)
+    except SourceError:
+        return None
+    told = {element.tag: element for element in meta}
+
+    def text(tag: int) -> str:
+        return text_of(file, told[tag]) if tag in told else ""
+
+    memory, place = None, range(0)
+    if text(PRIVATE_CREATOR) == PRIVATE_CREATOR_UID and PRIVATE_INFORMATION in told:
+        element = told[PRIVATE_INFORMATION]
+        place = range(element.value, element.end)
+        memory = _unsealed(bytes(file[element.value : element.end]))
+    ours = text(0x00020012) == IMPLEMENTATION_CLASS_UID
+    return _Output(file, text(0x00020003), text(0x00020010), ours, memory, place)
+
+
+def _is_whole(there: _Output, output: Path, *, recheck: bool) -> bool:
+    """Whether a file is what was written: by size and time, or by its bytes where they are to be read."""
+    assert there.memory is not None
+    written, now = there.memory["output"], state(output)
+    if len(there.file) != written["size"] or now is None:
+        return False
+    if not recheck and now.modified == written["modified"]:
+        return True
+
+    def read(start: int, length: int) -> bytes:
+        forget(there.file)
+        return bytes(there.file[start : start + length])
+
+    return bool(file_digest(read, written["size"], written["body"], there.place) == written["digest"])
+
+
+def _brief(receipt: Receipt) -> dict[str, Any]:
+    """Return what of a receipt is neither empty, nor a path, nor in the instance anyway."""
+    told = receipt.to_dict()
+    empty = {each.name: None if each.default is MISSING else each.default for each in fields(Receipt)}
+    return {
+        name: value for name, value in told.items() if name not in _NOT_REMEMBERED and value != empty[name]
+    }
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    """Encode content with its own digest at the end."""
+    text = _dumped(content)
+    return _dumped({**content, "seal": xxhash.xxh3_64_hexdigest(text)})
+
+
+def _unsealed(text: bytes) -> Mapping[str, Any] | None:
+    """Undo `_sealed`; None where the text is not what was written."""
+    try:
+        content = json.loads(text)
+        seal = content.pop("seal")
+        whole = seal == xxhash.xxh3_64_hexdigest(_dumped(content))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return content if whole else None
+
+
+def _dumped(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,294 @@
+"""The report of a run: a row for each instance, added as it ends; rows of earlier runs stay, the last for each instance counts."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+import xxhash
+
+from cinemill import syntaxes
+from cinemill.errors import OutputError, UnsupportedTransferSyntax, UsageError
+from cinemill.operations.receipt import SUCCESSES, Receipt
+from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.file import Sink
+from cinemill.storage.likeness import Likeness
+
+_RESTING = frozenset(("kept", "verified"))
+"""Statuses of outputs that an earlier run made: what that run said of them still holds."""
+
+_FORMULA = tuple("=+-@\t\r")
+_SECONDS = "seconds"
+_ENCODING = "utf-8", "backslashreplace"
+_LONGEST_ROW = 1 << 20
+_NOTHING: tuple[Any, ...] = (None, "", 0, "0", "{}", [], {})
+_FIRST = ["source", "output", "status"]
+_JSON_BEGINS = b'{"source": '
+
+
+class _Table(Protocol):
+    """How rows are written: records become lines of bytes, and lines become cells by name."""
+
+    head: bytes
+
+    def encode(self, receipt: Receipt) -> bytes: ...
+
+    def decode(self, row: bytes) -> dict[str, Any]:
+        """Return the cells of a row.
+
+        Raises
+        ------
+        ValueError
+            It is torn.
+        """
+        ...
+
+    def encode_cells(self, cells: Mapping[str, Any]) -> bytes: ...
+
+
+class _JsonLines:
+    """A JSON object a line."""
+
+    head = b""
+
+    def encode(self, receipt: Receipt) -> bytes:
+        return self.encode_cells(receipt.to_dict())
+
+    def encode_cells(self, cells: Mapping[str, Any]) -> bytes:
+        return json.dumps(cells).encode() + b"\n"
+
+    def decode(self, row: bytes) -> dict[str, Any]:
+        cells = json.loads(row)
+        if not isinstance(cells, dict) or not row.endswith(b"\n"):
+            raise ValueError("no whole JSON object")
+        return cells
+
+
+class _Csv:
+    """Flat columns for spreadsheets (RFC 4180): no cell is a formula, none holds a control character but a line feed."""
+
+    def __init__(self, columns: list[str] | None = None) -> None:
+        self.columns = columns or _COLUMNS
+        self.head = _csv_row(self.columns)
+
+    def encode(self, receipt: Receipt) -> bytes:
+        return self.encode_cells({name: _cell(value) for name, value in _flat(receipt).items()})
+
+    def encode_cells(self, cells: Mapping[str, Any]) -> bytes:
+        return _csv_row([cells.get(name, "") for name in self.columns])
+
+    def decode(self, row: bytes) -> dict[str, Any]:
+        (cells,) = csv.reader(io.StringIO(row.decode(*_ENCODING), newline=""), strict=True)
+        if len(cells) != len(self.columns) or not row.endswith(b"\n"):
+            raise ValueError("no whole row")
+        return dict(zip(self.columns, cells, strict=True))
+
+
+def _csv_row(cells: list[str]) -> bytes:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode(*_ENCODING)
+
+
+def _flat(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt as one value a column."""
+    flat: dict[str, Any] = {}
+    for name, value in receipt.to_dict().items():
+        if name == "error":
+            flat |= {f"error_{part}": (value or {}).get(part) for part in ("kind", "frame", "message")}
+        elif name == _SECONDS:
+            flat[name] = json.dumps(value)
+            flat["seconds_total"] = round(value["total"], 6) if "total" in value else None
+        elif name.startswith("transfer_syntax_"):
+            flat |= {name: value, f"{name}_name": _syntax_name(value)}
+        elif isinstance(value, tuple | list):
+            flat[name] = "; ".join(map(str, value))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _syntax_name(uid: str) -> str:
+    try:
+        return syntaxes.find(uid).keyword if uid else ""
+    except UnsupportedTransferSyntax:
+        return ""
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value)
+    quoted = "'" + text if text.startswith(_FORMULA) else text
+    return "".join(c if c.isprintable() or c == "\n" or ord(c) >= 0x80 else repr(c)[1:-1] for c in quoted)
+
+
+_COLUMNS = list(_flat(Receipt("", "", "skipped")))
+
+
+class Report:
+    """Takes receipts as they come, and ends as a file with the last row for each source and output.
+
+    A CSV row each for ``.csv``, a JSON line for ``.jsonl`` and ``.json``. Rows that are there already stay unless the same
+    instance gets a new one; what a killed run left half written goes. A row ``kept`` has what an earlier one told besides.
+
+    Memory: about 200 bytes a row, where there were some before.
+
+    Raises
+    ------
+    UsageError
+        The file has another suffix, is no report, can't be opened, or another run is writing it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix not in {".jsonl", ".json", ".csv"}:
+            raise UsageError("expected a report file ending in .jsonl, .json or .csv", path=path)
+        self._path = path.resolve()
+        self._csv = suffix == ".csv"
+        self._table: _Table = _Csv() if self._csv else _JsonLines()
+        try:
+            if path.exists() and not path.is_file():
+                raise UsageError("is no regular file; name another report", path=path)
+            self._file = self._path.open("ab", buffering=0)
+            self._fresh = self._path.stat().st_size == 0
+            self._begin(path)
+        except UsageError:
+            raise
+        except OSError as error:
+            raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
+
+    def _begin(self, path: Path) -> None:
+        """Take the file for this run alone, and mend what a killed run left of it."""
+        if not _locked(self._file):
+            self._file.close()
+            raise UsageError("another run is writing this report; name another file", path=path)
+        if self._fresh:
+            self._file.write(self._table.head)
+            return
+        with self._path.open("rb") as file:
+            first = file.readline(_LONGEST_ROW)
+        if not self._is_ours(first):
+            self._file.close()
+            raise UsageError("exists and is no report; name another file", path=path)
+        if self._is_torn() or not first.startswith(self._table.head):
+            self._compact()
+            self._file.close()
+            self._file = self._path.open("ab", buffering=0)
+            _locked(self._file)
+
+    def _is_ours(self, first: bytes) -> bool:
+        """Whether a first row is that of a report, as far as it goes; take over columns of other versions."""
+        if not first.endswith(b"\n"):
+            return self._table.head.startswith(first) if self._csv else first.startswith(_JSON_BEGINS)
+        if not self._csv:
+            return _decoded(self._table, first) is not None
+        columns = _columns_of(first)
+        self._table = _Csv([*_COLUMNS, *(name for name in columns if name not in _COLUMNS)])
+        return columns[: len(_FIRST)] == _FIRST
+
+    def _is_torn(self) -> bool:
+        quotes, last = 0, b""
+        with self._path.open("rb") as file:
+            while piece := file.read(_LONGEST_ROW):
+                quotes += piece.count(b'"')
+                last = piece[-1:]
+        return last != b"\n" or (self._csv and quotes % 2 == 1)
+
+    def add(self, receipt: Receipt) -> None:
+        """Write one receipt.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or failed.
+        """
+        row = self._table.encode(receipt)
+        try:
+            while row:
+                row = row[self._file.write(row) :]
+        except OSError as error:
+            raise output_error(self._path, error) from None
+
+    def _compact(self) -> None:
+        """Replace the file, in one step, by one with the last row for each source and output."""
+        last: dict[int, tuple[int, int]] = {}
+        for start, cells in self._read():
+            key = xxhash.xxh3_64_intdigest(json.dumps([cells["source"], cells["output"]]).encode())
+            earlier = last.get(key, (start, start))[1]
+            last[key] = start, earlier if cells["status"] in _RESTING else start
+        wanted = dict(last.values())
+        likeness = Likeness.of(self._path, preserve=False)
+        with Sink(self._path, overwrite=True, likeness=likeness) as sink:
+            sink.write(self._table.head)
+            for start, cells in self._read():
+                if start in wanted:
+                    told = next(self._read(wanted[start]))[1] if wanted[start] != start else {}
+                    sink.write(self._table.encode_cells(_joined(cells, told)))
+            sink.finish()
+            sink.commit()
+
+    def _read(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the cells of each whole row, from one on, with the place where it begins."""
+        with self._path.open("rb") as file:
+            table = self._table
+            if self._csv:
+                head = file.readline()
+                table, start = _Csv(_columns_of(head)), start or len(head)
+            file.seek(start)
+            while row := file.readline():
+                while self._csv and row.count(b'"') % 2 and (more := file.readline()):
+                    row += more
+                cells = _decoded(table, row)
+                if cells is not None:
+                    yield start, cells
+                start += len(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file, suppress(OutputError):  # all rows are there, if not in short
+            sync(self._path) if self._fresh else self._compact()
+
+
+def _locked(file: BinaryIO | FileIO) -> bool:
+    """Lock a file where its file system can; whether nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _decoded(table: _Table, row: bytes) -> dict[str, Any] | None:
+    """Return the cells of a row, None where it is torn or no row of a report."""
+    try:
+        cells = table.decode(row)
+    except (ValueError, csv.Error):
+        return None
+    return cells if cells.keys() >= set(_FIRST) else None
+
+
+def _columns_of(row: bytes) -> list[str]:
+    return next(csv.reader(io.StringIO(row.decode(*_ENCODING), newline="")), [])
+
+
+def _joined(cells: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of an output that is kept, and what an earlier run that made it told besides."""
+    if earlier.get("status") not in SUCCESSES:
+        return dict(cells)
+    told = {name: value for name, value in cells.items() if value not in _NOTHING}
+    return {**cells, **earlier, **told}

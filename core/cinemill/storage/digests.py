@@ -1,0 +1,67 @@
+"""Digests of whole files (XXH3-128), read piece by piece: their size does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import xxhash
+
+from cinemill.pixel_format import Buffer
+from cinemill.storage.mapped import Bytes, forget
+
+_PIECE = 8 << 20
+
+
+def named(digest: xxhash.xxh3_128) -> str:
+    """Return a digest as receipts have it."""
+    return f"xxh3-128:{digest.hexdigest()}"
+
+
+def pieces(data: Bytes) -> Iterable[memoryview]:
+    """Yield a mapped file's bytes in pieces, and give back the memory of each before the next."""
+    with memoryview(data) as view:
+        for start in range(0, len(view), _PIECE):
+            with view[start : start + _PIECE] as piece:
+                yield piece
+            forget(data)
+
+
+def data_digest(data: Bytes) -> str:
+    """Return the digest of all bytes, in order."""
+    digest = xxhash.xxh3_128()
+    for piece in pieces(data):
+        digest.update(piece)
+    return named(digest)
+
+
+def file_digest(
+    read: Callable[[int, int], Buffer],
+    size: int,
+    body: int,
+    without: range,
+    *,
+    digest: xxhash.xxh3_128 | None = None,
+) -> str:
+    """Return the digest of a file: its body first, which may have been digested while it was written, then its head.
+
+    Parameters
+    ----------
+    read
+        Returns so many bytes from an offset.
+    size
+        Of the file.
+    body
+        Where the body begins.
+    without
+        Offsets in the head of what is left out, since it holds this digest.
+    digest
+        Of the body, where it is known already.
+    """
+    spans = [range(without.start), range(without.stop, body)]
+    if digest is None:
+        digest = xxhash.xxh3_128()
+        spans.insert(0, range(body, size))
+    for span in spans:
+        for start in span[::_PIECE]:
+            digest.update(read(start, min(_PIECE, span.stop - start)))
+    return named(digest)
