@@ -24,6 +24,16 @@ def transcode(*arguments, **options):
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, **options)
 
 
+def found_wrong(tree: Path, out: Path, report: Path) -> set[str]:
+    """Return the names of the instances whose outputs `cinemill verify` finds wrong or missing."""
+    words = [*COMMAND[:-1], "verify", tree, out, "--report", report, "--jobs", "2"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120)
+    told = [json.loads(line) for line in report.read_text().splitlines()]
+    wrong = {Path(row["source"]).name for row in told if row["status"] != "verified"}
+    assert done.returncode == bool(wrong), done.stderr
+    return wrong
+
+
 def rows(report: Path) -> dict[str, dict[str, str]]:
     with report.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
@@ -84,22 +94,26 @@ def test_a_month_of_reruns(tmp_path):
     renamed.PatientName = "Somebody^Else"
     renamed.save_as(paths[2])
     paths[3].touch()
-    outputs[4].write_bytes(outputs[4].read_bytes()[:-20] + bytes(20))
+    whole = outputs[4].read_bytes()
+    outputs[4].write_bytes(whole[:-320] + bytes(20) + whole[-300:])
     outputs[5].write_bytes(outputs[5].read_bytes()[:-20])
     outputs[6].unlink()
     before = outputs[7].stat()
     whole = outputs[7].read_bytes()
-    outputs[7].write_bytes(whole[:-50] + bytes([whole[-50] ^ 1]) + whole[-49:])
+    outputs[7].write_bytes(whole[:-300] + bytes([whole[-300] ^ 1]) + whole[-299:])
     os.utime(outputs[7], ns=(before.st_mtime_ns, before.st_mtime_ns))
     write_archive(tree / "new", 5, first_seed=500)
     for number, path in enumerate(sorted((tree / "new").rglob("*.dcm"))):
         path.rename(tree / f"new{number}.dcm")
     shutil.rmtree(tree / "new")
 
+    damaged = {paths[number].name for number in (1, 2, 4, 5, 6, 7)} | {f"new{number}.dcm" for number in range(5)}
+    assert found_wrong(tree, out, tmp_path / "before.jsonl") == damaged
     kill_after(3, out, *words)
     done = transcode(*words, "--recheck")
     assert done.returncode == 0, done.stderr
     assert_complete(tree, out, report)
+    assert found_wrong(tree, out, tmp_path / "after.jsonl") == set()
     told = rows(report)
     assert told["broken.dcm"]["status"] == "failed"
     for number, words_there in ((1, "another state"), (2, "another state"), (4, "damaged"), (7, "damaged")):
