@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.derive import derivation, derived_uid, described, integer
-from cinemill.dicom.given import Given, on_disk
+from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
@@ -73,7 +74,8 @@ def split(
     with on_disk(src) as path, Source(path) as source:
         if source.pixel_data is None:
             raise DamagedFile(_NOTHING, path=path)
-        return list(_split(source, Path(folder), request, Control()))
+        parts = _split(source, Path(folder), request, Control())
+        return [replace(part, source=called(src, path)) for part in parts]
 
 
 def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.compare import compare_bytes
-from cinemill.dicom.given import Given, on_disk
+from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID, frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
@@ -90,7 +90,8 @@ def transcode(
     """
     request = Transcode(to=to, colour=colour, verify=verify, overwrite=overwrite, repair=repair)
     with on_disk(src) as path:
-        return run(request, path, located(dst), Control(threads, cancelled, progress))
+        receipt = run(request, path, located(dst), Control(threads, cancelled, progress))
+        return replace(receipt, source=called(src, path))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
