@@ -35,6 +35,9 @@ KINDS = {
 }
 
 
+NAMES = {"file": "examples_ybr_color", "data set": UID}
+
+
 @pytest.fixture(params=KINDS)
 def kind(request):
     return request.param
@@ -59,6 +62,7 @@ def test_its_frames_are_those_of_the_file(given):
 def test_it_is_transcoded(given, kind, tmp_path):
     receipt = cinemill.transcode(given, tmp_path / "out.dcm", to="jpeg-ls", verify="independent")
     assert (receipt.status, receipt.frames) == ("transcoded", 30)
+    assert receipt.source == NAMES.get(kind, "instance")
     cinemill.transcode(CINE, tmp_path / "expected.dcm", to="jpeg-ls")
     found, expected = (pydicom.dcmread(tmp_path / name) for name in ("out.dcm", "expected.dcm"))
     assert found.PixelData == expected.PixelData
@@ -70,7 +74,7 @@ def test_it_is_transcoded(given, kind, tmp_path):
 
 def test_its_frames_are_extracted_and_named(given, kind, tmp_path):
     cinemill.extract(given, tmp_path, format="npy", frames=[3])
-    stem = {"file": "examples_ybr_color", "data set": UID}.get(kind, "instance")
+    stem = NAMES.get(kind, "instance")
     with cinemill.open(CINE) as cine:
         assert np.array_equal(np.load(tmp_path / f"{stem}_0003.npy"), cine[3])
 

@@ -1,7 +1,9 @@
 """Files that can't be read: what is wrong is said by an error that is also the system's own."""
 
 import errno
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ def calls(source: Path, folder: Path):
     yield lambda: cinemill.split(source, folder / "parts", frames_per_instance=1)
 
 
+def refusing(source: Path, error: OSError, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Open anything but one file, whichever way."""
+
+    def open_(path: Any, *rest: Any, **options: Any) -> Any:
+        if path == source or path == str(source):
+            raise error
+        return plain(path, *rest, **options)
+
+    return open_
+
+
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize(
     ("kind", "builtin", "number", "words"),
@@ -46,14 +59,9 @@ def test_what_can_not_be_read_is_no_damaged_file(tmp_path, monkeypatch, which, k
         source.mkdir()
     elif kind is not MissingFile:
         source.write_bytes(bytes(1000))
-        plain = Path.open
-
-        def refuse(path, *mode, **options):
-            if path == source:
-                raise OSError(number, "Permission denied" if number == errno.EACCES else "Input/output error")
-            return plain(path, *mode, **options)
-
-        monkeypatch.setattr(Path, "open", refuse)
+        reason = "Permission denied" if number == errno.EACCES else "Input/output error"
+        for owner in (Path, os):
+            monkeypatch.setattr(owner, "open", refusing(source, OSError(number, reason), owner.open))
     with pytest.raises(kind, match=words) as raised:
         list(calls(source, tmp_path))[which]()
     error: Any = raised.value

@@ -80,6 +80,11 @@ def on_disk(given: Given) -> Iterator[Path]:
             raise
 
 
+def called(given: Given, path: Path) -> str:
+    """Return what receipts call the source that `on_disk` keeps at a path: a spool's own is gone when they are read."""
+    return str(path) if isinstance(given, str | os.PathLike) else path.name
+
+
 def _stream(given: Given) -> BinaryIO:
     if isinstance(given, bytes | bytearray | memoryview):
         return BytesIO(given)

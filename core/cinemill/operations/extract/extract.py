@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from cinemill.dicom.given import Given, on_disk
+from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
 from cinemill.frames.cine import Cine
@@ -94,7 +95,8 @@ def extract(
         into_directory=into_directory,
     )
     with on_disk(src) as path:
-        return run(request, path, Path(dst), Control(threads, cancelled, progress))
+        receipt = run(request, path, Path(dst), Control(threads, cancelled, progress))
+        return replace(receipt, source=called(src, path))
 
 
 def run(request: Extract, src: Path, dst: Path, control: Control) -> Receipt:

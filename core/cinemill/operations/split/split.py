@@ -16,7 +16,7 @@ from cinemill import syntaxes
 from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.derive import derivation, derived_uid, described, integer
 from cinemill.dicom.frame_vectors import cut_overlays, cut_references, cut_vectors
-from cinemill.dicom.given import Given, on_disk
+from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
@@ -78,7 +78,8 @@ def split(
     with on_disk(src) as path, Source(path) as source:
         if source.pixel_data is None:
             raise DamagedFile(_NOTHING, path=path)
-        return list(_split(source, Path(folder), request, Control()))
+        parts = _split(source, Path(folder), request, Control())
+        return [replace(part, source=called(src, path)) for part in parts]
 
 
 def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.compare import compare_bytes
-from cinemill.dicom.given import Given, on_disk
+from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
@@ -114,18 +114,19 @@ def transcode(
         overwrite=overwrite,
         repair=repair,
         recheck=recheck,
-        preserve=preserve,
+        preserve=preserve and isinstance(src, str | os.PathLike),
         copy_rest=copy_rest,
     )
     output = located(dst)
     with on_disk(src) as source:
         try:
-            return run(request, source, output, Control(threads, cancelled, progress))
+            receipt = run(request, source, output, Control(threads, cancelled, progress))
         except (Cancelled, UsageError):
             raise
         except CinemillError as error:
             request.settle(failure(source, output, error))
             raise
+        return replace(receipt, source=called(src, source))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
