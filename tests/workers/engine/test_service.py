@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from dataclasses import asdict, replace
@@ -15,7 +16,9 @@ import pytest
 
 import cinemill
 from cinemill.operations.extract.request import Extract
+from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.ledger.model import ListedItem
+from tests.support.files import bundled
 from tests.support.harness import (
     Service,
     Worker,
@@ -302,3 +305,43 @@ def test_work_that_a_worker_does_not_know_rests_with_a_reason(service: Service, 
     service.ledger.move(job, from_=["paused"], to="running")
     wait_until(lambda: "install the version" in service.ledger.job(job).note)
     assert nonzero(service.ledger.job(job).counts) in ({"pending": 1}, {"running": 1})
+
+
+def test_a_job_judges_outputs_and_copies_the_rest_as_the_command_does(
+    service: Service, tmp_path: Path
+) -> None:
+    paths = write_archive(tmp_path / "in", 4)
+    (tmp_path / "in" / "notes.txt").write_text("not DICOM")
+    (tmp_path / "in" / "broken.dcm").write_bytes(paths[0].read_bytes()[:-99])
+    shutil.copy(bundled("DICOMDIR"), tmp_path / "in" / "DICOMDIR")
+    work = Transcode("jpeg-ls", copy_rest=True)
+    service.start_worker()
+    first = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=work))
+    assert nonzero(first.counts) == {"done": 4, "skipped": 2, "failed": 1}
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "in") - {Path("DICOMDIR")}
+    told = {Path(each["source"]).name: each for each in service.ledger.receipts(first.id)}
+    for name in ("notes.txt", "broken.dcm"):
+        assert told[name]["warnings"] == ["copied unchanged to the output tree"]
+    assert "dcmmkdir" in told["DICOMDIR"]["warnings"][-1]
+
+    output = tmp_path / "out" / paths[1].relative_to(tmp_path / "in")
+    output.write_bytes(output.read_bytes()[:-2])
+    write_instance(paths[2], 77)
+    again = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=work))
+    statuses = {Path(each["source"]).name: each for each in service.ledger.receipts(again.id)}
+    assert statuses[paths[0].name]["status"] == "kept"
+    assert statuses[paths[0].name]["digest"] == told[paths[0].name]["digest"] != ""
+    assert statuses[paths[1].name]["status"] == "transcoded"
+    assert statuses[paths[2].name]["error"]["kind"] == "OutputExists"
+    assert again.pixel_bytes == first.pixel_bytes // 4
+
+
+def test_what_lies_outside_the_roots_is_not_copied_either(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_text("not DICOM")
+    (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "secret")
+    service.start_worker(CINEMILL_ROOTS=f"{tmp_path / 'in'}:{tmp_path / 'out'}")
+    work = Transcode("jpeg-ls", copy_rest=True)
+    job = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=work))
+    assert nonzero(job.counts) == {"failed": 1}
+    assert not (tmp_path / "out").exists()
