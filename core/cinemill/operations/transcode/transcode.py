@@ -14,6 +14,7 @@ from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID, frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, OutputExists, SourceError, UsageError, VerificationError
+from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.frames.icons import native_icons
@@ -127,6 +128,8 @@ def _transcode(source: Source, output: Path, request: Transcode, control: Contro
 
 
 def _carry_out(action: Action, source: Source, output: Path, request: Transcode, control: Control) -> Receipt:
+    if action != "transcode":
+        source.warnings.extend(carried_over(source))
     if action == "copy":
         return _copy(source, output, request)
     if source.element(_DIGITAL_SIGNATURES) is not None:
