@@ -66,7 +66,7 @@ def transcode(
         Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
         ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword.
     colour
-        ``auto`` converts YCbCr to RGB where the IOD asks for it, ``keep`` never, ``rgb`` always.
+        ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
     verify
         ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
     overwrite
