@@ -9,7 +9,7 @@ from cinemill.codecs.codestream import with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError
 from cinemill.frames.colour import decoded_interpretation
-from cinemill.frames.decode import MARKED, PACKED_BITS, read_markers
+from cinemill.frames.decode import MARKED, PACKED_BITS, FrameDecoder, read_markers
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -48,6 +48,14 @@ def _told(source: Source) -> Iterator[str]:
         yield f"YBR_FULL_422 stays native, with chrominance for every second column; {_WRONGLY}"
     if coding in {"jpeg-ls", "rle"} and interpretation == "YBR_FULL":
         yield f"YBR_FULL stays in {'JPEG-LS' if coding == 'jpeg-ls' else 'RLE'}; {_WRONGLY}"
+    if (
+        stream is not None
+        and stream.lossless
+        and stream.precision == pixels.bits_allocated > pixels.bits_stored
+    ):
+        decoder = FrameDecoder(source)
+        if decoder.depth.unused and decoder.depth.samples(decoder.decode([0])[0])[1]:
+            yield f"codestreams hold more than samples above Bits Stored {pixels.bits_stored}, and stay as they are"
     if coding == "rle" and pixels.bits_allocated == 1:
         from cinemill.codecs.rle import has_packed_bits
 
