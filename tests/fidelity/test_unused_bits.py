@@ -165,6 +165,7 @@ def test_junk_in_a_lossless_codestream_is_cleared_as_in_native_pixels(transcode,
     streams = [[ENCODERS[syntax](frame)] for frame in frames]
     result = transcode(part10(dataset, encapsulated_element(streams), syntax), target)
     if result.receipt.status == "copied":
+        assert any("above Bits Stored 12, and stay" in warning for warning in result.receipt.warnings)
         return
     assert np.array_equal(result.reading.frames, samples)
     assert (result.dataset.BitsStored, result.dataset.HighBit) == (12, 11)

@@ -41,6 +41,11 @@ class Codestream:
         How many bits JPEG Lossless drops before it codes.
     component_ids
         Of the frame header of JPEG.
+    hint
+        Colour that component ids or the Adobe marker of JPEG Lossless or JPEG-LS speak of; they are not believed against the
+        label, for encoders write them without regard to it.
+    colour_transform
+        Whether JPEG 2000 transformed the first three components, and undoes that.
     process
         Short description for messages and receipts.
     """
@@ -55,6 +60,8 @@ class Codestream:
     colour: str | None = None
     point_transform: int = 0
     component_ids: bytes = b""
+    hint: str | None = None
+    colour_transform: bool = False
     process: str = ""
 
 
@@ -125,9 +132,11 @@ def _read_jpeg(view: memoryview) -> Codestream:
     if not frame.precision:
         raise CodecError("the frame header (SOF) promises samples of 0 bits")
     coding = _SOF_CODINGS[process]
-    colour = None
+    colour = hint = None
     if coding == "jpeg" and len(frame.components) == 3:
         colour = _jpeg_colour(adobe, frame.components, has_jfif=has_jfif)
+    elif len(frame.components) == 3 and (adobe is not None or _ids(frame.components) == b"RGB"):
+        hint = _jpeg_colour(adobe, frame.components, has_jfif=False)
     return Codestream(
         coding=coding,
         rows=frame.rows,
@@ -137,7 +146,8 @@ def _read_jpeg(view: memoryview) -> Codestream:
         lossless=coding == "jpeg-lossless" or (coding == "jpeg-ls" and near == 0),
         colour=colour,
         point_transform=point_transform if coding == "jpeg-lossless" else 0,
-        component_ids=bytes(component.number for component in frame.components),
+        component_ids=_ids(frame.components),
+        hint=hint,
         process="JPEG-LS" if coding == "jpeg-ls" else f"JPEG SOF{process - 0xC0}",
     )
 
@@ -147,10 +157,14 @@ def _jpeg_colour(adobe: int | None, components: tuple[jpeg.Component, ...], *, h
         return "YBR_FULL"
     if adobe is not None:
         return "RGB" if adobe == 0 else "YBR_FULL"
-    if bytes(component.number for component in components) == b"RGB":
+    if _ids(components) == b"RGB":
         return "RGB"
     subsampled = len({(component.across, component.down) for component in components}) > 1
     return "YBR_FULL" if subsampled else None
+
+
+def _ids(components: tuple[jpeg.Component, ...]) -> bytes:
+    return bytes(component.number for component in components)
 
 
 def _read_jpeg_2000(view: memoryview) -> Codestream:
@@ -166,5 +180,6 @@ def _read_jpeg_2000(view: memoryview) -> Codestream:
         lossless=reversible,
         signed=header.signed,
         colour="RGB" if transformed else boxes.box_colour(view),
+        colour_transform=bool(transformed),
         process=f"{'HTJ2K' if header.high_throughput else 'JPEG 2000'} {'5-3' if reversible else '9-7'}",
     )

@@ -52,7 +52,7 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
     labelled = _DECODED.get(label)
     if stream is not None and stream.colour is not None and samples == 3:
         if stream.colour == labelled:
-            return labelled, None
+            return labelled, _transform_mislabelled(label, stream)
         return stream.colour, (
             f"Photometric Interpretation is {label or '(empty)'}, but the {stream.process} codestream "
             f"holds {'YCbCr' if stream.colour == 'YBR_FULL' else 'RGB'}; read as {stream.colour}"
@@ -69,7 +69,24 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
             labelled,
             f"Photometric Interpretation is {label}, a transform that the {coding} samples don't have; read as RGB",
         )
+    if stream is not None and samples == 3 and stream.hint not in {None, labelled}:
+        return labelled, (
+            f"Photometric Interpretation is {label}, but the markers of the {stream.process} codestream speak of "
+            f"{stream.hint}; read as {labelled}"
+        )
     return labelled, None
+
+
+def _transform_mislabelled(label: str, stream: Codestream) -> str | None:
+    """Say where a label names another component transform than JPEG 2000 has (PS3.5 §8.2.4)."""
+    done = ("YBR_RCT" if stream.lossless else "YBR_ICT") if stream.colour_transform else None
+    if done is None or label == done:
+        return None
+    wavelet = "reversible" if stream.lossless else "irreversible"
+    return (
+        f"Photometric Interpretation is {label}, but the {stream.process} codestream is {wavelet} and has a component "
+        f"transform, which is called {done}; its samples are RGB all the same"
+    )
 
 
 def convert(frame: Samples, found: str, wanted: str) -> Samples:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-_MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
+MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
+"""Codings whose codestreams have markers."""
+
+PACKED_BITS = "RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each"
 
 
 class FrameDecoder:
@@ -63,7 +66,7 @@ class FrameDecoder:
                 raise UnsupportedPixelFormat(
                     "floating point pixel data has no codec in DICOM; use explicit, implicit or deflated"
                 )
-            self._marked = source.transfer_syntax.coding in _MARKED
+            self._marked = source.transfer_syntax.coding in MARKED
             self.stream = read_markers(source, 0, self._codestream(0)) if self._marked else None
             self.coding = self._coding()
             lossy_wavelet = (
@@ -263,7 +266,7 @@ class FrameDecoder:
         from cinemill.codecs.rle import has_packed_bits
 
         if has_packed_bits(data, self._native_pixels):
-            self._note("RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each")
+            self._note(PACKED_BITS)
 
     def _note(self, warning: str) -> None:
         if warning not in self.warnings:

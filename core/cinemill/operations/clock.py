@@ -42,6 +42,7 @@ def record(source: Source, output: Path, status: Status, target: TransferSyntax,
             "samples": pixels.samples,
             "bits_allocated": pixels.bits_allocated,
             "bits_stored": pixels.bits_stored,
+            "lossy_history": source.text(0x00282110) == "01",
             "photometric_interpretation_before": pixels.photometric_interpretation,
             "photometric_interpretation_after": pixels.photometric_interpretation,
         }

@@ -34,6 +34,8 @@ class Receipt:
         XXH3-128 of the decoded samples as they were handed to the encoder: all frames in order, by pixel, little endian.
     lossy_source
         Whether the source's codestreams are lossy.
+    lossy_history
+        Whether its header says that the pixels were compressed lossily at any time (Lossy Image Compression 01).
     pixel_bytes
         Uncompressed bytes of those samples.
     seconds
@@ -66,6 +68,7 @@ class Receipt:
     encoder: str = ""
     digest: str = ""
     lossy_source: bool | None = None
+    lossy_history: bool | None = None
     bytes_before: int = 0
     bytes_after: int = 0
     pixel_bytes: int = 0

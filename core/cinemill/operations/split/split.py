@@ -22,6 +22,7 @@ from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import Cancelled, CinemillError, DamagedFile, OutputExists
+from cinemill.frames.carried import carried_over
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
 from cinemill.operations.operation import Control
@@ -120,6 +121,7 @@ def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:
 def _split(source: Source, folder: Path, request: Split, control: Control) -> Iterator[Receipt]:
     """Write the parts, and yield the receipt of each."""
     source.check()
+    source.warnings.extend(carried_over(source))
     done = 0
     stem = safe_stem(source.path.name)
     origin = Origin(source, {})

@@ -52,6 +52,16 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
     return changes
 
 
+def lossy_contradiction(source: Source, decoder: FrameDecoder) -> list[str]:
+    """Say where the header and the codestreams tell different things of lossy compression (PS3.3 C.7.6.1.1.5)."""
+    told = source.text(_LOSSY)
+    if told == "01" and not decoder.lossy:
+        return ["Lossy Image Compression is 01: the pixels were lossy before they were coded losslessly here"]
+    if told == "00" and decoder.lossy:
+        return ["Lossy Image Compression is 00, but the codestreams are lossy; the output says 01"]
+    return []
+
+
 def _lossy_history(source: Source, decoder: FrameDecoder) -> Changes:
     """Say that the pixels were lossy before; what is said already stays (PS3.3 C.7.6.1.1.5)."""
     changes: Changes = {}

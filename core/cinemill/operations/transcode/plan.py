@@ -27,7 +27,9 @@ Action: TypeAlias = Literal["copy", "recode", "transcode"]
 ULTRASOUND = frozenset("1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 """Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
 
-_RGB_FOR_ULTRASOUND = frozenset(("native", "jpeg-ls", "jpeg-2000", "htj2k"))
+_RGB_FOR_ALL = frozenset(("rle",))
+"""Codings whose YBR_FULL viewers take for colour by pixel; every IOD that has colour has RGB in them."""
+_RGB_FOR_ULTRASOUND = _RGB_FOR_ALL | {"native", "jpeg-ls", "jpeg-2000", "htj2k"}
 _WHOLE_CONTAINER = frozenset(("native", "rle"))
 """Codings that hold every allocated bit, so that nothing needs masking."""
 
@@ -169,7 +171,7 @@ def _colour_space(decoder: FrameDecoder, target: TransferSyntax, colour: Colour)
     if found != "YBR_FULL" or colour == "keep":
         return found
     sop_class = decoder.source.text(0x00080016)
-    wants_rgb = sop_class in ULTRASOUND and target.coding in _RGB_FOR_ULTRASOUND
+    wants_rgb = target.coding in (_RGB_FOR_ULTRASOUND if sop_class in ULTRASOUND else _RGB_FOR_ALL)
     return "RGB" if colour == "rgb" or wants_rgb else found
 
 

@@ -38,7 +38,7 @@ class Transcode(Operation):
 
     to: str = option(metavar="TARGET", help=f"{TARGETS}; or a UID or keyword.", offered=NAMES)
     colour: Colour = option(
-        "auto", help="auto: RGB where the IOD asks for it; keep: as coded; rgb: always RGB."
+        "auto", help="auto: RGB where the IOD asks for it, and in RLE; keep: as coded; rgb: always RGB."
     )
     verify: Level = option(
         "full",

@@ -18,7 +18,7 @@ from cinemill.frames.depth import restrict
 from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.transcode.changes import pixel_changes
+from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
 from cinemill.operations.transcode.transform import transformed
 from cinemill.operations.transcode.verify import FrameVerifier
 from cinemill.pipeline import Pipeline, chunks, pipeline
@@ -208,7 +208,12 @@ def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
         lossy_source=decoder.lossy,
         pixel_bytes=plan.encoded.nbytes * len(source),
         verification=str(stages.verifier),
-        warnings=(*source.warnings, *decoder.warnings, *stages.warnings()),
+        warnings=(
+            *source.warnings,
+            *decoder.warnings,
+            *lossy_contradiction(source, decoder),
+            *stages.warnings(),
+        ),
         source_digest=origin.digest,
     )
 

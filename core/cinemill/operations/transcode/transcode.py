@@ -15,6 +15,7 @@ from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import Cancelled, CinemillError, OutputExists, SourceError, UsageError
+from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.frames.icons import native_icons
@@ -79,7 +80,7 @@ def transcode(
         Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
         ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword.
     colour
-        ``auto`` converts YCbCr to RGB where the IOD asks for it, ``keep`` never, ``rgb`` always.
+        ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
     verify
         ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
     overwrite
@@ -184,6 +185,8 @@ def _is_directory(source: Source) -> bool:
 
 def _carry_out(action: Action, origin: Origin, output: Path, request: Transcode, control: Control) -> Receipt:
     source = origin.source
+    if action != "transcode":
+        source.warnings.extend(carried_over(source))
     if action == "copy":
         return _copy(source, output, request)
     if source.element(_DIGITAL_SIGNATURES) is not None:
