@@ -106,7 +106,9 @@ def test_a_month_of_reruns(tmp_path):
         path.rename(tree / f"new{number}.dcm")
     shutil.rmtree(tree / "new")
 
-    damaged = {paths[number].name for number in (1, 2, 4, 5, 6, 7)} | {f"new{number}.dcm" for number in range(5)}
+    damaged = {paths[number].name for number in (1, 2, 4, 5, 6, 7)} | {
+        f"new{number}.dcm" for number in range(5)
+    }
     assert found_wrong(tree, out, tmp_path / "before.jsonl") == damaged
     kill_after(3, out, *words)
     done = transcode(*words, "--recheck")
