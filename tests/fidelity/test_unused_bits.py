@@ -130,6 +130,7 @@ def test_arrays_are_those_of_pydicom_and_of_the_transcoded_file(transcode, sourc
         assert np.array_equal(list(cine), samples)
         assert np.array_equal(cine.decode([2, 0]), samples[[2, 0]])
         assert any("Bits Stored 12" in warning for warning in cine.warnings)
+        assert cine.pixels.bits_stored == 12
     result = transcode(data, "jpeg-ls" if syntax != JPEG_LS else "jpeg-2000")
     assert np.array_equal(result.reading.frames, samples)
     assert result.dataset.BitsStored == 12

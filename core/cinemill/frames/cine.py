@@ -66,7 +66,8 @@ class Cine:
             raise DamagedFile("there is no pixel data", path=self.source.path)
         video = self.source.transfer_syntax.coding == "video"
         self._decoder = VideoDecoder(self.source) if video else FrameDecoder(self.source)
-        self.pixels: PixelFormat = self._decoder.pixels
+        depth, pixels = self._decoder.depth, self._decoder.pixels
+        self.pixels: PixelFormat = pixels.with_(bits_stored=depth.stored) if depth.masked else pixels
 
     @property
     def header(self) -> Dataset:
