@@ -97,7 +97,7 @@ def extracted(source, folder, name):
         with np.load(paths[0]) as archive:
             return archive["frames"]
     if name == "zarr":
-        return zarr.open_group(paths[0], mode="r")["frames"][:]
+        return np.asarray(zarr.open_group(paths[0], mode="r")["frames"])
     if name == "tiff":
         return tifffile.imread(paths[0])
     if name == "png":

@@ -1,6 +1,7 @@
 """A part of a cine says of its frames what the whole said of them: vectors, frame numbers, overlays, dose planes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -16,7 +17,7 @@ FRAMES = noise((6, 4, 8))
 NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 XRAY = "1.2.840.10008.5.1.4.1.1.12.1"
-VECTORS = {
+VECTORS: dict[str, list[Any]] = {
     "FrameLabelVector": [f"frame {i}" for i in range(6)],
     "FramePrimaryAngleVector": [str(3 * i) for i in range(6)],
     "FrameSecondaryAngleVector": [str(4 * i) for i in range(6)],
