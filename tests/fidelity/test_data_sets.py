@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,25 @@ def test_image_without_a_description_is_not_even_copied(source, tmp_path, missin
     with pytest.raises(DamagedFile, match="is absent"):
         cinemill.transcode(path, tmp_path / "output.dcm", to="jpeg-ls")
     assert [entry.name for entry in tmp_path.iterdir()] == ["source.dcm"]
+
+
+def test_nested_sequences_are_walked_once_and_not_again_for_each_level_above(transcode, monkeypatch):
+    """A small file of deep sequences with much in the deepest one took minutes."""
+    from cinemill.dicom import elements
+
+    read = []
+
+    def counted(*arguments):
+        read.append(arguments[1])
+        return read_header(*arguments)
+
+    read_header = elements.read_header
+    monkeypatch.setattr(elements, "read_header", counted)
+    nested = implicit(0x00081155, b"1.2.3.4\0") * 500
+    for _ in range(60):
+        start = struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+        end = struct.pack("<HHL", 0xFFFE, 0xE00D, 0)
+        nested = implicit(0x00081140, start + nested + end + DELIMITER, 0xFFFFFFFF)
+    result = transcode(with_elements(nested, IMPLICIT), "jpeg-ls")
+    assert np.array_equal(result.reading.frames, FRAMES)
+    assert max(Counter(read).values()) < 40

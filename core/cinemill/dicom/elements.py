@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes
@@ -79,8 +80,21 @@ def tag_name(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+Ends: TypeAlias = dict[tuple[int, Encoding], int]
+"""Where sequences and items of undefined length end, by where their content begins and how it is encoded.
+
+Who goes down into sequences keeps them, or each level would be walked again for every level above it. Each is used once.
+"""
+
+
 def walk(
-    data: Bytes, start: int, end: int, encoding: Encoding, *, until: Container[int] = ()
+    data: Bytes,
+    start: int,
+    end: int,
+    encoding: Encoding,
+    *,
+    until: Container[int] = (),
+    ends: Ends | None = None,
 ) -> Iterator[Element]:
     """Yield the elements between two offsets, in the order they stand in, up to the first tag of ``until``.
 
@@ -96,6 +110,8 @@ def walk(
         How they are encoded.
     until
         Tags at which the walk ends.
+    ends
+        What is known already, and takes what is found.
 
     Raises
     ------
@@ -111,7 +127,8 @@ def walk(
             return
         if element.length == UNDEFINED:
             inner = encoding if element.vr != b"UN" else IMPLICIT_LE
-            after = _end_of_items(data, element, end, inner)
+            known = ends.pop((element.value, inner), None) if ends else None
+            after = _end_of_items(data, element, end, inner, ends) if known is None or known > end else known
         else:
             after = element.value + element.length
             if after > end:
@@ -160,7 +177,7 @@ def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Eleme
     return Element(group << 16 | number, vr, offset, value, value, length)
 
 
-def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element]:
+def items(data: Bytes, element: Element, encoding: Encoding, ends: Ends | None = None) -> Iterator[Element]:
     """Yield the items of a sequence or of encapsulated pixel data, delimiters left out.
 
     An item of undefined length ends after its delimiter, a sequence of undefined length after its own.
@@ -173,6 +190,8 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
         The sequence.
     encoding
         Of the data set that the sequence stands in.
+    ends
+        See `walk`.
     """
     inner = IMPLICIT_LE if element.vr == b"UN" else encoding
     offset = element.value
@@ -180,7 +199,10 @@ def items(data: Bytes, element: Element, encoding: Encoding) -> Iterator[Element
         item = read_header(data, offset, element.end, inner)
         if item.tag == SEQUENCE_END:
             return
-        after = _end_of_item(data, item, element.end, inner)
+        known = ends.pop((item.value, inner), None) if ends else None
+        if known is None or known > element.end:
+            known = _end_of_item(data, item, element.end, inner, ends)
+        after = known
         yield Element(item.tag, None, offset, item.value, after, item.length)
         offset = after
 
@@ -218,7 +240,7 @@ def item_content(item: Element) -> tuple[int, int]:
     return item.value, item.end - 8 if item.length == UNDEFINED else item.end
 
 
-def _end_of_items(data: Bytes, sequence: Element, end: int, encoding: Encoding) -> int:
+def _end_of_items(data: Bytes, sequence: Element, end: int, encoding: Encoding, ends: Ends | None) -> int:
     offset = sequence.value
     while True:
         item = read_header(data, offset, end, encoding)
@@ -229,10 +251,12 @@ def _end_of_items(data: Bytes, sequence: Element, end: int, encoding: Encoding) 
                 f"expected an item of {tag_name(sequence.tag)} at byte {offset}, "
                 f"found {tag_name(item.tag)}; the sequence is damaged"
             )
-        offset = _end_of_item(data, item, end, encoding)
+        offset = _end_of_item(data, item, end, encoding, ends)
+        if ends is not None:
+            ends[item.value, encoding] = offset
 
 
-def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding) -> int:
+def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding, ends: Ends | None) -> int:
     if item.length != UNDEFINED:
         after = item.value + item.length
         if after > end:
@@ -248,6 +272,8 @@ def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding) -> in
             return element.value
         if element.length == UNDEFINED:
             inner = encoding if element.vr != b"UN" else IMPLICIT_LE
-            offset = _end_of_items(data, element, end, inner)
+            offset = _end_of_items(data, element, end, inner, ends)
+            if ends is not None:
+                ends[element.value, inner] = offset
         else:
             offset = element.value + element.length

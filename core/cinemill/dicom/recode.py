@@ -24,6 +24,7 @@ from cinemill.dicom.elements import (
     UNDEFINED,
     Element,
     Encoding,
+    Ends,
     has_long_header,
     item_content,
     item_encoding,
@@ -78,6 +79,7 @@ class Recoder:
         self.data, self.source, self.target, self.signed = data, source, target, signed
         self.change_item = change_item
         self.canonical = canonical
+        self._ends: Ends = {}
 
     def encode(self, elements: Iterable[Element]) -> Iterator[tuple[Element, bytes]]:
         """Yield each element of one level with its bytes in the target encoding; group lengths are dropped.
@@ -120,7 +122,7 @@ class Recoder:
         try:
             parts = [
                 encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
-                for item in items(self.data, sequence, source)
+                for item in items(self.data, sequence, source, self._ends)
             ]
         except DamagedFile:
             plain = vr == b"UN" and sequence.length != UNDEFINED
@@ -139,14 +141,14 @@ class Recoder:
 
     def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
         """Return items of a top-level sequence, one after the other."""
-        found = list(items(self.data, sequence, self.source))[chosen]
+        found = list(items(self.data, sequence, self.source, self._ends))[chosen]
         encoded = ((item, self._encode_item(item, self.source, self.target)) for item in found)
         return b"".join(encode_item(content, undefined=item.length == UNDEFINED) for item, content in encoded)
 
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
         source = item_encoding(self.data, item, end, source)
-        elements = list(walk(self.data, start, end, source))
+        elements = list(walk(self.data, start, end, source, ends=self._ends))
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
             changed = self.change_item(elements)
