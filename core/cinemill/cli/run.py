@@ -104,8 +104,7 @@ def run(
     if stopping.is_set():
         typer.echo("stopped; the same command goes on from here", err=True)
         raise typer.Exit(130)
-    if full:
-        left = sum(1 for _ in items)
+    if full and (left := sum(1 for _ in items)):
         typer.echo(
             f"stopped, for there is no room for more outputs; {left} more files were not tried; "
             "free some space, and the same command goes on from here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def copy(
     likeness: Likeness | None,
     overwrite: bool,
     verify: bool = True,
+    check: Callable[[], None] = lambda: None,
 ) -> str:
     """Write bytes to a file, compare what was written, and return their digest.
 
@@ -53,6 +55,8 @@ def copy(
         Replace what stands there.
     verify
         Compare every byte.
+    check
+        Called before the output gets its name; may raise.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def copy(
                 start += len(piece)
         with clock("commit"):
             sink.finish()
+            check()
             sink.commit()
     return named(digest)
 
