@@ -141,7 +141,8 @@ def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
             if is_copy(source, data, output, read=False):
                 return "an unchanged copy of the source stands in the output tree"
             there = look_at(output)
-            if (there is not None and there.memory is not None) or not is_older(output, source):
+            ours = there is not None and there.memory is not None
+            if ours or not output.is_file() or not is_older(output, source):
                 return _TAKEN
             overwrite = True
         copy(data, output, Clock(), likeness=Likeness.of(source, preserve=preserve), overwrite=overwrite)
