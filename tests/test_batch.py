@@ -16,9 +16,10 @@ import pytest
 
 from cinemill import batch
 from cinemill.batch import run_all
-from cinemill.errors import UsageError
+from cinemill.errors import NoRoom, UsageError
 from cinemill.operations.extract.request import Extract
-from cinemill.operations.receipt import Receipt
+from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
@@ -204,3 +205,28 @@ def test_a_listing_goes_on_behind_any_item(tmp_path, work, sources):
             item.source.unlink(missing_ok=True)
         rest = [other for other in items[number:] if other.source.exists()]
         assert list(work.discover(sources, tmp_path / "out", after=item)) == rest
+
+
+def test_a_full_temporary_directory_is_no_fault_of_the_program(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Transcode, "apply", full)
+    told = batch.attempt(Item(tmp_path / "a", tmp_path / "b"), Transcode("rle", copy_rest=True), Control())
+    assert batch.is_no_room(told)
+    assert "temporary files" in (told.error or {})["message"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_where_there_is_no_room_nothing_more_is_begun(tmp_path, monkeypatch, jobs):
+    def full(item, *_):
+        if item.source.name > "1":
+            return failure(item.source, item.output, NoRoom("full"))
+        return Receipt(str(item.source), str(item.output), "transcoded")
+
+    monkeypatch.setattr(batch, "attempt", full)
+    monkeypatch.setattr(batch, "_context", lambda: multiprocessing.get_context("fork"))
+    items = iter([Item(tmp_path / str(number), tmp_path / f"o{number}") for number in range(9)])
+    told = list(run_all(items, Transcode("rle"), jobs=jobs))
+    assert 3 <= len(told) <= 2 + 2 * jobs
+    assert len(told) + len(list(items)) == 9

@@ -75,6 +75,14 @@ def test_every_option_of_a_command_reaches_its_operation(asked):
     assert asked("split", CINE, "out", "--frames-per-instance", "9") == Split(frames_per_instance=9)
 
 
+def test_what_is_so_by_default_can_be_turned_off(asked):
+    words = ("transcode", CINE, "out", "--to", "rle")
+    assert asked(*words) == asked(*words, "--preserve") == Transcode("rle", preserve=True)
+    assert asked(*words, "--no-preserve", "--recheck", "--copy-rest") == Transcode(
+        "rle", preserve=False, recheck=True, copy_rest=True
+    )
+
+
 def test_what_was_typed_is_plain_values(asked):
     options = asdict(asked("transcode", CINE, "out", "--to", "rle", "--colour", "keep"))
     assert {type(value) for value in options.values()} == {str, bool}

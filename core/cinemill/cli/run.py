@@ -109,8 +109,7 @@ def run(
         again = "begins anew" if operation.only_reads else "goes on from here"
         typer.echo(f"stopped; the same command {again}", err=True)
         raise typer.Exit(130)
-    if full:
-        left = sum(1 for _ in items)
+    if full and (left := sum(1 for _ in items)):
         typer.echo(
             f"stopped, for there is no room for more outputs; {left} more files were not tried; "
             "free some space, and the same command goes on from here",

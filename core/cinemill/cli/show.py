@@ -58,6 +58,7 @@ class Tally:
         self._pixels = 0
         self._mirrored = mirrored
         self._missing: Counter[str] = Counter()
+        self._not_copied = False
         self._last: Receipt | None = None
         self.well = True
 
@@ -71,9 +72,10 @@ class Tally:
         self._last = receipt
         if self._mirrored and receipt.error is not None and not Path(receipt.output).exists():
             self._missing[receipt.status] += 1
+        not_copied = any(map(is_not_copied, receipt.warnings))
+        self._not_copied |= not_copied
         wrong = receipt.status not in SUCCESSES or (
-            receipt.status == "ignored"
-            and (receipt.source in self._named or any(map(is_not_copied, receipt.warnings)))
+            receipt.status == "ignored" and (receipt.source in self._named or not_copied)
         )
         if wrong:
             self.well = False
@@ -93,16 +95,14 @@ class Tally:
         elif self._counts.total() > 1:
             console.print(self._table())
             if self._missing:
-                kinds = ", ".join(f"{count} {status}" for status, count in sorted(self._missing.items()))
-                console.print(
-                    Text(
-                        f"{self._missing.total()} files are missing from the output tree ({kinds}); "
-                        "--copy-rest copies them unchanged"
-                    ),
-                    soft_wrap=True,
-                )
+                console.print(Text(self._told_missing()), soft_wrap=True)
         for line in twins:
             console.print(Text(line), soft_wrap=True)
+
+    def _told_missing(self) -> str:
+        kinds = ", ".join(f"{count} {status}" for status, count in sorted(self._missing.items()))
+        advice = "" if self._not_copied else "; --copy-rest copies them unchanged"
+        return f"missing from the output tree: {self._missing.total()} ({kinds}){advice}"
 
     def _table(self) -> Table:
         seconds = time.perf_counter() - self._started

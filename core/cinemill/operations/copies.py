@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def copy(
     likeness: Likeness | None,
     overwrite: bool,
     verify: bool = True,
+    check: Callable[[], None] = lambda: None,
 ) -> str:
     """Write bytes to a file, compare what was written, and return their digest.
 
@@ -53,6 +55,8 @@ def copy(
         Replace what stands there.
     verify
         Compare every byte.
+    check
+        Called before the output gets its name; may raise.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def copy(
                 start += len(piece)
         with clock("commit"):
             sink.finish()
+            check()
             sink.commit()
     return named(digest)
 
@@ -136,7 +141,8 @@ def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
             if is_copy(source, data, output, read=False):
                 return "an unchanged copy of the source stands in the output tree"
             there = look_at(output)
-            if (there is not None and there.memory is not None) or not is_older(output, source):
+            ours = there is not None and there.memory is not None
+            if ours or not output.is_file() or not is_older(output, source):
                 return _TAKEN
             overwrite = True
         copy(data, output, Clock(), likeness=Likeness.of(source, preserve=preserve), overwrite=overwrite)

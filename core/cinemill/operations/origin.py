@@ -18,7 +18,7 @@ from cinemill.dicom.rewrite import (
     PRIVATE_CREATOR_UID,
     PRIVATE_INFORMATION,
 )
-from cinemill.errors import SourceError
+from cinemill.errors import DamagedFile, SourceError
 from cinemill.operations.clock import record
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.digests import data_digest, file_digest
@@ -71,8 +71,30 @@ class Origin:
         size = _ROOM + max(0, len(json.dumps(self.source.warnings)) - _FOR_WARNINGS)
         return size + size % 2
 
+    def check(self) -> None:
+        """Check that the source is still what was read.
+
+        Raises
+        ------
+        DamagedFile
+            It was written to, or replaced, meanwhile.
+        """
+        before, now = self.source.state, state(self.source.path)
+        if before is not None and now is not None and before != now:
+            raise DamagedFile(
+                f"the file changed while it was read: {before.size} bytes before, {now.size} now; run again",
+                path=self.source.path,
+            )
+
     def remembered(self, receipt: Receipt) -> Callable[[Written], bytes]:
-        """Return what makes the text to be remembered, once it is known how the output was written."""
+        """Return what makes the text to be remembered, once it is known how the output was written.
+
+        Raises
+        ------
+        DamagedFile
+            The source changed while it was read.
+        """
+        self.check()
         return lambda written: self._encoded(replace(receipt, bytes_after=written.size), written)
 
     def _encoded(self, receipt: Receipt, written: Written) -> bytes:
@@ -163,19 +185,29 @@ def finished(
         or (there.sop_instance_uid, there.transfer_syntax) != (uid, target.uid)
     ):
         return None
+    try:
+        found = _judge(origin, output, there, target, recheck=recheck)
+    except (LookupError, TypeError, ValueError, AttributeError):  # what is remembered has another form
+        found = None
+    return found or ("does not say what it was made from" if uid else None)
+
+
+def _judge(
+    origin: Origin, output: Path, there: _Output, target: TransferSyntax, *, recheck: bool
+) -> Receipt | str | None:
     memory = there.memory
     if memory is None:
-        return "does not say what it was made from" if uid else None
+        return None
     if not origin.is_same(memory["source"]):
         return "was made from another state of the source"
     if not origin.asks_no_more_than(memory["options"]):
         return "was made with other options"
-    if not _is_whole(there, output, recheck=recheck):
+    if not _is_whole(there, output, memory["output"], recheck=recheck):
         return "is damaged"
     names = {each.name for each in fields(Receipt)}
     known = {name: value for name, value in memory["receipt"].items() if name in names}
     known["warnings"] = tuple(known.get("warnings", ()))
-    return record(source, output, "kept", target, **known)
+    return record(origin.source, output, "kept", target, **known)
 
 
 def uid_of(source: Source) -> str:
@@ -203,10 +235,9 @@ def look_at(output: Path) -> _Output | None:
     return _Output(file, text(0x00020003), text(0x00020010), ours, memory, place)
 
 
-def _is_whole(there: _Output, output: Path, *, recheck: bool) -> bool:
+def _is_whole(there: _Output, output: Path, written: Mapping[str, Any], *, recheck: bool) -> bool:
     """Whether a file is what was written: by size and time, or by its bytes where they are to be read."""
-    assert there.memory is not None
-    written, now = there.memory["output"], state(output)
+    now = state(output)
     if len(there.file) != written["size"] or now is None:
         return False
     if not recheck and now.modified == written["modified"]:

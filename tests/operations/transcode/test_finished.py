@@ -13,7 +13,8 @@ import xxhash
 from pydicom.uid import UID
 
 import cinemill
-from cinemill.errors import OutputExists
+from cinemill.errors import DamagedFile, OutputExists
+from cinemill.storage.file import OutputFile
 from tests.support.files import bundled
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 from tests.support.tools import conformance_errors
@@ -260,3 +261,30 @@ def test_a_copy_of_the_source_gives_way_to_its_output(tmp_path):
     done = again((source, tmp_path / "out.dcm"))
     assert done.status == "transcoded"
     assert "was a copy of the source" in done.warnings[-1]
+
+
+@pytest.mark.parametrize("target", ["jpeg-ls", "explicit", "implicit"])
+def test_a_source_that_changes_while_it_is_read_gives_no_output(tmp_path, target, monkeypatch):
+    source = write(tmp_path / "in.dcm")
+    write_plainly = OutputFile.write
+
+    def write_and_touch(sink, *parts):
+        source.touch()
+        write_plainly(sink, *parts)
+
+    monkeypatch.setattr(OutputFile, "write", write_and_touch)
+    with pytest.raises(DamagedFile, match="changed while it was read"):
+        cinemill.transcode(source, tmp_path / "out.dcm", to=target)
+    assert os.listdir(tmp_path) == ["in.dcm"]
+
+
+@pytest.mark.parametrize("told", ["{}", "[]", '{"source": 1, "options": {}, "output": {}, "receipt": {}}'])
+def test_what_is_remembered_in_another_form_is_no_memory(pair, told):
+    content = json.loads(told)
+    if isinstance(content, dict):
+        content["seal"] = xxhash.xxh3_64_hexdigest(json.dumps(content, separators=(",", ":")).encode())
+    output = pydicom.dcmread(pair[1])
+    output.file_meta.PrivateInformation = json.dumps(content).encode()
+    output.save_as(pair[1])
+    assert again(pair).warnings[-1].startswith("the output that stood there does not say what")
+    assert again(pair).status == "kept"

@@ -71,6 +71,17 @@ def test_a_copy_follows_its_source_but_replaces_nothing_newer(item):
     assert item.output.read_bytes() == item.source.read_bytes()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_file_is_not_replaced_by_a_copy_unasked(item, overwrite):
+    item.output.parent.mkdir()
+    os.mkfifo(item.output)
+    os.utime(item.output, ns=(1, 1))
+    told = attempt(item, Transcode("jpeg-ls", copy_rest=True, overwrite=overwrite))
+    assert item.output.is_file() == overwrite
+    if not overwrite:
+        assert (told.error or {})["kind"] == "OutputExists" or told.warnings[0].startswith("not copied")
+
+
 def test_an_output_of_a_source_that_was_damaged_since_stays(tmp_path):
     item = Item(tmp_path / "in.dcm", tmp_path / "out.dcm")
     shutil.copy(bundled("CT_small.dcm"), item.source)

@@ -30,6 +30,7 @@ def _from(error: Exception, cause: Exception) -> Exception:
         (errors.OutputExists("x"), Fate.FAIL),
         (errors.VerificationError("x"), Fate.QUARANTINE),
         (errors.OutputError("x"), Fate.RETRY),
+        (errors.NoRoom("x"), Fate.HOLD),
         (_from(errors.OutputError("x"), OSError(errno.ENOSPC, "full")), Fate.HOLD),
         (_from(errors.OutputError("x"), OSError(errno.EACCES, "denied")), Fate.RETRY),
         (OSError(errno.EDQUOT, "quota"), Fate.HOLD),

@@ -31,6 +31,7 @@ class Fate(Enum):
 
 FATES: tuple[tuple[type[BaseException], Fate], ...] = (
     (errors.NotDicom, Fate.IGNORE),
+    (errors.NoRoom, Fate.HOLD),
     (errors.SourceError, Fate.FAIL),
     (errors.Refused, Fate.FAIL),
     (errors.UsageError, Fate.FAIL),

@@ -188,7 +188,7 @@ def _carry_out(action: Action, origin: Origin, output: Path, request: Transcode,
     if action != "transcode":
         source.warnings.extend(carried_over(source))
     if action == "copy":
-        return _copy(source, output, request)
+        return _copy(origin, output, request)
     if source.element(_DIGITAL_SIGNATURES) is not None:
         source.warnings.append("there are digital signatures; they don't match the bytes of the output")
     if action == "recode":
@@ -246,8 +246,9 @@ def _outdated_copy(source: Source, output: Path, request: Transcode) -> str | No
     )
 
 
-def _copy(source: Source, output: Path, request: Transcode) -> Receipt:
+def _copy(origin: Origin, output: Path, request: Transcode) -> Receipt:
     """Copy a file byte for byte and compare what was written."""
+    source = origin.source
     if source.pixel_data is not None:
         source.check()
     clock = Clock()
@@ -258,6 +259,7 @@ def _copy(source: Source, output: Path, request: Transcode) -> Receipt:
         likeness=Likeness.of(source.path, preserve=request.preserve),
         overwrite=request.overwrite,
         verify=request.verify != "none",
+        check=origin.check,
     )
     return record(
         source,
