@@ -59,6 +59,12 @@ def test_its_frames_are_those_of_the_file(given):
         assert cine.header.PatientID == expected.header.PatientID
 
 
+def behind_meta(path):
+    """Bytes of the data set; what stands before them tells when the source was last modified."""
+    meta = pydicom.filereader.read_file_meta_info(path)
+    return path.read_bytes()[144 + meta.FileMetaInformationGroupLength :]
+
+
 def test_it_is_transcoded(given, kind, tmp_path):
     receipt = cinemill.transcode(given, tmp_path / "out.dcm", to="jpeg-ls", verify="independent")
     assert (receipt.status, receipt.frames) == ("transcoded", 30)
@@ -68,7 +74,7 @@ def test_it_is_transcoded(given, kind, tmp_path):
     assert found.PixelData == expected.PixelData
     assert found == expected
     if kind != "data set":
-        assert (tmp_path / "out.dcm").read_bytes() == (tmp_path / "expected.dcm").read_bytes()
+        assert behind_meta(tmp_path / "out.dcm") == behind_meta(tmp_path / "expected.dcm")
     assert not list(tmp_path.glob("*/"))
 
 
