@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -80,7 +80,8 @@ class Receipt:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
-        return asdict(self)
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value.copy() if isinstance(value, dict) else value for name, value in told.items()}
 
 
 def failure(source: Path, output: Path, error: CinemillError) -> Receipt:

@@ -29,6 +29,7 @@ _FORMULA = tuple("=+-@\t\r")
 _SECONDS = "seconds"
 _ENCODING = "utf-8", "backslashreplace"
 _LONGEST_ROW = 1 << 20
+_AT_ONCE = 1000
 _NOTHING: tuple[Any, ...] = (None, "", 0, "0", "{}", [], {})
 _FIRST = ["source", "output", "status"]
 _JSON_BEGINS = b'{"source": '
@@ -220,37 +221,61 @@ class Report:
 
     def _compact(self) -> None:
         """Replace the file, in one step, by one with the last row for each source and output."""
-        last: dict[int, tuple[int, int]] = {}
-        for start, cells in self._read():
-            key = xxhash.xxh3_64_intdigest(json.dumps([cells["source"], cells["output"]]).encode())
-            earlier = last.get(key, (start, start))[1]
-            last[key] = start, earlier if cells["status"] in _RESTING else start
-        wanted = dict(last.values())
         likeness = Likeness.of(self._path, preserve=False)
-        with Sink(self._path, overwrite=True, likeness=likeness) as sink:
-            sink.write(self._table.head)
-            for start, cells in self._read():
-                if start in wanted:
-                    told = next(self._read(wanted[start]))[1] if wanted[start] != start else {}
-                    sink.write(self._table.encode_cells(_joined(cells, told)))
+        with self._path.open("rb") as file, Sink(self._path, overwrite=True, likeness=likeness) as sink:
+            table, begin = self._table, 0
+            if self._csv:
+                head = file.readline()
+                table, begin = _Csv(_columns_of(head)), len(head)
+            wanted = self._last_rows(table, file, begin)
+            same = table.head == self._table.head
+            pieces = [self._table.head]
+            for start, row in self._rows(file, begin):
+                earlier = wanted.get(start, -1)
+                if earlier == start and same:
+                    pieces.append(row)
+                elif earlier >= 0:
+                    told = {} if earlier == start else table.decode(self._row_at(file, earlier))
+                    pieces.append(self._table.encode_cells(_joined(table.decode(row), told)))
+                if len(pieces) > _AT_ONCE:
+                    sink.write(b"".join(pieces))
+                    pieces.clear()
+            sink.write(b"".join(pieces))
             sink.finish()
             sink.commit()
 
-    def _read(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the cells of each whole row, from one on, with the place where it begins."""
-        with self._path.open("rb") as file:
-            table = self._table
-            if self._csv:
-                head = file.readline()
-                table, start = _Csv(_columns_of(head)), start or len(head)
-            file.seek(start)
-            while row := file.readline():
-                while self._csv and row.count(b'"') % 2 and (more := file.readline()):
-                    row += more
-                cells = _decoded(table, row)
-                if cells is not None:
-                    yield start, cells
-                start += len(row)
+    def _last_rows(self, table: _Table, file: BinaryIO, begin: int) -> dict[int, int]:
+        """Return where the last row for each source and output begins, and that with what was told of it before."""
+        last: dict[int, tuple[int, int]] = {}
+        for start, row in self._rows(file, begin):
+            cells = _decoded(table, row)
+            if cells is not None:
+                key = xxhash.xxh3_64_intdigest(f"{cells['source']}\0{cells['output']}".encode(*_ENCODING))
+                earlier = last.get(key, (start, start))[1]
+                last[key] = start, earlier if cells["status"] in _RESTING else start
+        return dict(last.values())
+
+    def _rows(self, file: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the rows from one on, each with the place where it begins."""
+        file.seek(start)
+        while row := self._row(file):
+            yield start, row
+            start += len(row)
+
+    def _row(self, file: BinaryIO) -> bytes:
+        """Read a row: a line, but that a quoted cell may hold ends of lines."""
+        row = file.readline()
+        while self._csv and row.count(b'"') % 2 and (more := file.readline()):
+            row += more
+        return row
+
+    def _row_at(self, file: BinaryIO, start: int) -> bytes:
+        """Read the row that begins there, and return to where the file was."""
+        here = file.tell()
+        file.seek(start)
+        row = self._row(file)
+        file.seek(here)
+        return row
 
     def __enter__(self) -> Self:
         return self
