@@ -31,10 +31,29 @@ ASKED: list[Operation] = [
     Split(max_bytes=9),
 ]
 KEYS = {
-    "transcode": {"kind", "to", "colour", "verify", "overwrite", "repair"},
+    "transcode": {
+        "kind",
+        "to",
+        "colour",
+        "verify",
+        "overwrite",
+        "repair",
+        "recheck",
+        "preserve",
+        "copy_rest",
+    },
     "extract": {
         *("kind", "format", "frames", "every", "count", "mode", "window", "voi", "region", "crop_to_region"),
-        *("mask_outside_regions", "size", "scale", "sidecar", "keep_index", "overwrite", "into_directory"),
+        *(
+            "mask_outside_regions",
+            "size",
+            "scale",
+            "sidecar",
+            "keep_index",
+            "overwrite",
+            "into_directory",
+            "colour",
+        ),
     },
     "split": {"kind", "frames_per_instance", "max_bytes"},
 }

@@ -13,7 +13,7 @@ from cinemill_workers.engine.parcels import STATES, codec_threads
 def test_every_success_of_the_core_has_a_state() -> None:
     from cinemill.operations.receipt import SUCCESSES
 
-    assert set(STATES) == set(SUCCESSES)
+    assert set(STATES) == set(SUCCESSES) - {"verified"}, "verifying is no job"
 
 
 @given(st.integers(1, 1000))
