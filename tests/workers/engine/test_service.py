@@ -143,6 +143,19 @@ def test_stopping_a_worker_hands_its_work_back(service: Service, tmp_path: Path)
     assert (nonzero(found.counts), found.retries) == ({"pending": 4}, 0)
 
 
+def test_a_worker_that_must_stop_at_once_costs_no_attempt(service: Service, tmp_path: Path) -> None:
+    sources = write_archive(tmp_path / "in", 4)
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] > 0)
+    worker.process.send_signal(signal.SIGQUIT)
+    worker.process.wait(30)
+    service.start_worker()
+    found = service.finish(job)
+    assert (nonzero(found.counts), found.retries) == ({"done": 4}, 0)
+    assert files_below(tmp_path / "out") == {source.relative_to(tmp_path / "in") for source in sources}
+
+
 def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
     worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")

@@ -176,6 +176,12 @@ def _settled(ledger: Ledger, parcel: Parcel, receipt: Receipt) -> Receipt:
     return operation.settle(receipt)
 
 
+def hand_back(ledger: Ledger, worker: str) -> None:
+    """Hand back, uncounted, what the children of a worker hold that is about to end them."""
+    for parcel in ledger.held_by(worker):
+        ledger.release(parcel)
+
+
 def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     """Count an attempt for the item a dead child was working on, and hand back the rest of its parcel."""
     for parcel in ledger.held_by(holder):

@@ -52,9 +52,9 @@ def _hasty_ledger() -> Ledger:
     return Ledger(connect(chosen.redis_url, patience=1), lease_seconds=chosen.lease_seconds)
 
 
-def _holder(worker: str, pid: int | None) -> str:
-    """Name a child as no other one is, whatever host name and process ids a container gives again and again."""
-    return f"{worker}/{_START}/{pid}"
+def _holder(worker: str, pid: int | None = None) -> str:
+    """Name a worker or its child as no other one is, whatever host name and process ids a container gives again and again."""
+    return f"{worker}/{_START}" if pid is None else f"{worker}/{_START}/{pid}"
 
 
 def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
@@ -158,8 +158,13 @@ def _load_what_children_share(**_: object) -> None:
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _announce_shutdown(**_: object) -> None:
-    shutdown.announce(settings().grace_seconds)
+def _announce_shutdown(sender: str, how: str, **_: object) -> None:
+    if how == "Warm":
+        shutdown.announce(settings().grace_seconds)
+        return
+    shutdown.announce(0)
+    with suppress(RedisError):
+        parcels.hand_back(_hasty_ledger(), _holder(sender))
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

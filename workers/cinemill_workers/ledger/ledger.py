@@ -208,12 +208,12 @@ class Ledger(Jobs):
         return self._claimed(job, self.client.zrangebyscore(f"{key_of(job)}:leases", "-inf", now))
 
     def held_by(self, holder: str) -> list[Parcel]:
-        """Return the parcels that one child process has claimed."""
+        """Return the parcels that one child process has claimed, or all children of one worker."""
         found = []
         for job in self.active():
             holders = self.client.hgetall(f"{key_of(job.id)}:holders")
-            claims = {number: name.decode().rpartition("/")[0] for number, name in holders.items()}
-            found += self._claimed(job.id, [number for number, name in claims.items() if name == holder])
+            held = [number for number, name in holders.items() if name.decode().startswith(f"{holder}/")]
+            found += self._claimed(job.id, held)
         return found
 
     def _claimed(self, job: str, numbers: Sequence[bytes]) -> list[Parcel]:
