@@ -143,7 +143,7 @@ def test_receipts_are_readable_after_their_dictionary_was_lost(ledger: Ledger) -
     job = fill(ledger, 3)
     parcel = claim(ledger)
     ledger.finish(parcel, "done", receipt(1))
-    ledger.client.hdel(f"cinemill:job:{job}", "dictionary")
+    ledger.client.delete(f"cinemill:job:{job}:dictionary")
     ledger.client.delete(f"cinemill:job:{job}:receipts")
     ledger.finish(parcel, "done", receipt(2) | {"source": "another beginning"})
     ledger.finish(parcel, "done", receipt(3))
@@ -151,10 +151,10 @@ def test_receipts_are_readable_after_their_dictionary_was_lost(ledger: Ledger) -
 
 
 def test_counters_that_a_loss_left_wrong_are_counted_anew(ledger: Ledger) -> None:
-    job, kept = fill(ledger, 1), fill(ledger, 3, 2)
+    job = fill(ledger, 1)
     ledger.finish(claim(ledger), "done", receipt())
+    kept = fill(ledger, 3, 2)
     first = claim(ledger)
-    assert first.job == kept
     ledger.finish(first, "done", receipt())
     for wrong in (job, kept):
         ledger.client.hset(f"cinemill:job:{wrong}", mapping={"pending": -3, "running": 2})
@@ -365,6 +365,31 @@ def test_jobs_of_one_priority_are_served_by_turns(ledger: Ledger) -> None:
     urgent = fill(ledger, 1, spec=replace(SPEC, priority="high"))
     assert [claim(ledger).job for _ in range(4)] in (jobs * 2, jobs[::-1] * 2)
     assert claim(ledger, "high").job == urgent
+
+
+def test_jobs_that_may_not_start_are_passed_by_and_found_again(ledger: Ledger) -> None:
+    first, second, third = (fill(ledger, 1) for _ in range(3))
+    ledger.move(first, from_=["running"], to="paused")
+    resting = claim(ledger)
+    ledger.release(resting, hold=0.2, note="no room")
+    other = claim(ledger)
+    assert {resting.job, other.job} == {second, third}
+    assert ledger.claim("normal", "holder", "worker") is None
+    ledger.move(first, from_=["paused"], to="running")
+    assert claim(ledger).job == first
+    time.sleep(0.25)
+    assert claim(ledger).job == resting.job
+    assert ledger.claim("normal", "holder", "worker") is None
+
+
+def test_idle_jobs_cost_a_claim_nothing(ledger: Ledger) -> None:
+    job = fill(ledger, 1)
+    for _ in range(50):
+        ledger.move(fill(ledger, 1), from_=["running"], to="paused")
+    ledger.client.config_resetstat()
+    assert claim(ledger).job == job
+    calls = sum(each["calls"] for each in ledger.client.info("commandstats").values())
+    assert calls < 60
 
 
 def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:

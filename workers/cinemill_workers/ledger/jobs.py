@@ -62,11 +62,7 @@ class Jobs(Workers):
         JobGone
             There is no such job.
         """
-        found = {
-            key.decode(): value.decode()
-            for key, value in self.client.hgetall(key_of(job)).items()
-            if key != b"dictionary"
-        }
+        found = {key.decode(): value.decode() for key, value in self.client.hgetall(key_of(job)).items()}
         if not found:
             raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
         return Job(

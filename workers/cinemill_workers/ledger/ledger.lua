@@ -13,15 +13,18 @@
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
 local ACTIVE, JOBS, WORKERS, TOTALS = "cinemill:active", "cinemill:jobs", "cinemill:workers", "cinemill:totals"
-local CLAIM = "cinemill:claim:"
+local CLAIM, CLAIMED = "cinemill:claim:", "cinemill:claimed"
+local READY, LATER = "cinemill:ready:", "cinemill:later:"
+local DUE_AT_ONCE = 100
+local NEVER = 1e15 -- jobs never served come first, in the order in which they could have been
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
-local job, work, pending, leases, progress, holders, receipts, failures
+local chosen, job, work, pending, leases, progress, holders, receipts, failures, dictionary
 
 local function choose(id)
-    job = "cinemill:job:" .. id
+    chosen, job = id, "cinemill:job:" .. id
     work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
     progress, holders = job .. ":progress", job .. ":holders"
-    receipts, failures = job .. ":receipts", job .. ":failures"
+    receipts, failures, dictionary = job .. ":receipts", job .. ":failures", job .. ":dictionary"
 end
 
 local function now()
@@ -55,6 +58,9 @@ local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
     again = {failed = true, quarantined = true},
     move = {running = true, waiting = true, paused = true, cancelled = true, done = true},
+}
+local MOVING = {
+    feed = true, claim = true, finish = true, release = true, stumble = true, move = true, again = true, recount = true,
 }
 local EXACT = 2 ^ 53
 
@@ -112,6 +118,31 @@ local function forget(parcel)
     redis.call("HDEL", progress, parcel)
     redis.call("HDEL", holders, parcel)
     redis.call("ZREM", leases, parcel)
+    redis.call("ZREM", CLAIMED, chosen .. ":" .. parcel)
+end
+
+-- Let a claim on a parcel of the chosen job end so much later.
+local function lease(parcel)
+    redis.call("ZADD", leases, now() + args.lease, parcel)
+    redis.call("ZADD", CLAIMED, now() + args.lease, chosen .. ":" .. parcel)
+end
+
+-- Put the chosen job where claims look for it: `READY` by whose turn it is, `LATER` by when it may start.
+local function place()
+    local priority = get("priority") or ""
+    local first = get("state") == "running" and redis.call("ZRANGE", pending, 0, 0, "WITHSCORES") or {}
+    local start = first[2] and math.max(tonumber(first[2]), number("next_start"))
+    if start and not get("served") then set("served", redis.call("INCR", "cinemill:served") - NEVER) end
+    if start and start <= now() then
+        redis.call("ZADD", READY .. priority, number("served"), chosen)
+    else
+        redis.call("ZREM", READY .. priority, chosen)
+    end
+    if start and start > now() then
+        redis.call("ZADD", LATER .. priority, start, chosen)
+    else
+        redis.call("ZREM", LATER .. priority, chosen)
+    end
 end
 
 local function close_when_complete()
@@ -166,10 +197,18 @@ function operations.feed()
     return redis.call("ZCARD", pending)
 end
 
--- The next parcel of the chosen job that may start now, or nil.
-local function next_parcel(time)
-    if get("state") ~= "running" or number("next_start") > time then return nil end
-    return redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
+-- Choose the job of a priority whose turn it is, and return its parcel that may start now; nil if there is none.
+local function next_parcel(priority, time)
+    for _, id in ipairs(redis.call("ZRANGEBYSCORE", LATER .. priority, "-inf", time, "LIMIT", 0, DUE_AT_ONCE)) do
+        choose(id)
+        place()
+    end
+    for _, id in ipairs(redis.call("ZRANGE", READY .. priority, 0, DUE_AT_ONCE)) do
+        choose(id)
+        place()
+        local parcel = redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
+        if parcel and redis.call("ZSCORE", READY .. priority, id) then return parcel end
+    end
 end
 
 -- Delay the chosen job's next start by what its rate (bytes a second) asks for these bytes.
@@ -180,10 +219,16 @@ local function throttle(sizes, time)
     set("next_start", math.max(time - args.burst, number("next_start")) + math.ceil(bytes * 1000 / rate))
 end
 
--- The answer to a claim: {job, number, parcel, position, dictionary, parcels waiting or claimed in all running jobs}.
-local function answer(id, parcel_number, outstanding)
+-- Parcels that are claimed, or wait in the chosen job, and one for each other job of its priority that may start.
+local function outstanding(priority, time)
+    redis.call("ZREMRANGEBYSCORE", CLAIMED, "-inf", time - args.lease)
+    return redis.call("ZCARD", CLAIMED) + redis.call("ZCARD", pending) + redis.call("ZCARD", READY .. priority) - 1
+end
+
+-- The answer to a claim: {job, number, parcel, position, dictionary, how many parcels keep workers busy at least}.
+local function answer(id, parcel_number, busy)
     local position = redis.call("HGET", progress, parcel_number)
-    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, get("dictionary") or "", outstanding}
+    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, redis.call("GET", dictionary) or "", busy}
 end
 
 -- What a claim of this name has got already, when its answer went astray and it is made again.
@@ -200,23 +245,12 @@ function operations.claim()
     local time, name = now(), args.holder .. "/" .. args.claim
     local before = answered_before(name)
     if before then return before end
-    local outstanding, served, chosen, parcel_number = 0, math.huge, nil, nil
-    for _, id in ipairs(redis.call("SMEMBERS", ACTIVE)) do
-        choose(id)
-        if get("state") == "running" then
-            outstanding = outstanding + redis.call("ZCARD", pending) + redis.call("ZCARD", leases)
-        end
-        if get("priority") == args.priority and number("served") < served then
-            local candidate = next_parcel(time)
-            if candidate then chosen, parcel_number, served = id, candidate, number("served") end
-        end
-    end
-    if not chosen then return false end
-    choose(chosen)
+    local parcel_number = next_parcel(args.priority, time)
+    if not parcel_number then return false end
     local parcel = cjson.decode(redis.call("HGET", work, parcel_number))
     throttle(parcel.bytes, time)
     redis.call("ZREM", pending, parcel_number)
-    redis.call("ZADD", leases, time + args.lease, parcel_number)
+    lease(parcel_number)
     redis.call("HSET", progress, parcel_number, 0)
     redis.call("HSET", holders, parcel_number, name)
     redis.call("SET", CLAIM .. name, cjson.encode({chosen, parcel_number}), "PX", math.max(1, args.lease))
@@ -224,14 +258,14 @@ function operations.claim()
     add("running", #parcel.items)
     set("served", redis.call("INCR", "cinemill:served"))
     redis.call("HSETNX", job, "started", time)
-    return answer(chosen, parcel_number, outstanding)
+    return answer(chosen, parcel_number, outstanding(args.priority, time))
 end
 
 -- Prolong a claim. Returns the job's state, or "lost".
 function operations.renew()
     if not redis.call("ZSCORE", leases, args.parcel) then return "lost" end
     if redis.call("HGET", holders, args.parcel) ~= args.holder then return "lost" end
-    redis.call("ZADD", leases, now() + args.lease, args.parcel)
+    lease(args.parcel)
     return get("state")
 end
 
@@ -244,7 +278,7 @@ function operations.finish()
     if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end
     local item = parcel.items[args.position + 1]
     if not item then return "lost" end
-    if args.dictionary and redis.sha1hex(get("dictionary") or "") ~= args.dictionary then return "untaught" end
+    if args.dictionary and redis.sha1hex(redis.call("GET", dictionary) or "") ~= args.dictionary then return "untaught" end
     add("running", -1)
     if args.state == "retry" and get("state") == "cancelled" then args.state = "cancelled" end
     if args.state == "retry" then
@@ -271,7 +305,7 @@ function operations.finish()
         forget(args.parcel)
     else
         redis.call("HSET", progress, args.parcel, args.position + 1)
-        redis.call("ZADD", leases, now() + args.lease, args.parcel)
+        lease(args.parcel)
     end
     close_when_complete()
     return get("state")
@@ -356,8 +390,8 @@ end
 -- Make a receipt the one that all others of the job are compressed against, if it is the first. Returns that one.
 function operations.teach()
     if redis.call("EXISTS", job) == 0 then return ARGV[3] end
-    redis.call("HSETNX", job, "dictionary", ARGV[3])
-    return get("dictionary")
+    redis.call("SETNX", dictionary, ARGV[3])
+    return redis.call("GET", dictionary)
 end
 
 -- Count what waits and runs anew: what a server lost of its last writes can leave these counters wrong. Returns the state.
@@ -396,7 +430,7 @@ end
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
     for _, field in ipairs(COUNTERS) do increase(TOTALS, field, number(field)) end
-    redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures)
+    redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures, dictionary)
     redis.call("ZREM", JOBS, args.id)
     return 1
 end
@@ -405,4 +439,6 @@ local wrong = refusal()
 if wrong then return redis.error_reply("ERR the ledger can't do " .. tostring(operation) .. ": impossible " .. wrong) end
 if args.worker then redis.call("ZADD", WORKERS, now() / 1000, args.worker) end
 if args.id then choose(args.id) end
-return operations[operation]()
+local result = operations[operation]()
+if MOVING[operation] and chosen then place() end
+return result

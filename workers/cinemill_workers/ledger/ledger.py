@@ -249,7 +249,7 @@ class Ledger(Jobs):
         JobGone
             The job was deleted before the last one.
         """
-        dictionary = bytes(self.client.hget(key_of(job), "dictionary") or b"")
+        dictionary = bytes(self.client.get(f"{key_of(job)}:dictionary") or b"")
         key = f"{key_of(job)}:receipts"
         for start in range(0, int(self.client.llen(key)), chunk):
             for packed in self.client.lrange(key, start, start + chunk - 1):

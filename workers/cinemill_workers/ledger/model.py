@@ -70,7 +70,7 @@ class Parcel:
     holder: str = ""
     dictionary: bytes = b""
     outstanding: int = 1
-    """Parcels waiting or claimed in all running jobs, this one included."""
+    """Parcels that keep workers busy, at least: those claimed, those of the same job, one for each job that may start."""
 
 
 @dataclass(frozen=True)
