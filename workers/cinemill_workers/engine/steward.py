@@ -7,6 +7,7 @@ the ledger, so that any other can go on.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from cinemill_workers.settings import Settings, settings
 logger = logging.getLogger("cinemill_workers.engine.steward")
 
 LEADERSHIP_SECONDS = 30.0
+ASKING_SECONDS = 2.0
 TICK_SECONDS = 0.2
 PROBE_SECONDS = 15.0
 THROTTLED_WAKES = 2
@@ -54,6 +56,7 @@ class Steward:
         self._probed = 0.0
         self._campaigns: dict[str, Campaign] = {}
         self._leads_since = 0.0
+        self._led, self._asked = False, -math.inf
 
     def run(self, stopped: threading.Event) -> None:
         """Tend until stopped, through every outage of the broker."""
@@ -69,6 +72,7 @@ class Steward:
                 if not outage:
                     logger.warning("the broker can't be used: %s", type(error).__name__)
                 self._leads_since, busy, outage = 0.0, False, True
+                self._asked = -math.inf
                 stopped.wait(1.0)
         with suppress(RedisError):
             self._ledger.resign(self._worker)
@@ -83,7 +87,7 @@ class Steward:
 
     def turn(self) -> bool:
         """Do what is to be done now; True if there is more to do at once."""
-        if not self._ledger.lead(self._worker, LEADERSHIP_SECONDS):
+        if not self._leads():
             self._campaigns.clear()
             self._leads_since = 0.0
             return False
@@ -97,6 +101,13 @@ class Steward:
         for priority in PRIORITIES:
             self._wake(priority, [job for job in jobs if job.spec.priority == priority])
         return any(busy)
+
+    def _leads(self) -> bool:
+        """Whether this is the leader; it is asked for much less often than the lead lasts."""
+        if time.monotonic() - self._asked > ASKING_SECONDS:
+            self._led = self._ledger.lead(self._worker, LEADERSHIP_SECONDS)
+            self._asked = time.monotonic()
+        return self._led
 
     def _campaign(self, job: Job) -> Campaign:
         return self._campaigns.get(job.id) or Campaign(self._ledger, self._settings)
@@ -117,6 +128,8 @@ class Steward:
             if job.state == "running" and self._ledger.may_start(job.id):
                 waiting = self._ledger.waiting(job.id)
                 wanted += min(waiting, THROTTLED_WAKES) if job.spec.max_rate else waiting
+        if not wanted:
+            return
         missing = min(wanted, self._settings.ahead) - self._ledger.queue_length(queue_name(priority))
         if missing > 0:
             with app.producer_pool.acquire(block=True) as producer:
