@@ -5,9 +5,11 @@
 -- ARGV[3]  finish, teach: the receipt or failure to store
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
--- is claimed (`leases`, scored by the time the claim ends). Its number is drawn once, and padded so that parcels of one
--- score keep their order. `holders` has the claim on it, a name that is never given again. Whoever reports under another
--- name, or of a number that is no longer in `work`, has lost the parcel, and nothing he reports changes a counter.
+-- is claimed (`leases`, scored by the time the claim ends; `holders` has the claim's name, and how far its holder is).
+-- Its number is drawn once, and padded so that parcels of one score keep their order. A claim's name is never given
+-- again: whoever reports under another name has lost the parcel, and nothing he reports changes a counter.
+--
+-- The fields of a job are read at once, changed in memory and written at once, at the end.
 --
 -- Redis takes nothing back of an operation that fails midway: whatever can be wrong with arguments is found before.
 
@@ -18,13 +20,36 @@ local READY, LATER = "cinemill:ready:", "cinemill:later:"
 local DUE_AT_ONCE = 100
 local NEVER = 1e15 -- jobs never served come first, in the order in which they could have been
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
-local chosen, job, work, pending, leases, progress, holders, receipts, failures, dictionary
+local FIELDS = {
+    "state", "pending", "running", "exhausted", "priority", "next_start", "served", "note", "storage_errors", "rests",
+    "taught", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
+}
+for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
+local chosen, job, work, pending, leases, holders, receipts, failures, dictionary
+local known, changed = nil, {}
+
+-- Write what was set in the chosen job, all at once.
+local function write()
+    local new, gone = {}, {}
+    for field, value in pairs(changed) do
+        if value == false then
+            gone[#gone + 1] = field
+        else
+            new[#new + 1] = field
+            new[#new + 1] = type(value) == "number" and string.format("%.0f", value) or value
+        end
+    end
+    if #new > 0 then redis.call("HSET", job, unpack(new)) end
+    if #gone > 0 then redis.call("HDEL", job, unpack(gone)) end
+    changed = {}
+end
 
 local function choose(id)
+    write()
+    known = nil
     chosen, job = id, "cinemill:job:" .. id
     work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
-    progress, holders = job .. ":progress", job .. ":holders"
-    receipts, failures, dictionary = job .. ":receipts", job .. ":failures", job .. ":dictionary"
+    holders, receipts, failures, dictionary = job .. ":holders", job .. ":receipts", job .. ":failures", job .. ":dictionary"
 end
 
 local function now()
@@ -39,7 +64,7 @@ local SHAPES = {
     renew = {id = TEXT, parcel = TEXT, holder = TEXT, worker = TEXT, lease = INTEGER},
     finish = {
         id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, item = INTEGER, state = TEXT, delay = INTEGER,
-        lease = INTEGER, expired = FLAG, release = FLAG, bytes_in = INTEGER, bytes_out = INTEGER, pixel_bytes = INTEGER,
+        count = INTEGER, expired = FLAG, release = FLAG, bytes_in = INTEGER, bytes_out = INTEGER, pixel_bytes = INTEGER,
     },
     release = {id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, delay = INTEGER, note = TEXT},
     move = {id = TEXT, origins = LIST, state = TEXT},
@@ -53,7 +78,7 @@ local SHAPES = {
     totals = {},
     delete = {id = TEXT},
 }
-local OPTIONAL = {id = TEXT, status = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
+local OPTIONAL = {id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
 local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
     again = {failed = true, quarantined = true},
@@ -99,23 +124,44 @@ local function refusal()
     if not ARGV[3] then return "record" end
 end
 
-local function get(field) return redis.call("HGET", job, field) end
-local function set(...) redis.call("HSET", job, ...) end
+-- A field of the chosen job, false if it has none; most are read at once.
+local function get(field)
+    if not known then
+        known = {}
+        for i, value in ipairs(redis.call("HMGET", job, unpack(FIELDS))) do known[FIELDS[i]] = value end
+    end
+    if known[field] == nil then known[field] = redis.call("HGET", job, field) end
+    return known[field]
+end
+
+local function set(field, value)
+    get(field)
+    known[field], changed[field] = value, value
+end
+
+local function drop(...)
+    for _, field in ipairs({...}) do
+        if get(field) then set(field, false) end
+    end
+end
+
 local function increase(key, field, amount)
     if amount ~= 0 then redis.call("HINCRBY", key, field, string.format("%.0f", amount)) end
 end
-local function add(field, amount) increase(job, field, amount) end
 local function number(field) return tonumber(get(field) or "0") end
+local function add(field, amount)
+    if amount ~= 0 then set(field, number(field) + amount) end
+end
 
 local function put(items, bytes, attempt, ready)
-    local parcel = string.format("%09d", redis.call("HINCRBY", job, "parcels", 1))
+    add("parcels", 1)
+    local parcel = string.format("%09d", number("parcels"))
     redis.call("HSET", work, parcel, cjson.encode({items = items, bytes = bytes, attempt = attempt}))
     redis.call("ZADD", pending, ready, parcel)
 end
 
 local function forget(parcel)
     redis.call("HDEL", work, parcel)
-    redis.call("HDEL", progress, parcel)
     redis.call("HDEL", holders, parcel)
     redis.call("ZREM", leases, parcel)
     redis.call("ZREM", CLAIMED, chosen .. ":" .. parcel)
@@ -168,13 +214,23 @@ local function give_back(parcel, first)
     put({unpack(parcel.items, first + 1)}, {unpack(parcel.bytes, first + 1)}, parcel.attempt, 0)
 end
 
-local function claimed(parcel_number, position)
-    local text = redis.call("HGET", work, parcel_number)
-    if not text or not redis.call("ZSCORE", leases, parcel_number) then return nil end
-    if redis.call("HGET", holders, parcel_number) ~= args.holder then return nil end
-    if tonumber(redis.call("HGET", progress, parcel_number)) ~= position then return nil end
-    return cjson.decode(text)
+-- Who holds a parcel, and how far he is with it; nil for each if nobody does.
+local function held(parcel_number)
+    local name, position = string.match(redis.call("HGET", holders, parcel_number) or "", "^(.*) (%d+)$")
+    return name, tonumber(position)
 end
+
+local function hold(parcel_number, name, position)
+    redis.call("HSET", holders, parcel_number, name .. " " .. position)
+end
+
+-- How far the caller is with a parcel that it holds; nil if it does not.
+local function position_of(parcel_number)
+    local name, position = held(parcel_number)
+    return name == args.holder and position or nil
+end
+
+local function parcel_of(parcel_number) return cjson.decode(redis.call("HGET", work, parcel_number)) end
 
 local operations = {}
 
@@ -191,7 +247,7 @@ function operations.feed()
     add("listed", count)
     add("pending", count)
     if count > 0 then set("cursor", args.cursor) end
-    if args.roots then redis.call("HSETNX", job, "roots", args.roots) end
+    if args.roots and not get("roots") then set("roots", args.roots) end
     if args.exhausted then set("exhausted", "1") end
     close_when_complete()
     return redis.call("ZCARD", pending)
@@ -227,7 +283,7 @@ end
 
 -- The answer to a claim: {job, number, parcel, position, dictionary, how many parcels keep workers busy at least}.
 local function answer(id, parcel_number, busy)
-    local position = redis.call("HGET", progress, parcel_number)
+    local _, position = held(parcel_number)
     return {id, parcel_number, redis.call("HGET", work, parcel_number), position, redis.call("GET", dictionary) or "", busy}
 end
 
@@ -237,7 +293,7 @@ local function answered_before(name)
     if not text then return nil end
     local before = cjson.decode(text)
     choose(before[1])
-    if redis.call("HGET", holders, before[2]) == name then return answer(before[1], before[2], 1) end
+    if held(before[2]) == name then return answer(before[1], before[2], 1) end
 end
 
 -- Take a parcel of the job of this priority that was served least recently; nothing if none may start.
@@ -247,65 +303,60 @@ function operations.claim()
     if before then return before end
     local parcel_number = next_parcel(args.priority, time)
     if not parcel_number then return false end
-    local parcel = cjson.decode(redis.call("HGET", work, parcel_number))
+    local parcel = parcel_of(parcel_number)
     throttle(parcel.bytes, time)
     redis.call("ZREM", pending, parcel_number)
     lease(parcel_number)
-    redis.call("HSET", progress, parcel_number, 0)
-    redis.call("HSET", holders, parcel_number, name)
+    hold(parcel_number, name, 0)
     redis.call("SET", CLAIM .. name, cjson.encode({chosen, parcel_number}), "PX", math.max(1, args.lease))
     add("pending", -#parcel.items)
     add("running", #parcel.items)
     set("served", redis.call("INCR", "cinemill:served"))
-    redis.call("HSETNX", job, "started", time)
+    if not get("started") then set("started", time) end
     return answer(chosen, parcel_number, outstanding(args.priority, time))
 end
 
 -- Prolong a claim. Returns the job's state, or "lost".
 function operations.renew()
     if not redis.call("ZSCORE", leases, args.parcel) then return "lost" end
-    if redis.call("HGET", holders, args.parcel) ~= args.holder then return "lost" end
+    if held(args.parcel) ~= args.holder then return "lost" end
     lease(args.parcel)
     return get("state")
 end
 
 -- Record what became of one item, in order. Returns the job's state, or "lost" when the claim was taken away.
 function operations.finish()
-    local told_before = not args.expired and claimed(args.parcel, args.position + 1)
-    if told_before then return get("state") end
-    local parcel = claimed(args.parcel, args.position)
-    if not parcel then return "lost" end
+    local position = position_of(args.parcel)
+    if position == args.position + 1 and not args.expired then return get("state") end
+    if position ~= args.position or args.position >= args.count then return "lost" end
     if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end
-    local item = parcel.items[args.position + 1]
-    if not item then return "lost" end
-    if args.dictionary and redis.sha1hex(redis.call("GET", dictionary) or "") ~= args.dictionary then return "untaught" end
+    if args.dictionary and get("taught") ~= args.dictionary then return "untaught" end
+    local parcel = (args.state == "retry" or args.release) and parcel_of(args.parcel)
     add("running", -1)
     if args.state == "retry" and get("state") == "cancelled" then args.state = "cancelled" end
     if args.state == "retry" then
         add("pending", 1)
         add("retries", 1)
-        put({item}, {parcel.bytes[args.position + 1]}, parcel.attempt + 1, now() + args.delay)
+        local item, size = parcel.items[args.position + 1], parcel.bytes[args.position + 1]
+        put({item}, {size}, parcel.attempt + 1, now() + args.delay)
     else
         add(args.state, 1)
         if args.state == "failed" or args.state == "quarantined" then
             redis.call("HSET", failures, args.item, ARGV[3])
         elseif args.state ~= "cancelled" then
             redis.call("RPUSH", receipts, ARGV[3])
-            redis.call("HDEL", job, "note", "storage_errors", "rests")
+            drop("note", "storage_errors", "rests")
         end
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
         add("pixel_bytes", args.pixel_bytes)
     end
-    if args.release then
-        give_back(parcel, args.position + 1)
-        forget(args.parcel)
-    elseif args.position + 1 == #parcel.items then
+    if args.release then give_back(parcel, args.position + 1) end
+    if args.release or args.position + 1 == args.count then
         forget(args.parcel)
     else
-        redis.call("HSET", progress, args.parcel, args.position + 1)
-        lease(args.parcel)
+        hold(args.parcel, args.holder, string.format("%.0f", args.position + 1))
     end
     close_when_complete()
     return get("state")
@@ -318,9 +369,8 @@ end
 
 -- Hand back what is left of a claimed parcel, uncounted; with a note and a delay, the whole job rests as well.
 function operations.release()
-    local parcel = claimed(args.parcel, args.position)
-    if not parcel then return "lost" end
-    give_back(parcel, args.position)
+    if position_of(args.parcel) ~= args.position then return "lost" end
+    give_back(parcel_of(args.parcel), args.position)
     forget(args.parcel)
     if args.delay > 0 then rest(args.delay, args.note) end
     close_when_complete()
@@ -330,8 +380,8 @@ end
 -- Count an error of the storage on an item that had none before. Once there were `most` without an item done between
 -- them, whatever is claimed goes back and the job rests, but no more than `rests` times. Returns whether the job rests.
 function operations.stumble()
-    local parcel = claimed(args.parcel, args.position)
-    if not parcel then return 0 end
+    if position_of(args.parcel) ~= args.position then return 0 end
+    local parcel = parcel_of(args.parcel)
     if parcel.attempt == 0 then add("storage_errors", 1) end
     if number("storage_errors") < args.most or number("rests") >= args.rests then return 0 end
     if number("next_start") <= now() then add("rests", 1) end
@@ -353,10 +403,10 @@ function operations.move()
     set("state", args.state)
     if args.state == "running" then
         set("next_start", 0)
-        redis.call("HDEL", job, "storage_errors")
-        if state == "paused" and get("awaits") ~= args.awaits then redis.call("HDEL", job, "roots") end
+        drop("storage_errors")
+        if state == "paused" and get("awaits") ~= args.awaits then drop("roots") end
     end
-    if args.state == "paused" and args.awaits then set("awaits", args.awaits) else redis.call("HDEL", job, "awaits") end
+    if args.state == "paused" and args.awaits then set("awaits", args.awaits) else drop("awaits") end
     if args.state == "cancelled" then
         for _, parcel_number in ipairs(redis.call("ZRANGE", pending, 0, -1)) do
             redis.call("HDEL", work, parcel_number)
@@ -365,7 +415,7 @@ function operations.move()
         add("cancelled", number("pending"))
         set("pending", 0)
     end
-    if args.note then set("note", args.note) else redis.call("HDEL", job, "note") end
+    if args.note then set("note", args.note) else drop("note") end
     close_when_complete()
     return get("state")
 end
@@ -381,7 +431,7 @@ function operations.again()
     put({args.text}, {args.bytes}, 0, 0)
     if get("state") == "done" then
         set("state", "running")
-        redis.call("HDEL", job, "finished")
+        drop("finished")
     end
     redis.call("SADD", ACTIVE, args.id)
     return 1
@@ -389,9 +439,11 @@ end
 
 -- Make a receipt the one that all others of the job are compressed against, if it is the first. Returns that one.
 function operations.teach()
-    if redis.call("EXISTS", job) == 0 then return ARGV[3] end
+    if not get("state") then return ARGV[3] end
     redis.call("SETNX", dictionary, ARGV[3])
-    return redis.call("GET", dictionary)
+    local learned = redis.call("GET", dictionary)
+    set("taught", redis.sha1hex(learned))
+    return learned
 end
 
 -- Count what waits and runs anew: what a server lost of its last writes can leave these counters wrong. Returns the state.
@@ -405,12 +457,14 @@ function operations.recount()
     for _, parcel_number in ipairs(redis.call("ZRANGE", leases, 0, -1)) do
         local text = redis.call("HGET", work, parcel_number)
         if text then
-            running = running + #cjson.decode(text).items - tonumber(redis.call("HGET", progress, parcel_number) or "0")
+            local _, position = held(parcel_number)
+            running = running + #cjson.decode(text).items - (position or 0)
         else
             forget(parcel_number)
         end
     end
-    set("pending", waiting, "running", running)
+    set("pending", waiting)
+    set("running", running)
     close_when_complete()
     return get("state")
 end
@@ -430,7 +484,7 @@ end
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
     for _, field in ipairs(COUNTERS) do increase(TOTALS, field, number(field)) end
-    redis.call("UNLINK", job, work, pending, leases, progress, holders, receipts, failures, dictionary)
+    redis.call("UNLINK", job, work, pending, leases, holders, receipts, failures, dictionary)
     redis.call("ZREM", JOBS, args.id)
     return 1
 end
@@ -440,5 +494,6 @@ if wrong then return redis.error_reply("ERR the ledger can't do " .. tostring(op
 if args.worker then redis.call("ZADD", WORKERS, now() / 1000, args.worker) end
 if args.id then choose(args.id) end
 local result = operations[operation]()
-if MOVING[operation] and chosen then place() end
+if chosen and MOVING[operation] and (operation ~= "finish" or args.state == "retry" or args.release) then place() end
+write()
 return result

@@ -138,6 +138,7 @@ class Ledger(Jobs):
             parcel=parcel.number,
             holder=parcel.holder,
             position=parcel.position,
+            count=len(parcel.items),
             item=item.number,
             state=state,
             status=receipt.get("status"),
@@ -220,10 +221,10 @@ class Ledger(Jobs):
         found = []
         for number in numbers:
             text = self.client.hget(f"{key_of(job)}:work", number)
-            position = self.client.hget(f"{key_of(job)}:progress", number)
-            holder = self.client.hget(f"{key_of(job)}:holders", number)
-            if text is not None and position is not None and holder is not None:
-                found.append(_parcel(job, number, text, int(position), holder.decode()))
+            held = self.client.hget(f"{key_of(job)}:holders", number)
+            if text is not None and held is not None:
+                holder, _, position = held.decode().rpartition(" ")
+                found.append(_parcel(job, number, text, int(position), holder))
         return found
 
     def waiting(self, job: str) -> int:
