@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import cinemill
 from cinemill.errors import CinemillError
@@ -23,6 +24,8 @@ def test_output_conforms_as_its_source_does(corpus_file: Path, tmp_path: Path) -
             continue
         if receipt.status != "transcoded" or (target == "explicit" and (receipt.bits_allocated or 0) > 16):
             continue  # the tool itself aborts on native samples of more than 16 bits
+        if receipt.transfer_syntax_after == DeflatedExplicitVRLittleEndian:
+            continue  # nor does it inflate
         if known is None:
             try:
                 known = tools.errors_of_source(corpus_file, tmp_path / "source.dcm")

@@ -14,6 +14,7 @@ import cinemill
 from cinemill.errors import UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control, looks_like_a_file, options_of
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.split.request import Split
 from cinemill.operations.table import OPERATIONS
 from cinemill.operations.transcode.request import Transcode
@@ -64,10 +65,13 @@ def test_a_function_of_the_library_hands_on_all_its_options(tmp_path, monkeypatc
     from cinemill.operations.transcode import transcode as transcode_body
 
     handed = []
+
+    def run(request, _src, _dst, control):
+        handed.append((request, control))
+        return Receipt("", "", "skipped")
+
     for body in (transcode_body, extract_body):
-        monkeypatch.setattr(
-            body, "run", lambda request, _src, _dst, control: handed.append((request, control))
-        )
+        monkeypatch.setattr(body, "run", run)
     control = Control(3, lambda: False, lambda done, frames: None)
     every = Extract(
         "png", mode="display", voi=1, region=2, mask_outside_regions=True, scale=0.5,
