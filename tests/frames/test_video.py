@@ -3,13 +3,16 @@
 import io
 import shutil
 import subprocess
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 import cinemill
+from cinemill.dicom.source import Source
 from cinemill.errors import CodecError, Refused, UnsupportedTransferSyntax
+from cinemill.frames.video import VideoDecoder
 from tests.support import generate
 
 SYNTAXES = {
@@ -56,6 +59,19 @@ def test_frames_are_those_that_went_in(tmp_path, codec, fragments):
         assert cine.frame_times[-1] == 440
         for index in (0, 11, 5, 6):
             assert np.abs(cine[index].astype(int) - pictures[index]).mean() < 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux")
+@pytest.mark.parametrize("codec", SYNTAXES)
+def test_decoding_starts_no_threads(tmp_path, codec):
+    """Slices of HEVC on threads of FFmpeg 7.1 can wait for each other for ever."""
+    stream, pictures = video(codec)
+    source = dicom(tmp_path / "video.dcm", stream, pictures, SYNTAXES[codec][0])
+    with Source(source) as opened:
+        before = len(list(Path("/proc/self/task").iterdir()))
+        images = VideoDecoder(opened)._open()
+        assert next(images).width == 320
+        assert len(list(Path("/proc/self/task").iterdir())) <= before
 
 
 @pytest.mark.tools

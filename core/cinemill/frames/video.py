@@ -168,6 +168,7 @@ class VideoDecoder:
                 if found not in kind.codecs:
                     raise self._error(f"expected {' or '.join(kind.codecs)}, found {found}", self._position)
                 decoder.options = {**_STRICT, "max_pixels": str(most)}
+                decoder.thread_count = 1  # slices on threads can wait for each other for ever
                 for image in container.decode(video=0):
                     if image.is_corrupt:
                         raise self._error("the video is damaged", self._position)
