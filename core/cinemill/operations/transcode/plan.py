@@ -172,7 +172,8 @@ def _colour_space(decoder: FrameDecoder, target: TransferSyntax, colour: Colour)
         return found
     sop_class = decoder.source.text(0x00080016)
     wants_rgb = target.coding in (_RGB_FOR_ULTRASOUND if sop_class in ULTRASOUND else _RGB_FOR_ALL)
-    return "RGB" if colour == "rgb" or wants_rgb else found
+    converts = decoder.depth.stored == 8  # the equations are those of 8 bits (PS3.3 C.7.6.3.1.2)
+    return "RGB" if colour == "rgb" or (wants_rgb and converts) else found
 
 
 def _label(interpretation: str, target: TransferSyntax) -> str:
