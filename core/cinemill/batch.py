@@ -64,23 +64,27 @@ def run_all(
     first = list(islice(waiting, jobs))
     if not first:
         return
-    with _Pool(len(first), max(1, jobs // len(first)), operation, progress) as pool:
-        pool.compiling = compiling
+    with _Pool(len(first), max(1, jobs // len(first)), operation, progress, compiling) as pool:
         yield from pool.run(chain(first, waiting), stop)
 
 
 class _Pool:
     """Child processes that work on one item at a time, and are replaced when they die."""
 
-    compiling: Callable[[str], None] | None = None
-
-    def __init__(self, size: int, threads: int, operation: Operation, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        size: int,
+        threads: int,
+        operation: Operation,
+        progress: Progress | None,
+        compiling: Callable[[str], None] | None,
+    ) -> None:
         self._context = _context()
         self._context.set_forkserver_preload([__name__, operation.body])
         with safe_path():  # the first lock starts a process that tracks it
             self._stopping = self._context.Event()
         self._arguments = (operation, threads, self._stopping, progress is not None)
-        self._progress = progress
+        self._progress, self._compiling = progress, compiling
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
         self._again: deque[tuple[Item, int]] = deque()
         self._operation = operation
@@ -119,8 +123,8 @@ class _Pool:
         except (EOFError, OSError):
             return self._bury(child, item)
         if isinstance(message, str):
-            if self.compiling is not None:
-                self.compiling(message)
+            if self._compiling is not None:
+                self._compiling(message)
             return None
         if isinstance(message, tuple):
             if self._progress is not None:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from cinemill.errors import CinemillError, NoRoom, OutputError, OutputExists
 from cinemill.storage.regular import open_regular
 
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 _TEMPORARY = ".part"
 _AT_ONCE = 8
 """Processes that may write the same output at the same time."""
@@ -117,7 +118,7 @@ def output_error(path: Path, error: OSError) -> CinemillError:
 
 def is_no_room(error: OSError) -> bool:
     """Whether an error says that nothing fits any more: a full disk, an exhausted quota."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return error.errno in NO_ROOM
 
 
 def _numbers(error: OSError) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from cinemill import errors
+from cinemill.storage.atomic import NO_ROOM, is_no_room
 
 
 class Fate(Enum):
@@ -42,7 +43,6 @@ FATES: tuple[tuple[type[BaseException], Fate], ...] = (
 )
 """The first row whose class matches counts."""
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STORAGE_AWAY = (
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.EREMOTEIO),
     *(errno.ENODEV, errno.ENXIO),
@@ -94,7 +94,7 @@ def storage_away(error: BaseException) -> str:
 def no_room(error: BaseException) -> str:
     """Say in which way there is no room, and where if that is known."""
     for each in _chain(error):
-        if isinstance(each, OSError) and each.errno in NO_ROOM:
+        if isinstance(each, OSError) and is_no_room(each):
             what = "the quota is exhausted" if each.errno == errno.EDQUOT else "the disk is full"
             where = getattr(error, "path", None) or each.filename
             return f"no room: {what} at {where}" if where else f"no room: {what}"

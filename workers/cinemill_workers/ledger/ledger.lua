@@ -261,9 +261,10 @@ local function next_parcel(priority, time)
     end
     for _, id in ipairs(redis.call("ZRANGE", READY .. priority, 0, DUE_AT_ONCE)) do
         choose(id)
+        local starts = get("state") == "running" and number("next_start") <= time
+        local parcel = starts and redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
+        if parcel then return parcel end
         place()
-        local parcel = redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
-        if parcel and redis.call("ZSCORE", READY .. priority, id) then return parcel end
     end
 end
 
