@@ -145,7 +145,11 @@ def package(tmp_path):
 @pytest.fixture
 def imported(package, tmp_path):
     def said(module):
-        environment = {"PYTHONPATH": str(tmp_path), "CINEMILL_CACHE_DIR": str(tmp_path / "cache")}
+        environment = {
+            "PYTHONPATH": str(tmp_path),
+            "CINEMILL_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # a change of the same size in the same second is not seen otherwise
+        }
         run = subprocess.run(
             [sys.executable, "-c", f"import {module}"],
             env={**os.environ, **environment},
