@@ -1,9 +1,7 @@
 """Trees of files: what is found, what is resumed, and what a crash costs."""
 
 import csv
-import faulthandler
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -16,13 +14,14 @@ import pytest
 
 from cinemill import batch
 from cinemill.batch import run_all
-from cinemill.errors import NoRoom, UsageError
+from cinemill.errors import UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control
-from cinemill.operations.receipt import Receipt, failure
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
+from tests.support.crashing import Crashing, KilledWhileAsking, NoRoomBehindTheFirst
 from tests.support.files import bundled
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
@@ -102,25 +101,19 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
     assert contents[0] == contents[1]
 
 
-def crash(item, *_args, **_kwargs):
-    if item.source.name == "notes.txt":
-        faulthandler.disable()  # pytest's prints where it happened
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return real_attempt(item, *_args, **_kwargs)
-
-
-real_attempt = batch.attempt
-
-
-def test_a_segfault_costs_one_item(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "attempt", crash)
-    monkeypatch.setattr(batch, "_context", lambda: multiprocessing.get_context("fork"))
-    receipts = list(run_all(discover([tree], tmp_path / "out"), Transcode("rle"), jobs=2))
+def test_a_segfault_costs_one_item(tree, tmp_path):
+    receipts = list(run_all(discover([tree], tmp_path / "out"), Crashing("rle"), jobs=2))
     failed = {Path(r.source).name: r.error or {} for r in receipts if r.status == "failed"}
     assert len(receipts) == len(NAMES) + 2
     assert set(failed) == {"notes.txt", "truncated.dcm"}
     assert failed["notes.txt"]["kind"] == "DecoderCrashed"
     assert "SIGSEGV" in failed["notes.txt"]["message"]
+
+
+def test_children_killed_while_they_ask_whether_to_stop_hold_nothing_up(tmp_path):
+    items = [Item(tmp_path / str(number), tmp_path / f"o{number}") for number in range(6)]
+    receipts = list(run_all(items, KilledWhileAsking("rle"), jobs=2))
+    assert [(receipt.error or {})["kind"] for receipt in receipts] == ["DecoderCrashed"] * 6
 
 
 def test_stopping_leaves_whole_outputs_only(tree, tmp_path):
@@ -218,15 +211,8 @@ def test_a_full_temporary_directory_is_no_fault_of_the_program(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_where_there_is_no_room_nothing_more_is_begun(tmp_path, monkeypatch, jobs):
-    def full(item, *_):
-        if item.source.name > "1":
-            return failure(item.source, item.output, NoRoom("full"))
-        return Receipt(str(item.source), str(item.output), "transcoded")
-
-    monkeypatch.setattr(batch, "attempt", full)
-    monkeypatch.setattr(batch, "_context", lambda: multiprocessing.get_context("fork"))
+def test_where_there_is_no_room_nothing_more_is_begun(tmp_path, jobs):
     items = iter([Item(tmp_path / str(number), tmp_path / f"o{number}") for number in range(9)])
-    told = list(run_all(items, Transcode("rle"), jobs=jobs))
+    told = list(run_all(items, NoRoomBehindTheFirst("rle"), jobs=jobs))
     assert 3 <= len(told) <= 2 + 2 * jobs
     assert len(told) + len(list(items)) == 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -26,7 +27,6 @@ from cinemill.warmup import announcing
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
-    from multiprocessing.synchronize import Event
 
 _ATTEMPTS = 3
 _PROGRESS_INTERVAL = 0.1
@@ -81,8 +81,7 @@ class _Pool:
     ) -> None:
         self._context = _context()
         self._context.set_forkserver_preload([__name__, operation.body])
-        with safe_path():  # the first lock starts a process that tracks it
-            self._stopping = self._context.Event()
+        self._stopping = self._context.RawValue(ctypes.c_bool)  # has no lock, which a dying child would keep
         self._arguments = (operation, threads, self._stopping, progress is not None)
         self._progress, self._compiling = progress, compiling
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
@@ -93,7 +92,7 @@ class _Pool:
     def run(self, items: Iterator[Item], stop: Callable[[], bool]) -> Iterator[Receipt]:
         """Yield receipts until no item is left, or those under way have been cancelled."""
         while True:
-            if not self._stopping.is_set():
+            if not self._stopping.value:
                 self._feed(items)
             busy = {child.connection: child for child in self._children if child.item is not None}
             if not busy:
@@ -104,7 +103,7 @@ class _Pool:
                     self._full |= is_no_room(receipt)
                     yield receipt
             if stop():
-                self._stopping.set()
+                self._stopping.value = True
 
     def _feed(self, items: Iterator[Item]) -> None:
         for child in self._children:
@@ -150,7 +149,7 @@ class _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
+        self._stopping.value = True
         for child in self._children:
             child.end()
 
@@ -159,7 +158,7 @@ class _Child:
     """One child process and the item it works on."""
 
     def __init__(
-        self, context: ForkServerContext | SpawnContext, arguments: tuple[Operation, int, Event, bool]
+        self, context: ForkServerContext | SpawnContext, arguments: tuple[Operation, int, ctypes.c_bool, bool]
     ) -> None:
         self.connection, theirs = context.Pipe()
         self.item: Item | None = None
@@ -191,7 +190,13 @@ def _context() -> ForkServerContext | SpawnContext:
     return multiprocessing.get_context("forkserver")
 
 
-def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event, announce: bool) -> None:  # noqa: FBT001
+def _work(
+    jobs: Connection,
+    operation: Operation,
+    threads: int,
+    stopping: ctypes.c_bool,
+    announce: bool,  # noqa: FBT001
+) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sending = threading.Lock()
@@ -201,7 +206,7 @@ def _work(jobs: Connection, operation: Operation, threads: int, stopping: Event,
             jobs.send(message)
 
     with announcing(send if announce else None):
-        _serve_items(jobs, operation, Control(threads, stopping.is_set, _throttled(send)), send)
+        _serve_items(jobs, operation, Control(threads, lambda: stopping.value, _throttled(send)), send)
 
 
 def _serve_items(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,7 +104,7 @@ def run(
                 typer.echo(json.dumps(receipt.to_dict()))
     if not quiet:
         tally.show(twins.found)
-    if stopping.is_set():
+    if stopping():
         again = "begins anew" if operation.only_reads else "goes on from here"
         typer.echo(f"stopped; the same command {again}", err=True)
         raise typer.Exit(130)
@@ -124,7 +123,7 @@ def _receipts(
     sources: list[Path],
     destination: Path,
     jobs: int | None,
-    stopping: threading.Event,
+    stopping: Callable[[], bool],
     *,
     quiet: bool,
 ) -> Iterator[Receipt]:
@@ -142,12 +141,12 @@ def _receipts(
                 yield attempt(
                     item,
                     operation,
-                    Control(jobs, stopping.is_set, lambda done, frames: shown.frames(item, done, frames)),
+                    Control(jobs, stopping, lambda done, frames: shown.frames(item, done, frames)),
                 )
             return
         progress = None if quiet else shown.frames
         for receipt in run_all(
-            items, operation, jobs=jobs, stop=stopping.is_set, progress=progress, compiling=compiling
+            items, operation, jobs=jobs, stop=stopping, progress=progress, compiling=compiling
         ):
             shown.advance(receipt)
             yield receipt
@@ -181,13 +180,13 @@ def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receip
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or SIGTERM) into a request to stop between two frames."""
-    stopping = threading.Event()
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a request to stop between two frames; the handler takes no lock."""
+    asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stopping.set()) for number in signals]
+    before = [signal.signal(number, lambda number, _: asked.append(number)) for number in signals]
     try:
-        yield stopping
+        yield lambda: bool(asked)
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 
 import typer
@@ -28,8 +29,9 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
     CinemillError
         The worker ended by itself, or the configured broker does not answer.
     """
+    asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda number, _: asked.append(number))
     with Service(settings(), concurrency=concurrency) as service:
         broker, log = service.settings.public_url, service.worker.log
         if as_json:
@@ -37,18 +39,16 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
         else:
             line = f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops"
             typer.echo(printable(line))
-        try:
-            _follow(service, quiet=as_json)
-        except KeyboardInterrupt:
-            typer.echo("stopping: running instances are finished or handed back", err=True)
+        _follow(service, lambda: bool(asked), quiet=as_json)
+        typer.echo("stopping: running instances are finished or handed back", err=True)
 
 
-def _follow(service: Service, *, quiet: bool) -> None:
-    """Show the jobs that were active since the start, and keep worker and server up."""
+def _follow(service: Service, stopped: Callable[[], bool], *, quiet: bool) -> None:
+    """Show the jobs that were active since the start, and keep worker and server up, until stopped."""
     ledger = Ledger(connect(service.settings.redis_url, patience=0))
     seen: set[str] = set()
     with nullcontext(_show_nothing) if quiet else live(ledger) as show:
-        while True:
+        while not stopped():
             service.keep()
             with suppress(RedisError):
                 seen.update(job.id for job in ledger.active())

@@ -1,0 +1,55 @@
+"""Operations that go wrong in a child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinemill.errors import NoRoom
+from cinemill.operations.operation import Control
+from cinemill.operations.receipt import Receipt
+from cinemill.operations.transcode.request import Transcode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crashing(Transcode):
+    """Segfaults at text files."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """Transcode, or crash."""
+        if src.suffix == ".txt":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().apply(src, dst, control)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KilledWhileAsking(Transcode):
+    """Is killed while its threads ask whether to stop."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """End this process."""
+
+        def ask() -> None:
+            while control.cancelled is not None:
+                control.cancelled()
+
+        for _ in range(4):
+            threading.Thread(target=ask, daemon=True).start()
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoRoomBehindTheFirst(Transcode):
+    """Finds the disk full at every file whose name is greater than "1"."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """Pretend."""
+        if src.name > "1":
+            raise NoRoom("full")
+        return Receipt(str(src), str(dst), "transcoded")
