@@ -112,7 +112,7 @@ def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: No
             found = ledger.job(job)
         except JobGone:
             raise CinemillError(
-                f"job {job} has been deleted: its outputs stay, its receipts are gone"
+                f"job {job} has been deleted: its outputs and the folder of its receipts stay"
             ) from None
         show(found)
         if found.over:

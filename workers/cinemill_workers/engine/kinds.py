@@ -15,11 +15,13 @@ from cinemill.storage.tree import Item
 from cinemill_workers.ledger.model import JobSpec
 
 KINDS = OPERATIONS
+LEDGER = 2
+"""How jobs and receipts are kept. Versions of cinemill that keep them otherwise refuse each other's jobs."""
 
 
 def to_json(operation: Operation) -> dict[str, Any]:
-    """Return the kind of operation and its options."""
-    return {"kind": operation.kind, **asdict(operation)}  # type: ignore[call-overload]
+    """Return the kind of operation and its options, and how the ledger is kept that it goes into."""
+    return {"kind": operation.kind, "ledger": LEDGER, **asdict(operation)}  # type: ignore[call-overload]
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -41,7 +43,12 @@ def from_json(values: Mapping[str, Any]) -> Operation:
         Another version of cinemill submitted the job, or a package that its work needs is missing here.
     """
     options = dict(values)
-    kind = options.pop("kind", None)
+    kind, kept = options.pop("kind", None), options.pop("ledger", 1)
+    if kept != LEDGER:
+        raise UsageError(
+            f"the job was submitted by a version of cinemill that keeps ledger {kept}, this one keeps {LEDGER}: "
+            "let that version finish it, or cancel it and submit it again; finished outputs are kept"
+        )
     try:
         operation: Operation = KINDS[kind](**options)
     except (KeyError, TypeError) as error:
