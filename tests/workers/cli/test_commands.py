@@ -405,6 +405,6 @@ def test_interrupting_up_leaves_nothing_running(terminal: Terminal, tmp_path: Pa
 @pytest.mark.service
 def test_the_demo_ends_with_verified_files(terminal: Terminal, tmp_path: Path) -> None:
     assert "every frame was read back and compared" in terminal.run("demo", "-o", tmp_path / "demo")
-    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    names = sorted(path.name for path in files_below(tmp_path / "demo"))
     assert "frame_0000.png" in names
     assert len(names) == 9

@@ -12,16 +12,14 @@ from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation
 from cinemill.operations.table import OPERATIONS
 from cinemill.storage.tree import Item
-from cinemill_workers.ledger.model import JobSpec
+from cinemill_workers.ledger.model import LEDGER, JobSpec
 
 KINDS = OPERATIONS
-LEDGER = 2
-"""How jobs and receipts are kept. Versions of cinemill that keep them otherwise refuse each other's jobs."""
 
 
 def to_json(operation: Operation) -> dict[str, Any]:
-    """Return the kind of operation and its options, and how the ledger is kept that it goes into."""
-    return {"kind": operation.kind, "ledger": LEDGER, **asdict(operation)}  # type: ignore[call-overload]
+    """Return the kind of operation and its options."""
+    return {"kind": operation.kind, **asdict(operation)}  # type: ignore[call-overload]
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -43,12 +41,12 @@ def from_json(values: Mapping[str, Any]) -> Operation:
         Another version of cinemill submitted the job, or a package that its work needs is missing here.
     """
     options = dict(values)
-    kind, kept = options.pop("kind", None), options.pop("ledger", 1)
-    if kept != LEDGER:
+    if "ledger" in options:
         raise UsageError(
-            f"the job was submitted by a version of cinemill that keeps ledger {kept}, this one keeps {LEDGER}: "
+            f"another version of cinemill submitted the job, whose ledger is of form {options['ledger']}, not {LEDGER}: "
             "let that version finish it, or cancel it and submit it again; finished outputs are kept"
         )
+    kind = options.pop("kind", None)
     try:
         operation: Operation = KINDS[kind](**options)
     except (KeyError, TypeError) as error:

@@ -13,6 +13,8 @@ from cinemill.errors import UsageError
 from cinemill.storage.tree import OURS
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
+LEDGER = 2
+"""Form of the keys and records in the ledger."""
 PRIORITIES = ("high", "normal", "low")
 
 
@@ -41,14 +43,17 @@ class JobSpec:
         return (destination.parent if alone else destination) / OURS / job
 
     def to_json(self) -> str:
-        """Return the form that the ledger keeps."""
-        return json.dumps(asdict(self))
+        """Return the form that the ledger keeps; versions of cinemill with a ledger of another form refuse such work."""
+        return json.dumps({**asdict(self), "work": {**self.work, "ledger": LEDGER}})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Undo `to_json`; what a later version may have added besides the work is left out."""
         values = json.loads(text)
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        form = known["work"].pop("ledger", 1)
+        if form != LEDGER:
+            known["work"]["ledger"] = form
         return cls(**{**known, "sources": tuple(known["sources"])})
 
 
