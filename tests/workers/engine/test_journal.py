@@ -107,7 +107,7 @@ def test_a_scribe_that_is_killed_loses_and_doubles_nothing(
     write(ledger)
     assert sources(receipts(ledger, job)) == list(map(str, range(60)))
     names = segments.segments(folder_of(ledger, job))
-    assert len(names) == 4
+    assert [path.name[:6] for path in names][-1] == "000004"
     for path in names:
         subprocess.run(["zstd", "-tq", path], check=True)
     lines = sum(len(frame.splitlines()) for path in names for frame, _ in segments.frames(path, 1 << 30))
@@ -149,7 +149,7 @@ def test_a_torn_or_damaged_segment_costs_what_is_torn(
         scribe.turn()
     (path,) = segments.segments(folder_of(ledger, job))
     whole = path.read_bytes()
-    ends = [end for _, end in segments.frames(path, len(whole))]
+    ends = [end for _, end in segments.frames(path, len(whole))][1:]
     for cut in (ends[2] + 1, ends[2] + 9, len(whole) - 1):
         path.write_bytes(whole[:cut])
         assert sources(receipts(ledger, job)) == list("012345")

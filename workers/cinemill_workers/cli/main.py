@@ -101,6 +101,20 @@ def cancel(job: ThisJob, as_json: AsJson = False) -> None:
 
 
 @jobs.command()
+def finish(job: ThisJob, as_json: AsJson = False) -> None:
+    """Let a standing job end once everything is done that it has found."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if not found.spec.standing:
+        raise UsageError(f"job {found.id} ends by itself")
+    while not found.exhausted and found.state not in {"done", "cancelled"}:
+        ledger.feed(found.id, found.listed, [], exhausted=True)
+        found = ledger.job(found.id)
+    terminal.say({"id": found.id, "state": found.state}, f"{found.id} takes up nothing more", as_json)
+
+
+@jobs.command()
 def retry(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Try failed and quarantined items again."""
     from cinemill.errors import UsageError

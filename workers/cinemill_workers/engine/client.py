@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis.exceptions import NoPermissionError, RedisError
 
-from cinemill.errors import CinemillError
+from cinemill.errors import CinemillError, UsageError
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine
 from cinemill_workers.engine.schedule import Window
@@ -65,6 +65,8 @@ def check(spec: JobSpec) -> None:
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
     discover(spec)
+    if spec.standing and not all(Path(source).is_dir() for source in spec.sources):
+        raise UsageError("a standing job watches directories: name those that files arrive in")
 
 
 def store(spec: JobSpec) -> str:

@@ -13,7 +13,7 @@ import json
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +22,7 @@ import xxhash
 
 from cinemill.errors import UsageError
 from cinemill.storage.tree import OURS
-from cinemill_workers.engine.segments import DESCRIPTION, frames, segments
+from cinemill_workers.engine.segments import DESCRIPTION, description, frames, segments
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem
 
@@ -48,20 +48,21 @@ class Records:
         Its segments, and so many bytes of each.
     waiting
         Those that were not written yet.
+    standing
+        Whether instances are told apart by source and output, for they may have got another number.
     """
 
     name: str
     files: tuple[tuple[Path, int], ...]
     waiting: tuple[bytes, ...] = ()
+    standing: bool = False
 
     @classmethod
-    def of_folder(cls, folder: Path, waiting: Sequence[bytes] = ()) -> Records:
+    def of_folder(cls, folder: Path) -> Records:
         """Look at the folder of a job."""
-        return cls(
-            folder.resolve().name,
-            tuple((path, path.stat().st_size) for path in segments(folder)),
-            tuple(waiting),
-        )
+        files = tuple((path, path.stat().st_size) for path in segments(folder))
+        standing = bool(description(folder).get("spec", {}).get("standing"))
+        return cls(folder.resolve().name, files, standing=standing)
 
     @classmethod
     def of_job(cls, ledger: Ledger, job: Job) -> Records:
@@ -77,7 +78,8 @@ class Records:
                 f"job {job.id} was begun by an earlier version of cinemill, which kept its receipts elsewhere: "
                 "read it with that version, or submit it again, finished outputs are kept"
             )
-        return cls.of_folder(Path(job.folder), ledger.records(job.id))
+        waiting = tuple(ledger.records(job.id))
+        return replace(cls.of_folder(Path(job.folder)), waiting=waiting, standing=job.spec.standing)
 
     def __iter__(self) -> Iterator[bytes]:
         last = self.waiting[-1][_ID] if self.waiting else b"~"
@@ -111,9 +113,9 @@ def newest(jobs: Sequence[Records]) -> Iterator[bytes]:
     Parameters
     ----------
     jobs
-        Oldest first; instances of several are the same if they have the same source and output.
+        Oldest first. An instance is told by its number in its job, or by source and output in several.
     """
-    key_of = _number if len(jobs) == 1 else _place
+    key_of = _place if len(jobs) > 1 or any(job.standing for job in jobs) else _number
     count, repeated = _repeated(jobs, key_of)
     outdated = np.zeros(count // 8 + 1, np.uint8)
     if repeated is not None:

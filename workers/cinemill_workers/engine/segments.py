@@ -29,6 +29,9 @@ LARGEST = 32 << 20
 _SUFFIX = ".jsonl.zst"
 _MAGIC = (0xFD2FB528).to_bytes(4, "little")
 _LEVEL = 1
+_NOTHING = zstandard.ZstdCompressor().compress(b"")
+"""Begins each segment, for an empty file is none."""
+
 _SMALL_PIECE, _PIECE = 1 << 12, 1 << 17
 
 
@@ -48,7 +51,7 @@ class Segment:
             sync(folder)
         except OSError as error:
             raise output_error(folder, error) from None
-        self.size = 0
+        self.size = len(_NOTHING)
         self._compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress
 
     @property
@@ -105,7 +108,8 @@ def _begin(folder: Path) -> Path:
         number += 1
         path = folder / f"{number:06}{_SUFFIX}"
         with suppress(FileExistsError):
-            path.touch(exist_ok=False)
+            with path.open("xb") as file:
+                file.write(_NOTHING)
             return path
 
 
@@ -113,7 +117,9 @@ def _mend(path: Path) -> None:
     """Cut off what of a frame a process left that was killed, so that other programs can read the segment."""
     size = path.stat().st_size
     end = max((end for _, end in frames(path, size)), default=0)
-    if end < size:
+    if end == 0:
+        path.unlink()
+    elif end < size:
         os.truncate(path, end)
         sync(path)
 

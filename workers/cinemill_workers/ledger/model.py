@@ -35,6 +35,8 @@ class JobSpec:
     window: str = ""
     max_rate: float = 0.0
     """Source bytes a second over all workers; 0 is unlimited."""
+    standing: bool = False
+    """Whether it does not end by itself: its sources, if it has any, are walked again and again."""
 
     def folder(self, job: str) -> Path:
         """Return where the receipts of a job are: in its destination, or beside that if it is a file, as it looks now."""
