@@ -27,7 +27,7 @@ from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ListedItem
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings
-from tests.support.harness import failures, job_spec, receipts, retry
+from tests.support.harness import Service, failures, job_spec, receipts, retry, wait_until, write_archive
 
 HASTY = Settings(hold_seconds=0.001)
 
@@ -386,3 +386,55 @@ def test_a_job_of_an_earlier_version_is_refused_by_name(ledger: Ledger, tmp_path
     settle(ledger, "done")
     write(ledger)
     assert ledger.job(job).over
+
+
+def stewards(worker: int) -> list[int]:
+    """Return the process ids of the stewards of a worker."""
+    command = ["ps", "--ppid", str(worker), "-o", "pid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [int(line.split()[0]) for line in listing.splitlines() if "engine.steward" in line]
+
+
+@pytest.mark.service
+def test_stewards_that_are_killed_in_the_middle_lose_and_double_nothing(
+    service: Service, tmp_path: Path
+) -> None:
+    paths = write_archive(tmp_path / "in", 60)
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.3")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    for enough in (5, 20, 35):
+        wait_until(lambda enough=enough: service.ledger.job(job).settled > enough)  # type: ignore[misc]
+        for steward in stewards(worker.process.pid):
+            os.kill(steward, signal.SIGKILL)
+        told = sources(receipts(service.ledger, job))
+        assert len(told) == len(set(told)) > enough
+    found = service.finish(job)
+    wait_until(lambda: not service.ledger.unwritten())
+    told = [each["source"] for each in receipts(service.ledger, job)]
+    assert sorted(told) == sorted(map(str, paths))
+    assert found.counts["done"] + found.counts["skipped"] == 60
+    assert segments.description(Path(found.folder))["state"] == "done"
+
+
+@pytest.mark.service
+def test_after_redis_lost_everything_the_reports_of_both_jobs_are_complete(
+    service: Service, tmp_path: Path
+) -> None:
+    paths = write_archive(tmp_path / "in", 40)
+    service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")
+    first = service.submit(tmp_path / "in", tmp_path / "out", name="first")
+    wait_until(lambda: service.ledger.job(first).settled > 10)
+    time.sleep(1.5)
+    folder = Path(service.ledger.job(first).folder)
+    service.ledger.client.flushall()
+    before = list(journal.receipts(journal.of_tree(folder)))
+    assert len(before) >= 10
+    assert {each["status"] for each in before} == {"transcoded"}
+    second = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
+    wait_until(lambda: not service.ledger.unwritten())
+    assert second.counts["skipped"] >= len(before)
+    told = list(journal.receipts(journal.of_tree(tmp_path / "out")))
+    assert sorted(each["source"] for each in told) == sorted(map(str, paths))
+    proofs = {each["source"]: each["digest"] for each in before}
+    assert {each["source"]: each["digest"] for each in told if each["source"] in proofs} == proofs
+    assert sum(each["status"] == "transcoded" for each in told) >= len(before)

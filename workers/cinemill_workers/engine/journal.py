@@ -33,7 +33,7 @@ AT_ONCE = 1 << 22
 SHOWING_SECONDS = 3.0
 
 _ID = slice(7, 27)
-_WORD, _KEPT, _FAILURE = range(3)
+_WORD, _KEPT, _FAILURE, _CANCELLED = range(4)
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,8 @@ def _place(line: bytes) -> int:
 def _flag(line: bytes) -> int:
     if line.startswith((b'"state":"failed"', b'"state":"quarantined"'), 29):
         return _FAILURE
+    if line.startswith(b'"state":"cancelled"', 29):
+        return _CANCELLED
     return _KEPT if b'"status":"kept"' in line else _WORD
 
 
