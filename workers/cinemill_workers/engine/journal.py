@@ -3,8 +3,8 @@
 A record may have been written twice, an instance may have several: of each instance the newest word counts, but that it
 was kept never replaces what the run told that made its output.
 
-Memory: 64 MB at most, and 25 bytes for each of up to four million instances with several records at a time; more of them
-cost another pass over the files. Without any, the files are read twice.
+Memory: 64 MB, a bit for each record, and 50 bytes for each record of an instance with several, of which four million are
+sorted at a time; more of them cost another pass over the files. Without any, the files are read twice.
 """
 
 from __future__ import annotations
@@ -188,6 +188,11 @@ def _number(line: bytes) -> int:
     return int(line[begin : line.index(b",", begin)])
 
 
+def _moment(line: bytes) -> int:
+    milliseconds, number = line[_ID].split(b"-")
+    return int(milliseconds) * 1_000_000 + int(number)
+
+
 def _place(line: bytes) -> int:
     """Return a digest of source and output; no string of JSON holds a bare quotation mark."""
     return xxhash.xxh3_64_intdigest(line[line.index(b'"source":') : line.index(b',"size":')])
@@ -223,12 +228,12 @@ def _outdated(
     """Yield the positions of records that don't count, a part of the keys at a time."""
     parts, part, limit = 1, 0, AT_ONCE
     while part < parts:
-        found = array("Q"), array("Q"), array("Q")
+        found = tuple(array("Q") for _ in range(4))
         for position, line in enumerate(_lines(jobs)):
             key = key_of(line)
             slot = key % SLOTS
             if repeated[slot >> 3] >> (slot & 7) & 1 and key % parts == part:
-                for column, value in zip(found, (key, position, _flag(line)), strict=True):
+                for column, value in zip(found, (key, _moment(line), position, _flag(line)), strict=True):
                     column.append(value)
                 if part == 0 and len(found[0]) > limit:
                     parts *= 2
@@ -238,15 +243,15 @@ def _outdated(
         part += 1
 
 
-def _part(found: tuple[array[int], ...], parts: int) -> Any:
+def _part(found: tuple[array[int], ...], parts: int) -> tuple[array[int], ...]:
     """Keep the first of so many parts of the keys."""
     kept = np.array(found[0], np.uint64) % parts == 0
     return tuple(array("Q", np.array(column, np.uint64)[kept].tobytes()) for column in found)
 
 
-def _beaten(keys: _Numbers, positions: _Numbers, flags: _Numbers) -> _Numbers:
+def _beaten(keys: _Numbers, moments: _Numbers, positions: _Numbers, flags: _Numbers) -> _Numbers:
     """Return the positions of records of which another one of the same key counts."""
-    order = np.argsort(keys, kind="stable")
+    order = np.lexsort((moments, keys))
     keys, positions, flags = keys[order], positions[order], flags[order]
     last = np.flatnonzero(np.append(keys[1:] != keys[:-1], True)[: len(keys)])
     first = np.append(0, last + 1)[: len(last)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from cinemill import __version__
 from cinemill.errors import CinemillError, OutputError
 from cinemill_workers.engine.roots import confine, trouble
-from cinemill_workers.engine.segments import LARGEST, Segment, describe
+from cinemill_workers.engine.segments import LARGEST, Segment, describe, mend
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobGone
 from cinemill_workers.settings import Settings
@@ -26,6 +26,8 @@ TURN_SECONDS = 2.0
 """Longest turn: jobs that are left come first in the next one."""
 
 AT_ONCE = 1000
+MOST_DESKS = 10_000
+"""Jobs of which a segment is remembered, to be gone on with."""
 
 
 @dataclass
@@ -59,8 +61,8 @@ class Scribe:
                 self._next = 0.0
                 return
             self._serve(job)
-        for job in [job for job, desk in self._desks.items() if job not in jobs and desk.served < now - 60]:
-            del self._desks[job]
+        while len(self._desks) > MOST_DESKS:
+            del self._desks[min(self._desks, key=lambda job: self._desks[job].served)]
 
     def close(self) -> None:
         """Leave the rest to another leader."""
@@ -110,6 +112,7 @@ class Scribe:
         segment = Segment(folder)
         if not self._ledger.written(job.id, segment=segment.name, described=-1.0):
             return None
+        mend(segment)
         desk.segment = segment
         return segment
 

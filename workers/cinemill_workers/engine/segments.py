@@ -99,29 +99,37 @@ def _make(folder: Path) -> None:
 
 
 def _begin(folder: Path) -> Path:
-    """Make the next segment of a folder, of whose last one no torn frame is left."""
-    number = 0
-    for last in segments(folder)[-1:]:
-        number = int(last.name.removesuffix(_SUFFIX))
-        _mend(last)
+    """Make the next segment of a folder."""
+    number = max((int(path.name.removesuffix(_SUFFIX)) for path in segments(folder)), default=0)
     while True:
         number += 1
         path = folder / f"{number:06}{_SUFFIX}"
-        with suppress(FileExistsError):
-            with path.open("xb") as file:
-                file.write(_NOTHING)
+        with suppress(FileExistsError), path.open("xb") as file:
+            file.write(_NOTHING)
             return path
 
 
-def _mend(path: Path) -> None:
-    """Cut off what of a frame a process left that was killed, so that other programs can read the segment."""
-    size = path.stat().st_size
-    end = max((end for _, end in frames(path, size)), default=0)
-    if end == 0:
-        path.unlink()
-    elif end < size:
-        os.truncate(path, end)
-        sync(path)
+def mend(segment: Segment) -> None:
+    """Cut off what of a frame a killed process left in the segment before this one, so that other programs can read it.
+
+    Whoever may write it must be kept from letting records go that are in it.
+
+    Raises
+    ------
+    OutputError
+        The disk failed.
+    """
+    for path in [path for path in segments(segment.path.parent) if path < segment.path][-1:]:
+        try:
+            size = path.stat().st_size
+            end = max((end for _, end in frames(path, size)), default=0)
+            if end == 0:
+                path.unlink()
+            elif end < size:
+                os.truncate(path, end)
+                sync(path)
+        except OSError as error:
+            raise output_error(path, error) from None
 
 
 def segments(folder: Path) -> list[Path]:
