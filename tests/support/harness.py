@@ -19,6 +19,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.transcode.request import Transcode
+from cinemill.storage.tree import OURS
+from cinemill_workers.engine import journal
 from cinemill_workers.engine.kinds import to_json
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobSpec
@@ -76,7 +78,21 @@ def assert_exact(source: Path, output: Path) -> None:
 
 
 def files_below(folder: Path) -> set[Path]:
-    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    """Return the files of a tree, without what the service tells of them."""
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path for path in found if OURS not in path.parts}
+
+
+def receipts(ledger: Ledger, job: str) -> list[dict[str, Any]]:
+    return list(journal.receipts([journal.Records.of_job(ledger, ledger.job(job))]))
+
+
+def failures(ledger: Ledger, job: str) -> list[dict[str, Any]]:
+    return list(journal.failures([journal.Records.of_job(ledger, ledger.job(job))]))
+
+
+def retry(ledger: Ledger, job: str) -> int:
+    return journal.retry(ledger, ledger.job(job))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     hold_seconds: float = Field(default=30.0, gt=0)
     """How long a whole job rests when the output disk is full, before one more try."""
 
+    walk_seconds: float = Field(default=5.0, gt=0)
+    """From one walk over a standing job's sources to the next; a file that does not change meanwhile is taken up."""
+
     stall_seconds: float = Field(default=1800.0, gt=0)
     """A child that finishes no frame for so long kills itself."""
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from cinemill.errors import UsageError
 
+OURS = ".cinemill"
+"""Name of the directory that holds what the service tells of a tree's instances: no instances, and never looked into."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -95,7 +98,7 @@ def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterato
     unlisted: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
         here = Path(folder)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != OURS)
         names.sort()
         if after is not None and after.is_relative_to(here):
             _drop_before(after, here, folders, names)

@@ -19,7 +19,9 @@ import pytest
 from cinemill.errors import CinemillError
 from cinemill.operations.receipt import Receipt
 from cinemill_workers.engine.client import open_ledger
+from cinemill_workers.engine.scribe import Scribe
 from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ListedItem
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings
@@ -165,6 +167,62 @@ def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> 
     assert "first" in terminal.run("jobs")
     assert terminal.json("jobs", "show")["id"] == again["id"]
 
+    found = terminal.json("jobs", "find", rows[2]["sop_instance_uid"], job)
+    assert [each["receipt"] for each in found] == [rows[2]]
+    assert len(terminal.json("jobs", "find", rows[2]["output"])) == 2
+    assert rows[2]["source"] in terminal.run("jobs", "find", rows[2]["source"])
+    assert "nothing is told of" in terminal.run("jobs", "find", "1.2.3", code=1)
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("up")
+def test_a_standing_job_ends_when_it_is_told_to(terminal: Terminal, tmp_path: Path) -> None:
+    write_archive(tmp_path / "in", 2)
+    words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--standing")
+    assert "no end to wait for" in terminal.run(*words, "--wait", code=2)
+    one = (
+        "submit",
+        tmp_path / "in" / "study000" / "00000.dcm",
+        tmp_path / "one.dcm",
+        "--to",
+        "rle",
+        "--standing",
+    )
+    assert "watches directories" in terminal.run(*one, code=2)
+    job = terminal.json(*words)["id"]
+    wait_until(lambda: terminal.json("jobs", "show", job)["counts"]["done"] == 2)
+    assert terminal.json("jobs", "finish", job)["state"] == "done"
+    assert terminal.json("jobs", "watch", job)["counts"]["done"] == 2
+    assert "submit it again" not in terminal.run("jobs", "finish", job)
+
+
+@pytest.mark.service
+def test_receipts_are_read_from_their_folder_without_a_server(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    with Server(tmp_path / "state", tmp_path / "s") as server:
+        ledger = Ledger(connect(f"unix://{server.socket}"))
+        for _ in range(2):
+            job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
+            ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 1)]], exhausted=True)
+            parcel = ledger.claim("normal", "holder", "worker")
+            assert parcel is not None
+            told = Receipt("/in/a", "/out/a", "transcoded", sop_instance_uid="1.2")
+            ledger.finish(parcel, "done", told.to_dict())
+            Scribe(ledger, Settings()).turn()
+            folder = ledger.job(job).folder
+            assert ledger.delete(job)
+    gone = Terminal({**terminal.environment, "CINEMILL_STATE_DIR": str(tmp_path / "nowhere")})
+    for place in (tmp_path / "out", folder):
+        report = tmp_path / "r.jsonl"
+        report.unlink(missing_ok=True)
+        assert gone.json("jobs", "report", place, "-o", report)["rows"] == 1
+        assert json.loads(report.read_text())["sop_instance_uid"] == "1.2"
+    assert len(gone.json("jobs", "find", "1.2", tmp_path / "out")) == 2
+    assert "holds no receipts" in gone.run(
+        "jobs", "report", tmp_path / "in", "-o", tmp_path / "r.csv", code=2
+    )
+
 
 @pytest.mark.service
 @pytest.mark.usefixtures("up")
@@ -276,7 +334,10 @@ def test_deleting_a_job_that_is_shown_does_not_end_up(
     write_archive(tmp_path / "in", 1)
     words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--name", "passing")
     terminal.json(*words, "--wait")
-    terminal.run("jobs", "delete", "passing")
+    shown = terminal.json("jobs", "show", "passing")
+    wait_until(lambda: Path(shown["folder"], "job.json").exists())
+    assert shown["folder"] in terminal.run("jobs", "delete", "passing")
+    assert Path(shown["folder"], "job.json").exists()
     terminal.json(*words, "--wait")
     assert up.poll() is None
     assert terminal.json("jobs", "show", "pass")["statuses"] == {"kept": 1}
@@ -405,6 +466,6 @@ def test_interrupting_up_leaves_nothing_running(terminal: Terminal, tmp_path: Pa
 @pytest.mark.service
 def test_the_demo_ends_with_verified_files(terminal: Terminal, tmp_path: Path) -> None:
     assert "every frame was read back and compared" in terminal.run("demo", "-o", tmp_path / "demo")
-    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    names = sorted(path.name for path in files_below(tmp_path / "demo"))
     assert "frame_0000.png" in names
     assert len(names) == 9

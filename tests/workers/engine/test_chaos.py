@@ -29,7 +29,7 @@ from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.embedded import Server
-from tests.support.harness import Service, assert_exact, files_below, write_archive, write_instance
+from tests.support.harness import Service, assert_exact, files_below, receipts, write_archive, write_instance
 
 pytestmark = pytest.mark.service
 
@@ -152,7 +152,7 @@ def test_chaos(tmp_path: Path, disk: Path) -> None:
             time.sleep(trouble.random.uniform(0.2, 2.0))
             act()
         ends = {kind: settle(ledger, job, deadline) for kind, job in jobs.items()}
-        records = {kind: list(ledger.receipts(job)) for kind, job in jobs.items()}
+        records = {kind: receipts(ledger, job) for kind, job in jobs.items()}
         service.workers[-1].stop()
 
     for kind in WORKS:

@@ -40,5 +40,5 @@ def test_counters_do_not_fall_when_a_job_is_deleted(ledger: Ledger) -> None:
 
     before = counters()
     assert before["cinemill_source_bytes_total"] == 7
-    assert ledger.delete(job)
+    assert ledger.delete(job, force=True)
     assert counters() == before

@@ -64,6 +64,7 @@ def _migrate(
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.request import Transcode
     from cinemill_workers.engine.client import wait
+    from cinemill_workers.engine.journal import Records, receipts
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
 
@@ -75,7 +76,11 @@ def _migrate(
         jobs.append((target, ledger.create(spec)))
     for _, job in jobs:
         wait(ledger, job, show=keep)
-    return [(target, Receipt(**record)) for target, job in jobs for record in ledger.receipts(job)]
+    return [
+        (target, Receipt(**record))
+        for target, job in jobs
+        for record in receipts([Records.of_job(ledger, ledger.job(job))])
+    ]
 
 
 def _write_picture(source: Path, picture: Path) -> None:

@@ -37,6 +37,13 @@ JobOrLast = Annotated[
 ]
 ThisJob = Annotated[str, typer.Argument(metavar="JOB", help="A job's id or name, or the beginning of it.")]
 """For what can't be undone."""
+JobOrFolder = Annotated[
+    str,
+    typer.Argument(
+        metavar="[JOB|FOLDER]",
+        help="A job as elsewhere, its folder, or a destination: all jobs that went there; default: the last job.",
+    ),
+]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Child processes; default: one for each core.")
 ]
@@ -94,44 +101,97 @@ def cancel(job: ThisJob, as_json: AsJson = False) -> None:
 
 
 @jobs.command()
+def finish(job: ThisJob, as_json: AsJson = False) -> None:
+    """Let a standing job end once everything is done that it has found."""
+    from cinemill.errors import UsageError
+
+    ledger, found = _find(job)
+    if not found.spec.standing:
+        raise UsageError(f"job {found.id} ends by itself")
+    while not found.exhausted and found.state not in {"done", "cancelled"}:
+        ledger.feed(found.id, found.listed, [], exhausted=True)
+        found = ledger.job(found.id)
+    terminal.say({"id": found.id, "state": found.state}, f"{found.id} takes up nothing more", as_json)
+
+
+@jobs.command()
 def retry(job: JobOrLast = "", as_json: AsJson = False) -> None:
     """Try failed and quarantined items again."""
     from cinemill.errors import UsageError
+    from cinemill_workers.engine import journal
 
     ledger, found = _find(job)
     if found.state == "cancelled":
         raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
-    count = ledger.retry(found.id)
+    count = journal.retry(ledger, found)
     terminal.say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
 
 
 @jobs.command()
-def delete(job: ThisJob, as_json: AsJson = False) -> None:
-    """Forget a job that is over, with its receipts; its outputs stay."""
+def delete(
+    job: ThisJob,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if receipts of it are not written yet: they are lost.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a job that is over; its outputs stay, and so does the folder of its receipts."""
     from cinemill.errors import UsageError
 
     ledger, found = _find(job)
-    if not ledger.delete(found.id):
+    deleted = ledger.delete(found.id, force=force)
+    if deleted is None:
+        raise UsageError(
+            f"receipts of job {found.id} are not yet written to {found.folder}: a worker writes them when it can; "
+            "`jobs report` has them until then, --force gives them up"
+        )
+    if not deleted:
         raise UsageError(f"job {found.id} is {found.state}: cancel it first, or wait until it is over")
-    terminal.say({"id": found.id, "deleted": True}, f"{found.id} is forgotten", as_json)
+    record = {"id": found.id, "deleted": True, "folder": found.folder}
+    terminal.say(record, f"{found.id} is forgotten; its receipts stay in {found.folder}", as_json)
 
 
 @jobs.command()
 def report(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file.")],
-    job: JobOrLast = "",
+    job: JobOrFolder = "",
     as_json: AsJson = False,
 ) -> None:
     """Write one line for each settled instance: its receipt or its failure.
 
-    Like list and show, it also reads what a private server that is stopped has on the disk.
+    Like list and show, it also reads what a private server that is stopped has on the disk. A job's folder, or a
+    destination with those of several, is read without any server.
     """
-    from cinemill_workers.cli.report import write
+    from cinemill_workers.cli import report
+    from cinemill_workers.engine import journal
 
-    with _reading() as ledger:
-        found = ledger.find(job)
-        count = write(ledger.receipts(found.id), output)
-    terminal.say({"id": found.id, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
+    with report.opened(job) as (name, records):
+        count = report.write(journal.receipts(records), output)
+    terminal.say({"id": name, "rows": count, "file": str(output)}, f"{count} rows in {output}", as_json)
+
+
+@jobs.command("find")
+def find_instance(
+    instance: Annotated[
+        str, typer.Argument(metavar="UID|PATH", help="A SOP Instance UID, source or output.")
+    ],
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB|FOLDER]...", help="Where to look; default: all jobs that are there."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what is told of one instance; exit code 1 if nothing is."""
+    from cinemill_workers.cli import report
+
+    found = report.find(instance, jobs or [])
+    if as_json:
+        terminal.print_json(found)
+    for record in [] if as_json else found:
+        typer.echo(printable(report.sentence(record)))
+    if not found:
+        typer.echo(f"nothing is told of {printable(instance)}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

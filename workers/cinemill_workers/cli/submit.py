@@ -71,6 +71,13 @@ def _submit(
             metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
         ),
     ] = 0.0,
+    standing: Annotated[
+        bool,
+        typer.Option(
+            "--standing",
+            help="Watch the directories, and never end: see `jobs finish`. A file is taken up once it does not grow.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
@@ -97,7 +104,10 @@ def _submit(
         priority=priority.value,
         window=hours,
         max_rate=max_rate * 1e6,
+        standing=standing,
     )
+    if standing and wait:
+        raise UsageError("a standing job has no end to wait for: leave out --wait, `jobs watch` follows it")
     client.check(spec)
     if dry_run:
         items, total = client.census(spec)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,8 +44,9 @@ def show(ledger: Ledger, job: Job, as_json: bool) -> None:
         print_json(job.to_dict())
     else:
         from cinemill_workers.cli.watch import details
+        from cinemill_workers.engine import journal
 
-        print_rich(details(job, islice(ledger.failures(job.id), FAILURES)))
+        print_rich(details(job, journal.some_failures(ledger, job, FAILURES)))
 
 
 def follow(ledger: Ledger, job: str, as_json: bool) -> None:

@@ -118,6 +118,7 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
         f"{job.id} {job.spec.name}".rstrip(),
         f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
         f"submitted {moment}, {state}; {_progress(job)} instances settled",
+        f"receipts: {job.folder}",
     ]
     shown = {
         **{state: job.counts[state] for state in UNSETTLED if job.counts[state]},

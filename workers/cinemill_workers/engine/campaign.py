@@ -13,6 +13,7 @@ from cinemill.storage.tree import Item
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine, emptied, inodes, trouble
 from cinemill_workers.engine.schedule import Window
+from cinemill_workers.engine.standing import Watch
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem
 from cinemill_workers.settings import Settings
@@ -33,8 +34,9 @@ class Campaign:
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._items: Iterator[Item] | None = None
+        self._items: Iterator[Item | None] | None = None
         self._listed = 0
+        self._watch: Watch | None = None
 
     def tend(self, job: Job) -> bool:
         """Open or close the window and list more items if few wait; True if there is more to list at once."""
@@ -43,9 +45,11 @@ class Campaign:
             self._heed_window(job)
             if job.exhausted or job.state not in {"running", "waiting"}:
                 return False
+            if job.spec.standing and not self._walks(job):
+                return False
             return self._ledger.waiting(job.id) < self._settings.ahead and self._list(job)
         except (CinemillError, OSError) as error:
-            self._items = None
+            self._forget()
             self._ledger.move(
                 job.id, from_=["running", "waiting"], to="paused", note=f"listing stopped: {error}"
             )
@@ -63,30 +67,50 @@ class Campaign:
             if job.state == here:
                 self._ledger.move(job.id, from_=[here], to=there)
 
+    def _walks(self, job: Job) -> bool:
+        """Whether the sources of a standing job are being walked, or it is time to."""
+        if self._watch is None:
+            self._watch = Watch(job.spec, self._settings.walk_seconds)
+        return bool(job.spec.sources) and (self._items is not None or self._watch.due)
+
+    def _forget(self) -> None:
+        """List anew, from where the ledger says."""
+        self._items = self._watch = None
+
     def _list(self, job: Job) -> bool:
-        if self._items is None or self._listed != job.listed:
-            self._items, self._listed = self._listing(job), job.listed
+        if lost := trouble(job.roots):
+            self._forget()
+            await_roots(self._ledger, job.id, lost)
+            return False
+        if self._items is None or (self._listed != job.listed and not job.spec.standing):
+            self._items = self._listing(job)
+        self._listed = job.listed
         roots = job.roots or inodes(job.spec)
-        parcels, exhausted = self._parcels(self._items)
+        parcels, ended = self._parcels(self._items)
         if lost := trouble(roots) or (emptied(job.spec) if job.listed else ""):
-            self._items = None
+            self._forget()
             await_roots(self._ledger, job.id, lost)
             return False
         count = sum(map(len, parcels))
+        exhausted = ended and not job.spec.standing
         waiting = self._ledger.feed(job.id, job.listed, parcels, exhausted=exhausted, roots=roots)
         self._listed += count
         if waiting < 0:
+            self._forget()
+        elif ended:
             self._items = None
-        return not exhausted and 0 <= waiting < self._settings.ahead
+        return not ended and 0 <= waiting < self._settings.ahead
 
-    def _listing(self, job: Job) -> Iterator[Item]:
+    def _listing(self, job: Job) -> Iterator[Item | None]:
         """Return the items behind the one listed last."""
         for path in (*job.spec.sources, job.spec.destination):
             confine(Path(path), self._settings.roots)
+        if self._watch is not None:
+            return self._watch.walk()
         after = Item(*map(Path, job.cursor)) if job.cursor else None
         return discover(job.spec, after=after)
 
-    def _parcels(self, items: Iterator[Item]) -> tuple[list[list[ListedItem]], bool]:
+    def _parcels(self, items: Iterator[Item | None]) -> tuple[list[list[ListedItem]], bool]:
         """Gather some parcels; also return whether the listing has come to its end."""
         parcels: list[list[ListedItem]] = []
         parcel: list[ListedItem] = []
@@ -94,6 +118,10 @@ class Campaign:
         number = self._listed
         end = time.monotonic() + LISTING_SECONDS
         for item in items:
+            if item is None:
+                if time.monotonic() > end:
+                    break
+                continue
             listed = ListedItem(number, os.fspath(item.source), os.fspath(item.output), _size(item.source))
             if parcel and (listed.size > room or len(parcel) >= self._most_items(number)):
                 parcels.append(parcel)
@@ -104,8 +132,10 @@ class Campaign:
             room -= listed.size
             number += 1
             if len(parcels) + 1 >= self._settings.ahead or time.monotonic() > end:
-                return [*parcels, parcel], False
-        return [*parcels, parcel] if parcel else parcels, True
+                break
+        else:
+            return [*parcels, parcel] if parcel else parcels, True
+        return [*parcels, parcel] if parcel else parcels, False
 
     def _most_items(self, number: int) -> int:
         return min(self._settings.batch_items, 1 + number // WARM_UP_ITEMS)

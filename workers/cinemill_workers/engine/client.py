@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis.exceptions import NoPermissionError, RedisError
 
-from cinemill.errors import CinemillError
+from cinemill.errors import CinemillError, UsageError
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine
 from cinemill_workers.engine.schedule import Window
@@ -65,6 +65,8 @@ def check(spec: JobSpec) -> None:
     for path in (*spec.sources, spec.destination):
         confine(Path(path), settings().roots)
     discover(spec)
+    if spec.standing and not all(Path(source).is_dir() for source in spec.sources):
+        raise UsageError("a standing job watches directories: name those that files arrive in")
 
 
 def store(spec: JobSpec) -> str:
@@ -112,7 +114,7 @@ def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: No
             found = ledger.job(job)
         except JobGone:
             raise CinemillError(
-                f"job {job} has been deleted: its outputs stay, its receipts are gone"
+                f"job {job} has been deleted: its outputs and the folder of its receipts stay"
             ) from None
         show(found)
         if found.over:

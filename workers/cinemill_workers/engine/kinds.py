@@ -12,7 +12,7 @@ from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation
 from cinemill.operations.table import OPERATIONS
 from cinemill.storage.tree import Item
-from cinemill_workers.ledger.model import JobSpec
+from cinemill_workers.ledger.model import LEDGER, JobSpec
 
 KINDS = OPERATIONS
 
@@ -41,6 +41,11 @@ def from_json(values: Mapping[str, Any]) -> Operation:
         Another version of cinemill submitted the job, or a package that its work needs is missing here.
     """
     options = dict(values)
+    if "ledger" in options:
+        raise UsageError(
+            f"another version of cinemill submitted the job, whose ledger is of form {options['ledger']}, not {LEDGER}: "
+            "let that version finish it, or cancel it and submit it again; finished outputs are kept"
+        )
     kind = options.pop("kind", None)
     try:
         operation: Operation = KINDS[kind](**options)

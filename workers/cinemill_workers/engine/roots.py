@@ -63,8 +63,8 @@ def trouble(known: Mapping[str, int]) -> str:
 
 
 def emptied(spec: JobSpec) -> str:
-    """Say which source of a job is a directory that holds nothing, or can't be listed any more."""
-    for source in filter(os.path.isdir, spec.sources):
+    """Say which source of a job is a directory that holds nothing, or can't be listed any more; those of a standing job may."""
+    for source in () if spec.standing else filter(os.path.isdir, spec.sources):
         try:
             with os.scandir(source) as entries:
                 if next(entries, None) is None:

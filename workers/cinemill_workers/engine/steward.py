@@ -24,6 +24,7 @@ from cinemill_workers.engine.app import app, queue_name
 from cinemill_workers.engine.campaign import Campaign
 from cinemill_workers.engine.outcomes import Fate, WorkerLost
 from cinemill_workers.engine.parcels import record_error
+from cinemill_workers.engine.scribe import Scribe
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES, Job
@@ -55,6 +56,7 @@ class Steward:
         self._worker = worker
         self._probed = 0.0
         self._campaigns: dict[str, Campaign] = {}
+        self._scribe = Scribe(ledger, settings)
         self._leads_since = 0.0
         self._led, self._asked = False, -math.inf
 
@@ -89,9 +91,11 @@ class Steward:
         """Do what is to be done now; True if there is more to do at once."""
         if not self._leads():
             self._campaigns.clear()
+            self._scribe.close()
             self._leads_since = 0.0
             return False
         self._leads_since = self._leads_since or time.monotonic()
+        self._scribe.turn()
         jobs = self._ledger.active()
         self._campaigns = {job.id: self._campaign(job) for job in jobs}
         busy = [self._campaigns[job.id].tend(job) for job in jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -43,6 +44,7 @@ class Jobs(Workers):
             "state": "running",
             "priority": spec.priority,
             "rate": round(spec.max_rate),
+            "folder": os.fsencode(spec.folder(job)),
             "listed": 0,
             "created": round(time.time() * 1000),
             **dict.fromkeys(ITEM_STATES, 0),
@@ -62,7 +64,7 @@ class Jobs(Workers):
         JobGone
             There is no such job.
         """
-        found = {key.decode(): value.decode() for key, value in self.client.hgetall(key_of(job)).items()}
+        found = {key.decode(): os.fsdecode(value) for key, value in self.client.hgetall(key_of(job)).items()}
         if not found:
             raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
         return Job(
@@ -88,6 +90,7 @@ class Jobs(Workers):
                 if name.startswith(_STATUS) and count != "0"
             },
             cursor=tuple(json.loads(found.get("cursor", "[]"))),
+            folder=found.get("folder", ""),
         )
 
     def find(self, name: str) -> Job:
@@ -162,9 +165,21 @@ class Jobs(Workers):
         """Count anew what waits and runs."""
         self._apply("recount", job)
 
-    def delete(self, job: str) -> bool:
-        """Forget a job with its receipts; False if it is not over."""
-        return bool(self._apply("delete", job))
+    def delete(self, job: str, *, force: bool = False) -> bool | None:
+        """Forget a job; its folder stays.
+
+        Parameters
+        ----------
+        force
+            Even if receipts of it are not written yet: they are lost.
+
+        Returns
+        -------
+        bool | None
+            False if it is not over, None if receipts of it are not written yet: then it stays.
+        """
+        answer = int(self._apply("delete", job, force=force))
+        return None if answer < 0 else bool(answer)
 
 
 def escaped(text: str) -> str:

@@ -2,12 +2,15 @@
 --
 -- ARGV[1]  the operation
 -- ARGV[2]  its arguments, a JSON object; `id` names the job
--- ARGV[3]  finish, teach: the receipt or failure to store
+-- ARGV[3]  finish: the record of what became of the item, a JSON object
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
 -- is claimed (`leases`, scored by the time the claim ends; `holders` has the claim's name, and how far its holder is).
 -- Its number is drawn once, and padded so that parcels of one score keep their order. A claim's name is never given
 -- again: whoever reports under another name has lost the parcel, and nothing he reports changes a counter.
+--
+-- What became of an item waits in the stream `settled` until it stands in a file. Jobs that have something to be
+-- written down are in `UNWRITTEN`. Of a failure, only what it counted stays: `failures`.
 --
 -- The fields of a job are read at once, changed in memory and written at once, at the end.
 --
@@ -15,6 +18,7 @@
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
 local ACTIVE, JOBS, WORKERS, TOTALS = "cinemill:active", "cinemill:jobs", "cinemill:workers", "cinemill:totals"
+local UNWRITTEN = "cinemill:unwritten"
 local CLAIM, CLAIMED = "cinemill:claim:", "cinemill:claimed"
 local READY, LATER = "cinemill:ready:", "cinemill:later:"
 local DUE_AT_ONCE = 100
@@ -22,10 +26,10 @@ local NEVER = 1e15 -- jobs never served come first, in the order in which they c
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local FIELDS = {
     "state", "pending", "running", "exhausted", "priority", "next_start", "served", "note", "storage_errors", "rests",
-    "taught", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
+    "unwritten", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
-local chosen, job, work, pending, leases, holders, receipts, failures, dictionary
+local chosen, job, work, pending, leases, holders, settled, failures
 local known, changed = nil, {}
 
 -- Write what was set in the chosen job, all at once.
@@ -49,7 +53,7 @@ local function choose(id)
     known = nil
     chosen, job = id, "cinemill:job:" .. id
     work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
-    holders, receipts, failures, dictionary = job .. ":holders", job .. ":receipts", job .. ":failures", job .. ":dictionary"
+    holders, settled, failures = job .. ":holders", job .. ":settled", job .. ":failures"
 end
 
 local function now()
@@ -68,20 +72,22 @@ local SHAPES = {
     },
     release = {id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, delay = INTEGER, note = TEXT},
     move = {id = TEXT, origins = LIST, state = TEXT},
-    again = {id = TEXT, item = INTEGER, text = TEXT, bytes = INTEGER, state = TEXT, bytes_in = INTEGER},
+    again = {id = TEXT, item = INTEGER, text = TEXT, bytes = INTEGER},
     stumble = {
         id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, most = INTEGER, rests = INTEGER, delay = INTEGER,
         note = TEXT,
     },
-    teach = {id = TEXT},
+    written = {id = TEXT, described = TEXT},
     recount = {id = TEXT},
     totals = {},
-    delete = {id = TEXT},
+    delete = {id = TEXT, force = FLAG},
 }
-local OPTIONAL = {id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
+local OPTIONAL = {
+    id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, awaits = TEXT, roots = TEXT, segment = TEXT,
+    before = TEXT,
+}
 local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
-    again = {failed = true, quarantined = true},
     move = {running = true, waiting = true, paused = true, cancelled = true, done = true},
 }
 local MOVING = {
@@ -121,7 +127,8 @@ local function refusal()
     if shape.parcels and not each_is(args.parcels, is_parcel) then return "parcels" end
     if shape.origins and not each_is(args.origins, is_text) then return "origins" end
     if STATES[operation] and not STATES[operation][args.state] then return "state" end
-    if not ARGV[3] then return "record" end
+    if args.before and not string.match(args.before, "^%d+%-%d+$") then return "before" end
+    if not ARGV[3] or (operation == "finish" and ARGV[3] == "") then return "record" end
 end
 
 -- A field of the chosen job, false if it has none; most are read at once.
@@ -191,6 +198,13 @@ local function place()
     end
 end
 
+-- Have whoever writes files down look at the chosen job.
+local function owe()
+    if get("unwritten") then return end
+    redis.call("SADD", UNWRITTEN, chosen)
+    set("unwritten", "1")
+end
+
 local function close_when_complete()
     local state = get("state")
     if number("pending") + number("running") > 0 then return end
@@ -198,6 +212,7 @@ local function close_when_complete()
         if state ~= "cancelled" then set("state", "done") end
         set("finished", now())
         redis.call("SREM", ACTIVE, args.id)
+        owe()
     end
 end
 
@@ -282,10 +297,10 @@ local function outstanding(priority, time)
     return redis.call("ZCARD", CLAIMED) + redis.call("ZCARD", pending) + redis.call("ZCARD", READY .. priority) - 1
 end
 
--- The answer to a claim: {job, number, parcel, position, dictionary, how many parcels keep workers busy at least}.
+-- The answer to a claim: {job, number, parcel, position, how many parcels keep workers busy at least}.
 local function answer(id, parcel_number, busy)
     local _, position = held(parcel_number)
-    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, redis.call("GET", dictionary) or "", busy}
+    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, busy}
 end
 
 -- What a claim of this name has got already, when its answer went astray and it is made again.
@@ -331,7 +346,6 @@ function operations.finish()
     if position == args.position + 1 and not args.expired then return get("state") end
     if position ~= args.position or args.position >= args.count then return "lost" end
     if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end
-    if args.dictionary and get("taught") ~= args.dictionary then return "untaught" end
     local parcel = (args.state == "retry" or args.release) and parcel_of(args.parcel)
     add("running", -1)
     if args.state == "retry" and get("state") == "cancelled" then args.state = "cancelled" end
@@ -343,11 +357,13 @@ function operations.finish()
     else
         add(args.state, 1)
         if args.state == "failed" or args.state == "quarantined" then
-            redis.call("HSET", failures, args.item, ARGV[3])
+            local counted = string.format("%s %.0f %s", args.state, args.bytes_in, args.status or "")
+            redis.call("HSET", failures, args.item, counted)
         elseif args.state ~= "cancelled" then
-            redis.call("RPUSH", receipts, ARGV[3])
             drop("note", "storage_errors", "rests")
         end
+        redis.call("XADD", settled, "*", "state", args.state, "record", ARGV[3])
+        owe()
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
@@ -423,11 +439,14 @@ end
 
 -- Let one failed or quarantined item wait again. Returns 1, or 0 when somebody else did it before.
 function operations.again()
-    if not get("state") or redis.call("HDEL", failures, args.item) == 0 then return 0 end
-    add(args.state, -1)
-    if args.status then add("status:" .. args.status, -1) end
-    add("bytes_in", -args.bytes_in)
-    increase(TOTALS, "bytes_in", args.bytes_in)
+    local counted = get("state") and redis.call("HGET", failures, args.item) or ""
+    local state, bytes, status = string.match(counted, "^(%l+) (%d+) (.*)$")
+    if not state then return 0 end
+    redis.call("HDEL", failures, args.item)
+    add(state, -1)
+    if status ~= "" then add("status:" .. status, -1) end
+    add("bytes_in", -tonumber(bytes))
+    increase(TOTALS, "bytes_in", tonumber(bytes))
     add("pending", 1)
     put({args.text}, {args.bytes}, 0, 0)
     if get("state") == "done" then
@@ -435,16 +454,25 @@ function operations.again()
         drop("finished")
     end
     redis.call("SADD", ACTIVE, args.id)
+    owe()
     return 1
 end
 
--- Make a receipt the one that all others of the job are compressed against, if it is the first. Returns that one.
-function operations.teach()
-    if not get("state") then return ARGV[3] end
-    redis.call("SETNX", dictionary, ARGV[3])
-    local learned = redis.call("GET", dictionary)
-    set("taught", redis.sha1hex(learned))
-    return learned
+-- Note that the records before one stand in a segment, and drop them; or, with none, that a segment is begun. Only the
+-- segment begun last counts: what another one has got besides is written again. A job whose records are all written, and
+-- whose end is described, is let go. Returns 1, or 0 when there is a later segment, or no job.
+function operations.written()
+    if not get("state") then return 0 end
+    if args.segment then
+        if (get("segment") or "") > args.segment then return 0 end
+        set("segment", args.segment)
+    end
+    if args.before then redis.call("XTRIM", settled, "MINID", args.before) end
+    if redis.call("XLEN", settled) == 0 and (get("finished") or "") == args.described then
+        redis.call("SREM", UNWRITTEN, chosen)
+        drop("unwritten")
+    end
+    return 1
 end
 
 -- Count what waits and runs anew: what a server lost of its last writes can leave these counters wrong. Returns the state.
@@ -481,11 +509,14 @@ function operations.totals()
     return sums
 end
 
--- Forget a job that is over; what it counted stays in the totals. Returns 1, or 0 when it is not over.
+-- Forget a job that is over; what it counted stays in the totals. Returns 1, 0 when it is not over, or -1 when records
+-- of it are not written yet, which only `force` gives up.
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
+    if not args.force and redis.call("XLEN", settled) > 0 then return -1 end
     for _, field in ipairs(COUNTERS) do increase(TOTALS, field, number(field)) end
-    redis.call("UNLINK", job, work, pending, leases, holders, receipts, failures, dictionary)
+    redis.call("UNLINK", job, work, pending, leases, holders, settled, failures)
+    redis.call("SREM", UNWRITTEN, args.id)
     redis.call("ZREM", JOBS, args.id)
     return 1
 end

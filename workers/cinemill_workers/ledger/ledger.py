@@ -1,23 +1,21 @@
-"""Job and item states in Redis with atomic transitions, counters and receipts: the truth about a job.
+"""Job and item states in Redis with atomic transitions and counters: the truth about a job.
 
-Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole;
-of a finished item only its compressed receipt is left, of a failed one its failure. The transitions are in
-``ledger.lua``.
+Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole; what
+became of an item waits here only until it stands in a file of the job's folder. The transitions are in ``ledger.lua``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cinemill_workers.ledger.jobs import Jobs, escaped, key_of
 from cinemill_workers.ledger.model import ListedItem, Parcel
-from cinemill_workers.ledger.packing import LONGEST_DICTIONARY, dumps, pack, unpack
 
+_UNWRITTEN = "cinemill:unwritten"
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
 
@@ -86,9 +84,9 @@ class Ledger(Jobs):
         )
         if not found:
             return None
-        job, number, text, position, dictionary, outstanding = found
+        job, number, text, position, outstanding = found
         parcel = _parcel(job.decode(), number, text, int(position), f"{holder}/{claim}")
-        return replace(parcel, dictionary=dictionary, outstanding=int(outstanding))
+        return replace(parcel, outstanding=int(outstanding))
 
     def renew(self, parcel: Parcel, worker: str) -> str:
         """Prolong a claim; return the job's state, or ``"lost"``."""
@@ -122,19 +120,18 @@ class Ledger(Jobs):
             False if the claim was taken away: then nothing was counted.
         """
         item = parcel.items[parcel.position]
-        record, taught = b"", None
-        if state in {"failed", "quarantined"}:
-            record = dumps(
-                {"state": state, "attempts": parcel.attempt + 1, "item": item.to_json(), "receipt": receipt}
-            )
-        elif state in {"done", "copied", "skipped"}:
-            parcel.dictionary = parcel.dictionary or self._teach(parcel.job, receipt)
-            record = pack(receipt, parcel.dictionary)
-            taught = hashlib.sha1(parcel.dictionary, usedforsecurity=False).hexdigest()
+        record = {
+            "number": item.number,
+            "attempts": parcel.attempt + 1,
+            "source": item.source,
+            "output": item.output,
+            "size": item.size,
+            "receipt": receipt,
+        }
         answer = self._apply(
             "finish",
             parcel.job,
-            record,
+            json.dumps(record, separators=(",", ":")).encode(),
             parcel=parcel.number,
             holder=parcel.holder,
             position=parcel.position,
@@ -142,7 +139,6 @@ class Ledger(Jobs):
             item=item.number,
             state=state,
             status=receipt.get("status"),
-            dictionary=taught,
             delay=round(delay * 1000),
             expired=expired,
             release=release,
@@ -150,15 +146,8 @@ class Ledger(Jobs):
             bytes_out=int(receipt.get("bytes_after") or 0),
             pixel_bytes=0 if receipt.get("status") == "kept" else int(receipt.get("pixel_bytes") or 0),
         )
-        if answer == b"untaught":
-            parcel.dictionary = b""
-            return self.finish(parcel, state, receipt, delay=delay, expired=expired, release=release)
         parcel.position += 1
         return bool(answer != b"lost")
-
-    def _teach(self, job: str, receipt: dict[str, Any]) -> bytes:
-        """Make this the receipt that all others of the job are compressed against, if it is the first."""
-        return bytes(self._apply("teach", job, dumps(receipt)[:LONGEST_DICTIONARY]))
 
     def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
         """Hand back the rest of a parcel.
@@ -242,46 +231,69 @@ class Ledger(Jobs):
 
     # Records
 
-    def receipts(self, job: str, *, chunk: int = 1000) -> Iterator[dict[str, Any]]:
-        """Iterate over the receipts of finished items, then over the failures.
+    def unwritten(self) -> list[str]:
+        """Return the jobs of which something is to be written down."""
+        return sorted(job.decode() for job in self.client.smembers(_UNWRITTEN))
 
-        Raises
-        ------
-        JobGone
-            The job was deleted before the last one.
+    def records(self, job: str, count: int | None = None) -> list[bytes]:
+        """Return the oldest records that are not written yet, or all: a JSON object each, which ends its line.
+
+        Its ``id`` begins it, and grows from one to the next as text does.
         """
-        dictionary = bytes(self.client.get(f"{key_of(job)}:dictionary") or b"")
-        key = f"{key_of(job)}:receipts"
-        for start in range(0, int(self.client.llen(key)), chunk):
-            for packed in self.client.lrange(key, start, start + chunk - 1):
-                yield unpack(packed, dictionary)
-        for failure in self.failures(job):
-            yield failure["receipt"]
-        self.job(job)
+        found = self.client.xrange(f"{key_of(job)}:settled", count=count)
+        return [
+            b'{"id":"%s","state":"%s",%s\n' % (_padded(name), record[b"state"], record[b"record"][1:])
+            for name, record in found
+        ]
 
-    def failures(self, job: str) -> Iterator[dict[str, Any]]:
-        """Iterate over failed and quarantined items: ``state``, ``attempts``, ``item``, ``receipt``."""
-        for _, record in self.client.hscan_iter(f"{key_of(job)}:failures", count=200):
-            yield json.loads(record)
+    def written(
+        self, job: str, *, segment: str | None = None, last: bytes | None = None, described: float
+    ) -> bool:
+        """Note what stands in the files of a job, and let go of it here.
 
-    def retry(self, job: str) -> int:
-        """Let all failed and quarantined items wait again; return how many."""
-        moved = 0
-        for failure in self.failures(job):
-            item = ListedItem(*json.loads(failure["item"]))
-            moved += int(
-                self._apply(
-                    "again",
-                    job,
-                    item=item.number,
-                    text=failure["item"],
-                    bytes=item.size,
-                    state=failure["state"],
-                    status=failure["receipt"].get("status"),
-                    bytes_in=int(failure["receipt"].get("bytes_before") or 0),
-                )
+        Parameters
+        ----------
+        segment
+            The file.
+        last
+            The last record in it; without one, the segment is only begun.
+        described
+            The time at which the job was over, if its end is described there; else 0.
+
+        Returns
+        -------
+        bool
+            False if another segment was begun later, or the job is gone: then nothing was let go.
+        """
+        return bool(
+            self._apply(
+                "written",
+                job,
+                segment=segment,
+                before=None if last is None else _behind(last),
+                described=f"{described * 1000:.0f}" if described else "",
             )
-        return moved
+        )
+
+    def failed(self, job: str, number: int) -> bool:
+        """Whether an item is failed or quarantined now."""
+        return bool(self.client.hexists(f"{key_of(job)}:failures", number))
+
+    def again(self, job: str, item: ListedItem) -> bool:
+        """Let a failed or quarantined item wait again; False if it is none, or somebody else did it before."""
+        return bool(self._apply("again", job, item=item.number, text=item.to_json(), bytes=item.size))
+
+
+def _padded(name: bytes) -> bytes:
+    """Return the id of a record so that it is sorted as text."""
+    milliseconds, number = name.split(b"-")
+    return b"%013d-%06d" % (int(milliseconds), int(number))
+
+
+def _behind(record: bytes) -> str:
+    """Return the first id behind that of a record."""
+    milliseconds, number = json.loads(record)["id"].split("-")
+    return f"{int(milliseconds)}-{int(number) + 1}"
 
 
 def _parcel(job: str, number: bytes, text: bytes, position: int, holder: str) -> Parcel:

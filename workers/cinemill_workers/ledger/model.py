@@ -6,11 +6,15 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Self
 
 from cinemill.errors import UsageError
+from cinemill.storage.tree import OURS
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
+LEDGER = 2
+"""Form of the keys and records in the ledger."""
 PRIORITIES = ("high", "normal", "low")
 
 
@@ -31,16 +35,27 @@ class JobSpec:
     window: str = ""
     max_rate: float = 0.0
     """Source bytes a second over all workers; 0 is unlimited."""
+    standing: bool = False
+    """Whether it does not end by itself: its sources, if it has any, are walked again and again."""
+
+    def folder(self, job: str) -> Path:
+        """Return where the receipts of a job are: in its destination, or beside that if it is a file, as it looks now."""
+        destination = Path(self.destination)
+        alone = len(self.sources) == 1 and not Path(self.sources[0]).is_dir() and not destination.is_dir()
+        return (destination.parent if alone else destination) / OURS / job
 
     def to_json(self) -> str:
-        """Return the form that the ledger keeps."""
-        return json.dumps(asdict(self))
+        """Return the form that the ledger keeps; versions of cinemill with a ledger of another form refuse such work."""
+        return json.dumps({**asdict(self), "work": {**self.work, "ledger": LEDGER}})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Undo `to_json`; what a later version may have added besides the work is left out."""
         values = json.loads(text)
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        form = known["work"].pop("ledger", 1)
+        if form != LEDGER:
+            known["work"]["ledger"] = form
         return cls(**{**known, "sources": tuple(known["sources"])})
 
 
@@ -68,7 +83,6 @@ class Parcel:
     attempt: int
     position: int = 0
     holder: str = ""
-    dictionary: bytes = b""
     outstanding: int = 1
     """Parcels that keep workers busy, at least: those claimed, those of the same job, one for each job that may start."""
 
@@ -100,6 +114,8 @@ class Job:
     """Settled items by the status that receipts and reports give them."""
     cursor: tuple[str, ...] = field(default=(), repr=False)
     """Source and output of the item listed last."""
+    folder: str = ""
+    """Where its receipts are."""
 
     @property
     def over(self) -> bool:
@@ -138,5 +154,6 @@ class Job:
             "started": self.started,
             "finished": self.finished,
             "seconds": round(seconds, 3),
+            "folder": self.folder,
             "spec": asdict(self.spec),
         }

@@ -9,14 +9,16 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 _SCRIPT = """
-local hash, list, set, sorted = KEYS[1] .. ":hash", KEYS[1] .. ":list", KEYS[1] .. ":set", KEYS[1] .. ":sorted"
+local hash, stream, set, sorted = KEYS[1] .. ":hash", KEYS[1] .. ":stream", KEYS[1] .. ":set", KEYS[1] .. ":sorted"
 redis.call("TIME")
 redis.call("HSET", hash, "a", 1)
 redis.call("HSETNX", hash, "a", 1)
 redis.call("HINCRBY", hash, "a", 1)
 redis.call("HGET", hash, "a")
 redis.call("HDEL", hash, "a")
-redis.call("RPUSH", list, "a")
+redis.call("XADD", stream, "*", "a", "a")
+redis.call("XTRIM", stream, "MINID", "0-0")
+redis.call("XLEN", stream)
 redis.call("SADD", set, "a")
 redis.call("SISMEMBER", set, "a")
 redis.call("SMEMBERS", set)
@@ -32,15 +34,16 @@ redis.call("SET", KEYS[1], "a", "PX", 1000)
 redis.call("GET", KEYS[1])
 redis.call("EXISTS", KEYS[1])
 redis.call("DEL", KEYS[1])
-redis.call("UNLINK", hash, list, set, sorted)
+redis.call("UNLINK", hash, stream, set, sorted)
 """
 
 _COMMANDS = (
     ("HSET", "{}", "a", "1"),
     ("HGETALL", "{}"),
     ("HSCAN", "{}", "0"),
-    ("LLEN", "{}:list"),
-    ("LRANGE", "{}:list", "0", "-1"),
+    ("LLEN", "cinemill.{}"),
+    ("XRANGE", "{}:stream", "-", "+"),
+    ("HEXISTS", "{}", "a"),
     ("ZREVRANGEBYSCORE", "{}:sorted", "0", "-1"),
     ("ZREMRANGEBYSCORE", "{}:sorted", "0", "-1"),
     ("EXPIRE", "{}", "1"),
