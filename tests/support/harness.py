@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -175,11 +174,10 @@ class Service:
         return self.ledger.create(job_spec(source, destination, **options))
 
     def repeat_messages(self) -> None:
-        """Deliver every waiting or unacknowledged message once more."""
+        """Deliver every waiting message once more."""
         client = self.ledger.client
-        unacknowledged = [json.dumps(json.loads(entry)[0]).encode() for entry in client.hvals("unacked")]
-        for message in (*unacknowledged, *client.lrange("cinemill.normal", 0, -1)):
-            client.rpush("cinemill.normal", message)
+        for message in client.lrange("cinemill.work", 0, -1):
+            client.rpush("cinemill.work", message)
 
     def finish(self, job: str, seconds: float = 180.0) -> Job:
         wait_until(lambda: self.ledger.job(job).over, seconds)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from cinemill.errors import UsageError
+from cinemill.errors import CinemillError, UsageError
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
 PRIORITIES = ("high", "normal", "low")
@@ -16,6 +17,23 @@ PRIORITIES = ("high", "normal", "low")
 
 class JobGone(UsageError):
     """There is no such job, or it was deleted meanwhile."""
+
+
+class Deposed(CinemillError):
+    """Another worker tends the jobs meanwhile: what this one began for them is refused."""
+
+
+class ForeignLedger(UsageError):
+    """Another version of cinemill uses the ledger, by another layout."""
+
+    exit_code = os.EX_CONFIG
+
+    def __init__(self, found: str, expected: int) -> None:
+        super().__init__(
+            f"the ledger in Redis has layout {found}, this version of cinemill works with layout {expected}: "
+            "let its jobs end and delete them with the version that submitted them, then start the newer one; "
+            "or use that version"
+        )
 
 
 @dataclass(frozen=True)
@@ -107,9 +125,14 @@ class Job:
         return self.state in {"done", "cancelled"} and self.finished > 0
 
     @property
+    def unsettled(self) -> int:
+        """Number of items that wait or run."""
+        return self.counts["pending"] + self.counts["running"]
+
+    @property
     def settled(self) -> int:
         """Number of items whose fate is known."""
-        return sum(self.counts.values()) - self.counts["pending"] - self.counts["running"]
+        return sum(self.counts.values()) - self.unsettled
 
     @property
     def seconds(self) -> float:
