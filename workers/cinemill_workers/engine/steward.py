@@ -111,7 +111,7 @@ class Steward:
                 self._wake()
                 return busy
         except Deposed:
-            self._led = False
+            self._led, self._asked = False, -math.inf
         self._campaigns.clear()
         self._agenda, self._leads_since = None, 0.0
         return False

@@ -43,7 +43,6 @@ class Jobs(Workers):
             if code == "LAYOUT":
                 raise ForeignLedger(rest, LAYOUT) from None
             if code == "DEPOSED":
-                self.leads = False
                 raise Deposed(rest) from None
             raise
 
