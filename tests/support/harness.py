@@ -123,8 +123,8 @@ class Worker:
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
 
-    def children(self) -> list[int]:
-        """Return the process ids of the pool's children, without the steward."""
+    def children(self, *, stewards: bool = False) -> list[int]:
+        """Return the process ids of the pool's children, or of the steward."""
         listing = subprocess.run(
             ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="],
             capture_output=True,
@@ -132,7 +132,7 @@ class Worker:
             check=False,
         )
         lines = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
-        return [int(pid) for pid, arguments in lines if "steward" not in arguments]
+        return [int(pid) for pid, arguments in lines if ("steward" in arguments) == stewards]
 
     def stop(self) -> int:
         self.process.terminate()
