@@ -162,16 +162,17 @@ class Steward:
         self._stirs = self._ledger.stirs()
         if not self._stirs:
             return
-        wanted, expired = self._ledger.look(most=self._settings.ahead)
+        queued = self._ledger.queue_length(QUEUE)
+        full = queued >= self._settings.ahead
+        wanted, expired = self._ledger.look(most=0 if full else self._settings.ahead)
         if time.monotonic() - self._leads_since > self._settings.lease_seconds:
             for parcel in expired:
                 source = parcel.items[parcel.position].source
                 error = WorkerLost("the worker gave no sign of life while it worked on this", path=source)
                 record_error(self._ledger, parcel, error, Fate.RETRY, lost=True, expired=True)
-        missing = wanted - self._ledger.queue_length(QUEUE) if wanted else 0
-        if missing > 0:
+        if wanted > queued:
             with app.producer_pool.acquire(block=True) as producer:
-                for _ in range(missing):
+                for _ in range(wanted - queued):
                     app.send_task("cinemill.work", queue=QUEUE, producer=producer)
 
 
