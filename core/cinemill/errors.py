@@ -56,6 +56,9 @@ class CinemillError(Exception):
         The transfer syntax UID concerned.
     """
 
+    exit_code = 1
+    """What a command ends with that this error ends."""
+
     def __init__(
         self,
         message: str,
@@ -108,6 +111,8 @@ class CinemillError(Exception):
 
 class UsageError(CinemillError, ValueError):
     """The call itself can't be carried out, whatever the files hold."""
+
+    exit_code = 2
 
 
 class SourceError(CinemillError):

@@ -3,6 +3,7 @@
 ``FAULTY_SECONDS``: each instance takes so much longer, stopping when asked to. ``FAULTY_CRASH``: instances with this
 in their name kill their process. ``FAULTY_HANG``: instances with this in their name never end; ``FAULTY_BLOCK``: nor
 do they let any other Python code run. ``FAULTY_FULL``: while this file exists, there is no room for any output.
+``FAULTY_LAYOUT``: the layout of the ledger that it takes for its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from cinemill.errors import Cancelled, OutputError
 from cinemill.operations.operation import Control
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.kinds import KINDS
+from cinemill_workers.ledger import jobs
+from cinemill_workers.ledger.model import LAYOUT
 
 __all__ = ["app"]
 
@@ -46,6 +49,8 @@ def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
 
     return misbehave
 
+
+vars(jobs)["LAYOUT"] = int(os.environ.get("FAULTY_LAYOUT", LAYOUT))
 
 for kind in KINDS.values():
     kind.apply = faulty(kind.apply)  # type: ignore[method-assign]

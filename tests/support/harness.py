@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -140,8 +139,8 @@ class Worker:
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
 
-    def children(self) -> list[int]:
-        """Return the process ids of the pool's children, without the steward."""
+    def children(self, *, stewards: bool = False) -> list[int]:
+        """Return the process ids of the pool's children, or of the steward."""
         listing = subprocess.run(
             ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="],
             capture_output=True,
@@ -149,7 +148,7 @@ class Worker:
             check=False,
         )
         lines = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
-        return [int(pid) for pid, arguments in lines if "steward" not in arguments]
+        return [int(pid) for pid, arguments in lines if ("steward" in arguments) == stewards]
 
     def stop(self) -> int:
         self.process.terminate()
@@ -191,11 +190,10 @@ class Service:
         return self.ledger.create(job_spec(source, destination, **options))
 
     def repeat_messages(self) -> None:
-        """Deliver every waiting or unacknowledged message once more."""
+        """Deliver every waiting message once more."""
         client = self.ledger.client
-        unacknowledged = [json.dumps(json.loads(entry)[0]).encode() for entry in client.hvals("unacked")]
-        for message in (*unacknowledged, *client.lrange("cinemill.normal", 0, -1)):
-            client.rpush("cinemill.normal", message)
+        for message in client.lrange("cinemill.work", 0, -1):
+            client.rpush("cinemill.work", message)
 
     def finish(self, job: str, seconds: float = 180.0) -> Job:
         wait_until(lambda: self.ledger.job(job).over, seconds)

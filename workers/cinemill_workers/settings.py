@@ -61,16 +61,19 @@ class Settings(BaseSettings):
     """How long running items may go on after a worker was told to stop, before they are handed back."""
 
     batch_items: int = Field(default=32, ge=1)
-    """Most instances in one task."""
+    """Most instances in one parcel."""
 
     batch_bytes: int = Field(default=8_000_000, ge=1)
-    """Most source bytes in one task of several instances."""
+    """Most source bytes in one parcel of several instances."""
 
     ahead: int = Field(default=256, ge=1)
-    """Most tasks of one job that wait in the queue."""
+    """Most parcels of one job that wait, about; and most messages that wake children."""
+
+    priorities: Annotated[tuple[str, ...], NoDecode] = ()
+    """Priorities (separated by commas) that a worker serves; empty means all."""
 
     child_memory_mb: int = Field(default=2048, ge=256)
-    """A child process whose peak memory exceeds this is replaced after its task."""
+    """A child process whose peak memory exceeds this is replaced, half a minute later at most."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the Prometheus endpoint; none without it."""
@@ -82,6 +85,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_roots(cls, value: object) -> object:
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("priorities", mode="before")
+    @classmethod
+    def _split_priorities(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("broker_url", "metrics_port", mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from cinemill.cli.bench import bench
 from cinemill.cli.options import current_name
 from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
-from cinemill.errors import CinemillError, UsageError
+from cinemill.errors import CinemillError
 from cinemill.operations.table import OPERATIONS
 from cinemill.operations.verify.request import Verify
 
@@ -68,17 +68,11 @@ def main() -> None:
     """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
     try:
         app()
-    except UsageError as error:
-        _fail(error, 2)
     except CinemillError as error:
-        _fail(error, 1)
+        typer.echo(f"cinemill: {error}", err=True)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-
-
-def _fail(error: CinemillError, code: int) -> None:
-    typer.echo(f"cinemill: {error}", err=True)
-    sys.exit(code)

@@ -354,7 +354,7 @@ def test_a_report_can_be_had_while_the_service_is_stopped(terminal: Terminal, tm
         ledger = open_ledger(chosen)
         job = ledger.create(replace(job_spec(tmp_path / "in", tmp_path / "out"), name="\x1b[31mname"))
         ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 1)]], exhausted=True)
-        parcel = ledger.claim("normal", "holder", "worker")
+        parcel = ledger.claim("holder", "worker")
         assert parcel is not None
         ledger.finish(parcel, "done", Receipt("/in/a", "/out/a", "transcoded").to_dict())
     assert stopped.json("jobs", "report", "-o", tmp_path / "r.jsonl") == {

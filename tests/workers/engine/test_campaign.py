@@ -16,7 +16,7 @@ from tests.support.harness import job_spec, make_tree
 
 def waiting_parcels(ledger: Ledger) -> list[list[str]]:
     found: list[list[str]] = []
-    while (parcel := ledger.claim("normal", f"holder{len(found)}-{time.time()}", "worker")) is not None:
+    while (parcel := ledger.claim(f"holder{len(found)}-{time.time()}", "worker")) is not None:
         found.append([item.source for item in parcel.items])
     return found
 

@@ -30,7 +30,7 @@ def test_metrics_are_sums_of_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
 def test_counters_do_not_fall_when_a_job_is_deleted(ledger: Ledger) -> None:
     job = ledger.create(job_spec(Path("/in"), Path("/out")))
     ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 7)]], exhausted=True)
-    parcel = ledger.claim("normal", "holder", "worker")
+    parcel = ledger.claim("holder", "worker")
     assert parcel is not None
     ledger.finish(parcel, "done", {"bytes_before": 7, "bytes_after": 5, "pixel_bytes": 9})
 

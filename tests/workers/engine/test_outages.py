@@ -39,7 +39,7 @@ def job(ledger: Ledger, tmp_path: Path) -> str:
 def work(ledger: Ledger) -> int:
     """Work through what may start now; return how many parcels that were."""
     done = 0
-    while (parcel := ledger.claim("normal", f"holder{time.monotonic_ns()}", "worker@host")) is not None:
+    while (parcel := ledger.claim(f"holder{time.monotonic_ns()}", "worker@host")) is not None:
         parcels.work_through(ledger, parcel, "worker@host")
         done += 1
     return done

@@ -100,7 +100,7 @@ def test_two_workers_on_one_item_commit_once(service: Service, tmp_path: Path) -
     finally:
         for pid in (frozen.process.pid, *children):
             os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: not service.ledger.expired(job))
+    wait_until(lambda: not service.ledger.expired())
     frozen.stop()
     assert nonzero(service.ledger.job(job).counts) == {"done": 1}
     assert (output.stat().st_ino, output.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)

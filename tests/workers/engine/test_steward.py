@@ -23,9 +23,9 @@ def test_only_work_that_may_start_wakes_workers(server: Server, ledger: Ledger, 
     steward = Steward(ledger, Settings(batch_items=1), "worker@host")
     while steward.turn():
         pass
-    assert ledger.queue_length("cinemill.normal") == 80
-    ledger.client.delete("cinemill.normal")
+    assert ledger.queue_length("cinemill.work") == 80
+    ledger.client.delete("cinemill.work")
     for job in jobs[1:]:
         ledger.move(job, from_=["running"], to="paused")
     steward.turn()
-    assert ledger.queue_length("cinemill.normal") == 0
+    assert ledger.queue_length("cinemill.work") == 0

@@ -46,7 +46,7 @@ def fill(ledger: Ledger, *sizes: int, spec: JobSpec = SPEC) -> str:
 
 
 def claim(ledger: Ledger, priority: str = "normal") -> Parcel:
-    parcel = ledger.claim(priority, f"holder{next(HOLDERS)}", "worker@host")
+    parcel = ledger.claim(f"holder{next(HOLDERS)}", "worker@host", [priority])
     assert parcel is not None
     return parcel
 
@@ -85,17 +85,17 @@ def test_an_item_reported_twice_is_counted_once(ledger: Ledger) -> None:
 def test_a_claim_whose_answer_went_astray_is_answered_again(ledger: Ledger) -> None:
     fill(ledger, 2, 1)
     with patch.object(secrets, "token_hex", lambda _: "the same claim"):
-        first = ledger.claim("normal", "same", "worker@host")
+        first = ledger.claim("same", "worker@host")
         assert first is not None
         ledger.finish(first, "done", receipt())
-        again = ledger.claim("normal", "same", "worker@host")
+        again = ledger.claim("same", "worker@host")
     assert again is not None
     assert (again.number, again.position) == (first.number, 1)
 
 
 def test_a_holder_of_the_same_name_does_not_get_what_its_predecessor_had(ledger: Ledger) -> None:
     job = fill(ledger, 1, 1)
-    first, second = (ledger.claim("normal", "host/1", "worker@host") for _ in range(2))
+    first, second = (ledger.claim("host/1", "worker@host") for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.number != second.number
@@ -112,14 +112,14 @@ def test_an_item_that_kills_a_worker_of_the_same_name_again_and_again_is_charged
     ledger: Ledger,
 ) -> None:
     hasty = Ledger(ledger.client, lease_seconds=0.001)
-    job = fill(ledger, 1)
+    fill(ledger, 1)
     attempts = []
     for _ in range(3):
-        parcel = hasty.claim("normal", "container/7", "worker@container")
+        parcel = hasty.claim("container/7", "worker@container")
         assert parcel is not None
         attempts.append(parcel.attempt)
         time.sleep(0.01)
-        (expired,) = ledger.expired(job)
+        (expired,) = ledger.expired()
         ledger.finish(expired, "retry", {}, expired=True, release=True)
     assert attempts == [0, 1, 2]
 
@@ -147,7 +147,7 @@ def test_counters_that_a_loss_left_wrong_are_counted_anew(ledger: Ledger) -> Non
     ledger.finish(first, "done", receipt())
     for wrong in (job, kept):
         ledger.client.hset(f"cinemill:job:{wrong}", mapping={"pending": -3, "running": 2})
-        assert ledger.idle(wrong) == (wrong == job)
+        assert ledger.idle([wrong]) == [wrong] * (wrong == job)
         ledger.recount(wrong)
     assert ledger.job(job).over
     counts = ledger.job(kept).counts
@@ -169,6 +169,8 @@ ODD: tuple[Any, ...] = (None, "", -1, -0.0, 0.5, 2**53, True, [0], {"a": 1}, [{"
     [
         "feed",
         "claim",
+        "look",
+        "layout",
         "renew",
         "finish",
         "release",
@@ -195,7 +197,11 @@ def test_an_operation_with_odd_arguments_does_all_or_nothing(ledger: Ledger, ope
         "parcels": [],
         "exhausted": True,
         "cursor": "[]",
-        "priority": "normal",
+        "priorities": ["normal"],
+        "low": 1,
+        "layout": 2,
+        "leader": None,
+        "raises": False,
         "holder": parcel.holder,
         "claim": "c",
         "worker": "w",
@@ -258,7 +264,7 @@ def test_a_job_rests_when_the_storage_fails_one_item_after_the_other(ledger: Led
     assert not ledger.stumble(first, most=2, rests=2, hold=0.1, note="away")
     assert ledger.stumble(second, most=2, rests=2, hold=0.1, note="away")
     assert ledger.job(job).note == "away"
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
     time.sleep(0.15)
     again = claim(ledger)
     assert again.attempt == 0
@@ -283,11 +289,11 @@ def test_a_pause_that_awaits_something_keeps_the_roots_only_when_that_has_come(l
 
 
 def test_a_holder_whose_claim_was_taken_away_changes_nothing(ledger: Ledger) -> None:
-    job = fill(ledger, 1)
+    fill(ledger, 1)
     hasty = Ledger(ledger.client, lease_seconds=0.001)
     slow = claim(hasty)
     time.sleep(0.01)
-    (expired,) = ledger.expired(job)
+    (expired,) = ledger.expired()
     assert ledger.finish(expired, "retry", {}, expired=True, release=True)
     assert ledger.renew(slow, "worker@host") == "lost"
     assert not ledger.finish(slow, "done", receipt())
@@ -315,7 +321,7 @@ def test_the_item_a_child_died_on_goes_alone_and_the_others_unharmed(ledger: Led
 def test_a_retry_waits_for_its_delay(ledger: Ledger) -> None:
     job = fill(ledger, 1)
     ledger.finish(claim(ledger), "retry", {}, delay=0.2)
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
     assert ledger.waiting(job) == 0
     time.sleep(0.25)
     assert claim(ledger).attempt == 1
@@ -325,7 +331,7 @@ def test_pausing_stops_claims_and_tells_holders(ledger: Ledger) -> None:
     job = fill(ledger, 1, 1)
     parcel = claim(ledger)
     assert ledger.move(job, from_=["running"], to="paused") == "paused"
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
     assert ledger.renew(parcel, "worker") == "paused"
     ledger.release(parcel)
     assert ledger.job(job).counts["pending"] == 2
@@ -368,12 +374,12 @@ def test_jobs_that_may_not_start_are_passed_by_and_found_again(ledger: Ledger) -
     ledger.release(resting, hold=0.2, note="no room")
     other = claim(ledger)
     assert {resting.job, other.job} == {second, third}
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
     ledger.move(first, from_=["paused"], to="running")
     assert claim(ledger).job == first
     time.sleep(0.25)
     assert claim(ledger).job == resting.job
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
 
 
 def test_idle_jobs_cost_a_claim_nothing(ledger: Ledger) -> None:
@@ -391,15 +397,15 @@ def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
     ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)
     claim(ledger)
     claim(ledger)
-    assert ledger.claim("normal", "holder", "worker") is None
-    assert not ledger.may_start(job)
+    assert ledger.claim("holder", "worker") is None
+    assert ledger.look(most=9)[0] == 0
 
 
 def test_a_hold_rests_the_whole_job_without_counting_an_attempt(ledger: Ledger) -> None:
     job = fill(ledger, 1, 1)
     ledger.release(claim(ledger), hold=0.2, note="no room")
     assert ledger.job(job).note == "no room"
-    assert ledger.claim("normal", "holder", "worker") is None
+    assert ledger.claim("holder", "worker") is None
     time.sleep(0.25)
     parcel = claim(ledger)
     assert parcel.attempt == 0
@@ -576,7 +582,7 @@ def test_totals_never_fall(ledger: Ledger) -> None:
     for each in (kept, job):
         retry(ledger, each)
         assert ledger.totals() == before
-    while (left := ledger.claim("normal", f"holder{next(HOLDERS)}", "worker")) is not None:
+    while (left := ledger.claim(f"holder{next(HOLDERS)}", "worker")) is not None:
         for _ in list(left.items):
             ledger.finish(left, "done", receipt())
     after = ledger.totals()
@@ -602,9 +608,9 @@ def test_readers_do_without_a_job_that_is_gone(ledger: Ledger) -> None:
     assert not ledger.finish(slow, "done", receipt())
     ledger.release(slow, hold=1.0, note="no room")
     assert ledger.feed(job, 1, [[item(1)]], exhausted=True) == -1
-    assert ledger.claim("normal", "holder", "worker") is None
-    assert (ledger.expired(job), ledger.waiting(job), journal.retry(ledger, found)) == ([], 0, 0)
-    assert ledger.may_start(job)
+    assert ledger.claim("holder", "worker") is None
+    assert (ledger.expired(), ledger.waiting(job), journal.retry(ledger, found)) == ([], 0, 0)
+    assert ledger.look(most=9) == (0, [])
     assert not list(ledger.client.scan_iter(f"cinemill:job:{job}*"))
 
 
@@ -616,13 +622,14 @@ def test_complaints_are_settled_by_a_worker_of_the_same_machine(ledger: Ledger) 
 
 
 def test_one_leads_and_another_follows_when_it_resigns(ledger: Ledger) -> None:
-    assert ledger.lead("a", 10)
-    assert ledger.lead("a", 10)
-    assert not ledger.lead("b", 10)
-    ledger.resign("b")
-    assert not ledger.lead("b", 10)
+    other = Ledger(ledger.client)
+    assert ledger.lead(10)
+    assert ledger.lead(10)
+    assert not other.lead(10)
+    other.resign("b")
+    assert not other.lead(10)
     ledger.resign("a")
-    assert ledger.lead("b", 10)
+    assert other.lead(10)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -648,7 +655,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(hasty=st.booleans())
     def claim(self, *, hasty: bool) -> None:
         ledger = Ledger(self.ledger.client, lease_seconds=0.0 if hasty else 60)
-        parcel = ledger.claim("normal", f"holder{next(HOLDERS)}", "worker")
+        parcel = ledger.claim(f"holder{next(HOLDERS)}", "worker")
         self.held += [parcel] if parcel else []
 
     @rule(data=st.data(), state=st.sampled_from(["done", "skipped", "failed", "quarantined", "retry"]))
@@ -669,7 +676,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        for parcel in self.ledger.expired(self.job):
+        for parcel in self.ledger.expired():
             self.ledger.finish(parcel, "retry", {}, expired=True, release=True)
 
     @rule(change=st.sampled_from([("running", "paused"), ("paused", "running"), ("running", "waiting")]))

@@ -17,12 +17,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from cinemill.errors import UsageError
+from cinemill_workers.engine.app import QUEUE
 from cinemill_workers.engine.client import diagnosis
 from cinemill_workers.engine.preflight import check
 from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import PRIORITIES
+from cinemill_workers.ledger.model import ForeignLedger
 from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9
@@ -113,6 +114,11 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     ledger = Ledger(connect(settings.redis_url, patience=0), lease_seconds=settings.lease_seconds)
     try:
         about: dict[str, Any] = ledger.client.info()
+        ledger.confirm()
+    except ForeignLedger as error:
+        found, _, remedy = error.message.partition(": ")
+        yield Finding("broker", well=False, found=found, remedy=remedy)
+        return
     except RedisError as error:
         found, remedy = diagnosis(settings, error)
         yield Finding("broker", well=False, found=found, remedy=remedy)
@@ -153,7 +159,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
             remedy="mend what the log names, then start it again",
         )
     workers = ledger.workers(within=SILENCE_SECONDS)
-    depth = sum(ledger.queue_length(f"cinemill.{priority}") for priority in PRIORITIES)
+    depth = ledger.queue_length(QUEUE)
     yield Finding(
         "workers",
         bool(workers),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -197,8 +198,12 @@ def find_instance(
 @app.command()
 def worker(
     concurrency: Jobs = None,
-    queues: Annotated[
-        str | None, typer.Option(help="Priorities to serve, e.g. high,normal; default: all.")
+    priorities: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CINEMILL_PRIORITIES",
+            help="Priorities to serve, e.g. high,normal; default: all.",
+        ),
     ] = None,
     as_json: Annotated[  # noqa: ARG001
         bool, typer.Option("--json", help="Nothing changes: the log is JSON lines in any case.")
@@ -208,9 +213,11 @@ def worker(
 
     Running items then get a short time, and are handed back.
     """
+    if priorities:
+        os.environ["CINEMILL_PRIORITIES"] = priorities
     from cinemill_workers.engine.worker import run as work
 
-    work(concurrency, queues)
+    work(concurrency)
 
 
 @app.command()

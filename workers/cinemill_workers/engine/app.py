@@ -1,7 +1,8 @@
-"""The Celery application, set up to survive lost processes, lost connections and a restarted broker.
+"""The Celery application: how children are woken, and supervised.
 
-A message says no more than "there is work of this priority". What the work is, who holds it and what came of
-it stands in the ledger, so that a message may be lost, late or delivered twice without harm.
+A message says no more than "there may be work", to whichever child is idle: it goes on until nothing may start. What the
+work is, whose turn it is, who holds it and what came of it stands in the ledger, so that a message is forgotten as soon
+as it is received, and may be lost, late or repeated without harm.
 """
 
 from __future__ import annotations
@@ -14,19 +15,14 @@ from kombu.entity import Exchange, Queue
 
 from cinemill_workers.internals import safe_loader
 from cinemill_workers.ledger import connection  # noqa: F401  changes how errors of the server are read
-from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import settings
 
-VISIBILITY_SECONDS = 3600
+QUEUE = "cinemill.work"
+"""The one queue of all workers."""
 
 
-def queue_name(priority: str) -> str:
-    """Return the name of the queue of one priority."""
-    return f"cinemill.{priority}"
-
-
-def _queue(name: str) -> Queue:
-    return Queue(name, Exchange("cinemill"), routing_key=name)  # type: ignore[no-untyped-call]
+def _queue() -> Queue:
+    return Queue(QUEUE, Exchange("cinemill"), routing_key=QUEUE, no_ack=True)  # type: ignore[no-untyped-call]
 
 
 def _configuration() -> dict[str, Any]:
@@ -39,23 +35,17 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            "queue_order_strategy": "priority",
-            "visibility_timeout": VISIBILITY_SECONDS,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
             "socket_timeout": 20,
             "socket_keepalive": True,
             "health_check_interval": 30,
         },
-        "task_queues": [_queue(queue_name(priority)) for priority in PRIORITIES],
-        "task_default_queue": queue_name("normal"),
+        "task_queues": [_queue()],
+        "task_default_queue": QUEUE,
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
         "task_send_sent_event": False,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,

@@ -28,11 +28,11 @@ def open_ledger(chosen: Settings | None = None) -> Ledger:
     Raises
     ------
     CinemillError
-        Nothing answers there, or not to us.
+        Nothing answers there, or not to us, or another version of cinemill uses the ledger.
     """
     chosen = chosen or settings()
     try:
-        connect(chosen.redis_url, patience=0).ping()
+        Ledger(connect(chosen.redis_url, patience=0)).confirm()
     except RedisError as error:
         raise CinemillError("; ".join(diagnosis(chosen, error))) from error
     return Ledger(connect(chosen.redis_url), lease_seconds=chosen.lease_seconds)
@@ -75,11 +75,13 @@ def store(spec: JobSpec) -> str:
     Raises
     ------
     CinemillError
-        The server is full, a replica, or does not let its user do this.
+        The server is full, a replica, or does not let its user do this; or another version of cinemill uses it.
     """
     chosen = settings()
     try:
-        return Ledger(connect(chosen.redis_url, patience=0)).create(spec)
+        ledger = Ledger(connect(chosen.redis_url, patience=0))
+        ledger.confirm()
+        return ledger.create(spec)
     except RedisError as error:
         raise CinemillError(f"nothing was submitted: {'; '.join(diagnosis(chosen, error))}") from error
 

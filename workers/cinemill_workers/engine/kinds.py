@@ -12,7 +12,7 @@ from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation
 from cinemill.operations.table import OPERATIONS
 from cinemill.storage.tree import Item
-from cinemill_workers.ledger.model import LEDGER, JobSpec
+from cinemill_workers.ledger.model import LAYOUT, JobSpec
 
 KINDS = OPERATIONS
 
@@ -43,7 +43,7 @@ def from_json(values: Mapping[str, Any]) -> Operation:
     options = dict(values)
     if "ledger" in options:
         raise UsageError(
-            f"another version of cinemill submitted the job, whose ledger is of form {options['ledger']}, not {LEDGER}: "
+            f"another version of cinemill submitted the job, by a ledger of layout {options['ledger']}, not {LAYOUT}: "
             "let that version finish it, or cancel it and submit it again; finished outputs are kept"
         )
     kind = options.pop("kind", None)

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cinemill_workers.engine.app import queue_name
+from cinemill_workers.engine.app import QUEUE
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import ITEM_STATES, PRIORITIES
+from cinemill_workers.ledger.model import ITEM_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +45,11 @@ class LedgerCollector(Collector):
             ("retries", "Attempts after the first.", "retries"),
         ):
             yield CounterMetricFamily(f"cinemill_{name}", text, value=totals[counter])
-        queue = GaugeMetricFamily(
-            "cinemill_queue_messages", "Messages that wait in a queue.", labels=["priority"]
+        yield GaugeMetricFamily(
+            "cinemill_queue_messages",
+            "Messages that wait for an idle child.",
+            value=self._ledger.queue_length(QUEUE),
         )
-        for priority in PRIORITIES:
-            queue.add_metric([priority], self._ledger.queue_length(queue_name(priority)))
-        yield queue
         workers = len(self._ledger.workers())
         yield GaugeMetricFamily(
             "cinemill_workers", "Workers that gave a sign of life within a minute.", value=workers

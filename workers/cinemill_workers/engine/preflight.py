@@ -11,6 +11,8 @@ from redis.exceptions import AuthenticationError, RedisError
 from cinemill.errors import UsageError
 from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import PRIORITIES
 from cinemill_workers.settings import Settings
 
 
@@ -20,8 +22,12 @@ def check(chosen: Settings) -> None:
     Raises
     ------
     UsageError
-        A package is missing that they need, or the endpoint of the metrics can't be opened.
+        A priority is none, a package is missing that they need, or the endpoint of the metrics can't be opened.
     """
+    if unknown := set(chosen.priorities) - set(PRIORITIES):
+        raise UsageError(
+            f"CINEMILL_PRIORITIES: expected some of {', '.join(PRIORITIES)}, found {', '.join(sorted(unknown))}"
+        )
     if chosen.metrics_port is None:
         return
     if find_spec("prometheus_client") is None:
@@ -45,11 +51,16 @@ def check_server(chosen: Settings) -> None:
 
     Raises
     ------
+    ForeignLedger
+        Another version of cinemill uses the ledger.
     UsageError
         It refuses a command, or the user.
     """
+    client = connect(chosen.redis_url, patience=0)
     try:
-        missing = rights.missing(connect(chosen.redis_url, patience=0))
+        missing = rights.missing(client)
+        if not missing:
+            Ledger(client).agree(raises=True)
     except AuthenticationError as error:
         raise UsageError(
             f"the server at {chosen.public_url} refuses to let us in: {str(error).rstrip('.')}; "

@@ -20,14 +20,15 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
 from cinemill_workers import logs
-from cinemill_workers.engine.app import app, queue_name
+from cinemill_workers.engine.agenda import TOLD, Agenda
+from cinemill_workers.engine.app import QUEUE, app
 from cinemill_workers.engine.campaign import Campaign
 from cinemill_workers.engine.outcomes import Fate, WorkerLost
 from cinemill_workers.engine.parcels import record_error
 from cinemill_workers.engine.scribe import Scribe
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import PRIORITIES, Job
+from cinemill_workers.ledger.model import Deposed, ForeignLedger, Job
 from cinemill_workers.ledger.rights import GRANT
 from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings, settings
@@ -37,8 +38,13 @@ logger = logging.getLogger("cinemill_workers.engine.steward")
 LEADERSHIP_SECONDS = 30.0
 ASKING_SECONDS = 2.0
 TICK_SECONDS = 0.2
+IDLE_SECONDS = 0.8
+"""So much longer a turn takes while nothing waits or is claimed, unless something happens to a job."""
+
+ROUND_SECONDS = 5.0
+"""How soon a job comes round of which nothing is told: its window, its directories, its counters."""
+
 PROBE_SECONDS = 15.0
-THROTTLED_WAKES = 2
 
 
 class Steward:
@@ -57,16 +63,22 @@ class Steward:
         self._probed = 0.0
         self._campaigns: dict[str, Campaign] = {}
         self._scribe = Scribe(ledger, settings)
+        self._agenda: Agenda | None = None
+        self._stirs = True
         self._leads_since = 0.0
-        self._led, self._asked = False, -math.inf
+        self._agreed, self._led, self._asked = False, False, -math.inf
 
     def run(self, stopped: threading.Event) -> None:
         """Tend until stopped, through every outage of the broker."""
         busy = outage = False
         while not stopped.wait(0.0 if busy else TICK_SECONDS):
             try:
+                self._agree()
                 self._probe()
                 busy, outage = self.turn(), False
+            except ForeignLedger as error:
+                logger.critical("this worker can't go on: %s", error)
+                sys.exit(error.exit_code)
             except ResponseError as error:
                 logger.critical("the server refuses what is needed: %s; %s", error, GRANT)
                 sys.exit(os.EX_CONFIG)
@@ -74,10 +86,16 @@ class Steward:
                 if not outage:
                     logger.warning("the broker can't be used: %s", type(error).__name__)
                 self._leads_since, busy, outage = 0.0, False, True
-                self._asked = -math.inf
+                self._agenda = None
+                self._agreed, self._asked = False, -math.inf
                 stopped.wait(1.0)
         with suppress(RedisError):
             self._ledger.resign(self._worker)
+
+    def _agree(self) -> None:
+        if not self._agreed:
+            self._ledger.agree(raises=True)
+            self._agreed = True
 
     def _probe(self) -> None:
         """Send the worker a message of its own now and then, so that it shows itself even when idle."""
@@ -89,58 +107,77 @@ class Steward:
 
     def turn(self) -> bool:
         """Do what is to be done now; True if there is more to do at once."""
-        if not self._leads():
-            self._campaigns.clear()
-            self._scribe.close()
-            self._leads_since = 0.0
-            return False
-        self._leads_since = self._leads_since or time.monotonic()
-        self._scribe.turn()
-        jobs = self._ledger.active()
-        self._campaigns = {job.id: self._campaign(job) for job in jobs}
-        busy = [self._campaigns[job.id].tend(job) for job in jobs]
-        if time.monotonic() - self._leads_since > self._settings.lease_seconds:
-            for job in jobs:
-                self._recover(job)
-        for priority in PRIORITIES:
-            self._wake(priority, [job for job in jobs if job.spec.priority == priority])
-        return any(busy)
+        try:
+            if self._leads():
+                self._scribe.turn()
+                busy = self._tend()
+                self._wake()
+                return busy
+        except Deposed:
+            self._led, self._asked = False, -math.inf
+        self._campaigns.clear()
+        self._scribe.close()
+        self._agenda, self._leads_since = None, 0.0
+        return False
 
     def _leads(self) -> bool:
         """Whether this is the leader; it is asked for much less often than the lead lasts."""
         if time.monotonic() - self._asked > ASKING_SECONDS:
-            self._led = self._ledger.lead(self._worker, LEADERSHIP_SECONDS)
             self._asked = time.monotonic()
+            self._ledger.confirm()
+            self._led = self._ledger.lead(LEADERSHIP_SECONDS)
         return self._led
 
-    def _campaign(self, job: Job) -> Campaign:
-        return self._campaigns.get(job.id) or Campaign(self._ledger, self._settings)
-
-    def _recover(self, job: Job) -> None:
-        """Take claims away that have run out; whoever held them is gone, or hangs."""
-        for parcel in self._ledger.expired(job.id):
-            source = parcel.items[parcel.position].source
-            error = WorkerLost("the worker gave no sign of life while it worked on this", path=source)
-            record_error(self._ledger, parcel, error, Fate.RETRY, lost=True, expired=True)
-        if (job.counts["pending"] or job.counts["running"]) and self._ledger.idle(job.id):
-            self._ledger.recount(job.id)
-
-    def _wake(self, priority: str, jobs: list[Job]) -> None:
-        """Put as many messages into a queue as parcels may start; a surplus does no harm."""
-        wanted = 0
+    def _tend(self) -> bool:
+        """Look at the jobs that need it; True if there are more."""
+        now = time.monotonic()
+        if self._agenda is None:
+            self._agenda, self._leads_since = Agenda(), self._leads_since or now
+            self._agenda.tell(self._ledger.active_ids())
+        agenda = self._agenda
+        wait = 0.0 if self._stirs or agenda.waits(now) else IDLE_SECONDS
+        agenda.tell(self._ledger.told(wait=wait, most=TOLD))
+        taken = agenda.take(now)
+        jobs = [job for job in self._ledger.present(taken) if not job.over]
+        for gone in set(taken) - {job.id for job in jobs}:
+            self._campaigns.pop(gone, None)
+        for idle in self._ledger.idle([job.id for job in jobs if job.unsettled]):
+            self._ledger.recount(idle)
         for job in jobs:
-            if job.state == "running" and self._ledger.may_start(job.id):
-                waiting = self._ledger.waiting(job.id)
-                wanted += min(waiting, THROTTLED_WAKES) if job.spec.max_rate else waiting
-        if not wanted:
+            if not self._leads():
+                raise Deposed("another one leads")
+            self._tend_one(job, agenda)
+        return agenda.backlog
+
+    def _tend_one(self, job: Job, agenda: Agenda) -> None:
+        rests = job.state == "paused" and not job.awaits
+        campaign = self._campaigns.get(job.id) or Campaign(self._ledger, self._settings)
+        if campaign.tend(job):
+            agenda.tell([job.id])
+        elif not rests:
+            agenda.postpone(job.id, time.monotonic() + ROUND_SECONDS)
+        if rests or job.exhausted:
+            self._campaigns.pop(job.id, None)
+        else:
+            self._campaigns[job.id] = campaign
+
+    def _wake(self) -> None:
+        """Put a message into the queue for each parcel that may start; a surplus does no harm. Take lost claims away."""
+        self._stirs = self._ledger.stirs()
+        if not self._stirs:
             return
-        missing = min(wanted, self._settings.ahead) - self._ledger.queue_length(queue_name(priority))
-        if missing > 0:
+        queued = self._ledger.queue_length(QUEUE)
+        full = queued >= self._settings.ahead
+        wanted, expired = self._ledger.look(most=0 if full else self._settings.ahead)
+        if time.monotonic() - self._leads_since > self._settings.lease_seconds:
+            for parcel in expired:
+                source = parcel.items[parcel.position].source
+                error = WorkerLost("the worker gave no sign of life while it worked on this", path=source)
+                record_error(self._ledger, parcel, error, Fate.RETRY, lost=True, expired=True)
+        if wanted > queued:
             with app.producer_pool.acquire(block=True) as producer:
-                for _ in range(missing):
-                    app.send_task(
-                        "cinemill.work", args=[priority], queue=queue_name(priority), producer=producer
-                    )
+                for _ in range(wanted - queued):
+                    app.send_task("cinemill.work", queue=QUEUE, producer=producer)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from celery import Task, bootsteps
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 from redis.exceptions import RedisError
 
+from cinemill.errors import UsageError
 from cinemill.operations.table import OPERATIONS
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
@@ -25,6 +26,7 @@ from cinemill_workers.engine.preflight import check, check_server
 from cinemill_workers.internals import end_worker, keep_pool_full, telling_task
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.ledger.model import PRIORITIES, ForeignLedger
 from cinemill_workers.settings import settings
 
 OUTAGE_RETRIES = 120
@@ -35,6 +37,11 @@ EARLY_SECONDS = 30.0
 
 MOST_EARLY_DEATHS = 3
 
+TURN_SECONDS = 30.0
+"""So long a child goes on after one message: then its memory is looked at, and Celery may replace it."""
+
+SPARED_SECONDS = 0.2
+"""A child that serves some priorities only and finds nothing rests so long: the message may have been for others."""
 
 _START = secrets.token_hex(8)
 """Drawn before the children are forked: the worker and they have the same one."""
@@ -66,13 +73,21 @@ def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
 
 
 @app.task(name="cinemill.work", base=telling_task(_tell_of_lost_child), bind=True)  # type: ignore[untyped-decorator]
-def work(self: Task, priority: str) -> None:
-    """Work through one parcel of a job of this priority, if there is one to be had."""
-    if not shutdown.announced:
-        worker = self.request.hostname
-        parcel = _ledger().claim(priority, holder=_holder(worker, os.getpid()), worker=worker)
-        if parcel is not None:
-            parcels.work_through(_ledger(), parcel, worker)
+def work(self: Task) -> None:
+    """Work through one parcel after the other until none may start, or this has gone on for long enough."""
+    worker, end = self.request.hostname, time.monotonic() + TURN_SECONDS
+    served = [name for name in PRIORITIES if name in (settings().priorities or PRIORITIES)]
+    while not shutdown.announced and time.monotonic() < end:
+        try:
+            parcel = _ledger().claim(_holder(worker, os.getpid()), worker, served)
+        except ForeignLedger as error:
+            logs.items.critical("nothing more is begun: %s", error)
+            return
+        if parcel is None:
+            if len(served) < len(PRIORITIES):
+                time.sleep(SPARED_SECONDS)
+            return
+        parcels.work_through(_ledger(), parcel, worker)
 
 
 @app.task(name="cinemill.probe", bind=True)  # type: ignore[untyped-decorator]
@@ -94,8 +109,12 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._early_deaths = 0
-        check(settings())
-        check_server(settings())
+        try:
+            check(settings())
+            check_server(settings())
+        except UsageError as error:
+            logs.items.critical("this worker does not start: %s", error)
+            raise SystemExit(os.EX_CONFIG) from None
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
@@ -116,8 +135,12 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
                     _settle_complaints(self._worker)
                 return
             self._early_deaths = 1 if lasts else self._early_deaths + 1
-            if self._early_deaths >= MOST_EARLY_DEATHS:
-                _give_up(self._worker, code)
+            if reason := _hopeless() or (
+                f"its steward died {MOST_EARLY_DEATHS} times (code {code}): the worker's log says why"
+                if self._early_deaths >= MOST_EARLY_DEATHS
+                else ""
+            ):
+                _give_up(self._worker, reason)
                 return
         command = processes.command("cinemill_workers.engine.steward", self._worker, str(os.getpid()))
         self._process = subprocess.Popen(command, env=processes.environment())  # noqa: S603
@@ -130,14 +153,20 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
             self._process.wait()
 
 
-def _give_up(worker: str, code: int) -> None:
+def _hopeless() -> str:
+    """Say what keeps every steward of this worker from its work; nothing if that is not known."""
+    try:
+        check_server(settings())
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _give_up(worker: str, reason: str) -> None:
     """End this worker, and leave word of it where people look."""
-    reason = (
-        f"ended because its steward died {MOST_EARLY_DEATHS} times (code {code}): the worker's log says why"
-    )
-    logs.items.critical("this worker gives up: its steward died %d times, code %d", MOST_EARLY_DEATHS, code)
+    logs.items.critical("this worker gives up: %s", reason)
     with suppress(RedisError):
-        _hasty_ledger().complain(worker, reason)
+        _hasty_ledger().complain(worker, f"ended because {reason}")
     shutdown.announce(0)
     end_worker(os.EX_CONFIG)
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
-from cinemill_workers.engine.app import app, queue_name
+from cinemill_workers.engine.app import app
 from cinemill_workers.engine.preflight import check, check_server
 from cinemill_workers.internals import run_worker
 from cinemill_workers.settings import settings
 
 
-def run(concurrency: int | None = None, queues: str | None = None) -> None:
+def run(concurrency: int | None = None) -> None:
     """Run a worker in this process until SIGTERM.
 
     Parameters
     ----------
     concurrency
         Child processes; one for each core by default.
-    queues
-        Priorities to serve, separated by commas; all by default.
 
     Raises
     ------
@@ -30,11 +28,10 @@ def run(concurrency: int | None = None, queues: str | None = None) -> None:
     """
     check(settings())
     check_server(settings())
-    chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork", "--without-gossip", "--without-mingle"]
+    chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork"]
+    chosen += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
     chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
-    if queues:
-        chosen += ["--queues", ",".join(queue_name(name.strip()) for name in queues.split(","))]
     if code := run_worker(app, chosen):
         sys.exit(code)
 

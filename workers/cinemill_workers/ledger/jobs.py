@@ -7,18 +7,20 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.model import ITEM_STATES, Job, JobGone, JobSpec
+from cinemill_workers.ledger.model import ITEM_STATES, LAYOUT, Deposed, ForeignLedger, Job, JobGone, JobSpec
 from cinemill_workers.ledger.workers import Workers
 
 _ACTIVE = "cinemill:active"
+_DUE = "cinemill:due"
 _JOBS = "cinemill:jobs"
+_LAYOUT = "cinemill:layout"
 _STATUS = "status:"
 _NAMED = 5
 
@@ -32,9 +34,35 @@ class Jobs(Workers):
         self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
 
     def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
-        arguments = {"id": job, "lease": self.lease, **arguments}
+        leader = self._name if self.leads else None
+        arguments = {"id": job, "lease": self.lease, "layout": LAYOUT, "leader": leader, **arguments}
         present = {name: value for name, value in arguments.items() if value is not None}
-        return self._transition(args=[operation, json.dumps(present), record])
+        try:
+            return self._transition(args=[operation, json.dumps(present), record])
+        except ResponseError as error:
+            code, _, rest = str(error).partition(" ")
+            if code == "LAYOUT":
+                raise ForeignLedger(rest, LAYOUT) from None
+            if code == "DEPOSED":
+                raise Deposed(rest) from None
+            raise
+
+    def agree(self, *, raises: bool = False) -> None:
+        """Note by which layout the ledger is used, if none is noted.
+
+        Parameters
+        ----------
+        raises
+            A ledger of an older layout that holds no jobs gets this one.
+
+        Raises
+        ------
+        ForeignLedger
+            Another version of cinemill uses it.
+        """
+        found = int(self._apply("layout", None, raises=raises))
+        if found != LAYOUT:
+            raise ForeignLedger(str(found), LAYOUT)
 
     def create(self, spec: JobSpec) -> str:
         """Store a new job and return its id."""
@@ -53,6 +81,8 @@ class Jobs(Workers):
             pipe.hset(key_of(job), mapping=fields)
             pipe.zadd(_JOBS, {job: time.time()})
             pipe.sadd(_ACTIVE, job)
+            pipe.set(_LAYOUT, LAYOUT, nx=True)
+            pipe.zadd(_DUE, {job: fields["created"]})
             pipe.execute()
         return job
 
@@ -64,34 +94,17 @@ class Jobs(Workers):
         JobGone
             There is no such job.
         """
-        found = {key.decode(): os.fsdecode(value) for key, value in self.client.hgetall(key_of(job)).items()}
-        if not found:
-            raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
-        return Job(
-            id=job,
-            spec=JobSpec.from_json(found["spec"]),
-            state=found["state"],
-            counts={state: int(found[state]) for state in ITEM_STATES},
-            listed=int(found["listed"]),
-            exhausted=found.get("exhausted") == "1",
-            bytes_in=int(found.get("bytes_in", 0)),
-            bytes_out=int(found.get("bytes_out", 0)),
-            pixel_bytes=int(found.get("pixel_bytes", 0)),
-            retries=int(found.get("retries", 0)),
-            created=int(found["created"]) / 1000,
-            started=int(found.get("started", 0)) / 1000,
-            finished=int(found.get("finished", 0)) / 1000,
-            note=found.get("note", ""),
-            awaits=found.get("awaits", ""),
-            roots=json.loads(found.get("roots", "{}")),
-            statuses={
-                name.removeprefix(_STATUS): int(count)
-                for name, count in sorted(found.items())
-                if name.startswith(_STATUS) and count != "0"
-            },
-            cursor=tuple(json.loads(found.get("cursor", "[]"))),
-            folder=found.get("folder", ""),
-        )
+        for found in self.present([job]):
+            return found
+        raise JobGone(f"no job {job}: `cinemill jobs list` shows those there are")
+
+    def present(self, ids: Iterable[str]) -> list[Job]:
+        """Return those of these jobs that have not been deleted, read at one go."""
+        wanted = list(ids)
+        with self.client.pipeline(transaction=False) as pipe:
+            for job in wanted:
+                pipe.hgetall(key_of(job))
+            return [_job(job, found) for job, found in zip(wanted, pipe.execute(), strict=True) if found]
 
     def find(self, name: str) -> Job:
         """Return the one job of this id or name, or whose id or name begins like this; the last one for nothing.
@@ -126,15 +139,41 @@ class Jobs(Workers):
 
     def active(self) -> list[Job]:
         """Return the jobs that are not over, oldest first."""
-        return self.present(sorted(member.decode() for member in self.client.smembers(_ACTIVE)))
+        return self.present(self.active_ids())
 
-    def present(self, ids: Iterable[str]) -> list[Job]:
-        """Return those of these jobs that have not been deleted."""
-        found = []
-        for job in ids:
-            with suppress(JobGone):
-                found.append(self.job(job))
-        return found
+    def active_ids(self) -> list[str]:
+        """Return the ids of the jobs that are not over, oldest first."""
+        return sorted(member.decode() for member in self.client.smembers(_ACTIVE))
+
+    def told(self, *, wait: float, most: int) -> list[str]:
+        """Take the ids of jobs that need to be looked at since something happened to them, the first one first.
+
+        Parameters
+        ----------
+        wait
+            Seconds for which one is waited for if there is none.
+        most
+            So many at most.
+        """
+        first = self.client.bzpopmin(_DUE, timeout=wait) if wait else None
+        if wait and first is None:
+            return []
+        more = self.client.zpopmin(_DUE, most - 1 if first else most)
+        return [member.decode() for member in ([first[1]] if first else []) + [each for each, _ in more]]
+
+    def confirm(self) -> None:
+        """Find out whether the ledger still has this layout.
+
+        Raises
+        ------
+        ForeignLedger
+            Another version of cinemill has taken it over.
+        """
+        found = self.client.get(_LAYOUT)
+        if found is None:
+            self.agree()
+        elif int(found) != LAYOUT:
+            raise ForeignLedger(found.decode(), LAYOUT)
 
     def totals(self) -> dict[str, int]:
         """Return what all jobs ever counted, forgotten ones included; no figure ever falls."""
@@ -190,3 +229,32 @@ def escaped(text: str) -> str:
 def key_of(job: str) -> str:
     """Return the key of a job's fields; those of what it holds begin with it."""
     return f"cinemill:job:{job}"
+
+
+def _job(job: str, fields: dict[bytes, bytes]) -> Job:
+    found = {key.decode(): os.fsdecode(value) for key, value in fields.items()}
+    return Job(
+        id=job,
+        spec=JobSpec.from_json(found["spec"]),
+        state=found["state"],
+        counts={state: int(found[state]) for state in ITEM_STATES},
+        listed=int(found["listed"]),
+        exhausted=found.get("exhausted") == "1",
+        bytes_in=int(found.get("bytes_in", 0)),
+        bytes_out=int(found.get("bytes_out", 0)),
+        pixel_bytes=int(found.get("pixel_bytes", 0)),
+        retries=int(found.get("retries", 0)),
+        created=int(found["created"]) / 1000,
+        started=int(found.get("started", 0)) / 1000,
+        finished=int(found.get("finished", 0)) / 1000,
+        note=found.get("note", ""),
+        awaits=found.get("awaits", ""),
+        roots=json.loads(found.get("roots", "{}")),
+        statuses={
+            name.removeprefix(_STATUS): int(count)
+            for name, count in sorted(found.items())
+            if name.startswith(_STATUS) and count != "0"
+        },
+        cursor=tuple(json.loads(found.get("cursor", "[]"))),
+        folder=found.get("folder", ""),
+    )

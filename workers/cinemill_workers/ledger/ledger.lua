@@ -5,7 +5,7 @@
 -- ARGV[3]  finish: the record of what became of the item, a JSON object
 --
 -- A job's work is divided into parcels. A parcel waits in `pending` (scored by the time it may start, 0 for at once) or
--- is claimed (`leases`, scored by the time the claim ends; `holders` has the claim's name, and how far its holder is).
+-- is claimed (`CLAIMED`, scored by the time the claim ends; `holders` has the claim's name, and how far its holder is).
 -- Its number is drawn once, and padded so that parcels of one score keep their order. A claim's name is never given
 -- again: whoever reports under another name has lost the parcel, and nothing he reports changes a counter.
 --
@@ -14,14 +14,18 @@
 --
 -- The fields of a job are read at once, changed in memory and written at once, at the end.
 --
+-- A caller of another layout of the ledger, and one that led and does so no more, changes nothing: see `LAYOUT`, `LEADER`.
+--
 -- Redis takes nothing back of an operation that fails midway: whatever can be wrong with arguments is found before.
 
 local operation, args = ARGV[1], cjson.decode(ARGV[2])
 local ACTIVE, JOBS, WORKERS, TOTALS = "cinemill:active", "cinemill:jobs", "cinemill:workers", "cinemill:totals"
 local UNWRITTEN = "cinemill:unwritten"
 local CLAIM, CLAIMED = "cinemill:claim:", "cinemill:claimed"
-local READY, LATER = "cinemill:ready:", "cinemill:later:"
+local READY, LATER, SERVED = "cinemill:ready:", "cinemill:later", "cinemill:served"
+local DUE, LAYOUT, LEADER = "cinemill:due", "cinemill:layout", "cinemill:leader"
 local DUE_AT_ONCE = 100
+local UNNUMBERED = 1 -- the layout of ledgers in which none is noted
 local NEVER = 1e15 -- jobs never served come first, in the order in which they could have been
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local FIELDS = {
@@ -29,7 +33,7 @@ local FIELDS = {
     "unwritten", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
-local chosen, job, work, pending, leases, holders, settled, failures
+local chosen, job, work, pending, holders, settled, failures
 local known, changed = nil, {}
 
 -- Write what was set in the chosen job, all at once.
@@ -52,19 +56,25 @@ local function choose(id)
     write()
     known = nil
     chosen, job = id, "cinemill:job:" .. id
-    work, pending, leases = job .. ":work", job .. ":pending", job .. ":leases"
+    work, pending = job .. ":work", job .. ":pending"
     holders, settled, failures = job .. ":holders", job .. ":settled", job .. ":failures"
 end
 
+local moment
 local function now()
-    local time = redis.call("TIME")
-    return time[1] * 1000 + math.floor(time[2] / 1000)
+    if not moment then
+        local time = redis.call("TIME")
+        moment = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    return moment
 end
 
 local INTEGER, TEXT, LIST, FLAG = "number", "string", "table", "boolean"
 local SHAPES = {
     feed = {id = TEXT, listed = INTEGER, parcels = LIST, exhausted = FLAG, cursor = TEXT},
-    claim = {priority = TEXT, holder = TEXT, claim = TEXT, worker = TEXT, lease = INTEGER, burst = INTEGER},
+    claim = {
+        priorities = LIST, holder = TEXT, claim = TEXT, worker = TEXT, lease = INTEGER, burst = INTEGER, low = INTEGER,
+    },
     renew = {id = TEXT, parcel = TEXT, holder = TEXT, worker = TEXT, lease = INTEGER},
     finish = {
         id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, item = INTEGER, state = TEXT, delay = INTEGER,
@@ -80,11 +90,13 @@ local SHAPES = {
     written = {id = TEXT, described = TEXT},
     recount = {id = TEXT},
     totals = {},
+    look = {priorities = LIST, most = INTEGER},
+    layout = {layout = INTEGER, raises = FLAG},
     delete = {id = TEXT, force = FLAG},
 }
 local OPTIONAL = {
     id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, awaits = TEXT, roots = TEXT, segment = TEXT,
-    before = TEXT,
+    before = TEXT, layout = INTEGER, leader = TEXT,
 }
 local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
@@ -93,6 +105,8 @@ local STATES = {
 local MOVING = {
     feed = true, claim = true, finish = true, release = true, stumble = true, move = true, again = true, recount = true,
 }
+local BEGINNING = {feed = true, claim = true, move = true, again = true} -- what only callers of this layout may do
+local TELLING = {move = true, again = true} -- what the leader has to look at
 local EXACT = 2 ^ 53
 
 local function is_count(value)
@@ -126,6 +140,7 @@ local function refusal()
     end
     if shape.parcels and not each_is(args.parcels, is_parcel) then return "parcels" end
     if shape.origins and not each_is(args.origins, is_text) then return "origins" end
+    if shape.priorities and not each_is(args.priorities, is_text) then return "priorities" end
     if STATES[operation] and not STATES[operation][args.state] then return "state" end
     if args.before and not string.match(args.before, "^%d+%-%d+$") then return "before" end
     if not ARGV[3] or (operation == "finish" and ARGV[3] == "") then return "record" end
@@ -170,31 +185,33 @@ end
 local function forget(parcel)
     redis.call("HDEL", work, parcel)
     redis.call("HDEL", holders, parcel)
-    redis.call("ZREM", leases, parcel)
     redis.call("ZREM", CLAIMED, chosen .. ":" .. parcel)
 end
 
 -- Let a claim on a parcel of the chosen job end so much later.
-local function lease(parcel)
-    redis.call("ZADD", leases, now() + args.lease, parcel)
-    redis.call("ZADD", CLAIMED, now() + args.lease, chosen .. ":" .. parcel)
-end
+local function lease(parcel) redis.call("ZADD", CLAIMED, now() + args.lease, chosen .. ":" .. parcel) end
+
+-- When the claim on a parcel of the chosen job ends.
+local function ending(parcel) return tonumber(redis.call("ZSCORE", CLAIMED, chosen .. ":" .. parcel) or 0) end
+
+-- Have the leader look at the chosen job soon.
+local function tell() redis.call("ZADD", DUE, "NX", now(), chosen) end
 
 -- Put the chosen job where claims look for it: `READY` by whose turn it is, `LATER` by when it may start.
 local function place()
-    local priority = get("priority") or ""
+    local ready = READY .. (get("priority") or "")
     local first = get("state") == "running" and redis.call("ZRANGE", pending, 0, 0, "WITHSCORES") or {}
     local start = first[2] and math.max(tonumber(first[2]), number("next_start"))
-    if start and not get("served") then set("served", redis.call("INCR", "cinemill:served") - NEVER) end
+    if start and not get("served") then set("served", redis.call("INCR", SERVED) - NEVER) end
     if start and start <= now() then
-        redis.call("ZADD", READY .. priority, number("served"), chosen)
+        redis.call("ZADD", ready, number("served"), chosen)
     else
-        redis.call("ZREM", READY .. priority, chosen)
+        redis.call("ZREM", ready, chosen)
     end
     if start and start > now() then
-        redis.call("ZADD", LATER .. priority, start, chosen)
+        redis.call("ZADD", LATER, start, chosen)
     else
-        redis.call("ZREM", LATER .. priority, chosen)
+        redis.call("ZREM", LATER, chosen)
     end
 end
 
@@ -269,18 +286,40 @@ function operations.feed()
 end
 
 -- Choose the job of a priority whose turn it is, and return its parcel that may start now; nil if there is none.
-local function next_parcel(priority, time)
-    for _, id in ipairs(redis.call("ZRANGEBYSCORE", LATER .. priority, "-inf", time, "LIMIT", 0, DUE_AT_ONCE)) do
-        choose(id)
-        place()
-    end
-    for _, id in ipairs(redis.call("ZRANGE", READY .. priority, 0, DUE_AT_ONCE)) do
+local function next_of(priority, time)
+    for _ = 1, DUE_AT_ONCE do
+        local id = redis.call("ZRANGE", READY .. priority, 0, 0)[1]
+        if not id then return nil end
         choose(id)
         local starts = get("state") == "running" and number("next_start") <= time
         local parcel = starts and redis.call("ZRANGEBYSCORE", pending, "-inf", time, "LIMIT", 0, 1)[1]
         if parcel then return parcel end
         place()
+        redis.call("ZREM", READY .. priority, id)
     end
+end
+
+-- Of 16 claims, 12 begin with the first of the priorities, three with the second, one with the third; whichever has
+-- nothing leaves its turn to the others, in their order.
+local function begins_with(turn)
+    turn = turn % 16
+    if turn == 7 then return 3 end
+    return turn % 5 == 3 and 2 or 1
+end
+
+-- Choose the job whose turn it is, and return its parcel that may start now; nil if there is none.
+local function next_parcel(time)
+    for _, id in ipairs(redis.call("ZRANGEBYSCORE", LATER, "-inf", time, "LIMIT", 0, DUE_AT_ONCE)) do
+        choose(id)
+        place()
+    end
+    local first = args.priorities[begins_with(tonumber(redis.call("GET", SERVED) or 0))]
+    local found = first and next_of(first, time)
+    for _, priority in ipairs(args.priorities) do
+        if found then return found end
+        if priority ~= first then found = next_of(priority, time) end
+    end
+    return found
 end
 
 -- Delay the chosen job's next start by what its rate (bytes a second) asks for these bytes.
@@ -292,15 +331,13 @@ local function throttle(sizes, time)
 end
 
 -- Parcels that are claimed, or wait in the chosen job, and one for each other job of its priority that may start.
-local function outstanding(priority, time)
-    redis.call("ZREMRANGEBYSCORE", CLAIMED, "-inf", time - args.lease)
-    return redis.call("ZCARD", CLAIMED) + redis.call("ZCARD", pending) + redis.call("ZCARD", READY .. priority) - 1
+local function outstanding(waiting)
+    return redis.call("ZCARD", CLAIMED) + waiting + redis.call("ZCARD", READY .. (get("priority") or "")) - 1
 end
 
 -- The answer to a claim: {job, number, parcel, position, how many parcels keep workers busy at least}.
-local function answer(id, parcel_number, busy)
-    local _, position = held(parcel_number)
-    return {id, parcel_number, redis.call("HGET", work, parcel_number), position, busy}
+local function answer(id, parcel_number, text, position, busy)
+    return {id, parcel_number, text, position, busy}
 end
 
 -- What a claim of this name has got already, when its answer went astray and it is made again.
@@ -309,17 +346,20 @@ local function answered_before(name)
     if not text then return nil end
     local before = cjson.decode(text)
     choose(before[1])
-    if held(before[2]) == name then return answer(before[1], before[2], 1) end
+    local holder, position = held(before[2])
+    if holder == name then return answer(before[1], before[2], redis.call("HGET", work, before[2]), position, 1) end
 end
 
--- Take a parcel of the job of this priority that was served least recently; nothing if none may start.
+-- Take a parcel of the job whose turn it is: first by priority, then the one that was served least recently; nothing if
+-- none may start. A job of which fewer than `low` parcels wait is told of, to be listed further.
 function operations.claim()
     local time, name = now(), args.holder .. "/" .. args.claim
     local before = answered_before(name)
     if before then return before end
-    local parcel_number = next_parcel(args.priority, time)
+    local parcel_number = next_parcel(time)
     if not parcel_number then return false end
-    local parcel = parcel_of(parcel_number)
+    local text = redis.call("HGET", work, parcel_number)
+    local parcel = cjson.decode(text)
     throttle(parcel.bytes, time)
     redis.call("ZREM", pending, parcel_number)
     lease(parcel_number)
@@ -327,14 +367,15 @@ function operations.claim()
     redis.call("SET", CLAIM .. name, cjson.encode({chosen, parcel_number}), "PX", math.max(1, args.lease))
     add("pending", -#parcel.items)
     add("running", #parcel.items)
-    set("served", redis.call("INCR", "cinemill:served"))
+    set("served", redis.call("INCR", SERVED))
     if not get("started") then set("started", time) end
-    return answer(chosen, parcel_number, outstanding(args.priority, time))
+    local waiting = redis.call("ZCARD", pending)
+    if waiting < args.low and get("exhausted") ~= "1" then tell() end
+    return answer(chosen, parcel_number, text, 0, outstanding(waiting))
 end
 
 -- Prolong a claim. Returns the job's state, or "lost".
 function operations.renew()
-    if not redis.call("ZSCORE", leases, args.parcel) then return "lost" end
     if held(args.parcel) ~= args.holder then return "lost" end
     lease(args.parcel)
     return get("state")
@@ -345,7 +386,7 @@ function operations.finish()
     local position = position_of(args.parcel)
     if position == args.position + 1 and not args.expired then return get("state") end
     if position ~= args.position or args.position >= args.count then return "lost" end
-    if args.expired and tonumber(redis.call("ZSCORE", leases, args.parcel)) > now() then return "lost" end
+    if args.expired and ending(args.parcel) > now() then return "lost" end
     local parcel = (args.state == "retry" or args.release) and parcel_of(args.parcel)
     add("running", -1)
     if args.state == "retry" and get("state") == "cancelled" then args.state = "cancelled" end
@@ -483,7 +524,7 @@ function operations.recount()
         local text = redis.call("HGET", work, parcel_number)
         if text then waiting = waiting + #cjson.decode(text).items else redis.call("ZREM", pending, parcel_number) end
     end
-    for _, parcel_number in ipairs(redis.call("ZRANGE", leases, 0, -1)) do
+    for _, parcel_number in ipairs(redis.call("HKEYS", holders)) do
         local text = redis.call("HGET", work, parcel_number)
         if text then
             local _, position = held(parcel_number)
@@ -509,13 +550,38 @@ function operations.totals()
     return sums
 end
 
+-- How many parcels may start now, counted up to `most`, and which claims have run out. Of a job with a rate, one starts
+-- at a time.
+function operations.look()
+    local time = now()
+    local count = redis.call("ZCOUNT", LATER, "-inf", time)
+    for _, priority in ipairs(args.priorities) do
+        for _, id in ipairs(redis.call("ZRANGE", READY .. priority, 0, args.most)) do
+            if count >= args.most then break end
+            choose(id)
+            local waiting = redis.call("ZCOUNT", pending, "-inf", time)
+            count = count + (waiting > 1 and number("rate") > 0 and 1 or waiting)
+        end
+    end
+    return {math.min(count, args.most), redis.call("ZRANGEBYSCORE", CLAIMED, "-inf", time, "LIMIT", 0, DUE_AT_ONCE)}
+end
+
+-- The number of the ledger's layout, noted if none is. A caller that raises it does so if no jobs stand in the way.
+function operations.layout()
+    local jobs = redis.call("ZCARD", JOBS)
+    local found = tonumber(redis.call("GET", LAYOUT) or "") or (jobs > 0 and UNNUMBERED or nil)
+    if found and not (args.raises and jobs == 0 and found < args.layout) then return found end
+    redis.call("SET", LAYOUT, string.format("%.0f", args.layout))
+    return args.layout
+end
+
 -- Forget a job that is over; what it counted stays in the totals. Returns 1, 0 when it is not over, or -1 when records
 -- of it are not written yet, which only `force` gives up.
 function operations.delete()
     if redis.call("SISMEMBER", ACTIVE, args.id) == 1 then return 0 end
     if not args.force and redis.call("XLEN", settled) > 0 then return -1 end
     for _, field in ipairs(COUNTERS) do increase(TOTALS, field, number(field)) end
-    redis.call("UNLINK", job, work, pending, leases, holders, settled, failures)
+    redis.call("UNLINK", job, work, pending, holders, settled, failures)
     redis.call("SREM", UNWRITTEN, args.id)
     redis.call("ZREM", JOBS, args.id)
     return 1
@@ -523,9 +589,17 @@ end
 
 local wrong = refusal()
 if wrong then return redis.error_reply("ERR the ledger can't do " .. tostring(operation) .. ": impossible " .. wrong) end
+if args.layout and BEGINNING[operation] then
+    local found = redis.call("GET", LAYOUT)
+    if found and tonumber(found) ~= args.layout then return redis.error_reply("LAYOUT " .. found) end
+end
+if args.leader and MOVING[operation] and redis.call("GET", LEADER) ~= args.leader then
+    return redis.error_reply("DEPOSED another one leads")
+end
 if args.worker then redis.call("ZADD", WORKERS, now() / 1000, args.worker) end
 if args.id then choose(args.id) end
 local result = operations[operation]()
 if chosen and MOVING[operation] and (operation ~= "finish" or args.state == "retry" or args.release) then place() end
+if chosen and TELLING[operation] and get("state") then tell() end
 write()
 return result

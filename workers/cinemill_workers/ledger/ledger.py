@@ -13,11 +13,16 @@ from dataclasses import replace
 from typing import Any
 
 from cinemill_workers.ledger.jobs import Jobs, escaped, key_of
-from cinemill_workers.ledger.model import ListedItem, Parcel
+from cinemill_workers.ledger.model import PRIORITIES, ListedItem, Parcel
 
 _UNWRITTEN = "cinemill:unwritten"
 BURST_MILLISECONDS = 2000
 """How far a throttled job may fall behind its rate and still catch up."""
+
+LOW_PARCELS = 128
+"""A job of which fewer parcels wait is due to be listed further."""
+
+_CLAIMED = "cinemill:claimed"
 
 
 class Ledger(Jobs):
@@ -60,10 +65,12 @@ class Ledger(Jobs):
             )
         )
 
-    def claim(self, priority: str, holder: str, worker: str) -> Parcel | None:
-        """Take a parcel that may start now of a running job of this priority; jobs are served by turns.
+    def claim(self, holder: str, worker: str, priorities: Sequence[str] = PRIORITIES) -> Parcel | None:
+        """Take a parcel that may start now of a running job.
 
-        The claim has a name of its own: made once more because its answer went astray, it gets the same parcel.
+        Of 16 claims, 12 look first for work of the first priority, three of the second, one of the third; whichever has
+        nothing leaves its turn to the others, in their order. Jobs of one priority are served by turns. The claim has a
+        name of its own: made once more because its answer went astray, it gets the same parcel.
 
         Parameters
         ----------
@@ -71,21 +78,24 @@ class Ledger(Jobs):
             The process that claims; no other one, earlier or later, has this name.
         worker
             Celery's name of its worker.
+        priorities
+            Those to be looked for, the one that goes first at first.
         """
         claim = secrets.token_hex(8)
         found = self._apply(
             "claim",
             None,
-            priority=priority,
+            priorities=priorities,
             holder=holder,
             claim=claim,
             worker=worker,
             burst=BURST_MILLISECONDS,
+            low=LOW_PARCELS,
         )
         if not found:
             return None
         job, number, text, position, outstanding = found
-        parcel = _parcel(job.decode(), number, text, int(position), f"{holder}/{claim}")
+        parcel = _parcel(job.decode(), number.decode(), text, int(position), f"{holder}/{claim}")
         return replace(parcel, outstanding=int(outstanding))
 
     def renew(self, parcel: Parcel, worker: str) -> str:
@@ -192,42 +202,56 @@ class Ledger(Jobs):
             )
         )
 
-    def expired(self, job: str) -> list[Parcel]:
+    def look(self, *, most: int) -> tuple[int, list[Parcel]]:
+        """Return how many parcels may start now, counted up to `most`, and those whose claims have run out."""
+        count, expired = self._apply("look", None, priorities=PRIORITIES, most=most)
+        return int(count), self._claimed(expired)
+
+    def expired(self) -> list[Parcel]:
         """Return the claimed parcels whose claims have run out."""
-        now = self._milliseconds()
-        return self._claimed(job, self.client.zrangebyscore(f"{key_of(job)}:leases", "-inf", now))
+        return self.look(most=0)[1]
 
     def held_by(self, holder: str) -> list[Parcel]:
         """Return the parcels that one child process has claimed, or all children of one worker."""
-        found = []
-        for job in self.active():
-            holders = self.client.hgetall(f"{key_of(job.id)}:holders")
-            held = [number for number, name in holders.items() if name.decode().startswith(f"{holder}/")]
-            found += self._claimed(job.id, held)
+        claimed = self._claimed(self.client.zrange(_CLAIMED, 0, -1))
+        return [parcel for parcel in claimed if parcel.holder.startswith(f"{holder}/")]
+
+    def _claimed(self, members: Sequence[bytes]) -> list[Parcel]:
+        """Read claimed parcels at one go; claims of which the server has lost the rest are dropped."""
+        names = [member.decode().rpartition(":")[::2] for member in members]
+        with self.client.pipeline(transaction=False) as pipe:
+            for job, number in names:
+                pipe.hget(f"{key_of(job)}:work", number)
+                pipe.hget(f"{key_of(job)}:holders", number)
+            answers = pipe.execute()
+        found, lost = [], []
+        for member, (job, number), text, held in zip(
+            members, names, answers[::2], answers[1::2], strict=True
+        ):
+            if text is None or held is None:
+                lost.append(member)
+                continue
+            holder, _, position = held.decode().rpartition(" ")
+            found.append(_parcel(job, number, text, int(position), holder))
+        if lost:
+            self.client.zrem(_CLAIMED, *lost)
         return found
 
-    def _claimed(self, job: str, numbers: Sequence[bytes]) -> list[Parcel]:
-        found = []
-        for number in numbers:
-            text = self.client.hget(f"{key_of(job)}:work", number)
-            held = self.client.hget(f"{key_of(job)}:holders", number)
-            if text is not None and held is not None:
-                holder, _, position = held.decode().rpartition(" ")
-                found.append(_parcel(job, number, text, int(position), holder))
-        return found
+    def stirs(self) -> bool:
+        """Whether any parcel waits for its moment, or is claimed."""
+        ready = [f"cinemill:ready:{priority}" for priority in PRIORITIES]
+        return bool(self.client.exists(*ready, "cinemill:later", _CLAIMED))
 
     def waiting(self, job: str) -> int:
         """Return how many parcels could be claimed now, were the job running."""
         return int(self.client.zcount(f"{key_of(job)}:pending", "-inf", self._milliseconds()))
 
-    def idle(self, job: str) -> bool:
-        """Whether no parcel of a job waits or is claimed."""
-        return not self.client.exists(f"{key_of(job)}:pending", f"{key_of(job)}:leases")
-
-    def may_start(self, job: str) -> bool:
-        """Whether throttle and holds let a parcel start now."""
-        next_start = self.client.hget(key_of(job), "next_start")
-        return float(next_start or 0) <= self._milliseconds()
+    def idle(self, jobs: Sequence[str]) -> list[str]:
+        """Return those of these jobs of which no parcel waits or is claimed."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.exists(f"{key_of(job)}:pending", f"{key_of(job)}:holders")
+            return [job for job, there in zip(jobs, pipe.execute(), strict=True) if not there]
 
     # Records
 
@@ -296,7 +320,7 @@ def _behind(record: bytes) -> str:
     return f"{int(milliseconds)}-{int(number) + 1}"
 
 
-def _parcel(job: str, number: bytes, text: bytes, position: int, holder: str) -> Parcel:
+def _parcel(job: str, number: str, text: bytes, position: int, holder: str) -> Parcel:
     parcel = json.loads(text)
     items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
-    return Parcel(job, number.decode(), items, parcel["attempt"], position, holder)
+    return Parcel(job, number, items, parcel["attempt"], position, holder)

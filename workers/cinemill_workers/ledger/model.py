@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from cinemill.errors import UsageError
+from cinemill.errors import CinemillError, UsageError
 from cinemill.storage.tree import OURS
 
 ITEM_STATES = ("pending", "running", "done", "copied", "skipped", "failed", "quarantined", "cancelled")
-LEDGER = 2
-"""Form of the keys and records in the ledger."""
+LAYOUT = 2
+"""Of the ledger: raised with every change of its keys and records that an older version would misread."""
 PRIORITIES = ("high", "normal", "low")
 
 
 class JobGone(UsageError):
     """There is no such job, or it was deleted meanwhile."""
+
+
+class Deposed(CinemillError):
+    """Another worker tends the jobs meanwhile: what this one began for them is refused."""
+
+
+class ForeignLedger(UsageError):
+    """Another version of cinemill uses the ledger, by another layout."""
+
+    exit_code = os.EX_CONFIG
+
+    def __init__(self, found: str, expected: int) -> None:
+        super().__init__(
+            f"the ledger in Redis has layout {found}, this version of cinemill works with layout {expected}: "
+            "let its jobs end and delete them with the version that submitted them, then start the newer one; "
+            "or use that version"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class JobSpec:
 
     def to_json(self) -> str:
         """Return the form that the ledger keeps; versions of cinemill with a ledger of another form refuse such work."""
-        return json.dumps({**asdict(self), "work": {**self.work, "ledger": LEDGER}})
+        return json.dumps({**asdict(self), "work": {**self.work, "ledger": LAYOUT}})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -54,7 +72,7 @@ class JobSpec:
         values = json.loads(text)
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         form = known["work"].pop("ledger", 1)
-        if form != LEDGER:
+        if form != LAYOUT:
             known["work"]["ledger"] = form
         return cls(**{**known, "sources": tuple(known["sources"])})
 
@@ -123,9 +141,14 @@ class Job:
         return self.state in {"done", "cancelled"} and self.finished > 0
 
     @property
+    def unsettled(self) -> int:
+        """Number of items that wait or run."""
+        return self.counts["pending"] + self.counts["running"]
+
+    @property
     def settled(self) -> int:
         """Number of items whose fate is known."""
-        return sum(self.counts.values()) - self.counts["pending"] - self.counts["running"]
+        return sum(self.counts.values()) - self.unsettled
 
     @property
     def seconds(self) -> float:

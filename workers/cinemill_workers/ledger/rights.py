@@ -23,7 +23,10 @@ redis.call("SADD", set, "a")
 redis.call("SISMEMBER", set, "a")
 redis.call("SMEMBERS", set)
 redis.call("SREM", set, "a")
-redis.call("ZADD", sorted, 0, "a")
+redis.call("HKEYS", hash)
+redis.call("HMGET", hash, "a")
+redis.call("ZADD", sorted, "NX", 0, "a")
+redis.call("ZCOUNT", sorted, "-inf", 0)
 redis.call("ZCARD", sorted)
 redis.call("ZSCORE", sorted, "a")
 redis.call("ZRANGE", sorted, 0, -1)
@@ -31,6 +34,7 @@ redis.call("ZRANGEBYSCORE", sorted, "-inf", 0)
 redis.call("ZREM", sorted, "a")
 redis.call("INCR", KEYS[1])
 redis.call("SET", KEYS[1], "a", "PX", 1000)
+redis.call("PEXPIRE", KEYS[1], 1000)
 redis.call("GET", KEYS[1])
 redis.call("EXISTS", KEYS[1])
 redis.call("DEL", KEYS[1])
@@ -46,6 +50,9 @@ _COMMANDS = (
     ("HEXISTS", "{}", "a"),
     ("ZREVRANGEBYSCORE", "{}:sorted", "0", "-1"),
     ("ZREMRANGEBYSCORE", "{}:sorted", "0", "-1"),
+    ("ZPOPMIN", "{}:sorted", "1"),
+    ("BZPOPMIN", "{}:sorted", "0.01"),
+    ("EXISTS", "{}:sorted"),
     ("EXPIRE", "{}", "1"),
     ("DEL", "{}"),
     ("LPUSH", "cinemill.{}", "a"),

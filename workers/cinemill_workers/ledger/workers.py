@@ -1,10 +1,13 @@
-"""Which workers there are, which of them leads, and which gave up."""
+"""Which workers there are, which of them leads, which gave up, and by which layout they share the ledger."""
 
 from __future__ import annotations
 
+import secrets
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import LockError
 
 _LEADER = "cinemill:leader"
 _WORKERS = "cinemill:workers"
@@ -12,30 +15,33 @@ _COMPLAINTS = "cinemill:complaints"
 COMPLAINT_SECONDS = 3600
 """How long a complaint is remembered after the last one."""
 
-_RENEW_LEADERSHIP = """
-local held = redis.call("GET", KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1
-"""
-
 
 class Workers:
     """What the ledger knows of workers, behind one Redis client."""
 
     def __init__(self, client: Redis) -> None:
         self.client: Any = client
-        self._renew_leadership = client.register_script(_RENEW_LEADERSHIP)
+        self._name = secrets.token_hex(16)
+        self._lead = client.lock(_LEADER, thread_local=False)
+        self.leads = False
+        """Whether it became the one that tends the jobs: what it then begins is refused once another one does."""
 
-    def lead(self, name: str, seconds: float) -> bool:
+    def lead(self, seconds: float) -> bool:
         """Become or stay the one that tends the jobs; False while another one does."""
-        return bool(self._renew_leadership(keys=[_LEADER], args=[name, round(seconds * 1000)]))
+        self._lead.timeout = seconds
+        if self.leads:
+            with suppress(LockError):
+                return bool(self._lead.reacquire())
+        self.leads = bool(self._lead.acquire(blocking=False, token=self._name))
+        return self.leads
 
-    def resign(self, name: str) -> None:
-        """Take leave of a worker that stops, and of the lead if it has it."""
-        self.client.zrem(_WORKERS, name)
-        if self.client.get(_LEADER) == name.encode():
-            self.client.delete(_LEADER)
+    def resign(self, worker: str) -> None:
+        """Take leave of a worker that stops, and of the lead if this has it."""
+        self.client.zrem(_WORKERS, worker)
+        if self.leads:
+            self.leads = False
+            with suppress(LockError):
+                self._lead.release()
 
     def queue_length(self, queue: str) -> int:
         """Return how many messages wait in a queue."""
