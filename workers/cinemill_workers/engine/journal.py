@@ -82,10 +82,12 @@ class Records:
         return replace(cls.of_folder(Path(job.folder)), waiting=waiting, standing=job.spec.standing)
 
     def __iter__(self) -> Iterator[bytes]:
-        last = self.waiting[-1][_ID] if self.waiting else b"~"
+        last = self.waiting[-1][_ID] if self.waiting else None
         for path, size in self.files:
             for frame, _ in frames(path, size):
-                yield from (line for line in frame.splitlines(keepends=True) if line[_ID] <= last)
+                for line in frame.splitlines(keepends=True):
+                    if last is None or line[_ID] <= last:
+                        yield line
         yield from self.waiting
 
 
