@@ -129,6 +129,8 @@ def _cell(value: Any) -> str:
         return ""
     text = str(value)
     quoted = "'" + text if text.startswith(_FORMULA) else text
+    if quoted.isprintable():
+        return quoted
     return "".join(c if c.isprintable() or c == "\n" or ord(c) >= 0x80 else repr(c)[1:-1] for c in quoted)
 
 

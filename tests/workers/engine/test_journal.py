@@ -21,10 +21,11 @@ from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import OURS, discover
 from cinemill_workers.engine import journal, segments
 from cinemill_workers.engine.journal import Records
+from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.scribe import FOLDER, Scribe
 from cinemill_workers.engine.segments import Segment
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import ListedItem
+from cinemill_workers.ledger.model import JobSpec, ListedItem
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings
 from tests.support.harness import Service, failures, job_spec, receipts, retry, wait_until, write_archive
@@ -378,14 +379,24 @@ def test_names_that_are_no_text_are_found_and_reported(ledger: Ledger, tmp_path:
 
 
 @pytest.mark.service
-def test_a_job_of_an_earlier_version_is_refused_by_name(ledger: Ledger, tmp_path: Path) -> None:
-    job = fill(ledger, tmp_path, 1)
+def test_a_job_of_an_earlier_version_is_refused_by_name(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = fill(ledger, tmp_path, 2)
     ledger.client.hdel(f"cinemill:job:{job}", "folder")
     with pytest.raises(UsageError, match="earlier version of cinemill"):
         receipts(ledger, job)
     settle(ledger, "done")
     write(ledger)
-    assert ledger.job(job).over
+    found = ledger.job(job)
+    assert (found.state, "earlier version" in found.note) == ("paused", True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    spec = json.loads(found.spec.to_json())
+    for form in ({}, {"ledger": 7}):
+        spec["work"] = {**found.spec.work, **form}
+        with pytest.raises(UsageError, match="another version of cinemill submitted the job"):
+            from_json(JobSpec.from_json(json.dumps(spec)).work)
 
 
 def stewards(worker: int) -> list[int]:

@@ -35,6 +35,15 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+Standing = Annotated[
+    bool,
+    typer.Option(
+        "--standing",
+        help="Watch the directories, and never end: see `jobs finish`. A file is taken up once it does not grow.",
+    ),
+]
+
+
 def _submit(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
     destination: Path,
@@ -71,13 +80,7 @@ def _submit(
             metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
         ),
     ] = 0.0,
-    standing: Annotated[
-        bool,
-        typer.Option(
-            "--standing",
-            help="Watch the directories, and never end: see `jobs finish`. A file is taken up once it does not grow.",
-        ),
-    ] = False,
+    standing: Standing = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")

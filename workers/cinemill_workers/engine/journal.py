@@ -22,7 +22,7 @@ import xxhash
 
 from cinemill.errors import UsageError
 from cinemill.storage.tree import OURS
-from cinemill_workers.engine.segments import DESCRIPTION, description, frames, segments
+from cinemill_workers.engine.segments import DESCRIPTION, description, folder_of, frames, segments
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem
 
@@ -73,19 +73,17 @@ class Records:
         UsageError
             An earlier version of cinemill began the job.
         """
-        if not job.folder:
-            raise UsageError(
-                f"job {job.id} was begun by an earlier version of cinemill, which kept its receipts elsewhere: "
-                "read it with that version, or submit it again, finished outputs are kept"
-            )
+        folder = folder_of(job)
         waiting = tuple(ledger.records(job.id))
-        return replace(cls.of_folder(Path(job.folder)), waiting=waiting, standing=job.spec.standing)
+        return replace(cls.of_folder(folder), waiting=waiting, standing=job.spec.standing)
 
     def __iter__(self) -> Iterator[bytes]:
-        last = self.waiting[-1][_ID] if self.waiting else b"~"
+        last = self.waiting[-1][_ID] if self.waiting else None
         for path, size in self.files:
             for frame, _ in frames(path, size):
-                yield from (line for line in frame.splitlines(keepends=True) if line[_ID] <= last)
+                for line in frame.splitlines(keepends=True):
+                    if last is None or line[_ID] <= last:
+                        yield line
         yield from self.waiting
 
 

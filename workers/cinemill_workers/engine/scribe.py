@@ -11,7 +11,7 @@ from pathlib import Path
 from cinemill import __version__
 from cinemill.errors import CinemillError, OutputError
 from cinemill_workers.engine.roots import confine, trouble
-from cinemill_workers.engine.segments import LARGEST, Segment, describe, mend
+from cinemill_workers.engine.segments import LARGEST, Segment, describe, folder_of, mend
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobGone
 from cinemill_workers.settings import Settings
@@ -104,7 +104,7 @@ class Scribe:
 
     def _begin(self, job: Job, desk: _Desk) -> Segment | None:
         """Begin a segment; None if another process began a later one meanwhile."""
-        folder = Path(job.folder)
+        folder = folder_of(job)
         confine(folder, self._settings.roots)
         above = {path: inode for path, inode in job.roots.items() if folder.is_relative_to(path)}
         if lost := trouble(above):

@@ -16,9 +16,11 @@ from typing import Any
 
 import zstandard
 
+from cinemill.errors import UsageError
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.file import Sink
 from cinemill.storage.regular import open_regular
+from cinemill_workers.ledger.model import Job
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,22 @@ _NOTHING = zstandard.ZstdCompressor().compress(b"")
 """Begins each segment, for an empty file is none."""
 
 _SMALL_PIECE, _PIECE = 1 << 12, 1 << 17
+
+
+def folder_of(job: Job) -> Path:
+    """Return the folder of a job.
+
+    Raises
+    ------
+    UsageError
+        An earlier version of cinemill began the job.
+    """
+    if not job.folder:
+        raise UsageError(
+            f"job {job.id} was begun by an earlier version of cinemill, which kept its receipts elsewhere: "
+            "read it with that version, or submit it again, finished outputs are kept"
+        )
+    return Path(job.folder)
 
 
 class Segment:
