@@ -26,7 +26,7 @@ local NEVER = 1e15 -- jobs never served come first, in the order in which they c
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local FIELDS = {
     "state", "pending", "running", "exhausted", "priority", "next_start", "served", "note", "storage_errors", "rests",
-    "taught", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
+    "taught", "rate", "started", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
 local chosen, job, work, pending, holders, receipts, failures, dictionary
@@ -390,7 +390,8 @@ function operations.finish()
             redis.call("HSET", failures, args.item, ARGV[3])
         elseif args.state ~= "cancelled" then
             redis.call("RPUSH", receipts, ARGV[3])
-            drop("note", "storage_errors", "rests")
+            drop("storage_errors", "rests")
+            if get("state") ~= "paused" then drop("note") end
         end
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
         add("bytes_in", args.bytes_in)
