@@ -49,7 +49,7 @@ def listed(folder: Path, name: int, number: int) -> ListedItem:
 def settle(ledger: Ledger, *states: str, **more: Any) -> None:
     """Finish the next items, each so."""
     for state in states:
-        parcel = ledger.claim("normal", f"holder{time.monotonic()}", "worker")
+        parcel = ledger.claim(f"holder{time.monotonic()}", "worker")
         assert parcel is not None
         item = parcel.items[0]
         status = {"done": "transcoded", "skipped": "kept"}.get(state, "failed")

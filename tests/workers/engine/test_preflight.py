@@ -29,3 +29,9 @@ def test_an_address_of_another_machine_is_refused() -> None:
 def test_a_port_that_another_worker_serves_is_no_fault() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         check(Settings(metrics_port=taken.getsockname()[1]))
+
+
+def test_a_priority_that_there_is_none_of_is_refused() -> None:
+    check(Settings(priorities=("high", "low")))
+    with pytest.raises(UsageError, match="expected some of high, normal, low, found urgent"):
+        check(Settings(priorities=("high", "urgent")))

@@ -43,7 +43,7 @@ def tend(ledger: Ledger, campaign: Campaign, job: str) -> list[str]:
     time.sleep(0.005)
     campaign.tend(ledger.job(job))
     found = []
-    while (parcel := ledger.claim("normal", f"holder{time.monotonic()}", "worker")) is not None:
+    while (parcel := ledger.claim(f"holder{time.monotonic()}", "worker")) is not None:
         for item in list(parcel.items):
             found.append(Path(item.source).name)
             failed = item.source.endswith("bad")
@@ -134,7 +134,7 @@ def test_a_job_that_a_receiver_feeds_stays_and_does_not_grow(ledger: Ledger, tmp
         ]
         assert ledger.feed(job, listed, [items[:50], items[50:]], exhausted=False) == 2
         campaign.tend(ledger.job(job))
-        while (parcel := ledger.claim("normal", f"holder{time.monotonic()}", "worker")) is not None:
+        while (parcel := ledger.claim(f"holder{time.monotonic()}", "worker")) is not None:
             for item in parcel.items:
                 told = {"status": "transcoded", "source": item.source, "output": item.output, "warnings": []}
                 ledger.finish(parcel, "done", told)

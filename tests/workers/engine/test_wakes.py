@@ -67,6 +67,22 @@ def test_a_burst_of_surplus_messages_changes_nothing(
     wait_until(lambda: service.ledger.queue_length(QUEUE) == 0)
 
 
+def test_a_busy_worker_leaves_messages_to_others_and_owes_none(
+    service: Service, server: Server, tmp_path: Path
+) -> None:
+    app.conf.broker_url = f"redis+socket://{server.socket}"
+    write_archive(tmp_path / "in", 4)
+    service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] == 2)
+    before = service.ledger.queue_length(QUEUE)
+    for _ in range(10):
+        app.send_task("cinemill.work", queue=QUEUE)
+    time.sleep(2)
+    assert service.ledger.queue_length(QUEUE) >= before + 10
+    assert not service.ledger.client.exists("unacked")
+
+
 def test_one_message_is_enough_for_a_job(service: Service, server: Server, tmp_path: Path) -> None:
     app.conf.broker_url = f"redis+socket://{server.socket}"
     paths = write_archive(tmp_path / "in", 10)
@@ -164,10 +180,12 @@ def test_jobs_that_need_nothing_cost_the_leader_nothing(ledger: Ledger) -> None:
         steward = Steward(ledger, Settings(), "worker@host")
         while steward.turn():
             pass
-        steward.turn()
-        ledger.client.config_resetstat()
-        steward.turn()
+        costs = []
+        for _ in range(3):  # in one of them, it may be time to write receipts down
+            ledger.client.config_resetstat()
+            steward.turn()
+            costs.append(sum(each["calls"] for each in ledger.client.info("commandstats").values()))
         ledger.resign("worker@host")
-        return sum(each["calls"] for each in ledger.client.info("commandstats").values())
+        return min(costs)
 
     assert cost(500) == cost(1) < 15

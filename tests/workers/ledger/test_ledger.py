@@ -392,6 +392,14 @@ def test_idle_jobs_cost_a_claim_nothing(ledger: Ledger) -> None:
     assert calls < 60
 
 
+def test_a_note_that_says_why_a_job_is_paused_outlasts_what_still_ran(ledger: Ledger) -> None:
+    job = fill(ledger, 1, 1)
+    parcel = claim(ledger)
+    ledger.move(job, from_=["running"], to="paused", note="its share is away")
+    ledger.finish(parcel, "done", receipt())
+    assert ledger.job(job).note == "its share is away"
+
+
 def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
     job = ledger.create(replace(SPEC, max_rate=1000.0))
     ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)

@@ -114,11 +114,6 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     ledger = Ledger(connect(settings.redis_url, patience=0), lease_seconds=settings.lease_seconds)
     try:
         about: dict[str, Any] = ledger.client.info()
-        ledger.confirm()
-    except ForeignLedger as error:
-        found, _, remedy = error.message.partition(": ")
-        yield Finding("broker", well=False, found=found, remedy=remedy)
-        return
     except RedisError as error:
         found, remedy = diagnosis(settings, error)
         yield Finding("broker", well=False, found=found, remedy=remedy)
@@ -150,6 +145,12 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     allowed = _rights(ledger, settings)
     yield allowed
     if not allowed.well:
+        return
+    try:
+        ledger.confirm()
+    except ForeignLedger as error:
+        found, _, remedy = error.message.partition(": ")
+        yield Finding("broker layout", well=False, found=found, remedy=remedy)
         return
     for worker, reason in sorted(ledger.complaints().items()):
         yield Finding(

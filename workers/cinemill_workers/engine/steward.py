@@ -44,6 +44,9 @@ IDLE_SECONDS = 0.8
 ROUND_SECONDS = 5.0
 """How soon a job comes round of which nothing is told: its window, its directories, its counters."""
 
+LOOK_SECONDS = 1.0
+"""How soon claims are found that have run out."""
+
 PROBE_SECONDS = 15.0
 
 
@@ -64,7 +67,7 @@ class Steward:
         self._campaigns: dict[str, Campaign] = {}
         self._scribe = Scribe(ledger, settings)
         self._agenda: Agenda | None = None
-        self._stirs = True
+        self._stirs, self._looked = True, 0.0
         self._leads_since = 0.0
         self._agreed, self._led, self._asked = False, False, -math.inf
 
@@ -162,13 +165,17 @@ class Steward:
             self._campaigns[job.id] = campaign
 
     def _wake(self) -> None:
-        """Put a message into the queue for each parcel that may start; a surplus does no harm. Take lost claims away."""
+        """Put a message into the empty queue for each parcel that may start: while one is left, no child is idle.
+
+        A surplus does no harm. Claims that have run out are taken away.
+        """
         self._stirs = self._ledger.stirs()
-        if not self._stirs:
+        now = time.monotonic()
+        queued = self._ledger.queue_length(QUEUE) if self._stirs else 0
+        if not self._stirs or (queued and now - self._looked < LOOK_SECONDS):
             return
-        queued = self._ledger.queue_length(QUEUE)
-        full = queued >= self._settings.ahead
-        wanted, expired = self._ledger.look(most=0 if full else self._settings.ahead)
+        self._looked = now
+        wanted, expired = self._ledger.look(most=self._settings.ahead)
         if time.monotonic() - self._leads_since > self._settings.lease_seconds:
             for parcel in expired:
                 source = parcel.items[parcel.position].source

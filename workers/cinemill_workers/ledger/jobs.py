@@ -22,6 +22,9 @@ _DUE = "cinemill:due"
 _JOBS = "cinemill:jobs"
 _LAYOUT = "cinemill:layout"
 _STATUS = "status:"
+_UNNUMBERED = b"1"
+"""The layout of ledgers in which none is noted."""
+
 _NAMED = 5
 
 
@@ -170,9 +173,9 @@ class Jobs(Workers):
             Another version of cinemill has taken it over.
         """
         found = self.client.get(_LAYOUT)
-        if found is None:
-            self.agree()
-        elif int(found) != LAYOUT:
+        if found is None and self.client.exists(_JOBS):
+            found = _UNNUMBERED
+        if found is not None and int(found) != LAYOUT:
             raise ForeignLedger(found.decode(), LAYOUT)
 
     def totals(self) -> dict[str, int]:

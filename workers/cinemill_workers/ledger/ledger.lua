@@ -30,7 +30,7 @@ local NEVER = 1e15 -- jobs never served come first, in the order in which they c
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local FIELDS = {
     "state", "pending", "running", "exhausted", "priority", "next_start", "served", "note", "storage_errors", "rests",
-    "unwritten", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
+    "unwritten", "rate", "started", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
 local chosen, job, work, pending, holders, settled, failures
@@ -401,7 +401,8 @@ function operations.finish()
             local counted = string.format("%s %.0f %s", args.state, args.bytes_in, args.status or "")
             redis.call("HSET", failures, args.item, counted)
         elseif args.state ~= "cancelled" then
-            drop("note", "storage_errors", "rests")
+            drop("storage_errors", "rests")
+            if get("state") ~= "paused" then drop("note") end
         end
         redis.call("XADD", settled, "*", "state", args.state, "record", ARGV[3])
         owe()
