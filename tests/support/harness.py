@@ -79,6 +79,11 @@ def files_below(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
+def outputs_below(folder: Path) -> set[Path]:
+    """Return the files below a destination, without what the service keeps there of its jobs."""
+    return {path for path in files_below(folder) if path.parts[0] != ".cinemill"}
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():

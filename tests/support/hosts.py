@@ -27,9 +27,6 @@ from redis.exceptions import RedisError
 from cinemill_workers.internals import server_binary
 from tests.support.harness import wait_until
 
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-"""The library that shows a process another time."""
-
 WORKER = "import tests.support.faulty_worker; from cinemill_workers.cli.main import main; main()"
 HASTY = {
     "CINEMILL_LEASE_SECONDS": "3",
@@ -110,7 +107,6 @@ class Host:
         *arguments: str,
         hostname: str = "",
         core: int | None = None,
-        clock: str = "",
         **variables: str,
     ) -> None:
         """Start a worker.
@@ -123,8 +119,6 @@ class Host:
             What the host is called.
         core
             The only core it has.
-        clock
-            How far its clock is off: ``+7m``. That of the server stays right.
         variables
             Environment variables.
         """
@@ -132,9 +126,13 @@ class Host:
         environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
         command = [sys.executable, "-P", "-c", WORKER, "worker", *arguments]
         name = hostname or self.namespace
-        inside = ["sh", "-c", 'hostname "$0"; "$@" & trap "kill -TERM $!" TERM; wait; wait $!', name, *command]
-        if clock:
-            environment |= shifted(clock)
+        inside = [
+            "sh",
+            "-c",
+            'hostname "$0"; "$@" & trap "kill -TERM $!" TERM; wait; wait $!',
+            name,
+            *command,
+        ]
         pinned = ["taskset", "--cpu-list", str(core)] if core is not None else []
         new = ["unshare", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child"]
         with (self.folder / f"{self.namespace}.log").open("ab") as log:
@@ -160,18 +158,6 @@ class Host:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
-
-
-def shifted(clock: str) -> dict[str, str]:
-    """Return the environment of a process whose wall clock is off; monotonic clocks and file times stay right."""
-    return {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME": clock,
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-        "FAKETIME_DISABLE_SHM": "1",
-    }
 
 
 @dataclass

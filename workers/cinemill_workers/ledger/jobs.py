@@ -44,12 +44,12 @@ class Jobs(Workers):
             "priority": spec.priority,
             "rate": round(spec.max_rate),
             "listed": 0,
-            "created": round(time.time() * 1000),
+            "created": round(self.now() * 1000),
             **dict.fromkeys(ITEM_STATES, 0),
         }
         with self.client.pipeline(transaction=True) as pipe:
             pipe.hset(key_of(job), mapping=fields)
-            pipe.zadd(_JOBS, {job: time.time()})
+            pipe.zadd(_JOBS, {job: self.now()})
             pipe.sadd(_ACTIVE, job)
             pipe.execute()
         return job
@@ -79,6 +79,7 @@ class Jobs(Workers):
             created=int(found["created"]) / 1000,
             started=int(found.get("started", 0)) / 1000,
             finished=int(found.get("finished", 0)) / 1000,
+            seen=self.now(),
             note=found.get("note", ""),
             awaits=found.get("awaits", ""),
             roots=json.loads(found.get("roots", "{}")),
