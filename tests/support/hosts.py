@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -107,7 +107,7 @@ class Host:
         *arguments: str,
         hostname: str = "",
         core: int | None = None,
-        **variables: str,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Start a worker.
 
@@ -122,7 +122,7 @@ class Host:
         variables
             Environment variables.
         """
-        environment = {**os.environ, **HASTY, "CINEMILL_BROKER_URL": self.network.url, **variables}
+        environment = {**os.environ, **HASTY, "CINEMILL_BROKER_URL": self.network.url, **(variables or {})}
         environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
         command = [sys.executable, "-P", "-c", WORKER, "worker", *arguments]
         name = hostname or self.namespace

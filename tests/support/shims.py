@@ -59,7 +59,7 @@ static int reach(int folder, const char *path, int flags, int mode) {
     if (away(path)) { errno = EIO; return -1; }
     return syscall(SYS_openat, folder, path, flags, mode);
 }
-#define MODE int mode = 0; if (flags & (O_CREAT | O_TMPFILE)) { va_list rest; va_start(rest, flags); mode = va_arg(rest, int); va_end(rest); }
+#define MODE int mode = 0; { va_list rest; va_start(rest, flags); mode = va_arg(rest, int); va_end(rest); }
 int open(const char *path, int flags, ...) { MODE return reach(AT_FDCWD, path, flags, mode); }
 int open64(const char *path, int flags, ...) { MODE return reach(AT_FDCWD, path, flags, mode); }
 int openat(int folder, const char *path, int flags, ...) { MODE return reach(folder, path, flags, mode); }
