@@ -129,7 +129,7 @@ class Host:
         inside = [
             "sh",
             "-c",
-            'hostname "$0"; "$@" & trap "kill -TERM $!" TERM; wait; wait $!',
+            'hostname "$0"; "$@"; exit $?',
             name,
             *command,
         ]

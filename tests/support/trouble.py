@@ -33,7 +33,7 @@ class Boxed(Worker):
 
     def start(self) -> None:
         box = ["unshare", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child"]
-        inside = ["sh", "-c", 'hostname container; "$@" & wait; wait', "sh"]
+        inside = ["sh", "-c", 'hostname container; "$@"; exit $?', "sh"]
         worker = [
             sys.executable,
             "-P",
