@@ -26,7 +26,14 @@ from tests.support.harness import assert_exact, wait_until, write_archive
 from tests.support.hosts import redis_server
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
-PING = 'import os, redis, sys; redis.Redis(port=int(sys.argv[2]), password=os.environ["REDISCLI_AUTH"]).ping(); print("PONG")'
+PING = """
+import os, socket, sys
+server = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+server.sendall(f"AUTH {os.environ[\'REDISCLI_AUTH\']}\\r\\nPING\\r\\n".encode())
+lines = server.makefile()
+next(lines)
+print(next(lines))
+"""
 """What the health check asks of redis-cli, where that is not installed."""
 VARIABLES = {"REDIS_PASSWORD": "letters4and2digits"}
 
@@ -140,13 +147,16 @@ class Container:
         kind, *command = self.told["healthcheck"]["test"]
         if kind == "CMD-SHELL":
             command = ["sh", "-c", *command]
-        done = subprocess.run(
-            [self._put(word) for word in command],
-            env=self.environment,
-            check=False,
-            capture_output=True,
-            timeout=seconds(self.told["healthcheck"]["timeout"]),
-        )
+        try:
+            done = subprocess.run(
+                [self._put(word) for word in command],
+                env=self.environment,
+                check=False,
+                capture_output=True,
+                timeout=seconds(self.told["healthcheck"]["timeout"]),
+            )
+        except subprocess.TimeoutExpired:
+            return False
         return done.returncode == 0
 
     def wait_until_healthy(self) -> None:
@@ -198,7 +208,8 @@ def make_programs(folder: Path) -> None:
         "redis-server": f"exec '{redis_server()}' \"$@\"",
     }
     if shutil.which("redis-cli") is None:
-        programs["redis-cli"] = f"{python} -c '{PING}' \"$@\""
+        (folder / "ping.py").write_text(PING)
+        programs["redis-cli"] = f"exec '{sys.executable}' '{folder / 'ping.py'}' \"$@\""
     for name, line in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
