@@ -53,6 +53,9 @@ class Boxed(Worker):
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                preexec_fn=lambda: signal.signal(
+                    signal.SIGQUIT, signal.SIG_DFL
+                ),  # a shell's `&` has it ignored
             )
 
     def _below(self, parents: set[int]) -> dict[int, str]:
