@@ -32,6 +32,7 @@ class Boxed(Worker):
     """A worker in a container that is always given the same host name and the same process ids."""
 
     def start(self) -> None:
+        """Start it; a shell that has us in the background has SIGQUIT ignored, which is inherited."""
         box = ["unshare", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child"]
         inside = ["sh", "-c", 'hostname container; "$@"; exit $?', "sh"]
         worker = [
@@ -53,9 +54,7 @@ class Boxed(Worker):
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                preexec_fn=lambda: signal.signal(
-                    signal.SIGQUIT, signal.SIG_DFL
-                ),  # a shell's `&` has it ignored
+                preexec_fn=lambda: signal.signal(signal.SIGQUIT, signal.SIG_DFL),  # noqa: PLW1509
             )
 
     def _below(self, parents: set[int]) -> dict[int, str]:
