@@ -23,6 +23,7 @@ from tests.support.hosts import why_no_hosts
 from tests.support.shims import COMPILER, STORAGE, compiled
 
 LEASE_SECONDS = 3.0
+START_SECONDS = 8.0
 MOST_TORN = 20_000
 """Bytes of the append-only file: some dozens of transitions."""
 
@@ -134,7 +135,14 @@ class Troublemaker:
     def worker(self) -> Worker:
         return self.service.workers[-1]
 
+    def _let_it_work(self) -> None:
+        """Wait until the worker has done something, or for some seconds: one that is starting takes no harm."""
+        end = time.monotonic() + START_SECONDS
+        while '"message": "item"' not in self.worker.log and time.monotonic() < end:
+            time.sleep(0.1)
+
     def kill_child(self) -> None:
+        self._let_it_work()
         children = self.worker.children()
         if children:
             with contextlib.suppress(ProcessLookupError):
@@ -142,11 +150,13 @@ class Troublemaker:
 
     def kill_worker(self) -> None:
         """End the worker and all its processes, as a container that is killed; another one has its names."""
+        self._let_it_work()
         self.worker.kill()
         self.start_worker()
 
     def quit_worker(self) -> None:
         """Have the worker stop at once, and start another one."""
+        self._let_it_work()
         if isinstance(self.worker, Boxed):
             self.worker.signal(signal.SIGQUIT)
         else:
@@ -155,7 +165,8 @@ class Troublemaker:
             self.worker.process.wait(10)
         except subprocess.TimeoutExpired:
             print("the worker did not stop at once")
-        self.kill_worker()
+        self.worker.kill()
+        self.start_worker()
 
     def freeze_children(self) -> None:
         """Stop the children for longer than a lease: what they do afterwards is not theirs any more."""
