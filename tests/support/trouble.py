@@ -98,10 +98,20 @@ class Troublemaker:
         The one they write to; a file system of its own if that could be made.
     crashing
         Instances with this in their name kill their process.
+    seconds
+        Each instance takes so much longer.
     """
 
     def __init__(
-        self, service: Service, server: Server, root: Path, disk: Path, seed: int, *, crashing: str
+        self,
+        service: Service,
+        server: Server,
+        root: Path,
+        disk: Path,
+        seed: int,
+        *,
+        crashing: str,
+        seconds: float,
     ) -> None:
         self.service = service
         self.server = server
@@ -111,7 +121,7 @@ class Troublemaker:
         self.full = service.folder / "full"
         self.silent = service.folder / "silent"
         self.variables = {
-            "FAULTY_SECONDS": "0.04",
+            "FAULTY_SECONDS": str(seconds),
             "FAULTY_CRASH": crashing,
             "FAULTY_FULL": str(self.full),
             "CINEMILL_ATTEMPTS": "5",
