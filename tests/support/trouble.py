@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from redis import Redis
 
@@ -88,7 +88,7 @@ class Boxed(Worker):
 
 
 class Troublemaker:
-    """Does something evil, chosen by a seed.
+    """Does something evil, chosen by a seed; a context manager.
 
     Parameters
     ----------
@@ -131,6 +131,14 @@ class Troublemaker:
             self.variables["ANSWER_EIO"] = str(self.silent)
         self.jobs: list[str] = []
         self.submitted: tuple[Path | None, int] = (None, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the last worker, whatever happened."""
+        if self.service.workers:
+            self.worker.kill()
 
     # the worker
 

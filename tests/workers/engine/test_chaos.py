@@ -120,34 +120,33 @@ def test_chaos(calm: Calm, tmp_path: Path, disk: Path, seed: int, part: slice) -
     with Server(tmp_path / "state", tmp_path / "s") as server:
         ledger = Ledger(connect(f"unix://{server.socket}", patience=8), lease_seconds=LEASE_SECONDS)
         service = Service(ledger, tmp_path, Service.hasty_environment(server))
-        trouble = Troublemaker(
+        with Troublemaker(
             service, server, calm.root, disk, seed, crashing=CRASHING, seconds=10 / GENERATED
-        )
-        trouble.start_worker()
-        jobs = {kind: submit(trouble, calm.root, disk, kind) for kind in WORKS}
-        deadline = time.monotonic() + LONGEST_SECONDS
-        for act in trouble.plan()[part]:
-            time.sleep(trouble.random.uniform(0.1, 1.0))
-            print(f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  {act.__name__}")
-            act()
-        ends = settle(trouble, jobs, deadline)
-        print(f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  over")
-        lost: dict[str, set[str]] = {}
-        for kind, job in jobs.items():
-            lost[kind] = check_account(ends[kind], report(trouble, job), calm.fates[kind])
-            check_outputs(disk / kind, calm.outputs[kind], lost[kind])
+        ) as trouble:
+            trouble.start_worker()
+            jobs = {kind: submit(trouble, calm.root, disk, kind) for kind in WORKS}
+            deadline = time.monotonic() + LONGEST_SECONDS
+            for act in trouble.plan()[part]:
+                time.sleep(trouble.random.uniform(0.1, 1.0))
+                print(f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  {act.__name__}")
+                act()
+            ends = settle(trouble, jobs, deadline)
+            print(f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  over")
+            lost: dict[str, set[str]] = {}
+            for kind, job in jobs.items():
+                lost[kind] = check_account(ends[kind], report(trouble, job), calm.fates[kind])
+                check_outputs(disk / kind, calm.outputs[kind], lost[kind])
 
-        trouble.variables |= {"FAULTY_CRASH": "", "FAULTY_SECONDS": "0"}
-        trouble.kill_worker()
-        again = {kind: submit(trouble, calm.root, disk, kind) for kind in WORKS}
-        for kind, found in settle(trouble, again, deadline + LONGEST_SECONDS).items():
-            assert found["counts"]["quarantined"] == 0
-            assert found["counts"]["done"] + found["counts"]["copied"] == len(lost[kind])
-            assert outputs_below(disk / kind) == files_below(calm.outputs[kind])
-        print(
-            f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  over again, {len(lost['transcode'])} were lost"
-        )
-        trouble.worker.kill()
+            trouble.variables |= {"FAULTY_CRASH": "", "FAULTY_SECONDS": "0"}
+            trouble.kill_worker()
+            again = {kind: submit(trouble, calm.root, disk, kind) for kind in WORKS}
+            for kind, found in settle(trouble, again, deadline + LONGEST_SECONDS).items():
+                assert found["counts"]["quarantined"] == 0
+                assert found["counts"]["done"] + found["counts"]["copied"] == len(lost[kind])
+                assert outputs_below(disk / kind) == files_below(calm.outputs[kind])
+            print(
+                f"{LONGEST_SECONDS - deadline + time.monotonic():5.1f} s  over again, {len(lost['transcode'])} were lost"
+            )
 
     for source in calm.sources:
         output = disk / "transcode" / source.relative_to(calm.root)
