@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill_workers.internals import server_binary
+from cinemill_workers.ledger.connection import connect
+from cinemill_workers.ledger.ledger import Ledger
 from tests.support.harness import wait_until
 
 WORKER = "import tests.support.faulty_worker; from cinemill_workers.cli.main import main; main()"
@@ -205,8 +207,12 @@ class Network:
         found: dict[str, Any] = self.cinemill("jobs", "show", job, **variables)
         return found
 
-    def finish(self, job: str, seconds: float = 120.0) -> dict[str, Any]:
-        wait_until(lambda: self.show(job)["finished"] > 0, seconds)
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(connect(self.local_url))
+
+    def finish(self, job: str) -> dict[str, Any]:
+        wait_until(lambda: self.ledger.job(job).over)
         return self.show(job)
 
     def report(self, job: str) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from tests.support.harness import assert_exact, outputs_below, wait_until, write_archive
 from tests.support.hosts import Network, network, why_no_hosts
@@ -47,11 +46,11 @@ def assert_complete(net: Network, job: str, sources: list[Path], output: Path) -
 
 def seen(net: Network) -> int:
     """Return how many workers gave a sign of life."""
-    return len(Redis.from_url(net.local_url).zrange("cinemill:workers", 0, -1))
+    return len(net.ledger.workers())
 
 
 def done(net: Network, job: str) -> int:
-    return int(net.show(job)["counts"]["done"])
+    return net.ledger.job(job).counts["done"]
 
 
 def test_two_hosts_share_a_job(net: Network, tmp_path: Path, record_property: Any) -> None:

@@ -6,6 +6,7 @@ share the troubles of one seed. ``CHAOS_INSTANCES``: how many are generated.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError
 from cinemill.operations.extract.request import Extract
@@ -161,13 +163,13 @@ def submit(trouble: Troublemaker, root: Path, disk: Path, kind: str) -> str:
 
 
 def settle(trouble: Troublemaker, jobs: dict[str, str], deadline: float) -> dict[str, dict[str, Any]]:
-    """Wait until the jobs are over, or the time is."""
-    while True:
-        listed = {job["id"]: job for job in trouble.cinemill("jobs", "list")}
-        found = {kind: listed[job] for kind, job in jobs.items()}
-        if all(job["finished"] for job in found.values()) or time.monotonic() > deadline:
-            return found
-        time.sleep(1)
+    """Wait until the jobs are over, or the time is; return what is shown of them."""
+    while time.monotonic() < deadline:
+        with contextlib.suppress(RedisError):
+            if all(trouble.service.ledger.job(job).over for job in jobs.values()):
+                break
+        time.sleep(0.1)
+    return {kind: trouble.cinemill("jobs", "show", job) for kind, job in jobs.items()}
 
 
 def report(trouble: Troublemaker, job: str) -> list[dict[str, Any]]:
