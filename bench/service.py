@@ -25,26 +25,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset, FileMetaDataset, dcmwrite
-from pydicom.uid import UID, ExplicitVRLittleEndian, UltrasoundImageStorage
 from redis import Redis
 
 from cinemill_workers.local.embedded import Server
+from instances import make_instances
 
 MANY = 100_000_000
-FOLDER_ITEMS = 1_000
 FEW = 200
 """Instances of the run that shows what starting costs."""
 
 MOST_WAITING = 256 * 32
 """Instances that are listed ahead: they leave the server's memory towards the end of a job."""
 COMMAND = (sys.executable, "-m", "cinemill_workers.cli")
-_UID = "2.25.1111111111111111111111{:012}"
 _PR_SET_CHILD_SUBREAPER = 36
 _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _COMMAND = """
@@ -90,34 +86,6 @@ def main() -> int:
     print_tables(figures, service.samples, arguments.instances)
     whole = found["settled"] == found["rows"] == found["sources"] == arguments.instances
     return 0 if whole else 1
-
-
-def make_instances(folder: Path, count: int) -> None:
-    """Write small instances; each has its own SOP Instance UID and its own pixels."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UltrasoundImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = UID(_UID.format(0))
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = UID(_UID.format(1)), UID(_UID.format(2))
-    dataset.PatientID, dataset.Modality = "bench", "US"
-    dataset.Rows = dataset.Columns = 16
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit, dataset.PixelRepresentation = 7, 0
-    noise = np.random.default_rng(0).integers(0, 256, 256, dtype=np.uint8)
-    dataset.PixelData = noise.tobytes()
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    template = buffer.getvalue()
-    head, middle, tail = template.split(_UID.format(0).encode())
-    for number in range(count):
-        if number % FOLDER_ITEMS == 0:
-            here = folder / f"{number // FOLDER_ITEMS:06}"
-            here.mkdir(parents=True)
-        uid = _UID.format(number + FOLDER_ITEMS).encode()
-        pixels = number.to_bytes(8, "little")
-        (here / f"{number:09}.dcm").write_bytes(head + uid + middle + uid + tail[:-8] + pixels)
 
 
 def transcode(folder: Path, count: int, jobs: int) -> float:
