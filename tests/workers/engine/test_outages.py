@@ -133,3 +133,22 @@ def test_shares_that_go_away_under_a_worker_cost_no_item_and_get_no_file(
     assert (found.counts["done"], found.counts["failed"], found.counts["quarantined"]) == (60, 0, 0)
     for path in paths:
         assert_exact(path, tmp_path / "out" / path.relative_to(tmp_path / "in"))
+
+
+def test_a_job_that_was_paused_by_hand_still_notices_that_a_share_goes_away(
+    service: Service, tmp_path: Path
+) -> None:
+    paths = write_archive(tmp_path / "in", 60)
+    size = sum(path.stat().st_size for path in paths)
+    job = service.submit(tmp_path / "in", tmp_path / "out", max_rate=size / 6)
+    service.start_worker()
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 3)
+    service.ledger.move(job, from_=["running"], to="paused")
+    service.ledger.move(job, from_=["paused"], to="running")
+    wait_until(lambda: service.ledger.job(job).counts["done"] > 8)
+    (tmp_path / "in").rename(tmp_path / "away")
+    (tmp_path / "in").mkdir()
+    wait_until(lambda: service.ledger.job(job).state == "paused", 15)
+    (tmp_path / "in").rmdir()
+    (tmp_path / "away").rename(tmp_path / "in")
+    assert service.finish(job).counts["done"] == 60

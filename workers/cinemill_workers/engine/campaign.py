@@ -43,7 +43,10 @@ class Campaign:
         try:
             self._heed_roots(job)
             self._heed_window(job)
-            if job.exhausted or job.state not in {"running", "waiting"}:
+            if job.state not in {"running", "waiting"}:
+                return False
+            if job.exhausted:
+                self._remember_roots(job)
                 return False
             if job.spec.standing and not self._walks(job):
                 return False
@@ -59,6 +62,11 @@ class Campaign:
         """Let a job go on whose directories are again what they were."""
         if job.awaits == ROOTS and job.state == "paused" and not trouble(job.roots) and not emptied(job.spec):
             self._ledger.move(job.id, from_=["paused"], to="running", awaits=ROOTS)
+
+    def _remember_roots(self, job: Job) -> None:
+        """Remember the directories of a listed job as they are, once somebody resumed it so."""
+        if not job.roots and job.unsettled:
+            self._ledger.feed(job.id, job.listed, [], exhausted=True, roots=inodes(job.spec))
 
     def _heed_window(self, job: Job) -> None:
         if job.spec.window:

@@ -77,12 +77,12 @@ class Jobs(Workers):
             "rate": round(spec.max_rate),
             "folder": os.fsencode(spec.folder(job)),
             "listed": 0,
-            "created": round(time.time() * 1000),
+            "created": round(self.now() * 1000),
             **dict.fromkeys(ITEM_STATES, 0),
         }
         with self.client.pipeline(transaction=True) as pipe:
             pipe.hset(key_of(job), mapping=fields)
-            pipe.zadd(_JOBS, {job: time.time()})
+            pipe.zadd(_JOBS, {job: self.now()})
             pipe.sadd(_ACTIVE, job)
             pipe.set(_LAYOUT, LAYOUT, nx=True)
             pipe.zadd(_DUE, {job: fields["created"]})
@@ -107,7 +107,11 @@ class Jobs(Workers):
         with self.client.pipeline(transaction=False) as pipe:
             for job in wanted:
                 pipe.hgetall(key_of(job))
-            return [_job(job, found) for job, found in zip(wanted, pipe.execute(), strict=True) if found]
+            return [
+                _job(job, found, self.now())
+                for job, found in zip(wanted, pipe.execute(), strict=True)
+                if found
+            ]
 
     def find(self, name: str) -> Job:
         """Return the one job of this id or name, or whose id or name begins like this; the last one for nothing.
@@ -234,7 +238,7 @@ def key_of(job: str) -> str:
     return f"cinemill:job:{job}"
 
 
-def _job(job: str, fields: dict[bytes, bytes]) -> Job:
+def _job(job: str, fields: dict[bytes, bytes], seen: float) -> Job:
     found = {key.decode(): os.fsdecode(value) for key, value in fields.items()}
     return Job(
         id=job,
@@ -250,6 +254,7 @@ def _job(job: str, fields: dict[bytes, bytes]) -> Job:
         created=int(found["created"]) / 1000,
         started=int(found.get("started", 0)) / 1000,
         finished=int(found.get("finished", 0)) / 1000,
+        seen=seen,
         note=found.get("note", ""),
         awaits=found.get("awaits", ""),
         roots=json.loads(found.get("roots", "{}")),

@@ -268,6 +268,7 @@ local operations = {}
 
 -- Add freshly listed parcels, if nobody else listed them meanwhile. Returns the number of waiting parcels, or -1.
 function operations.feed()
+    if args.roots and get("listed") and not get("roots") then set("roots", args.roots) end
     if get("listed") ~= tostring(args.listed) or get("exhausted") == "1" then return -1 end
     local state = get("state")
     if state == "cancelled" or state == "done" then return -1 end
@@ -279,7 +280,6 @@ function operations.feed()
     add("listed", count)
     add("pending", count)
     if count > 0 then set("cursor", args.cursor) end
-    if args.roots and not get("roots") then set("roots", args.roots) end
     if args.exhausted then set("exhausted", "1") end
     close_when_complete()
     return redis.call("ZCARD", pending)
@@ -463,7 +463,7 @@ function operations.move()
     if args.state == "running" then
         set("next_start", 0)
         drop("storage_errors")
-        if state == "paused" and get("awaits") ~= args.awaits then drop("roots") end
+        if get("awaits") == "roots" and args.awaits ~= "roots" then drop("roots") end -- somebody takes them as they are
     end
     if args.state == "paused" and args.awaits then set("awaits", args.awaits) else drop("awaits") end
     if args.state == "cancelled" then

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -107,7 +106,7 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the ledger has it at one moment. Times are seconds since 1970; 0 is not yet."""
+    """A job as the ledger has it at one moment, `seen`. Times are seconds since 1970 by the server's clock; 0 is not yet."""
 
     id: str
     spec: JobSpec
@@ -123,6 +122,7 @@ class Job:
     created: float = 0.0
     started: float = 0.0
     finished: float = 0.0
+    seen: float = 0.0
     note: str = ""
     awaits: str = ""
     """What ends its pause by itself."""
@@ -152,8 +152,8 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """Seconds from its first task to its end, or to now."""
-        return max(0.0, (self.finished or time.time()) - self.started) if self.started else 0.0
+        """Seconds from its first task to its end, or until it was seen."""
+        return max(0.0, (self.finished or self.seen) - self.started) if self.started else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form that ``jobs show --json`` prints."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from redis import Redis
@@ -72,6 +74,14 @@ class Workers:
         stale = [name for name in self.complaints() if name.rpartition("@")[2] == host]
         if stale:
             self.client.hdel(_COMPLAINTS, *stale)
+
+    def now(self) -> float:
+        """Return the time by the server's clock, asked once: those of hosts differ. Seconds since 1970."""
+        return time.monotonic() + self._ahead
+
+    @cached_property
+    def _ahead(self) -> float:
+        return self._milliseconds() / 1000 - time.monotonic()
 
     def _milliseconds(self) -> int:
         seconds, microseconds = self.client.time()
