@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+import imagecodecs
 import numpy as np
 
 from cinemill._version import __version__
@@ -50,6 +51,7 @@ class DeflatedFrame(Native):
 
     name = "zlib"
     version = zlib.ZLIB_RUNTIME_VERSION
+    level = 6
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Inflate and decode frames; see `Native.decode`."""
@@ -58,8 +60,29 @@ class DeflatedFrame(Native):
         )
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: this syntax is only read."""
-        raise UnsupportedPixelFormat("Deflated Image Frame Compression is read only")
+        """Return each array's bytes as a raw deflate stream."""
+        return [
+            zlib.compress(samples, self.level, wbits=-zlib.MAX_WBITS)
+            for samples in super().encode(frames, pixels)
+        ]
+
+
+class Libdeflate(Native):
+    """The same, inflated by libdeflate, which shares no code with zlib."""
+
+    name = "libdeflate"
+    version = imagecodecs.deflate_version().rpartition(" ")[2]
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Inflate and decode frames; see `Native.decode`."""
+        return super().decode(
+            [_by_libdeflate(data, pixels.nbytes + 64, frame) for frame, data in enumerate(codestreams)],
+            pixels,
+        )
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Refuse: it only decodes."""
+        raise UnsupportedPixelFormat("libdeflate only decodes here")
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
@@ -111,3 +134,10 @@ def _inflate(data: Buffer, most: int, frame: int) -> bytes:
     if not inflater.eof:
         raise CodecError("the deflated frame ends too early", offset=len(data), frame=frame)
     return samples
+
+
+def _by_libdeflate(data: Buffer, most: int, frame: int) -> bytes:
+    try:
+        return bytes(imagecodecs.deflate_decode(bytes(data), raw=True, out=most))
+    except (imagecodecs.DeflateError, ValueError) as error:
+        raise CodecError(f"the deflated frame can't be inflated: {error}", frame=frame) from None

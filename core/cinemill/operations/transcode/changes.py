@@ -20,6 +20,7 @@ _LOSSY_METHODS = {
     "jpeg-ls": "ISO_14495_1",
     "jpeg-2000": "ISO_15444_1",
     "htj2k": "ISO_15444_15",
+    "jpeg-xl": "ISO_18181_1",
 }
 
 

@@ -27,10 +27,11 @@ Action: TypeAlias = Literal["copy", "recode", "transcode"]
 ULTRASOUND = frozenset("1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 """Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
 
-_RGB_FOR_ALL = frozenset(("rle",))
-"""Codings whose YBR_FULL viewers take for colour by pixel; every IOD that has colour has RGB in them."""
-_RGB_FOR_ULTRASOUND = _RGB_FOR_ALL | {"native", "jpeg-ls", "jpeg-2000", "htj2k"}
-_WHOLE_CONTAINER = frozenset(("native", "rle"))
+_RGB_FOR_ALL = frozenset(("rle", "jpeg-xl"))
+"""Codings whose YBR_FULL viewers take for colour by pixel, or that can't hold it; every IOD that has colour has RGB in them."""
+_UNCOMPRESSED = frozenset(("native", "encapsulated-uncompressed", "deflated-frame"))
+_RGB_FOR_ULTRASOUND = _RGB_FOR_ALL | _UNCOMPRESSED | {"jpeg-ls", "jpeg-2000", "htj2k"}
+_WHOLE_CONTAINER = _UNCOMPRESSED | {"rle"}
 """Codings that hold every allocated bit, so that nothing needs masking."""
 
 
@@ -198,7 +199,7 @@ def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
         )
     if written.bits_stored not in bits:
         held = str(bits.start) if len(bits) == 1 else f"{bits.start} to {bits.stop - 1}"
-        advice = "" if target.coding == "native" else "; use explicit, implicit or deflated"
+        advice = "" if target.coding in _UNCOMPRESSED else "; use explicit, implicit or deflated"
         raise UnsupportedPixelFormat(
             f"{target} holds {held} bits of {written.photometric_interpretation} (PS3.5 §8.2), "
             f"found {written.bits_stored}{advice}"
