@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
+_LEVEL = 6
+"""Of libdeflate: on ultrasound as small as zlib's 6 to 9, and 3 to 12 times as fast; 9 takes thrice the time for 2 %."""
+
+
 class Native:
     """Little endian samples as a `cinemill.codecs.codec.Codec`.
 
@@ -51,7 +55,6 @@ class DeflatedFrame(Native):
 
     name = "zlib"
     version = zlib.ZLIB_RUNTIME_VERSION
-    level = 6
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Inflate and decode frames; see `Native.decode`."""
@@ -60,15 +63,12 @@ class DeflatedFrame(Native):
         )
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Return each array's bytes as a raw deflate stream."""
-        return [
-            zlib.compress(samples, self.level, wbits=-zlib.MAX_WBITS)
-            for samples in super().encode(frames, pixels)
-        ]
+        """Refuse: libdeflate is faster and leaves less."""
+        raise UnsupportedPixelFormat("zlib only decodes here")
 
 
 class Libdeflate(Native):
-    """The same, inflated by libdeflate, which shares no code with zlib."""
+    """The same by libdeflate, which shares no code with zlib."""
 
     name = "libdeflate"
     version = imagecodecs.deflate_version().rpartition(" ")[2]
@@ -81,8 +81,11 @@ class Libdeflate(Native):
         )
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: it only decodes."""
-        raise UnsupportedPixelFormat("libdeflate only decodes here")
+        """Return the bytes of arrays of ``pixels.shape`` and ``pixels.dtype``, each as a raw deflate stream."""
+        return [
+            bytes(imagecodecs.deflate_encode(samples, _LEVEL, raw=True))
+            for samples in super().encode(frames, pixels)
+        ]
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:

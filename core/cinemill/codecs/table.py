@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DECODERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "encapsulated-uncompressed": ("native:Native",),
-    "deflated-frame": ("native:DeflatedFrame",),
+    "deflated-frame": ("native:DeflatedFrame", "native:Libdeflate"),
     "rle": ("rle:Rle",),
     "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo", "jpeg.pylibjpeg:Pylibjpeg"),
     "jpeg-lossless": (
@@ -52,7 +52,7 @@ _ENCODERS: dict[str, str] = {
     "htj2k": "jpeg_2000.openjph:OpenJph",
     "jpeg-xl": "jpeg_xl.libjxl:Libjxl",
     "encapsulated-uncompressed": "native:Native",
-    "deflated-frame": "native:DeflatedFrame",
+    "deflated-frame": "native:Libdeflate",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
@@ -65,7 +65,7 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
         "jpeg_xl.jxl_oxide:JxlOxide",
     ),
     "encapsulated-uncompressed": ("native:Native",),
-    "deflated-frame": ("native:DeflatedFrame", "native:Libdeflate"),
+    "deflated-frame": ("native:DeflatedFrame",),
 }
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.transcode.plan import Plan
+    from cinemill.pixel_format import PixelFormat
 
 _PHOTOMETRIC, _PLANAR = 0x00280004, 0x00280006
 _ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
@@ -36,7 +37,15 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
     plan
         How they are written.
     """
-    old, new = source.pixels, plan.written
+    changes = format_changes(source, plan.written)
+    if decoder.lossy:
+        changes.update(lossy_changes(source, decoder))
+    return changes
+
+
+def format_changes(source: Source, new: PixelFormat) -> Changes:
+    """Return what the header has to say differently of the format of its pixels, and of its frames."""
+    old = source.pixels
     changes: Changes = {}
     if new.photometric_interpretation != source.text(_PHOTOMETRIC):
         changes[_PHOTOMETRIC] = encode_element(_PHOTOMETRIC, b"CS", new.photometric_interpretation.encode())
@@ -48,8 +57,6 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
         changes[_STORED] = _short(_STORED, new.bits_stored)
         changes[_HIGH_BIT] = _short(_HIGH_BIT, new.bits_stored - 1)
     changes.update(frame_changes(source))
-    if decoder.lossy:
-        changes.update(_lossy_history(source, decoder))
     return changes
 
 
@@ -63,7 +70,7 @@ def lossy_contradiction(source: Source, decoder: FrameDecoder) -> list[str]:
     return []
 
 
-def _lossy_history(source: Source, decoder: FrameDecoder) -> Changes:
+def lossy_changes(source: Source, decoder: FrameDecoder) -> Changes:
     """Say that the pixels were lossy before; what is said already stays (PS3.3 C.7.6.1.1.5)."""
     changes: Changes = {}
     if source.text(_LOSSY) != "01":

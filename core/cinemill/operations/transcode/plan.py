@@ -85,7 +85,14 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
     proper = is_part10(source) and source.encoding.implicit_vr == syntax.implicit_vr
     if source.pixel_data is None:
         return "copy" if proper else "recode"
-    if colour == "rgb" and source.pixels.samples == 3 and _needs_decoding_for_rgb(source):
+    if syntax.coding == "video":
+        return "copy"
+    if (
+        colour == "rgb"
+        and not target.of_jpeg
+        and source.pixels.samples == 3
+        and _needs_decoding_for_rgb(source)
+    ):
         return "transcode"
     if syntax is target:
         return "copy" if proper and not source.repaired else "recode"
@@ -154,7 +161,7 @@ def make_plan(
         photometric_interpretation=_label(interpretation, target),
         planar_configuration=_planar_configuration(source, interpretation, target),
     )
-    _check_legal(written, target)
+    check_legal(written, target)
     as_they_lie = decoder.stream is None or depth.overlays
     keeps_unused_bits = whole and as_they_lie and allocated > 1
     return Plan(
@@ -190,7 +197,14 @@ def _planar_configuration(source: Source, interpretation: str, target: TransferS
     return int(ultrasound and interpretation == "YBR_FULL" and target.coding == "rle")
 
 
-def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+def check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+    """Check that a target may hold such pixels.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        It may not; the message names what it may hold.
+    """
     bits = target.legal.get(written.photometric_interpretation)
     if bits is None:
         raise UnsupportedPixelFormat(
