@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_xl.boxes import CODESTREAM, bare_codestream
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -37,6 +37,8 @@ class ImageHeader:
         Whether the first frame is coded without DCT; None where an ICC profile hides it.
     ycbcr
         Whether the first frame is coded as YCbCr, as JPEGs are; decoders return RGB.
+    orientation
+        As in Exif: 1 is the image as it is coded.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class ImageHeader:
     xyb: bool
     modular: bool | None
     ycbcr: bool
+    orientation: int = 1
 
     @property
     def lossless(self) -> bool:
@@ -107,20 +110,30 @@ def read_header(data: Buffer) -> ImageHeader:
     CodecError
         It is damaged.
     UnsupportedPixelFormat
-        It holds something that no DICOM image is: alpha, floating point samples, animation, a turned image.
+        It holds something that no DICOM image is: alpha, floating point samples, animation.
     """
     stream = bytes(bare_codestream(data)[:_HEADER_BYTES])
     if stream[:2] != CODESTREAM:
         raise CodecError("a JPEG XL codestream begins with FF 0A", offset=0)
     bits = _Bits(stream[2:])
     rows, columns = _size(bits)
-    precision, components, xyb, profile = 8, 3, True, False
-    if not bits.flag():
-        precision, components, xyb, profile = _metadata(bits)
+    found = _Metadata() if bits.flag() else _metadata(bits)
     if not bits.flag():
         raise UnsupportedPixelFormat("JPEG XL with a colour transform of its own is not read")
-    modular, ycbcr = (None, False) if profile else _frame(bits, xyb=xyb)
-    return ImageHeader(rows, columns, components, precision, xyb, modular, ycbcr)
+    modular, ycbcr = (None, False) if found.profile else _frame(bits, xyb=found.xyb)
+    return ImageHeader(
+        rows, columns, found.components, found.precision, found.xyb, modular, ycbcr, found.orientation
+    )
+
+
+class _Metadata(NamedTuple):
+    """What the image metadata says (D.3), and whether there is an ICC profile."""
+
+    precision: int = 8
+    components: int = 3
+    xyb: bool = True
+    profile: bool = False
+    orientation: int = 1
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -133,11 +146,9 @@ def _size(bits: _Bits) -> tuple[int, int]:
     return rows, 8 * (1 + bits.u(5)) if small else bits.u32(*_SIZES)
 
 
-def _metadata(bits: _Bits) -> tuple[int, int, bool, bool]:
-    """Return bits of a sample, samples of a pixel, whether colours are XYB, and whether there is an ICC profile."""
+def _metadata(bits: _Bits) -> _Metadata:
     extra = bits.flag()
-    if extra:
-        _refuse_extras(bits)
+    orientation = _extras(bits) if extra else 1
     if bits.flag():
         raise UnsupportedPixelFormat(
             "JPEG XL of floating point samples is not read; DICOM has integers in it"
@@ -152,16 +163,17 @@ def _metadata(bits: _Bits) -> tuple[int, int, bool, bool]:
         raise UnsupportedPixelFormat("JPEG XL with tone mapping is not read; DICOM has its own windows")
     if bits.u64():
         raise UnsupportedPixelFormat("JPEG XL with extensions of its header is not read")
-    return precision, 1 if space == _GREY else 3, xyb, profile
+    return _Metadata(precision, 1 if space == _GREY else 3, xyb, profile, orientation)
 
 
-def _refuse_extras(bits: _Bits) -> None:
-    if turned := bits.u(3):
-        raise UnsupportedPixelFormat(f"JPEG XL with orientation {turned + 1} is not read; DICOM has 1")
+def _extras(bits: _Bits) -> int:
+    """Return the orientation."""
+    orientation = 1 + bits.u(3)
     if bits.flag():
         _size(bits)
     if bits.flag() or bits.flag():
         raise UnsupportedPixelFormat("JPEG XL with a preview or an animation is not read; DICOM has frames")
+    return orientation
 
 
 def _colours(bits: _Bits) -> tuple[int, bool]:

@@ -8,7 +8,7 @@ import imagecodecs
 
 from cinemill.codecs.jpeg.libjpeg_turbo import sign_extended
 from cinemill.codecs.jpeg_xl.boxes import bare_codestream, reconstructable
-from cinemill.codecs.jpeg_xl.headers import read_header
+from cinemill.codecs.jpeg_xl.headers import ImageHeader, read_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Libjxl:
         return [_encode(frame, pixels) for frame in frames]
 
 
-def check_geometry(data: Buffer, pixels: PixelFormat, frame: int) -> None:
-    """Check that a codestream holds a frame of such a size, before memory is spent on it.
+def check_geometry(data: Buffer, pixels: PixelFormat, frame: int) -> ImageHeader:
+    """Check that a codestream holds a frame of such a size, before memory is spent on it, and return its header.
 
     Parameters
     ----------
@@ -90,10 +90,16 @@ def check_geometry(data: Buffer, pixels: PixelFormat, frame: int) -> None:
             "codestream has {}, {}, {}".format(*found),
             frame=frame,
         )
+    return header
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
-    check_geometry(data, pixels, frame)
+    header = check_geometry(data, pixels, frame)
+    if header.orientation != 1:
+        raise UnsupportedPixelFormat(
+            f"JPEG XL with orientation {header.orientation} is not read; DICOM has its image as it is coded",
+            frame=frame,
+        )
     try:
         samples: Samples = imagecodecs.jpegxl_decode(bytes(bare_codestream(data)), numthreads=1)
     except (imagecodecs.JpegxlError, ValueError) as error:

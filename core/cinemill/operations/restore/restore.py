@@ -26,6 +26,7 @@ from cinemill.operations.copies import copy, is_copy
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin, finished, receipt_in
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
@@ -33,7 +34,6 @@ from cinemill.storage.likeness import Likeness
 from cinemill.storage.location import is_same_file, located, size
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
     from cinemill.pixel_format import Buffer
     from cinemill.syntaxes import TransferSyntax
 

@@ -173,14 +173,18 @@ class _Jpegs:
                     f"found {stream.process}, {stream.colour or 'no colour told'}; use jpeg-xl"
                 )
             boxes = libjxl.from_jpeg(jpeg, index)
-            if index == 0:
-                self._check_colour(boxes)
+            self._check(boxes)
         except CinemillError as error:
             raise error.locate(frame=index) from None
         return Carried(jpeg, boxes)
 
-    def _check_colour(self, boxes: bytes) -> None:
+    def _check(self, boxes: bytes) -> None:
+        """Check that readers of the codestream, who rebuild no JPEG, see the same."""
         header = read_header(boxes)
+        if header.orientation != 1:
+            raise UnsupportedPixelFormat(
+                f"the JPEG has Exif orientation {header.orientation}, by which readers of JPEG XL turn it; use jpeg-xl"
+            )
         if self.first.colour is not None and header.modular is False:
             told = "YBR_FULL" if header.ycbcr else "RGB"
             if told != self.first.colour:

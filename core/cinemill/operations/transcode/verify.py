@@ -43,6 +43,10 @@ class FrameVerifier:
         """Whether any frame is going to be decoded."""
         return self._level != "none"
 
+    def independent_of(self, encoder: Codec) -> bool:
+        """Whether another implementation than the encoder's verifies, where that was asked for."""
+        return self._level != "independent" or self._verifiers[-1].name != encoder.name
+
     def compare(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
     ) -> None:
