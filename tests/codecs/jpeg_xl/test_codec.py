@@ -87,6 +87,15 @@ def test_every_format_that_is_written_is_read_alike_by_a_decoder_that_shares_no_
     np.testing.assert_array_equal(result.reading.frames, frames)
 
 
+def test_a_verification_that_is_not_independent_says_so(transcode, monkeypatch):
+    monkeypatch.setattr(table, "_is_installed", lambda name: name != "JxlOxide")
+    result = transcode(native("MONOCHROME2", 8)[1], "jpeg-xl", verify="independent")
+    assert any(
+        "no decoder is installed that shares no code with libjxl" in told for told in result.receipt.warnings
+    )
+    assert transcode(native("MONOCHROME2", 8)[1], "jpeg-xl").receipt.warnings == ()
+
+
 @pytest.mark.parametrize(
     "shape",
     [(8, 8), (256, 256), (480, 640), (1, 1), (1, 300), (600, 3), (7, 9), (64, 96), (90, 160), (80, 64)],
