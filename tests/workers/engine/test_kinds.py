@@ -58,7 +58,7 @@ KEYS = {
         ),
     },
     "split": {"kind", "frames_per_instance", "max_bytes"},
-    "restore": {"kind", "overwrite", "recheck", "preserve"},
+    "restore": {"kind", "overwrite", "recheck", "preserve", "copy_rest"},
 }
 
 

@@ -18,7 +18,15 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import CinemillError, OutputExists, UnsupportedPixelFormat, UsageError, VerificationError
+from cinemill.errors import (
+    Cancelled,
+    CinemillError,
+    OutputExists,
+    SourceError,
+    UnsupportedPixelFormat,
+    UsageError,
+    VerificationError,
+)
 from cinemill.frames.held import holds_jpeg
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
@@ -26,7 +34,7 @@ from cinemill.operations.copies import copy, is_copy
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin, finished, receipt_in
-from cinemill.operations.receipt import Receipt
+from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
@@ -54,6 +62,7 @@ def restore(
     overwrite: bool = False,
     recheck: bool = False,
     preserve: bool = True,
+    copy_rest: bool = False,
     threads: int | None = None,
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -71,6 +80,8 @@ def restore(
         Read a finished output that is there, and make it anew if it is damaged.
     preserve
         Give the output the source's mode, as far as the umask allows it, and its time of last modification.
+    copy_rest
+        Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
@@ -87,10 +98,20 @@ def restore(
         Nothing was written; see `cinemill.errors`.
     """
     request = Restore(
-        overwrite=overwrite, recheck=recheck, preserve=preserve and isinstance(src, str | os.PathLike)
+        overwrite=overwrite,
+        recheck=recheck,
+        preserve=preserve and isinstance(src, str | os.PathLike),
+        copy_rest=copy_rest,
     )
+    output = located(dst)
     with on_disk(src) as source:
-        receipt = run(request, source, located(dst), Control(threads, cancelled, progress))
+        try:
+            receipt = run(request, source, output, Control(threads, cancelled, progress))
+        except (Cancelled, UsageError):
+            raise
+        except CinemillError as error:
+            request.settle(failure(source, output, error))
+            raise
         return replace(receipt, source=called(src, source))
 
 
@@ -112,6 +133,8 @@ def run(request: Restore, src: Path, dst: Path, control: Control) -> Receipt:
     with Source(src) as source:
         try:
             receipt = _restore(Origin(source, {}), dst, request, control)
+        except RecursionError:
+            raise SourceError("sequences are nested too deeply", path=src) from None
         except CinemillError as error:
             raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
     return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})

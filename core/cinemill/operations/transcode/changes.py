@@ -39,7 +39,7 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
     """
     changes = format_changes(source, plan.written)
     if decoder.lossy:
-        changes.update(lossy_changes(source, decoder))
+        changes.update(_lossy_history(source, decoder))
     return changes
 
 
@@ -70,7 +70,7 @@ def lossy_contradiction(source: Source, decoder: FrameDecoder) -> list[str]:
     return []
 
 
-def lossy_changes(source: Source, decoder: FrameDecoder) -> Changes:
+def _lossy_history(source: Source, decoder: FrameDecoder) -> Changes:
     """Say that the pixels were lossy before; what is said already stays (PS3.3 C.7.6.1.1.5)."""
     changes: Changes = {}
     if source.text(_LOSSY) != "01":

@@ -1,6 +1,7 @@
 """Recompresses the JPEGs of one instance as JPEG XL that gives each back byte for byte (PS3.5 §8.2.15, §A.4.12).
 
 Each frame is a fragment with JPEG XL boxes: what rebuilds the JPEG (jbrd) has its place there, and no bare codestream has one.
+Nothing is lost or gained by it, so the history of lossy compression stays as it is told (PS3.3 C.7.6.1.1.5).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cinemill.frames.decode import FrameDecoder, read_markers
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.jpegs import SAMPLE_EVERY, Carried, Carrier, carry
-from cinemill.operations.transcode.changes import format_changes, lossy_changes, lossy_contradiction
+from cinemill.operations.transcode.changes import format_changes
 from cinemill.operations.transcode.plan import check_legal
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cinemill.operations.transcode.request import Level, Transcode
     from cinemill.pixel_format import Buffer, PixelFormat
 
+_LOSSY = 0x00282110
 _GROWTH = 1.5
 """What boxes and small JPEGs may take beyond the JPEG; decides whether offsets might pass 32 bits."""
 
@@ -64,7 +66,7 @@ def recompress(origin: Origin, output: Path, request: Transcode, control: Contro
     check_legal(written, target)
     if request.colour == "rgb" and written.photometric_interpretation == "YBR_FULL_422":
         raise UnsupportedPixelFormat("jpeg-xl-jpeg keeps JPEGs as they are, YCbCr too; use jpeg-xl")
-    changes = {**format_changes(source, written), **lossy_changes(source, frames.decoder)}
+    changes = format_changes(source, written)
     clock = Clock()
     carrier = Carrier(frames.recompressed, libjxl.to_jpeg, "encode", _CHECK_EVERY[request.verify])
     likeness = Likeness.of(source.path, preserve=request.preserve)
@@ -91,7 +93,6 @@ def recompress(origin: Origin, output: Path, request: Transcode, control: Contro
                 *source.warnings,
                 *frames.decoder.warnings,
                 *frames.warnings,
-                *lossy_contradiction(source, frames.decoder),
             ),
             source_digest=origin.digest,
         )
@@ -130,6 +131,8 @@ class _Jpegs:
         self.decoder = FrameDecoder(source)
         assert self.decoder.stream is not None
         self.first: Codestream = self.decoder.stream
+        if source.text(_LOSSY) == "00":
+            self.warnings.append("Lossy Image Compression is 00, but the codestreams are lossy")
         if self.first.coding != "jpeg" or self.first.precision != 8:
             raise UnsupportedPixelFormat(
                 f"jpeg-xl-jpeg recompresses JPEG of 8 bits with DCT, found {self.first.process} of "
