@@ -267,6 +267,15 @@ def test_a_proof_that_was_tampered_with_is_no_proof(recompressed, tmp_path):
     assert not (tmp_path / "back.dcm").exists()
 
 
+def test_a_small_file_does_not_grow_without_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(libjxl, "_LEAST_ROOM", 1 << 10)
+    boxes = bytes(imagecodecs.jpegxl_encode_jpeg(jpeg(GREY[0]) + bytes(1 << 20)))
+    assert len(boxes) < 10_000
+    (tmp_path / "in.dcm").write_bytes(of([boxes], GREY[:1], "MONOCHROME2", JPEG_XL_JPEG))
+    with pytest.raises(CodecError, match="can't be rebuilt"):
+        cinemill.restore(tmp_path / "in.dcm", tmp_path / "out.dcm")
+
+
 def test_files_of_others_are_restored_and_said_to_be_unproved(tmp_path):
     streams = [jpeg(frame) for frame in COLOUR]
     boxes = [bytes(imagecodecs.jpegxl_encode_jpeg(stream)) for stream in streams]

@@ -21,6 +21,9 @@ VERSION: str = imagecodecs.jpegxl_version().rpartition(" ")[2]
 _EFFORT = 1
 """On ultrasound 40 to 52 % of JPEG-LS, as fast as that; effort 2 leaves 89 % of this in 7 times the time."""
 
+_LEAST_ROOM, _EXPANSION = 16 << 20, 64
+"""How large a JPEG may become that is rebuilt: what stands behind its EOI is compressed, and could be anything."""
+
 
 class Libjxl:
     """libjxl as a `cinemill.codecs.codec.Codec`: bare codestreams, whose precision is Bits Stored.
@@ -173,6 +176,7 @@ def to_jpeg(data: Buffer, frame: int) -> bytes:
             "expected JPEG XL boxes that a JPEG can be rebuilt from (jbrd), found none", frame=frame
         )
     try:
-        return bytes(imagecodecs.jpegxl_decode_jpeg(bytes(boxes), numthreads=1))
+        most = _LEAST_ROOM + _EXPANSION * len(boxes)
+        return bytes(imagecodecs.jpegxl_decode_jpeg(bytes(boxes), numthreads=1, out=most))
     except (imagecodecs.JpegxlError, ValueError) as error:
         raise CodecError(f"the JPEG can't be rebuilt (libjxl: {error})", frame=frame) from None
