@@ -5,8 +5,9 @@
 Peers: DCMTK and GDCM (Debian packages dcmtk, libgdcm-tools), pydicom with its plug-ins, and pydcm, which needs its own
 interpreter (CPython 3.12 or newer with `pip install pydcm`) named by ``--pydcm`` or ``PYDCM_PYTHON``. One that is not
 there is left out, and said so. Every cell is MB of uncompressed pixels per processor second, the median of interleaved
-rounds, for whole files: reading, decoding, encoding, writing. Every output is decoded by pydicom, all frames, and
-compared with what went in: ``!`` marks wrong pixels, ``±n`` those of another JPEG decoder.
+rounds, for whole files: reading, decoding, encoding, writing; then the output's bytes. Every output is decoded by pydicom
+(JPEG XL by libjxl, which rebuilds JPEGs), all frames, and compared with what went in: ``!`` marks wrong pixels, ``±n``
+those of another JPEG decoder.
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+import imagecodecs
 import numpy as np
 from pydicom import dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
 
 from cines import LARGE_RGB, RGB, TRANSFER_SYNTAXES, Array, real_cines, write_cine
 from measure import processor_seconds
 
-TARGETS = {"JPEG-LS": "jpeg-ls", "JPEG 2000": "jpeg-2000", "HTJ2K": "htj2k"}
+TARGETS = {
+    "JPEG-LS": "jpeg-ls",
+    "JPEG 2000": "jpeg-2000",
+    "HTJ2K": "htj2k",
+    "JPEG XL": "jpeg-xl",
+    "JPEG XL that gives JPEG back": "jpeg-xl-jpeg",
+}
 _CODINGS = {uid: coding for coding, uid in TRANSFER_SYNTAXES.items()}
 
 
@@ -140,6 +149,7 @@ def find_tools(pydcm: str | None) -> list[Tool]:
         Tool("cinemill, in process", Worker("cinemill")),
         Tool("cinemill, in process, every frame verified", Worker("cinemill", verify="full")),
         Tool("cinemill, command", _cinemill("none")),
+        Tool("cinemill, command, every frame verified", _cinemill("full")),
         Tool("pydicom + plug-ins, in process", Worker("pydicom")),
     ]
     if pydcm and Path(pydcm).exists():
@@ -161,6 +171,7 @@ class Cell:
     nbytes: int
     seconds: list[float] = field(default_factory=list)
     verdict: str = ""
+    written: int = 0
 
     @property
     def rate(self) -> float:
@@ -172,7 +183,8 @@ class Cell:
     def __str__(self) -> str:
         if not self.seconds:
             return self.verdict or "–"
-        return f"{self.nbytes / 1e6 / median(self.seconds):.0f} {self.verdict}".rstrip()
+        rate = f"{self.nbytes / 1e6 / median(self.seconds):.0f}"
+        return f"{rate}, {self.written / 1e6:.2f} MB {self.verdict}".rstrip()
 
 
 def check(job: Job) -> str:
@@ -180,7 +192,9 @@ def check(job: Job) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            written, expected = pixel_array(job.output), _expected(job.source)
+            if job.target == "jpeg-xl-jpeg":
+                return "" if _jpegs(job.output) == _frames(job.source) else "! other JPEGs"
+            written, expected = _written(job), _expected(job.source)
         except Exception as error:  # noqa: BLE001  # an output that does not decode is a peer's result
             return f"! {type(error).__name__}"
     if written.shape != expected.shape:
@@ -190,6 +204,21 @@ def check(job: Job) -> str:
         return ""
     another_decoder = job.coding == "jpeg" and difference.mean() < 1
     return f"±{difference.max()}" if another_decoder else "! wrong pixels"
+
+
+def _frames(path: Path) -> list[bytes]:
+    header = dcmread(path)
+    return list(generate_frames(header.PixelData, number_of_frames=int(header.NumberOfFrames)))
+
+
+def _jpegs(path: Path) -> list[bytes]:
+    return [bytes(imagecodecs.jpegxl_decode_jpeg(frame, numthreads=1)) for frame in _frames(path)]
+
+
+def _written(job: Job) -> Array:
+    if job.target != "jpeg-xl":
+        return pixel_array(job.output)
+    return np.stack([imagecodecs.jpegxl_decode(frame) for frame in _frames(job.output)])
 
 
 @cache
@@ -236,6 +265,7 @@ def measure(tools: list[Tool], jobs: dict[str, Job], rounds: int) -> dict[str, d
                 continue
             if seconds is not None:
                 cell.verdict = check(job)
+                cell.written = job.output.stat().st_size
                 able.append((tool, cell))
         for _ in range(rounds):
             for tool, cell in able:
@@ -245,7 +275,9 @@ def measure(tools: list[Tool], jobs: dict[str, Job], rounds: int) -> dict[str, d
 
 def show(title: str, jobs: dict[str, Job], cells: dict[str, dict[str, Cell]]) -> None:
     """Print one table: tools by files, and how far cinemill is ahead of the best peer with right pixels."""
-    print(f"\n**to {title}**, MB per processor second\n\n| | {' | '.join(jobs)} |\n|---|{'---|' * len(jobs)}")
+    print(
+        f"\n**to {title}**, MB of pixels per processor second, and what was written\n\n| | {' | '.join(jobs)} |\n|---|{'---|' * len(jobs)}"
+    )
     for name, row in cells.items():
         print(f"| {name} | {' | '.join(str(row[label]) for label in jobs)} |")
     ours = cells["cinemill, in process"]
@@ -272,6 +304,8 @@ def main() -> None:
         files = sources(folder, arguments.frames)
         for title in arguments.targets:
             jobs = {label: job(path, TARGETS[title], folder / "output.dcm") for label, path in files.items()}
+            if TARGETS[title] == "jpeg-xl-jpeg":
+                jobs = {label: each for label, each in jobs.items() if each.coding == "jpeg"}
             show(title, jobs, measure(tools, jobs, arguments.rounds))
     print(f"\nload at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

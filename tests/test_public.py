@@ -13,6 +13,7 @@ import pytest
 import cinemill
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import options_of
+from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode.request import Transcode
 
@@ -25,6 +26,7 @@ def test_the_public_names():
         "__version__",
         "extract",
         "open",
+        "restore",
         "split",
         "transcode",
         "verify",
@@ -38,7 +40,7 @@ def test_a_public_name_is_there_and_described(name):
     assert getattr(cinemill, name).__doc__
 
 
-@pytest.mark.parametrize("name", ["extract", "open", "split", "transcode"])
+@pytest.mark.parametrize("name", ["extract", "open", "restore", "split", "transcode"])
 def test_the_types_of_a_public_function_can_be_looked_up(name):
     hints = typing.get_type_hints(getattr(cinemill, name))
     first = next(iter(hints.values()))
@@ -46,7 +48,8 @@ def test_the_types_of_a_public_function_can_be_looked_up(name):
 
 
 @pytest.mark.parametrize(
-    ("call", "operation"), [("extract", Extract), ("transcode", Transcode), ("split", Split)]
+    ("call", "operation"),
+    [("extract", Extract), ("transcode", Transcode), ("split", Split), ("restore", Restore)],
 )
 def test_a_function_takes_the_options_of_its_operation(call, operation):
     """All that the command line has, by the same names, with the same types and defaults."""

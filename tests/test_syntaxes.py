@@ -43,7 +43,16 @@ def test_a_target_is_found_by_name_uid_and_keyword(row):
 
 
 def test_targets_are_lossless_and_say_what_they_hold():
-    assert all(row.lossless and row.legal for row in syntaxes.TARGETS)
+    assert all((row.lossless or row.of_jpeg) and row.legal for row in syntaxes.TARGETS)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in syntaxes.TRANSFER_SYNTAXES.values() if row.coding == "video"], ids=str
+)
+def test_video_is_refused_as_a_target_by_its_name(row):
+    for name in (row.uid, row.keyword):
+        with pytest.raises(UnsupportedTransferSyntax, match=f"{row.keyword} is video, which is copied"):
+            syntaxes.target(name)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "JPEGBaseline8Bit", "1.2.3", ""])

@@ -1,8 +1,8 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
-file into another transfer syntax and proves it, `split` cuts a long cine into several instances, `verify` proves an
-output at any later time.
+file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
+long cine into several instances, `verify` proves an output at any later time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "extract",
     "open",
+    "restore",
     "split",
     "transcode",
     "verify",
@@ -29,6 +30,7 @@ _HOMES = {
     "Receipt": "cinemill.operations.receipt",
     "extract": "cinemill.operations.extract.extract",
     "open": "cinemill.frames.cine",
+    "restore": "cinemill.operations.restore.restore",
     "split": "cinemill.operations.split.split",
     "transcode": "cinemill.operations.transcode.transcode",
     "verify": "cinemill.operations.verify.verify",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from cinemill.frames.cine import Cine, open  # noqa: A004
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.receipt import Receipt
+    from cinemill.operations.restore.restore import restore
     from cinemill.operations.split.split import split
     from cinemill.operations.transcode.transcode import transcode
     from cinemill.operations.verify.verify import verify

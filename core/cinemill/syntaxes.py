@@ -27,6 +27,8 @@ class TransferSyntax:
         Short name as a target, where it can be written.
     lossless
         Whether the syntax by itself promises lossless coding.
+    of_jpeg
+        Whether it codes JPEGs, which come back byte for byte, and nothing else.
     legal
         What a target may hold; empty where the syntax is never written.
     """
@@ -40,6 +42,7 @@ class TransferSyntax:
     implicit_vr: bool = False
     little_endian: bool = True
     deflated: bool = False
+    of_jpeg: bool = False
 
     @property
     def encapsulated(self) -> bool:
@@ -75,6 +78,9 @@ _JPEG_2000 = {
     "RGB": range(1, 39),
     "YBR_FULL": range(1, 39),
 }
+_16 = range(1, 17)
+_JPEG_XL = {"MONOCHROME1": _16, "MONOCHROME2": _16, "RGB": _16}
+_JPEG_XL_JPEG = {"MONOCHROME2": range(8, 9), "RGB": range(8, 9), "YBR_FULL_422": range(8, 9)}
 
 _4 = "1.2.840.10008.1.2.4."
 
@@ -106,8 +112,16 @@ TRANSFER_SYNTAXES: Mapping[str, TransferSyntax] = MappingProxyType(
                 "1.2.840.10008.1.2.1.98",
                 "EncapsulatedUncompressedExplicitVRLittleEndian",
                 "encapsulated-uncompressed",
+                "encapsulated",
+                legal=_NATIVE,
             ),
-            TransferSyntax("1.2.840.10008.1.2.8.1", "DeflatedImageFrameCompression", "deflated-frame"),
+            TransferSyntax(
+                "1.2.840.10008.1.2.8.1",
+                "DeflatedImageFrameCompression",
+                "deflated-frame",
+                "deflated-frame",
+                legal=_NATIVE,
+            ),
             TransferSyntax("1.2.840.10008.1.2.5", "RLELossless", "rle", "rle", legal=_RLE),
             TransferSyntax(_4 + "50", "JPEGBaseline8Bit", "jpeg", lossless=False),
             TransferSyntax(_4 + "51", "JPEGExtended12Bit", "jpeg", lossless=False),
@@ -124,8 +138,16 @@ TRANSFER_SYNTAXES: Mapping[str, TransferSyntax] = MappingProxyType(
             TransferSyntax(_4 + "201", "HTJ2KLossless", "htj2k", "htj2k", legal=_JPEG_2000),
             TransferSyntax(_4 + "202", "HTJ2KLosslessRPCL", "htj2k", "htj2k-rpcl", legal=_JPEG_2000),
             TransferSyntax(_4 + "203", "HTJ2K", "htj2k", lossless=False),
-            TransferSyntax(_4 + "110", "JPEGXLLossless", "jpeg-xl"),
-            TransferSyntax(_4 + "111", "JPEGXLJPEGRecompression", "jpeg-xl", lossless=False),
+            TransferSyntax(_4 + "110", "JPEGXLLossless", "jpeg-xl", "jpeg-xl", legal=_JPEG_XL),
+            TransferSyntax(
+                _4 + "111",
+                "JPEGXLJPEGRecompression",
+                "jpeg-xl",
+                "jpeg-xl-jpeg",
+                lossless=False,
+                legal=_JPEG_XL_JPEG,
+                of_jpeg=True,
+            ),
             TransferSyntax(_4 + "112", "JPEGXL", "jpeg-xl", lossless=False),
             TransferSyntax(_4 + "100", "MPEG2MPML", "video", lossless=False),
             TransferSyntax(_4 + "100.1", "MPEG2MPMLF", "video", lossless=False),
@@ -181,4 +203,8 @@ def target(name: str) -> TransferSyntax:
         if name in {row.name, row.uid, row.keyword}:
             return row
     known = ", ".join(str(row.name) for row in TARGETS)
+    for row in TRANSFER_SYNTAXES.values():
+        if name in {row.uid, row.keyword}:
+            why = "is video, which is copied and extracted only" if row.coding == "video" else "is read only"
+            raise UnknownTarget(f"can't write {name!r}: {row.keyword} {why}; choose one of {known}")
     raise UnknownTarget(f"can't write {name!r}; choose one of {known}")

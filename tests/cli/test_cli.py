@@ -30,6 +30,7 @@ def cinemill(*arguments, script=RUN, **options):
 
 COMMANDS = [
     "transcode",
+    "restore",
     "extract",
     "split",
     "verify",

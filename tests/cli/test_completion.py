@@ -27,7 +27,7 @@ def completed(line):
         ("cinemill jobs re", ["resume", "retry", "report"]),
         ("cinemill transcode --colo", ["--colour"]),
         ("cinemill transcode --colour ", ["auto", "keep", "rgb"]),
-        ("cinemill transcode --to jpeg", ["jpeg-ls", "jpeg-2000"]),
+        ("cinemill transcode --to jpeg", ["jpeg-ls", "jpeg-2000", "jpeg-xl", "jpeg-xl-jpeg"]),
         ("cinemill extract --format ", [row.name for row in formats.FORMATS]),
         ("cinemill submit --to h", ["htj2k", "htj2k-rpcl"]),
         ("cinemill submit --extract np", ["npy", "npz"]),

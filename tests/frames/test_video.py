@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ import cinemill
 from cinemill.dicom.source import Source
 from cinemill.errors import CodecError, Refused, UnsupportedTransferSyntax
 from cinemill.frames.video import VideoDecoder
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 from tests.support import generate
 
 SYNTAXES = {
@@ -22,6 +24,12 @@ SYNTAXES = {
 }
 
 
+VIDEOS = [row for row in TRANSFER_SYNTAXES.values() if row.coding == "video"]
+CODECS = {"MPEG2": "mpeg2video", "MPEG4": "libx264", "HEVCM": "libx265"}
+"""By the first letters of a keyword."""
+
+
+@cache
 def video(codec, frames=12, container=None):
     """A video stream of frames that grow brighter."""
     pictures = [np.full((240, 320, 3), 10 + 18 * index, np.uint8) for index in range(frames)]
@@ -139,3 +147,25 @@ def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("cinemill.frames.video.find_spec", lambda _: None)
     with pytest.raises(UnsupportedTransferSyntax, match=r"cinemill\[video\]"):
         cinemill.open(source)
+
+
+def test_every_video_syntax_of_the_standard_has_a_row():
+    """PS3.5 §10: 2 of MPEG-2, 5 of MPEG-4 and the fragmentable form of each, 2 of HEVC."""
+    numbers = [f"{number}{form}" for number in range(100, 107) for form in ("", ".1")] + ["107", "108"]
+    assert {row.uid for row in VIDEOS} == {f"1.2.840.10008.1.2.4.{number}" for number in numbers}
+
+
+@pytest.mark.parametrize("row", VIDEOS, ids=str)
+def test_every_video_syntax_is_copied_in_a_migration_and_extracted(tmp_path, row):
+    stream, pictures = video(CODECS[row.keyword[:5]])
+    pieces = 4 if row.keyword.endswith("F") else 1
+    source = dicom(tmp_path / "video.dcm", stream, pictures, row.uid, pieces)
+    for target in ("jpeg-ls", "jpeg-xl-jpeg", "explicit"):
+        output = tmp_path / f"{target}.dcm"
+        receipt = cinemill.transcode(source, output, to=target, colour="rgb")
+        assert (receipt.status, receipt.transfer_syntax_after) == ("copied", row.uid)
+        assert output.read_bytes() == source.read_bytes()
+        assert cinemill.transcode(source, output, to=target).status == "kept"
+    cinemill.extract(source, tmp_path / "frames", format="npy", frames="0,11")
+    first = np.load(tmp_path / "frames" / "video_0000.npy")
+    assert np.abs(first.astype(int) - pictures[0]).mean() < 12

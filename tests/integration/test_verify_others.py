@@ -131,7 +131,7 @@ def test_a_tree_of_others_is_verified_where_they_chose_the_names(tmp_path):
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize("target", [row.name for row in TARGETS])
+@pytest.mark.parametrize("target", [row.name for row in TARGETS if row.lossless])
 def test_a_slice_of_the_real_files_is_verified_in_every_target(tmp_path, target, corpus):
     output = tmp_path / "out.dcm"
     verified = 0

@@ -10,6 +10,15 @@ REPOSITORY = Path(__file__).parents[2]
 CORPUS = Path(os.environ.get("CINEMILL_CORPUS") or REPOSITORY / "../shared/corpus")
 """A folder ``files`` of real files, and ``MANIFEST.csv``, which says what they are; it need not be there."""
 
+CONFORMANCE = Path(os.environ.get("CINEMILL_CONFORMANCE") or REPOSITORY / "../shared/conformance")
+"""A folder of public conformance codestreams, by standard; it need not be there."""
+
+
+@cache
+def conformance_streams(standard: str, suffix: str) -> list[Path]:
+    """The codestreams of a standard, or nothing where their folder is not there."""
+    return sorted((CONFORMANCE / standard).rglob(f"*{suffix}"))
+
 
 @cache
 def corpus_files() -> list[Path]:

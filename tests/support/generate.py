@@ -34,6 +34,9 @@ JPEG_LS_NEAR = "1.2.840.10008.1.2.4.81"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.91"
 HTJ2K = "1.2.840.10008.1.2.4.201"
+JPEG_XL_LOSSLESS = "1.2.840.10008.1.2.4.110"
+JPEG_XL_JPEG = "1.2.840.10008.1.2.4.111"
+JPEG_XL = "1.2.840.10008.1.2.4.112"
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
@@ -264,6 +267,20 @@ def htj2k(frame: Array, *, colour_transform: bool = True) -> bytes:
     return bytes(
         imagecodecs.htj2k_encode(
             frame, reversible=True, rgb=colour_transform and frame.ndim == 3, planar=False
+        )
+    )
+
+
+def jpeg_xl(frame: Array, *, bits: int | None = None, distance: float = 0, boxes: bool = False) -> bytes:
+    """JPEG XL by libjxl; a distance other than 0 is lossy."""
+    return bytes(
+        imagecodecs.jpegxl_encode(
+            frame,
+            lossless=not distance,
+            distance=distance or None,
+            effort=3,
+            bitspersample=bits or 8 * frame.dtype.itemsize,
+            usecontainer=boxes,
         )
     )
 

@@ -16,8 +16,11 @@ from cinemill.errors import CinemillError, NotDicom, Refused
 from tests.support import oracle
 from tests.support.files import CORPUS
 
-TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "rle", "explicit", "implicit", "deflated")
-_PARTIAL = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl")
+TARGETS = (
+    *("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "jpeg-xl", "rle"),
+    *("explicit", "implicit", "deflated", "encapsulated", "deflated-frame"),
+)
+_PARTIAL = ("jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl", "jpeg-xl")
 """Targets that hold Bits Stored only: what lies above is cleared."""
 
 

@@ -1,6 +1,7 @@
 """Reads the samples of a DICOM file without any of cinemill: pydicom for header and framing, other decoders for frames.
 
-Decoders of lossy codestreams round differently: JPEG is judged by libjpeg-turbo, JPEG 2000 and HTJ2K by OpenJPEG.
+Decoders of lossy codestreams round differently: JPEG is judged by libjpeg-turbo, JPEG 2000 and HTJ2K by OpenJPEG, JPEG XL by
+jxl-oxide, or by libjxl where that is not installed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import convert_color_space, iter_pixels, pixel_array
 from pydicom.uid import RLELossless
 from rle.rle import decode_segment
+
+try:
+    import micro_reader_codecs
+except ImportError:
+    micro_reader_codecs = None
 
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
@@ -276,6 +282,8 @@ def _decode(data: bytes, shape: _Shape) -> NDArray[Any]:
             raise UnreadableError("two decoders of JPEG Lossless disagree")
     elif process == "jpeg-ls":
         samples, precision = _decode_jpeg_ls(data)
+    elif process == "jpeg-xl":
+        samples, precision = jpeg_xl_frame(data, shape.array), shape.stored
     else:
         samples = openjpeg.decode(data)
         precision = int(openjpeg.get_parameters(data)["precision"])
@@ -283,6 +291,20 @@ def _decode(data: bytes, shape: _Shape) -> NDArray[Any]:
         raise UnreadableError(f"{shape.array} expected, the codestream has {samples.shape}")
     width = max(shape.allocated, 8 if precision <= 8 else 16) // 8
     return low_bits(samples, precision, signed=shape.signed).astype(f"{'i' if shape.signed else 'u'}{width}")
+
+
+def jpeg_xl_frame(data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The samples of a lossless JPEG XL codestream; jxl-oxide widens them to 8 or 16 bits."""
+    if micro_reader_codecs is None:
+        return imagecodecs.jpegxl_decode(data)
+    for width in (1, 2):
+        samples = np.zeros(shape, f"u{width}")
+        try:
+            *_, bits = micro_reader_codecs.jxl_decode_into(data, samples.reshape(-1).view("u1"))
+        except ValueError:
+            continue
+        return np.rint(samples.astype(float) * ((1 << bits) - 1) / ((1 << 8 * width) - 1)).astype(f"u{width}")
+    raise UnreadableError("jxl-oxide reads it as neither 8 nor 16 bits")
 
 
 def _decode_jpeg_ls(data: bytes) -> tuple[NDArray[Any], int]:
@@ -300,7 +322,9 @@ def _decode_jpeg_ls(data: bytes) -> tuple[NDArray[Any], int]:
 
 
 def codestream_process(data: bytes) -> str:
-    """Name what a codestream is by its markers: jpeg, jpeg-lossless, jpeg-ls or jpeg-2000."""
+    """Name what a codestream is by its markers: jpeg, jpeg-lossless, jpeg-ls, jpeg-2000 or jpeg-xl."""
+    if data.startswith(b"\xff\x0a"):
+        return "jpeg-xl"
     if not data.startswith(b"\xff\xd8"):
         return "jpeg-2000"
     position = 2

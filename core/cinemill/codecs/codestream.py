@@ -1,7 +1,8 @@
 """Reads what a codestream says of itself: geometry, depth, sign and colour, from its markers alone.
 
 JPEG markers are those of T.81 Annex B (JFIF: T.871, Adobe APP14: T.872 §6.5.3), JPEG-LS those of T.87 Annex C,
-JPEG 2000 those of T.800 Annex A, JP2 boxes those of T.800 Annex I, and CAP that of T.814 Annex A.
+JPEG 2000 those of T.800 Annex A, JP2 boxes those of T.800 Annex I, CAP that of T.814 Annex A, and the headers of JPEG XL those
+of ISO/IEC 18181-1.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from cinemill.codecs.jpeg import markers as jpeg
 from cinemill.codecs.jpeg_2000 import boxes
 from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
+from cinemill.codecs.jpeg_xl.boxes import is_jpeg_xl
+from cinemill.codecs.jpeg_xl.headers import read_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import Buffer, PixelFormat
 
@@ -28,7 +31,7 @@ class Codestream:
     Attributes
     ----------
     coding
-        ``jpeg``, ``jpeg-lossless``, ``jpeg-ls``, ``jpeg-2000`` or ``htj2k``, whatever the transfer syntax claims.
+        ``jpeg``, ``jpeg-lossless``, ``jpeg-ls``, ``jpeg-2000``, ``htj2k`` or ``jpeg-xl``, whatever the transfer syntax claims.
     precision
         Bits of a sample.
     signed
@@ -80,6 +83,8 @@ def read_codestream(data: Buffer) -> Codestream | None:
         return _read_jpeg(view)
     if bytes(view[:4]) == b"\xff\x4f\xff\x51" or boxes.has_boxes(view):
         return _read_jpeg_2000(view)
+    if is_jpeg_xl(view):
+        return _read_jpeg_xl(view)
     return None
 
 
@@ -87,7 +92,7 @@ def least_bytes(coding: str, pixels: PixelFormat) -> int:
     """Return how many bytes a frame of such pixels takes at least, whatever it shows; 0 where there is no such bound.
 
     JPEG takes a bit a block of the component with most blocks, JPEG Lossless a bit a sample, JPEG-LS a bit for 32768 samples of
-    a line, RLE 2 bytes for 128 alike, and deflate a byte for 1032.
+    a line, RLE 2 bytes for 128 alike, deflate a byte for 1032, and JPEG XL at least one for each group of 1024 x 1024.
     """
     samples = pixels.rows * pixels.columns
     packed = pixels.nbytes // (8 if pixels.bits_allocated == 1 else 1)
@@ -97,6 +102,7 @@ def least_bytes(coding: str, pixels: PixelFormat) -> int:
         "jpeg-ls": pixels.rows * -(-pixels.columns // 32768) // 8,
         "rle": packed // 64,
         "deflated-frame": packed // 1032,
+        "jpeg-xl": samples >> 20,
     }.get(coding, 0)
 
 
@@ -107,8 +113,10 @@ def with_end(data: Buffer) -> Buffer:
     """
     if bytes(data[:2]) == b"\xff\x4f":
         return jpeg_2000.with_end(data)
+    if bytes(data[:2]) != b"\xff\xd8":
+        return data
     ended = b"\xff\xd9" in bytes(data[-64:]) or b"\xff\xd9" in bytes(data)
-    return data if ended or bytes(data[:2]) != b"\xff\xd8" else bytes(data) + b"\xff\xd9"
+    return data if ended else bytes(data) + b"\xff\xd9"
 
 
 def _read_jpeg(view: memoryview) -> Codestream:
@@ -182,4 +190,20 @@ def _read_jpeg_2000(view: memoryview) -> Codestream:
         colour="RGB" if transformed else boxes.box_colour(view),
         colour_transform=bool(transformed),
         process=f"{'HTJ2K' if header.high_throughput else 'JPEG 2000'} {'5-3' if reversible else '9-7'}",
+    )
+
+
+def _read_jpeg_xl(view: memoryview) -> Codestream:
+    """Lossy colours come out of every decoder as RGB; lossless ones are what the label says."""
+    header = read_header(view)
+    how = "lossless" if header.lossless else "DCT" if not header.modular else "lossy"
+    return Codestream(
+        coding="jpeg-xl",
+        rows=header.rows,
+        columns=header.columns,
+        components=header.components,
+        precision=header.precision,
+        lossless=header.lossless,
+        colour="RGB" if header.components == 3 and not header.lossless else None,
+        process=f"JPEG XL {how}",
     )

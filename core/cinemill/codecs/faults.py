@@ -51,6 +51,12 @@ FAULTS = (
         None,
     ),
     Fault(
+        "jxl-oxide",
+        "jpeg-xl",
+        "widens samples to 8 or 16 bits whatever their precision (which its module takes back)",
+        None,
+    ),
+    Fault(
         "ffmpeg",
         "jpeg-2000",
         "shifts signed samples to unsigned ones (which its module takes back)",

@@ -1,7 +1,8 @@
 """Which codec serves which coding, and why: the one place to change when a codec is added.
 
 The first decoder is the one used; the others are independent implementations. A verifier shares no code with the
-encoder of its row, except where no other implementation exists.
+encoder of its row, except where no other implementation exists: what is uncompressed is read by what wrote it, and so is JPEG XL
+where jxl-oxide is not installed, for all other readers of it wrap libjxl.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _DECODERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "encapsulated-uncompressed": ("native:Native",),
-    "deflated-frame": ("native:DeflatedFrame",),
+    "deflated-frame": ("native:DeflatedFrame", "native:Libdeflate"),
     "rle": ("rle:Rle",),
     "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo", "jpeg.pylibjpeg:Pylibjpeg"),
     "jpeg-lossless": (
@@ -35,6 +36,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "htj2k": (
         "jpeg_2000.openjpeg:OpenJpeg",
     ),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
+    "jpeg-xl": ("jpeg_xl.libjxl:Libjxl", "jpeg_xl.jxl_oxide:JxlOxide"),
 }
 _ARBITERS: dict[str, tuple[str, ...]] = {
     "jpeg-2000": ("jpeg_2000.ffmpeg:Ffmpeg",),
@@ -48,6 +50,9 @@ _ENCODERS: dict[str, str] = {
     "jpeg-ls": "jpeg_ls.codec:JpegLs",
     "jpeg-2000": "jpeg_2000.codec:fastest",  # the kernels where they run, else OpenJPEG
     "htj2k": "jpeg_2000.openjph:OpenJph",
+    "jpeg-xl": "jpeg_xl.libjxl:Libjxl",
+    "encapsulated-uncompressed": "native:Native",
+    "deflated-frame": "native:Libdeflate",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
@@ -55,6 +60,12 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
     "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),
+    "jpeg-xl": (
+        "jpeg_xl.libjxl:Libjxl",  # the encoder's own library: what is independent is jxl-oxide, where installed
+        "jpeg_xl.jxl_oxide:JxlOxide",
+    ),
+    "encapsulated-uncompressed": ("native:Native",),
+    "deflated-frame": ("native:DeflatedFrame",),
 }
 
 
@@ -72,9 +83,8 @@ def decoder(coding: str) -> Codec:
 
 
 def second_opinions(coding: str) -> list[Codec]:
-    """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing."""
-    there = [name for name in _DECODERS[coding] if not name.endswith(":Pylibjpeg") or find_spec("libjpeg")]
-    return _different(there)[1:]
+    """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing, and others too."""
+    return _different(_DECODERS[coding])[1:]
 
 
 def arbiters(coding: str) -> list[Codec]:
@@ -104,19 +114,25 @@ def independent(coding: str) -> Codec:
 
 def _different(names: Sequence[str]) -> list[Codec]:
     """Load codecs; where the kernels don't run, the library that stands in for them is there once."""
-    return list({codec.name: codec for codec in map(_load, names)}.values())
+    return list({codec.name: codec for codec in _installed(names)}.values())
 
 
 def _installed(names: Sequence[str]) -> list[Codec]:
     """Load codecs, without those whose library or processor is missing."""
-    from cinemill.codecs.jpeg_2000 import codec, ffmpeg
-
-    needs = {"Ffmpeg": ffmpeg.available, "ByFfmpeg": ffmpeg.available, "ByKernels": codec.available}
-    return [_load(name) for name in names if needs.get(name.partition(":")[2], _always)()]
+    return [_load(name) for name in names if _is_installed(name.partition(":")[2])]
 
 
-def _always() -> bool:
-    return True
+def _is_installed(name: str) -> bool:
+    if name in {"Ffmpeg", "ByFfmpeg"}:
+        from cinemill.codecs.jpeg_2000 import ffmpeg
+
+        return ffmpeg.available()
+    if name == "ByKernels":
+        from cinemill.codecs.jpeg_2000 import codec
+
+        return codec.available()
+    package = {"Pylibjpeg": "libjpeg", "JxlOxide": "micro_reader_codecs"}.get(name)
+    return package is None or find_spec(package) is not None
 
 
 @cache

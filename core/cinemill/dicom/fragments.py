@@ -35,9 +35,11 @@ FRAME_STARTS = (
     b"\xff\xd8\xff",
     b"\xff\x4f\xff\x51",
     b"\x00\x00\x00\x0cjP  ",
+    b"\x00\x00\x00\x0cJXL ",
+    b"\xff\x0a",
     *(struct.pack("<LL", segments, 64) for segments in range(1, 16)),
 )
-"""How a JPEG, JPEG 2000, JP2 or RLE codestream begins."""
+"""How a JPEG, JPEG 2000, JP2, JPEG XL or RLE codestream begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,15 @@ _DECODED = {
     "YBR_FULL_422": "YBR_FULL",
     "YBR_RCT": "RGB",
     "YBR_ICT": "RGB",
+    "XYB": "RGB",
 }
 """What samples are once they are decoded, by their label (PS3.3 C.7.6.3.1.2)."""
 
 _TRANSFORMS = frozenset(("YBR_RCT", "YBR_ICT"))
 """Labels of what only JPEG 2000 codestreams do, and undo."""
+
+_OF_JPEG_XL = frozenset(("XYB", "YBR_FULL_422"))
+"""Labels of colours as lossy JPEG XL codes them; decoders return RGB (PS3.3 C.7.6.3.1.2, PS3.5 §8.2.15)."""
 
 GREY = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
 """Photometric interpretations of one sample per pixel."""
@@ -50,6 +54,8 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
         The label is none that decoded samples can have, or does not fit Samples per Pixel.
     """
     labelled = _DECODED.get(label)
+    if stream is not None and stream.coding == "jpeg-xl" and stream.colour == "RGB" and label in _OF_JPEG_XL:
+        return "RGB", None
     if stream is not None and stream.colour is not None and samples == 3:
         if stream.colour == labelled:
             return labelled, _transform_mislabelled(label, stream)

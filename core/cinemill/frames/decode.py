@@ -14,6 +14,7 @@ from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
 from cinemill.frames.depth import Depth
+from cinemill.frames.held import held_codestream, holds_jpeg
 from cinemill.frames.opinions import Opinions
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"))
+MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k", "jpeg-xl"))
 """Codings whose codestreams have markers."""
 
 PACKED_BITS = "RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each"
@@ -145,7 +146,7 @@ class FrameDecoder:
         return found
 
     def _codestream(self, index: int) -> Buffer:
-        frame = self.source.frame(index)
+        frame = held_codestream(self.source, index)
         whole = with_end(frame) if self._marked else frame
         if whole is not frame:
             end = "EOC" if self.source.transfer_syntax.coding in {"jpeg-2000", "htj2k"} else "EOI"
@@ -276,7 +277,8 @@ class FrameDecoder:
         syntax = self.source.transfer_syntax
         if self.stream is None:
             return syntax.coding
-        if self.stream.coding != syntax.coding:
+        coding = "jpeg" if holds_jpeg(self.source) else syntax.coding
+        if self.stream.coding != coding:
             self.warnings.append(
                 f"{syntax.keyword} is declared, but the codestream is {self.stream.process}; decoded as such"
             )

@@ -215,6 +215,27 @@ def uid_of(source: Source) -> str:
     return source.text(0x00080018) or source.meta_text(0x00020003)
 
 
+def receipt_in(source: Source) -> Mapping[str, Any]:
+    """Return the receipt that an open file remembers of its making, empty where it remembers none.
+
+    Raises
+    ------
+    DamagedFile
+        It remembers something that was not written so.
+    """
+    told = {element.tag: element for element in source.meta}
+    if source.meta_text(PRIVATE_CREATOR) != PRIVATE_CREATOR_UID or PRIVATE_INFORMATION not in told:
+        return {}
+    element = told[PRIVATE_INFORMATION]
+    memory = _unsealed(bytes(source.file[element.value : element.end]))
+    receipt = None if memory is None else memory.get("receipt")
+    if not isinstance(receipt, dict):
+        raise DamagedFile(
+            "what the file remembers of its making, (0002,0102), is damaged; nothing can be proved by it"
+        )
+    return receipt
+
+
 def look_at(output: Path) -> _Output | None:
     """Read the outside of a file, None where it is no Part 10 file."""
     try:

@@ -32,6 +32,8 @@ class Receipt:
         ``kind``, ``frame`` and ``message`` of a refusal or failure.
     digest
         XXH3-128 of the decoded samples as they were handed to the encoder: all frames in order, by pixel, little endian.
+    jpeg_digest
+        XXH3-128 of the JPEGs that were recompressed or restored: the bytes of all frames, one after the other.
     lossy_source
         Whether the source's codestreams are lossy.
     lossy_history
@@ -67,6 +69,7 @@ class Receipt:
     decoder: str = ""
     encoder: str = ""
     digest: str = ""
+    jpeg_digest: str = ""
     lossy_source: bool | None = None
     lossy_history: bool | None = None
     bytes_before: int = 0

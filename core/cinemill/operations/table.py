@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation
+from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode.request import Transcode
 
-OPERATIONS: Mapping[str, type[Operation]] = {each.kind: each for each in (Transcode, Extract, Split)}
+OPERATIONS: Mapping[str, type[Operation]] = {each.kind: each for each in (Transcode, Restore, Extract, Split)}

@@ -23,6 +23,7 @@ from cinemill.errors import (
     UsageError,
 )
 from cinemill.syntaxes import TARGETS
+from tests.support import oracle
 from tests.support.files import bundled
 from tests.support.generate import EXPLICIT, header, native_element, noise, part10
 
@@ -46,6 +47,8 @@ def rgb(ycbcr):
 
 def independent_frames(path, target):
     """Decode by pydicom with a decoder that cinemill does not use, without colour conversion."""
+    if target in {"jpeg-xl", "encapsulated", "deflated-frame"}:
+        return np.stack(oracle.read(path).frames)
     header = pydicom.dcmread(path)
     decoder = get_decoder(header.file_meta.TransferSyntaxUID)
     plugin = PLUGINS.get(target, "")
@@ -53,7 +56,7 @@ def independent_frames(path, target):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("target", [row.name for row in TARGETS])
+@pytest.mark.parametrize("target", [row.name for row in TARGETS if row.lossless])
 def test_every_target_holds_exactly_the_samples_that_went_in(tmp_path, target, threads, ycbcr, rgb):
     output = tmp_path / "out.dcm"
     receipt = cinemill.transcode(ULTRASOUND, output, to=target, threads=threads)

@@ -198,7 +198,7 @@ def test_private_information_of_the_file_meta_is_no_difference(tmp_path):
     assert cinemill.verify(source, output).status == "verified"
 
 
-@pytest.mark.parametrize("target", [row.name for row in TARGETS])
+@pytest.mark.parametrize("target", [row.name for row in TARGETS if row.lossless])
 def test_icons_that_became_native_are_the_same_and_changed_ones_are_found(tmp_path, target):
     source, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     icon = header(smooth((8, 8))[None])
@@ -212,7 +212,11 @@ def test_icons_that_became_native_are_the_same_and_changed_ones_are_found(tmp_pa
     source.write_bytes(part10(dataset, pixels, JPEG_LS))
     cinemill.transcode(source, output, to=target)
     assert cinemill.verify(source, output).status == "verified"
-    if target != "jpeg-ls":
+    if target not in {
+        "jpeg-ls",
+        "jpeg-xl",
+        "deflated-frame",
+    }:  # pydicom writes no syntax that it does not know
         read = pydicom.dcmread(output)
         read.IconImageSequence[0].PixelData = bytes(64)
         read.save_as(output)
@@ -232,7 +236,7 @@ def overlaid(position=12):
     return part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), plane
 
 
-@pytest.mark.parametrize("target", [row.name for row in TARGETS])
+@pytest.mark.parametrize("target", [row.name for row in TARGETS if row.lossless])
 def test_overlays_that_moved_out_of_the_samples_are_the_same(tmp_path, target):
     source, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     source.write_bytes(overlaid()[0])

@@ -17,6 +17,7 @@ from cinemill.cli import app
 from cinemill.errors import CinemillError, UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation
+from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.table import OPERATIONS
 from cinemill.operations.transcode.request import Transcode
@@ -29,6 +30,7 @@ ASKED: list[Operation] = [
     Transcode("jpeg-ls", colour="rgb"),
     Extract("png", window=(1, 2)),
     Split(max_bytes=9),
+    Restore(recheck=True),
 ]
 KEYS = {
     "transcode": {
@@ -56,6 +58,7 @@ KEYS = {
         ),
     },
     "split": {"kind", "frames_per_instance", "max_bytes"},
+    "restore": {"kind", "overwrite", "recheck", "preserve", "copy_rest"},
 }
 
 
@@ -77,7 +80,12 @@ def test_a_job_of_another_version_is_refused() -> None:
 
 
 def test_an_operation_is_named_in_a_word_or_two() -> None:
-    assert [describe(to_json(operation)) for operation in ASKED] == ["to jpeg-ls", "extract png", "split"]
+    assert [describe(to_json(operation)) for operation in ASKED] == [
+        "to jpeg-ls",
+        "extract png",
+        "split",
+        "restore",
+    ]
     assert describe({"kind": "transcode", "to": "newest"}) == "to newest"
 
 
@@ -109,6 +117,7 @@ def test_submit_takes_the_options_of_every_operation(submitted: Any) -> None:
     )
     done = submitted("--split", "--frames-per-instance", "5")
     assert from_json(done.work) == Split(frames_per_instance=5)
+    assert from_json(submitted("--restore", "--overwrite").work) == Restore(overwrite=True)
 
 
 def test_a_window_is_of_values_and_hours_are_of_the_day(submitted: Any) -> None:

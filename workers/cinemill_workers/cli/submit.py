@@ -15,6 +15,7 @@ from cinemill.cli.options import accepting, completing, destination_argument, gi
 from cinemill.errors import UsageError
 from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
+from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode import request as transcode
 from cinemill.operations.transcode.request import TARGETS, Transcode
@@ -23,7 +24,12 @@ from cinemill_workers.cli import terminal
 if TYPE_CHECKING:
     from cinemill.operations.operation import Operation
 
-CHOICES: Mapping[str, type[Operation]] = {"--to": Transcode, "--extract": Extract, "--split": Split}
+CHOICES: Mapping[str, type[Operation]] = {
+    "--to": Transcode,
+    "--extract": Extract,
+    "--split": Split,
+    "--restore": Restore,
+}
 """The operation that each of these options asks for."""
 
 
@@ -68,6 +74,9 @@ def _submit(
     split: Annotated[
         bool, typer.Option("--split", help="Split, by --frames-per-instance or --max-bytes.")
     ] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Restore JPEGs that were recompressed as jpeg-xl-jpeg.")
+    ] = False,
     *,
     name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
     priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
@@ -88,7 +97,7 @@ def _submit(
     as_json: terminal.AsJson = False,
     **options: Any,
 ) -> None:
-    """Have workers transcode, extract or split files."""
+    """Have workers transcode, extract, split or restore files."""
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
@@ -97,7 +106,7 @@ def _submit(
         options["window"] not in {"", "auto"} and "," not in options["window"]
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
-    operation = _chosen({"--to": to, "--extract": extract, "--split": split}, options)
+    operation = _chosen({"--to": to, "--extract": extract, "--split": split, "--restore": restore}, options)
     operation = operation.aimed_at(sources, destination)
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
@@ -139,7 +148,7 @@ def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Opera
     """
     chosen = [name for name, value in choices.items() if value]
     if len(chosen) != 1:
-        raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split")
+        raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split or --restore")
     (choice,) = chosen
     operation = CHOICES[choice]
     own = given(operation, options)

@@ -33,7 +33,7 @@ def bare_codestream(data: Buffer) -> Buffer:
     if not has_boxes(data):
         return data
     end = 0
-    for kind, start, end in _boxes(data, 0, len(data)):
+    for kind, start, end in each_box(data, 0, len(data)):
         if kind == b"jp2c":
             return data[start:end]
     raise CodecError("JP2: expected a complete codestream box (jp2c), found none", offset=end)
@@ -42,16 +42,24 @@ def bare_codestream(data: Buffer) -> Buffer:
 def box_colour(data: Buffer) -> str | None:
     """Return the photometric interpretation that a colour box enumerates (T.800 I.5.3.3), None if there is none."""
     colour = None
-    headers = [box for box in _boxes(data, 0, len(data)) if box[0] == b"jp2h"] if has_boxes(data) else []
+    headers = [box for box in each_box(data, 0, len(data)) if box[0] == b"jp2h"] if has_boxes(data) else []
     for _, first, last in headers:
-        for kind, start, end in _boxes(data, first, last):
+        for kind, start, end in each_box(data, first, last):
             if kind == b"colr" and data[start] == 1 and end >= start + 7:
                 colour = _ENUMERATED_COLOUR.get(int.from_bytes(data[start + 3 : start + 7], "big"))
     return colour
 
 
-def _boxes(data: Buffer, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each whole box, and where its content begins and ends."""
+def each_box(data: Buffer, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each whole box, and where its content begins and ends.
+
+    Parameters
+    ----------
+    data
+        Boxes of any family: those of JPEG XL are the same.
+    position, end
+        Where they stand.
+    """
     while position + _HEADER.size <= end:
         size, kind = _HEADER.unpack_from(data, position)
         start = position + _HEADER.size

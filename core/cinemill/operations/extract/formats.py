@@ -20,6 +20,7 @@ _CODESTREAM_SUFFIXES = {
     "jpeg-ls": ".jls",
     "jpeg-2000": ".j2k",
     "htj2k": ".j2c",
+    "jpeg-xl": ".jxl",
     "rle": ".rle",
 }
 _8, _16 = frozenset(("u1",)), frozenset(("u1", "u2"))

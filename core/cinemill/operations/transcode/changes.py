@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.transcode.plan import Plan
+    from cinemill.pixel_format import PixelFormat
 
 _PHOTOMETRIC, _PLANAR = 0x00280004, 0x00280006
 _ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
@@ -20,6 +21,7 @@ _LOSSY_METHODS = {
     "jpeg-ls": "ISO_14495_1",
     "jpeg-2000": "ISO_15444_1",
     "htj2k": "ISO_15444_15",
+    "jpeg-xl": "ISO_18181_1",
 }
 
 
@@ -35,7 +37,15 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
     plan
         How they are written.
     """
-    old, new = source.pixels, plan.written
+    changes = format_changes(source, plan.written)
+    if decoder.lossy:
+        changes.update(_lossy_history(source, decoder))
+    return changes
+
+
+def format_changes(source: Source, new: PixelFormat) -> Changes:
+    """Return what the header has to say differently of the format of its pixels, and of its frames."""
+    old = source.pixels
     changes: Changes = {}
     if new.photometric_interpretation != source.text(_PHOTOMETRIC):
         changes[_PHOTOMETRIC] = encode_element(_PHOTOMETRIC, b"CS", new.photometric_interpretation.encode())
@@ -47,8 +57,6 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
         changes[_STORED] = _short(_STORED, new.bits_stored)
         changes[_HIGH_BIT] = _short(_HIGH_BIT, new.bits_stored - 1)
     changes.update(frame_changes(source))
-    if decoder.lossy:
-        changes.update(_lossy_history(source, decoder))
     return changes
 
 

@@ -27,10 +27,11 @@ Action: TypeAlias = Literal["copy", "recode", "transcode"]
 ULTRASOUND = frozenset("1.2.840.10008.5.1.4.1.1." + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 """Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
 
-_RGB_FOR_ALL = frozenset(("rle",))
-"""Codings whose YBR_FULL viewers take for colour by pixel; every IOD that has colour has RGB in them."""
-_RGB_FOR_ULTRASOUND = _RGB_FOR_ALL | {"native", "jpeg-ls", "jpeg-2000", "htj2k"}
-_WHOLE_CONTAINER = frozenset(("native", "rle"))
+_RGB_FOR_ALL = frozenset(("rle", "jpeg-xl"))
+"""Codings whose YBR_FULL viewers take for colour by pixel, or that can't hold it; every IOD that has colour has RGB in them."""
+_UNCOMPRESSED = frozenset(("native", "encapsulated-uncompressed", "deflated-frame"))
+_RGB_FOR_ULTRASOUND = _RGB_FOR_ALL | _UNCOMPRESSED | {"jpeg-ls", "jpeg-2000", "htj2k"}
+_WHOLE_CONTAINER = _UNCOMPRESSED | {"rle"}
 """Codings that hold every allocated bit, so that nothing needs masking."""
 
 
@@ -84,7 +85,14 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
     proper = is_part10(source) and source.encoding.implicit_vr == syntax.implicit_vr
     if source.pixel_data is None:
         return "copy" if proper else "recode"
-    if colour == "rgb" and source.pixels.samples == 3 and _needs_decoding_for_rgb(source):
+    if syntax.coding == "video":
+        return "copy"
+    if (
+        colour == "rgb"
+        and not target.of_jpeg
+        and source.pixels.samples == 3
+        and _needs_decoding_for_rgb(source)
+    ):
         return "transcode"
     if syntax is target:
         return "copy" if proper and not source.repaired else "recode"
@@ -153,7 +161,7 @@ def make_plan(
         photometric_interpretation=_label(interpretation, target),
         planar_configuration=_planar_configuration(source, interpretation, target),
     )
-    _check_legal(written, target)
+    check_legal(written, target)
     as_they_lie = decoder.stream is None or depth.overlays
     keeps_unused_bits = whole and as_they_lie and allocated > 1
     return Plan(
@@ -189,7 +197,14 @@ def _planar_configuration(source: Source, interpretation: str, target: TransferS
     return int(ultrasound and interpretation == "YBR_FULL" and target.coding == "rle")
 
 
-def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+def check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+    """Check that a target may hold such pixels.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        It may not; the message names what it may hold.
+    """
     bits = target.legal.get(written.photometric_interpretation)
     if bits is None:
         raise UnsupportedPixelFormat(
@@ -198,7 +213,7 @@ def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
         )
     if written.bits_stored not in bits:
         held = str(bits.start) if len(bits) == 1 else f"{bits.start} to {bits.stop - 1}"
-        advice = "" if target.coding == "native" else "; use explicit, implicit or deflated"
+        advice = "" if target.coding in _UNCOMPRESSED else "; use explicit, implicit or deflated"
         raise UnsupportedPixelFormat(
             f"{target} holds {held} bits of {written.photometric_interpretation} (PS3.5 §8.2), "
             f"found {written.bits_stored}{advice}"

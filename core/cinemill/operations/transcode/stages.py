@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _GROWTH = 1.25
 """No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""
 
+_NOT_INDEPENDENT = "--verify independent: no decoder is installed that shares no code with {}, which encoded the frames and verified them"
+
 
 @dataclass(slots=True)
 class _Chunk:
@@ -119,11 +121,14 @@ class _Stages:
 
     def warnings(self) -> list[str]:
         """Return what was done to the samples beside coding them."""
+        told = (
+            [] if self.verifier.independent_of(self.encoder) else [_NOT_INDEPENDENT.format(self.encoder.name)]
+        )
         if self.overlays is not None:
-            return [str(self.overlays)]
+            return [*told, str(self.overlays)]
         if self.masked:
-            return [str(self.decoder.depth)]
-        return []
+            return [*told, str(self.decoder.depth)]
+        return told
 
 
 def _identical(one: Samples, other: Samples) -> bool:

@@ -31,6 +31,7 @@ from cinemill.operations.transcode.plan import (
     make_plan,
     written_syntax,
 )
+from cinemill.operations.transcode.recompress import recompress
 from cinemill.operations.transcode.request import Colour, Level, Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
@@ -77,8 +78,8 @@ def transcode(
         Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
         file, which appears whole or not at all.
     to
-        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
-        ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword.
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``jpeg-xl``, ``jpeg-xl-jpeg``, ``rle``,
+        ``explicit``, ``implicit``, ``deflated``, ``encapsulated``, ``deflated-frame``), a transfer syntax UID or pydicom's keyword.
     colour
         ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
     verify
@@ -193,6 +194,8 @@ def _carry_out(action: Action, origin: Origin, output: Path, request: Transcode,
         source.warnings.append("there are digital signatures; they don't match the bytes of the output")
     if action == "recode":
         return _recode(origin, output, request)
+    if request.target.of_jpeg:
+        return recompress(origin, output, request, control)
     decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
     try:
         plan = make_plan(decoder, request.target, request.colour)

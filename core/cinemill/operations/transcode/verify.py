@@ -43,6 +43,14 @@ class FrameVerifier:
         """Whether any frame is going to be decoded."""
         return self._level != "none"
 
+    def independent_of(self, encoder: Codec) -> bool:
+        """Whether another implementation than the encoder's verifies, where that was asked for and there is something coded."""
+        return (
+            self._level != "independent"
+            or self._verifiers[-1].name != encoder.name
+            or encoder.name == "native"
+        )
+
     def compare(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
     ) -> None:

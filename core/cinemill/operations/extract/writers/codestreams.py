@@ -9,6 +9,7 @@ from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.frames.depth import DepthExceeded, restrict
+from cinemill.frames.held import held_codestream
 from cinemill.operations.extract.writers import Clip, FrameFiles
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Jpeg2000(_Encoded):
 
 
 def codestream(clip: Clip, index: int) -> Buffer:
-    """Return a frame as it is coded in the source, without the padding behind an end marker.
+    """Return a frame as it is coded in the source (or the JPEG that JPEG XL holds), without the padding behind an end marker.
 
     One that lacks its end marker gets it, if it decodes.
 
@@ -88,7 +89,7 @@ def codestream(clip: Clip, index: int) -> Buffer:
     CodecError
         It is cut short.
     """
-    frame = clip.cine.source.frame(index)
+    frame = held_codestream(clip.cine.source, index)
     if clip.cine.stream is None:
         return frame
     if clip.cine.coding in {"jpeg-2000", "htj2k"}:

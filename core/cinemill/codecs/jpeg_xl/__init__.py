@@ -1,0 +1,1 @@
+"""JPEG XL: reading codestreams, their boxes, and the JPEGs that some hold."""

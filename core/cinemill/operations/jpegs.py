@@ -1,0 +1,127 @@
+"""Carries frames between JPEG and the JPEG XL that gives it back: written, read back and digested, on threads, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import xxhash
+
+from cinemill.errors import CodecError, VerificationError
+from cinemill.pipeline import chunks, pipeline
+from cinemill.storage.digests import named
+
+if TYPE_CHECKING:
+    from cinemill.dicom.pixel_writers import EncapsulatedWriter
+    from cinemill.dicom.source import Source
+    from cinemill.operations.clock import Clock
+    from cinemill.operations.operation import Control
+    from cinemill.pixel_format import Buffer
+
+SAMPLE_EVERY = 16
+
+
+class Carried(NamedTuple):
+    """One frame on its way.
+
+    Attributes
+    ----------
+    jpeg
+        The JPEG, with whatever stands behind its EOI.
+    written
+        What goes into the output.
+    """
+
+    jpeg: Buffer
+    written: Buffer
+
+
+class Carrier(NamedTuple):
+    """How frames are carried, and proved.
+
+    Attributes
+    ----------
+    make
+        Makes of a frame of the source, given its index, what is written.
+    jpeg_of
+        Returns the JPEG that a written frame holds, given its index.
+    stage
+        Name of what `make` does, in the receipt.
+    check_every
+        Of how many frames one is read back and compared; 0 for none.
+    """
+
+    make: Callable[[Buffer, int], Carried]
+    jpeg_of: Callable[[Buffer, int], Buffer]
+    stage: str
+    check_every: int = 1
+
+
+def carry(
+    source: Source, writer: EncapsulatedWriter, carrier: Carrier, clock: Clock, control: Control
+) -> str:
+    """Write all frames, read them back, and return the digest of the JPEGs: the bytes of all, one after the other.
+
+    Parameters
+    ----------
+    source
+        Whose frames they are.
+    writer
+        Takes them; `end` is left to the caller.
+    carrier
+        What is done to each.
+    clock
+        Takes the time of each stage.
+    control
+        Threads, cancellation and progress.
+
+    Raises
+    ------
+    VerificationError
+        The JPEG of a written frame is not that of the source.
+    CinemillError
+        A frame can't be carried.
+    """
+    digest = xxhash.xxh3_128()
+
+    def make(indices: range) -> tuple[range, list[Carried]]:
+        with clock(carrier.stage):
+            return indices, [carrier.make(source.frame(index), index) for index in indices]
+
+    def write(made: tuple[range, list[Carried]]) -> tuple[range, list[Carried]]:
+        with clock("write"):
+            for frame in made[1]:
+                digest.update(frame.jpeg)
+                writer.add(bytes(frame.written))
+        return made
+
+    def compare(made: tuple[range, list[Carried]]) -> range:
+        with clock("verify"):
+            for index, frame in zip(*made, strict=True):
+                if carrier.check_every and index % carrier.check_every == 0:
+                    _compare(bytes(writer.read(index)), frame.jpeg, carrier, index)
+        return made[0]
+
+    with pipeline(control.cores, control.cancelled) as pipe:
+        cut = chunks(len(source), max(1, source.encoded_bytes // len(source)), 1, control.cores)
+        written = (write(made) for made in pipe.stage(make, cut))
+        for indices in pipe.stage(compare, written):
+            if control.progress is not None:
+                control.progress(indices.stop, len(source))
+    return named(digest)
+
+
+def _compare(written: bytes, jpeg: Buffer, carrier: Carrier, index: int) -> None:
+    try:
+        back = carrier.jpeg_of(written, index)
+    except CodecError as error:
+        raise VerificationError(
+            f"the JPEG does not come back from what was written ({error.message}); nothing was kept",
+            frame=index,
+        ) from None
+    if bytes(back) != bytes(jpeg):
+        raise VerificationError(
+            f"the JPEG that comes back from what was written is not the source's: {len(jpeg)} bytes expected, "
+            f"{len(back)} found; nothing was kept",
+            frame=index,
+        )

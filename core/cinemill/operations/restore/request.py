@@ -1,0 +1,48 @@
+"""What can be asked of `cinemill.restore`: its options, each declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from cinemill.operations.operation import Operation, option, overwriting
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
+
+_NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
+"""Kinds of errors that a copy would meet as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Operation):
+    """How the JPEGs of every instance are given back: see `cinemill.restore`."""
+
+    kind: ClassVar[str] = "restore"
+    body: ClassVar[str] = "cinemill.operations.restore.restore"
+    mirrors: ClassVar[bool] = True
+    about: ClassVar[str] = """Give recompressed JPEGs back, byte for byte, and prove them.
+
+    They are those of transcode --to jpeg-xl-jpeg. All are compared with the digest that was recorded of them; what differs is
+    not written. Files in other transfer
+    syntaxes are copied unchanged, so that a restored directory is complete.
+    """
+    destination: ClassVar[str] = "A file (for one SRC file), or a directory."
+
+    overwrite: bool = overwriting()
+    recheck: bool = option(
+        default=False, help="Read finished outputs that are there, and make damaged ones anew."
+    )
+    preserve: bool = option(default=True, help="Keep the mode and time of sources.")
+    copy_rest: bool = option(
+        default=False, help="Copy what is refused, fails or is not DICOM unchanged, beside its error."
+    )
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
+        if not self.copy_rest or receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
+            return receipt
+        from cinemill.operations.copies import copy_rest
+
+        told = copy_rest(receipt, overwrite=self.overwrite, preserve=self.preserve)
+        return replace(receipt, warnings=(*receipt.warnings, told))
