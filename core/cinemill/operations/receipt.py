@@ -13,6 +13,9 @@ Status: TypeAlias = Literal[
     "transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored", "refused", "failed"
 ]
 
+Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
+"""Why an instance was copied, and not coded anew."""
+
 SUCCESSES: frozenset[str] = frozenset(
     ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
@@ -46,6 +49,15 @@ class Receipt:
         The parts of a cine that was split; `output` is their directory.
     source_digest
         XXH3-128 of the source file's bytes, as far as all were read.
+    reason
+        Why the source was copied: it is in a ``target-syntax`` already, holds ``no-image``, is a ``lossy-source``, or its
+        output ``would-grow``; a ``policy`` keeps it; or it is the ``rest``, which was refused or failed.
+    bytes_otherwise
+        Where that is ``would-grow``: what the output would have taken, by a trial, or at least, where writing was stopped.
+    policy, policy_digest
+        Name and XXH3-128 of the policy; empty where a target was named.
+    rule
+        Its rule that decided.
     """
 
     source: str
@@ -77,6 +89,11 @@ class Receipt:
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     source_digest: str = ""
+    reason: Reason | Literal[""] = ""
+    bytes_otherwise: int = 0
+    policy: str = ""
+    policy_digest: str = ""
+    rule: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

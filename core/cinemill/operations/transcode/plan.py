@@ -18,7 +18,7 @@ from cinemill.operations.transcode.transform import FrameTransform, Identity
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
-    from cinemill.operations.transcode.request import Colour
+    from cinemill.operations.policy.words import Colour
     from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.operation import Control
     from cinemill.operations.origin import Origin
+    from cinemill.operations.policy.words import Level
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.plan import Plan
-    from cinemill.operations.transcode.request import Level, Transcode
+    from cinemill.operations.transcode.request import Transcode
     from cinemill.pixel_format import Samples
 
 _GROWTH = 1.25
@@ -135,7 +136,13 @@ def _identical(one: Samples, other: Samples) -> bool:
 
 
 def transcode_frames(
-    decoder: FrameDecoder, plan: Plan, origin: Origin, output: Path, request: Transcode, control: Control
+    decoder: FrameDecoder,
+    plan: Plan,
+    origin: Origin,
+    output: Path,
+    request: Transcode,
+    control: Control,
+    told: Mapping[str, Any],
 ) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
@@ -153,6 +160,8 @@ def transcode_frames(
         The options.
     control
         Threads, cancellation and progress.
+    told
+        What the receipt says besides.
 
     Raises
     ------
@@ -168,8 +177,9 @@ def transcode_frames(
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
     likeness = Likeness.of(source.path, preserve=request.preserve)
+    most = len(source.file) if request.if_larger == "keep" else None
     with (
-        Sink(output, overwrite=request.overwrite, likeness=likeness) as sink,
+        Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):
         instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
@@ -178,7 +188,7 @@ def transcode_frames(
         _run(pipe, stages, writer, control)
         writer.end()
         with clock("write"):
-            receipt = _receipt(stages, origin, output)
+            receipt = replace(_receipt(stages, origin, output), **told)
             overlays = None if stages.overlays is None else stages.overlays.data()
             instance.end(overlays, origin.remembered(receipt))
         if request.verify != "none":
