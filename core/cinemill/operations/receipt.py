@@ -16,6 +16,16 @@ Status: TypeAlias = Literal[
 Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
 """Why an instance was copied, and not coded anew."""
 
+_COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by policy"}
+_RECOMPRESSED = "1.2.840.10008.1.2.4.111"
+
+DONE = (
+    *("transcoded", "recompressed", "extracted", "verified", "copied"),
+    *(f"copied, {why}" for why in _COPIED.values()),
+    *("kept", "skipped", "ignored", "refused", "failed"),
+)
+"""What `Receipt.done` may say, in the order of tables."""
+
 SUCCESSES: frozenset[str] = frozenset(
     ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
@@ -94,6 +104,17 @@ class Receipt:
     policy: str = ""
     policy_digest: str = ""
     rule: str = ""
+
+    @property
+    def done(self) -> str:
+        """What was done, in a word or two: the status, and why a source was copied where that saves or costs room."""
+        if self.status == "transcoded" and self.transfer_syntax_after == _RECOMPRESSED:
+            return "recompressed"
+        return (
+            f"copied, {_COPIED[self.reason]}"
+            if self.status == "copied" and self.reason in _COPIED
+            else self.status
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

@@ -22,6 +22,7 @@ from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
     from cinemill.operations.operation import Operation
+    from cinemill_workers.ledger.model import JobSpec
 
 CHOICES: Mapping[str, type[Operation]] = {"--to": Transcode, "--extract": Extract, "--split": Split}
 """The operation that each of these options asks for."""
@@ -43,8 +44,8 @@ def _submit(
         typer.Option(
             "--to",
             metavar="TARGET",
-            help=f"Transcode: {TARGETS}; or a UID or keyword.",
-            autocompletion=completing(transcode.NAMES),
+            help=f"Transcode: {TARGETS}; several, with commas; smallest; fastest. Without it: by --policy, or archive.",
+            autocompletion=completing((*transcode.NAMES, "smallest", "fastest")),
         ),
     ] = "",
     extract: Annotated[
@@ -88,7 +89,7 @@ def _submit(
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
     operation = _chosen({"--to": to, "--extract": extract, "--split": split}, options)
-    operation = operation.aimed_at(sources, destination)
+    operation = operation.aimed_at(sources, destination).in_bulk()
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
         destination=str(destination.absolute()),
@@ -101,7 +102,11 @@ def _submit(
     client.check(spec)
     if dry_run:
         items, total = client.census(spec)
-        terminal.say({"items": items, "bytes": total}, f"{items} instances, {total / 1e6:.1f} MB", as_json)
+        terminal.say(
+            {"items": items, "bytes": total, **_by_rule(operation, spec)},
+            f"{items} instances, {total / 1e6:.1f} MB",
+            as_json,
+        )
         return
     ledger = client.open_ledger()
     job = client.store(spec)
@@ -116,15 +121,26 @@ _submit.__annotations__["destination"] = destination_argument("A directory (or a
 submit = accepting(*CHOICES.values(), without=("to", "format"))(_submit)
 
 
+def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:
+    """Return how many instances each rule takes, where rules decide."""
+    from cinemill.operations.policy.census import census
+    from cinemill_workers.engine.kinds import discover
+
+    if not isinstance(operation, Transcode) or operation.to:
+        return {}
+    rows = census((item.source for item in discover(spec)), operation.rules, operation.options)
+    return {"policy": operation.rules.name, "rules": [row.to_dict() for row in rows]}
+
+
 def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Operation:
-    """Return the one operation that was asked for, checked.
+    """Return the one operation that was asked for, checked; transcoding where none was named.
 
     Raises
     ------
     UsageError
-        None was, or several, or an option belongs to another one.
+        Several were, or an option belongs to another one.
     """
-    chosen = [name for name, value in choices.items() if value]
+    chosen = [name for name, value in choices.items() if value] or ["--to"]
     if len(chosen) != 1:
         raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split")
     (choice,) = chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 from redis import Redis
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.model import ITEM_STATES, Job, JobGone, JobSpec
+from cinemill_workers.ledger.model import ITEM_STATES, Job, JobGone, JobSpec, Outcome
 from cinemill_workers.ledger.workers import Workers
 
 _ACTIVE = "cinemill:active"
 _JOBS = "cinemill:jobs"
 _STATUS = "status:"
+_DID = "did:"
 _NAMED = 5
 
 
@@ -87,6 +88,7 @@ class Jobs(Workers):
                 for name, count in sorted(found.items())
                 if name.startswith(_STATUS) and count != "0"
             },
+            outcomes=_outcomes(found),
             cursor=tuple(json.loads(found.get("cursor", "[]"))),
         )
 
@@ -165,6 +167,19 @@ class Jobs(Workers):
     def delete(self, job: str) -> bool:
         """Forget a job with its receipts; False if it is not over."""
         return bool(self._apply("delete", job))
+
+
+def _outcomes(found: Mapping[str, str]) -> dict[str, Outcome]:
+    """Return what was done, with its sums."""
+    sums: dict[str, dict[str, int]] = {}
+    for field, amount in sorted(found.items()):
+        if field.startswith(_DID):
+            name, _, did = field.removeprefix(_DID).partition(":")
+            sums.setdefault(did, {})[name] = int(amount)
+    return {
+        did: Outcome(each.get("instances", 0), each.get("before", 0), each.get("after", 0))
+        for did, each in sums.items()
+    }
 
 
 def escaped(text: str) -> str:

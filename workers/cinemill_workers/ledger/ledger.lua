@@ -25,6 +25,9 @@ local FIELDS = {
     "taught", "rate", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
+if args.did then
+    for _, name in ipairs({"instances", "before", "after"}) do FIELDS[#FIELDS + 1] = "did:" .. name .. ":" .. args.did end
+end
 local chosen, job, work, pending, leases, holders, receipts, failures, dictionary
 local known, changed = nil, {}
 
@@ -78,7 +81,7 @@ local SHAPES = {
     totals = {},
     delete = {id = TEXT},
 }
-local OPTIONAL = {id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
+local OPTIONAL = {id = TEXT, state = TEXT, status = TEXT, did = TEXT, note = TEXT, worker = TEXT, dictionary = TEXT, awaits = TEXT, roots = TEXT}
 local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
     again = {failed = true, quarantined = true},
@@ -349,6 +352,11 @@ function operations.finish()
             drop("note", "storage_errors", "rests")
         end
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
+        if args.did then
+            for name, amount in pairs({instances = 1, before = args.bytes_in, after = args.bytes_out}) do
+                add("did:" .. name .. ":" .. args.did, amount)
+            end
+        end
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
         add("pixel_bytes", args.pixel_bytes)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cinemill import syntaxes
 from cinemill.operations.policy.facts import Facts
 from cinemill.operations.policy.readers import readable
-from cinemill.operations.policy.targets import RECOMPRESSION, Wanted
+from cinemill.operations.policy.targets import RECOMPRESSION, Wanted, recompression
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.policy.rules import Policy
     from cinemill.operations.policy.words import Options
     from cinemill.operations.receipt import Reason
-    from cinemill.syntaxes import TransferSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +67,10 @@ def decide(source: Source, policy: Policy, options: Options) -> Decision:
     told = (policy.name, policy.digest, rule.name if rule else "")
     nothing = Wanted(())
     if rule is None:
-        return Decision(None if facts.no_image else "policy", nothing, options, *told)
+        return Decision("no-image" if facts.no_image else "policy", nothing, options, *told)
     options = rule.applied(options)
     if facts.no_image:
-        return Decision(None, nothing, options, *told)
+        return Decision("no-image" if options.if_larger == "keep" else None, nothing, options, *told)
     if rule.wanted is None:
         return Decision("policy", nothing, options, *told)
     wanted = rule.wanted.within(readable(options.readable_by))
@@ -97,9 +95,3 @@ def _lossless(wanted: Wanted) -> Wanted:
     """Leave out the target that holds JPEG only, unless nothing else is wanted."""
     others = tuple(row for row in wanted.targets if row.name != RECOMPRESSION)
     return replace(wanted, targets=others) if others else wanted
-
-
-def recompression(readable_by: str) -> tuple[TransferSyntax, ...]:
-    """Return the target for JPEG codestreams in small, if these readers read it."""
-    allowed = readable(readable_by)
-    return tuple(row for row in syntaxes.TARGETS if row.name == RECOMPRESSION and row in allowed)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.errors import CinemillError
 from cinemill.operations.policy.lossy import first_codestream, is_lossy
@@ -15,7 +15,8 @@ from cinemill.operations.policy.lossy import first_codestream, is_lossy
 if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
     from cinemill.dicom.source import Source
-    from cinemill.operations.policy.match import Value
+
+Value: TypeAlias = "str | float | bool"
 
 PRIVATE = re.compile(r"\(([0-9a-f]{3}[13579bdf]),xx([0-9a-f]{2})\)\s+(\S.*)", re.IGNORECASE)
 """A private element: ``(0019,xx0A) CREATOR``."""

@@ -9,9 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from cinemill.operations.policy.facts import Facts
-
-Value: TypeAlias = "str | float | bool"
+    from cinemill.operations.policy.facts import Facts, Value
 
 
 class Condition(Protocol):

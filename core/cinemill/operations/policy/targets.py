@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
+from cinemill.operations.policy.readers import readable
 from cinemill.syntaxes import TransferSyntax
 
 Best: TypeAlias = Literal["smallest", "fastest"]
@@ -72,3 +73,9 @@ def read_wanted(text: str) -> Wanted:
             tuple(row for row in syntaxes.TARGETS if row.coding not in _PLAIN), "fastest", every=True
         )
     return Wanted(tuple(dict.fromkeys(map(syntaxes.target, names))))
+
+
+def recompression(readable_by: str) -> tuple[TransferSyntax, ...]:
+    """Return the target for JPEG codestreams in small, if it can be written and these readers read it."""
+    allowed = readable(readable_by)
+    return tuple(row for row in syntaxes.TARGETS if row.name == RECOMPRESSION and row in allowed)
