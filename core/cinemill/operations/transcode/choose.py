@@ -15,6 +15,7 @@ from cinemill.frames.selection import evenly
 from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.transcode.changes import pixel_changes
 from cinemill.operations.transcode.estimate import output_bytes
+from cinemill.operations.transcode.grey import collapsed, is_grey, may_collapse
 from cinemill.operations.transcode.plan import choose_action, make_plan
 from cinemill.operations.transcode.transform import transformed
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.operation import Control
     from cinemill.operations.policy.decide import Decision
-    from cinemill.operations.policy.words import Colour
+    from cinemill.operations.policy.words import Options
     from cinemill.operations.receipt import Reason
     from cinemill.operations.transcode.plan import Action, Plan
     from cinemill.pixel_format import Samples
@@ -120,7 +121,7 @@ def choose(source: Source, decision: Decision, control: Control, *, room: int = 
         return Choice(action, target)
     timed = decision.wanted.best == "fastest"
     try:
-        trials = try_out(source, list(asked), decision.options.colour, control, room=room, timed=timed)
+        trials = try_out(source, list(asked), decision.options, control, room=room, timed=timed)
     except Cancelled:
         raise
     except CinemillError:
@@ -164,7 +165,7 @@ def _grows(trial: Trial, source_bytes: int) -> bool:
 def try_out(
     source: Source,
     targets: Sequence[TransferSyntax],
-    colour: Colour,
+    options: Options,
     control: Control,
     *,
     frames: int = FRAMES,
@@ -179,8 +180,8 @@ def try_out(
         The open file.
     targets
         What is tried.
-    colour
-        ``auto``, ``keep`` or ``rgb``.
+    options
+        Of them, those that change samples count.
     control
         Polled between targets.
     frames
@@ -197,7 +198,7 @@ def try_out(
     """
     decoder = FrameDecoder(source)
     fitting = max(1, _LARGEST // max(1, decoder.pixels.nbytes))
-    bench = _Bench(decoder, evenly(min(frames, fitting, len(source)), len(source)), colour)
+    bench = _Bench(decoder, evenly(min(frames, fitting, len(source)), len(source)), options)
     found = []
     for target in targets:
         if control.cancelled is not None and control.cancelled():
@@ -211,10 +212,12 @@ def try_out(
 class _Bench:
     """Some frames of a source, decoded once for all targets."""
 
-    def __init__(self, decoder: FrameDecoder, indices: Sequence[int], colour: Colour) -> None:
-        self._decoder, self._indices, self._colour = decoder, indices, colour
+    def __init__(self, decoder: FrameDecoder, indices: Sequence[int], options: Options) -> None:
+        self._decoder, self._indices, self._colour = decoder, indices, options.colour
         self._source = decoder.source
         self._decoded: dict[str, list[Samples]] = {}
+        self._grey = options.collapse_grey and may_collapse(decoder.source, decoder)
+        self._grey = self._grey and all(map(is_grey, self._decode("RGB")))
 
     def trial(self, target: TransferSyntax, room: int, *, timed: bool) -> Trial | None:
         """Try one target; None where it can't hold such frames."""
@@ -252,20 +255,28 @@ class _Bench:
 
     def _prepared(self, target: TransferSyntax) -> tuple[Plan, list[Samples]]:
         """Return how a target is written, and what its encoder is given."""
-        plan = make_plan(self._decoder, target, self._colour)
+        plan = self._shaped(make_plan(self._decoder, target, self._colour))
         try:
             return plan, self._frames(plan)
         except DepthExceeded:
-            plan = make_plan(self._decoder, target, self._colour, keep_coded_depth=True)
+            plan = self._shaped(make_plan(self._decoder, target, self._colour, keep_coded_depth=True))
             return plan, self._frames(plan)
 
-    def _frames(self, plan: Plan) -> list[Samples]:
-        interpretation = plan.encoded.photometric_interpretation
+    def _shaped(self, plan: Plan) -> Plan:
+        return collapsed(plan) if self._grey else plan
+
+    def _decode(self, interpretation: str) -> list[Samples]:
         if interpretation not in self._decoded:
             self._decoded[interpretation] = self._decoder.decode(self._indices, interpretation)
+        return self._decoded[interpretation]
+
+    def _frames(self, plan: Plan) -> list[Samples]:
+        decoded = self._decode(plan.interpretation)
+        if plan.grey:
+            decoded = [frame[..., 0].copy() for frame in decoded]
         frames = [
             transformed(plan.transform, frame, index)
-            for index, frame in zip(self._indices, self._decoded[interpretation], strict=True)
+            for index, frame in zip(self._indices, decoded, strict=True)
         ]
         if plan.limit is None:
             return frames
