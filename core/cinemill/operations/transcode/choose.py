@@ -14,7 +14,7 @@ from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.frames.selection import evenly
 from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.transcode.changes import pixel_changes
-from cinemill.operations.transcode.estimate import output_bytes
+from cinemill.operations.transcode.estimate import output_bytes, recoded_bytes
 from cinemill.operations.transcode.grey import collapsed, is_grey, may_collapse
 from cinemill.operations.transcode.plan import choose_action, make_plan
 from cinemill.operations.transcode.transform import transformed
@@ -145,7 +145,8 @@ def _needs_trial(source: Source, decision: Decision, asked: Mapping[TransferSynt
     if len(asked) > 1:
         return True
     (action,) = asked.values()
-    early = action == "transcode" and source.transfer_syntax.coding != "native"
+    syntax = source.transfer_syntax
+    early = action == "transcode" and (syntax.coding != "native" or syntax.deflated)
     return decision.guarded and early and len(source) > 2 * FRAMES
 
 
@@ -224,8 +225,8 @@ class _Bench:
         source = self._source
         action = choose_action(source, target, self._colour)
         if action != "transcode":
-            size = len(source.file) + (room if action == "recode" else 0)
-            return Trial(target, size, size)
+            size = recoded_bytes(source, target, room) if action == "recode" else len(source.file)
+            return Trial(target, size, size, exact=action == "copy")
         if target.name == RECOMPRESSION:
             size = len(source.file) - round((1 - _RECOMPRESSED) * source.encoded_bytes) + room
             return Trial(target, size, size, exact=False)
