@@ -55,7 +55,7 @@ def test_a_run_without_a_target_never_grows_and_tells_what_was_done(tree, tmp_pa
         "all of these +5",
     ):
         assert re.search(f"^{words}\\b", done.stderr, re.MULTILINE), done.stderr
-    assert done.stderr.count("1 lossy source kept as they are") == 1
+    assert done.stderr.count("1 lossy source was kept as it is") == 1
     assert "--lossy-source transcode" in done.stderr
     again = cinemill("transcode", tree, tmp_path / "out")
     assert re.search(r"^kept +5\b", again.stderr, re.MULTILINE)

@@ -244,4 +244,5 @@ def test_readers_restrict_targets_and_htj2k_joins_where_it_is_said_who_reads():
 def test_the_built_in_policy_is_one_that_can_be_written(tmp_path):
     (tmp_path / "mine.toml").write_text(archive())
     text = read_file(str(tmp_path / "mine.toml"))
+    assert Transcode(policy=str(tmp_path / "mine.toml")) == Transcode(policy=text)
     assert Transcode(policy=text).rules.digest == Transcode().rules.digest

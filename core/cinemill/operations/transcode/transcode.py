@@ -90,7 +90,7 @@ def transcode(
     readable_by
         Readers, with commas between, all of which have to read the target: see `cinemill.operations.policy.readers`.
     policy
-        The text of a policy, in TOML; the built-in ``archive`` by default.
+        A file with rules, or their text, in TOML; the built-in ``archive`` by default.
     collapse_grey
         Write colour that is grey in every sample of every frame as MONOCHROME2.
     threads, cancelled, progress
