@@ -30,6 +30,7 @@ from tests.support.generate import (
     RLE,
     encapsulated_element,
     header,
+    jpeg,
     jpeg_lossless,
     native_bytes,
     native_element,
@@ -59,6 +60,8 @@ def run(source: Path, output: Path, asked: Transcode = BULK, control: Control | 
 
 FINE = np.stack([np.rot90(smooth((96, 96)), turn) for turn in (0, 1, 2, 3, 0, 1)])
 """Frames that every codec makes smaller."""
+
+LIE = "JPEGLosslessSV1 is declared, but the codestream is lossy (JPEG SOF0)"
 
 ALIKE = np.repeat(noise((1, 64, 64), seed=3), 24, axis=0)
 """Noise, the same in all frames: what looks across frames holds it in next to nothing, and no codec does."""
@@ -170,9 +173,12 @@ def test_a_rerun_believes_a_copy_that_a_trial_decided_while_nothing_changes(tmp_
         pytest.skip("this file system keeps no extended attributes")
     before = output.stat()
     tries = []
-    monkeypatch.setattr(
-        transcode, "choose", lambda *given, **how: tries.append(given) or choose.choose(*given, **how)
-    )
+
+    def counted(*given, **how):
+        tries.append(given)
+        return choose.choose(*given, **how)
+
+    monkeypatch.setattr(transcode, "choose", counted)
     again = run(path, output, asked)
     assert (again.status, again.reason) == ("kept", "would-grow")
     assert again.bytes_otherwise == first.bytes_otherwise
@@ -253,7 +259,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, source, monkeypatch):
     def no_room(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(storage_file.os, "writev", no_room)
+    monkeypatch.setattr(os, "writev", no_room)
     with pytest.raises(NoRoom):
         run(path, tmp_path / "out.dcm")
     assert os.listdir(tmp_path) == ["source.dcm"]
@@ -340,3 +346,54 @@ def test_verify_finds_colour_that_was_lost(tmp_path, source):
     path.write_bytes(native(frames, "RGB"))
     with pytest.raises(cinemill.CinemillError, match="1 of 5 frames differ"):
         cinemill.verify(path, tmp_path / "grey.dcm")
+
+
+def test_a_source_that_lies_is_treated_by_its_codestream_and_named(tmp_path, source):
+    frame = smooth((64, 64))
+    lossy = part10(header(frame[None]), encapsulated_element([[jpeg(frame)]]), JPEG_LOSSLESS_SV1)
+    done = run(source(lossy), tmp_path / "lossy.dcm")
+    assert (done.status, done.reason) == ("copied", "lossy-source")
+    assert LIE in done.warnings
+    lossless = part10(header(frame[None]), encapsulated_element([[jpeg_lossless(frame, 8)]]), JPEG_BASELINE)
+    done = run(source(lossless), tmp_path / "lossless.dcm", replace(BULK, if_larger="write"))
+    assert done.status == "transcoded"
+    assert not done.lossy_source
+    assert any(
+        "JPEGBaseline8Bit is declared, but the codestream is JPEG SOF3" in each for each in done.warnings
+    )
+
+
+def test_video_is_copied_and_refused_where_it_is_to_be_transcoded(tmp_path, source):
+    from cinemill.errors import UnsupportedTransferSyntax, UsageError
+
+    described = header(np.zeros((3, 16, 16, 3), np.uint8), "YBR_FULL_422", samples=3)
+    path = source(part10(described, encapsulated_element([[bytes(range(64))]]), "1.2.840.10008.1.2.4.103.1"))
+    for asked in (BULK, replace(BULK, to="jpeg-ls"), replace(BULK, to="smallest")):
+        done = run(path, tmp_path / "out.dcm", replace(asked, overwrite=True))
+        assert (done.status, done.reason) == ("copied", "lossy-source")
+        assert (tmp_path / "out.dcm").read_bytes() == path.read_bytes()
+    with pytest.raises(UnsupportedTransferSyntax, match="video can't be decoded"):
+        cinemill.transcode(path, tmp_path / "other.dcm", to="rle")
+    with pytest.raises(UsageError, match="can't write"):
+        Transcode("MPEG4HP41F")
+
+
+def test_jpeg_that_can_not_be_recompressed_is_kept_and_says_why(tmp_path, monkeypatch):
+    from cinemill import syntaxes
+    from cinemill.errors import UnsupportedPixelFormat
+    from cinemill.operations.policy import decide
+
+    target = syntaxes.target("rle")
+    monkeypatch.setattr(decide, "recompression", lambda _: (target,))
+    monkeypatch.setattr(transcode, "RECOMPRESSION", target.name)
+
+    def refuse(*_):
+        raise UnsupportedPixelFormat("arithmetic coding")
+
+    monkeypatch.setattr(transcode, "_write", refuse)
+    monkeypatch.setattr(choose, "_needs_trial", lambda *_: False)
+    asked = replace(BULK, lossy_source="jpeg-xl")
+    done = run(ULTRASOUND, tmp_path / "out.dcm", asked)
+    assert (done.status, done.reason) == ("copied", "lossy-source")
+    assert "JPEG XL can't hold it as it is: arithmetic coding" in done.warnings
+    assert run(ULTRASOUND, tmp_path / "out.dcm", asked).status == "kept"

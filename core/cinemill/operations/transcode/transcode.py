@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.source import Source
-from cinemill.errors import Cancelled, CinemillError, OutputExists, SourceError, UsageError, WouldGrow
+from cinemill.errors import (
+    Cancelled,
+    CinemillError,
+    OutputExists,
+    Refused,
+    SourceError,
+    UsageError,
+    WouldGrow,
+)
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
@@ -19,6 +27,7 @@ from cinemill.operations.clock import record
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
 from cinemill.operations.policy.decide import decide
+from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.carry import copy_source, recode
@@ -237,6 +246,11 @@ def _carry_out(
         except WouldGrow as grown:
             choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
             del source.warnings[before:]
+        except Refused as refused:
+            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+                raise
+            choice = Choice("copy", source.transfer_syntax, "lossy-source", tried=True)
+            source.warnings[before:] = [f"JPEG XL can't hold it as it is: {refused.message}"]
     told = {"reason": choice.reason, "bytes_otherwise": choice.bytes_otherwise, **decision.told}
     kept = still_copied(origin, output, choice, told) if standing else None
     if kept is not None:
