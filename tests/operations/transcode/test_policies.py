@@ -165,6 +165,16 @@ def test_smallest_is_the_smallest_and_fastest_does_not_grow(tmp_path, source):
     assert fastest.bytes_after <= fastest.bytes_before
 
 
+def test_the_smallest_of_what_no_codec_holds_is_deflated(tmp_path, source):
+    numbers = np.zeros((2, 32, 32), "<f4")
+    described = header(numbers.view("<u4"), BitsStored=None, HighBit=None, PixelRepresentation=None)
+    pixels = native_element(numbers.tobytes(), EXPLICIT, b"OF", 0x7FE00008)
+    path = source(part10(described, pixels, EXPLICIT))
+    done = run(path, tmp_path / "out.dcm", replace(BULK, to="smallest"))
+    assert (done.status, done.transfer_syntax_after) == ("transcoded", DEFLATED)
+    assert done.bytes_after < done.bytes_before
+
+
 def test_a_rerun_believes_a_copy_that_a_trial_decided_while_nothing_changes(tmp_path, source, monkeypatch):
     path, output = source(deflated(ALIKE)), tmp_path / "out.dcm"
     asked = replace(BULK, to="jpeg-ls,jpeg-2000")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
@@ -195,11 +196,9 @@ def try_out(
     Raises
     ------
     CinemillError
-        The source can't be decoded.
+        The source is damaged.
     """
-    decoder = FrameDecoder(source)
-    fitting = max(1, _LARGEST // max(1, decoder.pixels.nbytes))
-    bench = _Bench(decoder, evenly(min(frames, fitting, len(source)), len(source)), options)
+    bench = _Bench(source, frames, options)
     found = []
     for target in targets:
         if control.cancelled is not None and control.cancelled():
@@ -211,14 +210,22 @@ def try_out(
 
 
 class _Bench:
-    """Some frames of a source, decoded once for all targets."""
+    """Some frames of a source, decoded once for all targets, and not before one needs them."""
 
-    def __init__(self, decoder: FrameDecoder, indices: Sequence[int], options: Options) -> None:
-        self._decoder, self._indices, self._colour = decoder, indices, options.colour
-        self._source = decoder.source
+    def __init__(self, source: Source, frames: int, options: Options) -> None:
+        self._source, self._colour, self._collapse = source, options.colour, options.collapse_grey
+        fitting = max(1, _LARGEST // max(1, source.pixels.nbytes))
+        self._indices = evenly(min(frames, fitting, len(source)), len(source))
         self._decoded: dict[str, list[Samples]] = {}
-        self._grey = options.collapse_grey and may_collapse(decoder.source, decoder)
-        self._grey = self._grey and all(map(is_grey, self._decode("RGB")))
+
+    @cached_property
+    def _decoder(self) -> FrameDecoder:
+        return FrameDecoder(self._source)
+
+    @cached_property
+    def _grey(self) -> bool:
+        asked = self._collapse and may_collapse(self._source, self._decoder)
+        return asked and all(map(is_grey, self._decode("RGB")))
 
     def trial(self, target: TransferSyntax, room: int, *, timed: bool) -> Trial | None:
         """Try one target; None where it can't hold such frames."""
@@ -239,9 +246,9 @@ class _Bench:
                 codestreams = table.encoder(target.coding).encode(frames, plan.encoded)
                 table.verifiers(target.coding)[0].decode(codestreams, plan.encoded)
             seconds = time.perf_counter() - started if timed else 0.0
+            changes = pixel_changes(source, self._decoder, plan)
         except (CinemillError, MemoryError):
             return None
-        changes = pixel_changes(source, self._decoder, plan)
         sizes = [len(codestream) for codestream in codestreams]
         exact = len(sizes) == len(source)
         size = output_bytes(source, plan, changes, codestreams, room)
