@@ -22,6 +22,7 @@
     │   ├── MissingOutput             a source has no output
     │   └── ExtraOutput               an output has no source
     ├── Cancelled                     stopped between two frames, on request
+    ├── WouldGrow                     the output would be larger than it may be
     └── OutputError                   the output can't be written (also OSError)
         ├── OutputExists
         └── NoRoom                    the disk is full, or the quota exhausted: no other output fits either
@@ -199,6 +200,20 @@ class ExtraOutput(VerificationError):
 
 class Cancelled(CinemillError):
     """The work was stopped on request, between two frames."""
+
+
+class WouldGrow(CinemillError):
+    """The output would be larger than it may be; nothing was left behind.
+
+    Parameters
+    ----------
+    size
+        Bytes that it would take at least.
+    """
+
+    def __init__(self, message: str, *, size: int, path: str | PathLike[str] | None = None) -> None:
+        super().__init__(message, path=path)
+        self.size = size
 
 
 class OutputError(CinemillError, OSError):

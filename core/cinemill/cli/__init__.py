@@ -11,6 +11,7 @@ import typer
 from cinemill import __version__
 from cinemill.cli.bench import bench
 from cinemill.cli.options import current_name
+from cinemill.cli.policy import policies, syntaxes
 from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError
@@ -25,11 +26,11 @@ _HELP = """Move ultrasound cine archives to lossless compression, and prove that
 Examples:
 
 \b
-  cinemill transcode /archive/2019 /archive/2019-jls --to jpeg-ls --report 2019.jsonl
+  cinemill transcode /archive/2019 /archive/2019-small --report 2019.jsonl
   cinemill extract echo.dcm frames/ --frames 0,5,10-20
   cinemill extract echo.dcm clip.mp4
   cinemill up            # a server and a worker; in a second terminal:
-  cinemill submit /archive /migrated --to jpeg-ls --wait
+  cinemill submit /archive /migrated --wait
   cinemill demo          # every target, on a cine that is there already
 
 `cinemill COMMAND --help` says more of each."""
@@ -45,6 +46,8 @@ app = typer.Typer(
 for operation in OPERATIONS.values():
     app.command(operation.kind)(command(operation))
 app.command(Verify.kind)(command(Verify))
+app.add_typer(policies, name="policy")
+app.command()(syntaxes)
 app.command()(bench)
 app.command()(warmup)
 

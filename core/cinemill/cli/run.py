@@ -89,6 +89,8 @@ def run(
     tally = Tally([source for source in sources if source.is_file()], mirrored=operation.mirrors)
     full = False
     operation = operation.aimed_at(sources, destination)
+    if len(sources) > 1 or sources[0].is_dir():
+        operation = operation.in_bulk()
     items = operation.discover(sources, destination)
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from cinemill.errors import printable
 from cinemill.operations.copies import is_not_copied
-from cinemill.operations.receipt import SUCCESSES, Receipt
+from cinemill.operations.policy.targets import recompression
+from cinemill.operations.receipt import DONE, SUCCESSES, Receipt
 
 if TYPE_CHECKING:
     from cinemill.storage.tree import Item
@@ -25,17 +26,27 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False)
 
 _MEGABYTE = 1_000_000
-_DONE = (
-    *("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored"),
-    *("refused", "failed", "missing", "extra"),
-)
+LOSSY = "copied, lossy"
+"""What `Receipt.done` says of lossy sources that were kept."""
+
+_DONE = (*DONE, "missing", "extra")
 _KINDS = {"MissingOutput": "missing", "ExtraOutput": "extra"}
 _STYLES = {
     "failed": "red",
     "refused": "yellow",
-    **dict.fromkeys(("transcoded", "extracted", "verified"), "green"),
+    **dict.fromkeys(("transcoded", "recompressed", "extracted", "verified"), "green"),
 }
 _STYLES |= dict.fromkeys(_KINDS.values(), "red")
+
+
+_WHY = {
+    "target-syntax": "it is in the target syntax already",
+    "no-image": "it holds no image",
+    "lossy-source": "it is lossy; see --lossy-source",
+    "would-grow": "its output would be larger; see --if-larger",
+    "policy": "the policy keeps it",
+    "rest": "it could not be transcoded",
+}
 
 
 class Tally:
@@ -64,7 +75,7 @@ class Tally:
 
     def add(self, receipt: Receipt) -> None:
         """Count one receipt; print its error, if any."""
-        counted = _KINDS.get((receipt.error or {}).get("kind", ""), receipt.status)
+        counted = _KINDS.get((receipt.error or {}).get("kind", ""), receipt.done)
         self._counts[counted] += 1
         self._before[counted] += receipt.bytes_before
         self._after[counted] += receipt.bytes_after
@@ -94,6 +105,8 @@ class Tally:
                 console.print(Text(printable(line)), soft_wrap=True)
         elif self._counts.total() > 1:
             console.print(self._table())
+            for line in advice_for(self._counts[LOSSY]):
+                console.print(Text(line), soft_wrap=True)
             if self._missing:
                 console.print(Text(self._told_missing()), soft_wrap=True)
         for line in twins:
@@ -109,20 +122,35 @@ class Tally:
         table = Table(box=None, pad_edge=False)
         for name in ("status", "instances", "MB before", "MB after", "ratio"):
             table.add_column(name, justify="left" if name == "status" else "right")
-        for status in _DONE:
-            if self._counts[status]:
-                before, after = self._before[status], self._after[status]
-                table.add_row(
-                    Text(status, _STYLES.get(status, "")),
-                    str(self._counts[status]),
-                    f"{before / _MEGABYTE:.1f}",
-                    f"{after / _MEGABYTE:.1f}" if after else "",
-                    f"{before / after:.2f}" if after else "",
-                )
+        there = [status for status in _DONE if self._counts[status]]
+        for status in there:
+            row = self._counts[status], self._before[status], self._after[status]
+            table.add_row(Text(status, _STYLES.get(status, "")), *cells(*row))
+        written = [status for status in there if self._after[status]]
+        if len(written) > 1:
+            sums = (sum(of[status] for status in written) for of in (self._counts, self._before, self._after))
+            table.add_row("all of these", *cells(*sums))
         megabytes = self._pixels / _MEGABYTE
         table.caption = f"{megabytes:.0f} MB of pixels in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s"
         table.caption_justify = "left"
         return table
+
+
+def cells(instances: int, before: int, after: int) -> tuple[str, ...]:
+    """Return what stands in a table behind what was done: instances, MB before and after, and their ratio."""
+    ratio = f"{before / after:.2f}" if after else ""
+    return str(instances), f"{before / _MEGABYTE:.1f}", f"{after / _MEGABYTE:.1f}" if after else "", ratio
+
+
+def advice_for(lossy: int) -> Iterator[str]:
+    """Say what can be done about so many lossy sources that were kept as they are."""
+    if lossy:
+        recompress = "--lossy-source jpeg-xl recompresses JPEG, to the byte; " if recompression("") else ""
+        kept = "sources were kept as they are" if lossy > 1 else "source was kept as it is"
+        yield (
+            f"{lossy} lossy {kept}: coded losslessly, most take several times the bytes; {recompress}"
+            "--lossy-source transcode codes them anew where that does not grow, --if-larger write in any case"
+        )
 
 
 def _worked_on(receipt: Receipt) -> int:
@@ -136,6 +164,11 @@ def _lines(receipt: Receipt) -> list[str]:
         return [f"{receipt.output} is finished already"]
     if receipt.status == "ignored":
         return [f"{receipt.source} is not DICOM"]
+    if receipt.status == "copied" and receipt.reason:
+        return [
+            f"{receipt.source} was copied: {_WHY[receipt.reason]}",
+            *(f"note: {each}" for each in receipt.warnings),
+        ]
     if receipt.status == "skipped":
         return [f"{receipt.source} was skipped: {'; '.join(receipt.warnings)}"]
     rate = receipt.pixel_bytes / receipt.seconds["total"] / _MEGABYTE
@@ -143,7 +176,7 @@ def _lines(receipt: Receipt) -> list[str]:
     frames = f"{receipt.frames} frame{'s' if receipt.frames != 1 else ''}, " if receipt.frames else ""
     verified = f"; verified: {receipt.verification}" if receipt.verification else ""
     done = (
-        f"{receipt.status} {receipt.output}: {frames}{receipt.bytes_before / _MEGABYTE:.2f} → "
+        f"{receipt.done} {receipt.output}: {frames}{receipt.bytes_before / _MEGABYTE:.2f} → "
         f"{receipt.bytes_after / _MEGABYTE:.2f} MB in {receipt.seconds['total']:.1f} s{speed}{verified}"
     )
     return [done, *(f"note: {warning}" for warning in receipt.warnings)]

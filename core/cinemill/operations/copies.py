@@ -38,6 +38,7 @@ def copy(
     overwrite: bool,
     verify: bool = True,
     check: Callable[[], None] = lambda: None,
+    label: bytes = b"",
 ) -> str:
     """Write bytes to a file, compare what was written, and return their digest.
 
@@ -57,6 +58,8 @@ def copy(
         Compare every byte.
     check
         Called before the output gets its name; may raise.
+    label
+        Attached to the output, beside its bytes.
 
     Raises
     ------
@@ -79,6 +82,8 @@ def copy(
         with clock("commit"):
             sink.finish()
             check()
+            if label:
+                sink.label(label)
             sink.commit()
     return named(digest)
 

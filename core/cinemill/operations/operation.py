@@ -142,6 +142,10 @@ class Operation:
         """
         return self
 
+    def in_bulk(self) -> Self:
+        """Return the same for directories and jobs, where nobody looks at each instance."""
+        return self
+
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:

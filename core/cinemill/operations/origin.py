@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,21 @@ class Origin:
                 return text
         return b""
 
+    def label(self, told: Mapping[str, Any]) -> bytes:
+        """Return what is attached to a copy of the source that a trial decided on; nothing in it could say so."""
+        return _sealed({"source": self._state(), "options": self.options, "told": dict(told)})
+
+    def believes(self, label: bytes) -> Mapping[str, Any] | None:
+        """Return what was told with a label of this source in this state and these options; else None."""
+        content = _unsealed(label)
+        if content is None or content.get("source") != self._state():
+            return None
+        try:
+            told: Mapping[str, Any] = content["told"]
+            return told if self.asks_no_more_than(content["options"]) else None
+        except (LookupError, TypeError, AttributeError):
+            return None
+
     def _state(self) -> dict[str, int | None]:
         there = self.source.state
         return {"size": len(self.source.file), "modified": None if there is None else there.modified}
@@ -156,7 +171,7 @@ class _Output(NamedTuple):
 def finished(
     origin: Origin,
     output: Path,
-    target: TransferSyntax,
+    targets: Sequence[TransferSyntax],
     *,
     sop_instance_uid: str = "",
     recheck: bool,
@@ -169,8 +184,8 @@ def finished(
         What it should have been made from.
     output
         The file.
-    target
-        Its transfer syntax.
+    targets
+        The transfer syntaxes that it may have.
     sop_instance_uid
         Its own, where that is not the source's.
     recheck
@@ -179,11 +194,8 @@ def finished(
     source = origin.source
     there = look_at(output)
     uid = sop_instance_uid or uid_of(source)
-    if (
-        there is None
-        or not there.ours
-        or (there.sop_instance_uid, there.transfer_syntax) != (uid, target.uid)
-    ):
+    target = next((row for row in targets if there is not None and row.uid == there.transfer_syntax), None)
+    if there is None or target is None or not there.ours or there.sop_instance_uid != uid:
         return None
     try:
         found = _judge(origin, output, there, target, recheck=recheck)
@@ -208,6 +220,12 @@ def _judge(
     known = {name: value for name, value in memory["receipt"].items() if name in names}
     known["warnings"] = tuple(known.get("warnings", ()))
     return record(origin.source, output, "kept", target, **known)
+
+
+def made_of(origin: Origin, output: Path) -> bool:
+    """Whether an output was made of this instance, in any transfer syntax and by any options."""
+    there, uid = look_at(output), uid_of(origin.source)
+    return there is not None and there.memory is not None and bool(uid) and there.sop_instance_uid == uid
 
 
 def uid_of(source: Source) -> str:

@@ -13,6 +13,19 @@ Status: TypeAlias = Literal[
     "transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored", "refused", "failed"
 ]
 
+Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
+"""Why an instance was copied, and not coded anew."""
+
+_COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by policy"}
+_RECOMPRESSED = "1.2.840.10008.1.2.4.111"
+
+DONE = (
+    *("transcoded", "recompressed", "extracted", "verified", "copied"),
+    *(f"copied, {why}" for why in _COPIED.values()),
+    *("kept", "skipped", "ignored", "refused", "failed"),
+)
+"""What `Receipt.done` may say, in the order of tables."""
+
 SUCCESSES: frozenset[str] = frozenset(
     ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
@@ -48,6 +61,15 @@ class Receipt:
         The parts of a cine that was split; `output` is their directory.
     source_digest
         XXH3-128 of the source file's bytes, as far as all were read.
+    reason
+        Why the source was copied: it is in a ``target-syntax`` already, holds ``no-image``, is a ``lossy-source``, or its
+        output ``would-grow``; a ``policy`` keeps it; or it is the ``rest``, which was refused or failed.
+    bytes_otherwise
+        Where that is ``would-grow``: what the output would have taken, by a trial, or at least, where writing was stopped.
+    policy, policy_digest
+        Name and XXH3-128 of the policy; empty where a target was named.
+    rule
+        Its rule that decided.
     """
 
     source: str
@@ -80,6 +102,22 @@ class Receipt:
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     source_digest: str = ""
+    reason: Reason | Literal[""] = ""
+    bytes_otherwise: int = 0
+    policy: str = ""
+    policy_digest: str = ""
+    rule: str = ""
+
+    @property
+    def done(self) -> str:
+        """What was done, in a word or two: the status, and why a source was copied where that saves or costs room."""
+        if self.status == "transcoded" and self.transfer_syntax_after == _RECOMPRESSED:
+            return "recompressed"
+        return (
+            f"copied, {_COPIED[self.reason]}"
+            if self.status == "copied" and self.reason in _COPIED
+            else self.status
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

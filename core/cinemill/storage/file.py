@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import xxhash
 
+from cinemill.errors import WouldGrow
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import open_temporary, output_error, publish, sweep, sync
 from cinemill.storage.digests import file_digest
@@ -22,6 +23,7 @@ from cinemill.storage.disk_space import begin_writing, claim
 if TYPE_CHECKING:
     from cinemill.storage.likeness import Likeness
 
+_LABEL = "user.cinemill"
 _WORTH_WRITING = 16 << 20
 """Bytes at a time that the disk begins with before the end: a twentieth of the time of a long cine on two threads."""
 
@@ -39,10 +41,20 @@ class OutputFile:
         That file, open for writing and reading, unbuffered.
     likeness
         The mode and time that it takes over from another one, None for those of any new file.
+    most
+        Bytes that it may take; None for no limit.
     """
 
-    def __init__(self, path: Path, temporary: Path, file: FileIO, likeness: Likeness | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        temporary: Path,
+        file: FileIO,
+        likeness: Likeness | None = None,
+        most: int | None = None,
+    ) -> None:
         self.path, self.temporary, self._file = path, temporary, file
+        self._most = most
         self._size = self._begun = 0
         self._deflater: zlib._Compress | None = None
         self._likeness = likeness
@@ -52,12 +64,21 @@ class OutputFile:
             likeness.restrict(file.fileno())
 
     def write(self, *parts: Buffer) -> None:
-        """Append bytes, in one go, deflated after `deflate` was called."""
+        """Append bytes, in one go, deflated after `deflate` was called.
+
+        Raises
+        ------
+        WouldGrow
+            The file would take more bytes than it may.
+        OutputError
+            The disk is full or failed.
+        """
         if self._deflater is not None:
             parts = tuple(map(self._deflater.compress, parts))
         self._append(parts)
 
     def _append(self, parts: Sequence[Buffer]) -> None:
+        self._check_size(sum(map(len, parts)))
         try:
             written = os.writev(self._file.fileno(), parts)
             if written < sum(map(len, parts)):  # as where less than 2 GiB are taken at once
@@ -74,6 +95,14 @@ class OutputFile:
             begin_writing(self._file.fileno(), self._begun, self._size)
             self._begun = self._size
 
+    def _check_size(self, more: int) -> None:
+        if self._most is not None and self._size + more > self._most:
+            raise WouldGrow(
+                f"the output would take more than {self._most} bytes; nothing was kept",
+                size=self._size + more,
+                path=self.path,
+            )
+
     def deflate(self) -> None:
         """Deflate everything from here on (PS3.5 §A.5, RFC 1951)."""
         self._deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -83,11 +112,14 @@ class OutputFile:
 
         Raises
         ------
+        WouldGrow
+            The file may not take as many.
         OutputError
             The disk has not as much.
         """
         if self._deflater is not None:
             return
+        self._check_size(size)
         try:
             claim(self._file.fileno(), size)
         except OSError as error:
@@ -108,6 +140,11 @@ class OutputFile:
     def read(self, offset: int, length: int) -> bytes:
         """Read back from the file what was written to it. Thread-safe."""
         return os.pread(self._file.fileno(), length, offset)
+
+    def label(self, text: bytes) -> None:
+        """Attach a text to the file that is no part of its bytes, where the file system can."""
+        with suppress(OSError, AttributeError):
+            os.setxattr(self._file.fileno(), _LABEL, text)
 
     def begin_body(self) -> None:
         """Say that nothing behind here will be patched, so that it is digested while it is written."""
@@ -177,6 +214,8 @@ class Sink(OutputFile):
         Replace what stands there; else `commit` raises OutputExists.
     likeness
         The mode and time that it takes over from another one, None for those of any new file.
+    most
+        Bytes that it may take; None for no limit.
 
     Raises
     ------
@@ -184,12 +223,19 @@ class Sink(OutputFile):
         The directory can't be written, or the disk is full.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, likeness: Likeness | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        likeness: Likeness | None = None,
+        most: int | None = None,
+    ) -> None:
         self.overwrite = overwrite
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path)
-            super().__init__(path, *open_temporary(path), likeness)
+            super().__init__(path, *open_temporary(path), likeness, most)
         except OSError as error:
             raise output_error(path, error) from None
 
@@ -205,3 +251,17 @@ class Sink(OutputFile):
         """
         publish(self.temporary, self.path, overwrite=self.overwrite)
         sync(self.path.parent)
+
+
+def label_of(path: Path) -> bytes:
+    """Return what `OutputFile.label` attached to a file, empty where there is nothing or the file system can't tell."""
+    try:
+        return os.getxattr(path, _LABEL)
+    except (OSError, AttributeError):
+        return b""
+
+
+def relabel(path: Path, text: bytes) -> None:
+    """Attach a text to a file that is there, where the file system can, and change nothing else of it."""
+    with suppress(OSError, AttributeError):
+        os.setxattr(path, _LABEL, text)

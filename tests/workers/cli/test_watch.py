@@ -56,7 +56,7 @@ def test_a_failure_is_shown_with_its_frame_and_in_the_words_of_reports() -> None
     )
     assert "failed: /in/a.dcm: frame 3: the codestream ends\n" in text
     assert "refused: /in/b.dcm: the codestream ends (quarantined, attempt 3)" in text
-    assert text.splitlines()[3].split()[:4] == ["transcoded", "kept", "refused", "failed"]
+    assert text.splitlines()[4].split()[:4] == ["transcoded", "kept", "refused", "failed"]
     assert not {"done", "skipped"} & set(text.split())
 
 

@@ -23,6 +23,7 @@ from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
     from cinemill.operations.operation import Operation
+    from cinemill_workers.ledger.model import JobSpec
 
 CHOICES: Mapping[str, type[Operation]] = {
     "--to": Transcode,
@@ -50,6 +51,22 @@ Standing = Annotated[
 ]
 
 
+ExtractTo = Annotated[
+    str,
+    typer.Option(
+        "--extract",
+        metavar="FORMAT",
+        help=f"Extract: {FORMATS}.",
+        autocompletion=completing(extraction.NAMES),
+    ),
+]
+Hours = Annotated[str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")]
+MaxRate = Annotated[
+    float,
+    typer.Option(metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."),
+]
+
+
 def _submit(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
     destination: Path,
@@ -58,19 +75,11 @@ def _submit(
         typer.Option(
             "--to",
             metavar="TARGET",
-            help=f"Transcode: {TARGETS}; or a UID or keyword.",
-            autocompletion=completing(transcode.NAMES),
+            help=f"Transcode: {TARGETS}; several, with commas; smallest; fastest. Without it: by --policy, or archive.",
+            autocompletion=completing((*transcode.NAMES, "smallest", "fastest")),
         ),
     ] = "",
-    extract: Annotated[
-        str,
-        typer.Option(
-            "--extract",
-            metavar="FORMAT",
-            help=f"Extract: {FORMATS}.",
-            autocompletion=completing(extraction.NAMES),
-        ),
-    ] = "",
+    extract: ExtractTo = "",
     split: Annotated[
         bool, typer.Option("--split", help="Split, by --frames-per-instance or --max-bytes.")
     ] = False,
@@ -80,15 +89,8 @@ def _submit(
     *,
     name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
     priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
-    hours: Annotated[
-        str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")
-    ] = "",
-    max_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."
-        ),
-    ] = 0.0,
+    hours: Hours = "",
+    max_rate: MaxRate = 0.0,
     standing: Standing = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
     wait: Annotated[
@@ -107,7 +109,7 @@ def _submit(
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
     operation = _chosen({"--to": to, "--extract": extract, "--split": split, "--restore": restore}, options)
-    operation = operation.aimed_at(sources, destination)
+    operation = operation.aimed_at(sources, destination).in_bulk()
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
         destination=str(destination.absolute()),
@@ -123,7 +125,11 @@ def _submit(
     client.check(spec)
     if dry_run:
         items, total = client.census(spec)
-        terminal.say({"items": items, "bytes": total}, f"{items} instances, {total / 1e6:.1f} MB", as_json)
+        terminal.say(
+            {"items": items, "bytes": total, **_by_rule(operation, spec)},
+            f"{items} instances, {total / 1e6:.1f} MB",
+            as_json,
+        )
         return
     ledger = client.open_ledger()
     job = client.store(spec)
@@ -138,15 +144,26 @@ _submit.__annotations__["destination"] = destination_argument("A directory (or a
 submit = accepting(*CHOICES.values(), without=("to", "format"))(_submit)
 
 
+def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:
+    """Return how many instances each rule takes, where rules decide."""
+    from cinemill.operations.policy.census import census
+    from cinemill_workers.engine.kinds import discover
+
+    if not isinstance(operation, Transcode) or operation.to:
+        return {}
+    rows = census((item.source for item in discover(spec)), operation.rules, operation.options)
+    return {"policy": operation.rules.name, "rules": [row.to_dict() for row in rows]}
+
+
 def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Operation:
-    """Return the one operation that was asked for, checked.
+    """Return the one operation that was asked for, checked; transcoding where none was named.
 
     Raises
     ------
     UsageError
-        None was, or several, or an option belongs to another one.
+        Several were, or an option belongs to another one.
     """
-    chosen = [name for name, value in choices.items() if value]
+    chosen = [name for name, value in choices.items() if value] or ["--to"]
     if len(chosen) != 1:
         raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split or --restore")
     (choice,) = chosen

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cinemill import syntaxes
 from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation
+from cinemill.operations.policy.targets import read_wanted
 from cinemill.operations.table import OPERATIONS
+from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item
 from cinemill_workers.ledger.model import LAYOUT, JobSpec
 
@@ -23,10 +24,13 @@ def to_json(operation: Operation) -> dict[str, Any]:
 
 
 def describe(values: Mapping[str, Any]) -> str:
-    """Name the operation in a word or two: the target syntax, or what is extracted."""
+    """Name the operation in a word or two: the target syntax or the policy, or what is extracted."""
     if values.get("kind") == "transcode":
         try:
-            return f"to {syntaxes.target(values['to'])}"
+            asked = Transcode(
+                **{name: values[name] for name in ("to", "policy", "readable_by") if name in values}
+            )
+            return f"to {read_wanted(asked.to).named}" if asked.to else f"by {asked.rules.name}"
         except UsageError:
             return f"to {values['to']}"
     return f"{values.get('kind')} {values.get('format', '')}".rstrip()

@@ -88,7 +88,7 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
         return False
     except Exception as error:  # noqa: BLE001
         return _settle_error(ledger, parcel, job, error)
-    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict())
+    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict(), did=receipt.done)
     state = STATES[receipt.status] if counted else "lost"
     _log(parcel.job, item, state, parcel.attempt, seconds=round(time.monotonic() - began, 3), bytes=item.size)
     return counted

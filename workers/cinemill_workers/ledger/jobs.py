@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -14,7 +14,16 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from cinemill.errors import UsageError
-from cinemill_workers.ledger.model import ITEM_STATES, LAYOUT, Deposed, ForeignLedger, Job, JobGone, JobSpec
+from cinemill_workers.ledger.model import (
+    ITEM_STATES,
+    LAYOUT,
+    Deposed,
+    ForeignLedger,
+    Job,
+    JobGone,
+    JobSpec,
+    Outcome,
+)
 from cinemill_workers.ledger.workers import Workers
 
 _ACTIVE = "cinemill:active"
@@ -22,6 +31,7 @@ _DUE = "cinemill:due"
 _JOBS = "cinemill:jobs"
 _LAYOUT = "cinemill:layout"
 _STATUS = "status:"
+_DID = "did:"
 _UNNUMBERED = b"1"
 """The layout of ledgers in which none is noted."""
 
@@ -228,6 +238,19 @@ class Jobs(Workers):
         return None if answer < 0 else bool(answer)
 
 
+def _outcomes(found: Mapping[str, str]) -> dict[str, Outcome]:
+    """Return what was done, with its sums."""
+    sums: dict[str, dict[str, int]] = {}
+    for field, amount in sorted(found.items()):
+        if field.startswith(_DID):
+            name, _, did = field.removeprefix(_DID).partition(":")
+            sums.setdefault(did, {})[name] = int(amount)
+    return {
+        did: Outcome(each.get("instances", 0), each.get("before", 0), each.get("after", 0))
+        for did, each in sums.items()
+    }
+
+
 def escaped(text: str) -> str:
     """Return a text that is valid Unicode, whatever the names in it hold."""
     return text.encode(errors="backslashreplace").decode()
@@ -263,6 +286,7 @@ def _job(job: str, fields: dict[bytes, bytes], seen: float) -> Job:
             for name, count in sorted(found.items())
             if name.startswith(_STATUS) and count != "0"
         },
+        outcomes=_outcomes(found),
         cursor=tuple(json.loads(found.get("cursor", "[]"))),
         folder=found.get("folder", ""),
     )

@@ -33,6 +33,9 @@ local FIELDS = {
     "unwritten", "rate", "started", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
+if args.did then
+    for _, name in ipairs({"instances", "before", "after"}) do FIELDS[#FIELDS + 1] = "did:" .. name .. ":" .. args.did end
+end
 local chosen, job, work, pending, holders, settled, failures
 local known, changed = nil, {}
 
@@ -96,7 +99,7 @@ local SHAPES = {
 }
 local OPTIONAL = {
     id = TEXT, state = TEXT, status = TEXT, note = TEXT, worker = TEXT, awaits = TEXT, roots = TEXT, segment = TEXT,
-    before = TEXT, layout = INTEGER, leader = TEXT,
+    did = TEXT, before = TEXT, layout = INTEGER, leader = TEXT,
 }
 local STATES = {
     finish = {done = true, copied = true, skipped = true, failed = true, quarantined = true, cancelled = true, retry = true},
@@ -407,6 +410,11 @@ function operations.finish()
         redis.call("XADD", settled, "*", "state", args.state, "record", ARGV[3])
         owe()
         if args.status and args.state ~= "cancelled" then add("status:" .. args.status, 1) end
+        if args.did then
+            for name, amount in pairs({instances = 1, before = args.bytes_in, after = args.bytes_out}) do
+                add("did:" .. name .. ":" .. args.did, amount)
+            end
+        end
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
         add("pixel_bytes", args.pixel_bytes)

@@ -109,6 +109,7 @@ class Ledger(Jobs):
         state: str,
         receipt: dict[str, Any],
         *,
+        did: str | None = None,
         delay: float = 0.0,
         expired: bool = False,
         release: bool = False,
@@ -119,6 +120,8 @@ class Ledger(Jobs):
         ----------
         receipt
             JSON form of the item's receipt.
+        did
+            What was done, as tables have it: bytes are added up by it.
         expired
             Only if the claim has run out.
         release
@@ -149,6 +152,7 @@ class Ledger(Jobs):
             item=item.number,
             state=state,
             status=receipt.get("status"),
+            did=did,
             delay=round(delay * 1000),
             expired=expired,
             release=release,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cinemill.errors import CinemillError, UsageError
 from cinemill.storage.tree import OURS
@@ -104,6 +104,14 @@ class Parcel:
     """Parcels that keep workers busy, at least: those claimed, those of the same job, one for each job that may start."""
 
 
+class Outcome(NamedTuple):
+    """Sums of the settled items to which the same was done."""
+
+    instances: int
+    bytes_before: int
+    bytes_after: int
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as the ledger has it at one moment, `seen`. Times are seconds since 1970 by the server's clock; 0 is not yet."""
@@ -130,6 +138,8 @@ class Job:
     """The inodes that its sources and its destination had when they were first listed."""
     statuses: Mapping[str, int] = field(default_factory=dict)
     """Settled items by the status that receipts and reports give them."""
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    """Settled items by what was done to them, as tables have it; failures are in none."""
     cursor: tuple[str, ...] = field(default=(), repr=False)
     """Source and output of the item listed last."""
     folder: str = ""
@@ -165,6 +175,7 @@ class Job:
             "note": self.note,
             "counts": self.counts,
             "statuses": dict(self.statuses),
+            "outcomes": {did: each._asdict() for did, each in self.outcomes.items()},
             "listed": self.listed,
             "listing_complete": self.exhausted,
             "bytes_in": self.bytes_in,

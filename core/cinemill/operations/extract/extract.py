@@ -17,8 +17,8 @@ from cinemill.operations.extract.export import Export
 from cinemill.operations.extract.formats import Mode
 from cinemill.operations.extract.request import Extract, Window, named_output
 from cinemill.operations.operation import Control
+from cinemill.operations.policy.words import Colour
 from cinemill.operations.receipt import Receipt
-from cinemill.operations.transcode.request import Colour
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
 from cinemill.storage.likeness import Likeness

@@ -18,7 +18,7 @@ from cinemill.operations.operation import (
     option,
     overwriting,
 )
-from cinemill.operations.transcode.request import Colour
+from cinemill.operations.policy.words import Colour
 from cinemill.storage.tree import Item
 
 Window: TypeAlias = tuple[float, float] | Literal["auto"]

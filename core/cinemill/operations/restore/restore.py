@@ -168,7 +168,7 @@ def _judge(origin: Origin, output: Path, before: _Recorded | None, request: Rest
     source = origin.source
     found: Receipt | str | None = None
     if before is not None:
-        found = finished(origin, output, before.syntax, recheck=request.recheck)
+        found = finished(origin, output, (before.syntax,), recheck=request.recheck)
     elif is_copy(source.path, source.file, output, read=request.recheck):
         found = record(source, output, "kept", source.transfer_syntax)
     if found is None:

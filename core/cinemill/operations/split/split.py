@@ -190,7 +190,7 @@ def _judge(origin: Origin, output: Path, target: syntaxes.TransferSyntax, frames
         Something else stands there.
     """
     uid = derived_uid(origin.source, _purpose(frames))
-    found = finished(origin, output, target, sop_instance_uid=uid, recheck=False)
+    found = finished(origin, output, [target], sop_instance_uid=uid, recheck=False)
     if found is None:
         raise OutputExists("exists already and is not this part; choose another directory", path=output)
     return None if isinstance(found, str) else found

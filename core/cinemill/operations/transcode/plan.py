@@ -18,7 +18,7 @@ from cinemill.operations.transcode.transform import FrameTransform, Identity
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
-    from cinemill.operations.transcode.request import Colour
+    from cinemill.operations.policy.words import Colour
     from cinemill.pixel_format import PixelFormat
     from cinemill.syntaxes import TransferSyntax
 
@@ -53,6 +53,10 @@ class Plan:
         Whether bits above the limit are junk or overlays to be removed, and not samples.
     transform
         What is done to decoded samples before they are encoded.
+    decoded_as
+        Colour space of decoded frames, that of `encoded` where it is empty.
+    grey
+        Whether one sample of three that are equal is kept.
     """
 
     target: TransferSyntax
@@ -62,6 +66,13 @@ class Plan:
     limit: int | None
     masked: bool
     transform: FrameTransform = field(default_factory=Identity)
+    decoded_as: str = ""
+    grey: bool = False
+
+    @property
+    def interpretation(self) -> str:
+        """Colour space that frames are decoded to."""
+        return self.decoded_as or self.encoded.photometric_interpretation
 
 
 def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Action:

@@ -6,9 +6,10 @@ Nothing is lost or gained by it, so the history of lossy compression stays as it
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cinemill.codecs.codestream import Codestream
 from cinemill.codecs.jpeg_xl import libjxl
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.operation import Control
     from cinemill.operations.origin import Origin
+    from cinemill.operations.policy.words import Level
     from cinemill.operations.receipt import Receipt
-    from cinemill.operations.transcode.request import Level, Transcode
+    from cinemill.operations.transcode.request import Transcode
     from cinemill.pixel_format import Buffer, PixelFormat
+    from cinemill.syntaxes import TransferSyntax
 
 _LOSSY = 0x00282110
 _GROWTH = 1.5
@@ -41,7 +44,37 @@ _GROWTH = 1.5
 _CHECK_EVERY = {"full": 1, "independent": 1, "sample": SAMPLE_EVERY, "none": 0}
 
 
-def recompress(origin: Origin, output: Path, request: Transcode, control: Control) -> Receipt:
+def recompressed_ratios(source: Source, target: TransferSyntax, indices: Sequence[int]) -> list[float]:
+    """Return how many times the bytes of its JPEG each of some frames takes when it is recompressed.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    target
+        JPEG XL JPEG Recompression.
+    indices
+        The frames.
+
+    Raises
+    ------
+    CinemillError
+        They are no such JPEGs as come back.
+    """
+    frames = _Jpegs(source)
+    check_legal(frames.written, target)
+    carried = [frames.recompressed(source.frame(index), index) for index in indices]
+    return [len(frame.written) / len(frame.jpeg) for frame in carried]
+
+
+def recompress(
+    origin: Origin,
+    output: Path,
+    request: Transcode,
+    control: Control,
+    target: TransferSyntax,
+    told: Mapping[str, Any],
+) -> Receipt:
     """Write one instance with each JPEG recompressed, after all came back byte for byte.
 
     Parameters
@@ -54,13 +87,17 @@ def recompress(origin: Origin, output: Path, request: Transcode, control: Contro
         The options.
     control
         Threads, cancellation and progress.
+    target
+        JPEG XL JPEG Recompression.
+    told
+        What the receipt says of the policy.
 
     Raises
     ------
     CinemillError
         Nothing was written: the frames are no JPEGs, or one does not come back.
     """
-    source, target = origin.source, request.target
+    source = origin.source
     frames = _Jpegs(source)
     written = frames.written
     check_legal(written, target)
@@ -95,6 +132,7 @@ def recompress(origin: Origin, output: Path, request: Transcode, control: Contro
                 *frames.warnings,
             ),
             source_digest=origin.digest,
+            **told,
         )
         instance.end(private=origin.remembered(receipt))
         if request.verify != "none":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation, option, overwriting
+from cinemill.operations.policy.readers import READERS, readable
+from cinemill.operations.policy.targets import read_wanted
+from cinemill.operations.policy.words import WORDS, Colour, IfLarger, Level, LossySource, Options, check_word
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.policy.rules import Policy
+    from cinemill.operations.receipt import Reason, Receipt
 
-Colour: TypeAlias = Literal["auto", "keep", "rgb"]
-Level: TypeAlias = Literal["full", "independent", "sample", "none"]
+_Word = TypeVar("_Word", bound=str)
 
 NAMES = tuple(str(target.name) for target in syntaxes.TARGETS)
 TARGETS = ", ".join(NAMES)
@@ -22,21 +25,41 @@ _NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExis
 """Kinds of errors that a copy would meet as well."""
 
 
+def read_policy(path: str) -> str:
+    """Return the text of a policy, once it is known to be one.
+
+    Raises
+    ------
+    UsageError
+        It can't be read, or is none; the message names the line.
+    """
+    from cinemill.operations.policy.read import read_file
+
+    return read_file(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Transcode(Operation):
-    """What is asked of every instance: see `cinemill.transcode`. The target is kept as its UID."""
+    """What is asked of every instance: see `cinemill.transcode`. Targets are kept as their UIDs, a policy as its text."""
 
     kind: ClassVar[str] = "transcode"
     body: ClassVar[str] = "cinemill.operations.transcode.transcode"
     mirrors: ClassVar[bool] = True
     about: ClassVar[str] = """Transcode DICOM files losslessly and verify every frame.
 
-    Sources are never touched. A directory is mirrored below DST over all cores. Finished outputs are recognised, so
-    the same command goes on where it was stopped; those of sources that changed since are made anew.
+    Without --to, the built-in policy archive chooses JPEG-LS or JPEG 2000, keeps lossy sources, and writes nothing that
+    would be larger than its source. Sources are never touched. A directory is mirrored below DST over all cores.
+    Finished outputs are recognised, so the same command goes on where it was stopped; those of sources that changed
+    since are made anew.
     """
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
-    to: str = option(metavar="TARGET", help=f"{TARGETS}; or a UID or keyword.", offered=NAMES)
+    to: str = option(
+        "",
+        metavar="TARGET",
+        help=f"{TARGETS}; a UID or keyword; several, with commas: the smallest of them; smallest; fastest.",
+        offered=(*NAMES, "smallest", "fastest"),
+    )
     colour: Colour = option(
         "auto", help="auto: RGB where the IOD asks for it, and in RLE; keep: as coded; rgb: always RGB."
     )
@@ -57,25 +80,94 @@ class Transcode(Operation):
         default=False, help="Copy what is refused, fails or is not DICOM unchanged, beside its error."
     )
 
+    if_larger: IfLarger = option(
+        "auto",
+        help="What would be larger than its source: keep, and copy that; write. auto: write for one file with --to.",
+    )
+    lossy_source: LossySource = option(
+        "auto",
+        help="Lossy sources: keep them as they are; jpeg-xl: recompress JPEG, to the byte; transcode, as --to says. "
+        "auto: transcode for one file with --to, else keep.",
+    )
+    readable_by: str = option(
+        "",
+        metavar="READER,...",
+        help=f"Only targets that all of these read: {', '.join(each.name for each in READERS)}.",
+        offered=tuple(each.name for each in READERS),
+    )
+    policy: str = option("", metavar="FILE", help="Rules that decide for each instance.", read=read_policy)
+    collapse_grey: bool = option(
+        default=False, help="Colour that is grey in every sample of every frame becomes MONOCHROME2."
+    )
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "to", syntaxes.target(self.to).uid)
-        for what, value, known in (
-            ("colour policy", self.colour, get_args(Colour)),
-            ("verification", self.verify, get_args(Level)),
-        ):
-            if value not in known:
-                raise UsageError(f"unknown {what} {value!r}; choose one of {', '.join(known)}")
+        if self.to and self.policy:
+            raise UsageError("--to and --policy exclude each other; the rules of a policy name the targets")
+        if self.policy and "\n" not in self.policy:
+            object.__setattr__(self, "policy", read_policy(self.policy))
+        for name in WORDS:
+            check_word(name, getattr(self, name))
+        allowed = readable(self.readable_by)
+        if self.to:
+            wanted = read_wanted(self.to)
+            if not wanted.within(allowed).targets:
+                raise UsageError(
+                    f"{self.readable_by} can't all read {wanted.named}; they read {', '.join(map(str, allowed))}"
+                )
+            object.__setattr__(self, "to", str(wanted))
+        else:
+            self.rules.check(self.readable_by)
 
     @property
-    def target(self) -> syntaxes.TransferSyntax:
-        """The transfer syntax of the outputs."""
-        return syntaxes.target(self.to)
+    def rules(self) -> Policy:
+        """What decides for each instance."""
+        from cinemill.operations.policy.read import policy_of
+
+        return policy_of(self.to, self.policy, self.readable_by)
+
+    @property
+    def options(self) -> Options:
+        """What holds where a rule does not say otherwise."""
+        asked = bool(self.to)
+        return Options(
+            self.colour,
+            self.verify,
+            _settled(self.if_larger, "write" if asked else "keep"),
+            _settled(self.lossy_source, "transcode" if asked else "keep"),
+            self.readable_by,
+            self.collapse_grey,
+        )
+
+    def decided(self, options: Options) -> Self:
+        """Return the same with the options that a decision found."""
+        return replace(
+            self,
+            colour=options.colour,
+            verify=options.verify,
+            if_larger=options.if_larger,
+            lossy_source=options.lossy_source,
+            collapse_grey=options.collapse_grey,
+        )
+
+    def in_bulk(self) -> Self:
+        """Keep sources that would grow, and lossy ones, unless something else was asked for."""
+        return replace(
+            self,
+            if_larger=_settled(self.if_larger, "keep"),
+            lossy_source=_settled(self.lossy_source, "keep"),
+        )
 
     def settle(self, receipt: Receipt) -> Receipt:
         """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
         if not self.copy_rest or receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
             return receipt
-        from cinemill.operations.copies import copy_rest
+        from cinemill.operations.copies import copy_rest, is_not_copied
 
         told = copy_rest(receipt, overwrite=self.overwrite, preserve=self.preserve)
-        return replace(receipt, warnings=(*receipt.warnings, told))
+        reason: Reason | None = None if is_not_copied(told) else "rest"
+        return replace(receipt, warnings=(*receipt.warnings, told), reason=reason or "")
+
+
+def _settled(value: _Word, otherwise: _Word) -> _Word:
+    """Return a word, another one for ``auto``."""
+    return otherwise if value == "auto" else value

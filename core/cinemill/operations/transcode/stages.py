@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -19,6 +19,7 @@ from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
+from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
 from cinemill.operations.transcode.verify import FrameVerifier
 from cinemill.pipeline import Pipeline, chunks, pipeline
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.operation import Control
     from cinemill.operations.origin import Origin
+    from cinemill.operations.policy.words import Level
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.plan import Plan
-    from cinemill.operations.transcode.request import Level, Transcode
+    from cinemill.operations.transcode.request import Transcode
     from cinemill.pixel_format import Samples
 
 _GROWTH = 1.25
@@ -72,7 +74,9 @@ class _Stages:
         """Decode, transform and encode frames."""
         plan = self.plan
         with self.clock("decode"):
-            decoded = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+            decoded = self.decoder.decode(indices, plan.interpretation)
+        if plan.grey:
+            decoded = [one_sample(frame, index) for index, frame in zip(indices, decoded, strict=True)]
         frames = [
             transformed(plan.transform, frame, index) for index, frame in zip(indices, decoded, strict=True)
         ]
@@ -121,14 +125,12 @@ class _Stages:
 
     def warnings(self) -> list[str]:
         """Return what was done to the samples beside coding them."""
-        told = (
-            [] if self.verifier.independent_of(self.encoder) else [_NOT_INDEPENDENT.format(self.encoder.name)]
-        )
+        told = [TOLD] if self.plan.grey else []
+        if not self.verifier.independent_of(self.encoder):
+            told.append(_NOT_INDEPENDENT.format(self.encoder.name))
         if self.overlays is not None:
             return [*told, str(self.overlays)]
-        if self.masked:
-            return [*told, str(self.decoder.depth)]
-        return told
+        return [*told, str(self.decoder.depth)] if self.masked else told
 
 
 def _identical(one: Samples, other: Samples) -> bool:
@@ -140,7 +142,13 @@ def _identical(one: Samples, other: Samples) -> bool:
 
 
 def transcode_frames(
-    decoder: FrameDecoder, plan: Plan, origin: Origin, output: Path, request: Transcode, control: Control
+    decoder: FrameDecoder,
+    plan: Plan,
+    origin: Origin,
+    output: Path,
+    request: Transcode,
+    control: Control,
+    told: Mapping[str, Any],
 ) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
@@ -158,6 +166,8 @@ def transcode_frames(
         The options.
     control
         Threads, cancellation and progress.
+    told
+        What the receipt says besides.
 
     Raises
     ------
@@ -173,8 +183,9 @@ def transcode_frames(
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
     likeness = Likeness.of(source.path, preserve=request.preserve)
+    most = len(source.file) if request.if_larger == "keep" else None
     with (
-        Sink(output, overwrite=request.overwrite, likeness=likeness) as sink,
+        Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):
         instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
@@ -183,7 +194,7 @@ def transcode_frames(
         _run(pipe, stages, writer, control)
         writer.end()
         with clock("write"):
-            receipt = _receipt(stages, origin, output)
+            receipt = replace(_receipt(stages, origin, output), **told)
             overlays = None if stages.overlays is None else stages.overlays.data()
             instance.end(overlays, origin.remembered(receipt))
         if request.verify != "none":
@@ -206,6 +217,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
         photometric_interpretation_after=plan.written.photometric_interpretation,
         bits_allocated=plan.written.bits_allocated,
         bits_stored=plan.written.bits_stored,
+        samples=plan.written.samples,
         frames=len(source),
         decoder=f"{decoder.codec.name} {decoder.codec.version}",
         encoder=f"{stages.encoder.name} {stages.encoder.version}",

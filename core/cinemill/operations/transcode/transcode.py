@@ -7,41 +7,42 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cinemill.dicom.compare import compare_bytes
 from cinemill.dicom.given import Given, called, on_disk
-from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
-from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import Cancelled, CinemillError, OutputExists, SourceError, UsageError
+from cinemill.errors import (
+    Cancelled,
+    CinemillError,
+    OutputExists,
+    Refused,
+    SourceError,
+    UsageError,
+    WouldGrow,
+)
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
-from cinemill.frames.icons import native_icons
-from cinemill.operations.clock import Clock, record
-from cinemill.operations.copies import copy, is_copy, is_older
+from cinemill.operations.clock import record
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import Origin, finished, look_at
+from cinemill.operations.origin import Origin
+from cinemill.operations.policy.decide import decide
+from cinemill.operations.policy.targets import RECOMPRESSION
+from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.operations.transcode.plan import (
-    Action,
-    check_recodable,
-    choose_action,
-    make_plan,
-    written_syntax,
-)
+from cinemill.operations.transcode.carry import copy_source, recode
+from cinemill.operations.transcode.choose import Choice, choose
+from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
+from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.recompress import recompress
-from cinemill.operations.transcode.request import Colour, Level, Transcode
+from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
+from cinemill.operations.transcode.standing import judge, still_copied
 from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
-from cinemill.storage.atomic import sweep
-from cinemill.storage.file import Sink
-from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import is_same_file, located, size
+from cinemill.storage.location import is_same_file, located
 
 if TYPE_CHECKING:
-    from cinemill.syntaxes import TransferSyntax
+    from cinemill.operations.policy.decide import Decision
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _DIRECTORY_RECORDS = 0x00041220
@@ -49,8 +50,6 @@ _NO_DIRECTORY = (
     "a DICOMDIR names the places and transfer syntaxes of its files, which are others in the output tree: it was "
     "left out; make a new one there, for example by dcmmkdir"
 )
-_DECISIVE = ("to", "colour", "verify", "repair")
-"""Options that decide what an output is."""
 _DIGITAL_SIGNATURES = 0xFFFAFFFA
 
 
@@ -58,7 +57,7 @@ def transcode(
     src: Given,
     dst: str | os.PathLike[str],
     *,
-    to: str,
+    to: str = "",
     colour: Colour = "auto",
     verify: Level = "full",
     overwrite: bool = False,
@@ -66,6 +65,11 @@ def transcode(
     recheck: bool = False,
     preserve: bool = True,
     copy_rest: bool = False,
+    if_larger: IfLarger = "auto",
+    lossy_source: LossySource = "auto",
+    readable_by: str = "",
+    policy: str = "",
+    collapse_grey: bool = False,
     threads: int | None = None,
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -75,26 +79,30 @@ def transcode(
     Parameters
     ----------
     src, dst
-        Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
-        file, which appears whole or not at all.
+        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
     to
-        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``jpeg-xl``, ``jpeg-xl-jpeg``, ``rle``,
-        ``explicit``, ``implicit``, ``deflated``, ``encapsulated``, ``deflated-frame``), a transfer syntax UID or pydicom's keyword.
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``jpeg-xl``, ``rle``, ``explicit``, …), UID or the standard's
+        keyword; several with commas, ``smallest`` or ``fastest``: by a trial. Without it, `policy` decides.
     colour
         ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
     verify
         ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
-    overwrite
-        Replace an output that is there.
-    repair
-        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
-        of failing.
-    recheck
-        Read a finished output that is there, and make it anew if it is damaged.
+    overwrite, recheck, repair
+        Replace an output that is there; read one that is finished, and make it anew if it is damaged; correct Number of
+        Frames from what is there, and leave out what is no element behind the pixel data.
     preserve
         Give the output the source's mode, as far as the umask allows it, and its time of last modification.
     copy_rest
         Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
+    if_larger, lossy_source
+        What becomes of an output larger than its source, and of lossy sources: ``keep`` copies the source unchanged.
+        ``auto`` is ``write`` and ``transcode`` where `to` is given, else ``keep``.
+    readable_by
+        Readers, with commas between, all of which have to read the target: see `cinemill.operations.policy.readers`.
+    policy
+        A file with rules, or their text, in TOML; the built-in ``archive`` by default.
+    collapse_grey
+        Write colour that is grey in every sample of every frame as MONOCHROME2.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
@@ -118,17 +126,25 @@ def transcode(
         recheck=recheck,
         preserve=preserve and isinstance(src, str | os.PathLike),
         copy_rest=copy_rest,
+        if_larger=if_larger,
+        lossy_source=lossy_source,
+        readable_by=readable_by,
+        policy=policy,
+        collapse_grey=collapse_grey,
     )
-    output = located(dst)
-    with on_disk(src) as source:
+    return _of_given(request, src, located(dst), Control(threads, cancelled, progress))
+
+
+def _of_given(request: Transcode, given: Given, output: Path, control: Control) -> Receipt:
+    with on_disk(given) as source:
         try:
-            receipt = run(request, source, output, Control(threads, cancelled, progress))
+            receipt = run(request, source, output, control)
         except (Cancelled, UsageError):
             raise
         except CinemillError as error:
             request.settle(failure(source, output, error))
             raise
-        return replace(receipt, source=called(src, source))
+        return replace(receipt, source=called(given, source))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
@@ -156,27 +172,39 @@ def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
     return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
 
 
-def _transcode(source: Source, output: Path, request: Transcode, control: Control) -> Receipt:
+def _transcode(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
     if _is_directory(source):
         source.warnings.append(_NO_DIRECTORY)
         return record(source, output, "skipped", source.transfer_syntax, bytes_after=0)
-    action = choose_action(source, request.target, request.colour)
-    origin = Origin(source, {name: getattr(request, name) for name in _DECISIVE})
+    decision = decide(source, asked.rules, asked.options)
+    request = asked.decided(decision.options)
+    origin = Origin(source, _decisive(decision, request))
     if output.exists() and not request.overwrite:
-        found = _judge(origin, output, action, request)
+        found = judge(origin, output, decision, request)
         if not isinstance(found, str):
             return found
-        receipt = _carry_out(action, origin, output, replace(request, overwrite=True), control)
+        receipt = _carry_out(
+            decision, origin, output, replace(request, overwrite=True), control, standing=True
+        )
+        if receipt.status == "kept":
+            return receipt
         note = f"the output that stood there {found}; it was made anew"
         return replace(receipt, warnings=(*receipt.warnings, note))
     try:
-        return _carry_out(action, origin, output, request, control)
+        return _carry_out(decision, origin, output, request, control)
     except OutputExists:
         # Another process finished the same item in the meantime.
-        found = _judge(origin, output, action, request)
+        found = judge(origin, output, decision, request)
         if isinstance(found, str):
             raise
         return found
+
+
+def _decisive(decision: Decision, request: Transcode) -> dict[str, Any]:
+    """Return what decides what an output is."""
+    told = {name: getattr(request, name) for name in ("colour", "verify", "repair")}
+    more = {"collapse_grey": True} if request.collapse_grey else {}
+    return {"to": str(decision.wanted), **told, **more}
 
 
 def _is_directory(source: Source) -> bool:
@@ -184,141 +212,88 @@ def _is_directory(source: Source) -> bool:
     return of_media or (source.pixel_data is None and source.element(_DIRECTORY_RECORDS) is not None)
 
 
-def _carry_out(action: Action, origin: Origin, output: Path, request: Transcode, control: Control) -> Receipt:
+def _carry_out(
+    decision: Decision,
+    origin: Origin,
+    output: Path,
+    request: Transcode,
+    control: Control,
+    *,
+    standing: bool = False,
+) -> Receipt:
+    """Do what was decided, by a trial where one is needed.
+
+    Parameters
+    ----------
+    decision
+        What is to become of the source.
+    origin
+        What the output is made from.
+    output
+        Where it will appear.
+    request
+        The options.
+    control
+        Threads, cancellation and progress.
+    standing
+        Whether something stands there that may be what is chosen.
+    """
     source = origin.source
-    if action != "transcode":
-        source.warnings.extend(carried_over(source))
-    if action == "copy":
-        return _copy(origin, output, request)
+    before = len(source.warnings)
+    choice = choose(source, decision, control, room=origin.room)
+    if choice.action != "copy":
+        try:
+            return _write(choice, decision, origin, output, request, control)
+        except WouldGrow as grown:
+            choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
+            del source.warnings[before:]
+        except Refused as refused:
+            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+                raise
+            choice = Choice("copy", source.transfer_syntax, "lossy-source", tried=True)
+            source.warnings[before:] = [f"JPEG XL can't hold it as it is: {refused.message}"]
+    told = {"reason": choice.reason, "bytes_otherwise": choice.bytes_otherwise, **decision.told}
+    kept = still_copied(origin, output, choice, told) if standing else None
+    if kept is not None:
+        return kept
+    source.warnings.extend(carried_over(source))
+    return copy_source(origin, output, request, told, tried=choice.tried)
+
+
+def _write(
+    choice: Choice, decision: Decision, origin: Origin, output: Path, request: Transcode, control: Control
+) -> Receipt:
+    """Write an output that is no copy.
+
+    Raises
+    ------
+    WouldGrow
+        It would be larger than its source, which is to be kept.
+    """
+    source, told = origin.source, decision.told
     if source.element(_DIGITAL_SIGNATURES) is not None:
         source.warnings.append("there are digital signatures; they don't match the bytes of the output")
-    if action == "recode":
-        return _recode(origin, output, request)
-    if request.target.of_jpeg:
-        return recompress(origin, output, request, control)
+    if choice.action == "recode":
+        source.warnings.extend(carried_over(source))
+        return recode(origin, output, request, choice.target, told)
+    if choice.target.of_jpeg:
+        return recompress(origin, output, request, control, choice.target, told)
     decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
+    shaped = _shaped(decoder, request, control)
     try:
-        plan = make_plan(decoder, request.target, request.colour)
-        return transcode_frames(decoder, plan, origin, output, request, control)
+        plan = shaped(make_plan(decoder, choice.target, request.colour))
+        return transcode_frames(decoder, plan, origin, output, request, control, told)
     except DepthExceeded:
-        plan = make_plan(decoder, request.target, request.colour, keep_coded_depth=True)
+        plan = shaped(make_plan(decoder, choice.target, request.colour, keep_coded_depth=True))
         decoder.warnings.append(
             f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
             f"{decoder.pixels.bits_stored}; Bits Stored was raised"
         )
-        return transcode_frames(decoder, plan, origin, output, request, control)
+        return transcode_frames(decoder, plan, origin, output, request, control, told)
 
 
-def _judge(origin: Origin, output: Path, action: Action, request: Transcode) -> Receipt | str:
-    """Return the receipt of this source's finished output, or why what stands there is to be made anew.
-
-    Raises
-    ------
-    OutputExists
-        Something else stands there.
-    """
-    sweep(output)
-    source = origin.source
-    expected = written_syntax(source, action, request.target)
-    if is_copy(source.path, source.file, output, read=request.recheck or action != "copy"):
-        return record(source, output, "kept", expected) if action == "copy" else "was a copy of the source"
-    found = finished(origin, output, expected, recheck=request.recheck)
-    if found is None and action == "copy":
-        found = _outdated_copy(source, output, request)
-    if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
-    return found
-
-
-def _outdated_copy(source: Source, output: Path, request: Transcode) -> str | None:
-    """Say why a copy of the same instance is to be made anew; nothing in it says whose it is, so it must be older."""
-    there, uid = look_at(output), source.meta_text(0x00020003)
-    if there is None or not uid:
-        return None
-    if (there.sop_instance_uid, there.transfer_syntax) != (uid, source.meta_text(0x00020010)):
-        return None
-    if is_older(output, source.path) or request.recheck:
-        return "differed from the source"
-    raise OutputExists(
-        "differs from the source, but is no older: it was changed since it was copied; "
-        "--recheck copies the source once more",
-        path=output,
-    )
-
-
-def _copy(origin: Origin, output: Path, request: Transcode) -> Receipt:
-    """Copy a file byte for byte and compare what was written."""
-    source = origin.source
-    if source.pixel_data is not None:
-        source.check()
-    clock = Clock()
-    digest = copy(
-        source.file,
-        output,
-        clock,
-        likeness=Likeness.of(source.path, preserve=request.preserve),
-        overwrite=request.overwrite,
-        verify=request.verify != "none",
-        check=origin.check,
-    )
-    return record(
-        source,
-        output,
-        "copied",
-        source.transfer_syntax,
-        seconds=dict(clock.seconds),
-        verification="none" if request.verify == "none" else "every byte",
-        source_digest=digest,
-    )
-
-
-def _recode(origin: Origin, output: Path, request: Transcode) -> Receipt:
-    """Re-encode the data set around pixel data whose bytes stay as they are, or around none."""
-    source = origin.source
-    pixels = source.pixel_data is not None
-    target = written_syntax(source, "recode", request.target)
-    if pixels:
-        source.check()
-        check_recodable(source, target)
-    changes = frame_changes(source) if pixels else {}
-    if source.native:
-        changes = {tag: new for tag, new in changes.items() if new is not None}
-    clock = Clock()
-    likeness = Likeness.of(source.path, preserve=request.preserve)
-    with Sink(output, overwrite=request.overwrite, likeness=likeness) as sink:
-        with clock("write"):
-            instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
-            if pixels:
-                _carry_pixels(instance, sink, source, target)
-            receipt = record(
-                source,
-                output,
-                "transcoded",
-                target,
-                frames=len(source) if pixels else None,
-                verification="none" if request.verify == "none" else "every frame's bytes, every element",
-                source_digest=origin.digest,
-            )
-            instance.end(private=origin.remembered(receipt))
-        with clock("verify"):
-            if request.verify != "none":
-                with instance.read_back() as written:
-                    if pixels:
-                        compare_bytes(source, written)
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
-
-
-def _carry_pixels(instance: InstanceWriter, sink: Sink, source: Source, target: TransferSyntax) -> None:
-    if not target.encapsulated:
-        instance.carry_native()
-        return
-    sink.reserve(source.encoded_bytes)
-    writer = instance.begin_frames(source.pixels, len(source), source.encoded_bytes + 8 * len(source))
-    for index in range(len(source)):
-        writer.add(bytes(source.frame(index)))
-    writer.end()
+def _shaped(decoder: FrameDecoder, request: Transcode, control: Control) -> Callable[[Plan], Plan]:
+    """Return what makes a plan of grey of one of colour, if that was asked for and every frame is grey."""
+    if request.collapse_grey and may_collapse(decoder.source, decoder) and all_grey(decoder, control):
+        return collapsed
+    return lambda plan: plan

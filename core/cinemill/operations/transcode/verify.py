@@ -11,7 +11,7 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationErro
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
-    from cinemill.operations.transcode.request import Level
+    from cinemill.operations.policy.words import Level
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _SAMPLE_EVERY = 16
