@@ -52,6 +52,8 @@ def tell():
         print(next(line.split()[1] for line in status if line.startswith("VmHWM")), file=sys.stderr)
 main()
 """
+TRANSCODE = ("--to", "jpeg-ls", "--if-larger", "write")
+"""So small an instance grows by what its output remembers."""
 
 
 def main() -> int:
@@ -94,8 +96,7 @@ def transcode(folder: Path, count: int, jobs: int) -> float:
     for name in ("few", "in"):
         began = _children_seconds()
         options = [
-            "--to",
-            "jpeg-ls",
+            *TRANSCODE,
             "--jobs",
             str(jobs),
             "--quiet",
@@ -199,7 +200,7 @@ class Service:
     def _submit(self, name: str, *options: str) -> dict[str, Any]:
         trees = [str(self._folder / name), str(self._folder / f"{name}-out")]
         done = subprocess.run(
-            [*COMMAND, "submit", *trees, "--to", "jpeg-ls", "--json", *options],
+            [*COMMAND, "submit", *trees, *TRANSCODE, "--json", *options],
             env=self._environment,
             check=True,
             capture_output=True,
