@@ -30,6 +30,7 @@ from cinemill_workers.ledger.ledger import Ledger
 from tests.support.harness import wait_until
 
 WORKER = "import tests.support.faulty_worker; from cinemill_workers.cli.main import main; main()"
+TRANSCODE = ("--to", "jpeg-ls", "--if-larger", "write")
 HASTY = {
     "CINEMILL_LEASE_SECONDS": "3",
     "CINEMILL_RETRY_SECONDS": "0.2",
@@ -198,9 +199,7 @@ class Network:
         return json.loads(done.stdout)
 
     def submit(self, source: Path, destination: Path, *options: str, **variables: str) -> str:
-        told = self.cinemill(
-            "submit", str(source), str(destination), "--to", "jpeg-ls", *options, **variables
-        )
+        told = self.cinemill("submit", str(source), str(destination), *TRANSCODE, *options, **variables)
         return str(told["id"])
 
     def show(self, job: str, **variables: str) -> dict[str, Any]:

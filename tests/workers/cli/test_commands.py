@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cinemill import syntaxes
 from cinemill.errors import CinemillError
 from cinemill.operations.receipt import Receipt
 from cinemill_workers.engine.client import open_ledger
@@ -181,7 +182,10 @@ def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> 
 @pytest.mark.usefixtures("up")
 def test_a_standing_job_ends_when_it_is_told_to(terminal: Terminal, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 2)
-    words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", "--standing")
+    words = (
+        *("submit", tmp_path / "in", tmp_path / "out", "--to", "rle"),
+        *("--if-larger", "write", "--standing"),
+    )
     assert "no end to wait for" in terminal.run(*words, "--wait", code=2)
     one = (
         "submit",
@@ -208,7 +212,7 @@ def test_receipts_are_read_from_their_folder_without_a_server(terminal: Terminal
         for _ in range(2):
             job = ledger.create(job_spec(tmp_path / "in", tmp_path / "out"))
             ledger.feed(job, 0, [[ListedItem(0, "/in/a", "/out/a", 1)]], exhausted=True)
-            parcel = ledger.claim("normal", "holder", "worker")
+            parcel = ledger.claim("holder", "worker")
             assert parcel is not None
             told = Receipt("/in/a", "/out/a", "transcoded", sop_instance_uid="1.2")
             ledger.finish(parcel, "done", told.to_dict())
@@ -475,4 +479,4 @@ def test_the_demo_ends_with_verified_files(terminal: Terminal, tmp_path: Path) -
     assert "every frame was read back and compared" in terminal.run("demo", "-o", tmp_path / "demo")
     names = sorted(path.name for path in files_below(tmp_path / "demo"))
     assert "frame_0000.png" in names
-    assert len(names) == 9
+    assert len(names) == len(syntaxes.TARGETS) + 1

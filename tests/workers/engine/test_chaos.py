@@ -40,7 +40,10 @@ CRASHING = "crash"
 LONGEST_SECONDS = 180.0
 DISK_BYTES = 128_000_000
 WORKS: dict[str, Operation] = {"transcode": Transcode("jpeg-ls"), "extract": Extract("png", frames="0")}
-OPTIONS = {"transcode": ("--to", "jpeg-ls"), "extract": ("--extract", "png", "--frames", "0")}
+OPTIONS = {
+    "transcode": ("--to", "jpeg-ls", "--if-larger", "write", "--lossy-source", "transcode"),
+    "extract": ("--extract", "png", "--frames", "0"),
+}
 
 
 def runs() -> list[tuple[int, slice]]:

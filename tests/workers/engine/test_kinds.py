@@ -168,7 +168,7 @@ def test_processes_are_counted_by_jobs_as_everywhere(
 ) -> None:
     found = []
     monkeypatch.setattr("cinemill_workers.cli.up.run", lambda count, **_: found.append(count))
-    monkeypatch.setattr("cinemill_workers.engine.worker.run", lambda count, _: found.append(count))
+    monkeypatch.setattr("cinemill_workers.engine.worker.run", found.append)
     assert CliRunner().invoke(app, [command, name, "3"]).exit_code == 0
     assert found == [3]
     shown = CliRunner().invoke(app, [command, "--help"]).output

@@ -53,14 +53,18 @@ def test_a_job_ends_though_its_messages_are_lost(service: Service, tmp_path: Pat
     assert service.finish(job, seconds=60).counts["done"] == 30
 
 
+def send(server: Server, count: int) -> None:
+    with app.connection_for_write(f"redis+socket://{server.socket}") as connection:
+        for _ in range(count):
+            app.send_task("cinemill.work", queue=QUEUE, connection=connection)
+
+
 def test_a_burst_of_surplus_messages_changes_nothing(
     service: Service, server: Server, tmp_path: Path
 ) -> None:
-    app.conf.broker_url = f"redis+socket://{server.socket}"
     write_archive(tmp_path / "in", 20)
     service.start_worker()
-    for _ in range(1000):
-        app.send_task("cinemill.work", queue=QUEUE)
+    send(server, 1000)
     job = service.submit(tmp_path / "in", tmp_path / "out")
     found = service.finish(job, seconds=60)
     assert (found.counts["done"], found.retries) == (20, 0)
@@ -70,21 +74,18 @@ def test_a_burst_of_surplus_messages_changes_nothing(
 def test_a_busy_worker_leaves_messages_to_others_and_owes_none(
     service: Service, server: Server, tmp_path: Path
 ) -> None:
-    app.conf.broker_url = f"redis+socket://{server.socket}"
     write_archive(tmp_path / "in", 4)
     service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
     job = service.submit(tmp_path / "in", tmp_path / "out")
     wait_until(lambda: service.ledger.job(job).counts["running"] == 2)
     before = service.ledger.queue_length(QUEUE)
-    for _ in range(10):
-        app.send_task("cinemill.work", queue=QUEUE)
+    send(server, 10)
     time.sleep(2)
     assert service.ledger.queue_length(QUEUE) >= before + 10
     assert not service.ledger.client.exists("unacked")
 
 
 def test_one_message_is_enough_for_a_job(service: Service, server: Server, tmp_path: Path) -> None:
-    app.conf.broker_url = f"redis+socket://{server.socket}"
     paths = write_archive(tmp_path / "in", 10)
     worker = service.start_worker()
     wait_until(lambda: bool(service.ledger.workers()))
@@ -93,7 +94,7 @@ def test_one_message_is_enough_for_a_job(service: Service, server: Server, tmp_p
     job = service.submit(tmp_path / "in", tmp_path / "out")
     items = [ListedItem(n, str(path), str(tmp_path / "out" / path.name), 1) for n, path in enumerate(paths)]
     service.ledger.feed(job, 0, [[item] for item in items], exhausted=True)
-    app.send_task("cinemill.work", queue=QUEUE)
+    send(server, 1)
     assert service.finish(job, seconds=60).counts["done"] == 10
     os.kill(steward, signal.SIGCONT)
 
