@@ -95,7 +95,7 @@ def run(
     items = operation.discover(sources, destination)
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
-        _interruption() as stopping,
+        interruption() as stopping,
         Twins() as twins,
     ):
         for each in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
@@ -183,7 +183,7 @@ def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receip
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
+def interruption() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C (or SIGTERM) into a request to stop between two frames."""
     stopping = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -1,0 +1,302 @@
+"""Finds out what would become of one instance: it goes through the real code, a long cine with some of its frames only."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from cinemill.codecs import table
+from cinemill.dicom.source import Source
+from cinemill.errors import CinemillError, DamagedFile
+from cinemill.operations.clock import Clock
+from cinemill.operations.copies import copy
+from cinemill.operations.forecast.excerpt import PIECE, Excerpt, PartlyRead, excerpt_of
+from cinemill.operations.operation import Control, Operation
+from cinemill.operations.policy.decide import decide
+from cinemill.operations.receipt import Receipt, failure
+from cinemill.operations.transcode.choose import choose
+from cinemill.operations.transcode.transcode import decisive, is_directory, run as transcode, write_instance
+
+if TYPE_CHECKING:
+    from cinemill.operations.policy.decide import Decision
+    from cinemill.operations.transcode.choose import Choice
+    from cinemill.operations.transcode.request import Transcode
+
+_OFTEN = 16
+"""Frames a batch, at the least that is thought of when it is told whether a cine is long."""
+
+_warm: set[tuple[object, ...]] = set()
+"""Kinds of instances that this process has met: what they need is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What would become of one instance.
+
+    Attributes
+    ----------
+    done
+        As `Receipt.done` says.
+    syntax
+        UID of the output's transfer syntax.
+    error
+        Why there would be none.
+    bytes_before, bytes_after
+        Of the source, and of the output.
+    bytes_otherwise
+        What the output would have taken, where it would have grown.
+    seconds
+        Processor time, but for what grows with the frames.
+    seconds_of_frames
+        Processor time of all frames.
+    variance
+        Of `bytes_after`, for not all frames were tried.
+    loading
+        Processor time that a process takes once, before the first of its kind.
+    frames_tried
+        How many went through the encoders.
+    """
+
+    done: str
+    syntax: str = ""
+    error: str = ""
+    bytes_before: int = 0
+    bytes_after: int = 0
+    bytes_otherwise: int = 0
+    seconds: float = 0.0
+    seconds_of_frames: float = 0.0
+    variance: float = 0.0
+    loading: float = 0.0
+    frames_tried: int = 0
+    kind: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probed(Receipt):
+    """Says what each of several runs would make of an instance."""
+
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Operation):
+    """What is asked of instances that are tried.
+
+    Attributes
+    ----------
+    asked
+        Each as a run would have it.
+    """
+
+    kind: ClassVar[str] = "forecast"
+    body: ClassVar[str] = "cinemill.operations.forecast.probe"
+    only_reads: ClassVar[bool] = True
+
+    asked: tuple[Transcode, ...] = ()
+
+
+def run(request: Probe, src: Path, dst: Path, control: Control) -> Probed:
+    """Try one instance.
+
+    Parameters
+    ----------
+    request
+        What it is asked for.
+    src
+        The file.
+    dst
+        A place for what is written and removed at once.
+    control
+        Cancellation.
+    """
+    outcomes = []
+    for asked in request.asked:
+        outcome = _once(asked, src, dst, control)
+        if outcome.kind not in _warm:
+            _warm.add(outcome.kind)
+            again = _once(asked, src, dst, control)
+            outcome = replace(again, loading=max(0.0, _total(outcome) - _total(again)))
+        outcomes.append(outcome)
+    return Probed(source=str(src), output=str(dst), status="verified", outcomes=tuple(outcomes))
+
+
+def _total(outcome: Outcome) -> float:
+    return outcome.seconds + outcome.seconds_of_frames
+
+
+def _once(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
+    alone = Control(1, control.cancelled)
+    started = time.process_time()
+    try:
+        with Source(src, scan=False) as source:
+            long = _is_long(source)
+        if long:
+            return _long(asked, src, dst, alone)
+        started = time.process_time()
+        receipt = transcode(asked, src, dst, alone)
+    except (CinemillError, RecursionError) as error:
+        known = error if isinstance(error, CinemillError) else DamagedFile("sequences are nested too deeply")
+        receipt = failure(src, dst, known)
+    finally:
+        taken = time.process_time() - started
+        with suppress(OSError):
+            dst.unlink()
+    return _whole(receipt, taken)
+
+
+def _is_long(source: Source) -> bool:
+    if source.pixel_data is None:
+        return len(source.file) > PIECE
+    frames, frame_bytes = len(source), source.pixels.nbytes
+    return len(excerpt_of(frames, frame_bytes, _OFTEN)) < frames or len(source.file) > 4 * PIECE
+
+
+def _whole(receipt: Receipt, taken: float) -> Outcome:
+    """Return the outcome of an instance all of whose frames were tried."""
+    stages = {name: value for name, value in receipt.seconds.items() if name not in {"commit", "total"}}
+    of_frames = taken * min(0.95, sum(stages.values()) / max(receipt.seconds.get("total", 0.0), 1e-9))
+    error = receipt.error or {}
+    pixels = (receipt.samples, receipt.bits_allocated, receipt.photometric_interpretation_before)
+    return Outcome(
+        receipt.done,
+        receipt.transfer_syntax_after,
+        str(error.get("message", "")),
+        receipt.bytes_before,
+        receipt.bytes_after,
+        receipt.bytes_otherwise,
+        taken - of_frames,
+        of_frames,
+        frames_tried=receipt.frames or 0,
+        kind=(receipt.done, receipt.transfer_syntax_before, receipt.transfer_syntax_after, *pixels),
+    )
+
+
+def _long(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
+    """Try an instance that is too long to be tried as a whole."""
+    started = time.process_time()
+    with Source(src, scan=False) as source:
+        size = len(source.file)
+        if is_directory(source):
+            return Outcome("skipped", bytes_before=size, seconds=time.process_time() - started)
+        decision = decide(source, asked.rules, asked.options)
+        request = asked.decided(decision.options)
+        origin = PartlyRead(source, decisive(decision, request))
+        choice = choose(source, decision, control, room=origin.room)
+        taken = time.process_time() - started
+        if choice.action == "transcode":
+            outcome = _excerpt(choice, decision, source, dst, request, control)
+        else:
+            outcome = _carried(source, dst, "copied" if choice.action == "copy" else "transcoded")
+            if choice.action != "copy":
+                outcome = replace(outcome, syntax=choice.target.uid, bytes_after=size + origin.room)
+        if choice.reason:
+            told = Receipt("", "", "copied", reason=choice.reason).done
+            outcome = replace(outcome, done=told, bytes_otherwise=choice.bytes_otherwise)
+    pixels = source.pixels if source.pixel_data is not None else None
+    described = (pixels.samples, pixels.bits_allocated, pixels.photometric_interpretation) if pixels else ()
+    return replace(
+        outcome,
+        seconds=outcome.seconds + taken,
+        kind=(outcome.done, source.transfer_syntax.uid, outcome.syntax, *described, "long"),
+    )
+
+
+def _carried(source: Source, dst: Path, done: str) -> Outcome:
+    """Copy a piece of a file, and tell the time of the whole."""
+    started = time.process_time()
+    if source.pixel_data is not None:
+        source.check()
+    size = len(source.file)
+    checked = time.process_time()
+    try:
+        with memoryview(source.file) as whole, whole[:PIECE] as piece:
+            copy(piece, dst, Clock(), likeness=None, overwrite=True)
+    finally:
+        with suppress(OSError):
+            dst.unlink()
+    ended = time.process_time()
+    return Outcome(
+        done,
+        source.transfer_syntax.uid,
+        bytes_before=size,
+        bytes_after=size,
+        seconds=checked - started,
+        seconds_of_frames=(ended - checked) * size / max(1, min(PIECE, size)),
+    )
+
+
+def _excerpt(
+    choice: Choice, decision: Decision, source: Source, dst: Path, request: Transcode, control: Control
+) -> Outcome:
+    """Transcode some frames of a cine, and tell size and time of all."""
+    batch = table.encoder(choice.target.coding).batch
+    frames = len(source)
+    indices = excerpt_of(frames, source.pixels.nbytes, batch)
+    marks = []
+    started = time.process_time()
+    with Excerpt(source.path, indices) as excerpt:
+        origin = PartlyRead(excerpt, decisive(decision, request))
+        writing = replace(request, if_larger="write", overwrite=True)
+        timed = control._replace(progress=lambda *_: marks.append(time.process_time()))
+        try:
+            receipt = write_instance(choice, decision, origin, dst, writing, timed)
+            ended = time.process_time()
+            sizes = _sizes(dst)
+        finally:
+            with suppress(OSError):
+                dst.unlink()
+    taken = ended - started
+    run = len(indices) if len(marks) < 2 else len(indices) // len(marks)
+    a_frame = (marks[-1] - marks[0]) / ((len(marks) - 1) * run) if len(marks) > 1 else taken / len(indices)
+    tried = sum(sizes)
+    mean = tried / len(indices)
+    after = receipt.bytes_after + round(mean * (frames - len(indices))) + 4 * (frames - len(indices))
+    outcome = Outcome(
+        receipt.done,
+        choice.target.uid,
+        bytes_before=len(source.file),
+        bytes_after=after,
+        seconds=max(0.0, taken - a_frame * len(indices)) + origin.seconds_left,
+        seconds_of_frames=a_frame * frames,
+        variance=_variance(sizes, run, frames),
+        frames_tried=len(indices),
+    )
+    if decision.guarded and after > len(source.file):
+        return _grown(outcome, source, dst)
+    return outcome
+
+
+def _grown(outcome: Outcome, source: Source, dst: Path) -> Outcome:
+    """Return the outcome of an instance that is copied as soon as its output passes the source's size."""
+    copied = _carried(source, dst, Receipt("", "", "copied", reason="would-grow").done)
+    share = len(source.file) / outcome.bytes_after
+    return replace(
+        copied,
+        bytes_otherwise=outcome.bytes_after,
+        seconds=outcome.seconds + copied.seconds,
+        seconds_of_frames=outcome.seconds_of_frames * share + copied.seconds_of_frames,
+        frames_tried=outcome.frames_tried,
+    )
+
+
+def _sizes(output: Path) -> list[int]:
+    """Return the bytes that each frame takes in an output."""
+    with Source(output) as written:
+        around = 8 if written.transfer_syntax.encapsulated else 0
+        return [
+            len(frame) + len(frame) % 2 + around for frame in (written.frame(i) for i in range(len(written)))
+        ]
+
+
+def _variance(sizes: list[int], run: int, frames: int) -> float:
+    """Return the variance of the sum over all frames, from runs of some."""
+    runs = [sum(sizes[at : at + run]) for at in range(0, len(sizes), run)]
+    if len(runs) < 2 or len(sizes) >= frames:
+        return 0.0
+    mean = sum(runs) / len(runs)
+    spread = sum((each - mean) ** 2 for each in runs) / (len(runs) - 1)
+    units = frames / run
+    return units**2 * (1 - len(runs) / units) * spread / len(runs)

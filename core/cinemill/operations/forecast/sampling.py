@@ -1,0 +1,185 @@
+"""Chooses the instances that are tried: two of each stratum, then wherever one more tells most for its time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinemill.operations.forecast.statistics import Pooled, Sample, Total, Unit, added
+from cinemill.storage.tree import Item
+
+if TYPE_CHECKING:
+    from cinemill.operations.forecast.probe import Outcome, Probed
+    from cinemill.operations.forecast.strata import Member, Stratum
+
+PILOT = 2
+PRECISE = 0.015
+"""Half the width of the interval of all bytes, in parts of them, at which no more instances are tried."""
+
+PRECISE_SECONDS = 0.05
+_FAILURES = 4
+"""Instances of a stratum that may fail before the pilot ends without."""
+
+
+@dataclass(slots=True)
+class Tried:
+    """The sample of one stratum.
+
+    Attributes
+    ----------
+    under_way
+        Instances that are being tried.
+    """
+
+    stratum: Stratum
+    members: list[Member]
+    outcomes: list[tuple[Member, Outcome]] = field(default_factory=list)
+    under_way: int = 0
+
+    @property
+    def next(self) -> Member | None:
+        """The instance that is tried next."""
+        at = len(self.outcomes) + self.under_way
+        return self.members[at] if at < len(self.members) else None
+
+    @property
+    def failed(self) -> int:
+        """How many had an error."""
+        return sum(1 for _, outcome in self.outcomes if outcome.error)
+
+    @property
+    def carried(self) -> bool:
+        """Whether the header says that all is copied, and nothing tried said otherwise."""
+        return bool(self.stratum.key.reason) and not self.failed
+
+    def bytes_after(self) -> Sample:
+        """Return what is known of the bytes after."""
+        units = [Unit(member.bytes, found.bytes_after, found.variance) for member, found in self.outcomes]
+        return Sample(self.stratum.instances, self.stratum.bytes, units, self.carried)
+
+    def seconds(self) -> Sample:
+        """Return what is known of processor time, but for what grows with the frames."""
+        units = [Unit(1, found.seconds) for _, found in self.outcomes]
+        return Sample(self.stratum.instances, self.stratum.instances, units)
+
+    def seconds_of_frames(self) -> Sample:
+        """Return what is known of processor time that grows with the frames, or with what is copied."""
+        copied = bool(self.stratum.key.reason)
+        known = self.stratum.bytes if copied else self.stratum.pixel_bytes
+        units = [
+            Unit(member.bytes if copied else member.pixel_bytes, found.seconds_of_frames)
+            for member, found in self.outcomes
+        ]
+        return Sample(self.stratum.instances, known, units)
+
+
+def bytes_after(tried: Sequence[Tried]) -> list[Total]:
+    """Estimate the bytes after of each stratum."""
+    samples = [each.bytes_after() for each in tried]
+    pooled = Pooled(samples)
+    return [pooled.total(sample) for sample in samples]
+
+
+def seconds(tried: Sequence[Tried]) -> list[Total]:
+    """Estimate the processor time of each stratum."""
+    once = [each.seconds() for each in tried]
+    frames = [each.seconds_of_frames() for each in tried]
+    pooled = Pooled(once)
+    copied = Pooled([each for each, of in zip(frames, tried, strict=True) if of.stratum.key.reason])
+    coded = Pooled([each for each, of in zip(frames, tried, strict=True) if not of.stratum.key.reason])
+    return [
+        added((pooled.total(one), (copied if of.stratum.key.reason else coded).total(other)))
+        for one, other, of in zip(once, frames, tried, strict=True)
+    ]
+
+
+class Sampler:
+    """Says which instance is tried next, from what those before told.
+
+    Parameters
+    ----------
+    strata
+        All there are.
+    most
+        Instances that are tried at most.
+    scratch
+        A directory for what is written and removed at once.
+    late
+        Asked before each instance; True ends it.
+    """
+
+    def __init__(
+        self, strata: Sequence[Stratum], most: int, scratch: Path, late: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.tried = [Tried(stratum, stratum.members()) for stratum in strata]
+        self._most, self._scratch, self._late = most, scratch, late
+        self._places: dict[str, Tried] = {}
+        self._begun = 0
+        self.enough = False
+
+    def items(self) -> Iterator[Item]:
+        """Yield instances as they are asked for."""
+        while self._begun < self._most and not self._late():
+            chosen = self._pilot() or self._best()
+            member = None if chosen is None else chosen.next
+            if chosen is None or member is None:
+                return
+            chosen.under_way += 1
+            self._begun += 1
+            self._places[member.path] = chosen
+            yield Item(Path(member.path), self._scratch / str(self._begun))
+
+    def add(self, probed: Probed) -> None:
+        """Take what became of an instance."""
+        tried = self._places.pop(probed.source)
+        tried.under_way -= 1
+        member = next(each for each in tried.members if each.path == probed.source)
+        tried.outcomes.append((member, probed.outcomes[0]))
+
+    def _pilot(self) -> Tried | None:
+        for wanted in range(1, PILOT + 1):
+            for tried in self.tried:
+                begun = len(tried.outcomes) + tried.under_way
+                if begun - min(tried.failed, _FAILURES) < wanted and tried.next and not _settled(tried):
+                    return tried
+        return None
+
+    def _best(self) -> Tried | None:
+        """Return the stratum of which one more instance tells most for its time."""
+        sizes, times = bytes_after(self.tried), seconds(self.tried)
+        size, time = added(sizes), added(times)
+        self.enough = (
+            size.half_width <= PRECISE * size.value and time.half_width <= PRECISE_SECONDS * time.value
+        )
+        if self.enough:
+            return None
+        best, most = None, 0.0
+        for tried, one, other in zip(self.tried, sizes, times, strict=True):
+            begun = len(tried.outcomes) + tried.under_way
+            if tried.next is None:
+                continue
+            error = one.variance / (PRECISE * max(size.value, 1)) ** 2
+            error += other.variance / (PRECISE_SECONDS * max(time.value, 1e-9)) ** 2
+            taken = other.value / tried.stratum.instances
+            gain = error / (begun + 1) / max(taken, 1e-4) ** 0.5
+            if gain > most:
+                best, most = tried, gain
+        return best
+
+
+def _settled(tried: Tried) -> bool:
+    """Whether the first instance of a stratum of copies told all that a second would."""
+    return tried.carried and bool(tried.outcomes)
+
+
+def by_kind(tried: Sequence[Tried]) -> dict[tuple[object, ...], float]:
+    """Return the processor time that a process takes once, by the kind of instance that it takes it for."""
+    found: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
+    for each in tried:
+        for _, outcome in each.outcomes:
+            if outcome.loading:
+                found[outcome.kind].append(outcome.loading)
+    return {kind: sum(values) / len(values) for kind, values in found.items()}
