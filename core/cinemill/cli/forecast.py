@@ -1,11 +1,9 @@
-"""``cinemill forecast``: what a run of ``transcode`` would take and save."""
+"""``cinemill forecast``: what a run of ``transcode`` would take and save, before it is run."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cinemill.cli.options import accepting, made
-from cinemill.cli.run import AsJson, Jobs, Quiet, interruption
+from cinemill.cli.run import Jobs, Quiet, interruption
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
-    from cinemill.operations.forecast.estimate import Estimate
+    from rich.table import Table
 
-_NOT_HERE = ("overwrite", "recheck", "preserve", "copy_rest", "repair")
+    from cinemill.operations.forecast.estimate import Row
+    from cinemill.operations.forecast.forecast import Forecast
+
+_NOT_HERE = ("overwrite", "recheck", "preserve", "copy_rest")
+_ROWS = 25
+"""Strata that the terminal shows; the JSON and the page have all."""
+
 Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
 
 
@@ -27,43 +31,212 @@ Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and d
 def forecast(
     sources: Trees,
     *,
-    sample: Annotated[int, typer.Option("--sample", min=1, help="Instances that are tried at most.")] = 500,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="N", min=1, help="Instances that are tried at most.")
+    ] = 500,
+    within: Annotated[
+        float | None,
+        typer.Option("--within", metavar="SECONDS", min=1, help="Time for all of it; else what it takes."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Cores of workers, to tell their hours.")
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option("--price", metavar="EUR", min=0, help="Euros that a terabyte costs a year."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     jobs: Jobs = None,
+    quiet: Quiet = False,
     **options: Any,
 ) -> None:
-    """Tell what transcode would take and save, before it is run; nothing is written."""
+    """Tell what transcode would take and save, before it is run.
+
+    All headers are read; of each kind of instances some go through the real encoders, of long cines some frames. No
+    source is touched, and nothing is written but what is asked for by --html. Ctrl-C tells what is known so far.
+    """
     from cinemill.batch import run_all
-    from cinemill.operations.forecast.estimate import estimate
-    from cinemill.operations.forecast.probe import Probe
-    from cinemill.operations.forecast.sampling import Sampler
-    from cinemill.operations.forecast.survey import Survey, count, read
-    from cinemill.storage.tree import discover
+    from cinemill.errors import UsageError
+    from cinemill.operations.forecast.conduct import Conductor, Question
 
     asked = made(Transcode, options).in_bulk()
-    survey = Survey()
-    paths = lambda: (item.source for item in discover(sources, Path("/nonexistent")))
-    with interruption() as stopping:
-        count(paths(), survey, stopping.is_set)
-        for _ in read(paths(), asked, survey, stopping.is_set):
-            pass
-        survey.strata.merge(max(8, sample // 2))
-        with _scratch() as scratch:
-            sampler = Sampler(list(survey.strata), sample, scratch)
-            for receipt in run_all(sampler.items(), Probe((asked,)), jobs=jobs, stop=stopping.is_set):
-                sampler.add(receipt)
-    show(survey, estimate(sampler.tried))
+    if html is not None and any(html.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise UsageError("the page would be, or lie among, the sources; choose another place", path=html)
+    more = {} if jobs is None else {"jobs": jobs}
+    question = Question(sources, asked, sample, within, workers=workers, price=price, **more)
+    with interruption() as stopping, _progress(hidden=quiet) as shown:
+        found = Conductor(question, run_all, stopping.is_set, shown).forecast()
+    if html is not None:
+        from cinemill.operations.forecast.page import page
+
+        _write(html, page(found))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    elif not quiet:
+        _show(found)
+    if stopping.is_set():
+        typer.echo("stopped; this is what was known by then", err=True)
+        raise typer.Exit(130)
 
 
-def show(survey: Any, found: Estimate) -> None:
-    for row in [*found.rows, found.total]:
-        print(row.key and (row.key.syntax[-6:], row.key.geometry, row.key.reason), row.instances, row.tried, row.bytes, int(row.after.value), int(row.after.half_width), round(row.seconds.value,3), round(row.seconds.half_width,3), dict(row.errors))
-    print(found.loading, survey.files, survey.seconds, dict(survey.unread), {k: round(v) for k, v in found.total.done.items()})
+def _write(path: Path, text: str) -> None:
+    from cinemill.errors import OutputError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the page can't be written: {error.strerror}", path=path) from None
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """Make a directory for outputs that are removed at once: in memory, where that is a place."""
-    memory = Path("/dev/shm")
-    place = str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="cinemill-", dir=place) as folder:
-        yield Path(folder)
+def _progress(*, hidden: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show what is done, and how far it is, on standard error where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from cinemill.cli.show import console
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, of: int | None) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    progress.update(task, visible=False)
+                tasks[what] = progress.add_task(what, total=of)
+            progress.update(tasks[what], completed=done, total=of)
+
+        yield show
+
+
+def _show(found: Forecast) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for line in _told_survey(found):
+        console.print(Text(line), soft_wrap=True)
+    console.print()
+    console.print(_strata(found), soft_wrap=True)
+    for part in _errors(found):
+        console.print(Text(part), soft_wrap=True)
+    console.print()
+    console.print(_plans(found), soft_wrap=True)
+    console.print()
+    for line in found.advice:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _told_survey(found: Forecast) -> Iterator[str]:
+    from cinemill.operations.forecast.forecast import in_bytes
+
+    survey, sampled = found.survey, found.sampled
+    rate = survey.headers / survey.seconds if survey.seconds else 0
+    which = "all" if survey.headers >= survey.files else "at even distances"
+    yield (
+        f"{survey.files:,} files, {in_bytes(survey.bytes)}; {survey.headers:,} headers read ({which}), {rate:,.0f} a second"
+    )
+    if not survey.complete:
+        yield "not all files were looked at in that time: what follows holds for those that were"
+    for kind, number in sorted(survey.unread.items()):
+        yield f"{number:,} {'are' if kind == 'not DICOM' else ''} {kind}: {in_bytes(survey.unread_bytes[kind])}".replace(
+            "  ", " "
+        )
+    yield (
+        f"{sampled.instances:,} instances and {sampled.frames:,} frames went through the encoders, "
+        f"in {sampled.seconds:.1f} s of all"
+    )
+
+
+def _strata(found: Forecast) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from cinemill.errors import printable
+    from cinemill.operations.forecast.estimate import Row
+    from cinemill.operations.forecast.forecast import class_name, syntax_name
+
+    table = Table(box=None, pad_edge=False, title=Text(found.asked.plan.name), title_justify="left")
+    for name in ("from", "kind", "size", "becomes"):
+        table.add_column(name)
+    for name in ("instances", "frames", "MB now", "MB after", "±", "ratio", "hours", "tried"):
+        table.add_column(name, justify="right")
+    rows = found.found.rows
+    for row in rows[:_ROWS]:
+        key = row.key
+        assert key is not None
+        maker = " ".join(filter(None, dict.fromkeys((key.manufacturer, key.model))))
+        kind = ", ".join(filter(None, (class_name(key.sop_class), maker)))
+        table.add_row(
+            syntax_name(key.syntax),
+            Text(printable(kind)),
+            key.geometry,
+            ", ".join(sorted(row.done)) or "?",
+            *_numbers(row),
+        )
+    if len(rows) > _ROWS:
+        rest = Row(None)
+        for row in rows[_ROWS:]:
+            rest.join(row)
+        table.add_row(f"{len(rows) - _ROWS} more kinds", "", "", "", *_numbers(rest))
+    table.add_row("all", "", "", "", *_numbers(found.found.total))
+    return table
+
+
+def _numbers(row: Row) -> tuple[str, ...]:
+    low, high = row.interval
+    return (
+        f"{row.instances:,.0f}",
+        f"{row.frames:,.0f}",
+        f"{row.bytes / 1e6:,.1f}",
+        f"{row.after.value / 1e6:,.1f}",
+        f"{(high - low) / 2e6:,.1f}",
+        f"{row.ratio:.2f}" if row.after.value else "",
+        f"{row.seconds.value / 3600:,.4f}",
+        str(row.tried),
+    )
+
+
+def _errors(found: Forecast) -> Iterator[str]:
+    from cinemill.errors import printable
+    from cinemill.operations.forecast.forecast import in_bytes
+
+    total = found.found.total
+    for reason, part in sorted(total.errors.items(), key=lambda each: -each[1].instances):
+        yield printable(f"refused or failed: about {part.instances:,.0f}, {in_bytes(part.bytes)}: {reason}")
+    grown = total.done["copied, would grow"]
+    if grown.instances:
+        yield f"would grow, so kept: about {grown.instances:,.0f}, {in_bytes(grown.bytes)}"
+
+
+def _plans(found: Forecast) -> Table:
+    from rich.table import Table
+
+    from cinemill.operations.forecast.forecast import in_bytes, in_hours
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what could be done")
+    table.add_column("options")
+    names = ["after", "processor", f"on {found.cores} cores here"]
+    names += [f"on {found.workers} cores"] if found.workers else []
+    names += ["EUR a year"] if found.price is not None else []
+    for name in names:
+        table.add_column(name, justify="right")
+    for each in sorted(found.compared, key=lambda each: each.after):
+        cells = [in_bytes(each.after), in_hours(each.seconds), in_hours(each.seconds / found.cores)]
+        cells += [in_hours(each.seconds / found.workers)] if found.workers else []
+        cost = found.cost(each.after)
+        cells += [] if cost is None else [f"{cost:,.2f}"]
+        mark = " ← asked for" if each is found.asked else ""
+        table.add_row(each.plan.name + mark, each.plan.typed, *cells)
+    return table

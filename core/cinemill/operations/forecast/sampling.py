@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cinemill.operations.forecast.probe import Outcome, Probed
 from cinemill.operations.forecast.statistics import Pooled, Sample, Total, Unit, added
 from cinemill.storage.tree import Item
 
 if TYPE_CHECKING:
-    from cinemill.operations.forecast.probe import Outcome, Probed
+    from cinemill.operations.receipt import Receipt
     from cinemill.operations.forecast.strata import Member, Stratum
 
 PILOT = 2
@@ -44,6 +45,11 @@ class Tried:
         """The instance that is tried next."""
         at = len(self.outcomes) + self.under_way
         return self.members[at] if at < len(self.members) else None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether more would tell nothing: all were tried, or what is copied was seen to be."""
+        return len(self.outcomes) >= self.stratum.instances or _settled(self)
 
     @property
     def failed(self) -> int:
@@ -109,6 +115,11 @@ class Sampler:
         A directory for what is written and removed at once.
     late
         Asked before each instance; True ends it.
+
+    Attributes
+    ----------
+    enough
+        Whether it ended because the intervals are narrow.
     """
 
     def __init__(
@@ -119,6 +130,7 @@ class Sampler:
         self._places: dict[str, Tried] = {}
         self._begun = 0
         self.enough = False
+        self.start = Start()
 
     def items(self) -> Iterator[Item]:
         """Yield instances as they are asked for."""
@@ -132,12 +144,25 @@ class Sampler:
             self._places[member.path] = chosen
             yield Item(Path(member.path), self._scratch / str(self._begun))
 
-    def add(self, probed: Probed) -> None:
+    def add(self, probed: Receipt) -> None:
         """Take what became of an instance."""
         tried = self._places.pop(probed.source)
         tried.under_way -= 1
         member = next(each for each in tried.members if each.path == probed.source)
-        tried.outcomes.append((member, probed.outcomes[0]))
+        tried.outcomes.append((member, outcome_of(probed, 0)))
+        self.start.take(probed)
+
+    @property
+    def wanted(self) -> int:
+        """How many instances there may be to try."""
+        return min(self._most, sum(len(tried.members) for tried in self.tried))
+
+    def few(self, each: int) -> list[Tried]:
+        """Return samples of the same strata, of which no instance was tried yet: so many of those that were tried here."""
+        return [
+            Tried(tried.stratum, [member for member, found in tried.outcomes if not found.error][:each])
+            for tried in self.tried
+        ]
 
     def _pilot(self) -> Tried | None:
         for wanted in range(1, PILOT + 1):
@@ -168,6 +193,44 @@ class Sampler:
             if gain > most:
                 best, most = tried, gain
         return best
+
+
+def outcome_of(receipt: Receipt, plan: int) -> Outcome:
+    """Return what one of the runs would make of an instance that was tried.
+
+    Parameters
+    ----------
+    receipt
+        Of the trial, which may have ended its process.
+    plan
+        The number of the run.
+    """
+    if isinstance(receipt, Probed):
+        return receipt.outcomes[plan]
+    error = receipt.error or {}
+    return Outcome(receipt.done, error=str(error.get("message", "")), bytes_before=receipt.bytes_before)
+
+
+@dataclass(slots=True)
+class Start:
+    """Processor time that a run takes before its first instance.
+
+    Attributes
+    ----------
+    once
+        By what starts the processes.
+    each
+        By each process.
+    """
+
+    once: float = 0.0
+    each: float = 0.0
+
+    def take(self, receipt: Receipt) -> None:
+        """Look at an instance that may have been the first of its process."""
+        if isinstance(receipt, Probed):
+            self.once = self.once or receipt.starting_all
+            self.each = max(self.each, receipt.starting)
 
 
 def _settled(tried: Tried) -> bool:

@@ -65,6 +65,10 @@ class Total(NamedTuple):
     variance: float = 0.0
     freedom: float = math.inf
 
+    def times(self, factor: float) -> Total:
+        """Return the estimate of so many times as much."""
+        return Total(self.value * factor, self.variance * factor**2, self.freedom)
+
     @property
     def half_width(self) -> float:
         """Of the interval that holds the truth in 95 of 100 cases."""

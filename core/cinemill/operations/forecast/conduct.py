@@ -1,0 +1,203 @@
+"""Conducts a forecast: counts files, reads headers, tries instances, compares runs; stops in time, with what is known so far."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cinemill.operations.forecast.estimate import estimate
+from cinemill.operations.forecast.forecast import Compared, Forecast, Sampled
+from cinemill.operations.forecast.plans import alternatives, plan_of
+from cinemill.operations.forecast.probe import Probe
+from cinemill.operations.forecast.sampling import Sampler, Tried, outcome_of
+from cinemill.operations.forecast.survey import Survey, choose_headers, count, read
+from cinemill.storage.tree import Item, discover
+
+if TYPE_CHECKING:
+    from cinemill.operations.operation import Operation
+    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.transcode.request import Transcode
+
+_NOWHERE = Path("/nonexistent")
+_COUNTING, _READING, _TRYING, _ALL = 0.15, 0.4, 0.8, 0.95
+"""Shares of the time, from the beginning, in which each of these has to end."""
+
+_OF_OTHERS = 2
+"""Instances of each stratum that the other runs are tried on."""
+
+
+class Run(Protocol):
+    """Does an operation to items over processes: see `cinemill.batch.run_all`."""
+
+    def __call__(
+        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
+    ) -> Iterator[Receipt]:
+        """Yield a receipt for each item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes
+    ----------
+    sources
+        Files and directories.
+    asked
+        The run.
+    sample
+        Instances that are tried at most.
+    within
+        Seconds for all of it, None for as long as it takes.
+    jobs
+        Cores to use, and that the run would use.
+    workers, price
+        See `Forecast`.
+    """
+
+    sources: Sequence[Path]
+    asked: Transcode
+    sample: int = 500
+    within: float | None = None
+    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: int | None = None
+    price: float | None = None
+
+    def paths(self) -> Iterator[Path]:
+        """Yield all files."""
+        return (item.source for item in discover(self.sources, _NOWHERE))
+
+
+class Conductor:
+    """Makes one forecast.
+
+    Parameters
+    ----------
+    question
+        What is asked.
+    run
+        Does an operation to items over processes.
+    stop
+        Asked often; True ends it, with what is known so far.
+    show
+        Told what is done, how far it is, and of how much, None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        run: Run,
+        stop: Callable[[], bool],
+        show: Callable[[str, int, int | None], None],
+    ) -> None:
+        self._question, self._run, self._stop, self._show = question, run, stop, show
+        self._started = time.perf_counter()
+        self._own = time.process_time()
+        self.survey = Survey()
+
+    def forecast(self) -> Forecast:
+        """Make it."""
+        question, survey = self._question, self.survey
+        self._read()
+        survey.strata.merge(max(8, question.sample // 3))
+        plans = [plan_of(question.asked), *alternatives(question.asked)]
+        with _scratch() as scratch:
+            sampler = Sampler(list(survey.strata), question.sample, scratch, self._late(_TRYING))
+            self._try(sampler)
+            stopped = self._why(sampler)
+            others = [plan.asked for plan in plans[1:] if plan.asked is not None]
+            compared = self._compare(sampler, others, scratch)
+        known = [sampler.tried, *compared]
+        size = float(survey.bytes)
+        runs = iter(known)
+        found = [
+            None
+            if plan.asked is None
+            else estimate(next(runs), survey, sampler.start, question.jobs, self._own)
+            for plan in plans
+        ]
+        outcomes = [outcome for tried in sampler.tried for _, outcome in tried.outcomes]
+        sampled = Sampled(
+            len(outcomes),
+            sum(outcome.frames_tried for outcome in outcomes),
+            time.perf_counter() - self._started,
+            stopped,
+        )
+        there = [Compared(plan, each, size) for plan, each in zip(plans, found, strict=True)]
+        return Forecast(survey, sampled, there, question.jobs, question.workers, question.price)
+
+    def _read(self) -> None:
+        question, survey = self._question, self.survey
+        self._show("counting files", 0, None)
+        count(question.paths(), survey, self._late(_COUNTING))
+        left = None
+        if question.within is not None:
+            left = max(0.1, _READING * question.within - (time.perf_counter() - self._started))
+        chosen = choose_headers(question.paths, question.asked, survey, left, question.jobs)
+        wanted = -(-survey.files // survey.every)
+        for done in read(chosen, question.asked, survey, self._late(_READING), question.jobs):
+            self._show("reading headers", done, wanted)
+
+    def _try(self, sampler: Sampler) -> None:
+        probe = Probe((self._question.asked,))
+        done = 0
+        for receipt in self._run(sampler.items(), probe, jobs=self._question.jobs, stop=self._stop):
+            sampler.add(receipt)
+            done += 1
+            self._show("trying instances", done, sampler.wanted)
+
+    def _why(self, sampler: Sampler) -> str:
+        """Return why no more instances were tried."""
+        if self._stop():
+            return "interrupted"
+        if sampler.enough:
+            return "precise"
+        if self._late(_TRYING)():
+            return "time"
+        return "all" if all(tried.exhausted for tried in sampler.tried) else "sample"
+
+    def _compare(self, sampler: Sampler, others: Sequence[Transcode], scratch: Path) -> list[list[Tried]]:
+        """Try other runs on some of the instances."""
+        found = [sampler.few(_OF_OTHERS) for _ in others]
+        places = {
+            member.path: at for at, tried in enumerate(found[0]) if tried for member in tried.members
+        } if found else {}
+        members = [member for tried in found[0] for member in tried.members] if found else []
+        members.sort(key=lambda member: -member.bytes)
+        late = self._late(_ALL)
+        items = (
+            Item(Path(member.path), scratch / f"other-{number}")
+            for number, member in enumerate(members)
+            if not late()
+        )
+        for done, receipt in enumerate(
+            self._run(items, Probe(tuple(others)), jobs=self._question.jobs, stop=self._stop), 1
+        ):
+            self._show("comparing with other policies", done, len(members))
+            at = places[receipt.source]
+            for plan, sampled in enumerate(found):
+                tried = sampled[at]
+                member = next(each for each in tried.members if each.path == receipt.source)
+                tried.outcomes.append((member, outcome_of(receipt, plan)))
+        return found
+
+    def _late(self, share: float) -> Callable[[], bool]:
+        """Return what says whether a share of the time is over, or it is to stop."""
+        within = self._question.within
+        if within is None:
+            return self._stop
+        end = self._started + share * within
+        return lambda: self._stop() or time.perf_counter() > end
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Make a directory for outputs, each of which is removed at once."""
+    with tempfile.TemporaryDirectory(prefix="cinemill-forecast-") as folder:
+        yield Path(folder)
