@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from cinemill.operations.forecast.estimate import estimate
 from cinemill.operations.forecast.forecast import Compared, Forecast, Sampled
-from cinemill.operations.forecast.plans import alternatives, plan_of
+from cinemill.operations.forecast.plans import alternatives, plan_of, same
 from cinemill.operations.forecast.probe import Probe
 from cinemill.operations.forecast.sampling import Sampler, Tried, outcome_of
 from cinemill.operations.forecast.survey import Survey, choose_headers, count, read
 from cinemill.storage.tree import Item, discover
 
 if TYPE_CHECKING:
+    from cinemill.operations.forecast.strata import Member
     from cinemill.operations.operation import Operation
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.request import Transcode
@@ -30,6 +31,9 @@ _COUNTING, _READING, _TRYING, _ALL = 0.15, 0.4, 0.8, 0.95
 
 _OF_OTHERS = 2
 """Instances of each stratum that the other runs are tried on."""
+
+_LARGEST = 0.99
+"""Share of bytes that the strata have on which they are tried."""
 
 
 class Run(Protocol):
@@ -163,29 +167,54 @@ class Conductor:
         return "all" if all(tried.exhausted for tried in sampler.tried) else "sample"
 
     def _compare(self, sampler: Sampler, others: Sequence[Transcode], scratch: Path) -> list[list[Tried]]:
-        """Try other runs on some of the instances."""
-        found = [sampler.few(_OF_OTHERS) for _ in others]
-        places = {
-            member.path: at for at, tried in enumerate(found[0]) if tried for member in tried.members
-        } if found else {}
-        members = [member for tried in found[0] for member in tried.members] if found else []
-        members.sort(key=lambda member: -member.bytes)
-        late = self._late(_ALL)
-        items = (
-            Item(Path(member.path), scratch / f"other-{number}")
-            for number, member in enumerate(members)
-            if not late()
-        )
-        for done, receipt in enumerate(
-            self._run(items, Probe(tuple(others)), jobs=self._question.jobs, stop=self._stop), 1
-        ):
-            self._show("comparing with other policies", done, len(members))
-            at = places[receipt.source]
-            for plan, sampled in enumerate(found):
-                tried = sampled[at]
-                member = next(each for each in tried.members if each.path == receipt.source)
-                tried.outcomes.append((member, outcome_of(receipt, plan)))
+        """Try other runs on some of the instances, where they do anything else."""
+        found = [
+            [
+                tried if same(other, self._question.asked, tried.stratum.key) else few
+                for tried, few in zip(sampler.tried, sampler.few(_OF_OTHERS), strict=True)
+            ]
+            for other in others
+        ]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for at in sampler.largest(_LARGEST):
+            plans = tuple(plan for plan, each in enumerate(found) if each[at] is not sampler.tried[at])
+            if plans and found[plans[0]][at].members:
+                groups.setdefault(plans, []).append(at)
+        for plans, strata in groups.items():
+            places = {member.path: at for at in strata for member in found[plans[0]][at].members}
+            members = {member.path: member for at in strata for member in found[plans[0]][at].members}
+            self._try_others([others[plan] for plan in plans], [found[plan] for plan in plans], places, members, scratch)
         return found
+
+    def _try_others(
+        self,
+        others: Sequence[Transcode],
+        found: Sequence[list[Tried]],
+        places: Mapping[str, int],
+        members: Mapping[str, Member],
+        scratch: Path,
+    ) -> None:
+        """Try some runs on some instances.
+
+        Parameters
+        ----------
+        others
+            The runs.
+        found
+            By run and stratum: take the outcomes.
+        places, members
+            By path: the stratum, and what is known of the instance.
+        scratch
+            For what is written.
+        """
+        late, jobs = self._late(_ALL), self._question.jobs
+        items = (Item(Path(path), scratch / f"other-{at}") for at, path in enumerate(members) if not late())
+        receipts = self._run(items, Probe(tuple(others)), jobs=jobs, stop=self._stop)
+        for done, receipt in enumerate(receipts, 1):
+            self._show(f"comparing with {len(others)} other runs", done, len(members))
+            for plan, strata in enumerate(found):
+                outcome = outcome_of(receipt, plan)
+                strata[places[receipt.source]].outcomes.append((members[receipt.source], outcome))
 
     def _late(self, share: float) -> Callable[[], bool]:
         """Return what says whether a share of the time is over, or it is to stop."""

@@ -11,6 +11,7 @@ from cinemill.operations.policy.targets import recompression
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
+    from cinemill.operations.forecast.strata import Key
     from cinemill.operations.policy.words import LossySource
 
 KEEP = "keep everything"
@@ -71,3 +72,21 @@ def alternatives(asked: Transcode) -> list[Plan]:
         if replace(other, recheck=asked.recheck, preserve=asked.preserve) != asked:
             found.append(plan_of(other))
     return [*found, Plan(KEEP, "", None)]
+
+
+def same(plan: Transcode, asked: Transcode, key: Key) -> bool:
+    """Whether two runs do the same to all of a stratum, as far as its header says.
+
+    Parameters
+    ----------
+    plan, asked
+        The runs.
+    key
+        Of the stratum.
+    """
+    if key.reason in {"no-image", "skipped"}:
+        return True
+    if key.lossy:
+        plain = not plan.policy and not asked.policy
+        return plain and plan.lossy_source == asked.lossy_source == "keep"
+    return replace(plan, lossy_source=asked.lossy_source) == asked

@@ -157,6 +157,18 @@ class Sampler:
         """How many instances there may be to try."""
         return min(self._most, sum(len(tried.members) for tried in self.tried))
 
+    def largest(self, share: float) -> list[int]:
+        """Return the strata that have this share of all bytes, the largest first."""
+        order = sorted(range(len(self.tried)), key=lambda at: -self.tried[at].stratum.bytes)
+        left = share * sum(tried.stratum.bytes for tried in self.tried)
+        found = []
+        for at in order:
+            if left <= 0:
+                break
+            found.append(at)
+            left -= self.tried[at].stratum.bytes
+        return found
+
     def few(self, each: int) -> list[Tried]:
         """Return samples of the same strata, of which no instance was tried yet: so many of those that were tried here."""
         return [
