@@ -31,7 +31,19 @@ import numpy as np
 from cinemill import Cine
 from cinemill.errors import CinemillError
 from cinemill.pixel_format import PixelFormat
-from cines import LARGE_MONO_8, LARGE_RGB, MONO_8, MONO_12, RGB, Array, Shape, compress, real_cines, sector, write
+from cines import (
+    LARGE_MONO_8,
+    LARGE_RGB,
+    MONO_8,
+    MONO_12,
+    RGB,
+    Array,
+    Shape,
+    compress,
+    real_cines,
+    sector,
+    write,
+)
 
 BYTES, SECONDS = 0.05, 0.2
 """How far a forecast may be off, in parts of the truth."""
@@ -94,7 +106,8 @@ def _make(path: Path, kind: Kind, random: np.random.Generator, number: int, shor
     base = sector(kind.shape, _DISTINCT) if kind.shape is not None else _real(number)
     pixels = kind.shape.pixels if kind.shape is not None else _format(base)
     codestreams = (
-        compress(frame, kind.coding, pixels.bits_stored) for frame in _noisy(base, frames, noise, pixels, number)
+        compress(frame, kind.coding, pixels.bits_stored)
+        for frame in _noisy(base, frames, noise, pixels, number)
     )
     return write(
         path,
@@ -198,7 +211,7 @@ def compare(source: Path, folder: Path, to: str, more: list[str]) -> bool:
         f"{forecast['sample']['instances']} of {forecast['files']['found']} |",
         flush=True,
     )
-    return inside and abs(off) <= BYTES and abs(slow) <= SECONDS
+    return bool(inside and abs(off) <= BYTES and abs(slow) <= SECONDS)
 
 
 def main() -> int:
@@ -208,7 +221,9 @@ def main() -> int:
     parser.add_argument("--gb", type=float, default=5.0, help="size of the archive")
     parser.add_argument("--folder", type=Path, help="where the archive is made and removed again")
     parser.add_argument("--source", type=Path, help="an archive that is there")
-    parser.add_argument("--runs", nargs="+", default=["", "jpeg-ls"], help="targets; empty: the policy archive")
+    parser.add_argument(
+        "--runs", nargs="+", default=["", "jpeg-ls"], help="targets; empty: the policy archive"
+    )
     parser.add_argument("more", nargs="*", help="options of forecast")
     arguments = parser.parse_args()
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)

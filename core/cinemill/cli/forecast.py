@@ -24,6 +24,9 @@ _NOT_HERE = ("overwrite", "recheck", "preserve", "copy_rest")
 _ROWS = 25
 """Strata that the terminal shows; the JSON and the page have all."""
 
+_WIDTH = 150
+"""Characters of a line where that is not shown on a terminal."""
+
 Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
 
 
@@ -39,7 +42,8 @@ def forecast(
         typer.Option("--within", metavar="SECONDS", min=1, help="Time for all of it; else what it takes."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Cores of workers, to tell their hours.")
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Cores of workers, to tell their hours."),
     ] = None,
     price: Annotated[
         float | None,
@@ -124,14 +128,16 @@ def _show(found: Forecast) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
     for line in _told_survey(found):
         console.print(Text(line), soft_wrap=True)
     console.print()
-    console.print(_strata(found), soft_wrap=True)
+    console.print(_strata(found))
     for part in _errors(found):
         console.print(Text(part), soft_wrap=True)
     console.print()
-    console.print(_plans(found), soft_wrap=True)
+    console.print(_plans(found))
     console.print()
     for line in found.advice:
         console.print(Text(line), soft_wrap=True)
@@ -164,40 +170,39 @@ def _strata(found: Forecast) -> Table:
 
     from cinemill.errors import printable
     from cinemill.operations.forecast.estimate import Row
-    from cinemill.operations.forecast.forecast import class_name, syntax_name
 
     table = Table(box=None, pad_edge=False, title=Text(found.asked.plan.name), title_justify="left")
-    for name in ("from", "kind", "size", "becomes"):
-        table.add_column(name)
-    for name in ("instances", "frames", "MB now", "MB after", "±", "ratio", "hours", "tried"):
-        table.add_column(name, justify="right")
+    table.add_column("kind of instance", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("becomes", no_wrap=True, overflow="ellipsis", max_width=24)
+    for name in ("instances", "MB now", "MB after", "±", "ratio", "hours", "tried"):
+        table.add_column(name, justify="right", no_wrap=True)
     rows = found.found.rows
     for row in rows[:_ROWS]:
-        key = row.key
-        assert key is not None
-        maker = " ".join(filter(None, dict.fromkeys((key.manufacturer, key.model))))
-        kind = ", ".join(filter(None, (class_name(key.sop_class), maker)))
-        table.add_row(
-            syntax_name(key.syntax),
-            Text(printable(kind)),
-            key.geometry,
-            ", ".join(sorted(row.done)) or "?",
-            *_numbers(row),
-        )
+        done = ", ".join(sorted(name for name, part in row.done.items() if part.instances))
+        table.add_row(Text(printable(_kind(row))), done or "not tried", *_numbers(row))
     if len(rows) > _ROWS:
         rest = Row(None)
         for row in rows[_ROWS:]:
             rest.join(row)
-        table.add_row(f"{len(rows) - _ROWS} more kinds", "", "", "", *_numbers(rest))
-    table.add_row("all", "", "", "", *_numbers(found.found.total))
+        table.add_row(f"{len(rows) - _ROWS:,} more kinds", "", *_numbers(rest))
+    table.add_row("all", "", *_numbers(found.found.total))
     return table
+
+
+def _kind(row: Row) -> str:
+    from cinemill.operations.forecast.forecast import class_name, syntax_name
+
+    key = row.key
+    assert key is not None
+    maker = " ".join(filter(None, dict.fromkeys((key.manufacturer, key.model))))
+    told = (syntax_name(key.syntax), key.geometry, maker, class_name(key.sop_class))
+    return ", ".join(filter(None, told))
 
 
 def _numbers(row: Row) -> tuple[str, ...]:
     low, high = row.interval
     return (
         f"{row.instances:,.0f}",
-        f"{row.frames:,.0f}",
         f"{row.bytes / 1e6:,.1f}",
         f"{row.after.value / 1e6:,.1f}",
         f"{(high - low) / 2e6:,.1f}",
@@ -233,8 +238,9 @@ def _plans(found: Forecast) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     for each in sorted(found.compared, key=lambda each: each.after):
-        cells = [in_bytes(each.after), in_hours(each.seconds), in_hours(each.seconds / found.cores)]
-        cells += [in_hours(each.seconds / found.workers)] if found.workers else []
+        cells = [in_bytes(each.after)]
+        for cores in filter(None, (1, found.cores, found.workers)):
+            cells.append(in_hours(each.seconds / cores) if each.found else "")
         cost = found.cost(each.after)
         cells += [] if cost is None else [f"{cost:,.2f}"]
         mark = " ← asked for" if each is found.asked else ""

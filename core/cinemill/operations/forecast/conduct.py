@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cinemill.operations.forecast.estimate import estimate
+from cinemill.operations.forecast.estimate import Estimator
 from cinemill.operations.forecast.forecast import Compared, Forecast, Sampled
 from cinemill.operations.forecast.plans import alternatives, plan_of, same
 from cinemill.operations.forecast.probe import Probe
@@ -116,24 +116,17 @@ class Conductor:
             self._try(sampler)
             stopped = self._why(sampler)
             others = [plan.asked for plan in plans[1:] if plan.asked is not None]
-            compared = self._compare(sampler, others, scratch)
-        known = [sampler.tried, *compared]
-        size = float(survey.bytes)
-        runs = iter(known)
-        found = [
-            None
-            if plan.asked is None
-            else estimate(next(runs), survey, sampler.start, question.jobs, self._own)
-            for plan in plans
-        ]
+            compared = iter(self._compare(sampler, others, scratch))
+        estimator = Estimator(sampler.tried, survey, sampler.start, question.jobs, self._own)
+        there = [Compared(plans[0], estimator.asked(), survey.bytes)]
+        for plan in plans[1:]:
+            found = None if plan.asked is None else estimator.other(next(compared))
+            if found is not None or plan.asked is None:
+                there.append(Compared(plan, found, survey.bytes))
         outcomes = [outcome for tried in sampler.tried for _, outcome in tried.outcomes]
-        sampled = Sampled(
-            len(outcomes),
-            sum(outcome.frames_tried for outcome in outcomes),
-            time.perf_counter() - self._started,
-            stopped,
-        )
-        there = [Compared(plan, each, size) for plan, each in zip(plans, found, strict=True)]
+        frames = sum(outcome.frames_tried for outcome in outcomes)
+        taken = time.perf_counter() - self._started
+        sampled = Sampled(len(outcomes), frames, taken, stopped)
         return Forecast(survey, sampled, there, question.jobs, question.workers, question.price)
 
     def _read(self) -> None:
@@ -151,7 +144,8 @@ class Conductor:
     def _try(self, sampler: Sampler) -> None:
         probe = Probe((self._question.asked,))
         done = 0
-        for receipt in self._run(sampler.items(), probe, jobs=self._question.jobs, stop=self._stop):
+        late = self._late(_TRYING)
+        for receipt in self._run(sampler.items(), probe, jobs=self._question.jobs, stop=late):
             sampler.add(receipt)
             done += 1
             self._show("trying instances", done, sampler.wanted)
@@ -181,9 +175,13 @@ class Conductor:
             if plans and found[plans[0]][at].members:
                 groups.setdefault(plans, []).append(at)
         for plans, strata in groups.items():
+            if self._late(_ALL)():
+                break
             places = {member.path: at for at in strata for member in found[plans[0]][at].members}
             members = {member.path: member for at in strata for member in found[plans[0]][at].members}
-            self._try_others([others[plan] for plan in plans], [found[plan] for plan in plans], places, members, scratch)
+            self._try_others(
+                [others[plan] for plan in plans], [found[plan] for plan in plans], places, members, scratch
+            )
         return found
 
     def _try_others(
@@ -209,7 +207,7 @@ class Conductor:
         """
         late, jobs = self._late(_ALL), self._question.jobs
         items = (Item(Path(path), scratch / f"other-{at}") for at, path in enumerate(members) if not late())
-        receipts = self._run(items, Probe(tuple(others)), jobs=jobs, stop=self._stop)
+        receipts = self._run(items, Probe(tuple(others)), jobs=jobs, stop=late)
         for done, receipt in enumerate(receipts, 1):
             self._show(f"comparing with {len(others)} other runs", done, len(members))
             for plan, strata in enumerate(found):

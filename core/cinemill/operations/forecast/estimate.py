@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cinemill.operations.forecast.sampling import Start, Tried, by_kind, bytes_after, seconds
+from cinemill.operations.forecast.sampling import Start, Tried, by_kind, bytes_after, compared, seconds
 from cinemill.operations.forecast.statistics import Total, added
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ class Estimate:
         return self.total.seconds.value + self.starting
 
 
-def estimate(tried: Sequence[Tried], survey: Survey, start: Start, cores: int, own: float = 0.0) -> Estimate:
-    """Estimate what becomes of all instances.
+class Estimator:
+    """Estimates what runs would take and save.
 
     Parameters
     ----------
     tried
-        The samples of all strata.
+        The samples of all strata, of the run that is asked for.
     survey
         What the headers told.
     start
@@ -173,20 +173,40 @@ def estimate(tried: Sequence[Tried], survey: Survey, start: Start, cores: int, o
     own
         Processor time that the command itself takes before that.
     """
-    rows: dict[Key, Row] = {}
-    total = Row(None)
-    scale = survey.scale
-    afters, times = bytes_after(tried), seconds(tried)
-    for each, after, taken in zip(tried, afters, times, strict=True):
-        key = each.stratum.key.shown
-        rows.setdefault(key, Row(key)).add(each, after, taken, scale)
-        total.add(each, after, taken, scale)
-    total.after = added((total.after, _of_headers(tried, afters, survey)))
-    total.seconds = added((total.seconds, _of_headers(tried, times, survey)))
-    ordered = sorted(rows.values(), key=lambda row: -row.bytes)
-    processes = min(cores, max(1, survey.files))
-    loading = (start.each + sum(by_kind(tried).values())) * processes
-    return Estimate(ordered, total, own + start.once + loading + _RECEIPT * survey.files)
+
+    def __init__(
+        self, tried: Sequence[Tried], survey: Survey, start: Start, cores: int, own: float = 0.0
+    ) -> None:
+        self._tried, self._survey, self._start, self._own = tried, survey, start, own
+        self._processes = min(cores, max(1, survey.files))
+        self._afters, self._times = bytes_after(tried), seconds(tried)
+
+    def asked(self) -> Estimate:
+        """Return what the run that is asked for would."""
+        return self._estimate(self._tried, self._afters, self._times)
+
+    def other(self, tried: Sequence[Tried]) -> Estimate | None:
+        """Return what another run would, None where it was not tried at all."""
+        own = [each for each, asked in zip(tried, self._tried, strict=True) if each is not asked]
+        if own and not any(each.outcomes for each in own):
+            return None
+        afters = compared(tried, self._tried, self._afters, lambda outcome: outcome.bytes_after)
+        times = compared(tried, self._tried, self._times, lambda outcome: outcome.total)
+        return self._estimate(tried, afters, times)
+
+    def _estimate(self, tried: Sequence[Tried], afters: Sequence[Total], times: Sequence[Total]) -> Estimate:
+        rows: dict[Key, Row] = {}
+        total = Row(None)
+        survey, start = self._survey, self._start
+        for each, after, taken in zip(tried, afters, times, strict=True):
+            key = each.stratum.key.shown
+            rows.setdefault(key, Row(key)).add(each, after, taken, survey.scale)
+            total.add(each, after, taken, survey.scale)
+        total.after = added((total.after, _of_headers(tried, afters, survey)))
+        total.seconds = added((total.seconds, _of_headers(tried, times, survey)))
+        ordered = sorted(rows.values(), key=lambda row: -row.bytes)
+        loading = (start.each + sum(by_kind(tried).values())) * self._processes
+        return Estimate(ordered, total, self._own + start.once + loading + _RECEIPT * survey.files)
 
 
 def _of_headers(tried: Sequence[Tried], found: Sequence[Total], survey: Survey) -> Total:

@@ -49,7 +49,7 @@ class Compared:
 
     plan: Plan
     found: Estimate | None
-    bytes: float
+    bytes: int
 
     @property
     def after(self) -> float:

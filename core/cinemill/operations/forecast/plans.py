@@ -57,7 +57,9 @@ def plan_of(asked: Transcode) -> Plan:
 
 def alternatives(asked: Transcode) -> list[Plan]:
     """Return the other runs, and that of nothing."""
-    common = {name: getattr(asked, name) for name in ("colour", "verify", "repair", "copy_rest", "readable_by")}
+    common = {
+        name: getattr(asked, name) for name in ("colour", "verify", "repair", "copy_rest", "readable_by")
+    }
     there = {row.name for row in syntaxes.TARGETS}
     wanted: list[tuple[str, LossySource]] = [("", "keep")]
     wanted += [(name, "keep") for name in _TARGETS if name in there]

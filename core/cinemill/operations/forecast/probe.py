@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cinemill.codecs import table
 from cinemill.dicom.source import Source
-from cinemill.errors import CinemillError, DamagedFile
+from cinemill.errors import Cancelled, CinemillError, DamagedFile
 from cinemill.operations.clock import Clock
 from cinemill.operations.copies import copy
 from cinemill.operations.forecast.excerpt import PIECE, Excerpt, PartlyRead, excerpt_of
@@ -19,7 +19,8 @@ from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.choose import choose
-from cinemill.operations.transcode.transcode import decisive, is_directory, run as transcode, write_instance
+from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
+from cinemill.operations.transcode.transcode import run as transcode
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.decide import Decision
@@ -59,6 +60,8 @@ class Outcome:
         Processor time that a process takes once, before the first of its kind.
     frames_tried
         How many went through the encoders.
+    kind
+        Of instances for which a process has to load the same.
     """
 
     done: str
@@ -73,6 +76,11 @@ class Outcome:
     loading: float = 0.0
     frames_tried: int = 0
     kind: tuple[object, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """Processor time in all."""
+        return self.seconds + self.seconds_of_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +134,13 @@ def run(request: Probe, src: Path, dst: Path, control: Control) -> Probed:
     starting, starting_all = (0.0, 0.0) if _warm else (time.process_time(), _of_parent())
     outcomes = []
     for asked in request.asked:
+        if control.cancelled is not None and control.cancelled():
+            raise Cancelled("stopped on request; nothing was written")
         outcome = _once(asked, src, dst, control)
         if outcome.kind not in _warm:
             _warm.add(outcome.kind)
             again = _once(asked, src, dst, control)
-            outcome = replace(again, loading=max(0.0, _total(outcome) - _total(again)))
+            outcome = replace(again, loading=max(0.0, outcome.total - again.total))
         outcomes.append(outcome)
     return Probed(
         source=str(src),
@@ -151,10 +161,6 @@ def _of_parent() -> float:
         return 0.0
 
 
-def _total(outcome: Outcome) -> float:
-    return outcome.seconds + outcome.seconds_of_frames
-
-
 def _once(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
     alone = Control(1, control.cancelled)
     started = time.process_time()
@@ -165,6 +171,8 @@ def _once(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
             return _long(asked, src, dst, alone)
         started = time.process_time()
         receipt = transcode(asked, src, dst, alone)
+    except Cancelled:
+        raise
     except (CinemillError, RecursionError) as error:
         known = error if isinstance(error, CinemillError) else DamagedFile("sequences are nested too deeply")
         receipt = failure(src, dst, known)

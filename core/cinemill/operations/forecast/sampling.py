@@ -13,8 +13,8 @@ from cinemill.operations.forecast.statistics import Pooled, Sample, Total, Unit,
 from cinemill.storage.tree import Item
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
     from cinemill.operations.forecast.strata import Member, Stratum
+    from cinemill.operations.receipt import Receipt
 
 PILOT = 2
 PRECISE = 0.015
@@ -64,6 +64,8 @@ class Tried:
     def bytes_after(self) -> Sample:
         """Return what is known of the bytes after."""
         units = [Unit(member.bytes, found.bytes_after, found.variance) for member, found in self.outcomes]
+        if not units and self.stratum.key.reason:
+            units = [Unit(1.0, 0.0 if self.stratum.key.reason == "skipped" else 1.0)]
         return Sample(self.stratum.instances, self.stratum.bytes, units, self.carried)
 
     def seconds(self) -> Sample:
@@ -102,6 +104,40 @@ def seconds(tried: Sequence[Tried]) -> list[Total]:
     ]
 
 
+def compared(
+    others: Sequence[Tried],
+    tried: Sequence[Tried],
+    totals: Sequence[Total],
+    value: Callable[[Outcome], float],
+) -> list[Total]:
+    """Estimate for another run what is estimated for the one that is asked for, from instances that both were tried on.
+
+    Parameters
+    ----------
+    others, tried
+        The samples of the other run, and of the one asked for, by stratum.
+    totals
+        What is estimated for that.
+    value
+        What of an outcome it is.
+    """
+    samples = []
+    for other, one, total in zip(others, tried, totals, strict=True):
+        known = {member.path: value(found) for member, found in one.outcomes}
+        units = [Unit(known[member.path], value(found)) for member, found in other.outcomes]
+        samples.append(Sample(one.stratum.instances, total.value, units, other is one and bool(units)))
+    pooled = Pooled(samples)
+    found = []
+    for other, one, sample, total in zip(others, tried, samples, totals, strict=True):
+        if other is one or not (sample.known or other.outcomes):
+            found.append(total)
+            continue
+        estimated = pooled.total(sample)
+        factor = estimated.value / total.value if total.value else 0.0
+        found.append(added((estimated, Total(0.0, total.variance * factor**2, total.freedom))))
+    return found
+
+
 class Sampler:
     """Says which instance is tried next, from what those before told.
 
@@ -125,7 +161,8 @@ class Sampler:
     def __init__(
         self, strata: Sequence[Stratum], most: int, scratch: Path, late: Callable[[], bool] = lambda: False
     ) -> None:
-        self.tried = [Tried(stratum, stratum.members()) for stratum in strata]
+        there = [Tried(stratum, stratum.members()) for stratum in strata]
+        self.tried = sorted(there, key=lambda tried: bool(tried.stratum.key.reason))
         self._most, self._scratch, self._late = most, scratch, late
         self._places: dict[str, Tried] = {}
         self._begun = 0

@@ -169,7 +169,9 @@ def read(
     started = time.perf_counter()
     parcels = iter(lambda: [str(path) for path in islice(paths, _PARCEL)], [])
     several = jobs > 1 and survey.files > _FEW
-    found = _by_processes(parcels, asked, jobs) if several else (read_headers(each, asked) for each in parcels)
+    found = (
+        _by_processes(parcels, asked, jobs) if several else (read_headers(each, asked) for each in parcels)
+    )
     for parcel in found:
         for each in parcel:
             survey.add(each)
