@@ -2,9 +2,9 @@
 
     python bench/forecast.py [--gb 5] [--folder DIR] [--source DIR] [--runs jpeg-ls ""] [-- options of forecast]
 
-makes an archive of so many GB of files (below 5, of shorter cines), always the same: cines of real frames (those of pip-installable packages, and of the
-folder named by CINEMILL_CORPUS) and synthetic ones, in several geometries, noises, lengths, makers and transfer syntaxes,
-lossy ones among them, reports without pixels, and what is no DICOM. Then it runs the forecast and the full run for each
+makes an archive of so many GB of files (below 5, of shorter cines), always the same: cines of real frames (those of
+pip-installable packages, and of the folder named by CINEMILL_CORPUS) and synthetic ones, in several geometries, noises, lengths,
+makers and transfer syntaxes, lossy ones among them, and what is no DICOM. Then it runs the forecast and the full run for each
 ``--to`` (empty: the policy archive), and prints how far the forecast was from the run in bytes and in processor time, whether
 the bytes lay in its interval, and the time of the one against the other. With ``--source``, that folder is the archive.
 Exit code 1: bytes were off by more than 5 % or outside of the interval, or processor time by more than 20 %.

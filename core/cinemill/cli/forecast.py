@@ -239,8 +239,10 @@ def _plans(found: Forecast) -> Table:
         table.add_column(name, justify="right")
     for each in sorted(found.compared, key=lambda each: each.after):
         cells = [in_bytes(each.after)]
-        for cores in filter(None, (1, found.cores, found.workers)):
-            cells.append(in_hours(each.seconds / cores) if each.found else "")
+        cells += [
+            in_hours(each.seconds / cores) if each.found else ""
+            for cores in filter(None, (1, found.cores, found.workers))
+        ]
         cost = found.cost(each.after)
         cells += [] if cost is None else [f"{cost:,.2f}"]
         mark = " ← asked for" if each is found.asked else ""

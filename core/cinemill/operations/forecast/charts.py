@@ -59,7 +59,7 @@ def bars(title: str, rows: Sequence[Bar], line: float) -> str:
         bar = top + _TEXT + 6
         middle = bar + _BAR / 2
         kind = "after strong" if row.strong else "after"
-        parts += _labels(row.label, row.told, top, strong=row.strong)
+        parts.append(_labels(row.label, row.told, top, strong=row.strong))
         parts.append(_rect(kind, row.value / most, bar))
         if row.high > row.low:
             low, high = _percent(row.low / most), _percent(row.high / most)
@@ -88,19 +88,19 @@ def pairs(title: str, rows: Sequence[Pair]) -> str:
     for number, row in enumerate(rows):
         top = number * _PAIR
         bar = top + _TEXT + 6
-        parts += _labels(row.label, row.told, top)
+        parts.append(_labels(row.label, row.told, top))
         parts.append(_rect("before", row.before / most, bar))
         parts.append(_rect("after", row.after / most, bar + _BAR + 2))
     return _svg(title, len(rows) * _PAIR, parts)
 
 
-def _labels(label: str, told: str, top: int, *, strong: bool = False) -> list[str]:
+def _labels(label: str, told: str, top: int, *, strong: bool = False) -> str:
     """Return the text above a bar: what is too long is cut where the other begins."""
     weight = ' class="strong"' if strong else ""
-    return [
+    return (
         f'<foreignObject x="0" y="{top}" width="100%" height="{_TEXT + 5}"><div class="labels">'
         f"<span{weight}>{escape(label)}</span><span{weight}>{escape(told)}</span></div></foreignObject>"
-    ]
+    )
 
 
 def _rect(kind: str, share: float, top: float) -> str:

@@ -143,11 +143,10 @@ class Conductor:
 
     def _try(self, sampler: Sampler) -> None:
         probe = Probe((self._question.asked,))
-        done = 0
         late = self._late(_TRYING)
-        for receipt in self._run(sampler.items(), probe, jobs=self._question.jobs, stop=late):
+        receipts = self._run(sampler.items(), probe, jobs=self._question.jobs, stop=late)
+        for done, receipt in enumerate(receipts, 1):
             sampler.add(receipt)
-            done += 1
             self._show("trying instances", done, sampler.wanted)
 
     def _why(self, sampler: Sampler) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cinemill.operations.forecast.sampling import Start, Tried, by_kind, bytes_after, compared, seconds
-from cinemill.operations.forecast.statistics import Total, added
+from cinemill.operations.forecast.statistics import NOTHING, Total, added
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.probe import Outcome
@@ -58,8 +58,8 @@ class Row:
     instances: float = 0.0
     frames: float = 0.0
     bytes: float = 0.0
-    after: Total = Total(0.0)
-    seconds: Total = Total(0.0)
+    after: Total = NOTHING
+    seconds: Total = NOTHING
     tried: int = 0
     frames_tried: int = 0
     done: defaultdict[str, Part] = field(default_factory=lambda: defaultdict(Part))

@@ -134,8 +134,10 @@ def _plans_table(forecast: Forecast) -> str:
         failed = 0.0 if each.found is None else each.found.total.failed.instances
         cells = [_text(each.plan.name), f"<code>{_text(each.plan.typed)}</code>" if each.plan.typed else ""]
         cells.append(in_bytes(each.after))
-        for cores in filter(None, (1, forecast.cores, forecast.workers)):
-            cells.append(in_hours(each.seconds / cores) if each.found else "none")
+        cells += [
+            in_hours(each.seconds / cores) if each.found else "none"
+            for cores in filter(None, (1, forecast.cores, forecast.workers))
+        ]
         cells += [] if cost is None else [_money(cost)]
         rows.append([*cells, f"{failed:,.0f}" if failed else ""])
     return _table(heads, rows, 2)

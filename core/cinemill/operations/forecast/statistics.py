@@ -16,6 +16,9 @@ UNKNOWN = 0.3
 _PRIOR = 2.0
 """Degrees of freedom that the spread of all strata counts for in that of each."""
 
+_TRUSTED = 4
+"""Of the degrees of freedom of all strata, how many count in part for each."""
+
 
 class Unit(NamedTuple):
     """One instance of a sample.
@@ -86,6 +89,9 @@ class Total(NamedTuple):
         return max(least, min(low, self.value)), max(self.value, min(most, high))
 
 
+NOTHING = Total(0.0)
+
+
 def quantile(freedom: float) -> float:
     """Return Student's t at 97.5 %."""
     if freedom <= 1:
@@ -118,13 +124,21 @@ def ratio(units: Sequence[Unit]) -> float:
 
 
 def spread(units: Sequence[Unit]) -> float:
-    """Return the squared residuals from the common ratio, for each degree of freedom, in parts of the squared mean known."""
+    """Return the variance of an instance around the common ratio, in parts of the squared mean known.
+
+    Each residual is from the ratio of the others, as by the jackknife: else few instances seem more alike than they are.
+    """
     if len(units) < 2:
         return 0.0
-    mean = sum(unit.known for unit in units) / len(units)
+    known = sum(unit.known for unit in units)
+    if not known:
+        return 0.0
     common = ratio(units)
-    squares = sum((unit.found - common * unit.known) ** 2 for unit in units)
-    return squares / (len(units) - 1) / mean**2 if mean else 0.0
+    squares = sum(
+        ((unit.found - common * unit.known) / max(0.25, 1 - unit.known / known)) ** 2 for unit in units
+    )
+    fewer = (len(units) - 1) / len(units)
+    return squares * fewer / (len(units) - 1) / (known / len(units)) ** 2
 
 
 class Pooled:
@@ -161,12 +175,12 @@ class Pooled:
         if count >= size:
             return Total(value, within, max(1.0, count) if within else math.inf)
         variance = self.spread(units) * (sample.known / size) ** 2
-        freedom = count - 1 + min(_PRIOR, self._free + 1)
+        freedom = count - 1 + _PRIOR + min(self._free, _TRUSTED) / 2
         return Total(value, size**2 * (1 - count / size) * variance / count + within, freedom)
 
     def spread(self, units: Sequence[Unit]) -> float:
         """Return the variance of an instance in parts of the squared mean known: of few, more by what all strata tell."""
-        own, prior = spread(units), self._relative * ratio(units) ** 2
+        own, prior = spread(units), self._relative * (ratio(units) or self.ratio) ** 2
         free = len(units) - 1
         return (free * own + _PRIOR * prior) / (free + _PRIOR)
 
