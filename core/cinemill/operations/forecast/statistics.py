@@ -16,9 +16,6 @@ UNKNOWN = 0.3
 _PRIOR = 2.0
 """Degrees of freedom that the spread of all strata counts for in that of each."""
 
-_TRUSTED = 4
-"""Of the degrees of freedom of all strata, how many count in part for each."""
-
 
 class Unit(NamedTuple):
     """One instance of a sample.
@@ -157,7 +154,6 @@ class Pooled:
         free = sum(len(sample.units) - 1 for sample in some)
         weighted = sum((len(sample.units) - 1) * _relative(sample.units) for sample in some)
         self._relative = (weighted + _PRIOR * UNKNOWN**2) / (free + _PRIOR)
-        self._free = free
         self._between = _between(some, self.ratio)
 
     def total(self, sample: Sample) -> Total:
@@ -175,7 +171,7 @@ class Pooled:
         if count >= size:
             return Total(value, within, max(1.0, count) if within else math.inf)
         variance = self.spread(units) * (sample.known / size) ** 2
-        freedom = count - 1 + _PRIOR + min(self._free, _TRUSTED) / 2
+        freedom = count - 1 + 2 * _PRIOR
         return Total(value, size**2 * (1 - count / size) * variance / count + within, freedom)
 
     def spread(self, units: Sequence[Unit]) -> float:
