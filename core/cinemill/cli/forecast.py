@@ -148,7 +148,7 @@ def _told_survey(found: Forecast) -> Iterator[str]:
 
     survey, sampled = found.survey, found.sampled
     rate = survey.headers / survey.seconds if survey.seconds else 0
-    which = "all" if survey.headers >= survey.files else "at even distances"
+    which = "all" if survey.headers >= survey.files else "chosen at random"
     yield (
         f"{survey.files:,} files, {in_bytes(survey.bytes)}; {survey.headers:,} headers read ({which}), {rate:,.0f} a second"
     )

@@ -23,7 +23,9 @@ def _populations(random: np.random.Generator, spread: float, sizes: list[int]) -
     return strata
 
 
-def _covered(strata: Population, taken: Callable[[int], int], random: np.random.Generator) -> tuple[bool, float]:
+def _covered(
+    strata: Population, taken: Callable[[int], int], random: np.random.Generator
+) -> tuple[bool, float]:
     samples = []
     for known, found in strata:
         chosen = random.choice(len(known), taken(len(known)), replace=False)
@@ -50,9 +52,7 @@ def _covered(strata: Population, taken: Callable[[int], int], random: np.random.
 )
 def test_an_interval_of_95_percent_holds_the_truth_in_at_least_90_of_100_samples(spread, sizes, taken):
     random = np.random.default_rng(15)
-    results = [
-        _covered(_populations(random, spread, sizes), taken, random) for _ in range(300)
-    ]
+    results = [_covered(_populations(random, spread, sizes), taken, random) for _ in range(300)]
     assert sum(held for held, _ in results) / len(results) >= 0.9
     assert abs(np.mean([off for _, off in results])) < 0.05
 
@@ -92,7 +92,9 @@ def test_frames_that_were_not_tried_widen_the_interval():
     assert math.isfinite(total.half_width)
 
 
-@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (2.5, 3.6), (10, 2.228), (30, 2.042), (math.inf, 1.96)])
+@pytest.mark.parametrize(
+    ("freedom", "expected"), [(1, 12.706), (2.5, 3.6), (10, 2.228), (30, 2.042), (math.inf, 1.96)]
+)
 def test_quantiles_are_those_of_student(freedom, expected):
     assert quantile(freedom) == pytest.approx(expected, rel=0.02)
 

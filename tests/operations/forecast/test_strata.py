@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cinemill.operations.forecast import strata as module
 from cinemill.operations.forecast.strata import KEPT, VARIOUS, Header, Key, Strata
 
-_KEY = Key("lossless", "", "1.2", False, 5, "8 × 8, 8 bits", "1.2.3", "Maker", "Model")
+_KEY = Key(
+    "lossless",
+    "",
+    "1.2",
+    lossy=False,
+    size=5,
+    geometry="8 × 8, 8 bits",
+    sop_class="1.2.3",
+    manufacturer="Maker",
+    model="Model",
+)
 
 
-def _header(number: int, **changes: object) -> Header:
+def _header(number: int, **changes: Any) -> Header:
     return Header(_KEY._replace(**changes), f"/a/{number}.dcm", 100 + number, 2, 128)
 
 

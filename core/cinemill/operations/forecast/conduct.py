@@ -29,8 +29,8 @@ _NOWHERE = Path("/nonexistent")
 _COUNTING, _READING, _TRYING, _ALL = 0.15, 0.4, 0.8, 0.95
 """Shares of the time, from the beginning, in which each of these has to end."""
 
-_OF_OTHERS = 2
-"""Instances of each stratum that the other runs are tried on."""
+_OF_OTHERS, _MANY = 2, 24
+"""Instances of each stratum that the other runs are tried on; one, where there are many strata."""
 
 _LARGEST = 0.99
 """Share of bytes that the strata have on which they are tried."""
@@ -112,7 +112,8 @@ class Conductor:
         survey.strata.merge(max(8, question.sample // 3))
         plans = [plan_of(question.asked), *alternatives(question.asked)]
         with _scratch() as scratch:
-            sampler = Sampler(list(survey.strata), question.sample, scratch, self._late(_TRYING))
+            late = self._late(_TRYING)
+            sampler = Sampler(list(survey.strata), question.sample, scratch, late, survey.scale)
             self._try(sampler)
             stopped = self._why(sampler)
             others = [plan.asked for plan in plans[1:] if plan.asked is not None]
@@ -161,10 +162,11 @@ class Conductor:
 
     def _compare(self, sampler: Sampler, others: Sequence[Transcode], scratch: Path) -> list[list[Tried]]:
         """Try other runs on some of the instances, where they do anything else."""
+        each = _OF_OTHERS if len(sampler.tried) <= _MANY else 1
         found = [
             [
                 tried if same(other, self._question.asked, tried.stratum.key) else few
-                for tried, few in zip(sampler.tried, sampler.few(_OF_OTHERS), strict=True)
+                for tried, few in zip(sampler.tried, sampler.few(each), strict=True)
             ]
             for other in others
         ]

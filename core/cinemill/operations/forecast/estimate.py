@@ -81,8 +81,8 @@ class Row:
         self.instances += stratum.instances * scale.instances
         self.frames += stratum.frames * scale.instances
         self.bytes += stratum.bytes * scale.bytes
-        self.after = added((self.after, after.times(scale.bytes)))
-        self.seconds = added((self.seconds, taken.times(scale.instances)))
+        self.after = added((self.after, after))
+        self.seconds = added((self.seconds, taken))
         self.tried += len(tried.outcomes)
         if not tried.outcomes:
             return
@@ -190,8 +190,8 @@ class Estimator:
         own = [each for each, asked in zip(tried, self._tried, strict=True) if each is not asked]
         if own and not any(each.outcomes for each in own):
             return None
-        afters = compared(tried, self._tried, self._afters, lambda outcome: outcome.bytes_after)
-        times = compared(tried, self._tried, self._times, lambda outcome: outcome.total)
+        afters = compared(tried, self._tried, self._afters, lambda outcome: outcome.bytes_after, bytes_after)
+        times = compared(tried, self._tried, self._times, lambda outcome: outcome.total, seconds)
         return self._estimate(tried, afters, times)
 
     def _estimate(self, tried: Sequence[Tried], afters: Sequence[Total], times: Sequence[Total]) -> Estimate:
@@ -205,7 +205,8 @@ class Estimator:
         total.after = added((total.after, _of_headers(tried, afters, survey)))
         total.seconds = added((total.seconds, _of_headers(tried, times, survey)))
         ordered = sorted(rows.values(), key=lambda row: -row.bytes)
-        loading = (start.each + sum(by_kind(tried).values())) * self._processes
+        loading = start.each * self._processes
+        loading += sum(once * min(self._processes, there) for once, there in by_kind(tried))
         return Estimate(ordered, total, self._own + start.once + loading + _RECEIPT * survey.files)
 
 

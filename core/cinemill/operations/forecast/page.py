@@ -65,7 +65,7 @@ def _lead(forecast: Forecast) -> str:
     survey = forecast.survey
     read = f"{survey.headers:,} headers read"
     if survey.headers < survey.files:
-        read += ", at even distances"
+        read += ", chosen at random"
     return f"{survey.files:,} files, {in_bytes(survey.bytes)} now; {read}."
 
 

@@ -14,7 +14,7 @@ from cinemill.dicom.source import Source
 from cinemill.errors import Cancelled, CinemillError, DamagedFile
 from cinemill.operations.clock import Clock
 from cinemill.operations.copies import copy
-from cinemill.operations.forecast.excerpt import PIECE, Excerpt, PartlyRead, excerpt_of
+from cinemill.operations.forecast.excerpt import BLOCKS, PIECE, Excerpt, PartlyRead, excerpt_of
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.receipt import Receipt, failure
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _OFTEN = 16
 """Frames a batch, at the least that is thought of when it is told whether a cine is long."""
+
+_LONG = 3.0
+"""Processor time of an instance beside which that of loading is little: it is not tried twice."""
 
 _warm: set[tuple[object, ...]] = set()
 """Kinds of instances that this process has met: what they need is loaded."""
@@ -139,6 +142,9 @@ def run(request: Probe, src: Path, dst: Path, control: Control) -> Probed:
         outcome = _once(asked, src, dst, control)
         if outcome.kind not in _warm:
             _warm.add(outcome.kind)
+            if outcome.total > _LONG:
+                outcomes.append(outcome)
+                continue
             again = _once(asked, src, dst, control)
             outcome = replace(again, loading=max(0.0, outcome.total - again.total))
         outcomes.append(outcome)
@@ -299,7 +305,7 @@ def _excerpt(
         bytes_after=after,
         seconds=max(0.0, taken - a_frame * len(indices)) + origin.seconds_left,
         seconds_of_frames=a_frame * frames,
-        variance=_variance(sizes, run, frames),
+        variance=variance_of(sizes, frames),
         frames_tried=len(indices),
     )
     if decision.guarded and after > len(source.file):
@@ -329,12 +335,26 @@ def _sizes(output: Path) -> list[int]:
         ]
 
 
-def _variance(sizes: list[int], run: int, frames: int) -> float:
-    """Return the variance of the sum over all frames, from runs of some."""
-    runs = [sum(sizes[at : at + run]) for at in range(0, len(sizes), run)]
-    if len(runs) < 2 or len(sizes) >= frames:
+def variance_of(sizes: list[int], frames: int) -> float:
+    """Return the variance of the sum over all frames, from those of a few runs.
+
+    It is that between the runs, or that between frames where this is larger, for two runs may be alike by chance.
+
+    Parameters
+    ----------
+    sizes
+        Of the frames that were tried.
+    frames
+        How many there are.
+    """
+    run = max(1, len(sizes) // BLOCKS)
+    runs = [sum(sizes[at : at + run]) for at in range(0, len(sizes) - run + 1, run)]
+    return max(_of_sum(runs, frames / run), _of_sum(sizes, frames))
+
+
+def _of_sum(found: list[int], units: float) -> float:
+    if len(found) < 2 or len(found) >= units:
         return 0.0
-    mean = sum(runs) / len(runs)
-    spread = sum((each - mean) ** 2 for each in runs) / (len(runs) - 1)
-    units = frames / run
-    return units**2 * (1 - len(runs) / units) * spread / len(runs)
+    mean = sum(found) / len(found)
+    spread = sum((each - mean) ** 2 for each in found) / (len(found) - 1)
+    return units**2 * (1 - len(found) / units) * spread / len(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cinemill.operations.forecast.probe import Outcome, Probed
 from cinemill.operations.forecast.statistics import Pooled, Sample, Total, Unit, added
+from cinemill.operations.forecast.survey import READ, Scale
 from cinemill.storage.tree import Item
 
 if TYPE_CHECKING:
@@ -33,12 +34,20 @@ class Tried:
     ----------
     under_way
         Instances that are being tried.
+    scale
+        How many times more there is than headers were read.
     """
 
     stratum: Stratum
     members: list[Member]
+    scale: Scale = READ
     outcomes: list[tuple[Member, Outcome]] = field(default_factory=list)
     under_way: int = 0
+
+    @property
+    def instances(self) -> float:
+        """How many there are, read or not."""
+        return self.stratum.instances * self.scale.instances
 
     @property
     def next(self) -> Member | None:
@@ -66,12 +75,12 @@ class Tried:
         units = [Unit(member.bytes, found.bytes_after, found.variance) for member, found in self.outcomes]
         if not units and self.stratum.key.reason:
             units = [Unit(1.0, 0.0 if self.stratum.key.reason == "skipped" else 1.0)]
-        return Sample(self.stratum.instances, self.stratum.bytes, units, self.carried)
+        return Sample(self.instances, self.stratum.bytes * self.scale.bytes, units, self.carried)
 
     def seconds(self) -> Sample:
         """Return what is known of processor time, but for what grows with the frames."""
         units = [Unit(1, found.seconds) for _, found in self.outcomes]
-        return Sample(self.stratum.instances, self.stratum.instances, units)
+        return Sample(self.instances, self.instances, units)
 
     def seconds_of_frames(self) -> Sample:
         """Return what is known of processor time that grows with the frames, or with what is copied."""
@@ -81,7 +90,7 @@ class Tried:
             Unit(member.bytes if copied else member.pixel_bytes, found.seconds_of_frames)
             for member, found in self.outcomes
         ]
-        return Sample(self.stratum.instances, known, units)
+        return Sample(self.instances, known * self.scale.bytes, units)
 
 
 def bytes_after(tried: Sequence[Tried]) -> list[Total]:
@@ -109,6 +118,7 @@ def compared(
     tried: Sequence[Tried],
     totals: Sequence[Total],
     value: Callable[[Outcome], float],
+    alone: Callable[[Sequence[Tried]], list[Total]],
 ) -> list[Total]:
     """Estimate for another run what is estimated for the one that is asked for, from instances that both were tried on.
 
@@ -120,17 +130,22 @@ def compared(
         What is estimated for that.
     value
         What of an outcome it is.
+    alone
+        Estimates it without comparison, for strata of which nothing is left by the run that is asked for.
     """
     samples = []
     for other, one, total in zip(others, tried, totals, strict=True):
         known = {member.path: value(found) for member, found in one.outcomes}
         units = [Unit(known[member.path], value(found)) for member, found in other.outcomes]
-        samples.append(Sample(one.stratum.instances, total.value, units, other is one and bool(units)))
+        samples.append(Sample(one.instances, total.value, units, other is one and bool(units)))
     pooled = Pooled(samples)
     found = []
     for other, one, sample, total in zip(others, tried, samples, totals, strict=True):
         if other is one or not (sample.known or other.outcomes):
             found.append(total)
+            continue
+        if not any(unit.known for unit in sample.units) and sample.units:
+            found += alone([other])
             continue
         estimated = pooled.total(sample)
         factor = estimated.value / total.value if total.value else 0.0
@@ -151,6 +166,8 @@ class Sampler:
         A directory for what is written and removed at once.
     late
         Asked before each instance; True ends it.
+    scale
+        How many times more there is than headers were read.
 
     Attributes
     ----------
@@ -159,9 +176,14 @@ class Sampler:
     """
 
     def __init__(
-        self, strata: Sequence[Stratum], most: int, scratch: Path, late: Callable[[], bool] = lambda: False
+        self,
+        strata: Sequence[Stratum],
+        most: int,
+        scratch: Path,
+        late: Callable[[], bool] = lambda: False,
+        scale: Scale = READ,
     ) -> None:
-        there = [Tried(stratum, stratum.members()) for stratum in strata]
+        there = [Tried(stratum, stratum.members(), scale) for stratum in strata]
         self.tried = sorted(there, key=lambda tried: bool(tried.stratum.key.reason))
         self._most, self._scratch, self._late = most, scratch, late
         self._places: dict[str, Tried] = {}
@@ -209,7 +231,7 @@ class Sampler:
     def few(self, each: int) -> list[Tried]:
         """Return samples of the same strata, of which no instance was tried yet: so many of those that were tried here."""
         return [
-            Tried(tried.stratum, [member for member, found in tried.outcomes if not found.error][:each])
+            Tried(tried.stratum, [member for member, _ in tried.outcomes][:each], tried.scale)
             for tried in self.tried
         ]
 
@@ -237,7 +259,7 @@ class Sampler:
                 continue
             error = one.variance / (PRECISE * max(size.value, 1)) ** 2
             error += other.variance / (PRECISE_SECONDS * max(time.value, 1e-9)) ** 2
-            taken = other.value / tried.stratum.instances
+            taken = other.value / tried.instances
             gain = error / (begun + 1) / max(taken, 1e-4) ** 0.5
             if gain > most:
                 best, most = tried, gain
@@ -287,11 +309,13 @@ def _settled(tried: Tried) -> bool:
     return tried.carried and bool(tried.outcomes)
 
 
-def by_kind(tried: Sequence[Tried]) -> dict[tuple[object, ...], float]:
-    """Return the processor time that a process takes once, by the kind of instance that it takes it for."""
+def by_kind(tried: Sequence[Tried]) -> list[tuple[float, float]]:
+    """Return the processor time that a process takes once for a kind of instance, and how many of the kind there are."""
     found: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
+    there: Counter[tuple[object, ...]] = Counter()
     for each in tried:
         for _, outcome in each.outcomes:
+            there[outcome.kind] += each.instances / len(each.outcomes)  # type: ignore[assignment]
             if outcome.loading:
                 found[outcome.kind].append(outcome.loading)
-    return {kind: sum(values) / len(values) for kind, values in found.items()}
+    return [(sum(values) / len(values), there[kind]) for kind, values in found.items()]

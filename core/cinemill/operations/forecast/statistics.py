@@ -46,7 +46,7 @@ class Sample(NamedTuple):
         Whether `found` is a plain multiple of `known`, by what it is.
     """
 
-    instances: int
+    instances: float
     known: float
     units: Sequence[Unit]
     exact: bool = False
@@ -64,10 +64,6 @@ class Total(NamedTuple):
     value: float
     variance: float = 0.0
     freedom: float = math.inf
-
-    def times(self, factor: float) -> Total:
-        """Return the estimate of so many times as much."""
-        return Total(self.value * factor, self.variance * factor**2, self.freedom)
 
     @property
     def half_width(self) -> float:

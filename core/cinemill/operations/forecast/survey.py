@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill.operations.forecast.headers import Unread, read_header
-from cinemill.operations.forecast.strata import Header, Strata
+from cinemill.operations.forecast.strata import Header, Strata, lot_of
 from cinemill.processes import safe_path
 from cinemill.storage.location import size
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cinemill.operations.transcode.request import Transcode
 
 LIMIT = 1_000_000
-"""Headers that are read; of more files, so many are chosen evenly."""
+"""Headers that are read; of more files, so many are chosen at random."""
 
 _PARCEL = 64
 _FEW = 1024
@@ -48,6 +48,10 @@ class Scale(NamedTuple):
     bytes: float = 1.0
 
 
+READ = Scale()
+"""Where all headers were read."""
+
+
 @dataclass(slots=True)
 class Survey:
     """What headers tell.
@@ -63,7 +67,7 @@ class Survey:
     unread, unread_bytes
         Files that are no DICOM or can't be read, by which of these.
     every
-        Of so many files one header was to be read.
+        Of so many files one header was to be read, on average.
     complete
         Whether all files were found, and all headers read that were to be.
     """
@@ -120,7 +124,7 @@ def count(paths: Iterable[Path], survey: Survey, late: Callable[[], bool]) -> No
 def choose_headers(
     paths: Callable[[], Iterator[Path]], asked: Transcode, survey: Survey, seconds: float | None, jobs: int
 ) -> Iterator[Path]:
-    """Return the files whose headers are read: all, or so many that there is time for, at even distances.
+    """Return the files whose headers are read: all, or so many that there is time for, at random.
 
     Parameters
     ----------
@@ -145,7 +149,9 @@ def choose_headers(
         cores = jobs if survey.files > _FEW else 1
         wanted = min(wanted, max(_PILOT, int(_CAUTION * cores * seconds / max(each, 1e-6))))
     survey.every = max(1, -(-survey.files // wanted))
-    return islice(paths(), survey.every // 2, survey.files, survey.every)
+    if survey.every == 1:
+        return islice(paths(), survey.files)
+    return (path for path in islice(paths(), survey.files) if lot_of(f"header {path}") * survey.every < 1)
 
 
 def read(
