@@ -12,6 +12,7 @@ import pytest
 
 import cinemill
 from cinemill.operations.operation import options_of
+from cinemill.operations.policy.read import parse
 from cinemill.operations.transcode.request import Transcode
 from tests.cli.test_cli import COMMANDS
 from tests.cli.test_cli import cinemill as command
@@ -98,6 +99,11 @@ def test_the_python_in_it_runs(folder, monkeypatch):
     assert names["receipt"].status == "transcoded"
     assert isinstance(names["picture"], np.ndarray)
     assert len(list(Path("arrays").glob("*.npy"))) == 15
+
+
+def test_the_policy_in_it_is_one():
+    (text,) = blocks("toml")
+    assert [rule.wanted is None for rule in parse(text).rules] == [True, False, False]
 
 
 def inline():

@@ -33,6 +33,7 @@ COMMANDS = [
     "extract",
     "split",
     "verify",
+    "syntaxes",
     "bench",
     "warmup",
     "demo",
@@ -40,6 +41,7 @@ COMMANDS = [
     "worker",
     "up",
     "doctor",
+    "policy",
     "jobs",
 ]
 
@@ -148,7 +150,6 @@ def test_a_report_as_csv(tmp_path):
         ([ULTRASOUND, ULTRASOUND, "--to", "rle"], 2, "same"),
         ([ULTRASOUND.parent, ULTRASOUND.parent / "out", "--to", "rle"], 2, "inside"),
         ([ULTRASOUND, "out.dcm", "--to", "mp3"], 2, "jpeg-ls"),
-        ([ULTRASOUND, "out.dcm"], 2, "--to"),
         ([ULTRASOUND, "out.dcm", "--to", "rle", "--colour", "pink"], 2, "pink"),
         ([ULTRASOUND, "out.dcm", "--to", "rle", "--report", "no/such/r.jsonl"], 2, "report"),
         (["empty.dcm", "out.dcm", "--to", "rle"], 1, "empty"),
@@ -173,3 +174,6 @@ def test_demo(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo" / "frame_0000.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "demo").glob("*.dcm"))) == 8
+    assert "to JPEG" in done.stdout
+    assert re.search(r"^jpeg-ls .*× [3-9]\.\d", done.stdout, re.MULTILINE)
+    assert "this cine is lossy already: without --to" in done.stdout

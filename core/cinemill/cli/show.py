@@ -146,9 +146,10 @@ def advice_for(lossy: int) -> Iterator[str]:
     """Say what can be done about so many lossy sources that were kept as they are."""
     if lossy:
         recompress = "--lossy-source jpeg-xl recompresses JPEG, to the byte; " if recompression("") else ""
+        kept = "sources were kept as they are" if lossy > 1 else "source was kept as it is"
         yield (
-            f"{lossy} lossy source{'s' if lossy > 1 else ''} kept as they are: coded losslessly, most would be several times "
-            f"as large; {recompress}--lossy-source transcode does so, --if-larger write even then"
+            f"{lossy} lossy {kept}: coded losslessly, most take several times the bytes; {recompress}"
+            "--lossy-source transcode codes them anew where that does not grow, --if-larger write in any case"
         )
 
 

@@ -42,6 +42,10 @@ def _told(source: Source) -> Iterator[str]:
     )
     if warning:
         yield warning
+    if stream is not None and source.transfer_syntax.lossless and not stream.lossless:
+        yield f"{source.transfer_syntax.keyword} is declared, but the codestream is lossy ({stream.process})"
+    elif stream is not None and stream.coding != coding:
+        yield f"{source.transfer_syntax.keyword} is declared, but the codestream is {stream.process}"
     if stream is not None and not stream.lossless and source.text(_LOSSY) == "00":
         yield f"Lossy Image Compression is 00, but the codestream is lossy ({stream.process})"
     if coding == "native" and pixels.photometric_interpretation == "YBR_FULL_422":

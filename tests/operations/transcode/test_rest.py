@@ -46,6 +46,7 @@ def test_the_rest_is_copied_unchanged_and_its_error_is_told_all_the_same(item):
     told = attempt(item)
     assert (told.status, told.error) == (REST[item.source.name][1], plain.error)
     assert told.warnings == ("copied unchanged to the output tree",)
+    assert (plain.reason, told.reason) == ("", "rest")
     assert item.output.read_bytes() == item.source.read_bytes()
     assert item.output.stat().st_mtime_ns == PAST
     assert item.output.stat().st_mode & 0o777 == 0o640

@@ -30,6 +30,8 @@ ASKED: list[Operation] = [
     Extract("png", window=(1, 2)),
     Split(max_bytes=9),
 ]
+IN_BULK: dict[str, Any] = {"if_larger": "keep", "lossy_source": "keep"}
+"""What jobs do unless they are told otherwise."""
 KEYS = {
     "transcode": {
         "kind",
@@ -41,6 +43,7 @@ KEYS = {
         "recheck",
         "preserve",
         "copy_rest",
+        *("if_larger", "lossy_source", "readable_by", "policy", "collapse_grey"),
     },
     "extract": {
         *("kind", "format", "frames", "every", "count", "mode", "window", "voi", "region", "crop_to_region"),
@@ -71,7 +74,7 @@ def test_every_operation_is_a_kind_of_job() -> None:
 
 
 def test_a_job_of_another_version_is_refused() -> None:
-    for values in ({"kind": "dream"}, {"kind": "split", "max_bytes": 9, "newer": 1}, {"kind": "transcode"}):
+    for values in ({"kind": "dream"}, {"kind": "split", "max_bytes": 9, "newer": 1}):
         with pytest.raises(UsageError, match="install the version that submitted it"):
             from_json(values)
 
@@ -79,6 +82,8 @@ def test_a_job_of_another_version_is_refused() -> None:
 def test_an_operation_is_named_in_a_word_or_two() -> None:
     assert [describe(to_json(operation)) for operation in ASKED] == ["to jpeg-ls", "extract png", "split"]
     assert describe({"kind": "transcode", "to": "newest"}) == "to newest"
+    assert describe(to_json(Transcode())) == "by archive"
+    assert describe(to_json(Transcode("rle,jpeg-ls"))) == "to rle, jpeg-ls"
 
 
 @pytest.fixture
@@ -102,7 +107,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 def test_submit_takes_the_options_of_every_operation(submitted: Any) -> None:
     done = submitted("--to", "rle", "--colour", "keep", "--overwrite")
-    assert from_json(done.work) == Transcode("rle", "keep", overwrite=True)
+    assert from_json(done.work) == Transcode("rle", "keep", overwrite=True, **IN_BULK)
+    done = submitted()
+    assert from_json(done.work) == Transcode(**IN_BULK)
     done = submitted("--extract", "jpg", "--count", "2", "--stored", "--index")
     assert from_json(done.work) == Extract(
         "jpeg", count=2, mode="stored", keep_index=True, into_directory=True
@@ -119,13 +126,12 @@ def test_a_window_is_of_values_and_hours_are_of_the_day(submitted: Any) -> None:
         assert (operation.window, done.window) == ((40, 400), "20:00-06:00")
     done = submitted("--to", "rle", "--window", "20:00-06:00")
     Window.parse(done.window)
-    assert from_json(done.work) == Transcode("rle")
+    assert from_json(done.work) == Transcode("rle", **IN_BULK)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "expected either --to TARGET or --extract FORMAT, or else --split"),
         (("--split", "--to", "rle"), "expected either --to"),
         (("--split",), "give either the frames or the bytes"),
         (("--split", "--max-bytes", "9", "--repair"), "--repair go with --to, not with --split"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -13,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import cinemill
 from cinemill.operations.extract.request import Extract
+from cinemill.operations.operation import Control
 from cinemill.operations.transcode.request import Transcode
+from cinemill_workers.cli.watch import details
 from cinemill_workers.ledger.model import ListedItem
 from tests.support.files import bundled
 from tests.support.harness import (
@@ -318,6 +323,51 @@ def test_work_that_a_worker_does_not_know_rests_with_a_reason(service: Service, 
     service.ledger.move(job, from_=["paused"], to="running")
     wait_until(lambda: "install the version" in service.ledger.job(job).note)
     assert nonzero(service.ledger.job(job).counts) in ({"pending": 1}, {"running": 1})
+
+
+def test_a_job_decides_by_policy_as_the_command_does(service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_instance(folder / "large.dcm", 1, side=300)
+    write_instance(folder / "small.dcm", 2, side=20)
+    write_instance(folder / "cine.dcm", 3, side=60, frames=12)
+    shutil.copy(bundled("examples_ybr_color.dcm"), folder / "lossy.dcm")
+    shutil.copy(bundled("reportsi.dcm"), folder / "report.dcm")
+    rules = 'name = "job"\n[[rule]]\nname = "cines"\nwhen = { frames = "> 1" }\nto = "rle,jpeg-ls"\n'
+    rules += '[[rule]]\nname = "single"\nto = ["jpeg-ls", "jpeg-2000"]\n'
+    work = Transcode(policy=rules).in_bulk()
+    service.start_worker()
+    done = service.finish(service.submit(folder, tmp_path / "out", work=work))
+    told = {Path(each["source"]).name: each for each in service.ledger.receipts(done.id)}
+    for path in sorted(folder.iterdir()):
+        here = work.apply(path, tmp_path / "direct" / path.name, Control(1)).to_dict()
+        for name in (
+            "status",
+            "reason",
+            "rule",
+            "policy_digest",
+            "transfer_syntax_after",
+            "digest",
+            "bytes_after",
+        ):
+            assert told[path.name][name] == here[name], (path.name, name)
+        assert (tmp_path / "out" / path.name).stat().st_size <= path.stat().st_size
+    assert {name: told[name]["reason"] for name in ("small.dcm", "lossy.dcm", "report.dcm")} == {
+        "small.dcm": "would-grow",
+        "lossy.dcm": "lossy-source",
+        "report.dcm": "no-image",
+    }
+    sums = {did: each.instances for did, each in done.outcomes.items()}
+    assert sums == {"transcoded": 2, "copied, lossy": 1, "copied, would grow": 1, "copied": 1}
+    lossy = done.outcomes["copied, lossy"]
+    assert lossy.bytes_before == lossy.bytes_after == (folder / "lossy.dcm").stat().st_size
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(details(done, []))
+    text = shown.export_text()
+    assert "by job: " in text
+    assert re.search(r"^copied, lossy +1 +0\.2", text, re.MULTILINE), text
+    assert "1 lossy source was kept as it is" in text
+    again = service.finish(service.submit(folder, tmp_path / "out", work=work))
+    assert nonzero(again.counts) == {"skipped": 5}
 
 
 def test_a_job_judges_outputs_and_copies_the_rest_as_the_command_does(

@@ -52,6 +52,7 @@ def demo(
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
+    typer.echo(_in_an_archive(source))
     place = printable(str(folder.resolve()))
     typer.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {place}")
 
@@ -101,15 +102,33 @@ def _show(source: Path, receipts: list[tuple[TransferSyntax, Receipt]]) -> None:
         box=None,
         pad_edge=False,
     )
-    for name in ("target", "MB", "to pixels", "colour", "seconds", "verified"):
+    for name in ("target", "MB", "to pixels", "to JPEG", "colour", "seconds", "verified"):
         table.add_column(name, justify="left" if name in {"target", "colour", "verified"} else "right")
     for target, receipt in receipts:
         table.add_row(
             str(target),
             f"{receipt.bytes_after / 1e6:.2f}",
             f"{receipt.pixel_bytes / receipt.bytes_after:.1f}:1",
+            f"× {receipt.bytes_after / receipt.bytes_before:.1f}",
             receipt.photometric_interpretation_after,
             f"{receipt.seconds['total']:.2f}",
             receipt.verification,
         )
     Console().print(table)
+
+
+def _in_an_archive(source: Path) -> str:
+    """Say what a run without a target would do with the file."""
+    from cinemill.dicom.source import Source
+    from cinemill.operations.policy.decide import decide
+    from cinemill.operations.transcode.request import Transcode
+
+    asked = Transcode().in_bulk()
+    with Source(source) as opened:
+        kept = decide(opened, asked.rules, asked.options).reason == "lossy-source"
+    if not kept:
+        return "without --to, a directory run writes what is smaller, and copies the rest"
+    return (
+        "this cine is lossy already: without --to, and over a directory with it, cinemill keeps such files as they are, "
+        "for all of the above hold the same pixels in more bytes"
+    )

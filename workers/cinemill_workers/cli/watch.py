@@ -130,24 +130,23 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
     rate = job.pixel_bytes / job.seconds / 1e6 if job.seconds else 0.0
     sizes = (f"{job.bytes_in / 1e6:.1f}", f"{job.bytes_out / 1e6:.1f}", f"{rate:.1f}", str(job.retries))
     table.add_row(*map(str, shown.values()), *sizes)
-    tables = [table, *_outcomes(job)]
+    kept = job.outcomes.get(LOSSY)
+    told = map(_text, advice_for(kept.instances if kept else 0))
     reasons = [_text(_reason(each)) for each in failures]
     if reasons:
         reasons.append(Text(f"all of them: cinemill jobs report {job.id} -o FILE.csv", style="dim"))
-    return Group(*map(_text, lines), *tables, *_notes([job]), *reasons)
+    return Group(*map(_text, lines), table, *_outcomes(job), *told, *_notes([job]), *reasons)
 
 
 def _outcomes(job: Job) -> Iterator[RenderableType]:
-    """Yield a table of what was done, with its bytes, and what can be done about lossy sources that were kept."""
+    """Yield a table of what was done, with its bytes, where not the same was done to all."""
     there = [(did, job.outcomes[did]) for did in DONE if did in job.outcomes]
-    if not there:
+    if len(there) < 2:
         return
     table = _table("done", "instances", "MB before", "MB after", "ratio")
     for did, sums in there:
         table.add_row(did, *cells(*sums))
     yield table
-    kept = job.outcomes.get(LOSSY)
-    yield from map(_text, advice_for(0 if kept is None else kept.instances))
 
 
 def _reason(failure: dict[str, Any]) -> str:

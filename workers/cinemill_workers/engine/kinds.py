@@ -30,7 +30,7 @@ def describe(values: Mapping[str, Any]) -> str:
             asked = Transcode(
                 **{name: values[name] for name in ("to", "policy", "readable_by") if name in values}
             )
-            return f"to {read_wanted(asked.to).named}" if asked.to else f"by {asked.rules}"
+            return f"to {read_wanted(asked.to).named}" if asked.to else f"by {asked.rules.name}"
         except UsageError:
             return f"to {values['to']}"
     return f"{values.get('kind')} {values.get('format', '')}".rstrip()

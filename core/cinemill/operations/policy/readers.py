@@ -9,7 +9,7 @@ from cinemill.errors import UsageError
 from cinemill.syntaxes import TransferSyntax
 
 TESTED = "tested: what cinemill wrote was read there, and compared sample by sample"
-STATED = "stated by its maker"
+STATED = "not tested; stated by its maker"
 
 _NATIVE = ("implicit", "explicit")
 _CLASSIC = (*_NATIVE, "rle", "jpeg-ls", "jpeg-2000")
@@ -61,6 +61,25 @@ READERS: tuple[Reader, ...] = (
         "takes all others by STOW-RS, and serves JPEG 2000 as it is only",
     ),
     Reader("ohif", "OHIF 3.13", (*_CLASSIC, "htj2k", "htj2k-rpcl"), TESTED),
+    Reader(
+        "dcm4che",
+        "dcm4che 5.34",
+        (*_CLASSIC, "deflated", "htj2k", "htj2k-rpcl", "jpeg-xl", "jpeg-xl-jpeg"),
+        f"{STATED} (github.com/dcm4che: dcm4che#1370, dcm4che#1535, dcm4chee-arc-light#4805)",
+    ),
+    Reader(
+        "fo-dicom",
+        "fo-dicom 5 with fo-dicom.Codecs",
+        (*_CLASSIC, "deflated"),
+        f"{STATED} (fo-dicom.github.io: transfer syntaxes; github.com/Efferent-Health/fo-dicom.Codecs)",
+    ),
+    Reader(
+        "aws",
+        "AWS HealthImaging",
+        (*_CLASSIC, "deflated", "htj2k", "htj2k-rpcl"),
+        f"{STATED} (docs.aws.amazon.com/healthimaging: supported transfer syntaxes)",
+        "codes all but lossy and native segmentations anew, as HTJ2K or JPEG 2000",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.transcode.plan import Plan
 
-_PHOTOMETRIC, _PLANAR = 0x00280004, 0x00280006
+_SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _LOSSY, _LOSSY_RATIO, _LOSSY_METHOD = 0x00282110, 0x00282112, 0x00282114
 _LOSSY_METHODS = {
@@ -41,6 +41,9 @@ def pixel_changes(source: Source, decoder: FrameDecoder, plan: Plan) -> Changes:
         changes[_PHOTOMETRIC] = encode_element(_PHOTOMETRIC, b"CS", new.photometric_interpretation.encode())
     if new.samples > 1 and source.short(_PLANAR, -1) != new.planar_configuration:
         changes[_PLANAR] = _short(_PLANAR, new.planar_configuration)
+    if new.samples != old.samples:
+        changes[_SAMPLES] = _short(_SAMPLES, new.samples)
+        changes[_PLANAR] = None
     if new.bits_allocated != old.bits_allocated:
         changes[_ALLOCATED] = _short(_ALLOCATED, new.bits_allocated)
     if new.bits_stored != old.bits_stored:

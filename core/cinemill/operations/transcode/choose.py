@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
@@ -14,7 +15,8 @@ from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.frames.selection import evenly
 from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.transcode.changes import pixel_changes
-from cinemill.operations.transcode.estimate import output_bytes
+from cinemill.operations.transcode.estimate import output_bytes, recoded_bytes
+from cinemill.operations.transcode.grey import collapsed, is_grey, may_collapse
 from cinemill.operations.transcode.plan import choose_action, make_plan
 from cinemill.operations.transcode.transform import transformed
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.operation import Control
     from cinemill.operations.policy.decide import Decision
-    from cinemill.operations.policy.words import Colour
+    from cinemill.operations.policy.words import Options
     from cinemill.operations.receipt import Reason
     from cinemill.operations.transcode.plan import Action, Plan
     from cinemill.pixel_format import Samples
@@ -120,7 +122,7 @@ def choose(source: Source, decision: Decision, control: Control, *, room: int = 
         return Choice(action, target)
     timed = decision.wanted.best == "fastest"
     try:
-        trials = try_out(source, list(asked), decision.options.colour, control, room=room, timed=timed)
+        trials = try_out(source, list(asked), decision.options, control, room=room, timed=timed)
     except Cancelled:
         raise
     except CinemillError:
@@ -144,7 +146,8 @@ def _needs_trial(source: Source, decision: Decision, asked: Mapping[TransferSynt
     if len(asked) > 1:
         return True
     (action,) = asked.values()
-    early = action == "transcode" and source.transfer_syntax.coding != "native"
+    syntax = source.transfer_syntax
+    early = action == "transcode" and (syntax.coding != "native" or syntax.deflated)
     return decision.guarded and early and len(source) > 2 * FRAMES
 
 
@@ -164,7 +167,7 @@ def _grows(trial: Trial, source_bytes: int) -> bool:
 def try_out(
     source: Source,
     targets: Sequence[TransferSyntax],
-    colour: Colour,
+    options: Options,
     control: Control,
     *,
     frames: int = FRAMES,
@@ -179,8 +182,8 @@ def try_out(
         The open file.
     targets
         What is tried.
-    colour
-        ``auto``, ``keep`` or ``rgb``.
+    options
+        Of them, those that change samples count.
     control
         Polled between targets.
     frames
@@ -193,11 +196,9 @@ def try_out(
     Raises
     ------
     CinemillError
-        The source can't be decoded.
+        The source is damaged.
     """
-    decoder = FrameDecoder(source)
-    fitting = max(1, _LARGEST // max(1, decoder.pixels.nbytes))
-    bench = _Bench(decoder, evenly(min(frames, fitting, len(source)), len(source)), colour)
+    bench = _Bench(source, frames, options)
     found = []
     for target in targets:
         if control.cancelled is not None and control.cancelled():
@@ -209,20 +210,30 @@ def try_out(
 
 
 class _Bench:
-    """Some frames of a source, decoded once for all targets."""
+    """Some frames of a source, decoded once for all targets, and not before one needs them."""
 
-    def __init__(self, decoder: FrameDecoder, indices: Sequence[int], colour: Colour) -> None:
-        self._decoder, self._indices, self._colour = decoder, indices, colour
-        self._source = decoder.source
+    def __init__(self, source: Source, frames: int, options: Options) -> None:
+        self._source, self._colour, self._collapse = source, options.colour, options.collapse_grey
+        fitting = max(1, _LARGEST // max(1, source.pixels.nbytes))
+        self._indices = evenly(min(frames, fitting, len(source)), len(source))
         self._decoded: dict[str, list[Samples]] = {}
+
+    @cached_property
+    def _decoder(self) -> FrameDecoder:
+        return FrameDecoder(self._source)
+
+    @cached_property
+    def _grey(self) -> bool:
+        asked = self._collapse and may_collapse(self._source, self._decoder)
+        return asked and all(map(is_grey, self._decode("RGB")))
 
     def trial(self, target: TransferSyntax, room: int, *, timed: bool) -> Trial | None:
         """Try one target; None where it can't hold such frames."""
         source = self._source
         action = choose_action(source, target, self._colour)
         if action != "transcode":
-            size = len(source.file) + (room if action == "recode" else 0)
-            return Trial(target, size, size)
+            size = recoded_bytes(source, target, room) if action == "recode" else len(source.file)
+            return Trial(target, size, size, exact=action == "copy")
         if target.name == RECOMPRESSION:
             size = len(source.file) - round((1 - _RECOMPRESSED) * source.encoded_bytes) + room
             return Trial(target, size, size, exact=False)
@@ -235,9 +246,9 @@ class _Bench:
                 codestreams = table.encoder(target.coding).encode(frames, plan.encoded)
                 table.verifiers(target.coding)[0].decode(codestreams, plan.encoded)
             seconds = time.perf_counter() - started if timed else 0.0
+            changes = pixel_changes(source, self._decoder, plan)
         except (CinemillError, MemoryError):
             return None
-        changes = pixel_changes(source, self._decoder, plan)
         sizes = [len(codestream) for codestream in codestreams]
         exact = len(sizes) == len(source)
         size = output_bytes(source, plan, changes, codestreams, room)
@@ -252,20 +263,28 @@ class _Bench:
 
     def _prepared(self, target: TransferSyntax) -> tuple[Plan, list[Samples]]:
         """Return how a target is written, and what its encoder is given."""
-        plan = make_plan(self._decoder, target, self._colour)
+        plan = self._shaped(make_plan(self._decoder, target, self._colour))
         try:
             return plan, self._frames(plan)
         except DepthExceeded:
-            plan = make_plan(self._decoder, target, self._colour, keep_coded_depth=True)
+            plan = self._shaped(make_plan(self._decoder, target, self._colour, keep_coded_depth=True))
             return plan, self._frames(plan)
 
-    def _frames(self, plan: Plan) -> list[Samples]:
-        interpretation = plan.encoded.photometric_interpretation
+    def _shaped(self, plan: Plan) -> Plan:
+        return collapsed(plan) if self._grey else plan
+
+    def _decode(self, interpretation: str) -> list[Samples]:
         if interpretation not in self._decoded:
             self._decoded[interpretation] = self._decoder.decode(self._indices, interpretation)
+        return self._decoded[interpretation]
+
+    def _frames(self, plan: Plan) -> list[Samples]:
+        decoded = self._decode(plan.interpretation)
+        if plan.grey:
+            decoded = [frame[..., 0].copy() for frame in decoded]
         frames = [
             transformed(plan.transform, frame, index)
-            for index, frame in zip(self._indices, self._decoded[interpretation], strict=True)
+            for index, frame in zip(self._indices, decoded, strict=True)
         ]
         if plan.limit is None:
             return frames

@@ -13,9 +13,13 @@ from cinemill.frames.icons import native_icons
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.transcode.plan import Plan
+    from cinemill.syntaxes import TransferSyntax
 
 _ITEM = 8
 _PIXEL_DATA = 12
+_META = 512
+_DEFLATED = 16 << 20
+"""Bytes of native pixels that are deflated to know what all of them take."""
 
 
 def output_bytes(
@@ -50,6 +54,35 @@ def output_bytes(
     deflated = len(_deflate(header.before + tried)) - len(_deflate(header.before))
     rest = len(_deflate(header.before)) + len(_deflate(header.after))
     return len(header.meta) + rest + round(deflated / max(1, len(tried)) * native)
+
+
+def recoded_bytes(source: Source, target: TransferSyntax, room: int) -> int:
+    """Return the size of an output in which native pixels are carried over, or all is deflated anew.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    target
+        Transfer syntax of the output.
+    room
+        Bytes that the output takes for what it remembers.
+    """
+    plain = len(source.data) + room + (0 if source.data is source.file else _META)
+    if not target.deflated or not source.native:
+        return plain
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    taken = made = 0
+    for piece in source.native_bytes():
+        part = bytes(piece[: _DEFLATED - taken])
+        taken += len(part)
+        made += len(deflater.compress(part))
+        if taken >= _DEFLATED:
+            break
+    made += len(deflater.flush())
+    pixels = source.encoded_bytes
+    header = _deflate(bytes(source.data[: len(source.data) - pixels][:_DEFLATED]))
+    return room + _META + len(header) + round(made / max(1, taken) * pixels)
 
 
 def _deflate(data: bytes) -> bytes:

@@ -52,6 +52,10 @@ class Plan:
         Whether bits above the limit are junk or overlays to be removed, and not samples.
     transform
         What is done to decoded samples before they are encoded.
+    decoded_as
+        Colour space of decoded frames, that of `encoded` where it is empty.
+    grey
+        Whether one sample of three that are equal is kept.
     """
 
     target: TransferSyntax
@@ -61,6 +65,13 @@ class Plan:
     limit: int | None
     masked: bool
     transform: FrameTransform = field(default_factory=Identity)
+    decoded_as: str = ""
+    grey: bool = False
+
+    @property
+    def interpretation(self) -> str:
+        """Colour space that frames are decoded to."""
+        return self.decoded_as or self.encoded.photometric_interpretation
 
 
 def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Action:
@@ -153,7 +164,7 @@ def make_plan(
         photometric_interpretation=_label(interpretation, target),
         planar_configuration=_planar_configuration(source, interpretation, target),
     )
-    _check_legal(written, target)
+    check_legal(written, target)
     as_they_lie = decoder.stream is None or depth.overlays
     keeps_unused_bits = whole and as_they_lie and allocated > 1
     return Plan(
@@ -189,7 +200,14 @@ def _planar_configuration(source: Source, interpretation: str, target: TransferS
     return int(ultrasound and interpretation == "YBR_FULL" and target.coding == "rle")
 
 
-def _check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+def check_legal(written: PixelFormat, target: TransferSyntax) -> None:
+    """Check that a target may hold such pixels.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        It may not; the message names what it may hold.
+    """
     bits = target.legal.get(written.photometric_interpretation)
     if bits is None:
         raise UnsupportedPixelFormat(

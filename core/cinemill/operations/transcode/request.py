@@ -103,6 +103,8 @@ class Transcode(Operation):
     def __post_init__(self) -> None:
         if self.to and self.policy:
             raise UsageError("--to and --policy exclude each other; the rules of a policy name the targets")
+        if self.policy and "\n" not in self.policy:
+            object.__setattr__(self, "policy", read_policy(self.policy))
         for name in WORDS:
             check_word(name, getattr(self, name))
         allowed = readable(self.readable_by)

@@ -19,6 +19,7 @@ from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
+from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
 from cinemill.operations.transcode.verify import FrameVerifier
 from cinemill.pipeline import Pipeline, chunks, pipeline
@@ -71,7 +72,9 @@ class _Stages:
         """Decode, transform and encode frames."""
         plan = self.plan
         with self.clock("decode"):
-            decoded = self.decoder.decode(indices, plan.encoded.photometric_interpretation)
+            decoded = self.decoder.decode(indices, plan.interpretation)
+        if plan.grey:
+            decoded = [one_sample(frame, index) for index, frame in zip(indices, decoded, strict=True)]
         frames = [
             transformed(plan.transform, frame, index) for index, frame in zip(indices, decoded, strict=True)
         ]
@@ -120,11 +123,10 @@ class _Stages:
 
     def warnings(self) -> list[str]:
         """Return what was done to the samples beside coding them."""
+        grey = [TOLD] if self.plan.grey else []
         if self.overlays is not None:
-            return [str(self.overlays)]
-        if self.masked:
-            return [str(self.decoder.depth)]
-        return []
+            return [*grey, str(self.overlays)]
+        return [*grey, str(self.decoder.depth)] if self.masked else grey
 
 
 def _identical(one: Samples, other: Samples) -> bool:
@@ -211,6 +213,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
         photometric_interpretation_after=plan.written.photometric_interpretation,
         bits_allocated=plan.written.bits_allocated,
         bits_stored=plan.written.bits_stored,
+        samples=plan.written.samples,
         frames=len(source),
         decoder=f"{decoder.codec.name} {decoder.codec.version}",
         encoder=f"{stages.encoder.name} {stages.encoder.version}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +47,9 @@ def judge(origin: Origin, output: Path, decision: Decision, request: Transcode) 
     source = origin.source
     asked = actions(source, decision)
     copied = set(asked.values()) == {"copy"}
-    if is_copy(source.path, source.file, output, read=request.recheck or not copied):
-        if copied:
-            return kept_copy(source, output, _reason(source, decision))
-        told = origin.believes(label_of(output))
-        if told is not None and (decision.guarded or told.get("reason") != "would-grow"):
+    told = _reason(source, decision) if copied else _remembered(origin, output, decision)
+    if is_copy(source.path, source.file, output, read=request.recheck or told is None):
+        if told is not None:
             return kept_copy(source, output, told)
         return "was a copy of the source"
     targets = [written_syntax(source, action, target) for target, action in asked.items()]
@@ -69,7 +68,7 @@ def judge(origin: Origin, output: Path, decision: Decision, request: Transcode) 
     return found if isinstance(found, str) else replace(found, **decision.told)
 
 
-def kept_copy(source: Source, output: Path, told: dict[str, Any] | Any) -> Receipt:
+def kept_copy(source: Source, output: Path, told: Mapping[str, Any]) -> Receipt:
     """Return the receipt of a copy that an earlier run made.
 
     Parameters
@@ -84,7 +83,7 @@ def kept_copy(source: Source, output: Path, told: dict[str, Any] | Any) -> Recei
     return record(source, output, "kept", source.transfer_syntax, **told)
 
 
-def still_copied(origin: Origin, output: Path, choice: Choice, told: dict[str, Any]) -> Receipt | None:
+def still_copied(origin: Origin, output: Path, choice: Choice, told: Mapping[str, Any]) -> Receipt | None:
     """Return the receipt of a copy that stands there and is what a trial chose anew; None where none does.
 
     Parameters
@@ -103,6 +102,14 @@ def still_copied(origin: Origin, output: Path, choice: Choice, told: dict[str, A
         return None
     relabel(output, origin.label(told))
     return kept_copy(source, output, told)
+
+
+def _remembered(origin: Origin, output: Path, decision: Decision) -> Mapping[str, Any] | None:
+    """Return what a copy remembers of the trial that decided on it; None where that does not hold any more."""
+    told = origin.believes(label_of(output))
+    if told is None or (told.get("reason") == "would-grow" and not decision.guarded):
+        return None
+    return {**told, **decision.told}
 
 
 def _reason(source: Source, decision: Decision) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.given import Given, called, on_disk
 from cinemill.dicom.source import Source
-from cinemill.errors import Cancelled, CinemillError, OutputExists, SourceError, UsageError, WouldGrow
+from cinemill.errors import (
+    Cancelled,
+    CinemillError,
+    OutputExists,
+    Refused,
+    SourceError,
+    UsageError,
+    WouldGrow,
+)
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
@@ -19,11 +27,13 @@ from cinemill.operations.clock import record
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
 from cinemill.operations.policy.decide import decide
+from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.carry import copy_source, recode
 from cinemill.operations.transcode.choose import Choice, choose
-from cinemill.operations.transcode.plan import make_plan
+from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
+from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
@@ -68,37 +78,28 @@ def transcode(
     Parameters
     ----------
     src, dst
-        Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
-        file, which appears whole or not at all.
+        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
     to
-        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``htj2k-rpcl``, ``rle``, ``explicit``,
-        ``implicit``, ``deflated``), a transfer syntax UID or pydicom's keyword; some with commas between, ``smallest`` or
-        ``fastest``, of which a trial chooses one. Without it, the policy decides, by default the built-in ``archive``.
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``rle``, ``explicit``, …), UID or pydicom's keyword;
+        several with commas, ``smallest`` or ``fastest``: by a trial. Without it, `policy` decides.
     colour
         ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
     verify
         ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
-    overwrite
-        Replace an output that is there.
-    repair
-        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
-        of failing.
-    recheck
-        Read a finished output that is there, and make it anew if it is damaged.
+    overwrite, recheck, repair
+        Replace an output that is there; read one that is finished, and make it anew if it is damaged; correct Number of
+        Frames from what is there, and leave out what is no element behind the pixel data.
     preserve
         Give the output the source's mode, as far as the umask allows it, and its time of last modification.
     copy_rest
         Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
-    if_larger
-        Where the output would be larger than the source: ``keep`` copies that unchanged, ``write`` does not mind.
-        ``auto`` is ``write`` where `to` is given, else ``keep``.
-    lossy_source
-        ``keep`` copies lossy sources unchanged, ``jpeg-xl`` recompresses JPEG, ``transcode`` does what `to` says. ``auto``
-        is ``transcode`` where `to` is given, else ``keep``.
+    if_larger, lossy_source
+        What becomes of an output larger than its source, and of lossy sources: ``keep`` copies the source unchanged.
+        ``auto`` is ``write`` and ``transcode`` where `to` is given, else ``keep``.
     readable_by
         Readers, with commas between, all of which have to read the target: see `cinemill.operations.policy.readers`.
     policy
-        The text of a policy, in TOML.
+        A file with rules, or their text, in TOML; the built-in ``archive`` by default.
     collapse_grey
         Write colour that is grey in every sample of every frame as MONOCHROME2.
     threads, cancelled, progress
@@ -130,16 +131,19 @@ def transcode(
         policy=policy,
         collapse_grey=collapse_grey,
     )
-    output = located(dst)
-    with on_disk(src) as source:
+    return _of_given(request, src, located(dst), Control(threads, cancelled, progress))
+
+
+def _of_given(request: Transcode, given: Given, output: Path, control: Control) -> Receipt:
+    with on_disk(given) as source:
         try:
-            receipt = run(request, source, output, Control(threads, cancelled, progress))
+            receipt = run(request, source, output, control)
         except (Cancelled, UsageError):
             raise
         except CinemillError as error:
             request.settle(failure(source, output, error))
             raise
-        return replace(receipt, source=called(src, source))
+        return replace(receipt, source=called(given, source))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
@@ -243,6 +247,11 @@ def _carry_out(
         except WouldGrow as grown:
             choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
             del source.warnings[before:]
+        except Refused as refused:
+            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+                raise
+            choice = Choice("copy", source.transfer_syntax, "lossy-source", tried=True)
+            source.warnings[before:] = [f"JPEG XL can't hold it as it is: {refused.message}"]
     told = {"reason": choice.reason, "bytes_otherwise": choice.bytes_otherwise, **decision.told}
     kept = still_copied(origin, output, choice, told) if standing else None
     if kept is not None:
@@ -281,13 +290,21 @@ def write_instance(
         source.warnings.extend(carried_over(source))
         return recode(origin, output, request, choice.target, told)
     decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
+    shaped = _shaped(decoder, request, control)
     try:
-        plan = make_plan(decoder, choice.target, request.colour)
+        plan = shaped(make_plan(decoder, choice.target, request.colour))
         return transcode_frames(decoder, plan, origin, output, request, control, told)
     except DepthExceeded:
-        plan = make_plan(decoder, choice.target, request.colour, keep_coded_depth=True)
+        plan = shaped(make_plan(decoder, choice.target, request.colour, keep_coded_depth=True))
         decoder.warnings.append(
             f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
             f"{decoder.pixels.bits_stored}; Bits Stored was raised"
         )
         return transcode_frames(decoder, plan, origin, output, request, control, told)
+
+
+def _shaped(decoder: FrameDecoder, request: Transcode, control: Control) -> Callable[[Plan], Plan]:
+    """Return what makes a plan of grey of one of colour, if that was asked for and every frame is grey."""
+    if request.collapse_grey and may_collapse(decoder.source, decoder) and all_grey(decoder, control):
+        return collapsed
+    return lambda plan: plan

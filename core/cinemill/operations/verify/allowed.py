@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.verify.samples import Reader
 
+_SAMPLES = 0x00280002
 _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280004, 0x00280006, 0x00280008
 _BITS = 0x00280100, 0x00280101, 0x00280102
 _LOSSY, _LOSSY_HISTORY = 0x00282110, (0x00282112, 0x00282114)
@@ -46,6 +47,8 @@ def coded_anew(before: Reader, after: Reader) -> set[int]:
     allowed = carried_over(source, output)
     if _is_true(after):
         allowed.add(_PHOTOMETRIC)
+    if is_collapsed(source, output):
+        allowed.update((_PHOTOMETRIC, _SAMPLES))
     if _bits(output) in _depths(before):
         allowed.update(_BITS)
     if before.decoder.lossy or after.decoder.lossy or not source.transfer_syntax.lossless:
@@ -60,6 +63,12 @@ def coded_anew(before: Reader, after: Reader) -> set[int]:
         group << 16 | element for group in moved_overlays(before, after) for element in _OVERLAY_ELEMENTS
     )
     return allowed
+
+
+def is_collapsed(source: Source, output: Source) -> bool:
+    """Whether colour became grey, which holds the same where every pixel of the source is R = G = B."""
+    before, after = source.pixels, output.pixels
+    return before.samples == 3 and (after.samples, after.photometric_interpretation) == (1, "MONOCHROME2")
 
 
 def moved_overlays(before: Reader, after: Reader) -> list[int]:

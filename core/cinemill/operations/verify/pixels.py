@@ -10,7 +10,7 @@ import xxhash
 
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import Cancelled, VerificationError
-from cinemill.operations.verify.allowed import carried_over, coded_anew
+from cinemill.operations.verify.allowed import carried_over, coded_anew, is_collapsed
 from cinemill.operations.verify.samples import Reader, within
 from cinemill.pipeline import chunks, pipeline
 
@@ -109,7 +109,11 @@ def _check_alike(source: Source, output: Source) -> None:
         ("frames", len(source), len(output)),
         ("rows", before.rows, after.rows),
         ("columns", before.columns, after.columns),
-        ("samples per pixel", before.samples, after.samples),
+        (
+            "samples per pixel",
+            before.samples,
+            before.samples if is_collapsed(source, output) else after.samples,
+        ),
         ("Pixel Representation", int(before.signed), int(after.signed)),
     ):
         if expected != found:
@@ -203,7 +207,8 @@ class _Compared:
         self.overlays: list[tuple[int, int]] = []
         self.interpretation = after.decoder.pixels.photometric_interpretation
         coded = before.decoder.pixels.photometric_interpretation
-        self.converted = coded != self.interpretation
+        self.collapsed = is_collapsed(before.source, after.source)
+        self.converted = coded != self.interpretation and not self.collapsed
         if self.converted and not {coded, self.interpretation} <= _COLOURS:
             raise VerificationError(
                 f"expected samples in {coded} as in the source, found {self.interpretation}"
@@ -213,23 +218,27 @@ class _Compared:
 
     def look_at(self, indices: range) -> list[tuple[Samples, Deviation | None, bool, list[int]]]:
         """Decode frames of both files; return the output's, how each differs, and whether bits were left out."""
-        pairs = zip(self._read(self.before, indices), self._read(self.after, indices), strict=True)
+        space = "RGB" if self.collapsed else self.interpretation
+        pairs = zip(
+            self.before.read(indices, space), self.after.read(indices, self.interpretation), strict=True
+        )
         return [self._look_at(index, *pair) for index, pair in zip(indices, pairs, strict=True)]
 
-    def _read(self, file: Reader, indices: range) -> list[Samples]:
-        return file.read(indices, self.interpretation)
+    def _widened(self, frame: Samples) -> Samples:
+        """Return a grey frame as colour, where the source has that."""
+        return np.repeat(frame[..., None], 3, axis=-1) if self.collapsed else frame
 
     def _look_at(
         self, index: int, one: Samples, other: Samples
     ) -> tuple[Samples, Deviation | None, bool, list[int]]:
         expected, cleared = within(one, self.bits)
-        found, _ = within(other, self.bits)
+        found, _ = within(self._widened(other), self.bits)
         if not np.array_equal(expected, found):
             # One of the decoders may be wrong: have others look at it.
-            one, other = (
-                file.council.decode([index], self.interpretation)[0] for file in (self.before, self.after)
-            )
-            expected, found = within(one, self.bits)[0], within(other, self.bits)[0]
+            space = "RGB" if self.collapsed else self.interpretation
+            (one,) = self.before.council.decode([index], space)
+            (other,) = self.after.council.decode([index], self.interpretation)
+            expected, found = within(one, self.bits)[0], within(self._widened(other), self.bits)[0]
         wrong = []
         for group in self.before.overlays:
             plane, there = self.before.overlay(group, index, one), self.after.overlay(group, index, other)
