@@ -34,6 +34,7 @@ COMMANDS = [
     "split",
     "verify",
     "syntaxes",
+    "forecast",
     "bench",
     "warmup",
     "demo",

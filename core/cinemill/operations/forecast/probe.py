@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cinemill.codecs import table
 from cinemill.dicom.source import Source
-from cinemill.errors import Cancelled, CinemillError, DamagedFile
+from cinemill.errors import Cancelled, CinemillError, DamagedFile, Refused
 from cinemill.operations.clock import Clock
 from cinemill.operations.copies import copy
 from cinemill.operations.forecast.excerpt import BLOCKS, PIECE, Excerpt, PartlyRead, excerpt_of
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
+from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.choose import choose
 from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
@@ -289,6 +290,10 @@ def _excerpt(
             receipt = write_instance(choice, decision, origin, dst, writing, timed)
             ended = time.process_time()
             sizes = _sizes(dst)
+        except Refused:
+            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+                raise
+            return _carried(source, dst, Receipt("", "", "copied", reason="lossy-source").done)
         finally:
             with suppress(OSError):
                 dst.unlink()
