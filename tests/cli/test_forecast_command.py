@@ -37,7 +37,7 @@ def test_a_table_a_page_and_json_tell_the_same_and_nothing_else_is_written(tree,
     words = (
         tree,
         "--to",
-        "rle",
+        "jpeg-ls",
         "--jobs",
         2,
         "--workers",

@@ -27,6 +27,9 @@ _ROWS = 25
 _WIDTH = 150
 """Characters of a line where that is not shown on a terminal."""
 
+_DONE, _NUMBERS = 20, 88
+"""Characters for what is done, and for all that stands behind the kind of instance."""
+
 Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
 
 
@@ -133,11 +136,13 @@ def _show(found: Forecast) -> None:
     for line in _told_survey(found):
         console.print(Text(line), soft_wrap=True)
     console.print()
-    console.print(_strata(found))
+    console.print(_strata(found, console.width), soft_wrap=True)
     for part in _errors(found):
         console.print(Text(part), soft_wrap=True)
     console.print()
-    console.print(_plans(found))
+    console.print(_plans(found), soft_wrap=True)
+    if found.found.total.errors:
+        console.print("what is refused counts here with its bytes now")
     console.print()
     for line in found.advice:
         console.print(Text(line), soft_wrap=True)
@@ -164,7 +169,7 @@ def _told_survey(found: Forecast) -> Iterator[str]:
     )
 
 
-def _strata(found: Forecast) -> Table:
+def _strata(found: Forecast, width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -172,14 +177,15 @@ def _strata(found: Forecast) -> Table:
     from cinemill.operations.forecast.estimate import Row
 
     table = Table(box=None, pad_edge=False, title=Text(found.asked.plan.name), title_justify="left")
-    table.add_column("kind of instance", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("becomes", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("kind of instance", no_wrap=True)
+    table.add_column("becomes", no_wrap=True)
     for name in ("instances", "MB now", "MB after", "±", "ratio", "hours", "tried"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = found.found.rows
     for row in rows[:_ROWS]:
         done = ", ".join(sorted(name for name, part in row.done.items() if part.instances))
-        table.add_row(Text(printable(_kind(row))), done or "not tried", *_numbers(row))
+        kind, what = _cut(printable(_kind(row)), width - _NUMBERS), _cut(done or "not tried", _DONE)
+        table.add_row(Text(kind), what, *_numbers(row))
     if len(rows) > _ROWS:
         rest = Row(None)
         for row in rows[_ROWS:]:
@@ -187,6 +193,11 @@ def _strata(found: Forecast) -> Table:
         table.add_row(f"{len(rows) - _ROWS:,} more kinds", "", *_numbers(rest))
     table.add_row("all", "", *_numbers(found.found.total))
     return table
+
+
+def _cut(text: str, width: int) -> str:
+    width = max(12, width)
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _kind(row: Row) -> str:

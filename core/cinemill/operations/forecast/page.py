@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CHARTED = 12
 _LISTED = 200
+_REFUSED = "What is refused counts here with its bytes now."
 _STOPPED = {
     "all": "all that could tell more were tried",
     "precise": "more would hardly have changed the intervals",
@@ -140,7 +141,8 @@ def _plans_table(forecast: Forecast) -> str:
         ]
         cells += [] if cost is None else [_money(cost)]
         rows.append([*cells, f"{failed:,.0f}" if failed else ""])
-    return _table(heads, rows, 2)
+    note = f"<p class=note>{_REFUSED}</p>" if forecast.found.total.errors else ""
+    return _table(heads, rows, 2) + note
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
@@ -176,7 +178,7 @@ def _strata_chart(forecast: Forecast) -> str:
 
 
 def _strata_table(forecast: Forecast) -> str:
-    heads = ["transfer syntax", "SOP class", "maker and model", "columns × rows", "becomes"]
+    heads = ["transfer syntax", "SOP class", "maker and model", "pixels", "becomes"]
     heads += ["instances", "frames", "now", "after", "ratio", "processor", "tried"]
     rows = [_stratum(row) for row in forecast.found.rows[:_LISTED]]
     rows.append(["all", "", "", "", "", *_numbers(forecast.found.total)])
@@ -192,7 +194,9 @@ def _stratum(row: Row) -> list[str]:
         syntax_name(key.syntax),
         class_name(key.sop_class),
         _maker(key),
-        key.geometry,
+        key.geometry.replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}").replace(
+            " bits", "\N{NO-BREAK SPACE}bits"
+        ),
         ", ".join(sorted(name for name, part in row.done.items() if part.instances)),
     )
     syntax, *others = map(_text, words)
