@@ -242,6 +242,19 @@ def test_an_interruption_tells_what_is_known_so_far(tmp_path):
     json.dumps(found.to_dict())
 
 
+def test_what_was_not_tried_is_not_taken_for_nothing(tmp_path):
+    for number in range(5):
+        cine(tmp_path / f"{number}.dcm", 1, seed=number)
+    headers = []
+    show = lambda what, done, of: headers.append(what)  # noqa: E731
+    found = forecast(tmp_path, stop=lambda: "reading headers" in headers, show=show)
+    low, high = found.found.total.interval
+    assert found.sampled.instances == 0
+    assert low < found.found.total.after.value == found.survey.header_bytes <= high
+    assert "Nothing was tried" in found.advice[0]
+    assert page(found)
+
+
 class _Page(HTMLParser):
     """Collects what a page refers to, and whether its tags are balanced."""
 

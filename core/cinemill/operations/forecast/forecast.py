@@ -19,10 +19,11 @@ SCHEMA = 1
 
 TERABYTE = 1e12
 _HOUR = 3600.0
-_ALIKE = 1.02
+_ALIKE = 1.01
 """How many times the bytes of the smallest run another may leave, to be advised because it is done sooner."""
 
-_NEW = "jpeg-xl"
+_YOUNG = "htj2k", "jpeg-xl"
+"""What is in the names of targets that few programs read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,10 @@ class Compared:
         return 0.0 if self.found is None else self.found.seconds
 
     @property
-    def new(self) -> bool:
-        """Whether it writes JPEG XL, which few programs read yet."""
-        return _NEW in self.plan.typed and "readable-by" not in self.plan.typed
+    def young(self) -> bool:
+        """Whether it writes what few programs read yet, and nobody said who has to."""
+        typed = self.plan.typed
+        return "readable-by" not in typed and any(name in typed for name in _YOUNG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Forecast:
     @property
     def chosen(self) -> Compared:
         """The run that is advised: of those that leave hardly more than the smallest, what is done soonest."""
-        there = [each for each in self.compared if each is self.asked or not each.new]
+        there = [each for each in self.compared if each is self.asked or not each.young]
         least = min(each.after for each in there)
         near = [each for each in there if each.after <= _ALIKE * least]
         return min(near, key=lambda each: (each.seconds, each is not self.asked))
@@ -121,7 +123,9 @@ class Forecast:
         if not self.found.total.instances:
             yield "There is no image to decide on."
             return
-        if chosen.found is None:
+        if not self.sampled.instances:
+            yield "Nothing was tried: what becomes of all that is coded anew is not known."
+        elif chosen.found is None:
             yield "Keep everything as it is: no run would make it smaller worth mentioning."
         else:
             typed = f" (cinemill transcode SRC... DST {chosen.plan.typed}".rstrip() + ")"
@@ -130,10 +134,10 @@ class Forecast:
                 f"{in_hours(chosen.seconds / self.cores)} on {self.cores} cores."
             )
         smallest = min(self.compared, key=lambda each: each.after)
-        if smallest.new and smallest.after < 0.98 * chosen.after:
+        if smallest.young and smallest.after < 0.98 * chosen.after:
             yield (
                 f"{smallest.plan.name} would leave {in_bytes(smallest.after)}, if all that reads the archive reads "
-                "JPEG XL: `cinemill syntaxes` tells which programs do."
+                "that: `cinemill syntaxes` tells which programs do."
             )
         failed = self.found.total.failed
         if failed.instances >= 0.5:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
 
 PILOT = 2
-PRECISE = 0.015
+PRECISE = 0.02
 """Half the width of the interval of all bytes, in parts of them, at which no more instances are tried."""
 
-PRECISE_SECONDS = 0.05
+PRECISE_SECONDS = 0.07
 _FAILURES = 4
 """Instances of a stratum that may fail before the pilot ends without."""
 
@@ -96,7 +96,7 @@ class Tried:
 def bytes_after(tried: Sequence[Tried]) -> list[Total]:
     """Estimate the bytes after of each stratum."""
     samples = [each.bytes_after() for each in tried]
-    pooled = Pooled(samples)
+    pooled = Pooled(samples, otherwise=1.0)
     return [pooled.total(sample) for sample in samples]
 
 

@@ -141,12 +141,14 @@ class Pooled:
     ----------
     samples
         Of all strata.
+    otherwise
+        What is found for each that is known, where nothing tells.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], otherwise: float = 0.0) -> None:
         some = [sample for sample in samples if sample.units and not sample.exact]
         every = [unit for sample in some for unit in sample.units]
-        self.ratio = ratio(every)
+        self.ratio = ratio(every) if every else otherwise
         free = sum(len(sample.units) - 1 for sample in some)
         weighted = sum((len(sample.units) - 1) * _relative(sample.units) for sample in some)
         self._relative = (weighted + _PRIOR * UNKNOWN**2) / (free + _PRIOR)
