@@ -198,7 +198,8 @@ class Estimator:
         rows: dict[Key, Row] = {}
         total = Row(None)
         survey, start = self._survey, self._start
-        for each, after, taken in zip(tried, afters, times, strict=True):
+        for other, asked, after, taken in zip(tried, self._tried, afters, times, strict=True):
+            each = other if other.outcomes else asked
             key = each.stratum.key.shown
             rows.setdefault(key, Row(key)).add(each, after, taken, survey.scale)
             total.add(each, after, taken, survey.scale)

@@ -194,13 +194,12 @@ def _stratum(row: Row) -> list[str]:
         syntax_name(key.syntax),
         class_name(key.sop_class),
         _maker(key),
-        key.geometry.replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}").replace(
-            " bits", "\N{NO-BREAK SPACE}bits"
-        ),
+        key.geometry,
         ", ".join(sorted(name for name, part in row.done.items() if part.instances)),
     )
-    syntax, *others = map(_text, words)
-    return [_BREAKS.sub("<wbr>", syntax), *others, *_numbers(row)]
+    syntax, sop_class, maker, pixels, done = map(_text, words)
+    pixels = pixels.replace(" × ", "&nbsp;×&nbsp;").replace(" bits", "&nbsp;bits")
+    return [_BREAKS.sub("<wbr>", syntax), sop_class, maker, pixels, done, *_numbers(row)]
 
 
 def _numbers(row: Row) -> list[str]:

@@ -92,6 +92,11 @@ class Tried:
         ]
         return Sample(self.instances, known * self.scale.bytes, units)
 
+    def seconds_by_bytes(self) -> Sample:
+        """Return what is known of all processor time, over the bytes."""
+        units = [Unit(member.bytes, found.total) for member, found in self.outcomes]
+        return Sample(self.instances, self.stratum.bytes * self.scale.bytes, units)
+
 
 def bytes_after(tried: Sequence[Tried]) -> list[Total]:
     """Estimate the bytes after of each stratum."""
@@ -101,16 +106,24 @@ def bytes_after(tried: Sequence[Tried]) -> list[Total]:
 
 
 def seconds(tried: Sequence[Tried]) -> list[Total]:
-    """Estimate the processor time of each stratum."""
-    once = [each.seconds() for each in tried]
-    frames = [each.seconds_of_frames() for each in tried]
-    pooled = Pooled(once)
-    copied = Pooled([each for each, of in zip(frames, tried, strict=True) if of.stratum.key.reason])
-    coded = Pooled([each for each, of in zip(frames, tried, strict=True) if not of.stratum.key.reason])
-    return [
-        added((pooled.total(one), (copied if of.stratum.key.reason else coded).total(other)))
-        for one, other, of in zip(once, frames, tried, strict=True)
-    ]
+    """Estimate the processor time of each stratum; that of those not tried by their bytes, for most of these are small."""
+    pools = {}
+    for copied in (False, True):
+        alike = [each for each in tried if bool(each.stratum.key.reason) is copied]
+        pools[copied] = (
+            Pooled([each.seconds() for each in alike]),
+            Pooled([each.seconds_of_frames() for each in alike]),
+            Pooled([each.seconds_by_bytes() for each in alike]),
+        )
+    found = []
+    for each in tried:
+        once, frames, by_bytes = pools[bool(each.stratum.key.reason)]
+        if each.outcomes:
+            parts = once.total(each.seconds()), frames.total(each.seconds_of_frames())
+            found.append(added(parts))
+        else:
+            found.append(by_bytes.total(each.seconds_by_bytes()))
+    return found
 
 
 def compared(

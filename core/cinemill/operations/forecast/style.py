@@ -15,6 +15,7 @@ h1{font-size:1.7rem;line-height:1.25;margin:0 0 4px;overflow-wrap:anywhere}h1 em
 h2{font-size:1.15rem;margin:0 0 12px}
 section{margin-top:36px}
 p{margin:0 0 8px;max-width:75ch;overflow-wrap:anywhere}
+.note{margin-top:8px}
 .lead,.note,small{color:var(--soft)}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px;margin-top:20px}
 .figure{background:var(--card);border-radius:8px;padding:12px 14px;display:flex;flex-direction:column}
