@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CHARTED = 12
-_LISTED = 200
+_LISTED = 100
 _REFUSED = "What is refused counts here with its bytes now."
 _STOPPED = {
     "all": "all that could tell more were tried",

@@ -49,7 +49,7 @@ code{font-size:.95em}
 body{font-size:10.5pt}main{max-width:none;padding:0}section{margin-top:18pt}
 .figure{border:1px solid var(--rule)}.advice{border:1px solid var(--rule);border-left:4px solid var(--strong)}
 .wide{overflow:visible}table{font-size:7pt}td:first-child{min-width:0}
-th,td{padding:3px 5px 3px 0;overflow-wrap:anywhere}.number,th.number{overflow-wrap:normal}
+th,td{padding:3px 5px 3px 0}td:nth-child(3){overflow-wrap:anywhere}
 tr,.figure,.advice,h2{break-inside:avoid}h2{break-after:avoid}thead{display:table-header-group}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """.strip()
