@@ -9,7 +9,7 @@ the same samples, up to the rounding of numpy's mathematical functions.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -275,10 +275,17 @@ def write(
     codestreams: Iterable[bytes],
     *,
     table: str = "basic",
+    **elements: str,
 ) -> Path:
-    """Write a DICOM file around frames that are encoded already, as they come."""
+    """Write a DICOM file around frames that are encoded already, as they come.
+
+    Parameters
+    ----------
+    **elements
+        By keyword: what the header says besides.
+    """
     with path.open("wb") as file:
-        file.write(_header(pixels, frames, coding))
+        file.write(_header(pixels, frames, coding, elements))
         if coding == "native":
             size = pixels.nbytes * frames
             undefined = 0xFFFFFFFF
@@ -316,7 +323,7 @@ def _tables(table: str, offsets: Sequence[int], lengths: Sequence[int]) -> bytes
     return extended + head + struct.pack("<HHL", 0xFFFE, 0xE000, len(basic)) + basic
 
 
-def _header(pixels: PixelFormat, frames: int, coding: str) -> bytes:
+def _header(pixels: PixelFormat, frames: int, coding: str, more: Mapping[str, str]) -> bytes:
     header = Dataset()
     ultrasound = pixels.bits_allocated == 8
     header.SOPClassUID = _ULTRASOUND_MULTIFRAME if ultrasound else _WORD_SECONDARY_CAPTURE_MULTIFRAME
@@ -338,6 +345,8 @@ def _header(pixels: PixelFormat, frames: int, coding: str) -> bytes:
     header.Rows, header.Columns = pixels.rows, pixels.columns
     header.BitsAllocated, header.BitsStored = pixels.bits_allocated, pixels.bits_stored
     header.HighBit, header.PixelRepresentation = pixels.bits_stored - 1, int(pixels.signed)
+    for keyword, value in more.items():
+        setattr(header, keyword, value)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(TRANSFER_SYNTAXES[coding])
     meta.MediaStorageSOPClassUID = header.SOPClassUID

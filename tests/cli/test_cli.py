@@ -36,6 +36,7 @@ COMMANDS = [
     "split",
     "verify",
     "syntaxes",
+    "forecast",
     "bench",
     "warmup",
     "demo",

@@ -10,6 +10,7 @@ import typer
 
 from cinemill import __version__
 from cinemill.cli.bench import bench
+from cinemill.cli.forecast import forecast
 from cinemill.cli.options import current_name
 from cinemill.cli.policy import policies, syntaxes
 from cinemill.cli.run import command
@@ -48,6 +49,7 @@ for operation in OPERATIONS.values():
 app.command(Verify.kind)(command(Verify))
 app.add_typer(policies, name="policy")
 app.command()(syntaxes)
+app.command()(forecast)
 app.command()(bench)
 app.command()(warmup)
 

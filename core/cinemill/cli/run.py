@@ -94,7 +94,7 @@ def run(
     items = operation.discover(sources, destination)
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
-        _interruption() as stopping,
+        interruption() as stopping,
         Twins() as twins,
     ):
         for each in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
@@ -182,7 +182,7 @@ def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receip
 
 
 @contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
+def interruption() -> Iterator[Callable[[], bool]]:
     """Turn Ctrl-C and SIGTERM into a request to stop between two frames; the handler takes no lock."""
     asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -400,7 +400,7 @@ def test_jpeg_that_can_not_be_recompressed_is_kept_and_says_why(tmp_path, monkey
     def refuse(*_):
         raise UnsupportedPixelFormat("arithmetic coding")
 
-    monkeypatch.setattr(transcode, "_write", refuse)
+    monkeypatch.setattr(transcode, "write_instance", refuse)
     monkeypatch.setattr(choose, "_needs_trial", lambda *_: False)
     asked = replace(BULK, lossy_source="jpeg-xl")
     done = run(ULTRASOUND, tmp_path / "out.dcm", asked)

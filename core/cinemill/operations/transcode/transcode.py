@@ -173,12 +173,12 @@ def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
 
 
 def _transcode(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
-    if _is_directory(source):
+    if is_directory(source):
         source.warnings.append(_NO_DIRECTORY)
         return record(source, output, "skipped", source.transfer_syntax, bytes_after=0)
     decision = decide(source, asked.rules, asked.options)
     request = asked.decided(decision.options)
-    origin = Origin(source, _decisive(decision, request))
+    origin = Origin(source, decisive(decision, request))
     if output.exists() and not request.overwrite:
         found = judge(origin, output, decision, request)
         if not isinstance(found, str):
@@ -200,14 +200,15 @@ def _transcode(source: Source, output: Path, asked: Transcode, control: Control)
         return found
 
 
-def _decisive(decision: Decision, request: Transcode) -> dict[str, Any]:
+def decisive(decision: Decision, request: Transcode) -> dict[str, Any]:
     """Return what decides what an output is."""
     told = {name: getattr(request, name) for name in ("colour", "verify", "repair")}
     more = {"collapse_grey": True} if request.collapse_grey else {}
     return {"to": str(decision.wanted), **told, **more}
 
 
-def _is_directory(source: Source) -> bool:
+def is_directory(source: Source) -> bool:
+    """Whether a file is a DICOMDIR."""
     of_media = source.meta_text(0x00020002) == _DICOMDIR
     return of_media or (source.pixel_data is None and source.element(_DIRECTORY_RECORDS) is not None)
 
@@ -243,7 +244,7 @@ def _carry_out(
     choice = choose(source, decision, control, room=origin.room)
     if choice.action != "copy":
         try:
-            return _write(choice, decision, origin, output, request, control)
+            return write_instance(choice, decision, origin, output, request, control)
         except WouldGrow as grown:
             choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
             del source.warnings[before:]
@@ -260,10 +261,23 @@ def _carry_out(
     return copy_source(origin, output, request, told, tried=choice.tried)
 
 
-def _write(
+def write_instance(
     choice: Choice, decision: Decision, origin: Origin, output: Path, request: Transcode, control: Control
 ) -> Receipt:
     """Write an output that is no copy.
+
+    Parameters
+    ----------
+    choice, decision
+        What is done, and why.
+    origin
+        What the output is made from.
+    output
+        Where it will appear.
+    request
+        The options.
+    control
+        Threads, cancellation and progress.
 
     Raises
     ------
