@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +23,16 @@ def test_an_empty_part_of_the_path_is_not_the_working_directory(
             start, env=processes.environment(), cwd=tmp_path, capture_output=True, text=True, check=True
         )
         assert "executed" not in done.stdout
+
+
+def test_a_request_to_stop_is_heard_whatever_the_process_does() -> None:
+    code = "from cinemill_workers.processes import Stop\nstop = Stop()\nprint(flush=True)\nwhile not stop.wait(0.0001): pass"
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", code], env=processes.environment(), stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                process.send_signal(number)
+            assert process.wait(30) == 0

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import signal
 import sys
+import time
 
 from cinemill.processes import environment
 
-__all__ = ["command", "die_with_parent", "environment"]
+__all__ = ["Stop", "command", "die_with_parent", "environment"]
 
 _PR_SET_PDEATHSIG = 1
+_GLANCE_SECONDS = 0.2
+
+
+class Stop:
+    """Whether SIGTERM or SIGINT came since this was made; their handler takes no lock, so that no moment is a bad one."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether one came, after so many seconds at most."""
+        end = time.monotonic() + seconds
+        while not self.asked and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _GLANCE_SECONDS))
+        return self.asked
 
 
 def command(module: str, *arguments: str) -> list[str]:

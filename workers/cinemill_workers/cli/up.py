@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 
 import typer
@@ -18,6 +15,7 @@ from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.up import Service
+from cinemill_workers.processes import Stop
 from cinemill_workers.settings import settings
 
 
@@ -29,9 +27,7 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
     CinemillError
         The worker ended by itself, or the configured broker does not answer.
     """
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.append(number))
+    stop = Stop()
     with Service(settings(), concurrency=concurrency) as service:
         broker, log = service.settings.public_url, service.worker.log
         if as_json:
@@ -39,21 +35,21 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
         else:
             line = f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops"
             typer.echo(printable(line))
-        _follow(service, lambda: bool(asked), quiet=as_json)
+        _follow(service, stop, quiet=as_json)
         typer.echo("stopping: running instances are finished or handed back", err=True)
 
 
-def _follow(service: Service, stopped: Callable[[], bool], *, quiet: bool) -> None:
+def _follow(service: Service, stop: Stop, *, quiet: bool) -> None:
     """Show the jobs that were active since the start, and keep worker and server up, until stopped."""
     ledger = Ledger(connect(service.settings.redis_url, patience=0))
     seen: set[str] = set()
     with nullcontext(_show_nothing) if quiet else live(ledger) as show:
-        while not stopped():
+        while not stop.asked:
             service.keep()
             with suppress(RedisError):
                 seen.update(job.id for job in ledger.active())
                 show(ledger.present(sorted(seen)))
-            time.sleep(POLL_SECONDS)
+            stop.wait(POLL_SECONDS)
 
 
 def _show_nothing(_: list[Job]) -> None:

@@ -11,7 +11,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from contextlib import suppress
 
@@ -30,7 +29,7 @@ from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Deposed, ForeignLedger, Job
 from cinemill_workers.ledger.rights import GRANT
-from cinemill_workers.processes import die_with_parent
+from cinemill_workers.processes import Stop, die_with_parent
 from cinemill_workers.settings import Settings, settings
 
 logger = logging.getLogger("cinemill_workers.engine.steward")
@@ -71,10 +70,10 @@ class Steward:
         self._leads_since = 0.0
         self._agreed, self._led, self._asked = False, False, -math.inf
 
-    def run(self, stopped: threading.Event) -> None:
+    def run(self, stop: Stop) -> None:
         """Tend until stopped, through every outage of the broker."""
         busy = outage = False
-        while not stopped.wait(0.0 if busy else TICK_SECONDS):
+        while not stop.wait(0.0 if busy else TICK_SECONDS):
             try:
                 self._agree()
                 self._probe()
@@ -91,7 +90,7 @@ class Steward:
                 self._leads_since, busy, outage = 0.0, False, True
                 self._agenda = None
                 self._agreed, self._asked = False, -math.inf
-                stopped.wait(1.0)
+                stop.wait(1.0)
         with suppress(RedisError):
             self._ledger.resign(self._worker)
 
@@ -195,9 +194,7 @@ def main() -> None:
     worker, parent = sys.argv[1], int(sys.argv[2])
     logs.configure()
     die_with_parent(signal.SIGTERM)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    stop = Stop()
     if os.getppid() != parent:
         return
     chosen = settings()
@@ -206,7 +203,7 @@ def main() -> None:
         from cinemill_workers.engine.metrics import serve
 
         serve(ledger, chosen.metrics_address, chosen.metrics_port)
-    Steward(ledger, chosen, worker).run(stopped)
+    Steward(ledger, chosen, worker).run(stop)
 
 
 if __name__ == "__main__":
