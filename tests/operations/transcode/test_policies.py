@@ -373,8 +373,8 @@ def test_a_source_that_lies_is_treated_by_its_codestream_and_named(tmp_path, sou
     )
 
 
-def test_video_is_copied_and_refused_where_it_is_to_be_transcoded(tmp_path, source):
-    from cinemill.errors import UnsupportedTransferSyntax, UsageError
+def test_video_is_copied_whatever_is_asked_for_and_refused_as_a_target(tmp_path, source):
+    from cinemill.errors import UsageError
 
     described = header(np.zeros((3, 16, 16, 3), np.uint8), "YBR_FULL_422", samples=3)
     path = source(part10(described, encapsulated_element([[bytes(range(64))]]), "1.2.840.10008.1.2.4.103.1"))
@@ -382,8 +382,9 @@ def test_video_is_copied_and_refused_where_it_is_to_be_transcoded(tmp_path, sour
         done = run(path, tmp_path / "out.dcm", replace(asked, overwrite=True))
         assert (done.status, done.reason) == ("copied", "lossy-source")
         assert (tmp_path / "out.dcm").read_bytes() == path.read_bytes()
-    with pytest.raises(UnsupportedTransferSyntax, match="video can't be decoded"):
-        cinemill.transcode(path, tmp_path / "other.dcm", to="rle")
+    done = cinemill.transcode(path, tmp_path / "other.dcm", to="rle")
+    assert (done.status, done.reason) == ("copied", "lossy-source")
+    assert (tmp_path / "other.dcm").read_bytes() == path.read_bytes()
     with pytest.raises(UsageError, match="can't write"):
         Transcode("MPEG4HP41F")
 
@@ -407,3 +408,28 @@ def test_jpeg_that_can_not_be_recompressed_is_kept_and_says_why(tmp_path, monkey
     assert (done.status, done.reason) == ("copied", "lossy-source")
     assert "JPEG XL can't hold it as it is: arithmetic coding" in done.warnings
     assert run(ULTRASOUND, tmp_path / "out.dcm", asked).status == "kept"
+
+
+JPEG_XL = replace(BULK, lossy_source="jpeg-xl")
+
+
+def test_lossy_jpeg_is_recompressed_where_that_was_asked_for(tmp_path):
+    done = run(ULTRASOUND, tmp_path / "out.dcm", JPEG_XL)
+    assert (done.status, done.transfer_syntax_after) == ("transcoded", "1.2.840.10008.1.2.4.111")
+    assert done.bytes_after < done.bytes_before
+    assert done.policy == "archive"
+    assert run(ULTRASOUND, tmp_path / "out.dcm", JPEG_XL).status == "kept"
+    cinemill.restore(tmp_path / "out.dcm", tmp_path / "back.dcm")
+    jpegs = [list(pydicom.encaps.generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=30))
+             for path in (ULTRASOUND, tmp_path / "back.dcm")]  # fmt: skip
+    assert jpegs[0] == jpegs[1]
+
+
+def test_a_jpeg_that_recompression_makes_larger_is_kept(tmp_path):
+    source = tmp_path / "small.dcm"
+    frame = smooth((16, 16))
+    source.write_bytes(part10(header(frame[None]), encapsulated_element([[jpeg(frame)]]), JPEG_BASELINE))
+    done = run(source, tmp_path / "out.dcm", JPEG_XL)
+    assert (done.status, done.reason) == ("copied", "would-grow")
+    assert done.bytes_otherwise > done.bytes_before == done.bytes_after
+    assert (tmp_path / "out.dcm").read_bytes() == source.read_bytes()

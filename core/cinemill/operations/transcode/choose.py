@@ -93,6 +93,13 @@ def actions(source: Source, decision: Decision) -> Mapping[TransferSyntax, Actio
     return {target: choose_action(source, target, decision.options.colour) for target in targets}
 
 
+def why_copied(source: Source) -> Reason:
+    """Return why every target asks for a copy of a source."""
+    if source.pixel_data is None:
+        return "no-image"
+    return "lossy-source" if source.transfer_syntax.coding == "video" else "target-syntax"
+
+
 def choose(source: Source, decision: Decision, control: Control, *, room: int = 0) -> Choice:
     """Choose a target, by a trial where one is needed.
 
@@ -114,7 +121,7 @@ def choose(source: Source, decision: Decision, control: Control, *, room: int = 
     if decision.reason is not None:
         return Choice("copy", target, decision.reason)
     if len(asked) == 1 and action == "copy":
-        return Choice("copy", target, "no-image" if source.pixel_data is None else "target-syntax")
+        return Choice("copy", target, why_copied(source))
     if not _needs_trial(source, decision, asked):
         return Choice(action, target)
     timed = decision.wanted.best == "fastest"

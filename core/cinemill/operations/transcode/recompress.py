@@ -94,6 +94,8 @@ def recompress(
 
     Raises
     ------
+    WouldGrow
+        It would be larger than its source, which is to be kept.
     CinemillError
         Nothing was written: the frames are no JPEGs, or one does not come back.
     """
@@ -107,7 +109,8 @@ def recompress(
     clock = Clock()
     carrier = Carrier(frames.recompressed, libjxl.to_jpeg, "encode", _CHECK_EVERY[request.verify])
     likeness = Likeness.of(source.path, preserve=request.preserve)
-    with Sink(output, overwrite=request.overwrite, likeness=likeness) as sink:
+    most = len(source.file) if request.if_larger == "keep" else None
+    with Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink:
         instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
         expected = int(source.encoded_bytes * _GROWTH) + 1024 * len(source)
         writer = instance.begin_frames(written, len(source), expected)

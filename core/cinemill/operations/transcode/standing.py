@@ -12,7 +12,7 @@ from cinemill.operations.clock import record
 from cinemill.operations.copies import is_copy, is_older
 from cinemill.operations.origin import Origin, finished, look_at, made_of
 from cinemill.operations.receipt import Receipt
-from cinemill.operations.transcode.choose import actions
+from cinemill.operations.transcode.choose import actions, why_copied
 from cinemill.operations.transcode.plan import written_syntax
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import label_of, relabel
@@ -113,8 +113,7 @@ def _remembered(origin: Origin, output: Path, decision: Decision) -> Mapping[str
 
 
 def _reason(source: Source, decision: Decision) -> dict[str, Any]:
-    reason = decision.reason or ("no-image" if source.pixel_data is None else "target-syntax")
-    return {"reason": reason, **decision.told}
+    return {"reason": decision.reason or why_copied(source), **decision.told}
 
 
 def _outdated_copy(source: Source, output: Path, request: Transcode) -> str | None:
