@@ -302,7 +302,7 @@ def test_text_file_is_not_dicom(transcode):
 
 
 @pytest.mark.parametrize(
-    "uid", ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "1.2.3.4.5", "1.2.840.10008.1.2.4.94"]
+    "uid", ["1.2.840.10008.1.2.7.1", "1.2.840.10008.1.2.4.95", "1.2.3.4.5", "1.2.840.10008.1.2.4.94"]
 )
 def test_syntax_that_is_not_read_is_refused_by_name(transcode, uid):
     source = part10(header(FRAMES), encapsulated_element([[b"\0\0\0\x18ftypmp42"]], table="empty"), uid)

@@ -14,7 +14,7 @@ from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.lease import Lease, shutdown
 from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room, storage_away
-from cinemill_workers.engine.roots import confine, emptied, trouble
+from cinemill_workers.engine.roots import confine, emptied, trouble, withdraw
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem, Parcel
 from cinemill_workers.settings import settings
@@ -88,6 +88,10 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
         return False
     except Exception as error:  # noqa: BLE001
         return _settle_error(ledger, parcel, job, error)
+    if trouble(job.roots):
+        if STATES[receipt.status] != "skipped":
+            withdraw([Path(each) for each in receipt.outputs or (item.output,)], Path(job.spec.destination))
+        return not _rests(ledger, parcel, job)
     counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict(), did=receipt.done)
     state = STATES[receipt.status] if counted else "lost"
     _log(parcel.job, item, state, parcel.attempt, seconds=round(time.monotonic() - began, 3), bytes=item.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cinemill_workers.engine.outcomes import OutsideRoots
@@ -60,6 +61,18 @@ def trouble(known: Mapping[str, int]) -> str:
         if found != inode:
             return f"{path} is not the directory that it was"
     return ""
+
+
+def withdraw(outputs: Sequence[Path], destination: Path) -> None:
+    """Remove outputs from a directory that is not the destination any more, and what was made above them."""
+    for output in outputs:
+        with suppress(OSError):
+            output.unlink()
+        for folder in output.parents:
+            if folder == destination or not folder.is_relative_to(destination):
+                break
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def emptied(spec: JobSpec) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cinemill import __version__
 from cinemill.errors import CinemillError, OutputError
-from cinemill_workers.engine.roots import confine, trouble
+from cinemill_workers.engine.roots import confine, trouble, withdraw
 from cinemill_workers.engine.segments import LARGEST, Segment, describe, folder_of, mend
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobGone
@@ -110,6 +110,9 @@ class Scribe:
         if lost := trouble(above):
             raise OutputError(lost, path=folder)
         segment = Segment(folder)
+        if lost := trouble(above):
+            withdraw([segment.path], Path(job.spec.destination))
+            raise OutputError(lost, path=folder)
         if not self._ledger.written(job.id, segment=segment.name, described=-1.0):
             return None
         mend(segment)
