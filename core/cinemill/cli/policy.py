@@ -94,15 +94,17 @@ def syntaxes(as_json: _AsJson = False) -> None:
         typer.echo(json.dumps({"targets": targets, "readers": readers}, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("target", "UID", *(each.name for each in READERS), box=None, pad_edge=False)
+    names = Table("target", "UID", Column("keyword", overflow="fold"), box=None, pad_edge=False)
+    table = Table("read by", *(each.name for each in READERS), box=None, pad_edge=False)
     for row in TARGETS:
-        cells = ["yes" if each.reads(row) else "" for each in READERS]
-        table.add_row(str(row.name), row.uid, *cells)
+        names.add_row(str(row.name), row.uid, row.keyword)
+        table.add_row(str(row.name), *("yes" if each.reads(row) else "" for each in READERS))
     console = Console(highlight=False)
-    console.print(table, soft_wrap=True)
-    console.print()
+    for each in (names, table):
+        console.print(each, soft_wrap=True)
+        console.print()
     for line in _told_readers():
         console.print(line, soft_wrap=True, markup=False)
 
