@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cinemill_workers.engine.campaign import Campaign
+from cinemill_workers.engine.roots import empty_sources
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.settings import Settings
 from tests.support.harness import job_spec, make_tree
@@ -139,6 +141,30 @@ def test_a_listing_whose_directory_vanishes_pauses_and_goes_on_by_itself(
         waiting_parcels(ledger)
     found = ledger.job(job)
     assert (found.state, found.listed, found.note) == ("running", 60, "")
+
+
+@pytest.mark.service
+def test_a_source_that_is_emptied_before_it_is_listed_is_no_empty_source(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    source, away, empty = tmp_path / "in", tmp_path / "away", tmp_path / "empty"
+    make_tree(source, [10] * 5)
+    empty.mkdir()
+    spec = job_spec(source, tmp_path / "out")
+    spec = replace(spec, sources=(*spec.sources, str(empty)))
+    job = ledger.create(replace(spec, empty=empty_sources(spec)))
+    source.rename(away)
+    source.mkdir()
+    campaign = Campaign(ledger, Settings())
+    campaign.tend(ledger.job(job))
+    found = ledger.job(job)
+    assert (found.state, found.listed) == ("paused", 0)
+    assert f"{source} is empty: is its share mounted?" in found.note
+    source.rmdir()
+    away.rename(source)
+    while not ledger.job(job).exhausted:
+        campaign.tend(ledger.job(job))
+    assert (ledger.job(job).listed, ledger.job(job).state) == (5, "running")
 
 
 @pytest.mark.service

@@ -95,7 +95,7 @@ class Campaign:
         self._listed = job.listed
         roots = job.roots or inodes(job.spec)
         parcels, ended = self._parcels(self._items)
-        if lost := trouble(roots) or (emptied(job.spec) if job.listed else ""):
+        if lost := trouble(roots) or emptied(job.spec):
             self._forget()
             await_roots(self._ledger, job.id, lost)
             return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from redis.exceptions import NoPermissionError, RedisError
 
 from cinemill.errors import CinemillError, UsageError
 from cinemill_workers.engine.kinds import discover
-from cinemill_workers.engine.roots import confine
+from cinemill_workers.engine.roots import confine, empty_sources
 from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.connection import WritesRefused, connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -81,7 +82,7 @@ def store(spec: JobSpec) -> str:
     try:
         ledger = Ledger(connect(chosen.redis_url, patience=0))
         ledger.confirm()
-        return ledger.create(spec)
+        return ledger.create(replace(spec, empty=empty_sources(spec)))
     except RedisError as error:
         raise CinemillError(f"nothing was submitted: {'; '.join(diagnosis(chosen, error))}") from error
 

@@ -75,9 +75,20 @@ def withdraw(outputs: Sequence[Path], destination: Path) -> None:
                 folder.rmdir()
 
 
+def empty_sources(spec: JobSpec) -> tuple[str, ...]:
+    """Return the sources of a job that are directories and hold nothing."""
+    found = []
+    for source in filter(os.path.isdir, spec.sources):
+        with suppress(OSError), os.scandir(source) as entries:
+            if next(entries, None) is None:
+                found.append(source)
+    return tuple(found)
+
+
 def emptied(spec: JobSpec) -> str:
-    """Say which source of a job is a directory that holds nothing, or can't be listed any more; those of a standing job may."""
-    for source in () if spec.standing else filter(os.path.isdir, spec.sources):
+    """Say which source of a job is a directory that holds nothing any more, or can't be listed; those of a standing job may."""
+    filled = [source for source in spec.sources if source not in spec.empty and Path(source).is_dir()]
+    for source in () if spec.standing else filled:
         try:
             with os.scandir(source) as entries:
                 if next(entries, None) is None:

@@ -52,6 +52,8 @@ class JobSpec:
     window: str = ""
     max_rate: float = 0.0
     """Source bytes a second over all workers; 0 is unlimited."""
+    empty: tuple[str, ...] = ()
+    """Sources that were empty directories when it was submitted: another one that is has lost its share."""
     standing: bool = False
     """Whether it does not end by itself: its sources, if it has any, are walked again and again."""
 
@@ -73,7 +75,7 @@ class JobSpec:
         form = known["work"].pop("ledger", 1)
         if form != LAYOUT:
             known["work"]["ledger"] = form
-        return cls(**{**known, "sources": tuple(known["sources"])})
+        return cls(**{**known, "sources": tuple(known["sources"]), "empty": tuple(known.get("empty", ()))})
 
 
 @dataclass(frozen=True)
