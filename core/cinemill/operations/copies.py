@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ from cinemill.storage.location import is_same_file, state
 from cinemill.storage.mapped import Bytes, map_file
 
 if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.receipt import Reason, Receipt
+
+_NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
+"""Kinds of errors that a copy would meet as well."""
 
 _NOT_COPIED = "not copied:"
 _TAKEN = f"{_NOT_COPIED} something else stands there already; use --overwrite to replace it"
@@ -116,6 +120,25 @@ def _same_bytes(data: Bytes, output: Path) -> bool:
     return len(other) == len(data) and all(
         one == two for one, two in zip(pieces(data), pieces(other), strict=True)
     )
+
+
+def settle(receipt: Receipt, *, overwrite: bool, preserve: bool) -> Receipt:
+    """Copy the source of an instance that was refused, failed or is not DICOM; return its receipt, which says so.
+
+    Parameters
+    ----------
+    receipt
+        Of that instance; one without an error, or with one that a copy would meet as well, stays as it is.
+    overwrite
+        Replace what stands there.
+    preserve
+        Keep the source's mode and time.
+    """
+    if receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
+        return receipt
+    told = copy_rest(receipt, overwrite=overwrite, preserve=preserve)
+    reason: Reason | None = None if is_not_copied(told) else "rest"
+    return replace(receipt, warnings=(*receipt.warnings, told), reason=reason or "")
 
 
 def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:

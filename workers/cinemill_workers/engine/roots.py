@@ -79,10 +79,15 @@ def empty_sources(spec: JobSpec) -> tuple[str, ...]:
     """Return the sources of a job that are directories and hold nothing."""
     found = []
     for source in filter(os.path.isdir, spec.sources):
-        with suppress(OSError), os.scandir(source) as entries:
-            if next(entries, None) is None:
+        with suppress(OSError):
+            if _holds_nothing(source):
                 found.append(source)
     return tuple(found)
+
+
+def _holds_nothing(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
 
 
 def emptied(spec: JobSpec) -> str:
@@ -90,9 +95,8 @@ def emptied(spec: JobSpec) -> str:
     filled = [source for source in spec.sources if source not in spec.empty and Path(source).is_dir()]
     for source in () if spec.standing else filled:
         try:
-            with os.scandir(source) as entries:
-                if next(entries, None) is None:
-                    return f"{source} is empty"
+            if _holds_nothing(source):
+                return f"{source} is empty"
         except OSError as error:
             return f"{source} can't be listed ({error.strerror})"
     return ""

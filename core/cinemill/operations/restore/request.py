@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cinemill.operations.operation import Operation, option, overwriting
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
-
-_NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
-"""Kinds of errors that a copy would meet as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +37,8 @@ class Restore(Operation):
 
     def settle(self, receipt: Receipt) -> Receipt:
         """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
-        if not self.copy_rest or receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
+        if not self.copy_rest:
             return receipt
-        from cinemill.operations.copies import copy_rest
+        from cinemill.operations.copies import settle
 
-        told = copy_rest(receipt, overwrite=self.overwrite, preserve=self.preserve)
-        return replace(receipt, warnings=(*receipt.warnings, told))
+        return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,34 +11,31 @@ from typing import TYPE_CHECKING, Any
 from cinemill import syntaxes
 from cinemill.codecs.codestream import read_codestream
 from cinemill.codecs.jpeg_xl import libjxl
-from cinemill.dicom.given import Given, called, on_disk
+from cinemill.dicom.given import Given
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import (
-    Cancelled,
-    CinemillError,
     OutputExists,
-    SourceError,
     UnsupportedPixelFormat,
-    UsageError,
     VerificationError,
 )
 from cinemill.frames.held import holds_jpeg
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.copies import copy, is_copy
+from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin, finished, receipt_in
-from cinemill.operations.receipt import Receipt, failure
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import is_same_file, located, size
+from cinemill.storage.location import located, size
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
@@ -103,16 +99,7 @@ def restore(
         preserve=preserve and isinstance(src, str | os.PathLike),
         copy_rest=copy_rest,
     )
-    output = located(dst)
-    with on_disk(src) as source:
-        try:
-            receipt = run(request, source, output, Control(threads, cancelled, progress))
-        except (Cancelled, UsageError):
-            raise
-        except CinemillError as error:
-            request.settle(failure(source, output, error))
-            raise
-        return replace(receipt, source=called(src, source))
+    return of_given(request, src, located(dst), Control(threads, cancelled, progress))
 
 
 def run(request: Restore, src: Path, dst: Path, control: Control) -> Receipt:
@@ -127,17 +114,7 @@ def run(request: Restore, src: Path, dst: Path, control: Control) -> Receipt:
     control
         Threads, cancellation and progress.
     """
-    if is_same_file(dst, src):
-        raise UsageError("source and output are the same file; choose another output", path=dst)
-    started = time.perf_counter()
-    with Source(src) as source:
-        try:
-            receipt = _restore(Origin(source, {}), dst, request, control)
-        except RecursionError:
-            raise SourceError("sequences are nested too deeply", path=src) from None
-        except CinemillError as error:
-            raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
-    return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
+    return of_source(src, dst, lambda source: _restore(Origin(source, {}), dst, request, control))
 
 
 def _restore(origin: Origin, output: Path, request: Restore, control: Control) -> Receipt:

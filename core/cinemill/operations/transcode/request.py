@@ -14,15 +14,12 @@ from cinemill.operations.policy.words import WORDS, Colour, IfLarger, Level, Los
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.rules import Policy
-    from cinemill.operations.receipt import Reason, Receipt
+    from cinemill.operations.receipt import Receipt
 
 _Word = TypeVar("_Word", bound=str)
 
 NAMES = tuple(str(target.name) for target in syntaxes.TARGETS)
 TARGETS = ", ".join(NAMES)
-
-_NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
-"""Kinds of errors that a copy would meet as well."""
 
 
 def read_policy(path: str) -> str:
@@ -159,13 +156,11 @@ class Transcode(Operation):
 
     def settle(self, receipt: Receipt) -> Receipt:
         """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
-        if not self.copy_rest or receipt.error is None or receipt.error["kind"] in _NOT_THE_SOURCES:
+        if not self.copy_rest:
             return receipt
-        from cinemill.operations.copies import copy_rest, is_not_copied
+        from cinemill.operations.copies import settle
 
-        told = copy_rest(receipt, overwrite=self.overwrite, preserve=self.preserve)
-        reason: Reason | None = None if is_not_copied(told) else "rest"
-        return replace(receipt, warnings=(*receipt.warnings, told), reason=reason or "")
+        return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)
 
 
 def _settled(value: _Word, otherwise: _Word) -> _Word:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cinemill.dicom.given import Given, called, on_disk
+from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
 from cinemill.errors import (
-    Cancelled,
-    CinemillError,
     OutputExists,
     Refused,
-    SourceError,
-    UsageError,
     WouldGrow,
 )
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
+from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
-from cinemill.operations.receipt import Receipt, failure
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.carry import copy_source, recode
 from cinemill.operations.transcode.choose import Choice, choose
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
@@ -39,7 +35,7 @@ from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
 from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
-from cinemill.storage.location import is_same_file, located
+from cinemill.storage.location import located
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.decide import Decision
@@ -132,19 +128,7 @@ def transcode(
         policy=policy,
         collapse_grey=collapse_grey,
     )
-    return _of_given(request, src, located(dst), Control(threads, cancelled, progress))
-
-
-def _of_given(request: Transcode, given: Given, output: Path, control: Control) -> Receipt:
-    with on_disk(given) as source:
-        try:
-            receipt = run(request, source, output, control)
-        except (Cancelled, UsageError):
-            raise
-        except CinemillError as error:
-            request.settle(failure(source, output, error))
-            raise
-        return replace(receipt, source=called(given, source))
+    return of_given(request, src, located(dst), Control(threads, cancelled, progress))
 
 
 def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
@@ -159,17 +143,9 @@ def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
     control
         Threads, cancellation and progress.
     """
-    if is_same_file(dst, src):
-        raise UsageError("source and output are the same file; choose another output", path=dst)
-    started = time.perf_counter()
-    with Source(src, repair=request.repair) as source:
-        try:
-            receipt = _transcode(source, dst, request, control)
-        except RecursionError:
-            raise SourceError("sequences are nested too deeply", path=src) from None
-        except CinemillError as error:
-            raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
-    return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
+    return of_source(
+        src, dst, lambda source: _transcode(source, dst, request, control), repair=request.repair
+    )
 
 
 def _transcode(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
