@@ -390,13 +390,7 @@ def test_video_is_copied_whatever_is_asked_for_and_refused_as_a_target(tmp_path,
 
 
 def test_jpeg_that_can_not_be_recompressed_is_kept_and_says_why(tmp_path, monkeypatch):
-    from cinemill import syntaxes
     from cinemill.errors import UnsupportedPixelFormat
-    from cinemill.operations.policy import decide
-
-    target = syntaxes.target("rle")
-    monkeypatch.setattr(decide, "recompression", lambda _: (target,))
-    monkeypatch.setattr(transcode, "RECOMPRESSION", target.name)
 
     def refuse(*_):
         raise UnsupportedPixelFormat("arithmetic coding")

@@ -17,7 +17,6 @@ from cinemill.operations.copies import copy
 from cinemill.operations.forecast.excerpt import BLOCKS, PIECE, Excerpt, PartlyRead, excerpt_of
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
-from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.choose import choose
 from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
@@ -291,7 +290,7 @@ def _excerpt(
             ended = time.process_time()
             sizes = _sizes(dst)
         except Refused:
-            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+            if not choice.target.of_jpeg or request.lossy_source != "jpeg-xl":
                 raise
             return _carried(source, dst, Receipt("", "", "copied", reason="lossy-source").done)
         finally:

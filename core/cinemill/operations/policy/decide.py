@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.operations.policy.facts import Facts
 from cinemill.operations.policy.readers import readable
-from cinemill.operations.policy.targets import RECOMPRESSION, Wanted, recompression
+from cinemill.operations.policy.targets import Wanted, recompression
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -85,7 +85,7 @@ def _of_lossy(facts: Facts, wanted: Wanted, options: Options) -> tuple[Reason | 
     if options.lossy_source == "jpeg-xl":
         small = recompression(options.readable_by)
     else:
-        small = tuple(row for row in wanted.targets if row.name == RECOMPRESSION and not wanted.every)
+        small = tuple(row for row in wanted.targets if row.of_jpeg and not wanted.every)
     if small and facts.recompressible:
         return None, Wanted(small)
     return "lossy-source", wanted
@@ -93,5 +93,5 @@ def _of_lossy(facts: Facts, wanted: Wanted, options: Options) -> tuple[Reason | 
 
 def _lossless(wanted: Wanted) -> Wanted:
     """Leave out the target that holds JPEG only, unless nothing else is wanted."""
-    others = tuple(row for row in wanted.targets if row.name != RECOMPRESSION)
+    others = tuple(row for row in wanted.targets if not row.of_jpeg)
     return replace(wanted, targets=others) if others else wanted

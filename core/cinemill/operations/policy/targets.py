@@ -13,9 +13,6 @@ from cinemill.syntaxes import TransferSyntax
 
 Best: TypeAlias = Literal["smallest", "fastest"]
 
-RECOMPRESSION = "jpeg-xl-jpeg"
-"""The target that holds JPEG codestreams in small, and nothing else."""
-
 _PLAIN = frozenset(("native", "encapsulated-uncompressed"))
 """Codings that compress nothing by themselves."""
 
@@ -78,4 +75,4 @@ def read_wanted(text: str) -> Wanted:
 def recompression(readable_by: str) -> tuple[TransferSyntax, ...]:
     """Return the target for JPEG codestreams in small, if it can be written and these readers read it."""
     allowed = readable(readable_by)
-    return tuple(row for row in syntaxes.TARGETS if row.name == RECOMPRESSION and row in allowed)
+    return tuple(row for row in syntaxes.TARGETS if row.of_jpeg and row in allowed)

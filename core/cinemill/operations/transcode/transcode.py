@@ -23,7 +23,6 @@ from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
 from cinemill.operations.policy.decide import decide
-from cinemill.operations.policy.targets import RECOMPRESSION
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.carry import copy_source, recode
@@ -225,7 +224,7 @@ def _carry_out(
             choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
             del source.warnings[before:]
         except Refused as refused:
-            if choice.target.name != RECOMPRESSION or request.lossy_source != "jpeg-xl":
+            if not choice.target.of_jpeg or request.lossy_source != "jpeg-xl":
                 raise
             choice = Choice("copy", source.transfer_syntax, "lossy-source", tried=True)
             source.warnings[before:] = [f"JPEG XL can't hold it as it is: {refused.message}"]
