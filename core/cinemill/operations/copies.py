@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, VerificationError
-from cinemill.operations.clock import Clock
+from cinemill.operations.clock import Clock, record
 from cinemill.operations.origin import look_at
 from cinemill.storage.digests import named, pieces
 from cinemill.storage.file import Sink
@@ -19,6 +19,7 @@ from cinemill.storage.location import is_same_file, state
 from cinemill.storage.mapped import Bytes, map_file
 
 if TYPE_CHECKING:
+    from cinemill.operations.origin import Origin
     from cinemill.operations.receipt import Reason, Receipt
 
 _NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
@@ -90,6 +91,54 @@ def copy(
                 sink.label(label)
             sink.commit()
     return named(digest)
+
+
+def copy_source(
+    origin: Origin,
+    output: Path,
+    *,
+    overwrite: bool,
+    preserve: bool,
+    verify: bool = True,
+    label: bytes = b"",
+    **told: Any,
+) -> Receipt:
+    """Copy an open source byte for byte, and compare what was written; return the receipt.
+
+    Parameters
+    ----------
+    origin
+        What is copied.
+    output
+        Where the copy will appear.
+    overwrite, verify, label
+        See `copy`.
+    preserve
+        Keep the source's mode and time.
+    **told
+        What the receipt says besides.
+    """
+    source, clock = origin.source, Clock()
+    digest = copy(
+        source.file,
+        output,
+        clock,
+        likeness=Likeness.of(source.path, preserve=preserve),
+        overwrite=overwrite,
+        verify=verify,
+        check=origin.check,
+        label=label,
+    )
+    return record(
+        source,
+        output,
+        "copied",
+        source.transfer_syntax,
+        seconds=dict(clock.seconds),
+        verification="every byte" if verify else "none",
+        source_digest=digest,
+        **told,
+    )
 
 
 def is_copy(source: Path, data: Bytes, output: Path, *, read: bool) -> bool:

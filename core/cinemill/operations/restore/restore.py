@@ -25,7 +25,7 @@ from cinemill.errors import (
 from cinemill.frames.held import holds_jpeg
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.copies import copy, is_copy
+from cinemill.operations.copies import copy_source, is_copy
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
@@ -129,7 +129,7 @@ def _restore(origin: Origin, output: Path, request: Restore, control: Control) -
         source.warnings.append(note)
         request = replace(request, overwrite=True)
     if before is None:
-        return _copy(origin, output, request)
+        return copy_source(origin, output, overwrite=request.overwrite, preserve=request.preserve)
     return _write(origin, output, before, request, control)
 
 
@@ -252,25 +252,3 @@ def _rebuilt(boxes: Buffer, index: int) -> Carried:
 
 def _as_it_is(written: Buffer, index: int) -> Buffer:  # noqa: ARG001
     return written
-
-
-def _copy(origin: Origin, output: Path, request: Restore) -> Receipt:
-    """Copy what was not recompressed, byte for byte."""
-    source, clock = origin.source, Clock()
-    digest = copy(
-        source.file,
-        output,
-        clock,
-        likeness=Likeness.of(source.path, preserve=request.preserve),
-        overwrite=request.overwrite,
-        check=origin.check,
-    )
-    return record(
-        source,
-        output,
-        "copied",
-        source.transfer_syntax,
-        seconds=dict(clock.seconds),
-        verification="every byte",
-        source_digest=digest,
-    )

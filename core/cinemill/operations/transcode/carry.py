@@ -12,7 +12,6 @@ from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.copies import copy
 from cinemill.operations.transcode.plan import check_recodable, written_syntax
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
@@ -24,50 +23,6 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.request import Transcode
     from cinemill.syntaxes import TransferSyntax
-
-
-def copy_source(
-    origin: Origin, output: Path, request: Transcode, told: Mapping[str, Any], *, tried: bool
-) -> Receipt:
-    """Copy a file byte for byte and compare what was written.
-
-    Parameters
-    ----------
-    origin
-        What is copied.
-    output
-        Where the copy will appear.
-    request
-        The options.
-    told
-        What the receipt says besides.
-    tried
-        Whether a trial decided it, which is to be known again.
-    """
-    source = origin.source
-    if source.pixel_data is not None:
-        source.check()
-    clock = Clock()
-    digest = copy(
-        source.file,
-        output,
-        clock,
-        likeness=Likeness.of(source.path, preserve=request.preserve),
-        overwrite=request.overwrite,
-        verify=request.verify != "none",
-        check=origin.check,
-        label=origin.label(told) if tried else b"",
-    )
-    return record(
-        source,
-        output,
-        "copied",
-        source.transfer_syntax,
-        seconds=dict(clock.seconds),
-        verification="none" if request.verify == "none" else "every byte",
-        source_digest=digest,
-        **told,
-    )
 
 
 def recode(

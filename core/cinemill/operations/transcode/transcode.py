@@ -19,13 +19,14 @@ from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
+from cinemill.operations.copies import copy_source
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
-from cinemill.operations.transcode.carry import copy_source, recode
+from cinemill.operations.transcode.carry import recode
 from cinemill.operations.transcode.choose import Choice, choose
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
 from cinemill.operations.transcode.plan import Plan, make_plan
@@ -233,7 +234,17 @@ def _carry_out(
     if kept is not None:
         return kept
     source.warnings.extend(carried_over(source))
-    return copy_source(origin, output, request, told, tried=choice.tried)
+    if source.pixel_data is not None:
+        source.check()
+    return copy_source(
+        origin,
+        output,
+        overwrite=request.overwrite,
+        preserve=request.preserve,
+        verify=request.verify != "none",
+        label=origin.label(told) if choice.tried else b"",
+        **told,
+    )
 
 
 def write_instance(
