@@ -44,14 +44,14 @@ class Jobs(Workers):
     def __init__(self, client: Redis, *, lease_seconds: float = 30.0) -> None:
         super().__init__(client)
         self.lease = round(lease_seconds * 1000)
-        self._transition = client.register_script(files(__package__).joinpath("ledger.lua").read_text())
+        self._transitions: dict[str, Any] = {}
 
     def _apply(self, operation: str, job: str | None, record: bytes = b"", **arguments: Any) -> Any:
         leader = self._name if self.leads else None
         arguments = {"id": job, "lease": self.lease, "layout": LAYOUT, "leader": leader, **arguments}
         present = {name: value for name, value in arguments.items() if value is not None}
         try:
-            return self._transition(args=[operation, json.dumps(present), record])
+            return self.transition(operation)(args=[json.dumps(present), record])
         except ResponseError as error:
             code, _, rest = str(error).partition(" ")
             if code == "LAYOUT":
@@ -59,6 +59,14 @@ class Jobs(Workers):
             if code == "DEPOSED":
                 raise Deposed(rest) from None
             raise
+
+    def transition(self, operation: str) -> Any:
+        """Return the script of an operation, to be called with the arguments in JSON, and a record."""
+        if operation not in self._transitions:
+            folder = files(__package__) / "transitions"
+            parts = [(folder / f"{name}.lua").read_text() for name in ("ground", operation, "apply")]
+            self._transitions[operation] = self.client.register_script("\n".join(parts))
+        return self._transitions[operation]
 
     def agree(self, *, raises: bool = False) -> None:
         """Note by which layout the ledger is used, if none is noted.

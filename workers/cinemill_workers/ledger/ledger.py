@@ -1,7 +1,7 @@
 """Job and item states in Redis with atomic transitions and counters: the truth about a job.
 
 Items travel in parcels: one long cine, or some small instances. Waiting and claimed parcels are stored whole; what
-became of an item waits here only until it stands in a file of the job's folder. The transitions are in ``ledger.lua``.
+became of an item waits here only until it stands in a file of the job's folder. The transitions are in ``transitions/``, a file each.
 """
 
 from __future__ import annotations
