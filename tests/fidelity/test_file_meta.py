@@ -232,3 +232,18 @@ def test_real_files_that_contradict_themselves(corpus, tmp_path):
         assert written.file_meta.MediaStorageSOPClassUID == written.SOPClassUID
         if "PixelData" in written:
             assert np.array_equal(oracle.read(tmp_path / name).frames, oracle.read(corpus / name).frames)
+
+
+def test_a_bare_data_set_is_read_although_dicm_stands_where_a_preamble_would_end(tmp_path, source):
+    described = header(FRAMES)
+    described.remove_private_tags()
+    charset = struct.pack("<HH2sH", 8, 5, b"CS", 10) + b"ISO_IR 100"
+    filler = b"X" * (128 - 2 * 8 - 8 - len(charset[8:]))
+    filled = struct.pack("<HH2sH", 8, 0x12, b"LO", len(filler)) + filler
+    name = struct.pack("<HH2sH", 8, 0x13, b"LO", 6) + b"DICMA1"
+    rest = encode(described, EXPLICIT) + native_element(native_bytes(FRAMES), EXPLICIT)
+    data = charset + filled + name + rest
+    assert data[128:132] == b"DICM"
+    receipt = cinemill.transcode(source(data), tmp_path / "out.dcm", to="rle")
+    assert receipt.status == "transcoded"
+    assert (pydicom.dcmread(tmp_path / "out.dcm").pixel_array == FRAMES).all()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TRANSFER_SYNTAX = 0x00020010
 _PREAMBLE = 128
+_META = (b"\x02\0", b"\0\x02")
 _PIECE = 1 << 20
 _VRS = SHORT_VRS | LONG_VRS
 
@@ -134,17 +135,25 @@ def _looks_explicit(data: Bytes, start: int) -> bool:
 
 
 def _find_meta(data: Bytes) -> int:
-    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008."""
+    """Return where File Meta Information starts; 0 too for a bare data set that starts with group 0008.
+
+    In a bare data set, DICM may stand by chance where a preamble would end.
+    """
+    bare = _starts_bare(bytes(data[:6]))
     for prefix in (_PREAMBLE, 0):
-        if bytes(data[prefix : prefix + 4]) == b"DICM":
+        start = bytes(data[prefix : prefix + 6])
+        if start[:4] == b"DICM" and (start[4:] in _META or not bare):
             return prefix + 4
-    start = bytes(data[:6])
-    explicit = start[4:] in _VRS
-    if start[:2] in {b"\x02\0", b"\0\x02"} or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
-        return 0
-    if start[:3] == b"\0\x08\0" and explicit:
+    if bare:
         return 0
     raise NotDicom("not a DICOM file: no DICM after the preamble (PS3.10 §7.1)")
+
+
+def _starts_bare(start: bytes) -> bool:
+    """Whether an element of group 0002 or 0008 starts here."""
+    if start[:2] in _META or (start[:2] == b"\x08\0" and start[3:4] == b"\0"):
+        return True
+    return start[:3] == b"\0\x08\0" and start[4:] in _VRS
 
 
 def _inflate(data: Bytes, start: int) -> Bytes:
