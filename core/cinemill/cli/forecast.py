@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import Number, PATH, Whole, accepting, made, sources_argument
+from cinemill.cli.options import PATH, Number, Whole, accepting, made, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
 
@@ -49,12 +49,8 @@ _DONE, _NUMBERS = 20, 88
     type=Number(min=1),
     help="Time for all of it; else what it takes.",
 )
-@click.option(
-    "--workers", metavar="N", type=Whole(min=1), help="Cores of workers, to tell their hours."
-)
-@click.option(
-    "--price", metavar="EUR", type=Number(min=0), help="Euros that a terabyte costs a year."
-)
+@click.option("--workers", metavar="N", type=Whole(min=1), help="Cores of workers, to tell their hours.")
+@click.option("--price", metavar="EUR", type=Number(min=0), help="Euros that a terabyte costs a year.")
 @click.option("--html", metavar="FILE", type=PATH, help="Write a page with charts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @jobs_option

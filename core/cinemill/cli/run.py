@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
-jobs_option = click.option(
-    "-j", "--jobs", metavar="N", type=Whole(min=1), help="Cores to use; default: all."
-)
+jobs_option = click.option("-j", "--jobs", metavar="N", type=Whole(min=1), help="Cores to use; default: all.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 

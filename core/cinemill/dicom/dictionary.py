@@ -62,7 +62,10 @@ def _entry(tag: int) -> _Entry | None:
 def _repeaters(table: Any) -> dict[tuple[int, int], _Entry]:
     """Return the elements of repeating groups, such as 60xx, by the bits of their tags, and which of these count."""
     return {
-        (int(tag.replace("x", "0"), 16), int("".join("0" if digit == "x" else "F" for digit in tag), 16)): entry
+        (
+            int(tag.replace("x", "0"), 16),
+            int("".join("0" if digit == "x" else "F" for digit in tag), 16),
+        ): entry
         for tag, entry in table.RepeatersDictionary.items()
     }
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cinemill.cli.options import Number, accepting, completing, destination_argument, given, made, sources_argument
+from cinemill.cli.options import (
+    Number,
+    accepting,
+    completing,
+    destination_argument,
+    given,
+    made,
+    sources_argument,
+)
 from cinemill.errors import UsageError
 from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
