@@ -1,11 +1,11 @@
 """The bar of a run: drawn on a terminal, once a run takes a moment, and told what it has missed."""
 
-import io
 import os
 import pty
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,9 +14,8 @@ from cinemill.cli.progress import LateBar
 from tests.support.files import bundled
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+def terminal(*, there=True):
+    return SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: there))
 
 
 class Drawn:
@@ -47,18 +46,18 @@ def drawn(monkeypatch):
 
     bar = Drawn()
     monkeypatch.setattr(show, "bar", lambda: bar)
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(progress, "sys", terminal())
     monkeypatch.setattr(progress, "_PATIENCE", 0.01)
     return bar
 
 
-def test_a_short_run_draws_nothing_and_counts_nothing(drawn, monkeypatch):
+def test_a_short_run_draws_nothing_and_counts_nothing(drawn, monkeypatch, capsys):
     monkeypatch.setattr(progress, "_PATIENCE", 60)
     with LateBar(lambda: pytest.fail("nobody asked")) as bar:
         bar.advance("receipt")
         bar.say("a line", "a", "red")
     assert drawn.told == []
-    assert sys.stderr.getvalue().endswith(" line\n")
+    assert capsys.readouterr().err == "a line\n"
 
 
 def test_a_longer_run_is_told_what_it_has_missed(drawn, monkeypatch):
@@ -89,7 +88,7 @@ def test_it_is_drawn_by_itself_after_a_moment(drawn):
 @pytest.mark.parametrize("hidden", [True, False])
 def test_without_a_terminal_or_if_hidden_nothing_is_drawn(drawn, monkeypatch, hidden):
     if not hidden:
-        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        monkeypatch.setattr(progress, "sys", terminal(there=False))
     with LateBar(lambda: pytest.fail("nobody asked"), hidden=hidden) as bar:
         bar.frames("item", 1, 2)
         threading.Event().wait(0.05)
@@ -98,7 +97,7 @@ def test_without_a_terminal_or_if_hidden_nothing_is_drawn(drawn, monkeypatch, hi
 
 def test_a_small_file_on_a_terminal_is_one_line_and_no_bar(tmp_path):
     parent, child = pty.openpty()
-    start = "from cinemill_workers.cli.main import main; main()"
+    start = "from cinemill_workers.cli.main import main; import cinemill.cli.progress as p; p._PATIENCE = 60; main()"
     words = ["transcode", str(bundled("CT_small.dcm")), str(tmp_path / "out.dcm"), "--to", "explicit"]
     try:
         subprocess.run([sys.executable, "-c", start, *words], stderr=child, check=True)

@@ -62,7 +62,7 @@ def imported(*arguments, given=GIVEN):
 def heavy(modules):
     """Those that a plain command can do without."""
     roots = {name.partition(".")[0] for name in modules}
-    foreign = {root for root in roots - LIBRARIES if root not in sys.stdlib_module_names}
+    foreign = {root for root in roots - LIBRARIES - set(GIVEN) if root not in sys.stdlib_module_names}
     foreign -= {root for root in foreign if root.startswith(("_", "cython"))}  # parts of compiled modules
     return sorted(foreign | {name for name in modules if name.startswith(HEAVY)})
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 
 class Commands(click.Group):
@@ -40,3 +41,12 @@ class Commands(click.Group):
         from cinemill.cli.run import command
 
         return command(found)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that was typed; where there is none, say which may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None

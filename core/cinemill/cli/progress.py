@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
-_PATIENCE = 0.3
+_PATIENCE = 0.5
 """Seconds after which the bar is drawn: to import what draws it takes as long as a small file."""
 
 
