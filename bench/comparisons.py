@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.pixels import convert_color_space
 
 import cinemill
@@ -203,20 +206,28 @@ def pydicom_peer(coding: str, to: str, shape: Shape = RGB, frames: int = 16) -> 
     return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / pydicom", prepare)
 
 
-def start_up() -> Comparison:
-    """Compare the start of the command with that of an interpreter that imports Typer."""
+def start_up(command: str, *words: str) -> Comparison:
+    """Compare a command on a small file, or on none, with an interpreter that imports numpy; both find their bytecode."""
+    start = "from cinemill_workers.cli.main import main; main()"
 
-    def child(code: str) -> Call:
-        return lambda: subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    def prepare() -> Prepared:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder() / "bytecode")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        output = folder() / "started"
+        files = (
+            [str(get_testdata_file("examples_ybr_color.dcm", download=False)), str(output)] if words else []
+        )
 
-    return Comparison(
-        "cinemill --version / import typer",
-        lambda: Prepared(
-            child("import sys; sys.argv = ['cinemill', '--version']; from cinemill.cli import main; main()"),
-            child("import typer"),
-            0,
-        ),
-    )
+        def child(code: str, *arguments: str) -> Call:
+            line = [sys.executable, "-c", code, *arguments]
+            return lambda: subprocess.run(line, check=True, env=environment, capture_output=True)
+
+        def remove() -> None:
+            output.unlink(missing_ok=True) if output.is_file() else shutil.rmtree(output, ignore_errors=True)
+
+        return Prepared(child(start, command, *files, *words), child("import numpy"), 0, remove)
+
+    return Comparison(f"cinemill {command} / import numpy", prepare)
 
 
 _EVERY: tuple[Shape | str, ...] = (*SHAPES, *real_cines())
@@ -246,4 +257,8 @@ PIPELINES = [
     pipeline("native", "jpeg-ls", MONO_12),
 ]
 PEERS = [pydicom_peer("jpeg", "jpeg-ls"), pydicom_peer("native", "jpeg-2000", frames=4)]
-START = [start_up()]
+START = [
+    start_up("--help"),
+    start_up("transcode", "--to", "jpeg-ls"),
+    start_up("extract", "--frames", "7"),
+]

@@ -1,4 +1,4 @@
-"""The start of the command, against an interpreter that imports Typer."""
+"""The start of commands, against an interpreter that imports numpy."""
 
 import pytest
 
@@ -9,4 +9,4 @@ from measure import Measure
 @pytest.mark.parametrize("row", START, ids=str)
 def test_start_up(row: Comparison, measure: Measure) -> None:
     prepared = row.prepare()
-    assert measure(prepared.ours, reference=prepared.reference).returncode == 0
+    assert measure(prepared.ours, reference=prepared.reference, before=prepared.before).returncode == 0

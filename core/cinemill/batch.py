@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
-from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
@@ -91,6 +88,8 @@ class _Pool:
 
     def run(self, items: Iterator[Item], stop: Callable[[], bool]) -> Iterator[Receipt]:
         """Yield receipts until no item is left, or those under way have been cancelled."""
+        from multiprocessing import connection
+
         while True:
             if not self._stopping.value:
                 self._feed(items)
@@ -185,6 +184,8 @@ class _Child:
 
 
 def _context() -> ForkServerContext | SpawnContext:
+    import multiprocessing
+
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     return multiprocessing.get_context("forkserver")
@@ -270,6 +271,8 @@ def _explained(error: Exception) -> CinemillError:
     if isinstance(error, CinemillError):
         return error
     if isinstance(error, OSError) and atomic.is_no_room(error):
+        import tempfile
+
         where = error.filename or tempfile.gettempdir()
         return NoRoom(f"no room for temporary files: {error.strerror}; free some space there", path=where)
     return InternalError(f"unexpected {type(error).__name__}: {error}; please report it with this file")

@@ -14,10 +14,10 @@ SCRIPT = "import sys; sys.argv[0] = 'cinemill'; from cinemill_workers.cli.main i
 
 def completed(line):
     words = line.split(" ")
-    variables = {"_CINEMILL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    variables = {"_CINEMILL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = cinemill(env={**os.environ, **variables}, script=SCRIPT)
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return [each.removeprefix("plain,") for each in done.stdout.split()]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_shell_completes_commands_options_and_values(line, expected):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_a_shell_is_shown_and_installed(tmp_path, shell):
-    named = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    named = {"HOME": str(tmp_path)}
     shown, done = (
         cinemill(option, shell, env={**os.environ, **named}, script=SCRIPT)
         for option in ("--show-completion", "--install-completion")

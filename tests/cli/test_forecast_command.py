@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from cinemill.cli import app
 from tests.support.files import bundled

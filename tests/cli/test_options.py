@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import asdict
 from typing import Any
 
+import click
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from cinemill.cli import app, run
 from cinemill.cli.options import accepting, given, made
@@ -106,11 +106,14 @@ def test_old_names_are_understood(asked):
 
 
 def test_options_of_the_same_name_are_one():
-    def command(first: str, *, last: bool = False, **options: Any) -> None:
+    @click.command()
+    @click.argument("first")
+    @accepting(Transcode, Extract, without=("to", "format"))
+    @click.option("--last", is_flag=True)
+    def command(first: str, *, last: bool, **options: Any) -> None:
         """Do nothing."""
 
-    accepted = accepting(Transcode, Extract, without=("to", "format"))(command)
-    names = list(inspect.signature(accepted).parameters)
+    names = [each.name for each in command.params]
     assert names[0] == "first"
     assert names[-1] == "last"
     assert names.count("overwrite") == 1
@@ -148,6 +151,29 @@ def test_what_can_not_be_is_said_and_nothing_is_made(tmp_path, monkeypatch, word
     assert isinstance(done.exception, UsageError)
     assert message in str(done.exception)
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("forecast", "in", "--within", "nan"), "nan is not finite"),
+        (("forecast", "in", "--price", "inf"), "inf is not finite"),
+        (("forecast", "in", "--within", "0.5"), "0.5 is not in the range x>=1"),
+        (("bench", "--at-least", "much"), "'much' is not a valid number"),
+        (("extract", CINE, "out", "--voi", "-1"), "-1 is not in the range x>=0"),
+        (("extract", CINE, "out", "--voi", "1.5"), "'1.5' is not a valid whole number"),
+        (("transcode", CINE, "out", "--jobs", "0"), "0 is not in the range x>=1"),
+        (("transcode", CINE, "out", "--colour", "pink"), "not one of 'auto', 'keep', 'rgb'"),
+        (("transcode", CINE, "out", "--overwrit"), "Did you mean"),
+        (("transcode", CINE), "Missing argument 'SRC...'"),
+        (("transcoded", CINE, "out"), "Did you mean 'transcode'?"),
+    ],
+)
+def test_what_is_no_value_of_an_option_is_refused_by_its_name(words, message):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 2
+    assert message in done.output
+    assert done.output.startswith("Usage: cinemill ")
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".JSONL"])

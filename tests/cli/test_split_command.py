@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from click.testing import CliRunner
 from pydicom.encaps import generate_frames
-from typer.testing import CliRunner
 
 from cinemill.cli import app
 from cinemill.errors import Cancelled

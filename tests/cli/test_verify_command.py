@@ -7,7 +7,7 @@ import shutil
 
 import pydicom
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app

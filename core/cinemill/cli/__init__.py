@@ -1,23 +1,16 @@
-"""The command line: parsing, progress and printing only. Heavy imports wait until a command needs them."""
+"""The command line: parsing, progress and printing only. What a command needs is imported when it is asked for."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
+import click
 
 from cinemill import __version__
-from cinemill.cli.bench import bench
-from cinemill.cli.forecast import forecast
+from cinemill.cli.commands import Commands
 from cinemill.cli.options import current_name
-from cinemill.cli.policy import policies, syntaxes
-from cinemill.cli.run import command
-from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError
-from cinemill.operations.table import OPERATIONS
-from cinemill.operations.verify.request import Verify
 
 # numpy's linear algebra is not used, and would start a thread on every core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -36,48 +29,82 @@ Examples:
 
 `cinemill COMMAND --help` says more of each."""
 
-app = typer.Typer(
-    name="cinemill",
+_PLACES = {
+    "transcode": "cinemill.operations.transcode.request:Transcode",
+    "restore": "cinemill.operations.restore.request:Restore",
+    "extract": "cinemill.operations.extract.request:Extract",
+    "split": "cinemill.operations.split.request:Split",
+    "verify": "cinemill.operations.verify.request:Verify",
+    "syntaxes": "cinemill.cli.policy:syntaxes",
+    "forecast": "cinemill.cli.forecast:forecast",
+    "bench": "cinemill.cli.bench:bench",
+    "warmup": "cinemill.cli.warmup:warmup",
+    "policy": "cinemill.cli.policy:policies",
+}
+
+
+def _install_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is not None and not context.resilient_parsing:
+        from cinemill.cli.completion import install
+
+        click.echo(f"completion for {shell} is in {install(app, shell)}; it works in new terminals")
+        context.exit()
+
+
+def _show_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is not None and not context.resilient_parsing:
+        from cinemill.cli.completion import script
+
+        click.echo(script(app, shell))
+        context.exit()
+
+
+@click.command(
+    "cinemill",
+    cls=Commands,
+    places=_PLACES,
     help=_HELP,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_name},
 )
-for operation in OPERATIONS.values():
-    app.command(operation.kind)(command(operation))
-app.command(Verify.kind)(command(Verify))
-app.add_typer(policies, name="policy")
-app.command()(syntaxes)
-app.command()(forecast)
-app.command()(bench)
-app.command()(warmup)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"cinemill {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+@click.version_option(
+    __version__, prog_name="cinemill", message="%(prog)s %(version)s", help="Print the version."
+)
+@click.option(
+    "--install-completion",
+    metavar="[SHELL]",
+    is_flag=False,
+    flag_value="",
+    is_eager=True,
+    expose_value=False,
+    callback=_install_completion,
+    help="Install completion for bash, zsh or fish; default: the shell in use.",
+)
+@click.option(
+    "--show-completion",
+    metavar="[SHELL]",
+    is_flag=False,
+    flag_value="",
+    is_eager=True,
+    expose_value=False,
+    callback=_show_completion,
+    help="Print what would be installed.",
+)
+def app() -> None:
+    """Run a command."""
 
 
 def main() -> None:
     """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
     try:
-        app()
-    except CinemillError as error:
-        typer.echo(f"cinemill: {error}", err=True)
+        sys.exit(app.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+    except CinemillError as error:
+        click.echo(f"cinemill: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
+from click.exceptions import Exit
 
+from cinemill.cli.options import PATH, Number
 from cinemill.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.benchmark import Measurement
 
 
-def bench(
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Default: pydicom's ultrasound cine.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a later --compare.")] = False,
-    compare: Annotated[
-        Path | None, typer.Option("--compare", metavar="OLD.json", help="An earlier run's JSON.")
-    ] = None,
-    at_least: Annotated[
-        float,
-        typer.Option("--at-least", metavar="RATIO", help="Of the earlier speed; below it, exit with 1."),
-    ] = 0.85,
-) -> None:
+@click.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=PATH, help="Default: pydicom's ultrasound cine.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a later --compare.")
+@click.option("--compare", metavar="OLD.json", type=PATH, help="An earlier run's JSON.")
+@click.option(
+    "--at-least",
+    metavar="RATIO",
+    type=Number(min=0),
+    default=0.85,
+    show_default=True,
+    help="Of the earlier speed; below it, exit with 1.",
+)
+def bench(files: tuple[Path, ...], as_json: bool, compare: Path | None, at_least: float) -> None:
     """Measure decoding and transcoding of files, on one thread.
 
     Speeds are compared as multiples of CharLS encoding the same frames in the same run, so an earlier run may come
@@ -38,18 +40,18 @@ def bench(
     from cinemill.benchmark import measure, slower
 
     bundled = str(get_testdata_file("examples_ybr_color.dcm", download=False))
-    now = [each for path in files or [Path(bundled)] for each in measure(path)]
+    now = [each for path in files or (Path(bundled),) for each in measure(path)]
     if as_json:
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(each) for each in now], indent=1))
+        click.echo(json.dumps([asdict(each) for each in now], indent=1))
     else:
         _show(now)
     worse = list(slower(now, before, at_least))
     for each, share in worse:
         line = f"slower: {printable(each.file)} {each.operation}: {share:.2f} of the earlier speed"
-        typer.echo(line, err=True)
-    raise typer.Exit(1 if worse else 0)
+        click.echo(line, err=True)
+    raise Exit(1 if worse else 0)
 
 
 def _read(path: Path) -> list[Measurement]:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
-from cinemill.cli.options import accepting, made
-from cinemill.cli.run import Jobs, Quiet, interruption
+from cinemill.cli.options import PATH, Number, Whole, accepting, made, sources_argument
+from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
@@ -30,34 +31,41 @@ _WIDTH = 150
 _DONE, _NUMBERS = 20, 88
 """Characters for what is done, and for all that stands behind the kind of instance."""
 
-Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
 
-
+@click.command()
+@sources_argument("Files and directories.")
 @accepting(Transcode, without=_NOT_HERE)
+@click.option(
+    "--sample",
+    metavar="N",
+    type=Whole(min=1),
+    default=500,
+    show_default=True,
+    help="Instances that are tried at most.",
+)
+@click.option(
+    "--within",
+    metavar="SECONDS",
+    type=Number(min=1),
+    help="Time for all of it; else what it takes.",
+)
+@click.option("--workers", metavar="N", type=Whole(min=1), help="Cores of workers, to tell their hours.")
+@click.option("--price", metavar="EUR", type=Number(min=0), help="Euros that a terabyte costs a year.")
+@click.option("--html", metavar="FILE", type=PATH, help="Write a page with charts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@jobs_option
+@quiet_option
 def forecast(
-    sources: Trees,
+    sources: tuple[Path, ...],
     *,
-    sample: Annotated[
-        int, typer.Option("--sample", metavar="N", min=1, help="Instances that are tried at most.")
-    ] = 500,
-    within: Annotated[
-        float | None,
-        typer.Option("--within", metavar="SECONDS", min=1, help="Time for all of it; else what it takes."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Cores of workers, to tell their hours."),
-    ] = None,
-    price: Annotated[
-        float | None,
-        typer.Option("--price", metavar="EUR", min=0, help="Euros that a terabyte costs a year."),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    jobs: Jobs = None,
-    quiet: Quiet = False,
+    sample: int,
+    within: float | None,
+    workers: int | None,
+    price: float | None,
+    html: Path | None,
+    as_json: bool,
+    jobs: int | None,
+    quiet: bool,
     **options: Any,
 ) -> None:
     """Tell what transcode would take and save, before it is run.
@@ -81,12 +89,12 @@ def forecast(
 
         _write(html, page(found))
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
+        click.echo(json.dumps(found.to_dict(), indent=1))
     elif not quiet:
         _show(found)
     if stopping():
-        typer.echo("stopped; this is what was known by then", err=True)
-        raise typer.Exit(130)
+        click.echo("stopped; this is what was known by then", err=True)
+        raise Exit(130)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,24 +1,44 @@
-"""Makes parameters of commands from the options that operations declare, and operations from what was typed."""
+"""Makes options of commands from those that operations declare, and operations from what was typed."""
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field
-from enum import StrEnum
-from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import typer
+import click
 
 from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation, Option, options_of
 
 Made = TypeVar("Made", bound=Operation)
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 OLD_NAMES = {"concurrency": "jobs", "voi-window": "window"}
 """Names that options had once: understood, not shown."""
+
+PATH = click.Path(path_type=Path)
+
+
+class Whole(click.IntRange):
+    """A whole number."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number, which is finite."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return what was typed as a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not finite.", param, ctx)
+        return number
 
 
 def current_name(name: str) -> str:
@@ -26,20 +46,25 @@ def current_name(name: str) -> str:
     return OLD_NAMES.get(name, name)
 
 
-def destination_argument(text: str) -> Any:
-    """Return the annotation of the last argument."""
-    return Annotated[Path, typer.Argument(metavar="DST", help=text, callback=_no_pipe)]
+def sources_argument(text: str) -> Callable[[Decorated], Decorated]:
+    """Return the decorator for the first arguments."""
+    return click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=PATH, help=text)
 
 
-def _no_pipe(destination: Path) -> Path:
-    if destination == Path("-"):
+def destination_argument(text: str) -> Callable[[Decorated], Decorated]:
+    """Return the decorator for the last argument."""
+    return click.argument("destination", metavar="DST", type=PATH, callback=_no_pipe, help=text)
+
+
+def _no_pipe(context: click.Context, _: click.Parameter, destination: Path) -> Path:
+    if destination == Path("-") and not context.resilient_parsing:
         raise UsageError("- can't be the destination, for outputs are read back; name a file or a directory")
     return destination
 
 
 def accepting(
     *operations: type[Operation], without: tuple[str, ...] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> Callable[[Decorated], Decorated]:
     """Let a command take the options of operations, which its ``**options`` then hold.
 
     Parameters
@@ -49,24 +74,16 @@ def accepting(
     without
         Fields that the command has no option for.
     """
+    theirs = {
+        name: option
+        for operation in operations
+        for name, option in _declared(operation).items()
+        if name not in without
+    }
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [
-            each
-            for each in inspect.signature(command, eval_str=True).parameters.values()
-            if each.kind is not Parameter.VAR_KEYWORD
-        ]
-        theirs = {
-            name: parameter
-            for operation in operations
-            for name, (_, parameter) in _typed(operation).items()
-            if name not in without
-        }
-        first = [each for each in own if each.kind is not Parameter.KEYWORD_ONLY]
-        last = [each for each in own if each.kind is Parameter.KEYWORD_ONLY]
-        every = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*first, *theirs.values(), *last)]
-        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        command.__annotations__ = {each.name: each.annotation for each in every}
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(theirs.values()):
+            command = option(command)
         return command
 
     return decorate
@@ -86,11 +103,13 @@ def made(operation: type[Made], options: Mapping[str, Any]) -> Made:
 
 def given(operation: type[Operation], options: Mapping[str, Any]) -> list[str]:
     """Return those of an operation's options that differ from their defaults, as they are typed."""
-    return [
-        _names(name, how)[0]
-        for name, (how, parameter) in _typed(operation).items()
-        if options.get(name, parameter.default) != parameter.default
-    ]
+    found = []
+    for name, (field, how) in options_of(operation).items():
+        if how.flags:
+            found += [_names(flag)[0] for flag in how.flags if options.get(flag)]
+        elif options.get(name, field.default) not in (field.default, ""):
+            found.append(_names(name, how)[0])
+    return found
 
 
 def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
@@ -105,60 +124,58 @@ def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
     value = options.get(field.name, field.default)
     if value == "" and field.default is not MISSING:
         return field.default
-    if how.read is not None and isinstance(value, str):
-        return how.read(value)
-    return value.value if isinstance(value, StrEnum) else value
+    return how.read(value) if how.read is not None and isinstance(value, str) else value
 
 
-def _typed(operation: type[Operation]) -> dict[str, tuple[Option, Parameter]]:
-    """Return the parameters for the options of an operation: one for each, or for each of its flags."""
+def _declared(operation: type[Operation]) -> dict[str, Callable[[Decorated], Decorated]]:
+    """Return the decorators for the options of an operation: one for each, or for each of its flags."""
     hints = get_type_hints(operation)
     found = {}
     for name, (field, how) in options_of(operation).items():
         if how.flags:
-            for value, text in how.flags.items():
-                flag = Option(text)
-                found[value] = flag, _parameter(value, flag, bool, default=False)
+            found |= {flag: _option(flag, Option(text), bool, False) for flag, text in how.flags.items()}
         else:
-            found[name] = how, _parameter(name, how, hints[name], field.default)
+            found[name] = _option(name, how, hints[name], field.default)
     return found
 
 
-def _parameter(name: str, how: Option, hint: Any, default: Any) -> Parameter:
-    kinds = get_args(hint)
-    if get_origin(hint) is Literal:
-        hint = _choice(kinds)
-        default = hint(default)
-    elif how.read is not None or str in {hint, *kinds}:
-        hint, default = str, default or ""
+def _option(name: str, how: Option, hint: Any, default: Any) -> Callable[[Decorated], Decorated]:
     names = _names(name, how)
-    if default is True:
-        names = tuple(f"{typed}/--no-{typed.removeprefix('--')}" for typed in names)
-    option = typer.Option(
+    if hint is bool:
+        if default:
+            names = tuple(f"{typed}/--no-{typed.removeprefix('--')}" for typed in names)
+        return click.option(name, *names, is_flag=True, default=default, show_default=default, help=how.help)
+    kinds = get_args(hint)
+    metavar, kind = how.metavar, click.STRING
+    if get_origin(hint) is Literal:
+        kind = click.Choice(kinds)
+    elif how.read is not None or str in {hint, *kinds}:
+        default = default or ""
+    elif int in {hint, *kinds}:
+        metavar, kind = metavar or "N", Whole(min=how.least)
+    else:
+        kind = click.FLOAT if how.least is None else Number(min=how.least)
+    return click.option(
+        name,
         *names,
-        metavar=how.metavar,
-        min=how.least,
+        type=kind,
+        metavar=metavar,
+        default=None if default is MISSING else default,
+        required=default is MISSING,
+        show_default=isinstance(kind, click.Choice),
         help=how.help,
-        autocompletion=completing(how.offered),
+        shell_complete=completing(how.offered),
     )
-    empty = Parameter.empty if default is MISSING else default
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=empty, annotation=Annotated[hint, option])
 
 
-def completing(values: tuple[str, ...]) -> Callable[[str], list[str]] | None:
+def completing(
+    values: tuple[str, ...],
+) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
     """Return what completes the beginning of a value in a shell."""
     if not values:
         return None
-
-    def begin(incomplete: str) -> list[str]:
-        return [value for value in values if value.startswith(incomplete)]
-
-    return begin
+    return lambda _, __, incomplete: [value for value in values if value.startswith(incomplete)]
 
 
-def _choice(values: tuple[str, ...]) -> Any:
-    return StrEnum("Choice", {value.upper(): value for value in values})
-
-
-def _names(name: str, how: Option) -> tuple[str, ...]:
-    return how.names or (f"--{name.replace('_', '-')}",)
+def _names(name: str, how: Option | None = None) -> tuple[str, ...]:
+    return how.names if how is not None and how.names else (f"--{name.replace('_', '-')}",)

@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
+
+from cinemill.cli.commands import Commands
+from cinemill.cli.options import PATH
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.census import Row
     from cinemill.operations.policy.rules import Policy
 
-policies = typer.Typer(
-    help="Look at policies, which decide what becomes of each instance.", no_args_is_help=True
-)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+@click.group(cls=Commands)
+def policies() -> None:
+    """Look at policies, which decide what becomes of each instance."""
 
 
 @policies.command()
-def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy, in TOML.")],
-    sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SRC...]", help="Files and directories to try it on.")
-    ] = None,
-    as_json: _AsJson = False,
-) -> None:
+@click.argument("file", metavar="FILE", type=PATH, help="A policy, in TOML.")
+@click.argument(
+    "sources", metavar="[SRC...]", nargs=-1, type=PATH, help="Files and directories to try it on."
+)
+@_as_json
+def check(file: Path, sources: tuple[Path, ...], as_json: bool) -> None:
     """Check a policy, and show which rule takes how many files.
 
     Headers are read, and nothing is written. What would be larger than its source is known by `transcode` only.
@@ -49,13 +52,13 @@ def show() -> None:
     """Print the built-in policy archive, to begin one of one's own with."""
     from cinemill.operations.policy.archive import archive
 
-    typer.echo(archive(), nl=False)
+    click.echo(archive(), nl=False)
 
 
 def _show_census(policy: Policy, rows: list[Row], as_json: bool, *, counted: bool) -> None:
     if as_json:
         told = {"policy": policy.name, "digest": policy.digest, "rules": [row.to_dict() for row in rows]}
-        typer.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(told, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -74,7 +77,9 @@ def _show_census(policy: Policy, rows: list[Row], as_json: bool, *, counted: boo
     Console().print(table, soft_wrap=True)
 
 
-def syntaxes(as_json: _AsJson = False) -> None:
+@click.command()
+@_as_json
+def syntaxes(as_json: bool) -> None:
     """Show the targets, and which programs read them."""
     from cinemill.operations.policy.readers import READERS
     from cinemill.syntaxes import TARGETS
@@ -91,7 +96,7 @@ def syntaxes(as_json: _AsJson = False) -> None:
             for each in READERS
         ]
         targets = [{"name": row.name, "uid": row.uid, "keyword": row.keyword} for row in TARGETS]
-        typer.echo(json.dumps({"targets": targets, "readers": readers}, indent=2))
+        click.echo(json.dumps({"targets": targets, "readers": readers}, indent=2))
         return
     from rich.console import Console
     from rich.table import Column, Table

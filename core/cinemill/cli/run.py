@@ -5,34 +5,29 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
-from cinemill.cli.options import accepting, destination_argument, made
+from cinemill.cli.options import PATH, Whole, accepting, destination_argument, made, sources_argument
 from cinemill.operations.operation import Control, Operation
 
 if TYPE_CHECKING:
+    from cinemill.cli.progress import LateBar
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
-
-Sources = Annotated[
-    list[Path], typer.Argument(metavar="SRC...", help="Files and directories; - for standard input.")
-]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cores to use; default: all.")]
-ReportFile = Annotated[
-    Path | None, typer.Option("--report", help="Write a JSON line (or .csv row) for each instance.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line for each instance.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+jobs_option = click.option("-j", "--jobs", metavar="N", type=Whole(min=1), help="Cores to use; default: all.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 
 @contextmanager
-def files(sources: list[Path]) -> Iterator[list[Path]]:
+def files(sources: Sequence[Path]) -> Iterator[list[Path]]:
     """Return sources as given, but for ``-`` a temporary file with what comes from standard input.
 
     Frames and tables are reached by their offsets, so a pipe is written down, piece by piece, before it is read.
@@ -41,7 +36,7 @@ def files(sources: list[Path]) -> Iterator[list[Path]]:
     from cinemill.storage.spool import spooled
 
     if Path("-") not in sources:
-        yield sources
+        yield list(sources)
         return
     if sys.stdin.isatty():
         raise UsageError("- reads standard input, which is a terminal here; pipe a file into it")
@@ -49,26 +44,34 @@ def files(sources: list[Path]) -> Iterator[list[Path]]:
         yield [spool if source == Path("-") else source for source in sources]
 
 
-def command(operation: type[Operation]) -> Callable[..., None]:
+def command(operation: type[Operation]) -> click.Command:
     """Return the command that does an operation to files and trees."""
 
+    @click.command(operation.kind, help=operation.about)
+    @sources_argument("Files and directories; - for standard input.")
+    @destination_argument(operation.destination)
+    @accepting(operation)
+    @jobs_option
+    @click.option(
+        "--report", metavar="FILE", type=PATH, help="Write a JSON line (or .csv row) for each instance."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+    @quiet_option
     def carry_out(
-        sources: Sources,
+        sources: tuple[Path, ...],
         destination: Path,
         *,
-        jobs: Jobs = None,
-        report: ReportFile = None,
-        as_json: AsJson = False,
-        quiet: Quiet = False,
+        jobs: int | None,
+        report: Path | None,
+        as_json: bool,
+        quiet: bool,
         **options: Any,
     ) -> None:
         asked = made(operation, options)
         with files(sources) as found:
             run(asked, found, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
 
-    carry_out.__doc__ = operation.about
-    carry_out.__annotations__["destination"] = destination_argument(operation.destination)
-    return accepting(operation)(carry_out)
+    return carry_out
 
 
 def run(
@@ -83,75 +86,70 @@ def run(
 ) -> None:
     """Do an operation to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
     from cinemill.batch import is_no_room
-    from cinemill.cli.show import Tally
+    from cinemill.cli.progress import LateBar
+    from cinemill.cli.tally import Tally
     from cinemill.operations.twins import Twins
 
-    tally = Tally([source for source in sources if source.is_file()], mirrored=operation.mirrors)
-    full = False
     operation = operation.aimed_at(sources, destination)
     if len(sources) > 1 or sources[0].is_dir():
         operation = operation.in_bulk()
-    items = operation.discover(sources, destination)
+    items, full = operation.discover(sources, destination), False
+    named = [source for source in sources if source.is_file()]
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
         Twins() as twins,
+        LateBar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown,
     ):
-        for each in _receipts(operation, items, sources, destination, jobs, stopping, quiet=quiet):
+        tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
+        for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
             receipt = twins.noted(each)
             full |= is_no_room(receipt)
             tally.add(receipt)
             add(receipt)
             if as_json:
-                typer.echo(json.dumps(receipt.to_dict()))
+                click.echo(json.dumps(receipt.to_dict()))
     if not quiet:
         tally.show(twins.found)
     if stopping():
         again = "begins anew" if operation.only_reads else "goes on from here"
-        typer.echo(f"stopped; the same command {again}", err=True)
-        raise typer.Exit(130)
+        click.echo(f"stopped; the same command {again}", err=True)
+        raise Exit(130)
     if full and (left := sum(1 for _ in items)):
-        typer.echo(
+        click.echo(
             f"stopped, for there is no room for more outputs; {left} more files were not tried; "
             "free some space, and the same command goes on from here",
             err=True,
         )
-    raise typer.Exit(0 if tally.well else 1)
+    raise Exit(0 if tally.well else 1)
 
 
 def _receipts(
     operation: Operation,
     items: Iterator[Item],
     sources: list[Path],
-    destination: Path,
     jobs: int | None,
     stopping: Callable[[], bool],
-    *,
-    quiet: bool,
+    shown: LateBar | None,
 ) -> Iterator[Receipt]:
-    """Work on one file in this process, on more over several, behind a progress bar."""
+    """Work on one file in this process, on more over several, telling the bar."""
     from cinemill.batch import attempt, run_all
-    from cinemill.cli.show import bar
     from cinemill.errors import Cancelled
     from cinemill.warmup import announcing
 
-    with bar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown:
-        compiling = None if quiet else shown.compiling
-        if len(sources) == 1 and not sources[0].is_dir():
-            (item,) = items
-            with suppress(Cancelled), announcing(compiling):
-                yield attempt(
-                    item,
-                    operation,
-                    Control(jobs, stopping, lambda done, frames: shown.frames(item, done, frames)),
-                )
-            return
-        progress = None if quiet else shown.frames
-        for receipt in run_all(
-            items, operation, jobs=jobs, stop=stopping, progress=progress, compiling=compiling
-        ):
+    progress, compiling = (None, None) if shown is None else (shown.frames, shown.compiling)
+    if len(sources) == 1 and not sources[0].is_dir():
+        (item,) = items
+        told = None if progress is None else partial(progress, item)
+        with suppress(Cancelled), announcing(compiling):
+            yield attempt(item, operation, Control(jobs, stopping, told))
+        return
+    for receipt in run_all(
+        items, operation, jobs=jobs, stop=stopping, progress=progress, compiling=compiling
+    ):
+        if shown is not None:
             shown.advance(receipt)
-            yield receipt
+        yield receipt
 
 
 def _measure(items: Iterator[Item]) -> tuple[int, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-import typer
+import click
 
 from cinemill.errors import printable
 
 
+@click.command()
 def warmup() -> None:
     """Compile all kernels for this processor beforehand.
 
@@ -24,9 +25,9 @@ def warmup() -> None:
     def announce(kernel: str) -> None:
         new.append(kernel)
         done, name = ready + len(new), kernel.removeprefix("cinemill.kernels.")
-        typer.echo(f"[{done}/{there}] compiling {name}", err=True)
+        click.echo(f"[{done}/{there}] compiling {name}", err=True)
 
     load_all(announce)
     seconds = time.perf_counter() - started
     place = printable(str(cache_directory()))
-    typer.echo(f"{len(new)} kernels compiled in {seconds:.0f} s, {there} are ready; they are in {place}")
+    click.echo(f"{len(new)} kernels compiled in {seconds:.0f} s, {there} are ready; they are in {place}")

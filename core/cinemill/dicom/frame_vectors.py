@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cinemill.dicom.dictionary import find_name, find_vr
 from cinemill.dicom.elements import EXPLICIT_LE, tag_name, walk
 from cinemill.dicom.recode import Recoder, encode_element
 from cinemill.errors import DamagedFile
@@ -163,18 +164,16 @@ def named_by_pointers(source: Source) -> Iterator[int]:
 
 def _read(source: Source, tag: int) -> _Values | None:
     """Read the values of a top-level element, None where it is absent, a sequence, or bytes without structure."""
-    from pydicom.datadict import dictionary_VR
-
     if source.element(tag) is None:
         return None
     encoded = _explicit(source, tag)
     (found,) = walk(encoded, 0, len(encoded), EXPLICIT_LE)
     vr, value = found.vr or b"UN", encoded[found.value : found.end]
     if vr == b"UN":  # as a value is written that is too long for the length field of its VR
-        try:
-            vr = dictionary_VR(tag).encode()
-        except KeyError:
+        known = find_vr(tag)
+        if known is None:
             return None
+        vr = known.encode()
     if vr in _TEXT:
         text = value.rstrip(b" \0")
         return _Values(vr, text.split(b"\\") if text else [])
@@ -277,12 +276,7 @@ def _bits(planes: bytes, begin: int, end: int, tag: int) -> bytes:
 
 
 def _name(tag: int) -> str:
-    from pydicom.datadict import dictionary_description
-
-    try:
-        return f"{dictionary_description(tag)} {tag_name(tag)}"
-    except KeyError:
-        return tag_name(tag)
+    return f"{find_name(tag)} {tag_name(tag)}".lstrip()
 
 
 def _warn(source: Source, warning: str) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from cinemill.dicom.dictionary import find_private_vr, find_vr
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -188,9 +189,9 @@ class Recoder:
             if 0x10 <= number <= 0xFF:
                 return b"LO"
             creator = creators.get(group << 8 | number >> 8)
-            vr = _look_up(element.tag, creator) if creator else None
+            vr = find_private_vr(element.tag, creator) if creator else None
         else:
-            vr = _look_up(element.tag)
+            vr = find_vr(element.tag)
         known = b"UN" if vr is None else self._unambiguous(element, vr)
         if element.length == UNDEFINED and (vr is None or known not in LONG_VRS):
             return b"SQ"
@@ -250,16 +251,6 @@ def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
     length = UNDEFINED if undefined else len(content)
     head = struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length) + content
     return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head
-
-
-def _look_up(tag: int, creator: str | None = None) -> str | None:
-    """Return the VR that pydicom's dictionaries give an element, None where they don't have it."""
-    from pydicom.datadict import dictionary_VR, private_dictionary_VR
-
-    try:
-        return dictionary_VR(tag) if creator is None else private_dictionary_VR(tag, creator)
-    except KeyError:
-        return None
 
 
 def _swap(value: bytes, vr: bytes) -> bytes:

@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cinemill.dicom.values import explained
-from cinemill.errors import NotInFile, UnsupportedPixelFormat
+from cinemill.errors import UnsupportedPixelFormat
 from cinemill.frames import colour
+from cinemill.frames.transformations import (
+    applied,
+    lookup_table,
+    plain_transformations,
+    rescaled,
+    told_modality,
+    told_voi,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from cinemill.frames.decode import FrameDecoder
+    from cinemill.frames.transformations import Transformations
     from cinemill.frames.video import VideoDecoder
     from cinemill.pixel_format import Samples
 
@@ -131,7 +140,7 @@ class Renderer:
             The header's transformations can't be applied.
         """
         with explained(*_NO_DISPLAY):
-            return _rescaled(values, self._transformations(self._group_key(index)))
+            return rescaled(values, self._transformations(self._group_key(index)))
 
     @property
     def changes_nothing(self) -> bool:
@@ -168,9 +177,9 @@ class Renderer:
         applied: dict[str, Any] = {"photometric_interpretation": self.pixels.photometric_interpretation}
         if self._monochrome:
             with explained(*_NO_DISPLAY):
-                dataset = self._transformations(self._group_key(index))
-                function, windows = _voi(dataset, self._voi)
-                modality = _modality(dataset)
+                found = self._transformations(self._group_key(index))
+                function, windows = told_voi(found, self._voi)
+                modality = told_modality(found)
             applied |= {
                 "modality": modality,
                 "voi": function,
@@ -187,34 +196,36 @@ class Renderer:
     def _frame_groups(self) -> Any:
         """The per-frame functional groups, where they hold transformations."""
         with explained(*_NO_DISPLAY):
-            groups = self._source.header.get("PerFrameFunctionalGroupsSequence") or ()
+            groups = self._header.get("PerFrameFunctionalGroupsSequence") or ()
             return groups if any(name in group for group in groups for name in _GROUPS) else ()
 
-    def _transformations(self, frame: int) -> Dataset:
-        """Return a data set with just the transformations of one frame, and what pydicom wants to know of pixels."""
-        from pydicom import Dataset
+    @cached_property
+    def _header(self) -> Dataset | dict[str, Any]:
+        """Where transformations are looked for: pydicom reads the header only where they are more than a few numbers."""
+        found = plain_transformations(self._source)
+        return self._source.header if found is None else found
 
-        header = self._source.header
-        found = Dataset()
+    def _transformations(self, frame: int) -> Transformations:
+        """Return the transformations of one frame."""
+        header = self._header
+        found: dict[str, Any] = {}
         shared = header.get("SharedFunctionalGroupsSequence") or ()
         groups = [*shared[:1], *(self._frame_groups[frame : frame + 1] if frame >= 0 else ())]
         items = (item for group in groups for name in _GROUPS for item in (group.get(name) or ())[:1])
         for origin in (header, *items):
             for name in _TRANSFORMATIONS:
-                if origin.get(name) is not None and origin.get(name) != "":
-                    found[name] = copy(origin[name])
+                value = origin.get(name)
+                if value is not None and value != "":
+                    found[name] = value
         if found.get("RescaleSlope") == 0:  # no rescale has that; it would leave nothing to see
-            del found.RescaleSlope
+            del found["RescaleSlope"]
         for name in ("ModalityLUTSequence", "VOILUTSequence"):
             if not all(item.get("LUTDescriptor") and item.get("LUTData") for item in found.get(name) or ()):
                 del found[name]
         if self._window is not None:
-            found.WindowCenter, found.WindowWidth = self._window
-            found.VOILUTFunction = "LINEAR"
+            found["WindowCenter"], found["WindowWidth"] = self._window
+            found["VOILUTFunction"] = "LINEAR"
             found.pop("VOILUTSequence", None)
-        found.PhotometricInterpretation = "MONOCHROME2"
-        found.BitsStored = self.bits
-        found.PixelRepresentation = int(self.pixels.signed)
         return found
 
     def _make_table(self, group: int) -> Picture | None:
@@ -240,82 +251,30 @@ class Renderer:
         if not self._monochrome:
             return _to_8_bits(values, 0, (1 << self.bits) - 1)
         with explained(*_NO_DISPLAY):
-            dataset = self._transformations(group)
-            low, high = self._range(dataset)
-            picture = _to_8_bits(_apply(values, dataset, self._voi), low, high)
+            found = self._transformations(group)
+            low, high = self._range(found)
+            picture = _to_8_bits(applied(values, found, self._voi, low, high), low, high)
         if self.pixels.photometric_interpretation == "MONOCHROME1":
             np.subtract(255, picture, out=picture)
         return picture
 
-    def _range(self, dataset: Dataset) -> tuple[float, float]:
+    def _range(self, found: Transformations) -> tuple[float, float]:
         """Return the values that become 0 and 255."""
-        voi, _ = _voi(dataset, self._voi)
+        voi, _ = told_voi(found, self._voi)
         if voi == "lut":
-            return 0.0, 2.0 ** dataset.VOILUTSequence[self._voi or 0].LUTDescriptor[2] - 1
-        if dataset.get("ModalityLUTSequence"):
-            low, high = 0.0, 2.0 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1
+            return 0.0, 2.0 ** found["VOILUTSequence"][self._voi or 0].LUTDescriptor[2] - 1
+        if found.get("ModalityLUTSequence"):
+            low, high = 0.0, 2.0 ** found["ModalityLUTSequence"][0].LUTDescriptor[2] - 1
         elif self.pixels.signed:
             low, high = -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1
         else:
             low, high = 0.0, 2.0**self.bits - 1
-        if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
-            low, high = (
-                float(dataset.RescaleIntercept) + v * float(dataset.RescaleSlope) for v in (low, high)
-            )
+        if "RescaleSlope" in found and "RescaleIntercept" in found:
+            slope, intercept = float(found["RescaleSlope"]), float(found["RescaleIntercept"])
+            low, high = (intercept + v * slope for v in (low, high))
         if not np.isfinite((low, high)).all():
             raise ValueError(f"values go from {low:g} to {high:g}")
         return (low, high) if voi == "window" else (min(low, high), max(low, high))
-
-
-def _modality(dataset: Dataset) -> str:
-    if dataset.get("ModalityLUTSequence"):
-        return "lut"
-    if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
-        return f"rescale {float(dataset.RescaleSlope):g} {float(dataset.RescaleIntercept):g}"
-    return "none"
-
-
-def _voi(dataset: Dataset, chosen: int | None) -> tuple[str, list[list[float]] | None]:
-    """Return ``lut``, ``window`` or ``none``, and the centres and widths of windows.
-
-    Where PS3.3 C.11.2.1 forbids the chosen window, there is none.
-    """
-    if dataset.get("VOILUTSequence"):
-        return "lut", None
-    if "WindowCenter" in dataset and "WindowWidth" in dataset:
-        elements = dataset["WindowCenter"], dataset["WindowWidth"]
-        columns = (element.value if element.VM > 1 else [element.value] for element in elements)
-        windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
-        smallest = 1 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
-        usable = all(width >= smallest for _, width in windows[chosen or 0 :][:1])
-        if usable and np.isfinite(windows).all():
-            return "window", windows
-    return "none", None
-
-
-def _apply(values: Values, dataset: Dataset, voi: int | None) -> Values:
-    """Apply modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1, C.11.2)."""
-    from pydicom.pixels.processing import apply_windowing
-
-    function, windows = _voi(dataset, voi)
-    if voi is not None:
-        there = len(dataset.VOILUTSequence) if function == "lut" else len(windows or ())
-        if voi not in range(there):
-            held = f"0 to {there - 1}" if there else "none"
-            raise NotInFile(f"--voi {voi} is out of range; this image has {held}")
-    values = _rescaled(values, dataset)
-    if function == "lut":
-        return _look_up(np.rint(values), *_lut(dataset.VOILUTSequence[voi or 0], "LUT"))
-    return apply_windowing(values, dataset, index=voi or 0) if function == "window" else values
-
-
-def _rescaled(values: Values, dataset: Dataset) -> Values:
-    """Apply modality LUT or rescale (PS3.3 C.11.1)."""
-    if dataset.get("ModalityLUTSequence"):
-        return _look_up(values, *_lut(dataset.ModalityLUTSequence[0], "LUT"))
-    if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
-        return values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
-    return values
 
 
 def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
@@ -327,7 +286,9 @@ def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
     entries, first, _ = header.RedPaletteColorLookupTableDescriptor
     entries = entries & 0xFFFF or 1 << 16
     if header.get("RedPaletteColorLookupTableData"):
-        luts = [_lut(header, f"{name}PaletteColorLookupTable")[1] for name in ("Red", "Green", "Blue")]
+        luts = [
+            lookup_table(header, f"{name}PaletteColorLookupTable")[1] for name in ("Red", "Green", "Blue")
+        ]
     else:
         from pydicom.pixels.processing import apply_color_lut
 
@@ -340,32 +301,6 @@ def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
         rgb >>= 8
     picture: Picture = rgb.astype(np.uint8)
     return picture
-
-
-def _lut(item: Dataset, name: str) -> tuple[int, Values]:
-    """Return the first value that a lookup table maps, and its entries: 8-bit ones may share a word."""
-    entries, first, bits = item[f"{name}Descriptor"].value
-    data = item[f"{name}Data"].value
-    if not isinstance(data, bytes):
-        data = np.atleast_1d(np.array(data, "<u2")).tobytes()
-    entries = entries & 0xFFFF or 1 << 16
-    packed = bits <= 8 and len(data) < 2 * entries
-    whole = data if packed else data[: len(data) // 2 * 2]
-    table = np.frombuffer(whole, np.uint8 if packed else "<u2")[:entries]
-    if len(table) < entries:
-        raise ValueError(f"{name} promises {entries} entries, {len(table)} are there")
-    return first, table.astype(np.uint16)
-
-
-def _look_up(values: Values, first: int, table: Values) -> Values:
-    """Map values by a table; those before it take its first entry, those behind it the last.
-
-    Where values may be negative, a first one past 32767 is a negative one that was written as unsigned.
-    """
-    if first > 0x7FFF and values.min() < 0:
-        first -= 1 << 16
-    mapped: Values = table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
-    return mapped
 
 
 def _to_8_bits(values: Values, low: float, high: float) -> Picture:

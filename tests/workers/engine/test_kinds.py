@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import cinemill_workers.cli.main  # noqa: F401  registers the commands of the service
 from cinemill.cli import app

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from cinemill.cli.options import PATH
 from cinemill.errors import printable
 
 if TYPE_CHECKING:
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
     from cinemill_workers.ledger.ledger import Ledger
 
 
-def demo(
-    folder: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")] = Path(
-        "cinemill-demo"
-    ),
-) -> None:
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="FOLDER",
+    type=PATH,
+    default="cinemill-demo",
+    show_default=True,
+    help="Where the files go.",
+)
+def demo(folder: Path) -> None:
     """Transcode pydicom's ultrasound cine to every target.
 
     A private worker does it and verifies every frame; frame 0 is written as PNG.
@@ -52,9 +60,9 @@ def demo(
     picture = folder / "frame_0000.png"
     _write_picture(source, picture)
     _show(source, receipts)
-    typer.echo(_in_an_archive(source))
+    click.echo(_in_an_archive(source))
     place = printable(str(folder.resolve()))
-    typer.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {place}")
+    click.echo(f"\nevery frame was read back and compared; the files and {picture.name} are in {place}")
 
 
 def _migrate(

@@ -1,17 +1,22 @@
 """``cinemill submit``: have workers do what a command does at once, with the options of that command."""
 
-# ruff: noqa: FBT002  options are booleans, given by name
-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from cinemill.cli.options import accepting, completing, destination_argument, given, made
+from cinemill.cli.options import (
+    Number,
+    accepting,
+    completing,
+    destination_argument,
+    given,
+    made,
+    sources_argument,
+)
 from cinemill.errors import UsageError
 from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
@@ -34,69 +39,67 @@ CHOICES: Mapping[str, type[Operation]] = {
 """The operation that each of these options asks for."""
 
 
-class Priority(StrEnum):
-    """Whose turn it is."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-
-
-Standing = Annotated[
-    bool,
-    typer.Option(
-        "--standing",
-        help="Watch the directories, and never end: see `jobs finish`. A file is taken up once it does not grow.",
-    ),
-]
-
-
-ExtractTo = Annotated[
-    str,
-    typer.Option(
-        "--extract",
-        metavar="FORMAT",
-        help=f"Extract: {FORMATS}.",
-        autocompletion=completing(extraction.NAMES),
-    ),
-]
-Hours = Annotated[str, typer.Option(metavar="HH:MM-HH:MM", help="Work only in this part of the day.")]
-MaxRate = Annotated[
-    float,
-    typer.Option(metavar="MB/s", min=0.0, help="Source megabytes a second over all workers; 0: no limit."),
-]
-
-
-def _submit(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")],
+@click.command()
+@sources_argument("Files and directories.")
+@destination_argument("A directory (or a file, for one SRC file).")
+@click.option(
+    "--to",
+    metavar="TARGET",
+    default="",
+    help=f"Transcode: {TARGETS}; several, with commas; smallest; fastest. Without it: by --policy, or archive.",
+    shell_complete=completing((*transcode.NAMES, "smallest", "fastest")),
+)
+@click.option(
+    "--extract",
+    metavar="FORMAT",
+    default="",
+    help=f"Extract: {FORMATS}.",
+    shell_complete=completing(extraction.NAMES),
+)
+@click.option("--split", is_flag=True, help="Split, by --frames-per-instance or --max-bytes.")
+@click.option("--restore", is_flag=True, help="Restore JPEGs that were recompressed as jpeg-xl-jpeg.")
+@accepting(*CHOICES.values(), without=("to", "format"))
+@click.option("--name", metavar="TEXT", default="", help="A name to recognise the job by; not a patient's.")
+@click.option(
+    "--priority",
+    type=click.Choice(("low", "normal", "high")),
+    default="normal",
+    show_default=True,
+    help="Jobs of a higher priority go first.",
+)
+@click.option("--hours", metavar="HH:MM-HH:MM", default="", help="Work only in this part of the day.")
+@click.option(
+    "--max-rate",
+    metavar="MB/s",
+    type=Number(min=0),
+    default=0.0,
+    show_default=True,
+    help="Source megabytes a second over all workers; 0: no limit.",
+)
+@click.option(
+    "--standing",
+    is_flag=True,
+    help="Watch the directories, and never end: see `jobs finish`. A file is taken up once it does not grow.",
+)
+@click.option("--dry-run", is_flag=True, help="Count the work, and store nothing.")
+@click.option("--wait", is_flag=True, help="Stay until the job is over; exit code 1 if an item failed.")
+@terminal.as_json_option
+def submit(
+    sources: tuple[Path, ...],
     destination: Path,
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="TARGET",
-            help=f"Transcode: {TARGETS}; several, with commas; smallest; fastest. Without it: by --policy, or archive.",
-            autocompletion=completing((*transcode.NAMES, "smallest", "fastest")),
-        ),
-    ] = "",
-    extract: ExtractTo = "",
-    split: Annotated[
-        bool, typer.Option("--split", help="Split, by --frames-per-instance or --max-bytes.")
-    ] = False,
-    restore: Annotated[
-        bool, typer.Option("--restore", help="Restore JPEGs that were recompressed as jpeg-xl-jpeg.")
-    ] = False,
     *,
-    name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
-    priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
-    hours: Hours = "",
-    max_rate: MaxRate = 0.0,
-    standing: Standing = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the work, and store nothing.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Stay until the job is over; exit code 1 if an item failed.")
-    ] = False,
-    as_json: terminal.AsJson = False,
+    to: str,
+    extract: str,
+    split: bool,
+    restore: bool,
+    name: str,
+    priority: str,
+    hours: str,
+    max_rate: float,
+    standing: bool,
+    dry_run: bool,
+    wait: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Have workers transcode, extract, split or restore files."""
@@ -115,7 +118,7 @@ def _submit(
         destination=str(destination.absolute()),
         work=to_json(operation),
         name=name,
-        priority=priority.value,
+        priority=priority,
         window=hours,
         max_rate=max_rate * 1e6,
         standing=standing,
@@ -138,10 +141,6 @@ def _submit(
         return
     hint = "" if ledger.workers() else "; no worker has been seen yet"
     terminal.say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
-
-
-_submit.__annotations__["destination"] = destination_argument("A directory (or a file, for one SRC file).")
-submit = accepting(*CHOICES.values(), without=("to", "format"))(_submit)
 
 
 def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:

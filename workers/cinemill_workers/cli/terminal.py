@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from cinemill.errors import printable
 
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 FAILURES = 5
 """Most failures that are shown with a job."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def say(record: dict[str, Any], sentence: str, as_json: bool) -> None:
     """Print one line."""
-    typer.echo(json.dumps(record) if as_json else printable(sentence))
+    click.echo(json.dumps(record) if as_json else printable(sentence))
 
 
 def print_json(value: object) -> None:
     """Print a JSON document."""
-    typer.echo(json.dumps(value, indent=2))
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_rich(value: object) -> None:
@@ -61,8 +62,8 @@ def follow(ledger: Ledger, job: str, as_json: bool) -> None:
             with live(ledger) as render:
                 found = wait(ledger, job, show=lambda state: render([state]))
     except KeyboardInterrupt:
-        typer.echo(f"{job} goes on; see `cinemill jobs watch {job}`", err=True)
-        raise typer.Exit(130) from None
+        click.echo(f"{job} goes on; see `cinemill jobs watch {job}`", err=True)
+        raise Exit(130) from None
     show(ledger, found, as_json)
     if found.state == "cancelled" or found.counts["failed"] + found.counts["quarantined"]:
-        raise typer.Exit(1)
+        raise Exit(1)

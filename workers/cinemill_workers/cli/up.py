@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext, suppress
 
-import typer
+import click
 from redis.exceptions import RedisError
 
 from cinemill.errors import printable
@@ -31,12 +31,12 @@ def run(concurrency: int | None, *, as_json: bool) -> None:
     with Service(settings(), concurrency=concurrency) as service:
         broker, log = service.settings.public_url, service.worker.log
         if as_json:
-            typer.echo(json.dumps({"broker": broker, "worker": service.worker.pid, "log": str(log)}))
+            click.echo(json.dumps({"broker": broker, "worker": service.worker.pid, "log": str(log)}))
         else:
             line = f"serving {broker}, log in {log}; submit from another terminal, Ctrl-C stops"
-            typer.echo(printable(line))
+            click.echo(printable(line))
         _follow(service, stop, quiet=as_json)
-        typer.echo("stopping: running instances are finished or handed back", err=True)
+        click.echo("stopping: running instances are finished or handed back", err=True)
 
 
 def _follow(service: Service, stop: Stop, *, quiet: bool) -> None:

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cinemill.cli.show import LOSSY, advice_for, cells
+from cinemill.cli.tally import LOSSY, advice_for, cells
 from cinemill.errors import printable
 from cinemill.operations.receipt import DONE
 from cinemill_workers.engine.kinds import describe

@@ -150,7 +150,7 @@ class Extract(Operation):
         read=_read_size,
         help="Scale to width and height; 0 for one of them keeps the ratio.",
     )
-    scale: float | None = option(None, help="Scale by a factor.")
+    scale: float | None = option(None, metavar="FACTOR", help="Scale by a factor.")
     sidecar: bool = option(default=False, help="Write a JSON file with times, regions, UIDs and digests.")
     keep_index: bool = option(
         default=False,

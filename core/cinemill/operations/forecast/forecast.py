@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cinemill import syntaxes
+from cinemill.dicom.dictionary import uid_names
 from cinemill.operations.forecast.strata import VARIOUS
 
 if TYPE_CHECKING:
@@ -270,9 +271,7 @@ def syntax_name(uid: str) -> str:
 
 def class_name(uid: str) -> str:
     """Return what a SOP class is called."""
-    from pydicom.uid import UID
-
-    return uid if uid in {"", VARIOUS} else UID(uid).name.removesuffix(" Storage")
+    return uid if uid in {"", VARIOUS} else uid_names(uid)[0].removesuffix(" Storage")
 
 
 def in_bytes(size: float) -> str:

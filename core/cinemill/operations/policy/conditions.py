@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from cinemill import syntaxes
+from cinemill.dicom.dictionary import keywords
 from cinemill.operations.policy.facts import KEYS, PRIVATE, TAG
 from cinemill.operations.policy.match import Bounds, Condition, Either, Every, Flag, Leaf, Not, Pattern, Test
 
@@ -66,11 +66,12 @@ def _entry(key: str, value: object, at: At) -> Condition:
 def _check_key(key: str) -> None:
     if key in KEYS or PRIVATE.fullmatch(key) or TAG.fullmatch(key):
         return
-    from pydicom.datadict import keyword_dict
-
-    if key in keyword_dict:
+    known = keywords()
+    if key in known:
         return
-    near = difflib.get_close_matches(key, [*KEYS, "and", "or", "not", *keyword_dict], 1)
+    import difflib
+
+    near = difflib.get_close_matches(key, [*KEYS, "and", "or", "not", *known], 1)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise Wrong(
         f"unknown keyword {key!r}{meant} Known are {', '.join(KEYS)}, and, or, not, keywords of DICOM, "

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cinemill.dicom.dictionary import uid_names
 from cinemill.errors import CinemillError
 from cinemill.operations.policy.lossy import first_codestream, is_lossy
 
@@ -123,10 +124,8 @@ KEYS: Mapping[str, Callable[[Facts], Iterable[Value]]] = MappingProxyType(
 
 
 def _class(uid: str) -> list[Value]:
-    from pydicom.uid import UID
-
-    named = UID(uid)
-    return [text for text in (uid, named.keyword, named.name) if text]
+    name, keyword = uid_names(uid)
+    return [text for text in (uid, keyword, name) if text]
 
 
 def _several(value: Any) -> Iterable[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from functools import lru_cache
@@ -191,6 +190,8 @@ def _option(key: str, value: object) -> dict[str, Any]:
     """Return an option that a rule sets, by the name of its field."""
     option = key.replace("-", "_")
     if key not in _OF_RULE:
+        import difflib
+
         near = difflib.get_close_matches(key, _OF_RULE, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise Wrong(f"unknown keyword {key!r}{meant} A rule has {', '.join(_OF_RULE)}")

@@ -17,7 +17,6 @@ from cinemill.operations.transcode.changes import pixel_changes
 from cinemill.operations.transcode.estimate import output_bytes, recoded_bytes
 from cinemill.operations.transcode.grey import collapsed, is_grey, may_collapse
 from cinemill.operations.transcode.plan import choose_action, make_plan
-from cinemill.operations.transcode.recompress import recompressed_ratios
 from cinemill.operations.transcode.transform import transformed
 
 if TYPE_CHECKING:
@@ -265,6 +264,8 @@ class _Bench:
         )
 
     def _recompressed(self, target: TransferSyntax, room: int) -> Trial | None:
+        from cinemill.operations.transcode.recompress import recompressed_ratios
+
         source = self._source
         try:
             ratios = recompressed_ratios(source, target, self._indices)

@@ -30,7 +30,6 @@ from cinemill.operations.transcode.carry import recode
 from cinemill.operations.transcode.choose import Choice, choose
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
 from cinemill.operations.transcode.plan import Plan, make_plan
-from cinemill.operations.transcode.recompress import recompress
 from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
@@ -277,6 +276,8 @@ def write_instance(
         source.warnings.extend(carried_over(source))
         return recode(origin, output, request, choice.target, told)
     if choice.target.of_jpeg:
+        from cinemill.operations.transcode.recompress import recompress
+
         return recompress(origin, output, request, control, choice.target, told)
     decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
     shaped = _shaped(decoder, request, control)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from cinemill.dicom.dictionary import find_keyword, find_vr
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -187,18 +188,11 @@ def _same(tag: int, one: bytes, other: bytes) -> bool:
 
 
 def _vr(tag: int) -> str:
-    from pydicom.datadict import dictionary_VR
-
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return ""
+    return find_vr(tag) or ""
 
 
 def _named(place: str, tag: int) -> str:
-    from pydicom.datadict import keyword_for_tag
-
-    return f"{place} {keyword_for_tag(tag)}".rstrip()
+    return f"{place} {find_keyword(tag)}".rstrip()
 
 
 def _shown(tag: int, encoded: bytes | None) -> str:

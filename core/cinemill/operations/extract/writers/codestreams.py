@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
-from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.frames.held import held_codestream
@@ -93,6 +92,8 @@ def codestream(clip: Clip, index: int) -> Buffer:
     if clip.cine.stream is None:
         return frame
     if clip.cine.coding in {"jpeg-2000", "htj2k"}:
+        from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
+
         check_codestream(frame, clip.cine.pixels, index)
     stripped = bytes(frame).rstrip(b"\0") if frame[-1:] == b"\0" else frame
     if stripped[-2:] == _END_MARKER:

@@ -1,0 +1,109 @@
+"""The bar of a run: drawn on a terminal, once a run takes a moment, and told what it has missed."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from cinemill.cli import progress
+from cinemill.cli.progress import LateBar
+from tests.support.files import bundled
+
+
+def terminal(*, there=True):
+    return SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: there))
+
+
+class Drawn:
+    """A bar that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+        self.whole = threading.Event()
+
+    def __getattr__(self, name):
+        def tell(*arguments):
+            self.told.append((name, *arguments))
+            if name == "total":
+                self.whole.set()
+
+        return tell
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.told.append(("end",))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    from cinemill.cli import show
+
+    bar = Drawn()
+    monkeypatch.setattr(show, "bar", lambda: bar)
+    monkeypatch.setattr(progress, "sys", terminal())
+    monkeypatch.setattr(progress, "_PATIENCE", 0.01)
+    return bar
+
+
+def test_a_short_run_draws_nothing_and_counts_nothing(drawn, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_PATIENCE", 60)
+    with LateBar(lambda: pytest.fail("nobody asked")) as bar:
+        bar.advance("receipt")
+        bar.say("a line", "a", "red")
+    assert drawn.told == []
+    assert capsys.readouterr().err == "a line\n"
+
+
+def test_a_longer_run_is_told_what_it_has_missed(drawn, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 60)
+    with LateBar(lambda: (2, 100)) as bar:
+        bar.advance("first")
+        bar.compiling("kernel")
+        bar.say("a line")
+        bar.advance("second")
+        assert drawn.whole.wait(10)
+    order = [each for each in drawn.told if each[0] != "total"]
+    assert order == [
+        ("advance", "first"),
+        ("compiling", "kernel"),
+        ("say", "a line", "", None),
+        ("advance", "second"),
+        ("end",),
+    ]
+    assert ("total", 2, 100) in drawn.told
+
+
+def test_it_is_drawn_by_itself_after_a_moment(drawn):
+    with LateBar(lambda: (1, 1)):
+        assert drawn.whole.wait(10)
+    assert drawn.told == [("total", 1, 1), ("end",)]
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_without_a_terminal_or_if_hidden_nothing_is_drawn(drawn, monkeypatch, hidden):
+    if not hidden:
+        monkeypatch.setattr(progress, "sys", terminal(there=False))
+    with LateBar(lambda: pytest.fail("nobody asked"), hidden=hidden) as bar:
+        bar.frames("item", 1, 2)
+        threading.Event().wait(0.05)
+    assert drawn.told == []
+
+
+def test_a_small_file_on_a_terminal_is_one_line_and_no_bar(tmp_path):
+    parent, child = pty.openpty()
+    start = "from cinemill_workers.cli.main import main; import cinemill.cli.progress as p; p._PATIENCE = 60; main()"
+    words = ["transcode", str(bundled("CT_small.dcm")), str(tmp_path / "out.dcm"), "--to", "explicit"]
+    try:
+        subprocess.run([sys.executable, "-c", start, *words], stderr=child, check=True)
+        os.close(child)
+        shown = os.read(parent, 1 << 16).decode()
+    finally:
+        os.close(parent)
+    assert "\x1b" not in shown
+    assert shown.count("\n") == 1
