@@ -123,6 +123,16 @@ def row_interleaver(lanes: int) -> Any:
     return interleave_rows
 
 
+def bits_deposited(word: Value, mask: Value) -> Value:
+    """Spread the bits of ``word``, from bit 0 on, to where ``mask`` is set (PDEP)."""
+    return _call("llvm.x86.bmi.pdep.64", ir.IntType(64), word, mask)
+
+
+def ones_counted(word: Value) -> Value:
+    """Count bits that are set (POPCNT)."""
+    return _call("llvm.ctpop.i64", ir.IntType(64), word)
+
+
 @instructions
 def extract_bits(word: Value, mask: Value) -> Value:
     """Pack the bits of ``word`` that ``mask`` selects, from bit 0 on (PEXT)."""
@@ -132,7 +142,7 @@ def extract_bits(word: Value, mask: Value) -> Value:
 @instructions
 def deposit_bits(word: Value, mask: Value) -> Value:
     """Spread the bits of ``word``, from bit 0 on, to where ``mask`` is set (PDEP)."""
-    return _call("llvm.x86.bmi.pdep.64", ir.IntType(64), word, mask)
+    return bits_deposited(word, mask)
 
 
 @instructions
