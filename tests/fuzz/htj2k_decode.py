@@ -21,6 +21,7 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.htj2k import decode_blocks, decode_samples
 from cinemill.kernels.htj2k.decode_bits import DAMAGED, SOUND, UNUSUAL
 from cinemill.kernels.htj2k.tables import mel_decoding, u_decoding, vlc_decoding
+from cinemill.kernels.jpeg_2000 import decode_wavelet
 from cinemill.pixel_format import PixelFormat
 from tests.fuzz.decoders import mutated, pixel_format
 from tests.support import guarded_memory, naive_htj2k
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Block(NamedTuple):
-    """The only code-block of a frame that is not decomposed."""
+    """The code-block of LL."""
 
     data: bytes
     columns: int
@@ -110,8 +111,9 @@ def block(rng: np.random.Generator, rows: int, columns: int, bits: int) -> Block
     samples = np.where(rng.random(samples.shape) < rng.choice([0.05, 1]), samples, 0).astype(np.int16)
     if not samples.any():
         samples[0, 0] = 1
-    stream = bytes(imagecodecs.htj2k_encode(samples, reversible=True, resolutions=1, planar=False))
-    pixels = PixelFormat(rows, columns, 1, 16, 16, signed=True, photometric_interpretation="MONOCHROME2")
+    frame = smooth_frame(samples)
+    stream = bytes(imagecodecs.htj2k_encode(frame, reversible=True, resolutions=1, planar=False))
+    pixels = PixelFormat(*frame.shape, 1, 16, 16, signed=True, photometric_interpretation="MONOCHROME2")
     codestream, header = check_codestream(stream, pixels, 0)
     packets = htj2k_decode.read_packets_header(codestream, header, high_throughput=True)
     assert packets is not None
@@ -119,8 +121,18 @@ def block(rng: np.random.Generator, rows: int, columns: int, bits: int) -> Block
     assert tables is not None
     coded = htj2k_decode._read_packets(np.frombuffer(stream, np.uint8), packets, tables, 0)
     assert coded is not None
-    ((start, length),) = coded[2:].T
+    start, length = coded[2:, 0]
     return Block(stream[start : start + length], columns, rows, samples.astype(np.int64))
+
+
+def smooth_frame(low: np.ndarray) -> np.ndarray:
+    """A frame of which one decomposition leaves these samples and zeros."""
+    rows, columns = (2 * side - 1 for side in low.shape)
+    coefficients, frame = np.zeros((rows, columns), np.int32), np.zeros((rows, columns), np.int32)
+    coefficients[: low.shape[0], : low.shape[1]] = low
+    scratch = np.zeros((2, columns // 2 + 3), np.int32)
+    decode_wavelet.synthesise(coefficients, 1, np.zeros_like(frame), scratch, frame)
+    return frame.astype(np.int16)
 
 
 def by_kernel(data: np.ndarray, columns: int, rows: int, *, wide: bool) -> tuple[int, np.ndarray]:

@@ -76,7 +76,7 @@ def test_what_can_not_be_is_damaged_and_what_nobody_writes_is_unusual() -> None:
     assert status(block.data) == SOUND
     assert status(b"") == UNUSUAL
     assert status(block.data[-1:]) == DAMAGED
-    assert status(block.data[1:]) == DAMAGED  # fewer bits than samples have
+    assert status(block.data[2:]) == DAMAGED  # fewer bits than samples have
     assert status(b"\xff\x80" + block.data) == DAMAGED  # a stuffed bit that is set
     assert status(block.data[:-1] + b"\xff") == DAMAGED  # MEL and VLC longer than all
     size = 16 * block.data[-1] + block.data[-2] % 16
