@@ -49,7 +49,7 @@ _ENCODERS: dict[str, str] = {
     "rle": "rle:Rle",
     "jpeg-ls": "jpeg_ls.codec:JpegLs",
     "jpeg-2000": "jpeg_2000.codec:fastest",  # the kernels where they run, else OpenJPEG
-    "htj2k": "jpeg_2000.openjph:OpenJph",
+    "htj2k": "jpeg_2000.htj2k:fastest",  # the kernels where they run, else OpenJPH
     "jpeg-xl": "jpeg_xl.libjxl:Libjxl",
     "encapsulated-uncompressed": "native:Native",
     "deflated-frame": "native:Libdeflate",

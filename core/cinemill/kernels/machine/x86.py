@@ -67,6 +67,30 @@ def added_saturating(left: Value, right: Value) -> Value:
     return _call(f"llvm.uadd.sat.v{left.lanes}i8", left.value.type, left, right)
 
 
+def subtracted_saturating(left: Value, right: Value | int) -> Value:
+    """Subtract unsigned integers of 8 or 16 bits, 0 at least (VPSUBUSB, VPSUBUSW)."""
+    return _call(f"llvm.usub.sat.v{left.lanes}i{left.bits}", left.value.type, left, left.like(right))
+
+
+def entries(table: Value, index: Value) -> Value:
+    """Look up as many entries, as wide as the indices, as a register of 32 bytes has (VPGATHERDD, VPGATHERQQ)."""
+    builder, kind = table.builder, index.value.type
+    byte = ir.IntType(8).as_pointer()
+    letter = {32: "d", 64: "q"}[index.bits]
+    signature = ir.FunctionType(kind, [kind, byte, kind, kind, ir.IntType(8)])
+    name = f"llvm.x86.avx2.gather.{letter}.{letter}.256"
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    nothing, every = constant(index, [0] * index.lanes).value, constant(index, [-1] * index.lanes).value
+    operands = [
+        nothing,
+        builder.inttoptr(table.value, byte),
+        index.value,
+        every,
+        ir.IntType(8)(index.bits // 8),
+    ]
+    return Value(builder, builder.call(function, operands))
+
+
 def any_bits(words: Value) -> Value:
     """Combine all lanes of a vector by OR, in 64 bits."""
     name = f"llvm.vector.reduce.or.v{words.lanes}i{words.bits}"
