@@ -34,6 +34,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
     "jpeg-2000-lossy": ("jpeg_2000.openjpeg:OpenJpeg",),  # the kernels have the reversible wavelet only
     "htj2k": (
+        "jpeg_2000.htj2k:fastest_decoder",
         "jpeg_2000.openjpeg:OpenJpeg",
     ),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
     "jpeg-xl": ("jpeg_xl.libjxl:Libjxl", "jpeg_xl.jxl_oxide:JxlOxide"),
@@ -59,7 +60,7 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:RleOfBytes", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
-    "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),
+    "htj2k": ("jpeg_2000.htj2k:fastest_decoder", "jpeg_2000.openjpeg:OpenJpeg"),
     "jpeg-xl": (
         "jpeg_xl.libjxl:Libjxl",  # the encoder's own library: what is independent is jxl-oxide, where installed
         "jpeg_xl.jxl_oxide:JxlOxide",

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.codecs.jpeg_2000 import htj2k_encode
+from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.kernels.machine import x86
@@ -25,8 +25,16 @@ def available() -> bool:
 
 def fastest() -> Codec:
     """Return the kernels where they run, else OpenJPH; ``CINEMILL_KERNELS=portable`` asks for OpenJPH."""
-    portable = os.environ.get("CINEMILL_KERNELS") == "portable"
-    return OpenJph() if portable or not available() else Htj2k()
+    return Htj2k() if _wanted() else OpenJph()
+
+
+def fastest_decoder() -> Codec:
+    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
+    return Htj2k() if _wanted() else OpenJpeg()
+
+
+def _wanted() -> bool:
+    return available() and os.environ.get("CINEMILL_KERNELS") != "portable"
 
 
 class Htj2k:
@@ -36,15 +44,18 @@ class Htj2k:
     RPCL, TLM, an LL of 64 rows or columns at most, 64 x 64 code-blocks, the reversible 5-3 wavelet, and the reversible colour
     transform for RGB. Frames whose samples vary by more than 13 bits hold, or are far from the middle of their range, are
     left to OpenJPH.
+
+    It decodes what lossless encoders commonly write, refuses what can't be right, and has OpenJPEG decode the rest
+    (`cinemill.codecs.jpeg_2000.htj2k_decode`).
     """
 
     name = "cinemill-htj2k"
-    version = f"{__version__} with openjph {OpenJph.version}"
+    version = f"{__version__} with openjph {OpenJph.version}, openjpeg {OpenJpeg.version}"
     batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-        """Decode frames with OpenJPEG."""
-        return OpenJpeg().decode(codestreams, pixels)
+        """Decode frames as `OpenJpeg.decode` does, to the same samples."""
+        return htj2k_decode.decode(codestreams, pixels)
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
