@@ -242,10 +242,8 @@ def decode_frame(
     )
     if status != SOUND:
         return status
-    if not fits_lanes(largest, kind, half):
+    if not synthesise_low(coefficients, rows, columns, bands, largest):
         return BEYOND
-    for component in range(bands.shape[0]):
-        synthesise_low(coefficients, rows, columns, component, bands)
     seen = 0
     for strip in range(count):
         status = decode_blocks(

@@ -7,7 +7,7 @@ Ranges
 ------
 Averages are taken without the carry that a sum would need, so 16 bits hold everything as long as no reconstructed value is beyond
 them. A row or column of magnitudes up to L in the low subband and H in the high one reconstructs to L + 3 H / 2 + 1 at
-most; `reach` adds that up over both directions and all levels. The caller asks it.
+most, so the largest magnitude of each subband tells whether a level fits, before it is reconstructed (`reach`).
 
 Memory
 ------
@@ -45,6 +45,9 @@ LL, HL, LH, HH, PITCH = range(5)
 
 BYTES, WORDS, RGB, RCT = range(4)
 """Kinds of pixels: one component of 8 or 16 bits, three of 8 bits as they are, three from the reversible colour transform."""
+
+MOST = (1 << 15) - 1
+"""What 16 bits hold."""
 
 _SEEN = 64
 """Before the ring, so many of its samples collect what bits pixels have."""
@@ -142,9 +145,41 @@ def _synthesise_pair(
             _raise(before + at, twice_before + at, below + at)
 
 
-@jit("void(int16[::1], int64, int64, int64, int64[:, :, ::1])")
-def synthesise_low(coefficients: Any, rows: int, columns: int, component: int, bands: Any) -> None:
-    """Reconstruct LL of the first level.
+@instructions
+def _note_magnitudes(samples: Value, most: Value) -> None:
+    """Keep the largest magnitude of each of 16 lanes."""
+    samples.load(16, LANES).magnitude().maximum_unsigned(most.load(16, LANES)).store(most)
+
+
+@inlined
+def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, most: Any) -> int:
+    """Return the largest magnitude of a plane."""
+    most[:] = 0
+    for row in range(rows):
+        first = plane + pitch * row
+        if columns < LANES:
+            for column in range(columns):
+                most[0] = max(most[0], abs(load_i16(first, column)))
+        for at in range(0, columns if columns >= LANES else 0, LANES):
+            _note_magnitudes(first + 2 * min(at, columns - LANES), address(most))
+    return np.int64(most.max())
+
+
+@inlined
+def _reach_of_pair(low: int, high: int) -> int:
+    """Return the largest magnitude that one direction reconstructs from these."""
+    return low + high + (high >> 1) + 1
+
+
+@jit("int64(int64[::1])")
+def reach(largest: Any) -> int:
+    """Return the largest magnitude that one level can reconstruct, from those in LL, HL, LH and HH."""
+    return _reach_of_pair(_reach_of_pair(largest[LL], largest[HL]), _reach_of_pair(largest[LH], largest[HH]))
+
+
+@jit("boolean(int16[::1], int64, int64, int64[:, :, ::1], int64[:, :, ::1])")
+def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, largest: Any) -> bool:
+    """Reconstruct LL of the first level of all components.
 
     Parameters
     ----------
@@ -152,55 +187,42 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, component: int, b
         All subbands.
     rows, columns
         Of the image.
-    component
-        Which one.
     bands
-        The table of bands; of each level, as many as there are.
+        The table of bands; of each component as many levels as there are.
+    largest
+        The largest magnitude in each subband, component x level x LL, HL, LH, HH. Receives that of each LL that is reconstructed.
+
+    Returns
+    -------
+    bool
+        Whether all fitted the lanes; else what was reconstructed is wrong.
     """
     base = address(coefficients)
-    source = np.empty(8, np.int64)
-    for level in range(bands.shape[1] - 1, 0, -1):
-        high, across = (rows + (1 << level) - 1) >> level, (columns + (1 << level) - 1) >> level
-        plane, pitch = base + 2 * bands[component, level - 1, LL], 2 * bands[component, level - 1, PITCH + LL]
-        for band in range(4):
-            source[band] = base + 2 * bands[component, level, band]
-            source[PITCH + band] = 2 * bands[component, level, PITCH + band]
-        for row in range(0, high + 2, 2):
-            _synthesise_pair(plane, pitch, -1, row, high, across, source)
-
-
-@inlined
-def _join_magnitudes(low: int, high: int) -> int:
-    """Return the largest magnitude that one direction reconstructs from these."""
-    return low + high + (high >> 1) + 1
-
-
-@jit("int64(int64[:, ::1])")
-def reach(largest: Any) -> int:
-    """Return the largest magnitude that values of a component can have.
-
-    Parameters
-    ----------
-    largest
-        The largest magnitude in each subband, level x LL, HL, LH, HH; LL counts at the last level only.
-    """
-    most = largest[largest.shape[0] - 1, LL]
-    for level in range(largest.shape[0] - 1, -1, -1):
-        most = _join_magnitudes(
-            _join_magnitudes(most, largest[level, HL]),
-            _join_magnitudes(largest[level, LH], largest[level, HH]),
-        )
-    return most
+    source, most = np.empty(8, np.int64), np.empty(LANES, np.uint16)
+    for component in range(bands.shape[0]):
+        for level in range(bands.shape[1] - 1, 0, -1):
+            if reach(largest[component, level]) > MOST:
+                return False
+            high, across = (rows + (1 << level) - 1) >> level, (columns + (1 << level) - 1) >> level
+            plane = base + 2 * bands[component, level - 1, LL]
+            pitch = 2 * bands[component, level - 1, PITCH + LL]
+            for band in range(4):
+                source[band] = base + 2 * bands[component, level, band]
+                source[PITCH + band] = 2 * bands[component, level, PITCH + band]
+            for row in range(0, high + 2, 2):
+                _synthesise_pair(plane, pitch, -1, row, high, across, source)
+            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, most)
+    return True
 
 
 @jit("boolean(int64[:, :, ::1], int64, int64)")
 def fits_lanes(largest: Any, kind: int, half: int) -> bool:
-    """Tell whether 16 bits hold all that is reconstructed from coefficients up to these magnitudes.
+    """Tell whether 16 bits hold all that the first level reconstructs.
 
     Parameters
     ----------
     largest
-        Of each component, as in `reach`.
+        As `synthesise_low` leaves it.
     kind
         Of the pixels.
     half
@@ -208,11 +230,11 @@ def fits_lanes(largest: Any, kind: int, half: int) -> bool:
     """
     most = 0
     for component in range(largest.shape[0]):
-        most = max(most, reach(largest[component]))
+        most = max(most, reach(largest[component, 0]))
     if kind == RCT:
         # Cb + Cr are one sum, Y - (Cb + Cr) / 4 + Cr + half another.
-        most += 2 * max(reach(largest[1]), reach(largest[2])) + half
-    return most < 1 << 15
+        most += 2 * max(reach(largest[1, 0]), reach(largest[2, 0])) + half
+    return most <= MOST
 
 
 def _noted(values: Value, seen: Value) -> Value:
