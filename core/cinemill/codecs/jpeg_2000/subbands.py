@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from cinemill.codecs.jpeg_2000.parameters import Parameters
 from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
+
+if TYPE_CHECKING:
+    from cinemill.pixel_format import PixelFormat
 
 STRIP_ROWS = BLOCK
 """Rows of the first level's subbands that are there at a time: no code-block is in two strips."""
@@ -31,6 +34,48 @@ class Places(NamedTuple):
     """Samples of memory for all subbands."""
 
 
+def kind_of_pixels(pixels: PixelFormat, parameters: Parameters) -> int | None:
+    """Return what rows of such pixels are to `cinemill.kernels.jpeg_2000.decode_rows`, None if it doesn't put them out."""
+    from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, WORDS
+
+    kinds = {(1, 1): BYTES, (1, 2): WORDS, (3, 1): RCT if parameters.colour_transform else RGB}
+    return kinds.get((pixels.samples, pixels.dtype.itemsize))
+
+
+class Whole(NamedTuple):
+    """Tables for one kind of frame, all of whose subbands are there at a time."""
+
+    bands: NDArray[np.int64]
+    """The table of bands."""
+    blocks: NDArray[np.int64]
+    """The table of code-blocks."""
+    band_of: NDArray[np.int64]
+    """Of each code-block, the number of its band: component x level x 4."""
+    size: int
+    """Samples of memory for all subbands."""
+
+
+@lru_cache(maxsize=16)
+def place_whole(parameters: Parameters) -> Whole | None:
+    """Return the tables for codestreams with these parameters, None if they are nothing for 16-bit lanes.
+
+    There must be a level to decompose, and rows that pixels can be put out of.
+    """
+    from cinemill.kernels.jpeg_2000.decode_rows import AT_ONCE
+
+    tables = lay_out_packets(parameters)
+    if tables is None or parameters.levels == 0 or parameters.columns < AT_ONCE:
+        return None
+    bands, sizes, size = _place_bands(parameters, parameters.rows)
+    blocks, band_of = tables.blocks.copy(), np.empty(len(tables.blocks), np.int64)
+    for number, block in enumerate(blocks):
+        component, level, band, y, x = _find(parameters, sizes, int(block[START]))
+        first, pitch = bands[component, level, [band, 4 + band]]
+        block[START], block[STRIDE] = first + y * pitch + x, pitch
+        band_of[number] = (component * parameters.levels + level) * 4 + band
+    return Whole(bands, blocks, band_of, size)
+
+
 @lru_cache(maxsize=16)
 def place(parameters: Parameters) -> Places | None:
     """Return the tables for codestreams with these parameters, None if they are nothing for 16-bit lanes.
@@ -43,7 +88,7 @@ def place(parameters: Parameters) -> Places | None:
     tables = lay_out_packets(parameters)
     if tables is None or parameters.levels == 0 or parameters.columns < AT_ONCE:
         return None
-    bands, sizes, size = _place_bands(parameters)
+    bands, sizes, size = _place_bands(parameters, STRIP_ROWS)
     blocks, strip_of = tables.blocks.copy(), np.empty(len(tables.blocks), np.int64)
     strips = -(-sizes[0][LL][0] // STRIP_ROWS)
     for number, block in enumerate(blocks):
@@ -65,8 +110,8 @@ _Sizes = list[list[tuple[int, int]]]
 """Rows and columns of LL, HL, LH and HH of each level."""
 
 
-def _place_bands(parameters: Parameters) -> tuple[NDArray[np.int64], _Sizes, int]:
-    """Put all subbands one after the other, of the first level's details a strip only."""
+def _place_bands(parameters: Parameters, strip: int) -> tuple[NDArray[np.int64], _Sizes, int]:
+    """Put all subbands one after the other, of the first level's details at most so many rows."""
     from cinemill.kernels.jpeg_2000.decode_rows import LL, MARGIN, pitch_of
 
     sizes: _Sizes = []
@@ -88,7 +133,7 @@ def _place_bands(parameters: Parameters) -> tuple[NDArray[np.int64], _Sizes, int
     for component, level, band in np.ndindex(parameters.samples, parameters.levels, 4):
         rows, columns = sizes[level][band]
         if level == 0 and band != LL:
-            rows = min(rows, STRIP_ROWS)
+            rows = min(rows, strip)
         bands[component, level, band], bands[component, level, 4 + band] = at, pitch_of(columns)
         at += rows * pitch_of(columns) + MARGIN
     return bands, sizes, at
