@@ -34,6 +34,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
     "jpeg-2000-lossy": ("jpeg_2000.openjpeg:OpenJpeg",),  # the kernels have the reversible wavelet only
     "htj2k": (
+        "jpeg_2000.htj2k:fastest_decoder",
         "jpeg_2000.openjpeg:OpenJpeg",
     ),  # imagecodecs keeps OpenJPH's errors to itself, and returns half a frame
     "jpeg-xl": ("jpeg_xl.libjxl:Libjxl", "jpeg_xl.jxl_oxide:JxlOxide"),
@@ -49,7 +50,7 @@ _ENCODERS: dict[str, str] = {
     "rle": "rle:Rle",
     "jpeg-ls": "jpeg_ls.codec:JpegLs",
     "jpeg-2000": "jpeg_2000.codec:fastest",  # the kernels where they run, else OpenJPEG
-    "htj2k": "jpeg_2000.openjph:OpenJph",
+    "htj2k": "jpeg_2000.htj2k:fastest",  # the kernels where they run, else OpenJPH
     "jpeg-xl": "jpeg_xl.libjxl:Libjxl",
     "encapsulated-uncompressed": "native:Native",
     "deflated-frame": "native:Libdeflate",
@@ -59,7 +60,7 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:RleOfBytes", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
-    "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),
+    "htj2k": ("jpeg_2000.htj2k:fastest_decoder", "jpeg_2000.openjpeg:OpenJpeg"),
     "jpeg-xl": (
         "jpeg_xl.libjxl:Libjxl",  # the encoder's own library: what is independent is jxl-oxide, where installed
         "jpeg_xl.jxl_oxide:JxlOxide",

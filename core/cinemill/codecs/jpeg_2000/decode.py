@@ -10,6 +10,7 @@ from cinemill.codecs.jpeg_2000.markers import markers_in_packets
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
+from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
@@ -120,7 +121,7 @@ def _decode(
     """
     from cinemill.kernels.jpeg_2000.decode_packets import read_packets
 
-    per_frame, size = len(tables.blocks), pixels.rows * pixels.columns * pixels.samples
+    per_frame = len(tables.blocks)
     break_even = 0 if alone else _BREAK_EVEN
     if len(frames) * per_frame < break_even:
         return {}
@@ -137,24 +138,146 @@ def _decode(
         return {}
     if ends is not None:
         ends.update((coded[2] + coded[3])[coded[3] > 0].tolist())
-    blocks = np.tile(tables.blocks, (len(sound), 1))
-    blocks[:, START] += np.repeat(np.arange(len(sound)) * size, per_frame)
-    coefficients = _memory.array("coefficients", (len(sound) * size,), np.int32)
+    kept = np.ascontiguousarray(coded[:, sound])
+    chosen = [frames[place] for place in sound]
+    if not chosen:
+        return {}
+    decoded = _decode_in_lanes(data, kept, chosen, pixels)
+    left = [place for place, frame in enumerate(chosen) if frame.number not in decoded]
+    if left:
+        kept = np.ascontiguousarray(kept[:, left])
+        decoded |= _decode_wide(data, kept, [chosen[place] for place in left], pixels, tables)
+    return decoded
+
+
+def _decode_in_lanes(
+    data: NDArray[np.uint8], coded: NDArray[np.int64], frames: Sequence[_Frame], pixels: PixelFormat
+) -> dict[int, Samples]:
+    """Decode frames by way of 16-bit coefficients, but for those that might exceed these or whose samples must be limited.
+
+    Parameters
+    ----------
+    data
+        All codestreams.
+    coded
+        What `read_packets` found, for each frame and code-block.
+    frames, pixels
+        The frames, of equal parameters, and what they hold.
+    """
+    parameters = frames[0].packets.parameters
+    whole, kind = place_whole(parameters), kind_of_pixels(pixels, parameters)
+    half = 1 << frames[0].precision - 1
+    if whole is None or kind is None or not _likely_fit(coded[0], whole, kind, half):
+        return {}
+    blocks = np.tile(whole.blocks, (len(frames), 1))
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.size, len(whole.blocks))
+    coefficients = _memory.array("samples", (len(frames) * whole.size,), np.int16)
     coefficients[:] = 0
-    kept = np.ascontiguousarray(coded[:, sound]).reshape(4, -1)
-    _decode_blocks(data, kept, blocks, coefficients)
-    parts = coefficients.reshape(len(sound), size)
-    return {
-        frames[place].number: _restore(part, frames[place], pixels)
-        for place, part in zip(sound, parts, strict=True)
-    }
+    _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
+    decoded = {}
+    parts = coefficients.reshape(len(frames), whole.size)
+    for frame, part, bit_planes in zip(frames, parts, coded[0], strict=True):
+        samples = _restore_in_lanes(part, _largest(bit_planes, whole), whole, kind, half, pixels)
+        if samples is not None:
+            decoded[frame.number] = samples
+    return decoded
+
+
+def _largest(bit_planes: NDArray[np.int64], whole: Whole) -> NDArray[np.int64]:
+    """Return the largest magnitude that each subband can have, component x level x LL, HL, LH, HH."""
+    largest = np.zeros((*whole.bands.shape[:2], 4), np.int64)
+    np.maximum.at(largest.reshape(-1), whole.band_of, (1 << bit_planes) - 1)
+    return largest
+
+
+def _likely_fit(bit_planes: NDArray[np.int64], whole: Whole, kind: int, half: int) -> bool:
+    """Tell whether 16 bits hold all of some frames, if what is reconstructed on the way has the range of samples."""
+    from cinemill.kernels.jpeg_2000.decode_rows import LL, MOST, fits_lanes, reach
+
+    largest = _largest(bit_planes.max(axis=0), whole)
+    largest[..., LL] = np.maximum(largest[..., LL], 2 * half)
+    lower = largest[:, 1:].reshape(-1, 4)
+    return bool(fits_lanes(largest, kind, half)) and all(reach(level) <= MOST for level in lower)
+
+
+def _restore_in_lanes(
+    coefficients: NDArray[np.int16],
+    largest: NDArray[np.int64],
+    whole: Whole,
+    kind: int,
+    half: int,
+    pixels: PixelFormat,
+) -> Samples | None:
+    """Turn 16-bit coefficients into samples; None if they do not fit after all.
+
+    Parameters
+    ----------
+    coefficients, largest, whole
+        All subbands, the largest magnitude that each can have, and where they are.
+    kind, half, pixels
+        Kind of the pixels, half of the values they can have, and their format.
+    """
+    from cinemill.kernels.jpeg_2000.decode_rows import (
+        fits_lanes,
+        ring_room,
+        synthesise_low,
+        synthesise_rows,
+    )
+
+    rows, columns = pixels.rows, pixels.columns
+    if not synthesise_low(coefficients, rows, columns, whole.bands, largest):
+        return None
+    if not fits_lanes(largest, kind, half):
+        return None
+    samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
+    seen = synthesise_rows(
+        coefficients,
+        kind,
+        rows,
+        columns,
+        half,
+        half if pixels.signed else 0,
+        whole.bands,
+        0,
+        _memory.array("ring", (ring_room(columns, pixels.samples),), np.int16),
+        samples.reshape(-1).view(np.uint8),
+        0,
+        rows + 2,
+    )
+    return samples.view(pixels.dtype) if seen < 2 * half else None
+
+
+def _decode_wide(
+    data: NDArray[np.uint8],
+    coded: NDArray[np.int64],
+    frames: Sequence[_Frame],
+    pixels: PixelFormat,
+    tables: Tables,
+) -> dict[int, Samples]:
+    """Decode frames by way of 32-bit coefficients.
+
+    Parameters
+    ----------
+    data, coded, frames, pixels
+        As above.
+    tables
+        Where the code-blocks are in the planes of each component.
+    """
+    size = pixels.rows * pixels.columns * pixels.samples
+    blocks = np.tile(tables.blocks, (len(frames), 1))
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * size, len(tables.blocks))
+    coefficients = _memory.array("coefficients", (len(frames) * size,), np.int32)
+    coefficients[:] = 0
+    _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
+    parts = coefficients.reshape(len(frames), size)
+    return {frame.number: _restore(part, frame, pixels) for frame, part in zip(frames, parts, strict=True)}
 
 
 def _decode_blocks(
     data: NDArray[np.uint8],
     coded: NDArray[np.int64],
     blocks: NDArray[np.int64],
-    coefficients: NDArray[np.int32],
+    coefficients: NDArray[np.int16] | NDArray[np.int32],
 ) -> None:
     """Decode all code-blocks; ``coded`` has what `read_packets` found of them."""
     from cinemill.kernels.jpeg_2000.decode_blocks import MEMORY, decode_blocks, unstuffed_room

@@ -56,9 +56,19 @@ def exponent(bits: int, orientation: int, *, colour_transform: bool) -> int:
     return max(bits, 6) + colour_transform + _GAIN[orientation]
 
 
+def usual_levels(rows: int, columns: int) -> int:
+    """Return as many decomposition levels as leave 8 rows and columns in LL, at most 5."""
+    levels = 0
+    while levels < MOST_LEVELS and min(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
+        levels += 1
+    return levels
+
+
 @lru_cache(maxsize=16)
-def lay_out(rows: int, columns: int, components: int, bits: int, *, colour_transform: bool) -> Layout:
-    """Return the tables for a kind of frame, with as many levels as leave 8 rows and columns in LL, at most 5.
+def lay_out(
+    rows: int, columns: int, components: int, bits: int, *, colour_transform: bool, levels: int | None = None
+) -> Layout:
+    """Return the tables for a kind of frame.
 
     Parameters
     ----------
@@ -68,10 +78,10 @@ def lay_out(rows: int, columns: int, components: int, bits: int, *, colour_trans
         Of a sample.
     colour_transform
         Whether the reversible colour transform is used.
+    levels
+        Decomposition levels; if not given, `usual_levels`.
     """
-    levels = 0
-    while levels < MOST_LEVELS and min(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
-        levels += 1
+    levels = usual_levels(rows, columns) if levels is None else levels
     exponents = {band: exponent(bits, band, colour_transform=colour_transform) for band in (LL, HL, LH, HH)}
     blocks: list[tuple[int, ...]] = []
     areas: list[tuple[int, ...]] = []

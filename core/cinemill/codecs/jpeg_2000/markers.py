@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 SOC, CAP, SIZ, COD, QCD, SOT, SOD, EOC = 0xFF4F, 0xFF50, 0xFF51, 0xFF52, 0xFF5C, 0xFF90, 0xFF93, 0xFFD9
-COC, TLM, PLT, QCC, COM = 0xFF53, 0xFF55, 0xFF58, 0xFF5D, 0xFF64
+COC, TLM, PLT, CPF, QCC, COM = 0xFF53, 0xFF55, 0xFF58, 0xFF59, 0xFF5D, 0xFF64
 _START = b"\xff\x4f\xff\x51"
 _END = EOC.to_bytes(2, "big")
 # Bit stuffing keeps packets free of these (T.800 B.10.1, C.2.5); SOP and EPH (FF91, FF92) may separate them.

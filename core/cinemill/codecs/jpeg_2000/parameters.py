@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_2000.markers import (
+    CAP,
     COC,
     COD,
     COM,
+    CPF,
     EOC,
     PLT,
     QCC,
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 _EXPECTED = [SOC, SIZ, COD, QCD, SOT, SOD], [SOC, SIZ, QCD, COD, SOT, SOD]
-_IMMATERIAL = TLM, PLT, COM
+_IMMATERIAL = TLM, PLT, CPF, COM
+_PART_15_ONLY = b"\x00\x02\x00\x00"
+"""Pcap of codestreams that need nothing but HT code-blocks beside Part 1 (T.814 A.3)."""
+_HT_BLOCKS = 0x40
 _MOST_LEVELS = 32
 
 
@@ -55,13 +60,26 @@ class Packets(NamedTuple):
     parameters: Parameters
 
 
-def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | None:
+def read_packets_header(
+    codestream: Buffer, header: MainHeader, *, high_throughput: bool = False
+) -> Packets | None:
     """Return what the kernels need to decode a checked codestream, or None if it is nothing for them.
 
     They decode what lossless encoders commonly write: one tile in one tile-part, 1 or 3 components of up to 16 bits, one
     quality layer, the reversible wavelet, code-blocks of up to 64 x 64 in the default style, any precincts and progression.
+
+    Parameters
+    ----------
+    codestream, header
+        The codestream, and its main header.
+    high_throughput
+        Whether the kernels are those for HT code-blocks, of which then all have to be.
     """
     material = [found for found in segments(codestream, 0) if found[0] not in _IMMATERIAL]
+    capabilities = [segment[:4] for marker, _, segment in material if marker == CAP]
+    if capabilities != [_PART_15_ONLY] * high_throughput:
+        return None
+    material = [found for found in material if found[0] != CAP]
     material = [found for found in material if not _repeats(found, material)]
     if [marker for marker, *_ in material] not in _EXPECTED:
         return None
@@ -80,6 +98,7 @@ def read_packets_header(codestream: Buffer, header: MainHeader) -> Packets | Non
         and not (image_offset or tile_offset or header.subsampled)
         and header.precision <= 16
         and (header.samples, coding.colour_transform) in {(1, 0), (3, 0), (3, 1)}
+        and coding.block_style == (_HT_BLOCKS if high_throughput else 0)
         and _is_covered(coding, header.precincts, len(cod), qcd)
     ):
         return None
@@ -116,7 +135,6 @@ def _is_covered(
         and coding.layers == 1
         and coding.levels <= _MOST_LEVELS
         and max(coding.block_width, coding.block_height) <= 4
-        and coding.block_style == 0
         and coding.wavelet == 1
         and cod_length == 10 + coding.style * (coding.levels + 1)
         and all(0 not in exponents for exponents in precincts[1:])

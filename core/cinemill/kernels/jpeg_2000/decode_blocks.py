@@ -64,7 +64,10 @@ def _transpose(square: int, spare: int) -> None:
             _interleave(spare + LANES * row, spare + LANES * (row + LANES // 2), square + 2 * LANES * row)
 
 
-@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], int32[::1])")
+_KINDS = "int16", "int32"
+
+
+@jit([f"void(int64, int64, int64, int64, int64[:, ::1], int64[::1], {kind}[::1])" for kind in _KINDS])
 def _collect(
     lanes: int, rows: int, columns: int, bit_planes: int, blocks: Any, group: Any, coefficients: Any
 ) -> None:
@@ -116,8 +119,11 @@ def _mark_lane(lanes: int, lane: int, block: Any, bit_planes: int, missing: int)
 
 
 @jit(
-    "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
-    " int64[::1], uint8[::1], uint8[::1], int32[::1])"
+    [
+        "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
+        f" int64[::1], uint8[::1], uint8[::1], {kind}[::1])"
+        for kind in _KINDS
+    ]
 )
 def decode_blocks(
     data: Any,

@@ -20,9 +20,13 @@ import numpy as np
 from cinemill.kernels.jpeg_2000.tables import MQ_STATES
 from cinemill.kernels.machine.bits import (
     address,
+    choose,
     has_byte_ff,
+    leading_zeros,
     load_i64,
     load_u8,
+    load_u16,
+    load_u32,
     load_word,
     shift_down,
     shift_up,
@@ -30,15 +34,28 @@ from cinemill.kernels.machine.bits import (
     store_16,
     store_64,
     store_word,
+    trailing_zeros,
 )
 from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined, jit
-from cinemill.kernels.machine.x86 import funnel_shifted, looked_up, mask_of
+from cinemill.kernels.machine.x86 import (
+    REGISTER,
+    count_ones,
+    deposit_bits,
+    extract_bits,
+    high_product,
+    looked_up,
+    looked_up_16,
+    mask_from,
+    packed_bytes,
+)
 
 LANES = 64
 ZERO_CODING, SIGN_CODING, REFINEMENT, RUN_LENGTH, UNIFORM = 0, 9, 14, 17, 18
 """Labels of the first context of each kind (Tables D.1, D.3, D.4 and D.7)."""
 CONTEXTS = 19
+FEW = 6
+"""Up to so many lanes, to decode in one after the other is faster than in a vector."""
 
 INTERVAL, CODE, FOLLOWING, LEFT, EMPTY, POSITION, END, STATES = 0, 128, 256, 384, 448, 512, 1024, 1536
 """Where in the memory of a vector of lanes A, C and the bits that follow are (16 bits a lane), how many of these are
@@ -51,13 +68,31 @@ _QE_HIGH = [state[0] >> 8 for state in MQ_STATES]
 _QE_SHIFT = [16 - state[0].bit_length() for state in MQ_STATES]
 _AFTER_MPS = [state[1] for state in MQ_STATES]
 _AFTER_LPS = [state[2] | state[3] << 7 for state in MQ_STATES]
+_STATES = np.zeros(256, np.uint32)
+"""By context: Qe, the context after MPS, and the one after LPS."""
+for _number, (_qe, _mps, _lps, _switch) in enumerate(MQ_STATES):
+    _STATES[_number] = _qe | _mps << 16 | (_lps | _switch << 7) << 24
+    _STATES[_number | 0x80] = _qe | (_mps | 0x80) << 16 | (_lps | (1 - _switch) << 7) << 24
+_POWER_LOW = [(1 << shift) & 0xFF for shift in range(16)]
+_POWER_HIGH = [1 << shift >> 8 for shift in range(16)]
 _INITIAL_CONTEXTS = np.zeros(CONTEXTS, np.uint8)
 _INITIAL_CONTEXTS[[ZERO_CODING, RUN_LENGTH, UNIFORM]] = 4, 3, 46  # Table D.7
 
 
+def _place(lane: int) -> int:
+    """Where in vectors of 16 bits a lane is, in bytes: as `Value.interleaved` leaves it."""
+    register, within = divmod(lane, REGISTER)
+    part, number = divmod(within, 16)
+    half, number = divmod(number, 8)
+    return 2 * REGISTER * register + REGISTER * half + 16 * part + 2 * number
+
+
+_PLACES = np.array([_place(lane) for lane in range(LANES)], np.uint8)
+
+
 def _read_context(contexts: Value, count: int, label: list[Value]) -> Value:
     """Read each lane's context: a binary tree of choices over the bits of its label."""
-    level = [(contexts + LANES * number).load(8, LANES) for number in range(count)]
+    level = [(contexts + LANES * number).load(8, REGISTER) for number in range(count)]
     for bit in label:
         pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
         level = [bit.choose(pair[1], pair[0]) if len(pair) == 2 else pair[0] for pair in pairs]
@@ -70,7 +105,55 @@ def _write_context(contexts: Value, count: int, label: list[Value], context: Val
         number |= mask.choose(context.like(1 << bit), 0)
     for other in range(count):
         where = contexts + LANES * other
-        number.equals(other).choose(context, where.load(8, LANES)).store(where)
+        number.equals(other).choose(context, where.load(8, REGISTER)).store(where)
+
+
+def _words(low: Value, high: Value) -> list[Value]:
+    """Join bytes to 16 bits, in two vectors."""
+    return [half.recast(16, REGISTER // 2) for half in low.interleaved(high)]
+
+
+def _decode_some(
+    lanes: Value, contexts: Value, first: int, count: int, active: Value, bits: list[Value]
+) -> tuple[Value, Value]:
+    """Decode a symbol in as many lanes as fill a register; return the decisions, and which lanes lack bits of C."""
+    label = [mask_from(bit, first) for bit in bits]
+    contexts += first
+    context = _read_context(contexts, count, label)
+    # Without Qe, nothing changes in a lane.
+    coded = mask_from(active, first)
+    qes = _words(*(coded.choose(looked_up(context, table), 0) for table in (_QE_LOW, _QE_HIGH)))
+    places = lanes + 2 * first, lanes + (2 * first + REGISTER)
+    intervals, codes, uppers, overs, tops = [], [], [], [], []
+    for place, qe in zip(places, qes, strict=True):
+        interval, code = ((place + at).load(16, REGISTER // 2) for at in (INTERVAL, CODE))
+        rest = interval - qe
+        upper = code.at_least_unsigned(qe)
+        intervals.append(upper.choose(rest, qe))
+        codes.append(code.minimum_unsigned(code - qe))
+        uppers.append(upper.extended(16))
+        overs.append(rest.at_least_unsigned(qe).extended(16))
+        tops.append(rest.shifted_down(12))
+    # The smaller of Qe and the rest is LPS, whichever of them comes first (Figures C.16, C.17).
+    upper = packed_bytes(*uppers)
+    less_probable = upper ^ packed_bytes(*overs)
+    # Qe is 0x5601 or less, so the rest needs two doublings at most.
+    rest_shift = looked_up_16(packed_bytes(*tops), [2] * 4 + [1] * 4 + [0] * 8)
+    shift = (upper < 0).choose(rest_shift, looked_up(context, _QE_SHIFT))
+    powers = _words(*(looked_up_16(shift, table) for table in (_POWER_LOW, _POWER_HIGH)))
+    for place, interval, code, power in zip(places, intervals, codes, powers, strict=True):
+        following = (place + FOLLOWING).load(16, REGISTER // 2)
+        (interval * power).store(place + INTERVAL)
+        (code * power | high_product(following, power)).store(place + CODE)
+        (following * power).store(place + FOLLOWING)
+    left = (lanes + (LEFT + first)).load(8, REGISTER) - shift
+    left.store(lanes + (LEFT + first))
+
+    after = (less_probable < 0).choose(looked_up(context, _AFTER_LPS), looked_up(context, _AFTER_MPS))
+    after ^= context & 0x80
+    # A state changes only with a renormalisation.
+    _write_context(contexts, count, label, shift.equals(0).choose(context, after))
+    return ((context ^ less_probable) < 0).packed(), (left < 0).packed()
 
 
 def _decode(count: int) -> Any:
@@ -84,39 +167,14 @@ def _decode(count: int) -> Any:
     def decode(
         lanes: Value, contexts: Value, active: Value, b0: Value, b1: Value, b2: Value, b3: Value
     ) -> Value:
-        label = [mask_of(bit, LANES) for bit in (b0, b1, b2, b3)[:label_bits]]
-        context = _read_context(contexts, count, label)
-        # Without Qe, nothing changes in a lane.
-        coded = mask_of(active, LANES)
-        qe = coded.choose(looked_up(context, _QE_LOW), 0).resized(16)
-        qe |= coded.choose(looked_up(context, _QE_HIGH), 0).resized(16) << 8
-        interval, code = (lanes + INTERVAL).load(16, LANES), (lanes + CODE).load(16, LANES)
-        following, left = (lanes + FOLLOWING).load(16, LANES), (lanes + LEFT).load(8, LANES)
-
-        rest = interval - qe
-        upper = code.at_least_unsigned(qe)
-        interval = upper.choose(rest, qe)
-        code = upper.choose(code - qe, code)
-        # The smaller of Qe and the rest is LPS, whichever of them comes first (Figures C.16, C.17); one comparison
-        # does for both cases, and spares LLVM combinations of masks that it takes apart lane by lane with AVX2.
-        less_probable = upper.choose(qe - 1, rest).at_least_unsigned(interval)
-
-        # Qe is 0x5601 or less, so the rest needs two doublings at most.
-        once = (rest.at_least_unsigned(0x8000) ^ -1).choose(rest.like(1), 0)
-        twice = (rest.at_least_unsigned(0x4000) ^ -1).choose(rest.like(1), 0)
-        shift = upper.choose(once + twice, looked_up(context, _QE_SHIFT).resized(16))
-        (interval << shift).store(lanes + INTERVAL)
-        funnel_shifted(code, following, shift).store(lanes + CODE)
-        (following << shift).store(lanes + FOLLOWING)
-        left -= shift.resized(8)
-        left.store(lanes + LEFT)
-        (left < 0).packed().store(lanes + EMPTY)
-
-        after = less_probable.choose(looked_up(context, _AFTER_LPS), looked_up(context, _AFTER_MPS))
-        after ^= context & 0x80
-        # A state changes only with a renormalisation.
-        _write_context(contexts, count, label, shift.differs(0).choose(after, context))
-        return (less_probable.choose(context ^ 0x80, context) < 0).packed() & active
+        decision = empty = active.like(0)
+        bits = [b0, b1, b2, b3][:label_bits]
+        for first in range(0, LANES, REGISTER):
+            some, lacking = _decode_some(lanes, contexts, first, count, active, bits)
+            decision |= some << first
+            empty |= lacking << first
+        empty.store(lanes + EMPTY)
+        return decision & active
 
     return decode
 
@@ -133,10 +191,11 @@ def _fill(lanes: Value) -> None:
         byte = position.shifted_down(3)
         new = gathered([byte.lane(lane).load(64) for lane in range(8)]).bytes_reversed() << (position & 7)
         left = (lanes + (LEFT + first)).load(8, 8).extended(64)
-        code, following = ((lanes + (at + 2 * first)).load(16, 8).resized(64) for at in (CODE, FOLLOWING))
+        place = lanes + _place(first)
+        code, following = ((place + at).load(16, 8).resized(64) for at in (CODE, FOLLOWING))
         filled = (code << 48) | (following << 32) | new.shifted_down(left + 16)
-        filled.shifted_down(48).resized(16).store(lanes + (CODE + 2 * first))
-        filled.shifted_down(32).resized(16).store(lanes + (FOLLOWING + 2 * first))
+        filled.shifted_down(48).resized(16).store(place + CODE)
+        filled.shifted_down(32).resized(16).store(place + FOLLOWING)
         (position + 16 - left).store(lanes + (POSITION + 8 * first))
         left.like(16).resized(8).store(lanes + (LEFT + first))
 
@@ -145,6 +204,48 @@ def _fill(lanes: Value) -> None:
 def fill(lanes: int) -> None:
     """Fill all lanes, as has to be done once before anything is decoded."""
     _fill(lanes)
+
+
+@jit("int64(int64, int64, int64, int64, int64, int64, int64)")
+def _decode_few(lanes: int, contexts: int, active: int, b0: int, b1: int, b2: int, b3: int) -> int:
+    """Do what `_decode` does for at most 16 active lanes, one after the other: they don't wait for each other."""
+    labels = (
+        deposit_bits(extract_bits(b0, active), 0x1111_1111_1111_1111)
+        | deposit_bits(extract_bits(b1, active), 0x2222_2222_2222_2222)
+        | deposit_bits(extract_bits(b2, active), 0x4444_4444_4444_4444)
+        | deposit_bits(extract_bits(b3, active), -0x7777_7777_7777_7778)
+    )
+    states, places = address(_STATES), address(_PLACES)
+    decisions = lacking = 0
+    while active != 0:
+        lane = trailing_zeros(active)
+        active &= active - 1
+        where = contexts + LANES * (labels & 15) + lane
+        labels = shift_down(labels, 4)
+        context = load_u8(where, 0)
+        state = load_u32(states, context)
+        place = lanes + load_u8(places, lane)
+        code = (load_u16(place + CODE, 0) << 16) | load_u16(place + FOLLOWING, 0)
+        qe = state & 0xFFFF
+        rest = load_u16(place + INTERVAL, 0) - qe
+        # Masks: C is below Qe; LPS.
+        lower = (code - (qe << 16)) >> 63
+        less_probable = lower ^ ((rest - qe) >> 63)
+        interval = rest ^ ((rest ^ qe) & lower)
+        shift = leading_zeros(interval) - 48
+        code = shift_up(code - ((qe << 16) & ~lower), shift)
+        store_16(place + INTERVAL, 0, shift_up(interval, shift))
+        store_16(place + CODE, 0, shift_down(code, 16))
+        store_16(place + FOLLOWING, 0, code)
+        left = load_u8(lanes + LEFT, lane) - shift
+        store_8(lanes + LEFT, lane, left)
+        lacking |= left
+        after = shift_down(state, 16 + (less_probable & 8))
+        store_8(where, 0, choose(shift, after, context))
+        decisions |= shift_up(((context >> 7) ^ less_probable) & 1, lane)
+    if lacking < 0:
+        fill(lanes)
+    return decisions
 
 
 @inlined
@@ -156,7 +257,10 @@ def _fill_if_empty(lanes: int) -> None:
 @jit("int64(int64, int64, int64, int64, int64, int64)")
 def decode_zero(lanes: int, active: int, b0: int, b1: int, b2: int, b3: int) -> int:
     """Decode whether coefficients become significant."""
-    decision = _decode_in_9(lanes, lanes + STATES + ZERO_CODING * LANES, active, b0, b1, b2, b3)
+    contexts = lanes + STATES + ZERO_CODING * LANES
+    if count_ones(active) <= FEW:
+        return _decode_few(lanes, contexts, active, b0, b1, b2, b3)
+    decision = _decode_in_9(lanes, contexts, active, b0, b1, b2, b3)
     _fill_if_empty(lanes)
     return decision
 
@@ -164,7 +268,10 @@ def decode_zero(lanes: int, active: int, b0: int, b1: int, b2: int, b3: int) -> 
 @jit("int64(int64, int64, int64, int64, int64)")
 def decode_sign(lanes: int, active: int, b0: int, b1: int, b2: int) -> int:
     """Decode signs, before the XOR bit; the label counts from SIGN_CODING."""
-    decision = _decode_in_5(lanes, lanes + STATES + SIGN_CODING * LANES, active, b0, b1, b2, 0)
+    contexts = lanes + STATES + SIGN_CODING * LANES
+    if count_ones(active) <= FEW:
+        return _decode_few(lanes, contexts, active, b0, b1, b2, 0)
+    decision = _decode_in_5(lanes, contexts, active, b0, b1, b2, 0)
     _fill_if_empty(lanes)
     return decision
 
@@ -172,7 +279,10 @@ def decode_sign(lanes: int, active: int, b0: int, b1: int, b2: int) -> int:
 @jit("int64(int64, int64, int64, int64)")
 def decode_refinement(lanes: int, active: int, b0: int, b1: int) -> int:
     """Decode magnitude bits; the label counts from REFINEMENT."""
-    decision = _decode_in_3(lanes, lanes + STATES + REFINEMENT * LANES, active, b0, b1, 0, 0)
+    contexts = lanes + STATES + REFINEMENT * LANES
+    if count_ones(active) <= FEW:
+        return _decode_few(lanes, contexts, active, b0, b1, 0, 0)
+    decision = _decode_in_3(lanes, contexts, active, b0, b1, 0, 0)
     _fill_if_empty(lanes)
     return decision
 
@@ -180,7 +290,10 @@ def decode_refinement(lanes: int, active: int, b0: int, b1: int) -> int:
 @jit("int64(int64, int64, int64)")
 def decode_in(lanes: int, label: int, active: int) -> int:
     """Decode in the same context in all lanes."""
-    decision = _decode_in_1(lanes, lanes + STATES + label * LANES, active, 0, 0, 0, 0)
+    contexts = lanes + STATES + label * LANES
+    if count_ones(active) <= FEW:
+        return _decode_few(lanes, contexts, active, 0, 0, 0, 0)
+    decision = _decode_in_1(lanes, contexts, active, 0, 0, 0, 0)
     _fill_if_empty(lanes)
     return decision
 
@@ -244,9 +357,10 @@ def unstuff(data: Any, start: int, length: int, out: Any, first: int) -> int:
 @jit("void(int64, int64, int64, int64)")
 def start_lane(lanes: int, lane: int, start: int, end: int) -> None:
     """Begin a code-block (C.3.5), given the addresses of its unstuffed bytes, and of the ones after them."""
-    store_16(lanes + INTERVAL, lane, 0x8000)
-    store_16(lanes + CODE, lane, 0)
-    store_16(lanes + FOLLOWING, lane, 0)
+    place = np.int64(_PLACES[lane])
+    store_16(lanes + INTERVAL + place, 0, 0x8000)
+    store_16(lanes + CODE + place, 0, 0)
+    store_16(lanes + FOLLOWING + place, 0, 0)
     store_8(lanes + LEFT, lane, -16)
     store_64(lanes + POSITION, lane, 8 * start)
     store_64(lanes + END, lane, 8 * end)

@@ -133,18 +133,30 @@ def _decode_signs(lanes: int, at: int, members: int) -> None:
 
 
 @inlined
-def _propagate_significance(lanes: int, bits: int, live: int, row: int, column: int) -> None:
-    """Decode one coefficient in the significance propagation pass (D.3.1)."""
-    at = ORIGIN + column * COLUMN + row
-    inside = live & load_i64(lanes + IN_ROW, row) & load_i64(lanes + IN_COLUMN, column)
-    members = _any_around(lanes, at) & ~load_i64(lanes + SIGNIFICANT, at) & inside
-    decision = 0
-    if members != 0:
-        decision = _decode_zero(lanes, at, members)
-        if decision != 0:
-            _decode_signs(lanes, at, decision)
-    store_64(lanes + CODED, at, members)
-    store_64(lanes + bits, at, decision)
+def _beside(lanes: int, at: int) -> int:
+    """Which lanes have a significant coefficient to the left or the right."""
+    return load_i64(lanes + SIGNIFICANT, at - COLUMN) | load_i64(lanes + SIGNIFICANT, at + COLUMN)
+
+
+@inlined
+def _propagate_significance(lanes: int, bits: int, live: int, top: int, column: int) -> None:
+    """Decode one column of a stripe in the significance propagation pass (D.3.1)."""
+    plane = lanes + SIGNIFICANT
+    inside = live & load_i64(lanes + IN_COLUMN, column)
+    first = ORIGIN + column * COLUMN + top
+    beside_above, beside = _beside(lanes, first - 1), _beside(lanes, first)
+    for at in range(first, first + 4):
+        beside_below = _beside(lanes, at + 1)
+        around = beside_above | beside | beside_below | load_i64(plane, at - 1) | load_i64(plane, at + 1)
+        members = around & ~load_i64(plane, at) & inside & load_i64(lanes + IN_ROW, top + at - first)
+        decision = 0
+        if members != 0:
+            decision = _decode_zero(lanes, at, members)
+            if decision != 0:
+                _decode_signs(lanes, at, decision)
+        store_64(lanes + CODED, at, members)
+        store_64(lanes + bits, at, decision)
+        beside_above, beside = beside, beside_below
 
 
 @inlined
@@ -164,12 +176,15 @@ def _refine_magnitude(lanes: int, bits: int, live: int, row: int, column: int) -
 
 @inlined
 def _runs(lanes: int, inside: int, top: int, column: int) -> int:
-    """Find in which lanes a column of a stripe is run-length coded (D.3.4)."""
+    """Find in which lanes a column of a stripe is run-length coded (D.3.4).
+
+    What this bit-plane has coded there had a significant neighbour.
+    """
     runs = inside & load_i64(lanes + IN_ROW, top + 3)
     if runs != 0:
-        for at in range(ORIGIN + column * COLUMN + top, ORIGIN + column * COLUMN + top + 4):
-            known = load_i64(lanes + SIGNIFICANT, at) | load_i64(lanes + CODED, at)
-            runs &= ~(known | _any_around(lanes, at))
+        first = ORIGIN + column * COLUMN + top
+        for at in range(first - 1, first + 5):
+            runs &= ~(_beside(lanes, at) | load_i64(lanes + SIGNIFICANT, at))
     return runs
 
 
@@ -205,8 +220,7 @@ def decode_bit_plane(lanes: int, bit_plane: int, rows: int, columns: int) -> Non
     bits, live = BITS + bit_plane * PLANE, lanes + LIVE
     for top in range(0, rows, 4):
         for column in range(columns):
-            for row in range(top, top + 4):
-                _propagate_significance(lanes, bits, load_i64(live, 3 * bit_plane + 2), row, column)
+            _propagate_significance(lanes, bits, load_i64(live, 3 * bit_plane + 2), top, column)
     for top in range(0, rows, 4):
         for column in range(columns):
             for row in range(top, top + 4):

@@ -70,6 +70,12 @@ def store_word(where: Value, word: Value) -> None:
 
 
 @instructions
+def load_bits(base: Value, position: Value) -> Value:
+    """Read 57 bits or more from a bit position on, the first one lowest; up to 8 bytes after its own are read."""
+    return (base + position.shifted_down(3)).load(64).shifted_down(position & 7)
+
+
+@instructions
 def shift_up(value: Value, count: Value) -> Value:
     """Shift left by 0 to 63, without numba's handling of larger counts."""
     return value << (count & 63)

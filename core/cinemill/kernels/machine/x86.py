@@ -28,6 +28,10 @@ def _has(feature: str) -> bool:
     return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
+REGISTER = 64 if _has("avx512bw") else 32
+"""Bytes of a vector register."""
+
+
 def _call(name: str, result: Any, *operands: Value) -> Value:
     builder = operands[0].builder
     signature = ir.FunctionType(result, [operand.value.type for operand in operands])
@@ -43,11 +47,14 @@ def constant(like: Value, lanes: list[int]) -> Value:
 
 def shuffled_bytes(table: Value, keys: Value) -> Value:
     """Pick bytes of each 128 bits of a table by the low 4 bits of the keys; 0 where a key is 128 or more (VPSHUFB)."""
-    return _call("llvm.x86.avx2.pshuf.b", table.value.type, table, keys)
+    name = "avx2.pshuf.b" if keys.lanes == 32 else "avx512.pshuf.b.512"
+    return _call(f"llvm.x86.{name}", table.value.type, table, keys)
 
 
 def packed_bytes(low: Value, high: Value) -> Value:
-    """Undo `Value.interleaved` of 64 bytes, for numbers that fit a signed one (VPACKSSWB)."""
+    """Undo `Value.interleaved` of 32 or 64 bytes, for numbers that fit a signed one (VPACKSSWB)."""
+    if low.lanes == 16:
+        return _call("llvm.x86.avx2.packsswb", ir.VectorType(ir.IntType(8), 32), low, high)
     if _has("avx512bw"):
         return _call("llvm.x86.avx512.packsswb.512", ir.VectorType(ir.IntType(8), 64), low, high)
     first, second = (
@@ -67,6 +74,30 @@ def added_saturating(left: Value, right: Value) -> Value:
     return _call(f"llvm.uadd.sat.v{left.lanes}i8", left.value.type, left, right)
 
 
+def subtracted_saturating(left: Value, right: Value | int) -> Value:
+    """Subtract unsigned integers of 8 or 16 bits, 0 at least (VPSUBUSB, VPSUBUSW)."""
+    return _call(f"llvm.usub.sat.v{left.lanes}i{left.bits}", left.value.type, left, left.like(right))
+
+
+def entries(table: Value, index: Value) -> Value:
+    """Look up as many entries, as wide as the indices, as a register of 32 bytes has (VPGATHERDD, VPGATHERQQ)."""
+    builder, kind = table.builder, index.value.type
+    byte = ir.IntType(8).as_pointer()
+    letter = {32: "d", 64: "q"}[index.bits]
+    signature = ir.FunctionType(kind, [kind, byte, kind, kind, ir.IntType(8)])
+    name = f"llvm.x86.avx2.gather.{letter}.{letter}.256"
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    nothing, every = constant(index, [0] * index.lanes).value, constant(index, [-1] * index.lanes).value
+    operands = [
+        nothing,
+        builder.inttoptr(table.value, byte),
+        index.value,
+        every,
+        ir.IntType(8)(index.bits // 8),
+    ]
+    return Value(builder, builder.call(function, operands))
+
+
 def any_bits(words: Value) -> Value:
     """Combine all lanes of a vector by OR, in 64 bits."""
     name = f"llvm.vector.reduce.or.v{words.lanes}i{words.bits}"
@@ -84,13 +115,30 @@ def mask_of(bits: Value, lanes: int) -> Value:
     return (every & own).equals(own)
 
 
-def funnel_shifted(high: Value, low: Value, count: Value) -> Value:
-    """Shift left by less than the width, filling with the upper bits of ``low``."""
-    return _call(f"llvm.fshl.v{high.lanes}i{high.bits}", high.value.type, high, low, count)
+def mask_from(bits: Value, first: int) -> Value:
+    """Turn bits of a 64-bit integer, from bit ``first`` on, into a mask of as many lanes as a register has bytes."""
+    if REGISTER == 64:
+        return bits.recast(1, 64)
+    words = Value(bits.builder, ir.Constant(ir.VectorType(ir.IntType(64), 4), ir.Undefined)).like(bits)
+    every = words.recast(8, 32).shuffled([lane // 16 * 16 + (first + lane) // 8 for lane in range(32)])
+    own = constant(every, [1 << lane % 8 for lane in range(32)])
+    return (every & own).equals(own)
+
+
+def high_product(left: Value, right: Value) -> Value:
+    """Multiply unsigned 16-bit integers, and keep the upper 16 bits (VPMULHUW)."""
+    return (left.resized(32) * right.resized(32)).shifted_down(16).resized(16)
+
+
+def looked_up_16(keys: Value, table: list[int]) -> Value:
+    """Pick bytes of a table of 16 by keys of 0 to 15, or 0 by negative ones."""
+    return shuffled_bytes(constant(keys, table * (keys.lanes // 16)), keys)
 
 
 def looked_up(keys: Value, table: list[int]) -> Value:
-    """Pick bytes of a table of up to 48 by the low 6 bits of 64 keys; bit 6 must be clear."""
+    """Pick bytes of a table of up to 48 by the low 6 bits of 32 or 64 keys; bit 6 must be clear."""
+    if keys.lanes == 32:
+        return _looked_up_32(keys, table)
     if _has("avx512vbmi"):
         padded = constant(keys, table + [0] * (64 - len(table)))
         return _call("llvm.x86.avx512.permvar.qi.512", keys.value.type, padded, keys)
@@ -123,6 +171,16 @@ def row_interleaver(lanes: int) -> Any:
     return interleave_rows
 
 
+def bits_deposited(word: Value, mask: Value) -> Value:
+    """Spread the bits of ``word``, from bit 0 on, to where ``mask`` is set (PDEP)."""
+    return _call("llvm.x86.bmi.pdep.64", ir.IntType(64), word, mask)
+
+
+def ones_counted(word: Value) -> Value:
+    """Count bits that are set (POPCNT)."""
+    return _call("llvm.ctpop.i64", ir.IntType(64), word)
+
+
 @instructions
 def extract_bits(word: Value, mask: Value) -> Value:
     """Pack the bits of ``word`` that ``mask`` selects, from bit 0 on (PEXT)."""
@@ -132,7 +190,7 @@ def extract_bits(word: Value, mask: Value) -> Value:
 @instructions
 def deposit_bits(word: Value, mask: Value) -> Value:
     """Spread the bits of ``word``, from bit 0 on, to where ``mask`` is set (PDEP)."""
-    return _call("llvm.x86.bmi.pdep.64", ir.IntType(64), word, mask)
+    return bits_deposited(word, mask)
 
 
 @instructions

@@ -1,0 +1,68 @@
+"""HTJ2K (T.814), lossless, by cinemill's own kernels."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cinemill._version import __version__
+from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.openjph import OpenJph
+from cinemill.kernels.machine import x86
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cinemill.codecs.codec import Codec
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
+
+
+def available() -> bool:
+    """Whether this machine can run the kernels."""
+    return x86.available()
+
+
+def fastest() -> Codec:
+    """Return the kernels where they run, else OpenJPH; ``CINEMILL_KERNELS=portable`` asks for OpenJPH."""
+    return Htj2k() if _wanted() else OpenJph()
+
+
+def fastest_decoder() -> Codec:
+    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
+    return Htj2k() if _wanted() else OpenJpeg()
+
+
+def _wanted() -> bool:
+    return available() and os.environ.get("CINEMILL_KERNELS") != "portable"
+
+
+class Htj2k:
+    """cinemill's HTJ2K coders as a `cinemill.codecs.codec.Codec`.
+
+    It writes what HTJ2K Lossless RPCL asks for (PS3.5 10.18), which HTJ2K Lossless holds as well: one tile, one quality layer,
+    RPCL, TLM, an LL of 64 rows or columns at most, 64 x 64 code-blocks, the reversible 5-3 wavelet, and the reversible colour
+    transform for RGB. Frames whose samples vary by more than 13 bits hold, or are far from the middle of their range, are
+    left to OpenJPH.
+
+    It decodes what lossless encoders commonly write, refuses what can't be right, and has OpenJPEG decode the rest
+    (`cinemill.codecs.jpeg_2000.htj2k_decode`).
+    """
+
+    name = "cinemill-htj2k"
+    version = f"{__version__} with openjph {OpenJph.version}, openjpeg {OpenJpeg.version}"
+    batch = 1
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames as `OpenJpeg.decode` does, to the same samples."""
+        return htj2k_decode.decode(codestreams, pixels)
+
+    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+        """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
+
+        Raises
+        ------
+        UnsupportedPixelFormat
+            Other samples than these, or values beyond ``bits_stored``.
+        """
+        return htj2k_encode.encode(frames, pixels)

@@ -1,0 +1,213 @@
+"""Decodes HTJ2K (T.814) by cinemill's own kernels, and leaves to OpenJPEG what they don't cover, or what is unusual."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
+from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
+from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
+from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, Places, place
+from cinemill.codecs.memory import Memory
+from cinemill.errors import CodecError
+from cinemill.kernels.htj2k.tables import mel_decoding, u_decoding, vlc_decoding
+from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cinemill.codecs.jpeg_2000.markers import MainHeader
+    from cinemill.pixel_format import Buffer, PixelFormat, Samples
+
+_LENGTH_BITS = 31
+
+_memory = Memory()
+
+
+def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+    """Decode frames as `OpenJpeg.decode` does.
+
+    Raises
+    ------
+    CodecError
+        A codestream is damaged: more is told here than OpenJPEG sees, for code-blocks read exactly the bits they have.
+    UnsupportedPixelFormat
+        As `OpenJpeg.decode`.
+    """
+    decoded = []
+    for number, data in enumerate(codestreams):
+        codestream, header = check_codestream(data, pixels, number)
+        samples = decode_by_kernels(codestream, header, pixels, number)
+        if samples is None:
+            samples = decode_checked(codestream, header, pixels, number)
+        decoded.append(samples)
+    return decoded
+
+
+def decode_by_kernels(
+    codestream: Buffer, header: MainHeader, pixels: PixelFormat, number: int
+) -> Samples | None:
+    """Decode what `check_codestream` returned, or return None if the kernels don't.
+
+    Parameters
+    ----------
+    codestream, header
+        Bare, and whole, and its main header.
+    pixels
+        Format of the frame.
+    number
+        Of the frame, for errors.
+
+    Raises
+    ------
+    CodecError
+        It is damaged.
+    """
+    from cinemill.kernels.htj2k.decode_bits import BEYOND, DAMAGED, SOUND
+
+    packets = read_packets_header(codestream, header, high_throughput=True)
+    tables = None if packets is None else lay_out_packets(packets.parameters)
+    if packets is None or tables is None or header.signed != pixels.signed:
+        return None
+    data = np.frombuffer(codestream, np.uint8)
+    coded = _read_packets(data, packets, tables, number)
+    if coded is None:
+        return None
+    samples: Samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
+    places, kind = place(packets.parameters), _kind(pixels, packets.parameters)
+    status = BEYOND
+    if places is not None and kind is not None:
+        status = _decode_lanes(data, coded, places, packets.parameters, header, kind, samples)
+    if status == BEYOND:
+        status = _decode_wide(data, coded, tables, packets.parameters, header, samples)
+    if status == DAMAGED:
+        raise CodecError(
+            "HTJ2K: expected code-blocks that read the bits they have, found one that doesn't; the codestream is damaged",
+            frame=number,
+        )
+    return samples.view(pixels.dtype) if status == SOUND else None
+
+
+def _read_packets(
+    data: NDArray[np.uint8], packets: Packets, tables: Tables, number: int
+) -> NDArray[np.int64] | None:
+    """Read the packet headers; None if code-blocks have more passes than one, which lossless encoders do without."""
+    from cinemill.kernels.jpeg_2000.decode_packets import read_packets
+
+    coded = np.empty((4, len(tables.blocks)), np.int64)
+    most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
+    whole = read_packets(data, packets.start, packets.end, tables.packets, tables.areas, most, *coded)
+    if coded[0].max() > 1:
+        return None
+    if not whole:
+        raise CodecError(
+            "HTJ2K: expected packets that end with the tile-part, found others; the codestream is damaged",
+            offset=packets.end,
+            frame=number,
+        )
+    return coded
+
+
+def _kind(pixels: PixelFormat, parameters: Parameters) -> int | None:
+    """Return what the rows of such pixels are to the kernels in 16-bit lanes, None if they don't put them out."""
+    from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, WORDS
+
+    kinds = {
+        (1, 1): BYTES,
+        (1, 2): WORDS,
+        (3, 1): RCT if parameters.colour_transform else RGB,
+    }
+    return kinds.get((pixels.samples, pixels.dtype.itemsize))
+
+
+def _decode_lanes(
+    data: NDArray[np.uint8],
+    coded: NDArray[np.int64],
+    places: Places,
+    parameters: Parameters,
+    header: MainHeader,
+    kind: int,
+    samples: Samples,
+) -> int:
+    """Decode a frame in 16-bit lanes, if its coefficients fit."""
+    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_frame
+    from cinemill.kernels.htj2k.decode_samples import MOST_U
+    from cinemill.kernels.jpeg_2000.decode_rows import ring_room
+
+    half = 1 << header.precision - 1
+    longest_first = np.argsort((places.alike << _LENGTH_BITS) - coded[3])
+    return decode_frame(
+        data,
+        coded,
+        places.blocks,
+        longest_first,
+        places.strips,
+        min(max(parameters.bit_planes) + 1, MOST_U),
+        _memory.array("blocks", (MEMORY,), np.uint8),
+        vlc_decoding(),
+        u_decoding(),
+        mel_decoding(),
+        _memory.array("subbands", (places.size,), np.int16),
+        places.bands,
+        STRIP_ROWS,
+        kind,
+        parameters.rows,
+        parameters.columns,
+        half,
+        half if header.signed else 0,
+        2 * half - 1,
+        _memory.array("ring", (ring_room(parameters.columns, parameters.samples),), np.int16),
+        samples.reshape(-1).view(np.uint8),
+    )
+
+
+def _decode_wide(
+    data: NDArray[np.uint8],
+    coded: NDArray[np.int64],
+    tables: Tables,
+    parameters: Parameters,
+    header: MainHeader,
+    samples: Samples,
+) -> int:
+    """Decode a frame to coefficients of 32 bits, and from them as Part 1 is."""
+    from cinemill.kernels.htj2k.decode_bits import SOUND
+    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_blocks
+    from cinemill.kernels.htj2k.decode_samples import MOST_WIDE_U
+    from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
+
+    rows, columns = parameters.rows, parameters.columns
+    coefficients = _memory.array("coefficients", (parameters.samples, rows, columns), np.int32)
+    alike = tables.blocks[:, COLUMNS] << 8 | tables.blocks[:, ROWS]
+    status: int = decode_blocks(
+        data,
+        coded,
+        tables.blocks,
+        np.argsort((alike << _LENGTH_BITS) - coded[3]),
+        0,
+        len(tables.blocks),
+        -min(max(parameters.bit_planes) + 1, MOST_WIDE_U),
+        _memory.array("blocks", (MEMORY,), np.uint8),
+        vlc_decoding(),
+        u_decoding(),
+        mel_decoding(),
+        coefficients.reshape(-1).view(np.uint8),
+        np.empty(0, np.int64),
+    )
+    if status != SOUND:
+        return status
+    planes = _memory.array("planes", coefficients.shape, np.int32)
+    spare = _memory.array("spare", (rows, columns), np.int32)
+    scratch = _memory.array("scratch", (2, columns // 2 + 3), np.int32)
+    for source, plane in zip(coefficients, planes, strict=True):
+        synthesise(source, parameters.levels, spare, scratch, plane)
+    flat = planes.reshape(parameters.samples, -1)
+    if parameters.colour_transform:
+        restore_colour(flat)
+    half = 1 << header.precision - 1
+    lowest = -half if header.signed else 0
+    restore_levels(flat, lowest + half, lowest, lowest + 2 * half - 1, samples.reshape(-1))
+    return status

@@ -1,0 +1,213 @@
+"""What MEL and VLC say of the quads of a code-block (T.814 7.3.2 to 7.3.6): significance, EMB patterns and u.
+
+Quads are decoded one after the other, without branches: a code word that is not there has no bits. Each waits for its tables most
+of the time, so two code-blocks of a size are decoded side by side. The significance of a row's lower samples is one 64-bit word, of
+which the contexts of the next row are bits; rows in which nothing is significant are told by the MEL events alone.
+
+Bounds
+------
+What is read and written depends on the size of the code-block only, but for the position in VLC bits: a pair of quads takes 30 of
+them at most, a code-block of 1024 quads half of what there is memory for. Whether that was more than there are is looked at in
+the end. There are up to 48 events a row, one for each quad, and in the first row one for each pair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cinemill.kernels.htj2k.decode_bits import STREAMS_SIZE, VLC, next_events, start_mel
+from cinemill.kernels.machine.bits import (
+    leading_zeros,
+    load_i64,
+    load_u32,
+    shift_down,
+    shift_up,
+    store_8,
+    store_16,
+    store_64,
+)
+from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.x86 import deposit_bits, extract_bits
+
+ROW = 32
+"""Quads that a row has at most."""
+QUADS = STREAMS_SIZE
+"""In the memory of a code-block: 32 bits a quad, as `vlc_decoding` has them, row by row."""
+US = QUADS + 4 * ROW * ROW + 64
+"""u of each quad, a byte."""
+EMPTY = US + ROW * ROW + 64
+"""Of each row, whether nothing in it is significant; what it has as quads then means nothing."""
+QUADS_END = EMPTY + 2 * ROW
+
+_OFFSETS = 0xC0
+"""Key of a pair both of whose quads have u."""
+_LOWER_SAMPLES = 0x000A0000000A0000
+"""Of a pair of quads as `vlc_decoding` has them."""
+
+
+@inlined
+def _decode_pair(
+    word: int,
+    bits: int,
+    source: int,
+    around: int,
+    before: int,
+    events: int,
+    second: int,
+    first_row: int,
+    table: int,
+    u_table: int,
+    quads: int,
+    us: int,
+) -> tuple[int, int, int, int, int, int]:
+    """Decode two quads; where ``second`` is 0 instead of -1, only the first of them is there.
+
+    ``word`` has ``bits`` bits, the next ones are at ``source``. ``around`` says of the row above, ``before`` of the quad to
+    the left, what counts for the context. Returned are what word, bits and source are then, the second quad, the
+    events left, and the significance of the lower samples.
+    """
+    word |= shift_up(load_i64(source, 0), bits)
+    source += (63 - bits) >> 3
+    bits |= 56
+    context = (around & 0x180) | (before & 0x380)
+    one = load_u32(table, context | (word & 127))
+    zero = 1 if context == 0 else 0
+    one = 0 if zero & ~events else one
+    events = shift_down(events, zero)
+    word = shift_down(word, one)
+
+    context = (shift_down(around, 1) & 0x180) | (one & 0x380)
+    other = load_u32(table, context | (word & 127)) & second
+    zero = (1 if context == 0 else 0) & second
+    other = 0 if zero & ~events else other
+    events = shift_down(events, zero)
+    word = shift_down(word, other)
+
+    key = (one & 0x40) + shift_up(other & 0x40, 1)
+    both = (1 if key == _OFFSETS else 0) & first_row
+    key |= shift_up(events & both, 8)
+    events = shift_down(events, both)
+    code = load_i64(u_table, key + (word & 63))
+    suffixes = deposit_bits(shift_down(word, shift_down(code, 8)), shift_down(code, 16))
+    store_16(us, 0, shift_down(code, 32) + suffixes)
+    pair = one | shift_up(other, 32)
+    store_64(quads, 0, pair)
+    bits -= (one + other + code) & 63
+    return shift_down(word, code), bits, source, other, events, extract_bits(pair, _LOWER_SAMPLES)
+
+
+@inlined
+def _around(lower: int) -> int:
+    """Tell which quads of the next row have significant samples above to the left; to the right is that of the next one."""
+    left = extract_bits(lower | shift_up(lower, 1), 0x5555555555555555)
+    return shift_up(left | shift_up(shift_down(lower, 63), 32), 7)
+
+
+@inlined
+def _clear_quads(quads: int, us: int, first: int, count: int) -> None:
+    """Clear what follows the last pair, as far as eight quads are taken at once."""
+    for pair in range(first, (count + 7) // 8 * 4):
+        store_64(quads, pair, 0)
+        store_16(us, pair, 0)
+
+
+@jit(
+    "void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64[:, ::1], int64[::1])"
+)
+def decode_quads(
+    memory_a: int,
+    memory_b: int,
+    columns: int,
+    rows: int,
+    start_a: int,
+    end_a: int,
+    start_b: int,
+    end_b: int,
+    table: int,
+    u_table: int,
+    mel_table: int,
+    mel: Any,
+    used: Any,
+) -> None:
+    """Decode the quads of two code-blocks of a size, which may be one and the same.
+
+    Parameters
+    ----------
+    memory_a, memory_b
+        With the bits of each, as `unstuff` leaves them; receives its quads.
+    columns, rows
+        Of both.
+    start_a, end_a, start_b, end_b
+        Where MEL of each begins, and the code-block's last byte.
+    table, u_table, mel_table
+        Addresses of `vlc_decoding`, `u_decoding` and `mel_decoding`.
+    mel
+        Memory for two MEL decoders.
+    used
+        Receives how many bits of VLC each took.
+    """
+    start_mel(memory_a, mel[0], start_a, end_a)
+    start_mel(memory_b, mel[1], start_b, end_b)
+    quads, pairs = (columns + 1) >> 1, (columns + 3) >> 2
+    every = shift_up(1, quads) - 1
+    quads_a, us_a, quads_b, us_b = memory_a + QUADS, memory_a + US, memory_b + QUADS, memory_b + US
+    around_a, event_a, around_b, event_b = 0, 0, 0, 0
+    word_a, bits_a, source_a = 0, 0, memory_a + VLC
+    word_b, bits_b, source_b = 0, 0, memory_b + VLC
+    for row in range((rows + 1) >> 1):
+        events_a = next_events(memory_a, mel[0], event_a, mel_table)
+        events_b = next_events(memory_b, mel[1], event_b, mel_table)
+        lower_a, before_a, lower_b, before_b = 0, 0, 0, 0
+        empty = around_a | (events_a & every) | around_b | (events_b & every) == 0
+        store_8(memory_a + EMPTY, row, empty)
+        store_8(memory_b + EMPTY, row, empty)
+        if empty:
+            event_a += quads
+            event_b += quads
+        else:
+            first_row = 1 if row == 0 else 0
+            for pair in range(pairs):
+                second = -1 if 2 * pair + 1 < quads else 0
+                word_a, bits_a, source_a, before_a, events_a, some = _decode_pair(
+                    word_a,
+                    bits_a,
+                    source_a,
+                    around_a,
+                    before_a,
+                    events_a,
+                    second,
+                    first_row,
+                    table,
+                    u_table,
+                    quads_a + 8 * pair,
+                    us_a + 2 * pair,
+                )
+                lower_a |= shift_up(some, 4 * pair)
+                around_a = shift_down(around_a, 2)
+                word_b, bits_b, source_b, before_b, events_b, some = _decode_pair(
+                    word_b,
+                    bits_b,
+                    source_b,
+                    around_b,
+                    before_b,
+                    events_b,
+                    second,
+                    first_row,
+                    table,
+                    u_table,
+                    quads_b + 8 * pair,
+                    us_b + 2 * pair,
+                )
+                lower_b |= shift_up(some, 4 * pair)
+                around_b = shift_down(around_b, 2)
+            event_a += leading_zeros(events_a)
+            event_b += leading_zeros(events_b)
+            _clear_quads(quads_a, us_a, pairs, quads)
+            _clear_quads(quads_b, us_b, pairs, quads)
+        around_a, around_b = _around(lower_a), _around(lower_b)
+        quads_a, us_a, quads_b, us_b = quads_a + 4 * ROW, us_a + ROW, quads_b + 4 * ROW, us_b + ROW
+        if row == 0:
+            table += 8192
+            u_table += 4096
+    used[0] = 8 * (source_a - memory_a - VLC) - bits_a
+    used[1] = 8 * (source_b - memory_b - VLC) - bits_b

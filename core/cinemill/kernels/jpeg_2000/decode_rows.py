@@ -1,0 +1,381 @@
+"""Inverse 5-3 wavelet (T.800 F.3) in 16-bit lanes, and with it colour transform and level shift (Annex G), two rows at a time.
+
+What comes out of the last level is never there as a whole: a ring of four rows of each component is, of which pixels are made
+while it is in the cache. Nor need the subbands of the first level be there as a whole: rows may come in by strips.
+
+Ranges
+------
+Averages are taken without the carry that a sum would need, so 16 bits hold everything as long as no reconstructed value is beyond
+them. A row or column of magnitudes up to L in the low subband and H in the high one reconstructs to L + 3 H / 2 + 1 at
+most, so the largest magnitude of each subband tells whether a level fits, before it is reconstructed (`reach`).
+
+Memory
+------
+Each subband is an array of rows of its own in ``coefficients``, at places and pitches that the table of bands says (both counted in
+samples), level by level: LL, HL, LH, HH. LL of a level is made of the four of the next one.
+
+Bounds
+------
+A pitch is at least 16 samples more than there are columns and a multiple of 16, and MARGIN samples precede the first band
+and follow each: vectors that begin in a row end within its pitch, and the three samples that rows are mirrored into lie within it
+or directly before it. Rows of the ring have room for 64 samples more than the image has columns. Pixels are written
+`AT_ONCE` at a time, the last ones once more: an image has that many columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cinemill.kernels.machine.bits import address, load_i16, store_16
+from cinemill.kernels.machine.instructions import Value, instructions
+from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.x86 import constant, shuffled_bytes
+
+LANES = 16
+MARGIN = 32
+AT_ONCE = 32
+"""Pixels, and columns that an image has at least."""
+_RING = 3
+"""One less than the rows in the ring."""
+
+LL, HL, LH, HH, PITCH = range(5)
+"""Columns of the table of bands, component x level x 8: where each subband begins, and from PITCH on, its pitch."""
+
+BYTES, WORDS, RGB, RCT = range(4)
+"""Kinds of pixels: one component of 8 or 16 bits, three of 8 bits as they are, three from the reversible colour transform."""
+
+MOST = (1 << 15) - 1
+"""What 16 bits hold."""
+
+_SEEN = 64
+"""Before the ring, so many of its samples collect what bits pixels have."""
+
+
+def pitch_of(columns: int) -> int:
+    """Return how many samples lie from one row of a subband to the next."""
+    return (columns + 31) // 16 * 16
+
+
+def ring_room(columns: int, components: int) -> int:
+    """Return how many samples of memory `synthesise_rows` needs."""
+    return _SEEN + (_RING + 1) * components * (columns + 64)
+
+
+def _average(first: Value, second: Value) -> Value:
+    return (first & second) + ((first ^ second) >> 1)
+
+
+def _update(first: Value, second: Value) -> Value:
+    """(first + second + 2) >> 2."""
+    return (_average(first, second) + 1) >> 1
+
+
+@instructions
+def _join(low: Value, high: Value, row: Value) -> None:
+    """Lift and interleave 16 low and 16 high coefficients of a row (Equations F-5 and F-6)."""
+    detail = high.load(16, LANES)
+    even = low.load(16, LANES) - _update((high - 2).load(16, LANES), detail)
+    after = (low + 2).load(16, LANES) - _update(detail, (high + 2).load(16, LANES))
+    odd = detail + _average(even, after)
+    order = [lane // 2 + LANES * (lane & 1) for lane in range(2 * LANES)]
+    even.shuffled(order[:LANES], odd).store(row)
+    even.shuffled(order[LANES:], odd).store(row + 2 * LANES)
+
+
+@instructions
+def _lower(row: Value, above: Value, below: Value) -> None:
+    """Undo the update of an even row (Equation F-5)."""
+    (row.load(16, LANES) - _update(above.load(16, LANES), below.load(16, LANES))).store(row)
+
+
+@instructions
+def _raise(row: Value, above: Value, below: Value) -> None:
+    """Undo the prediction of an odd row (Equation F-6)."""
+    (row.load(16, LANES) + _average(above.load(16, LANES), below.load(16, LANES))).store(row)
+
+
+@inlined
+def _join_row(low: int, high: int, columns: int, row: int) -> None:
+    """Reconstruct a row of which only the vertical part is left to undo; its ends are mirrored (F.3.7)."""
+    lows, highs = (columns + 1) >> 1, columns >> 1
+    if highs == 0:
+        store_16(row, 0, load_i16(low, 0))
+        return
+    store_16(high, -1, load_i16(high, 0))
+    store_16(low, lows, load_i16(low, lows - 1))
+    store_16(high, highs, load_i16(high, highs - 1) if lows > highs else load_i16(high, max(highs - 2, 0)))
+    for at in range(0, 2 * lows, 2 * LANES):
+        _join(low + at, high + at, row + 2 * at)
+
+
+@jit("void(int64, int64, int64, int64, int64, int64, int64[::1])")
+def _synthesise_pair(
+    plane: int, pitch: int, ring: int, row: int, rows: int, columns: int, bands: Any
+) -> None:
+    """Bring in rows ``row`` and the next; then the two before them are done.
+
+    Parameters
+    ----------
+    plane, pitch
+        Where the rows are, in bytes.
+    ring
+        A mask of row numbers: -1 where all rows are there.
+    row, rows, columns
+        The even row, up to two after the last one, and the size of the plane.
+    bands
+        Addresses and pitches, in bytes, of the subbands it is made of.
+    """
+    half = row >> 1
+    even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
+    before, twice_before = plane + pitch * ((row - 1) & ring), plane + pitch * ((row - 2) & ring)
+    if row < rows:
+        _join_row(bands[LL] + bands[PITCH + LL] * half, bands[HL] + bands[PITCH + HL] * half, columns, even)
+    if row + 1 < rows:
+        _join_row(bands[LH] + bands[PITCH + LH] * half, bands[HH] + bands[PITCH + HH] * half, columns, odd)
+    if row < rows and rows > 1:
+        below = odd if row + 1 < rows else before
+        above = before if row > 0 else below
+        for at in range(0, 2 * columns, 2 * LANES):
+            _lower(even + at, above + at, below + at)
+    if 0 < row <= rows:
+        below = even if row < rows else twice_before
+        for at in range(0, 2 * columns, 2 * LANES):
+            _raise(before + at, twice_before + at, below + at)
+
+
+@instructions
+def _note_magnitudes(samples: Value, most: Value) -> None:
+    """Keep the largest magnitude of each of 16 lanes."""
+    samples.load(16, LANES).magnitude().maximum_unsigned(most.load(16, LANES)).store(most)
+
+
+@inlined
+def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, most: Any) -> int:
+    """Return the largest magnitude of a plane."""
+    most[:] = 0
+    for row in range(rows):
+        first = plane + pitch * row
+        if columns < LANES:
+            for column in range(columns):
+                most[0] = max(most[0], abs(load_i16(first, column)))
+        for at in range(0, columns if columns >= LANES else 0, LANES):
+            _note_magnitudes(first + 2 * min(at, columns - LANES), address(most))
+    return np.int64(most.max())
+
+
+@inlined
+def _reach_of_pair(low: int, high: int) -> int:
+    """Return the largest magnitude that one direction reconstructs from these."""
+    return low + high + (high >> 1) + 1
+
+
+@jit("int64(int64[::1])")
+def reach(largest: Any) -> int:
+    """Return the largest magnitude that one level can reconstruct, from those in LL, HL, LH and HH."""
+    return _reach_of_pair(_reach_of_pair(largest[LL], largest[HL]), _reach_of_pair(largest[LH], largest[HH]))
+
+
+@jit("boolean(int16[::1], int64, int64, int64[:, :, ::1], int64[:, :, ::1])")
+def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, largest: Any) -> bool:
+    """Reconstruct LL of the first level of all components.
+
+    Parameters
+    ----------
+    coefficients
+        All subbands.
+    rows, columns
+        Of the image.
+    bands
+        The table of bands; of each component as many levels as there are.
+    largest
+        The largest magnitude in each subband, component x level x LL, HL, LH, HH. Receives that of each LL that is reconstructed.
+
+    Returns
+    -------
+    bool
+        Whether all fitted the lanes; else what was reconstructed is wrong.
+    """
+    base = address(coefficients)
+    source, most = np.empty(8, np.int64), np.empty(LANES, np.uint16)
+    for component in range(bands.shape[0]):
+        for level in range(bands.shape[1] - 1, 0, -1):
+            if reach(largest[component, level]) > MOST:
+                return False
+            high, across = (rows + (1 << level) - 1) >> level, (columns + (1 << level) - 1) >> level
+            plane = base + 2 * bands[component, level - 1, LL]
+            pitch = 2 * bands[component, level - 1, PITCH + LL]
+            for band in range(4):
+                source[band] = base + 2 * bands[component, level, band]
+                source[PITCH + band] = 2 * bands[component, level, PITCH + band]
+            for row in range(0, high + 2, 2):
+                _synthesise_pair(plane, pitch, -1, row, high, across, source)
+            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, most)
+    return True
+
+
+@jit("boolean(int64[:, :, ::1], int64, int64)")
+def fits_lanes(largest: Any, kind: int, half: int) -> bool:
+    """Tell whether 16 bits hold all that the first level reconstructs.
+
+    Parameters
+    ----------
+    largest
+        As `synthesise_low` leaves it.
+    kind
+        Of the pixels.
+    half
+        What the level shift adds.
+    """
+    most = 0
+    for component in range(largest.shape[0]):
+        most = max(most, reach(largest[component, 0]))
+    if kind == RCT:
+        # Cb + Cr are one sum, Y - (Cb + Cr) / 4 + Cr + half another.
+        most += 2 * max(reach(largest[1, 0]), reach(largest[2, 0])) + half
+    return most <= MOST
+
+
+def _noted(values: Value, seen: Value) -> Value:
+    """Collect the bits that 32 samples have."""
+    total = seen.load(16, LANES) | values.shuffled(range(LANES)) | values.shuffled(range(LANES, 2 * LANES))
+    total.store(seen)
+    return values
+
+
+@instructions
+def _put_bytes(plane: Value, half: Value, back: Value, pixels: Value, seen: Value) -> None:
+    (_noted(plane.load(16, AT_ONCE) + half, seen) - back).resized(8).store(pixels)
+
+
+@instructions
+def _put_words(plane: Value, half: Value, back: Value, pixels: Value, seen: Value) -> None:
+    (_noted(plane.load(16, AT_ONCE) + half, seen) - back).store(pixels)
+
+
+def _places(component: int, part: int) -> list[int]:
+    """Say which pixel's sample stands at each of 16 bytes of pixels, the ``part``-th ones; 0x80 where another component's does."""
+    bytes_ = range(16 * part, 16 * part + 16)
+    return [at // 3 if at % 3 == component else 0x80 for at in bytes_]
+
+
+def _make_put_rgb(*, transformed: bool) -> Any:
+    @instructions
+    def put_rgb(
+        first: Value, second: Value, third: Value, half: Value, back: Value, pixels: Value, seen: Value
+    ) -> None:
+        planes = [plane.load(16, AT_ONCE) for plane in (first, second, third)]
+        if transformed:
+            luma, blue, red = planes
+            green = luma - ((blue + red) >> 2)  # Equations G-6 to G-8
+            planes = [red + green, green, blue + green]
+        samples = [(_noted(plane + half, seen) - back).resized(8) for plane in planes]
+        for part in range(3):
+            placed = [
+                shuffled_bytes(sample, constant(sample, _places(component, part) * 2))
+                for component, sample in enumerate(samples)
+            ]
+            joined = placed[0] | placed[1] | placed[2]
+            joined.shuffled(range(16)).store(pixels + 16 * part)
+            joined.shuffled(range(16, 32)).store(pixels + 48 + 16 * part)
+
+    return put_rgb
+
+
+_put_rgb, _put_rct = _make_put_rgb(transformed=False), _make_put_rgb(transformed=True)
+
+
+@instructions
+def _clear_seen(seen: Value) -> None:
+    seen.load(16, LANES).like(0).store(seen)
+
+
+@instructions
+def _all_seen(seen: Value) -> Value:
+    words = seen.load(64, 4)
+    total = words.lane(0) | words.lane(1) | words.lane(2) | words.lane(3)
+    total |= total.shifted_down(32)
+    return (total | total.shifted_down(16)) & 0xFFFF
+
+
+@inlined
+def _put_row(
+    plane: int, between: int, kind: int, columns: int, half: int, back: int, pixels: int, seen: int
+) -> None:
+    for step in range(0, columns, AT_ONCE):
+        at = min(step, columns - AT_ONCE)
+        first, second, third = plane + 2 * at, plane + between + 2 * at, plane + 2 * between + 2 * at
+        if kind == RCT:
+            _put_rct(first, second, third, half, back, pixels + 3 * at, seen)
+        elif kind == RGB:
+            _put_rgb(first, second, third, half, back, pixels + 3 * at, seen)
+        elif kind == BYTES:
+            _put_bytes(first, half, back, pixels + at, seen)
+        else:
+            _put_words(first, half, back, pixels + 2 * at, seen)
+
+
+@jit(
+    "int64(int16[::1], int64, int64, int64, int64, int64, int64[:, :, ::1], int64, int16[::1], uint8[::1], int64, int64)"
+)
+def synthesise_rows(
+    coefficients: Any,
+    kind: int,
+    rows: int,
+    columns: int,
+    half: int,
+    back: int,
+    bands: Any,
+    top: int,
+    memory: Any,
+    pixels: Any,
+    start: int,
+    stop: int,
+) -> int:
+    """Reconstruct some rows of an image from the first level, and put them out as pixels, two rows late.
+
+    Parameters
+    ----------
+    coefficients, bands
+        All subbands, and the table of them; LL of the first level is complete.
+    kind, rows, columns
+        Of pixels, and the size of the image.
+    half, back
+        What the level shift adds, so that the smallest sample is 0, and what signed samples take back of it.
+    top
+        The even row of the image with which what there is of HL, LH and HH of the first level begins.
+    memory
+        As much as `ring_room` says, which goes on from one call to the next.
+    pixels
+        Receives the rows.
+    start, stop
+        Even rows, counted from 0; two rows more than there are end it.
+
+    Returns
+    -------
+    int
+        The bits that samples had so far: more than the precision allows if some were out of range.
+    """
+    first, base, seen = address(pixels), address(coefficients), address(memory)
+    ring = seen + 2 * _SEEN
+    if start == 0:
+        _clear_seen(seen)
+    components = 3 if kind >= RGB else 1
+    size = columns * (3 if kind >= RGB else 1 + kind)
+    pitch = 2 * (columns + 64)
+    between = (_RING + 1) * pitch
+    source = np.empty(8, np.int64)
+    for row in range(start, min(stop, rows + 2), 2):
+        for component in range(components):
+            for band in range(4):
+                source[PITCH + band] = 2 * bands[component, 0, PITCH + band]
+                source[band] = base + 2 * bands[component, 0, band]
+                if band != LL:
+                    source[band] -= source[PITCH + band] * (top >> 1)
+            _synthesise_pair(ring + between * component, pitch, _RING, row, rows, columns, source)
+        for done in range(max(row - 2, 0), min(row, rows)):
+            _put_row(
+                ring + pitch * (done & _RING), between, kind, columns, half, back, first + size * done, seen
+            )
+    return _all_seen(seen)
