@@ -84,7 +84,7 @@ class _BareOpenJph:
     def encode(self, frames: Sequence[Array], pixels: PixelFormat) -> list[bytes]:
         rgb = takes_colour_transform(pixels)
         return [
-            imagecodecs.htj2k_encode(frame, reversible=True, rgb=rgb, planar=False, tlm=True)
+            bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=rgb, planar=False, tlm=True))
             for frame in frames
         ]
 

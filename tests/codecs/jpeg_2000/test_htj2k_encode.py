@@ -313,7 +313,7 @@ def test_real_frames_survive():
         lowest = -(1 << bits - 1) if signed else 0
         if frame.min() < lowest or frame.max() >= lowest + (1 << bits):
             bits = 8 * frame.itemsize
-        pixels = pixel_format(*frame.shape[:2], samples, bits, signed=signed)
+        pixels = pixel_format(frame.shape[0], frame.shape[1], samples, bits, signed=signed)
         pixels = pixels.with_(bits_allocated=8 * frame.itemsize)
         (stream,) = Htj2k().encode([frame], pixels)
         np.testing.assert_array_equal(OpenJpeg().decode([stream], pixels)[0], frame)
