@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from cinemill.codecs import table
-from cinemill.codecs.jpeg_2000 import htj2k
+from cinemill.codecs.jpeg_2000 import htj2k, htj2k_encode
 from cinemill.codecs.jpeg_2000.htj2k import Htj2k
 from cinemill.codecs.jpeg_2000.htj2k_layout import plan
 from cinemill.codecs.jpeg_2000.markers import read_main_header
@@ -155,9 +155,10 @@ def test_bytes_stay_the_same(content, samples, bits):
     assert hashlib.sha256(stream).hexdigest()[:16] == GOLDEN[content, samples, bits]
 
 
-@pytest.mark.parametrize(("bits", "signed"), [(13, False), (16, False), (16, True)])
-def test_what_lanes_of_16_bits_do_not_hold_is_left_to_openjph(bits, signed):
-    pixels = pixel_format(50, 60, 1, bits, signed=signed)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_lanes_of_16_bits_do_not_hold_is_left_to_openjph(samples, signed):
+    pixels = pixel_format(50, 60, samples, 16, signed=signed)
     frame = picture(pixels, "saturated")
     (stream,) = Htj2k().encode([frame], pixels)
     assert [stream] == OpenJph().encode([frame], pixels)
@@ -173,6 +174,28 @@ def test_few_values_of_many_bits_are_encoded_here(contents, middle):
     (stream,) = Htj2k().encode([frame], wide)
     assert [stream] != OpenJph().encode([frame], wide)
     check(wide, frame, stream)
+
+
+@pytest.mark.parametrize(
+    ("content", "samples", "bits"), [("smooth", 1, 15), ("noise", 1, 13), ("ramp", 3, 14)]
+)
+def test_more_bits_take_the_wavelet_of_part_1(content, samples, bits):
+    """What does not fit the lanes of its wavelet may still give coefficients of fewer than 16 bits."""
+    pixels = pixel_format(140, 150, samples, bits)
+    frame = picture(pixels, content)
+    (stream,) = Htj2k().encode([frame], pixels)
+    assert [stream] != OpenJph().encode([frame], pixels)
+    check(pixels, frame, stream)
+
+
+def test_both_wavelets_give_the_same_bytes(monkeypatch):
+    for samples, bits in ((3, 8), (1, 12), (1, 1)):
+        pixels = pixel_format(135, 261, samples, bits)
+        frames = [picture(pixels, content) for content in CONTENTS]
+        expected = Htj2k().encode(frames, pixels)
+        with monkeypatch.context() as patched:
+            patched.setattr(htj2k_encode, "_fits", lambda *_: False)
+            assert Htj2k().encode(frames, pixels) == expected
 
 
 def test_lanes_hold_the_worst_sample_values():
