@@ -1,12 +1,18 @@
-"""Encodes HTJ2K (T.814), lossless, by cinemill's own kernels, and leaves to OpenJPH what 16-bit lanes don't hold."""
+"""Encodes HTJ2K (T.814), lossless, by cinemill's own kernels.
+
+Code-blocks are encoded in 16-bit lanes. The wavelet has them too where all that samples could give fits, else it is the one of
+JPEG 2000 Part 1; frames that have a coefficient of 16 bits or more are left to OpenJPH.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cinemill.codecs.jpeg_2000.codec import transform
 from cinemill.codecs.jpeg_2000.htj2k_layout import Plan, plan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS
 from cinemill.codecs.jpeg_2000.markers import CAP, COD, EOC, QCD, SIZ, SOC, SOD, SOT, TLM
@@ -14,11 +20,10 @@ from cinemill.codecs.jpeg_2000.openjpeg import check_encodable, takes_colour_tra
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.memory import Memory
 from cinemill.errors import UnsupportedPixelFormat
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from cinemill.pixel_format import PixelFormat, Samples
 
@@ -51,14 +56,21 @@ def _encode(frame: Samples, pixels: PixelFormat, how: Plan) -> bytes:
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
         )
-    if not _fits(frame, pixels):
-        return OpenJph().encode([frame], pixels)[0]
-    coded, starts, lengths, data = _encode_blocks(frame, pixels, how)
-    return _codestream(pixels, how, coded, starts, lengths, data)
+    blocks = (_encode_strips if _fits(frame, pixels) else _encode_planes)(frame, pixels, how)
+    return OpenJph().encode([frame], pixels)[0] if blocks is None else _codestream(pixels, how, blocks)
+
+
+class _Blocks(NamedTuple):
+    """Code-blocks of a frame: which have bytes, where these begin, how many, and the bytes."""
+
+    coded: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    data: NDArray[np.uint8]
 
 
 def _fits(frame: Samples, pixels: PixelFormat) -> bool:
-    """Whether 16-bit lanes hold all coefficients: those of 12 bits, 11 for the colour transform, and of what varies no more."""
+    """Whether 16-bit lanes hold all that such samples give: 12 bits, 11 for the colour transform, and what varies no more."""
     from cinemill.kernels.htj2k.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
 
     colour = takes_colour_transform(pixels)
@@ -75,13 +87,9 @@ def _fits(frame: Samples, pixels: PixelFormat) -> bool:
     )
 
 
-def _encode_blocks(
-    frame: Samples, pixels: PixelFormat, how: Plan
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Transform a frame and encode its code-blocks; returns which have bytes, where these begin, how many, and the bytes."""
-    from cinemill.kernels.htj2k.encode_blocks import SCRATCH, encode_blocks
+def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
+    """Transform a frame and encode its code-blocks, strip by strip."""
     from cinemill.kernels.htj2k.encode_wavelet import BYTES, RGB, WORDS, analyse, row_memory
-    from cinemill.kernels.htj2k.tables import mel_encoding, u_encoding, vlc_encoding
 
     form = BYTES if frame.itemsize == 1 else WORDS
     sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
@@ -93,10 +101,7 @@ def _encode_blocks(
     samples = frame.reshape(-1).view(np.uint8)
     rows = _memory.array("rows", (row_memory(pixels.columns, pixels.samples),), np.uint8)
     coefficients = _memory.array("coefficients", (how.size,), np.int16)
-    scratch = _memory.array("scratch", (SCRATCH,), np.uint8)
-    data = _memory.array("data", (how.room,), np.uint8)
-    coded, starts, lengths = np.empty((3, len(how.blocks)), np.int64)
-    tables = vlc_encoding(), u_encoding(), mel_encoding()
+    encoded = _Blocks(*np.empty((3, len(how.blocks)), np.int64), _memory.array("data", (how.room,), np.uint8))
     end = needed = 0
     for strip, (begin, stop) in enumerate(zip(how.bounds, how.bounds[1:], strict=False)):
         needed = analyse(
@@ -114,41 +119,64 @@ def _encode_blocks(
             coefficients,
             strip,
         )
-        end = encode_blocks(
-            coefficients,
-            how.blocks,
-            how.order,
-            begin,
-            stop,
-            scratch,
-            *tables,
-            data,
-            end,
-            coded,
-            starts,
-            lengths,
-        )
+        end = _encode_blocks(coefficients, how.blocks, how.order[begin:stop], encoded, end)
     if needed >> (pixels.bits_stored - 1):
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
             "mask what lies above BitsStored first"
         )
-    return coded, starts, lengths, data
+    return encoded
 
 
-def _codestream(
-    pixels: PixelFormat,
-    how: Plan,
-    coded: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    data: NDArray[np.uint8],
-) -> bytes:
+def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks | None:
+    """Transform a whole frame in 32-bit lanes, then encode its code-blocks, unless a coefficient has 16 bits or more."""
+    from cinemill.kernels.htj2k.encode_wavelet import TAIL
+
+    wide = _memory.array("wide", (frame.size,), np.int32)
+    transform(frame, pixels, how.layout.levels, wide)
+    if max(int(wide.max()), -int(wide.min())) >= 1 << 15:
+        return None
+    coefficients = _memory.array("coefficients", (frame.size + TAIL,), np.int16)
+    coefficients[: frame.size] = wide
+    blocks = np.ascontiguousarray(how.layout.blocks[:, [START, STRIDE, COLUMNS, ROWS]])
+    encoded = _Blocks(*np.empty((3, len(blocks)), np.int64), _memory.array("data", (how.room,), np.uint8))
+    _encode_blocks(coefficients, blocks, np.arange(len(blocks)), encoded, 0)
+    return encoded
+
+
+def _encode_blocks(
+    coefficients: NDArray[np.int16],
+    blocks: NDArray[np.int64],
+    order: NDArray[np.int64],
+    encoded: _Blocks,
+    end: int,
+) -> int:
+    """Encode some code-blocks behind those that end at ``end``; returns where they end."""
+    from cinemill.kernels.htj2k.encode_blocks import SCRATCH, encode_blocks
+    from cinemill.kernels.htj2k.tables import mel_encoding, u_encoding, vlc_encoding
+
+    return encode_blocks(
+        coefficients,
+        blocks,
+        order,
+        _memory.array("scratch", (SCRATCH,), np.uint8),
+        vlc_encoding(),
+        u_encoding(),
+        mel_encoding(),
+        encoded.data,
+        end,
+        encoded.coded,
+        encoded.starts,
+        encoded.lengths,
+    )
+
+
+def _codestream(pixels: PixelFormat, how: Plan, blocks: _Blocks) -> bytes:
     """Put code-blocks into packets, and those into a codestream of one tile-part."""
     from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
 
-    packets = _memory.array("packets", (packets_room(len(how.packets), lengths),), np.uint8)
-    size = write_packets(how.packets, how.layout.areas, coded, starts, lengths, data, packets)
+    packets = _memory.array("packets", (packets_room(len(how.packets), blocks.lengths),), np.uint8)
+    size = write_packets(how.packets, how.layout.areas, *blocks, packets)
     tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
     tlm = struct.pack(">HHBBHI", TLM, 10, 0, 0x60, 0, 14 + size)
     return b"".join((_main_header(pixels, how), tlm, tile_part, packets[:size].data, EOC.to_bytes(2, "big")))

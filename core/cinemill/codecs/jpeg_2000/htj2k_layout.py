@@ -66,7 +66,8 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
     strip_of = np.empty(len(blocks), np.int64)
     for number, block in enumerate(layout.blocks.tolist()):
         component, place = divmod(block[START], rows * columns)
-        level, band, top, left = _locate(*divmod(place, columns), rows, columns, levels)
+        y, x = divmod(place, columns)
+        level, band, top, left = _locate(y, x, rows, columns, levels)
         start, pitch = (bands[component, level, at] // 2 for at in (band, band + 4))
         in_strip = levels > 0 and level == 0 and band != LL
         strip_of[number] = top // STRIP if in_strip else strips - 1

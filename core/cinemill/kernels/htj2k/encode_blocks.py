@@ -177,7 +177,7 @@ _TABLE = "Array({}, {}, 'C', readonly=True)"
 
 
 @jit(
-    "int64(int16[::1], int64[:, ::1], int64[::1], int64, int64, uint8[::1],"
+    "int64(int16[::1], int64[:, ::1], int64[::1], uint8[::1],"
     f" {_TABLE.format('uint32', 2)}, {_TABLE.format('uint64', 2)}, {_TABLE.format('uint32', 1)},"
     " uint8[::1], int64, int64[::1], int64[::1], int64[::1])"
 )
@@ -185,8 +185,6 @@ def encode_blocks(
     coefficients: Any,
     blocks: Any,
     order: Any,
-    begin: int,
-    stop: int,
     memory: Any,
     words: Any,
     us: Any,
@@ -203,8 +201,8 @@ def encode_blocks(
     ----------
     coefficients, blocks
         Samples, and the table of code-blocks.
-    order, begin, stop
-        Those to encode are ``order[begin:stop]``.
+    order
+        Which of them to encode.
     memory
         `SCRATCH` bytes.
     words, us, events
@@ -222,8 +220,7 @@ def encode_blocks(
     scratch, first = address(memory), address(data)
     clear_row(scratch + _ZEROS + 64)
     end = first + offset
-    for at in range(begin, stop):
-        block = order[at]
+    for block in order:
         pitch, columns, rows = 2 * blocks[block, STRIDE], blocks[block, COLUMNS], blocks[block, ROWS]
         samples = address(coefficients) + 2 * blocks[block, START]
         some = 0

@@ -17,8 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from cinemill.kernels.machine.bits import instructions
-from cinemill.kernels.machine.instructions import Value
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.x86 import any_bits, constant, entries, shuffled_bytes, subtracted_saturating
 
 QUADS = 8
