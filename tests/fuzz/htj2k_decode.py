@@ -20,7 +20,8 @@ from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.htj2k import decode_blocks, decode_samples
 from cinemill.kernels.htj2k.decode_bits import DAMAGED, SOUND, UNUSUAL
-from cinemill.kernels.htj2k.tables import mel_decoding, u_decoding, vlc_decoding
+from cinemill.kernels.htj2k.decode_tables import quad_codes, u_codes
+from cinemill.kernels.htj2k.tables import mel_decoding
 from cinemill.kernels.jpeg_2000 import decode_wavelet
 from cinemill.pixel_format import PixelFormat
 from tests.fuzz.decoders import mutated, pixel_format
@@ -151,8 +152,8 @@ def by_kernel(data: np.ndarray, columns: int, rows: int, *, wide: bool) -> tuple
         2,
         -decode_samples.MOST_WIDE_U if wide else decode_samples.MOST_U,
         np.full(decode_blocks.MEMORY, 0xA5, np.uint8),
-        vlc_decoding(),
-        u_decoding(),
+        quad_codes(),
+        u_codes(),
         mel_decoding(),
         samples.reshape(-1).view(np.uint8),
         largest,

@@ -12,7 +12,8 @@ from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, Places, place
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError
-from cinemill.kernels.htj2k.tables import mel_decoding, u_decoding, vlc_decoding
+from cinemill.kernels.htj2k.decode_tables import quad_codes, u_codes
+from cinemill.kernels.htj2k.tables import mel_decoding
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def _decode_lanes(
         places.strips,
         min(max(parameters.bit_planes) + 1, MOST_U),
         _memory.array("blocks", (MEMORY,), np.uint8),
-        vlc_decoding(),
-        u_decoding(),
+        quad_codes(),
+        u_codes(),
         mel_decoding(),
         _memory.array("subbands", (places.size,), np.int16),
         places.bands,
@@ -191,8 +192,8 @@ def _decode_wide(
         len(tables.blocks),
         -min(max(parameters.bit_planes) + 1, MOST_WIDE_U),
         _memory.array("blocks", (MEMORY,), np.uint8),
-        vlc_decoding(),
-        u_decoding(),
+        quad_codes(),
+        u_codes(),
         mel_decoding(),
         coefficients.reshape(-1).view(np.uint8),
         np.empty(0, np.int64),

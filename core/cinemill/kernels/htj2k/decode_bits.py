@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cinemill.kernels.htj2k.decode_tables import EVENT
 from cinemill.kernels.machine.bits import (
     load_bits,
     load_i64,
@@ -230,7 +231,7 @@ def more_events(events: int, mel: Any, wanted: int, table: int) -> None:
 
 @inlined
 def next_events(memory: int, mel: Any, position: int, table: int) -> int:
-    """Return the 48 events from a position on, the first one lowest, and a one as bit 63."""
+    """Return the 48 events from a position on, the first one in bit EVENT, and a one as bit 63."""
     if mel[DECODED] < position + 48:
         more_events(memory + EVENTS, mel, position + 48 + 80, table)
-    return (load_bits(memory + EVENTS, position) & 0xFFFFFFFFFFFF) | shift_up(1, 63)
+    return shift_up(load_bits(memory + EVENTS, position) & 0xFFFFFFFFFFFF, EVENT) | shift_up(1, 63)

@@ -82,7 +82,7 @@ def decode_blocks(
     last: int,
     limit: int,
     memory: Any,
-    vlc_table: Any,
+    quad_table: Any,
     u_table: Any,
     mel_table: Any,
     coefficients: Any,
@@ -104,8 +104,8 @@ def decode_blocks(
         Of U: up to `MOST_U` where coefficients have 16 bits; for 32 bits its negative, up to `MOST_WIDE_U`.
     memory
         MEMORY bytes.
-    vlc_table, u_table, mel_table
-        `vlc_decoding`, `u_decoding` and `mel_decoding`.
+    quad_table, u_table, mel_table
+        `quad_codes`, `u_codes` and `mel_decoding`.
     coefficients
         Receives the code-blocks, as bytes.
     largest
@@ -119,7 +119,7 @@ def decode_blocks(
     size = 4 if limit < 0 else 2
     source, base = address(data), address(coefficients)
     memory_a = (address(memory) + 63) & -64
-    vlc_at, u_at, mel_at = address(vlc_table), address(u_table), address(mel_table)
+    quad_at, u_at, mel_at = address(quad_table), address(u_table), address(mel_table)
     mel, used, sizes = np.empty((2, MEL_SIZE), np.int64), np.empty(2, np.int64), np.empty((2, 3), np.int64)
     at = first
     while at < last:
@@ -155,7 +155,7 @@ def decode_blocks(
             end_a - 1,
             end_b - sizes[1, SUFFIX],
             end_b - 1,
-            vlc_at,
+            quad_at,
             u_at,
             mel_at,
             mel,
@@ -187,7 +187,7 @@ def decode_frame(
     strips: Any,
     limit: int,
     memory: Any,
-    vlc_table: Any,
+    quad_table: Any,
     u_table: Any,
     mel_table: Any,
     coefficients: Any,
@@ -206,7 +206,7 @@ def decode_frame(
 
     Parameters
     ----------
-    data, coded, blocks, order, limit, memory, vlc_table, u_table, mel_table
+    data, coded, blocks, order, limit, memory, quad_table, u_table, mel_table
         As in `decode_blocks`.
     strips
         Where in ``order`` the code-blocks of each strip begin, then those of the lower levels, and where these end.
@@ -234,7 +234,7 @@ def decode_frame(
         strips[count + 1],
         limit,
         memory,
-        vlc_table,
+        quad_table,
         u_table,
         mel_table,
         flat,
@@ -255,7 +255,7 @@ def decode_frame(
             strips[strip + 1],
             limit,
             memory,
-            vlc_table,
+            quad_table,
             u_table,
             mel_table,
             flat,

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from cinemill.kernels.htj2k.decode_bits import STREAMS_SIZE, VLC, next_events, start_mel
+from cinemill.kernels.htj2k.decode_tables import EVENT, TAKEN, U_TAKEN
 from cinemill.kernels.machine.bits import (
     leading_zeros,
     load_i64,
@@ -32,68 +33,84 @@ from cinemill.kernels.machine.x86 import deposit_bits, extract_bits
 ROW = 32
 """Quads that a row has at most."""
 QUADS = STREAMS_SIZE
-"""In the memory of a code-block: 32 bits a quad, as `vlc_decoding` has them, row by row."""
+"""In the memory of a code-block: 32 bits a quad, as `quad_codes` has them, row by row."""
 US = QUADS + 4 * ROW * ROW + 64
 """u of each quad, a byte."""
 EMPTY = US + ROW * ROW + 64
 """Of each row, whether nothing in it is significant; what it has as quads then means nothing."""
 QUADS_END = EMPTY + 2 * ROW
 
-_OFFSETS = 0xC0
-"""Key of a pair both of whose quads have u."""
+_EVENT_BIT = 1 << EVENT
+_TABLE, _U_TABLE = 4 << EVENT + 1, 8 << EVENT + 1
+"""Bytes of what is looked up in the first row."""
 _LOWER_SAMPLES = 0x000A0000000A0000
-"""Of a pair of quads as `vlc_decoding` has them."""
+"""Of a pair of quads."""
 
 
-@inlined
-def _decode_pair(
+def _make_decode_pair(*, half: bool) -> Any:
+    @inlined
+    def decode_pair(
+        word: int,
+        bits: int,
+        source: int,
+        around: int,
+        before: int,
+        events: int,
+        table: int,
+        u_table: int,
+        quads: int,
+        us: int,
+    ) -> tuple[int, int, int, int, int, int]:
+        """Decode two quads, or with ``half`` the first of them, where the row ends with it.
+
+        ``word`` has ``bits`` bits, the next ones are at ``source``. ``around`` says of the row above, ``before`` of the quad
+        to the left, what counts for the context; ``events`` has the next MEL event in bit EVENT. Returned are what word,
+        bits and source are then, the second quad, the events left, and the significance of the lower samples.
+        """
+        word |= shift_up(load_i64(source, 0), bits)
+        source += (63 - bits) >> 3
+        bits |= 56
+        context = (around & 0x180) | (before & 0x380)
+        pair = one = load_u32(table, context | (word & 127) | (events & _EVENT_BIT))
+        events = shift_down(events, shift_down(one, TAKEN))
+        word = shift_down(word, one)
+        other = 0
+        if not half:
+            context = (shift_down(around, 1) & 0x180) | (one & 0x380)
+            other = load_u32(table, context | (word & 127) | (events & _EVENT_BIT))
+            events = shift_down(events, shift_down(other, TAKEN))
+            word = shift_down(word, other)
+            pair |= shift_up(other, 32)
+        key = (one & 0x40) | shift_up(other & 0x40, 1) | (word & 63) | (events & _EVENT_BIT)
+        code = load_i64(u_table, key)
+        events = shift_down(events, shift_down(code, U_TAKEN))
+        suffixes = deposit_bits(shift_down(word, shift_down(code, 8)), shift_down(code, 16))
+        store_16(us, 0, shift_down(code, 32) + suffixes)
+        store_64(quads, 0, pair)
+        bits -= (one + other + code) & 63
+        return shift_down(word, code), bits, source, other, events, extract_bits(pair, _LOWER_SAMPLES)
+
+    return decode_pair
+
+
+_decode_pair, _decode_half = _make_decode_pair(half=False), _make_decode_pair(half=True)
+
+
+@jit("UniTuple(int64, 6)(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+def _decode_last(
     word: int,
     bits: int,
     source: int,
     around: int,
     before: int,
     events: int,
-    second: int,
-    first_row: int,
     table: int,
     u_table: int,
     quads: int,
     us: int,
 ) -> tuple[int, int, int, int, int, int]:
-    """Decode two quads; where ``second`` is 0 instead of -1, only the first of them is there.
-
-    ``word`` has ``bits`` bits, the next ones are at ``source``. ``around`` says of the row above, ``before`` of the quad to
-    the left, what counts for the context. Returned are what word, bits and source are then, the second quad, the
-    events left, and the significance of the lower samples.
-    """
-    word |= shift_up(load_i64(source, 0), bits)
-    source += (63 - bits) >> 3
-    bits |= 56
-    context = (around & 0x180) | (before & 0x380)
-    one = load_u32(table, context | (word & 127))
-    zero = 1 if context == 0 else 0
-    one = 0 if zero & ~events else one
-    events = shift_down(events, zero)
-    word = shift_down(word, one)
-
-    context = (shift_down(around, 1) & 0x180) | (one & 0x380)
-    other = load_u32(table, context | (word & 127)) & second
-    zero = (1 if context == 0 else 0) & second
-    other = 0 if zero & ~events else other
-    events = shift_down(events, zero)
-    word = shift_down(word, other)
-
-    key = (one & 0x40) + shift_up(other & 0x40, 1)
-    both = (1 if key == _OFFSETS else 0) & first_row
-    key |= shift_up(events & both, 8)
-    events = shift_down(events, both)
-    code = load_i64(u_table, key + (word & 63))
-    suffixes = deposit_bits(shift_down(word, shift_down(code, 8)), shift_down(code, 16))
-    store_16(us, 0, shift_down(code, 32) + suffixes)
-    pair = one | shift_up(other, 32)
-    store_64(quads, 0, pair)
-    bits -= (one + other + code) & 63
-    return shift_down(word, code), bits, source, other, events, extract_bits(pair, _LOWER_SAMPLES)
+    """Decode the last quad of an odd number of them."""
+    return _decode_half(word, bits, source, around, before, events, table, u_table, quads, us)
 
 
 @inlined
@@ -140,7 +157,7 @@ def decode_quads(
     start_a, end_a, start_b, end_b
         Where MEL of each begins, and the code-block's last byte.
     table, u_table, mel_table
-        Addresses of `vlc_decoding`, `u_decoding` and `mel_decoding`.
+        Addresses of `quad_codes`, `u_codes` and `mel_decoding`.
     mel
         Memory for two MEL decoders.
     used
@@ -148,8 +165,8 @@ def decode_quads(
     """
     start_mel(memory_a, mel[0], start_a, end_a)
     start_mel(memory_b, mel[1], start_b, end_b)
-    quads, pairs = (columns + 1) >> 1, (columns + 3) >> 2
-    every = shift_up(1, quads) - 1
+    quads, pairs = (columns + 1) >> 1, (columns + 1) >> 2
+    every = shift_up(shift_up(1, quads) - 1, EVENT)
     quads_a, us_a, quads_b, us_b = memory_a + QUADS, memory_a + US, memory_b + QUADS, memory_b + US
     around_a, event_a, around_b, event_b = 0, 0, 0, 0
     word_a, bits_a, source_a = 0, 0, memory_a + VLC
@@ -165,9 +182,7 @@ def decode_quads(
             event_a += quads
             event_b += quads
         else:
-            first_row = 1 if row == 0 else 0
             for pair in range(pairs):
-                second = -1 if 2 * pair + 1 < quads else 0
                 word_a, bits_a, source_a, before_a, events_a, some = _decode_pair(
                     word_a,
                     bits_a,
@@ -175,8 +190,6 @@ def decode_quads(
                     around_a,
                     before_a,
                     events_a,
-                    second,
-                    first_row,
                     table,
                     u_table,
                     quads_a + 8 * pair,
@@ -191,8 +204,6 @@ def decode_quads(
                     around_b,
                     before_b,
                     events_b,
-                    second,
-                    first_row,
                     table,
                     u_table,
                     quads_b + 8 * pair,
@@ -200,14 +211,41 @@ def decode_quads(
                 )
                 lower_b |= shift_up(some, 4 * pair)
                 around_b = shift_down(around_b, 2)
+            if quads & 1:
+                word_a, bits_a, source_a, before_a, events_a, some = _decode_last(
+                    word_a,
+                    bits_a,
+                    source_a,
+                    around_a,
+                    before_a,
+                    events_a,
+                    table,
+                    u_table,
+                    quads_a + 8 * pairs,
+                    us_a + 2 * pairs,
+                )
+                lower_a |= shift_up(some, 4 * pairs)
+                word_b, bits_b, source_b, before_b, events_b, some = _decode_last(
+                    word_b,
+                    bits_b,
+                    source_b,
+                    around_b,
+                    before_b,
+                    events_b,
+                    table,
+                    u_table,
+                    quads_b + 8 * pairs,
+                    us_b + 2 * pairs,
+                )
+                lower_b |= shift_up(some, 4 * pairs)
             event_a += leading_zeros(events_a)
             event_b += leading_zeros(events_b)
-            _clear_quads(quads_a, us_a, pairs, quads)
-            _clear_quads(quads_b, us_b, pairs, quads)
+            _clear_quads(quads_a, us_a, (quads + 1) >> 1, quads)
+            _clear_quads(quads_b, us_b, (quads + 1) >> 1, quads)
         around_a, around_b = _around(lower_a), _around(lower_b)
         quads_a, us_a, quads_b, us_b = quads_a + 4 * ROW, us_a + ROW, quads_b + 4 * ROW, us_b + ROW
         if row == 0:
-            table += 8192
-            u_table += 4096
+            table += _TABLE
+            u_table += _U_TABLE
     used[0] = 8 * (source_a - memory_a - VLC) - bits_a
     used[1] = 8 * (source_b - memory_b - VLC) - bits_b

@@ -28,7 +28,13 @@ from cinemill.kernels.machine.bits import (
 )
 from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined, jit
-from cinemill.kernels.machine.x86 import bits_deposited, constant, ones_counted, shuffled_bytes
+from cinemill.kernels.machine.x86 import (
+    bits_deposited,
+    constant,
+    ones_counted,
+    shuffled_bytes,
+    subtracted_saturating,
+)
 
 STEP = 8
 """Quads."""
@@ -81,10 +87,10 @@ def _decode_step(
 
     # The predictor of U is the largest exponent above, less 1, where more than one sample is significant (Equation 5).
     left, over, right, after = ((above + 2 * column).load(16, 2 * STEP) for column in (-1, 0, 1, 2))
-    largest = left.maximum(over).maximum(right.maximum(after)).recast(32, STEP) & 0xFFFF
+    most = left.maximum(over).maximum(right.maximum(after)).recast(32, STEP) & 0xFFFF
     rho = quad & 0xF0000
     several = (rho & (rho - 0x10000)).differs(0).extended(32)
-    bound = us.load(8, STEP).resized(32) + ((largest - 1) & several).maximum(1)
+    bound = us.load(8, STEP).resized(32) + ((most - 1) & several).maximum(1)
     too_large = (bound > bound.like(limit)).extended(32) & rho
     ((memory + _TOO_LARGE).load(32, STEP) | too_large).store(memory + _TOO_LARGE)
 
@@ -105,7 +111,7 @@ def _decode_step(
         fields.append(bits_deposited(word, mask))
         position += ones_counted(mask)
 
-    samples, exponents = [], []
+    samples, values, exponents = [], [], []
     for half, mask in enumerate(masks):
         field, width = gathered(fields[4 * half : 4 * half + 4]).recast(16, 16), mask.recast(16, 16)
         spread = quad.shuffled([4 * half + number // 2 for number in range(8)]).recast(8, 32)
@@ -116,11 +122,13 @@ def _decode_step(
         doubled = (value | 1) & there  # 2 magnitude - 1
         sign = -(value & 1)
         samples.append((((value.shifted_down(1) + 1) ^ sign) - sign) & there)
-        (memory + _LARGEST).load(16, 16).maximum_unsigned(doubled).store(memory + _LARGEST)
-        exponents.append(doubled.recast(32, 8).shifted_down(16).floor_log2().maximum(126) - 126)
+        values.append(doubled)
+        exponents.append(doubled.recast(32, 8).shifted_down(16).floor_log2())
     samples[0].shuffled(range(0, 32, 2), samples[1]).store(top)
     samples[0].shuffled(range(1, 32, 2), samples[1]).store(bottom)
-    exponents[0].shuffled(range(16), exponents[1]).resized(16).store(below)
+    subtracted_saturating(exponents[0].shuffled(range(16), exponents[1]).resized(16), 126).store(below)
+    largest = (memory + _LARGEST).load(16, 16).maximum_unsigned(values[0].maximum_unsigned(values[1]))
+    largest.store(memory + _LARGEST)
     return position
 
 
