@@ -33,6 +33,9 @@ class _Library(AOTCodeLibrary):  # type: ignore[misc]
 
     whole = False
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001  # as what this overrides
+
     def _optimize_final_module(self) -> None:
         if self.whole:
             super()._optimize_final_module()
