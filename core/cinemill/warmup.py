@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -11,13 +14,17 @@ from pkgutil import walk_packages
 
 import cinemill.codecs
 import cinemill.kernels
-from cinemill.kernels.machine import jit
+from cinemill.errors import UsageError
+from cinemill.kernels import machine
+from cinemill.kernels.machine import jit, processor
 
+_COMPILER = f"{machine.__name__}."
+"""What compiles kernels, none of which is there: it is imported only to do so."""
 _KERNEL = re.compile(r"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 
 
 def load_all(announce: Callable[[str], None] | None = None) -> None:
-    """Import all kernels, which are compiled on import where the cache has none, and the codecs that use them.
+    """Import all kernels and the codecs that use them, and compile the kernels that the cache doesn't have.
 
     Parameters
     ----------
@@ -27,7 +34,9 @@ def load_all(announce: Callable[[str], None] | None = None) -> None:
     with announcing(announce):
         for package in (cinemill.kernels, cinemill.codecs):
             for module in walk_packages(package.__path__, f"{package.__name__}."):
-                import_module(module.name)
+                if not module.name.startswith(_COMPILER):
+                    import_module(module.name)
+        jit.compile_waiting()
 
 
 @contextmanager
@@ -50,7 +59,40 @@ def compiled() -> tuple[int, int]:
     for source in root.rglob("*.py"):
         module = ".".join((cinemill.kernels.__name__, *source.relative_to(root).with_suffix("").parts))
         names = _KERNEL.findall(source.read_text(encoding="utf-8"))
-        folder = jit.cache_directory() / f"{module}-{jit.sources_hash(source)}" if names else root
         there += len(names)
-        ready += sum((folder / f"{name}.ready").exists() for name in names)
+        ready += sum(jit.is_ready(module, source, name) for name in names)
     return ready, there
+
+
+def load_for(kinds: Sequence[str], announce: Callable[[str], None]) -> None:
+    """Compile all kernels for processors of some kinds, for each kind in a process of its own.
+
+    Parameters
+    ----------
+    kinds
+        Names in `cinemill.kernels.machine.processor.KINDS`.
+    announce
+        Called with each kernel's name, after its kind of processor, before it is compiled.
+
+    Raises
+    ------
+    UsageError
+        There is no such kind, or kernels can't be compiled for others on this machine.
+    """
+    known = list(processor.KINDS) if jit.without_numba() else []
+    if unknown := [kind for kind in kinds if kind not in known]:
+        there = f"known are {', '.join(known)}" if known else "this machine compiles for itself only"
+        raise UsageError(f"no processor is known as {', '.join(unknown)}; {there}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for kind in kinds:
+        command = [sys.executable, "-m", __name__, kind]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+            for line in child.stdout or ():
+                announce(f"{line.strip()} for {kind}")
+        if child.returncode:
+            raise UsageError(f"compiling for {kind} ended with {child.returncode}; see the messages above")
+
+
+if __name__ == "__main__":
+    processor.compiled_for[:] = sys.argv[1:]
+    load_all(lambda kernel: print(kernel, flush=True))  # noqa: T201  # to the process that started this one

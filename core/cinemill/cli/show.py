@@ -60,8 +60,9 @@ class Bar:
     def compiling(self, kernel: str) -> None:
         """Show which kernel is compiled, for the first use on this processor; without a terminal, say so once."""
         self._kernels.add(kernel)
-        name = kernel.rpartition(".")[2]
-        self._progress.update(self._task, frames=f"compiling kernel {len(self._kernels)}, once: {name}")
+        name, expected = kernel.rpartition(".")[2], _kernels_expected()
+        number = f"{len(self._kernels)} of {expected}" if expected else f"{len(self._kernels)}"
+        self._progress.update(self._task, frames=f"compiling kernel {number}, once: {name}")
         if self._progress.disable and len(self._kernels) == 1:
             console.print(
                 "compiling kernels for this processor, once; `cinemill warmup` does it beforehand",
@@ -91,6 +92,13 @@ class Bar:
             pixels=self._pixels,
             frames="",
         )
+
+
+def _kernels_expected() -> int:
+    """Return how many kernels this process will have compiled; 0 where others compile them."""
+    from cinemill.kernels.machine.jit import Count
+
+    return Count.expected
 
 
 @contextmanager

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import click
 
+from cinemill.cli.options import PATH
 from cinemill.errors import printable
 
 
 @click.command()
-def warmup() -> None:
-    """Compile all kernels for this processor beforehand.
+@click.option("--processor", metavar="KIND,...", help="Compile for processors of these kinds, e.g. x86-64-v3,znver4.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    type=PATH,
+    help="What CINEMILL_CACHE_DIR will name.",
+)
+def warmup(processor: str | None, output: Path | None) -> None:
+    """Compile all kernels for this processor beforehand, or for others.
 
     They are kept in CINEMILL_CACHE_DIR, or in the user's cache directory.
+    A processor uses the best of the kinds found there that it is of, and compiles nothing then.
     """
-    from cinemill.kernels.machine.jit import cache_directory
-    from cinemill.warmup import compiled, load_all
+    from cinemill.kernels.machine.jit import cache_directory, cache_parent
+    from cinemill.warmup import load_all, load_for
 
-    started = time.perf_counter()
-    ready, there = compiled()
-    new = []
+    if output:
+        os.environ["CINEMILL_CACHE_DIR"] = str(output.absolute())
+    started, new = time.perf_counter(), 0
 
     def announce(kernel: str) -> None:
-        new.append(kernel)
-        done, name = ready + len(new), kernel.removeprefix("cinemill.kernels.")
-        click.echo(f"[{done}/{there}] compiling {name}", err=True)
+        nonlocal new
+        new += 1
+        click.echo(f"compiling {kernel}", err=True)
 
-    load_all(announce)
+    kinds = list(dict.fromkeys(processor.split(","))) if processor else []
+    if kinds:
+        load_for(kinds, announce)
+    else:
+        load_all(announce)
     seconds = time.perf_counter() - started
-    place = printable(str(cache_directory()))
-    click.echo(f"{len(new)} kernels compiled in {seconds:.0f} s, {there} are ready; they are in {place}")
+    place = printable(str(cache_parent() if kinds else cache_directory()))
+    ready = f"those for {', '.join(kinds)}" if kinds else "all"
+    click.echo(f"{new} kernels compiled in {seconds:.0f} s, {ready} are ready; they are in {place}")

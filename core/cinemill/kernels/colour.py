@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import float32, int64, types, uint8, uint16, void
-from numba.extending import intrinsic
 
 from cinemill.errors import UsageError
+from cinemill.kernels.machine import types
+from cinemill.kernels.machine.deferred import intrinsic, numba_types
 from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.types import float32, int64, uint8, uint16, void
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def _fma(_typing: Any, _factor: Any, _other: Any, _addend: Any) -> tuple[Any, Ca
     def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
 
-    return float32(float32, float32, float32), build
+    single = numba_types.float32
+    return single(single, single, single), build
 
 
 @jit(uint8(float32), inline="always")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import types, uint8, uint16, void
 
 from cinemill.errors import UsageError
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.types import uint8, uint16, void
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

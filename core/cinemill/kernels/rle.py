@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numba import int64, types, uint8, uint16, void
-
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import address, copy_bytes, load_i64, load_u8, store_8, trailing_zeros
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int64, uint8, uint16, void
 
 if TYPE_CHECKING:
     import numpy as np

@@ -83,7 +83,7 @@ _memory = Memory()
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
     """Encode a few frames whose code-blocks share the lanes."""
-    from cinemill.kernels.jpeg_2000.blocks import code_blocks, count_planes, symbol_room, word_room
+    from cinemill.kernels.jpeg_2000.blocks import code_blocks, count_planes, data_room, symbol_room, word_room
     from cinemill.kernels.jpeg_2000.mq import LANES
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
@@ -103,17 +103,13 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     count_planes(coefficients, blocks, planes)
     longest_first = np.argsort(-planes * blocks[:, ROWS] * blocks[:, COLUMNS], kind="stable")
     most = int(planes.max())
-    data = code_blocks(
-        coefficients,
-        blocks,
-        planes,
-        longest_first,
-        _memory.array("symbols", (LANES, symbol_room(most)), np.uint8),
-        _memory.array("words", (LANES, word_room(most)), np.int64),
-        _memory.array("data", (size,), np.uint8),
-        starts,
-        lengths,
-    )
+    symbols = _memory.array("symbols", (LANES * symbol_room(most),), np.uint8)
+    words = _memory.array("words", (LANES, word_room(most)), np.int64)
+    room, end = data_room(size, most), -1
+    while end < 0:
+        data = _memory.array("data", (room,), np.uint8)
+        end = code_blocks(coefficients, blocks, planes, longest_first, symbols, words, data, starts, lengths)
+        room *= 2
     parts = (slice(first, first + per_frame) for first in range(0, len(blocks), per_frame))
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
 

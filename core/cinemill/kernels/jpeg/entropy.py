@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import int64, types, uint8, uint16
 
 from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
 from cinemill.kernels.jpeg.huffman import (
@@ -30,6 +29,7 @@ from cinemill.kernels.jpeg.huffman import (
     entry_blocks,
     entry_coefficients,
 )
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     choose,
@@ -41,6 +41,7 @@ from cinemill.kernels.machine.bits import (
     store_64,
 )
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int64, uint8, uint16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import int64, types, uint8, uint16, void
 
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int64, uint8, uint16, void
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ when it is through it takes the next one, from whichever component or frame. Lon
 lanes finish at about the same time. Lanes without a code-block cost as much as others.
 
 Bounds: a lane's row of symbols and of words has room for the worst code-block of the most bit-planes (`symbol_room`,
-`word_room`); the bytes of a code-block are written only after making room for them.
+`word_room`); the bytes of a code-block are written only where there is room for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cinemill.kernels.jpeg_2000.mq import (
 from cinemill.kernels.jpeg_2000.passes import SYMBOL_SLACK, form_symbols
 from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import address, copy_bytes
+from cinemill.kernels.machine.bits import address
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import row_interleaver
 
@@ -50,6 +50,11 @@ def word_room(bit_planes: int) -> int:
     return symbol_room(bit_planes) * 15 // 32 + WORDS_PER_ROUND + 2
 
 
+def data_room(coefficients: int, bit_planes: int) -> int:
+    """Bytes that are all but always enough for what so many coefficients are coded to: some more than uncoded bits."""
+    return coefficients * (bit_planes + 4) // 8 + 4096
+
+
 @jit("void(int32[::1], int64[:, ::1], int64[::1])")
 def count_planes(coefficients: Any, blocks: Any, bit_planes: Any) -> None:
     """Count the bit-planes of each code-block."""
@@ -57,15 +62,6 @@ def count_planes(coefficients: Any, blocks: Any, bit_planes: Any) -> None:
         start, stride = blocks[block, START], blocks[block, STRIDE]
         columns, rows = blocks[block, COLUMNS], blocks[block, ROWS]
         bit_planes[block] = count_bit_planes(coefficients, start, stride, columns, rows)
-
-
-@jit("uint8[::1](uint8[::1], int64, int64)")
-def _with_room(data: Any, used: int, needed: int) -> Any:
-    if used + needed <= data.size:
-        return data
-    larger = np.empty(2 * data.size + needed, np.uint8)
-    copy_bytes(address(larger), address(data), used)
-    return larger
 
 
 class _Batch(NamedTuple):
@@ -168,7 +164,7 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
 
 
 @jit(
-    "uint8[::1](int32[::1], int64[:, ::1], int64[::1], int64[::1], uint8[:, ::1], int64[:, ::1], uint8[::1],"
+    "int64(int32[::1], int64[:, ::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1], uint8[::1],"
     " int64[::1], int64[::1])"
 )
 def code_blocks(
@@ -181,7 +177,7 @@ def code_blocks(
     data: Any,
     starts: Any,
     lengths: Any,
-) -> Any:
+) -> int:
     """Code a batch of code-blocks.
 
     Parameters
@@ -195,7 +191,7 @@ def code_blocks(
     order
         In which order to take the code-blocks: the longest first.
     symbols, words
-        LANES x `symbol_room` and LANES x `word_room` of the most bit-planes.
+        LANES * `symbol_room` and LANES x `word_room` of the most bit-planes.
     data
         Receives the bytes of all code-blocks.
     starts, lengths
@@ -203,18 +199,17 @@ def code_blocks(
 
     Returns
     -------
-    uint8 array
-        ``data``, or a larger array in its place.
+    int
+        How many bytes there are, or -1 where ``data`` is too short for them (see `data_room`).
     """
     batch = _Batch(coefficients, blocks, bit_planes, order, starts, lengths)
     work = _Work(
         np.full(LANES, -1, np.int64),
-        np.arange(LANES) * symbols.shape[1],
+        np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros((LANES, 3), np.int64),
     )
     lanes = new_lanes(words)
-    every_symbol = symbols.reshape(-1)
     workspace = np.zeros(PLANES_SIZE // 8, np.uint64)
     rounds = np.empty((2 * ROUND, LANES), np.uint8)
     end, taken, live = 0, 0, 1
@@ -223,15 +218,16 @@ def code_blocks(
         live = 0
         for lane in range(LANES):
             if work.block[lane] >= 0 and work.left[lane] == 0:
-                data = _with_room(data, end, 5 * (lanes.used[lane] + 2) + 8)
+                if data.size - end < 5 * (lanes.used[lane] + 2) + 8:
+                    return -1
                 end = _retire(batch, work, lanes, lane, data, end)
             if work.block[lane] < 0 and taken < order.size:
-                taken = _refill(batch, work, lanes, lane, taken, every_symbol, workspace)
+                taken = _refill(batch, work, lanes, lane, taken, symbols, workspace)
             live += work.left[lane] > 0
             if work.left[lane] < ROUND:
                 _save(work, lanes, lane)
         if live > 0:
-            gather_symbols(every_symbol, work.position, rounds)
+            gather_symbols(symbols, work.position, rounds)
             code_round(rounds, lanes)
             for lane in range(LANES):
                 if work.left[lane] < ROUND:
@@ -239,4 +235,4 @@ def code_blocks(
                 else:
                     work.left[lane] -= ROUND
                     work.position[lane] += ROUND
-    return data
+    return end

@@ -68,7 +68,8 @@ def synthesise(coefficients: Any, levels: int, spare: Any, scratch: Any, plane: 
     target, source = (plane, spare) if levels % 2 == 1 else (spare, plane)  # `plane` is the last target
     low_rows, low_columns = _reduced(plane.shape[0], levels), _reduced(plane.shape[1], levels)
     for row in range(low_rows):
-        source[row, :low_columns] = coefficients[row, :low_columns]
+        for column in range(low_columns):
+            source[row, column] = coefficients[row, column]
     for level in range(levels - 1, -1, -1):
         rows, columns = _reduced(plane.shape[0], level), _reduced(plane.shape[1], level)
         for row in range(0, rows + 2, 2):

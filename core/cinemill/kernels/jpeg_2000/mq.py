@@ -20,9 +20,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import int64, types, uint8, uint16, void
 
 from cinemill.kernels.jpeg_2000.tables import MQ_STATES
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     has_byte_ff,
@@ -33,6 +33,7 @@ from cinemill.kernels.machine.bits import (
 )
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.types import int64, uint8, uint16, void
 from cinemill.kernels.machine.x86 import (
     looked_up,
     packed_bytes,

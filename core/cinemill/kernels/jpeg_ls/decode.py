@@ -31,7 +31,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.decode_model import (
@@ -44,6 +43,7 @@ from cinemill.kernels.jpeg_ls.decode_model import (
     write_pixels,
 )
 from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import address, load_i16, load_i32, load_u8, load_u16, store_16, store_32
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit

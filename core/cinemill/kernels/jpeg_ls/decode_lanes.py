@@ -31,7 +31,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.decode_model import (
@@ -51,6 +50,7 @@ from cinemill.kernels.jpeg_ls.lanes import (
     store_words,
 )
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     copy_bytes,

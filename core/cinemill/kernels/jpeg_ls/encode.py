@@ -34,7 +34,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.bitstream import stuffed
@@ -53,6 +52,7 @@ from cinemill.kernels.jpeg_ls.encode_model import (
     run_segments,
 )
 from cinemill.kernels.jpeg_ls.parameters import REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     copy_bytes,

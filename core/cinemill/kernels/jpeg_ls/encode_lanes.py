@@ -19,7 +19,6 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import int64, types, uint8, void
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.bitstream import stuffed
@@ -48,6 +47,7 @@ from cinemill.kernels.jpeg_ls.lanes import (
 )
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     copy_bytes,
@@ -61,6 +61,7 @@ from cinemill.kernels.machine.bits import (
 )
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int64, uint8, void
 
 CONTEXT = 8 * LANES
 """Bytes of a context's sixteen words."""

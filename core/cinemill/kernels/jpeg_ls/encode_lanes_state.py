@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import int32, int64, types, uint8, uint16
 from numpy.typing import NDArray
+
+from cinemill.kernels.machine import types
+from cinemill.kernels.machine.types import int32, int64, uint8, uint16
 
 
 class Memory(NamedTuple):

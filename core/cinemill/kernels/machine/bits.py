@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
+from cinemill.kernels.machine.deferred import cgutils, intrinsic, ir
+from cinemill.kernels.machine.deferred import numba_types as types
 from cinemill.kernels.machine.instructions import Value, instructions
 
 

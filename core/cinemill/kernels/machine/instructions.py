@@ -14,10 +14,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from cinemill.kernels.machine.deferred import Operation, cgutils, ir
+from cinemill.kernels.machine.deferred import numba_types as types
 
 
 class Value:
@@ -293,7 +291,13 @@ def instructions(function: Callable[..., Value | None]) -> Any:
 
     The function returns one 64-bit integer `Value`, or None when ``-> None`` is what it declares.
     """
-    returns = types.void if inspect.signature(function).return_annotation == "None" else types.int64
+    return Operation(function, _typed)
+
+
+def _typed(function: Callable[..., Value | None]) -> Any:
+    """Make what `numba.extending.intrinsic` takes."""
+    shape = inspect.signature(function)
+    returns = types.void if shape.return_annotation == "None" else types.int64
 
     def typed(_: Any, *arguments: Any) -> tuple[Any, Callable[..., Any]]:
         def emit(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
@@ -302,11 +306,11 @@ def instructions(function: Callable[..., Value | None]) -> Any:
 
         return returns(*arguments), emit
 
-    named = ["typing_context", *inspect.signature(function).parameters]
+    named = ["typing_context", *shape.parameters]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     signature = inspect.Signature([inspect.Parameter(name, kind) for name in named])
     typed.__dict__["__signature__"] = signature
     typed.__name__ = typed.__qualname__ = function.__name__
     typed.__module__ = function.__module__
     typed.__doc__ = function.__doc__
-    return intrinsic(typed)
+    return typed

@@ -1,106 +1,65 @@
-"""The one place where numba is configured: the decorators every kernel uses and the cache it compiles into.
+"""The decorators that every kernel uses, and the cache that kernels are compiled into.
 
 Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``:
-MACHINE names the versions of Python and numba and the processor, SOURCES is a hash of the module that a kernel is
-in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
+MACHINE names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel
+is in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
 other module's kernels are compiled for it. Old directories stay, for whoever still runs what they were made
-of; all may be deleted at any time.
+of; all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
+processors (`cinemill warmup --processor`): the best of them that fits has what the first lacks.
+
+A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
+imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba than `library` provides, numba calls it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType
 from typing import Any, TypeVar
 
-import llvmlite.binding as llvm
-import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.runtime import rtsys
+from cinemill.kernels.machine import processor
+from cinemill.kernels.machine.library import Call, callable_without_compiler, load, save
+from cinemill.kernels.machine.types import Signature, parsed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 on_compile: list[Callable[[str], None]] = []
 """Called with a kernel's name before it is compiled, which takes seconds, but not when it comes from the cache."""
 
-if llvm.get_default_triple().startswith("x86_64"):
-    # LLVM turns the coders' conditional moves into branches that noise mispredicts: half the speed.
-    llvm.set_option("", "-x86-cmov-converter=false")
+kernels: dict[str, Kernel] = {}
+"""All kernels that have been imported."""
+
+_compiling = threading.RLock()
+
+
+class Count:
+    """How many kernels this process has begun to compile, and how many they will be; 0 while it compiles nothing."""
+
+    begun = 0
+    expected = 0
 
 
 def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
-    """Compile a module-level function for the given signatures, without the GIL, cached for the next process."""
+    """Make a module-level function a kernel: compiled for the given signatures, without the GIL, once on this machine."""
 
     def decorate(function: Function) -> Function:
-        directory = _module_directory(function)
-        directory.mkdir(exist_ok=True)
-        with _locked(directory / f"{function.__qualname__}.lock"):
-            ready = directory / f"{function.__qualname__}.ready"
-            if not ready.exists():
-                for announce in on_compile:
-                    announce(f"{function.__module__}.{function.__qualname__}")
-            dispatcher: Any = numba.njit(nogil=True, **options)(function)
-            dispatcher._cache = _KernelCache(function)  # noqa: SLF001  # as Dispatcher.enable_caching does
-            for one in signature if isinstance(signature, list) else [signature]:
-                dispatcher.compile(one)
-            dispatcher.disable_compile()
-            ready.touch()
-        compiled: Function = dispatcher
-        return compiled
+        made: Any = Kernel(function, signature if isinstance(signature, list) else [signature], options)
+        kernels[made.name] = made
+        return made  # type: ignore[no-any-return]
 
     return decorate
-
-
-class _Locator:
-    """Tells numba that a kernel's files are in its module's directory, whose name says what they were made of."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.directory = _module_directory(function)
-        self.line = function.__code__.co_firstlineno
-
-    @classmethod
-    def from_function(cls, function: Callable[..., Any], _: str) -> _Locator:
-        return cls(function)
-
-    def get_cache_path(self) -> str:
-        return str(self.directory)
-
-    def ensure_cache_path(self) -> None:
-        self.directory.mkdir(exist_ok=True)
-
-    def get_source_stamp(self) -> str:
-        return self.directory.name
-
-    def get_disambiguator(self) -> str:
-        return str(self.line)
-
-
-class _KernelCacheFiles(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_Locator,)
-
-
-class _KernelCache(FunctionCache):  # type: ignore[misc]
-    """Loads compiled kernels without preparing the compiler first, as numba does: a fifth of a warm start."""
-
-    _impl_class = _KernelCacheFiles
-
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """Return what was compiled for a signature, None where nothing was, or a power cut damaged it."""
-        rtsys.initialize(target_context)
-        try:
-            return self._load_overload(signature, target_context)
-        except Exception:  # noqa: BLE001  # whatever unpickling damaged bytes raises
-            self.flush()
-            return None
 
 
 def inlined(function: Function) -> Function:
@@ -108,8 +67,220 @@ def inlined(function: Function) -> Function:
 
     Not `register_jitable`: specialised for a literal argument, a function was compiled without its stores (numba 0.68).
     """
-    compiled: Function = numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
-    return compiled
+    made: Any = Inlined(function)
+    return made  # type: ignore[no-any-return]
+
+
+class _Compiled:
+    """A function that numba finds in the modules of those it compiles, but not before."""
+
+    targetoptions: dict[str, Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.py_func = self.__wrapped__ = function
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.where = function.__module__, Path(function.__code__.co_filename)
+        self.__name__, self.__qualname__ = function.__name__, function.__qualname__
+        self.__module__, self.__doc__ = function.__module__, function.__doc__
+
+    def __deepcopy__(self, _: dict[int, Any]) -> _Compiled:
+        return self
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self.part._numba_type_
+
+    @cached_property
+    def part(self) -> Any:
+        """What numba calls this function by. Kernels that it calls come first: their options are not its own."""
+        for other in self.parts:
+            other.part  # noqa: B018
+        return self._part()
+
+    def _part(self) -> Any:
+        raise NotImplementedError
+
+    @cached_property
+    def parts(self) -> list[_Compiled]:
+        """The kernels and inlined functions that this one calls."""
+        names, left = set[str](), [self.py_func.__code__]
+        while left:
+            code = left.pop()
+            names.update(code.co_names)
+            left += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        found = [self.py_func.__globals__.get(name) for name in sorted(names)]
+        for cell in self.py_func.__closure__ or ():
+            with suppress(ValueError):  # it is filled later
+                found.append(cell.cell_contents)
+        return [other for other in found if isinstance(other, _Compiled) and other is not self]
+
+
+class Inlined(_Compiled):
+    """A function that is part of kernels; see `inlined`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self.targetoptions = {"forceinline": True, "error_model": "numpy"}
+
+    @cached_property
+    def _alone(self) -> Any:
+        import numba
+
+        return numba.njit(nogil=True, **self.targetoptions)(self.py_func)
+
+    def _part(self) -> Any:
+        if not without_numba():
+            return self._alone
+        from cinemill.kernels.machine import compiler
+
+        return compiler.part(self.py_func, None, self.targetoptions)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Have numba compile the function by itself, and call it."""
+        return self._alone(*arguments)
+
+
+class Kernel(_Compiled):
+    """A function that is called in compiled form; see `jit`."""
+
+    def __init__(self, function: Callable[..., Any], signatures: list[Any], options: dict[str, Any]) -> None:
+        super().__init__(function)
+        self.signatures = [parsed(signature) for signature in signatures]
+        self.targetoptions = options
+        self._called: Call = self._first_called
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled function.
+
+        Raises
+        ------
+        TypeError
+            The arguments are not of the kernel's types.
+        """
+        return self._called(*arguments)
+
+    def _first_called(self, *arguments: Any) -> Any:
+        found = self._loaded()
+        if not found:
+            compile_waiting()
+            found = self._made()
+        self._called = found
+        return found(*arguments)
+
+    def prepare(self) -> None:
+        """Compile the kernel if that has never been done."""
+        self._called = self._loaded() or self._made()
+
+    @property
+    def _portable(self) -> bool:
+        return without_numba() and all(callable_without_compiler(each) for each in self.signatures)
+
+    def _loaded(self) -> Call | None:
+        if not self._portable:
+            return None
+        places = (place / f"{self.__qualname__}.code" for place in module_directories(*self.where))
+        return next(filter(None, (load(place, self._made_of, self.signatures) for place in places)), None)
+
+    @cached_property
+    def _made_of(self) -> str:
+        return f"{self.name} {sources_hash(self.where[1])}"
+
+    def _made(self) -> Call:
+        directory = module_directory(*self.where)
+        directory.mkdir(exist_ok=True)
+        place = directory / self.__qualname__
+        with _locked(place.with_name(f"{self.__qualname__}.lock")):
+            found = self._loaded()
+            if found:
+                return found
+            ready, by_numba = (place.with_name(f"{self.__qualname__}.{end}") for end in ("ready", "numba"))
+            if not ready.exists():
+                Count.begun += 1
+                for announce in on_compile:
+                    announce(self.name)
+            if self._portable and not by_numba.exists():
+                found = self._compiled(place.with_name(f"{self.__qualname__}.code"))
+            if not found:
+                by_numba.touch()
+                found = self._dispatcher
+            self._note_ready()
+            return found
+
+    def _compiled(self, path: Path) -> Call | None:
+        from cinemill.kernels.machine import compiler
+
+        try:
+            save(path, self._made_of, compiler.image(lambda: self.part, self.name))
+        except Exception:  # noqa: BLE001  # numba's own way either works, or says what is wrong with the kernel
+            return None
+        return load(path, self._made_of, self.signatures)
+
+    def _note_ready(self) -> None:
+        """Note that this kernel is compiled, and with it those that are its parts."""
+        left: list[_Compiled] = [self]
+        seen = set[str]()
+        while left:
+            one = left.pop()
+            if one.name in seen:
+                continue
+            seen.add(one.name)
+            left += one.parts
+            if isinstance(one, Kernel):
+                directory = module_directory(*one.where)
+                directory.mkdir(exist_ok=True)
+                (directory / f"{one.__qualname__}.ready").touch()
+
+    def _part(self) -> Any:
+        if not without_numba():
+            return self._dispatcher
+        from cinemill.kernels.machine import compiler
+
+        return compiler.part(self.py_func, self._numba_signatures, self.targetoptions)
+
+    @cached_property
+    def _dispatcher(self) -> Any:
+        from cinemill.kernels.machine.numba_cache import dispatcher
+
+        for other in self.parts:
+            other.part  # noqa: B018
+        return dispatcher(self.py_func, self._numba_signatures, self.targetoptions)
+
+    @property
+    def _numba_signatures(self) -> list[Any]:
+        return [each.numba() if isinstance(each, Signature) else each for each in self.signatures]
+
+
+def waiting() -> list[Kernel]:
+    """Return the imported kernels that are to be compiled, but for those that are parts of others."""
+    parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
+    return [
+        kernel
+        for kernel in kernels.values()
+        if kernel.name not in parts and not is_ready(*kernel.where, kernel.__qualname__)
+    ]
+
+
+def compile_waiting() -> None:
+    """Compile all imported kernels that have never been: what needs one of them will need the others."""
+    with _compiling:
+        wanted = waiting()
+        Count.expected = Count.begun + len(wanted)
+        try:
+            for kernel in wanted:
+                kernel.prepare()
+        finally:
+            Count.expected = 0
+
+
+def _all_parts(one: _Compiled) -> Iterator[_Compiled]:
+    for other in one.parts:
+        yield other
+        yield from _all_parts(other)
+
+
+def without_numba() -> bool:
+    """Whether kernels can be called without numba here: on Linux on x86-64, for the processor that this is."""
+    return sys.platform == "linux" and os.uname().machine == "x86_64" and not processor.chosen()
 
 
 @cache
@@ -118,8 +289,7 @@ def cache_directory() -> Path:
 
     A directory that is there but can't be written (a read-only image with warm kernels) is copied to a temporary one.
     """
-    parent = Path(os.environ.get("CINEMILL_CACHE_DIR") or _user_cache()) / "kernels"
-    wanted = parent / _machine()
+    wanted = cache_parent() / _machine(processor.compiled_for[0] if processor.compiled_for else "")
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
@@ -135,13 +305,47 @@ def _user_cache() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cinemill")
 
 
-def _machine() -> str:
-    features = hashlib.sha256(llvm.get_host_cpu_features().flatten().encode()).hexdigest()[:8]
-    return f"{sys.implementation.cache_tag}-numba-{numba.__version__}-{llvm.get_host_cpu_name()}-{features}"
+def cache_parent() -> Path:
+    """Return where the directories of all processors are."""
+    return Path(os.environ.get("CINEMILL_CACHE_DIR") or _user_cache()) / "kernels"
 
 
-def _module_directory(function: Callable[..., Any]) -> Path:
-    return cache_directory() / f"{function.__module__}-{sources_hash(Path(function.__code__.co_filename))}"
+def _machine(kind: str = "") -> str:
+    versions = (f"{package}-{_installed(package)}" for package in ("numba", "llvmlite"))
+    return "-".join((str(sys.implementation.cache_tag), *versions, kind or processor.this().key))
+
+
+@cache
+def _installed(package: str) -> str:
+    """Find a package's version where it keeps it: to ask `importlib.metadata` takes ten times as long."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        with suppress(OSError):
+            text = (Path(folder) / "_version.py").read_text(encoding="utf-8")
+            if found := re.search(r"""(?:"version": "|version_version = ')([^"']+)""", text):
+                return found[1]
+    from importlib.metadata import version
+
+    return version(package)
+
+
+def module_directory(module: str, source: Path) -> Path:
+    """Return where a module's kernels are compiled into."""
+    return cache_directory() / f"{module}-{sources_hash(source)}"
+
+
+def module_directories(module: str, source: Path) -> Iterator[Path]:
+    """Return where a module's kernels may be: in this processor's place, or in those of the kinds it is of."""
+    if (cache_parent() / _machine()).is_dir() or processor.compiled_for:
+        yield module_directory(module, source)
+    if not processor.compiled_for:
+        folder = f"{module}-{sources_hash(source)}"
+        yield from (cache_parent() / _machine(kind) / folder for kind in processor.this().kinds)
+
+
+def is_ready(module: str, source: Path, name: str) -> bool:
+    """Whether a kernel has been compiled, be it as a part of others."""
+    return any((place / f"{name}.ready").exists() for place in module_directories(module, source))
 
 
 @cache

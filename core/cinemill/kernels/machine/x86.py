@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
-import numba
-from llvmlite import ir
-from numba.core import cgutils
-
+from cinemill.kernels.machine import processor
+from cinemill.kernels.machine.deferred import cgutils, ir
 from cinemill.kernels.machine.instructions import Value, instructions
 
-_NEEDED = "avx2", "bmi2", "popcnt"
-_SLOW = "bdver4", "znver1", "znver2"
-"""Processors that have PEXT and PDEP, but take hundreds of cycles for one."""
+_NEEDED = frozenset({"avx2", "bmi2", "popcnt"})
 
 
 def available() -> bool:
-    """Whether numba compiles for a processor that has these instructions, and is fast at them."""
-    if numba.config.CPU_NAME not in (None, "", "host") or numba.config.CPU_FEATURES is not None:
-        return False
-    features = llvm.get_host_cpu_features() if llvm.get_default_triple().startswith("x86_64") else {}
-    return all(features.get(name, False) for name in _NEEDED) and llvm.get_host_cpu_name() not in _SLOW
+    """Whether kernels are compiled for a processor that has these instructions, and is fast at them."""
+    here = processor.this()
+    # AMD's before Zen 3 take hundreds of cycles for one PEXT or PDEP.
+    slow = here.vendor == "AuthenticAMD" and int(here.family or 0) < 25
+    return (
+        here.architecture in ("x86_64", "AMD64")
+        and here.flags >= _NEEDED
+        and not slow
+        and not processor.chosen()
+    )
 
 
-def _has(feature: str) -> bool:
-    return bool(llvm.get_host_cpu_features().get(feature, False))
-
-
-REGISTER = 64 if _has("avx512bw") else 32
+REGISTER = 64 if processor.has("avx512bw") else 32
 """Bytes of a vector register."""
 
 
@@ -55,7 +51,7 @@ def packed_bytes(low: Value, high: Value) -> Value:
     """Undo `Value.interleaved` of 32 or 64 bytes, for numbers that fit a signed one (VPACKSSWB)."""
     if low.lanes == 16:
         return _call("llvm.x86.avx2.packsswb", ir.VectorType(ir.IntType(8), 32), low, high)
-    if _has("avx512bw"):
+    if processor.has("avx512bw"):
         return _call("llvm.x86.avx512.packsswb.512", ir.VectorType(ir.IntType(8), 64), low, high)
     first, second = (
         _call(
@@ -106,7 +102,7 @@ def any_bits(words: Value) -> Value:
 
 def mask_of(bits: Value, lanes: int) -> Value:
     """Turn the lowest bits of an integer into a mask of lanes."""
-    if lanes < 64 or _has("avx512bw"):
+    if lanes < 64 or processor.has("avx512bw"):
         return bits.resized(lanes).recast(1, lanes)
     # AVX2 has no masks of bits, and LLVM would take 64 of them apart one by one.
     eighths = ir.Constant(ir.VectorType(ir.IntType(64), 8), ir.Undefined)
@@ -139,7 +135,7 @@ def looked_up(keys: Value, table: list[int]) -> Value:
     """Pick bytes of a table of up to 48 by the low 6 bits of 32 or 64 keys; bit 6 must be clear."""
     if keys.lanes == 32:
         return _looked_up_32(keys, table)
-    if _has("avx512vbmi"):
+    if processor.has("avx512vbmi"):
         padded = constant(keys, table + [0] * (64 - len(table)))
         return _call("llvm.x86.avx512.permvar.qi.512", keys.value.type, padded, keys)
     halves = [_looked_up_32(keys.shuffled(range(first, first + 32)), table) for first in (0, 32)]
