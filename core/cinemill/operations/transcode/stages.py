@@ -18,6 +18,7 @@ from cinemill.frames.depth import restrict
 from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
+from cinemill.operations.origin import uid_of
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
 from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
@@ -62,7 +63,9 @@ class _Stages:
     def __init__(self, decoder: FrameDecoder, plan: Plan, level: Level) -> None:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
-        self.verifier = FrameVerifier(level, table.verifiers(plan.target.coding), plan.encoded)
+        source = decoder.source
+        verifiers = table.verifiers(plan.target.coding)
+        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid_of(source), len(source))
         self.clock = Clock()
         self.digest = xxhash.xxh3_128()
         self.masked = False
