@@ -77,7 +77,7 @@ def make(folder: Path, kind: str, count: int) -> None:
 
 
 def cinemill(target: str, verify: str) -> Run:
-    """The command, on all cores."""
+    """Return a run of the command, on all cores."""
     start = "from cinemill.cli import main; main()"
 
     def run(source: Path, output: Path) -> None:
@@ -92,7 +92,7 @@ def cinemill(target: str, verify: str) -> Run:
 
 
 def loop(*command: str) -> Run:
-    """A tool that takes one file, as many at once as there are cores."""
+    """Return a run of a tool that takes one file, as many at once as there are cores."""
 
     def run(source: Path, output: Path) -> None:
         output.mkdir()
@@ -104,7 +104,7 @@ def loop(*command: str) -> Run:
 
 
 def pydicom(target: str) -> Run:
-    """pydicom's best encoder, in processes that are there already."""
+    """Return a run of the best encoder that pydicom finds, in processes that are there already."""
 
     def run(source: Path, output: Path) -> None:
         output.mkdir()
@@ -175,7 +175,9 @@ def show(kind: str, target: str, count: int, results: dict[str, Sequence[Result]
         for name, runs in results.items()
     }
     print(f"\n**{count} × {kind} to {target}**, {CORES} cores\n")
-    print("| | instances/s | ms of a processor each | wrong | the first is ahead by the clock | by processor time |")
+    print(
+        "| | instances/s | ms of a processor each | wrong | the first is ahead by the clock | by processor time |"
+    )
     print("|---|---|---|---|---|---|")
     first = next(iter(best.values()))
     for name, one in best.items():

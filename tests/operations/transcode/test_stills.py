@@ -59,7 +59,9 @@ def test_a_second_decoder_is_asked_of_about_every_sixteenth_still_and_receipts_s
 
 
 def test_every_run_and_every_process_chooses_the_same_stills(tmp_path):
-    chosen = [number for number in range(60) if "charls" in transcoded(tmp_path, number, "jpeg-ls").verification]
+    chosen = [
+        number for number in range(60) if "charls" in transcoded(tmp_path, number, "jpeg-ls").verification
+    ]
     assert chosen == [10, 12, 47, 49, 52, 57]
 
 
@@ -86,7 +88,9 @@ def test_one_decoder_is_enough_to_find_a_still_that_was_encoded_wrongly(tmp_path
     encoder = table.encoder("jpeg-ls")
     honest = type(encoder).encode
     monkeypatch.setattr(
-        type(encoder), "encode", lambda self, frames, pixels: honest(self, [np.flip(f) for f in frames], pixels)
+        type(encoder),
+        "encode",
+        lambda self, frames, pixels: honest(self, [np.flip(f) for f in frames], pixels),
     )
     with pytest.raises(VerificationError, match="samples differ when cinemill-jpegls"):
         transcoded(tmp_path, number, "jpeg-ls")

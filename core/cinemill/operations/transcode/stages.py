@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from cinemill.codecs import table
+from cinemill.codecs import table, together
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import VerificationError
@@ -102,7 +102,7 @@ class _Stages:
             if not (distinct and _identical(distinct[-1], frame)):
                 distinct.append(frame)
             place.append(len(distinct) - 1)
-        codestreams = self.encoder.encode(distinct, self.plan.encoded)
+        codestreams = together.encode(self.encoder, distinct, self.plan.encoded)
         return [codestreams[at] for at in place]
 
     def write(self, chunk: _Chunk, writer: FrameWriter) -> _Chunk:
@@ -188,6 +188,7 @@ def transcode_frames(
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None
     with (
+        together.within(plan.encoded.nbytes * len(source)),
         Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):

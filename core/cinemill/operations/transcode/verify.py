@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
+from cinemill.codecs import together
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class FrameVerifier:
         frames: Sequence[Samples],
     ) -> None:
         try:
-            decoded = verifier.decode(codestreams, self._pixels)
+            decoded = together.decode(verifier, codestreams, self._pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
             raise VerificationError(
                 f"what was written does not decode ({verifier.name}: {error.message}); nothing was kept",
