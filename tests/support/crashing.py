@@ -63,7 +63,7 @@ _under_way: deque[str] = deque()
 class CountingCompany(Transcode):
     """Tells in a warning how many instances its process was at work on."""
 
-    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:  # noqa: ARG002
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
         """Wait a little for others, and pretend."""
         _under_way.append(src.name)
         time.sleep(0.2)
