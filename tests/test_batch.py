@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import cinemill
 from cinemill import batch
 from cinemill.batch import run_all
 from cinemill.errors import UsageError
@@ -21,8 +22,9 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
-from tests.support.crashing import Crashing, KilledWhileAsking, NoRoomBehindTheFirst
+from tests.support.crashing import CountingCompany, Crashing, KilledWhileAsking, NoRoomBehindTheFirst
 from tests.support.files import bundled
+from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 
 NAMES = ("examples_ybr_color.dcm", "reportsi.dcm", "CT_small.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm")
 
@@ -108,6 +110,46 @@ def test_a_segfault_costs_one_item(tree, tmp_path):
     assert set(failed) == {"notes.txt", "truncated.dcm"}
     assert failed["notes.txt"]["kind"] == "DecoderCrashed"
     assert "SIGSEGV" in failed["notes.txt"]["message"]
+
+
+def test_a_segfault_among_many_small_files_costs_one_item(tree, tmp_path):
+    for copy in range(30):
+        shutil.copy(bundled("MR_small_RLE.dcm"), tree / f"a{copy:02}.dcm")
+    receipts = list(run_all(discover([tree], tmp_path / "out"), Crashing("rle"), jobs=1))
+    failed = {Path(r.source).name for r in receipts if r.status == "failed"}
+    assert failed == {"notes.txt", "truncated.dcm"}
+    assert len(receipts) == len({r.source for r in receipts}) == len(NAMES) + 2 + 30
+    assert len(list((tmp_path / "out").glob("a*.dcm"))) == 30
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 16), (4 << 20, 1)])
+def test_a_process_works_on_more_and_more_small_files_at_a_time_and_on_one_large_one(tmp_path, size, most):
+    items = [Item(tmp_path / str(number), tmp_path / f"o{number}") for number in range(40 if most > 1 else 4)]
+    for item in items:
+        item.source.touch()
+        os.truncate(item.source, size)
+    told = [int(*receipt.warnings) for receipt in run_all(items, CountingCompany("rle"), jobs=1)]
+    assert max(told) == most
+    assert told[0] == 1
+    assert len(told) == len(items)
+
+
+def test_small_files_are_worked_on_together_and_come_out_as_alone(tmp_path):
+    root, out, alone = (tmp_path / name for name in ("in", "out", "alone"))
+    root.mkdir()
+    for copy in range(24):
+        samples = noise((1, 30, 40, 3), seed=copy)
+        dataset = header(samples, "RGB", samples=3, SOPInstanceUID=f"2.25.{copy}")
+        (root / f"{copy:02}.dcm").write_bytes(
+            part10(dataset, native_element(native_bytes(samples), EXPLICIT), EXPLICIT)
+        )
+    receipts = list(run_all(discover([root], out), Transcode("jpeg-ls"), jobs=1))
+    assert {receipt.status for receipt in receipts} == {"transcoded"}
+    for receipt in receipts:
+        name = Path(receipt.source).name
+        same = cinemill.transcode(root / name, alone / name, to="jpeg-ls")
+        assert (same.digest, same.verification) == (receipt.digest, receipt.verification)
+        assert (alone / name).read_bytes() == (out / name).read_bytes()
 
 
 def test_children_killed_while_they_ask_whether_to_stop_hold_nothing_up(tmp_path):

@@ -8,11 +8,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from cinemill.codecs.together import Party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
 _ATTEMPTS = 3
+_SMALL = 3 << 20
+"""Bytes of a file that goes with others."""
+_PARTY = 16
+"""Small files that a process works on at the same time: they wait for the disk together, and share SIMD lanes."""
 _PROGRESS_INTERVAL = 0.1
 
 Progress = Callable[[Item, int, int], None]
@@ -66,7 +72,7 @@ def run_all(
 
 
 class _Pool:
-    """Child processes that work on one item at a time, and are replaced when they die."""
+    """Child processes that work on one item at a time or on a party of small ones, and are replaced when they die."""
 
     def __init__(
         self,
@@ -93,7 +99,7 @@ class _Pool:
         while True:
             if not self._stopping.value:
                 self._feed(items)
-            busy = {child.connection: child for child in self._children if child.item is not None}
+            busy = {child.connection: child for child in self._children if child.items}
             if not busy:
                 return
             for ready in connection.wait(list(busy), timeout=0.2):
@@ -106,39 +112,51 @@ class _Pool:
 
     def _feed(self, items: Iterator[Item]) -> None:
         for child in self._children:
-            if child.item is None and not self._full:
-                item, attempt = self._again.popleft() if self._again else (next(items, None), 1)
-                if item is None:
+            if not child.items and not self._full:
+                if self._again:
+                    item, attempt = self._again.popleft()
+                    child.start([item], attempt)
+                elif some := self._next(items, min(child.done + 1, _PARTY)):
+                    child.start(some, 1)
+                else:
                     return
-                child.start(item, attempt)
+
+    def _next(self, items: Iterator[Item], most: int) -> list[Item]:
+        """Take the next items: one, or small ones up to the first that is not, but no more than the child has done before."""
+        some: list[Item] = []
+        for item in islice(items, most if self._operation.meets else 1):
+            some.append(item)
+            if not _is_small(item):
+                break
+        return some
 
     def _serve(self, child: _Child) -> Receipt | None:
         """Take one message of a child: a kernel, progress, a receipt, None for a cancelled item, or its death."""
-        item = child.item
-        assert item is not None
         try:
             message = child.connection.recv()
         except (EOFError, OSError):
-            return self._bury(child, item)
+            return self._bury(child)
         if isinstance(message, str):
             if self._compiling is not None:
                 self._compiling(message)
             return None
-        if isinstance(message, tuple):
+        number, told = message
+        if isinstance(told, tuple):
             if self._progress is not None:
-                self._progress(item, *message)
+                self._progress(child.items[number], *told)
             return None
-        child.item = None
-        receipt: Receipt | None = message
+        child.finish(number)
+        receipt: Receipt | None = told
         return receipt
 
-    def _bury(self, child: _Child, item: Item) -> Receipt | None:
-        """Replace a dead child; its item is tried again, up to a limit."""
+    def _bury(self, child: _Child) -> Receipt | None:
+        """Replace a dead child; what it worked on is tried again, each on its own, up to a limit."""
         end = child.end()
         self._children[self._children.index(child)] = _Child(self._context, self._arguments)
         if child.attempt < _ATTEMPTS:
-            self._again.append((item, child.attempt + 1))
+            self._again.extend((item, child.attempt + 1) for item in child.items.values())
             return None
+        (item,) = child.items.values()
         crash = DecoderCrashed(
             f"the process ended with {end} in each of {_ATTEMPTS} attempts; set the file aside and report it"
         )
@@ -154,24 +172,30 @@ class _Pool:
 
 
 class _Child:
-    """One child process and the item it works on."""
+    """One child process, what it works on by number, and how many items it has done."""
 
     def __init__(
         self, context: ForkServerContext | SpawnContext, arguments: tuple[Operation, int, ctypes.c_bool, bool]
     ) -> None:
         self.connection, theirs = context.Pipe()
-        self.item: Item | None = None
+        self.items: dict[int, Item] = {}
         self.attempt = 1
+        self.done = 0
         self._process = context.Process(target=_work, args=(theirs, *arguments), daemon=True)
         with safe_path():
             self._process.start()
         theirs.close()
 
-    def start(self, item: Item, attempt: int) -> None:
-        """Hand the child its next item."""
-        self.item, self.attempt = item, attempt
+    def start(self, items: Sequence[Item], attempt: int) -> None:
+        """Hand the child its next items."""
+        self.items, self.attempt = dict(enumerate(items)), attempt
         with suppress(OSError):  # a dead child is noticed when its answer is awaited
-            self.connection.send(item)
+            self.connection.send(list(items))
+
+    def finish(self, number: int) -> None:
+        """Note that one of its items is done."""
+        del self.items[number]
+        self.done += 1
 
     def end(self) -> str:
         """Tell the child to end, wait for it, and return how it ended."""
@@ -203,33 +227,57 @@ def _work(
     sending = threading.Lock()
 
     def send(message: Any) -> None:
-        with sending:  # kernels are compiled by any thread
+        with sending:  # any thread has something to say
             jobs.send(message)
 
-    with announcing(send if announce else None):
-        _serve_items(jobs, operation, Control(threads, lambda: stopping.value, _throttled(send)), send)
+    def one(number: int, item: Item) -> None:
+        progress = _throttled(lambda done: send((number, done)))
+        send((number, _told(item, operation, Control(threads, lambda: stopping.value, progress))))
+
+    with announcing(send if announce else None), ThreadPoolExecutor(_PARTY) as executor, suppress(OSError):
+        while items := _received(jobs):
+            if len(items) == 1:
+                one(0, *items)
+            else:
+                _together(executor, one, items)
 
 
-def _serve_items(
-    jobs: Connection, operation: Operation, control: Control, send: Callable[[Any], None]
-) -> None:
-    while True:
-        try:
-            item: Item | None = jobs.recv()
-        except (EOFError, OSError):
-            return
-        if item is None:
-            return
-        try:
-            receipt = attempt(item, operation, control)
-        except Cancelled:
-            receipt = None
-        except UsageError as error:
-            receipt = failure(item.source, item.output, error)
-        try:
-            send(receipt)
-        except OSError:
-            return
+def _received(jobs: Connection) -> Sequence[Item] | None:
+    """Return the next items, None at the end."""
+    try:
+        items: Sequence[Item] | None = jobs.recv()
+    except EOFError:
+        return None
+    return items
+
+
+def _together(executor: ThreadPoolExecutor, one: Callable[[int, Item], None], items: Sequence[Item]) -> None:
+    """Work on small items at the same time."""
+    party = Party(len(items))
+
+    def joined(number: int, item: Item) -> None:
+        with party.joined():
+            one(number, item)
+
+    for _ in executor.map(joined, range(len(items)), items):
+        pass
+
+
+def _told(item: Item, operation: Operation, control: Control) -> Receipt | None:
+    """Return the receipt of an item, None where it was cancelled."""
+    try:
+        return attempt(item, operation, control)
+    except Cancelled:
+        return None
+    except UsageError as error:
+        return failure(item.source, item.output, error)
+
+
+def _is_small(item: Item) -> bool:
+    try:
+        return item.source.stat().st_size <= _SMALL
+    except OSError:
+        return False
 
 
 def attempt(item: Item, operation: Operation, control: Control) -> Receipt:

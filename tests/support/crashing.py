@@ -1,4 +1,4 @@
-"""Operations that go wrong in a child process."""
+"""Operations that go wrong in a child process, or tell what goes on in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Crashing(Transcode):
     def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
         """Transcode, or crash."""
         if src.suffix == ".txt":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            signal.raise_signal(signal.SIGSEGV)
         return super().apply(src, dst, control)
 
 
@@ -53,3 +54,20 @@ class NoRoomBehindTheFirst(Transcode):
         if src.name > "1":
             raise NoRoom("full")
         return Receipt(str(src), str(dst), "transcoded")
+
+
+_under_way: deque[str] = deque()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingCompany(Transcode):
+    """Tells in a warning how many instances its process was at work on."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """Wait a little for others, and pretend."""
+        _under_way.append(src.name)
+        time.sleep(0.2)
+        told = str(len(_under_way))
+        time.sleep(0.2)
+        _under_way.remove(src.name)
+        return Receipt(str(src), str(dst), "transcoded", warnings=(told,))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes
@@ -29,8 +28,7 @@ SHORT_VRS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """How a data set is encoded: VR implicit or explicit, little or big endian."""
 
     implicit_vr: bool
@@ -46,8 +44,7 @@ IMPLICIT_LE = Encoding(implicit_vr=True, little_endian=True)
 EXPLICIT_LE = Encoding(implicit_vr=False, little_endian=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """Where one data element stands in its file.
 
     Attributes
@@ -68,6 +65,14 @@ class Element:
     value: int
     end: int
     length: int
+
+
+_IMPLICIT, _EXPLICIT, _LENGTH = (
+    tuple(struct.Struct(order + fields) for order in "><") for fields in ("HHL", "HH2sH", "L")
+)
+"""By form: how a header is read in big and in little endian."""
+
+_BLANK = tuple(bytes(size) for size in range(5))
 
 
 def has_long_header(vr: bytes) -> bool:
@@ -120,23 +125,24 @@ def walk(
     """
     offset = start
     while offset < end:
-        if not any(data[offset : offset + 4]) and not bytes(data[offset:end]).strip(b"\0"):
+        if data[offset : offset + 4] in _BLANK and not bytes(data[offset:end]).strip(b"\0"):
             return
-        element = read_header(data, offset, end, encoding)
-        if element.tag in until:
+        tag, vr, value, length = _read(data, offset, end, encoding)
+        if tag in until:
             return
-        if element.length == UNDEFINED:
-            inner = encoding if element.vr != b"UN" else IMPLICIT_LE
-            known = ends.pop((element.value, inner), None) if ends else None
-            after = _end_of_items(data, element, end, inner, ends) if known is None or known > end else known
+        if length == UNDEFINED:
+            inner = encoding if vr != b"UN" else IMPLICIT_LE
+            after = ends.pop((value, inner), end + 1) if ends else end + 1
+            if after > end:
+                after = _end_of_items(data, Element(tag, vr, offset, value, value, length), end, inner, ends)
         else:
-            after = element.value + element.length
+            after = value + length
             if after > end:
                 raise DamagedFile(
-                    f"{tag_name(element.tag)} at byte {offset} promises {element.length} bytes of value, "
-                    f"{end - element.value} are there; the file is truncated or damaged"
+                    f"{tag_name(tag)} at byte {offset} promises {length} bytes of value, "
+                    f"{end - value} are there; the file is truncated or damaged"
                 )
-        yield Element(element.tag, element.vr, offset, element.value, after, element.length)
+        yield Element(tag, vr, offset, value, after, length)
         offset = after
 
 
@@ -159,22 +165,30 @@ def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Eleme
     DamagedFile
         The header reaches past the end.
     """
+    tag, vr, value, length = _read(data, offset, end, encoding)
+    return Element(tag, vr, offset, value, value, length)
+
+
+def _read(data: Bytes, offset: int, end: int, encoding: Encoding) -> tuple[int, bytes | None, int, int]:
+    """Return the tag and the VR of the element at an offset, where its value begins, and its length as encoded."""
+    vr: bytes | None
+    little = encoding.little_endian
     try:
         if encoding.implicit_vr:
-            group, number, length = struct.unpack_from(encoding.order + "HHL", data, offset)
+            group, number, length = _IMPLICIT[little].unpack_from(data, offset)
             vr, value = None, offset + 8
         else:
-            group, number, vr, length = struct.unpack_from(encoding.order + "HH2sH", data, offset)
+            group, number, vr, length = _EXPLICIT[little].unpack_from(data, offset)
             value = offset + 8
             if group == 0xFFFE:
-                vr, length = None, struct.unpack_from(encoding.order + "L", data, offset + 4)[0]
-            elif has_long_header(vr):
-                length, value = struct.unpack_from(encoding.order + "L", data, offset + 8)[0], offset + 12
+                vr, length = None, _LENGTH[little].unpack_from(data, offset + 4)[0]
+            elif vr not in SHORT_VRS and has_long_header(vr):
+                length, value = _LENGTH[little].unpack_from(data, offset + 8)[0], offset + 12
     except struct.error:
         value = end + 1
     if value > end:
         raise DamagedFile(f"the data set ends inside an element's header, at byte {offset} of {end}")
-    return Element(group << 16 | number, vr, offset, value, value, length)
+    return group << 16 | number, vr, value, length
 
 
 def items(data: Bytes, element: Element, encoding: Encoding, ends: Ends | None = None) -> Iterator[Element]:

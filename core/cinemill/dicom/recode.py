@@ -169,15 +169,17 @@ class Recoder:
     ) -> Iterator[tuple[Element, bytes]]:
         creators: dict[int, str] = {}
         for element in elements:
-            self._note_creator(element, creators)
+            if element.tag & 0x10000:
+                self._note_creator(element, creators)
             if element.tag in changed:
                 yield element, changed[element.tag]
             elif element.tag & 0xFFFF or (source == target and not self.canonical):
                 yield element, self._encode(element, source, target, creators)
 
     def _note_creator(self, element: Element, creators: dict[int, str]) -> None:
+        """Keep the creator of a block of private elements (PS3.5 §7.8.1), if this element names one."""
         group, number = element.tag >> 16, element.tag & 0xFFFF
-        if group & 1 and 0x10 <= number <= 0xFF and element.length != UNDEFINED:
+        if 0x10 <= number <= 0xFF and element.length != UNDEFINED:
             creator = bytes(self.data[element.value : element.end]).decode("latin-1").strip(" \0")
             creators[group << 8 | number] = creator
 

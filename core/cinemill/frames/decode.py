@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cinemill.codecs import table
+from cinemill.codecs import table, together
 from cinemill.codecs.codestream import Codestream, least_bytes, read_codestream, with_end
 from cinemill.codecs.faults import known_to_fail
 from cinemill.dicom.elements import PIXEL_DATA
@@ -155,7 +155,7 @@ class FrameDecoder:
 
     def _decode(self, indices: Sequence[int], codestreams: Sequence[Buffer]) -> list[Samples]:
         try:
-            return self.codec.decode(codestreams, self._native_pixels)
+            return together.decode(self.codec, codestreams, self._native_pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
             irregular = [self._irregular(data) for data in codestreams]
             if not any(irregular):

@@ -121,6 +121,8 @@ class Operation:
         Whether nothing is ever written to the destination, so that a run that was stopped begins anew.
     mirrors
         Whether every source has one output of its own name.
+    meets
+        Whether small instances are worked on several at a time: see `cinemill.codecs.together`.
     """
 
     __slots__ = ()
@@ -131,6 +133,7 @@ class Operation:
     body: ClassVar[str]
     only_reads: ClassVar[bool] = False
     mirrors: ClassVar[bool] = False
+    meets: ClassVar[bool] = False
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
         """Return the same for these sources, told what their destination is.

@@ -42,6 +42,7 @@ class Transcode(Operation):
     kind: ClassVar[str] = "transcode"
     body: ClassVar[str] = "cinemill.operations.transcode.transcode"
     mirrors: ClassVar[bool] = True
+    meets: ClassVar[bool] = True
     about: ClassVar[str] = """Transcode DICOM files losslessly and verify every frame.
 
     Without --to, the built-in policy archive chooses JPEG-LS or JPEG 2000, keeps lossy sources, and writes nothing that

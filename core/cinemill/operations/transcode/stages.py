@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from cinemill.codecs import table
+from cinemill.codecs import table, together
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import VerificationError
@@ -18,6 +18,7 @@ from cinemill.frames.depth import restrict
 from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
+from cinemill.operations.origin import uid_of
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
 from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
@@ -62,7 +63,9 @@ class _Stages:
     def __init__(self, decoder: FrameDecoder, plan: Plan, level: Level) -> None:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
-        self.verifier = FrameVerifier(level, table.verifiers(plan.target.coding), plan.encoded)
+        source = decoder.source
+        verifiers = table.verifiers(plan.target.coding)
+        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid_of(source), len(source))
         self.clock = Clock()
         self.digest = xxhash.xxh3_128()
         self.masked = False
@@ -99,7 +102,7 @@ class _Stages:
             if not (distinct and _identical(distinct[-1], frame)):
                 distinct.append(frame)
             place.append(len(distinct) - 1)
-        codestreams = self.encoder.encode(distinct, self.plan.encoded)
+        codestreams = together.encode(self.encoder, distinct, self.plan.encoded)
         return [codestreams[at] for at in place]
 
     def write(self, chunk: _Chunk, writer: FrameWriter) -> _Chunk:
@@ -185,6 +188,7 @@ def transcode_frames(
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None
     with (
+        together.within(plan.encoded.nbytes * len(source)),
         Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):

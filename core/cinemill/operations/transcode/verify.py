@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xxhash
 
+from cinemill.codecs import together
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 
 if TYPE_CHECKING:
@@ -19,24 +21,49 @@ SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent
 """By level: of how many frames of a lossless source one is decoded by a second decoder as well."""
 
 
+def heard_twice(sop_instance_uid: str, frames: int) -> range:
+    """Return the frames of an instance that all verifiers decode: every sixteenth of a cine, and every sixteenth still.
+
+    Stills are chosen by a digest of their UID, so that every process and every run chooses the same; one without a UID always is.
+    """
+    everything = range(0, frames, _SAMPLE_EVERY)
+    if frames > 1 or not sop_instance_uid:
+        return everything
+    digest = xxhash.xxh3_64_intdigest(sop_instance_uid.encode())
+    return everything if digest % _SAMPLE_EVERY == 0 else everything[:0]
+
+
 class FrameVerifier:
     """Decodes written codestreams and compares them with the samples that were encoded.
 
     Parameters
     ----------
     level
-        ``full``: every frame by the first verifier, every sixteenth by the others too. ``independent``: every frame
-        by the last one. ``sample``: every sixteenth frame by the first. ``none``: nothing.
+        ``full``: every frame by the first verifier, those of `heard_twice` by the others too. ``independent``: every
+        frame by the last one. ``sample``: every sixteenth frame by the first. ``none``: nothing.
     verifiers
         Decoders that share no code with the encoder.
     pixels
         Format of the samples that were encoded.
+    sop_instance_uid, frames
+        Of the source: see `heard_twice`.
     """
 
-    def __init__(self, level: Level, verifiers: Sequence[Codec], pixels: PixelFormat) -> None:
+    def __init__(
+        self,
+        level: Level,
+        verifiers: Sequence[Codec],
+        pixels: PixelFormat,
+        sop_instance_uid: str,
+        frames: int,
+    ) -> None:
         self._level = level
         self._verifiers = verifiers
         self._pixels = pixels
+        self._still = frames == 1
+        self._sample = (
+            range(0, frames, _SAMPLE_EVERY) if level == "sample" else heard_twice(sop_instance_uid, frames)
+        )
 
     @property
     def active(self) -> bool:
@@ -70,7 +97,7 @@ class FrameVerifier:
         VerificationError
             A frame differs, or does not decode; ``frame`` says which.
         """
-        chosen = [position for position, index in enumerate(indices) if index % _SAMPLE_EVERY == 0]
+        chosen = [position for position, index in enumerate(indices) if index in self._sample]
         if self._level in {"full", "independent"}:
             verifier = self._verifiers[-1 if self._level == "independent" else 0]
             self._compare(verifier, indices, codestreams, frames)
@@ -91,7 +118,7 @@ class FrameVerifier:
         frames: Sequence[Samples],
     ) -> None:
         try:
-            decoded = verifier.decode(codestreams, self._pixels)
+            decoded = together.decode(verifier, codestreams, self._pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
             raise VerificationError(
                 f"what was written does not decode ({verifier.name}: {error.message}); nothing was kept",
@@ -114,6 +141,8 @@ class FrameVerifier:
             return f"every {_SAMPLE_EVERY}th frame by {first}"
         if self._level == "independent":
             return f"every frame by {([first, *others])[-1]}"
+        if self._still:
+            return f"every frame by {' and '.join([first, *others] if self._sample else [first])}"
         return "; ".join(
             [f"every frame by {first}", *(f"every {_SAMPLE_EVERY}th by {other}" for other in others)]
         )
