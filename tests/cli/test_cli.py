@@ -37,6 +37,7 @@ COMMANDS = [
     "verify",
     "syntaxes",
     "forecast",
+    "review",
     "bench",
     "warmup",
     "demo",

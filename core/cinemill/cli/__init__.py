@@ -13,6 +13,7 @@ from cinemill.cli.bench import bench
 from cinemill.cli.forecast import forecast
 from cinemill.cli.options import current_name
 from cinemill.cli.policy import policies, syntaxes
+from cinemill.cli.review import review
 from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError
@@ -50,6 +51,7 @@ app.command(Verify.kind)(command(Verify))
 app.add_typer(policies, name="policy")
 app.command()(syntaxes)
 app.command()(forecast)
+app.command()(review)
 app.command()(bench)
 app.command()(warmup)
 

@@ -26,6 +26,7 @@ from cinemill.storage.location import state
 from cinemill.storage.mapped import Bytes, forget
 
 if TYPE_CHECKING:
+    from cinemill.dicom.rewrite import Changes
     from cinemill.dicom.source import Source
     from cinemill.dicom.writer import Written
     from cinemill.syntaxes import TransferSyntax
@@ -54,11 +55,17 @@ class Origin:
         The open file.
     options
         Those that decide what the output is, as plain values; ``verify`` may be higher than it is asked for.
+
+    Attributes
+    ----------
+    changes : dict
+        What else the header of the output says differently: see `cinemill.dicom.rewrite.Changes`.
     """
 
     def __init__(self, source: Source, options: Mapping[str, Any]) -> None:
         self.source = source
         self.options = dict(options)
+        self.changes: Changes = {}
 
     @cached_property
     def digest(self) -> str:

@@ -66,6 +66,10 @@ class Receipt:
         output ``would-grow``; a ``policy`` keeps it; or it is the ``rest``, which was refused or failed.
     bytes_otherwise
         Where that is ``would-grow``: what the output would have taken, by a trial, or at least, where writing was stopped.
+    mask
+        What was blackened: ``origin``, ``rectangles`` as left, top, width and height, the ``value`` inside, which is constant,
+        and XXH3-128 of the samples outside, ``outside_before`` and ``outside_after``; of JPEG, the rectangles ``grown`` to
+        MCUs, and those that decoders ``touched`` by interpolation.
     policy, policy_digest
         Name and XXH3-128 of the policy; empty where a target was named.
     rule
@@ -104,6 +108,7 @@ class Receipt:
     source_digest: str = ""
     reason: Reason | Literal[""] = ""
     bytes_otherwise: int = 0
+    mask: dict[str, Any] | None = None
     policy: str = ""
     policy_digest: str = ""
     rule: str = ""

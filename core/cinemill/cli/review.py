@@ -1,0 +1,59 @@
+"""``cinemill review``: a page on which people say what is to be black in which kinds of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cinemill.cli.run import Quiet
+
+Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
+
+
+def review(
+    sources: Trees,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page; it shows burned-in names.")
+    ],
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules", metavar="FILE", help="Rules that come before those of cinemill, for proposals."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a page that shows one picture of each kind of instances, and the mask that is proposed.
+
+    Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
+    to be given to deidentify --mask rules --rules FILE.
+    """
+    from cinemill.cli.forecast import phases
+    from cinemill.errors import OutputError, UsageError
+    from cinemill.operations.mask.page import page
+    from cinemill.operations.mask.review import survey
+    from cinemill.operations.mask.rules import rules_in, shipped_rules
+
+    if any(output.resolve() == source.resolve() for source in sources):
+        raise UsageError("the page would replace a source; choose another place", path=output)
+    known = (*(rules_in(rules) if rules else ()), *shipped_rules())
+    with phases(hidden=quiet) as shown:
+        found = survey(_files(sources), known, lambda what, done: shown(what, done, None))
+    try:
+        output.write_text(page(found), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the page can't be written: {error.strerror}", path=output) from None
+    if not quiet:
+        instances = sum(group.instances for group in found.groups)
+        typer.echo(f"{len(found.groups)} kinds of instances stand for {instances:,}; look at {output}")
+
+
+def _files(sources: list[Path]) -> Iterator[Path]:
+    from cinemill.storage.tree import discover
+
+    nowhere = Path("/nonexistent")
+    return (item.source for item in discover(sources, nowhere))
