@@ -57,7 +57,9 @@ class _Jpegs:
         self.check_every = _CHECK_EVERY[level]
         self.decoders: list[Codec] = [decoder.codec]
         if level == "independent":
-            self.decoders += [each for each in table.second_opinions("jpeg") if each.name != decoder.codec.name]
+            self.decoders += [
+                each for each in table.second_opinions("jpeg") if each.name != decoder.codec.name
+            ]
         precision = decoder.pixels.bits_stored
         shown = darkest(decoder, decoder.pixels.photometric_interpretation)
         self.values = tuple(value & (1 << precision) - 1 for value in shown)
