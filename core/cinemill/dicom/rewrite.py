@@ -23,13 +23,14 @@ PRIVATE_CREATOR_UID = "2.25.149821525555633920576191116253499926283"
 """Identifies what cinemill keeps in the Private Information of a file (PS3.10 §7.1)."""
 
 Changes = dict[int, bytes | None]
-"""By tag: the element encoded in Explicit VR Little Endian, or None where it is left out."""
+"""By tag: the element encoded in Explicit VR Little Endian, or None where it is left out; of the File Meta Information too."""
 
 _NUMBER_OF_FRAMES = 0x00280008
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+_META = 0x0002
 OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
 PRIVATE_CREATOR, PRIVATE_INFORMATION = 0x00020100, 0x00020102
-_REWRITTEN_META = frozenset(
+REWRITTEN_META = frozenset(
     (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
 )
 
@@ -116,7 +117,11 @@ def compose(
         if items_changed:
             with_icons.add(element.tag)
             items_changed = False
-    before += [(tag, _encoded(new, encoding)) for tag, new in changes.items() if new is not None]
+    before += [
+        (tag, _encoded(new, encoding))
+        for tag, new in changes.items()
+        if new is not None and tag >> 16 != _META
+    ]
     before.sort(key=lambda element: element[0])
     head = b"".join(encoded for _, encoded in before)
     meta = _file_meta(source, target, changes, private)
@@ -166,7 +171,8 @@ def _file_meta(
     """Return preamble, prefix and group 0002 (PS3.10 §7.1); what others put there stays."""
 
     def uid(tag: int, in_meta: int) -> bytes:
-        told = _value(changes.get(tag)) or source.text(tag) or source.meta_text(in_meta)
+        changed = _value(changes.get(tag)) or _value(changes.get(in_meta))
+        told = changed or source.text(tag) or source.meta_text(in_meta)
         return encode_element(in_meta, b"UI", told.encode("latin-1"))
 
     told = {e.tag: e for e in source.meta}
@@ -179,8 +185,9 @@ def _file_meta(
         0x00020013: encode_element(0x00020013, b"SH", f"CINEMILL_{__version__}".encode()),
     }
     elements = {tag: encoded for tag, encoded in elements.items() if len(encoded) > 8}  # an unknown UID
-    others = told.keys() - _REWRITTEN_META
-    if source.meta_text(PRIVATE_CREATOR) in {"", PRIVATE_CREATOR_UID}:
+    left_out = {tag for tag, new in changes.items() if new is None}
+    others = told.keys() - REWRITTEN_META - left_out
+    if PRIVATE_CREATOR in left_out or source.meta_text(PRIVATE_CREATOR) in {"", PRIVATE_CREATOR_UID}:
         others -= {PRIVATE_CREATOR, PRIVATE_INFORMATION}
         if private:
             elements[PRIVATE_CREATOR] = encode_element(PRIVATE_CREATOR, b"UI", PRIVATE_CREATOR_UID.encode())

@@ -182,6 +182,7 @@ def transcode_frames(
     changes = pixel_changes(source, decoder, plan)
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
+    changes |= origin.changes
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None
     with (
