@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, Element, Encoding, walk
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
 
 if TYPE_CHECKING:
@@ -105,27 +105,27 @@ def compose(
 
     signed = bool(source.short(0x00280103, 0))
     recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change)
-    pixels_at = source.pixel_data.start if source.pixel_data else 0
+    pixels_at = source.pixel_data.start if source.pixel_data else len(source.data)
     before: list[tuple[int, bytes]] = []
-    after: list[bytes] = []
+    after: list[tuple[int, bytes]] = []
     with_icons = set()
     for element, encoded in recoder.encode(e for e in source.elements if e.tag not in changes):
         if element.start < pixels_at:
             before.append((element.tag, encoded))
         else:
-            after.append(encoded)
+            after.append((element.tag, encoded))
         if items_changed:
             with_icons.add(element.tag)
             items_changed = False
-    before += [
-        (tag, _encoded(new, encoding))
-        for tag, new in changes.items()
-        if new is not None and tag >> 16 != _META
-    ]
+    last = source.pixel_data.tag if source.pixel_data else ITEM
+    for tag, new in changes.items():
+        if new is not None and tag >> 16 != _META:
+            (before if tag < last else after).append((tag, _encoded(new, encoding)))
     before.sort(key=lambda element: element[0])
-    head = b"".join(encoded for _, encoded in before)
+    after.sort(key=lambda element: element[0])
+    head, tail = (b"".join(encoded for _, encoded in part) for part in (before, after))
     meta = _file_meta(source, target, changes, private)
-    return Header(meta, _private(meta, private), head, b"".join(after), frozenset(with_icons))
+    return Header(meta, _private(meta, private), head, tail, frozenset(with_icons))
 
 
 def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:

@@ -25,7 +25,6 @@ _CLASSIC = frozenset(
             "2",
             "4",
             "20",
-            "128",
             "3",
             "3.1",
             "6",
@@ -41,7 +40,7 @@ _CLASSIC = frozenset(
         *("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "77.1.1", "77.1.2", "77.1.4", "481.1"),
     )
 )
-"""SOP classes of images whose dates, names and devices in question are of type 3, or 2 for Content Date (PS3.3 C.7)."""
+"""SOP classes of images whose dates, names and devices in question are of type 3, or 2 for Content Date and Patient ID (PS3.3 C.7)."""
 
 
 class Action(Enum):

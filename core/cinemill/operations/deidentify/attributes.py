@@ -48,12 +48,15 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x40101026: "X",
         0x4010102B: "X",
         0x40101041: "X",
+        0x00700082: "X/D",  # Presentation Creation Date and Time: of type 1 in presentation states (PS3.3 C.11.10)
+        0x00700083: "X/D",
+        0x00081110: "X",  # Referenced Study Sequence: of type 3, and then not empty (PS3.3 C.7.2.1)
         0x00140104: "X",  # names of persons that the table does not name
         0x00142006: "X",
         0x0040A067: "X",
     }
 )
-"""What Table E.1-1 lacks, by the intent of the sections cited."""
+"""What Table E.1-1 lacks, or says so that no instance could keep to it, by the sections cited."""
 
 
 def _tags(text: str) -> frozenset[int]:
@@ -181,11 +184,12 @@ def basic_profile() -> Mapping[int, str]:
         The package that carries it is missing, or has another form.
     """
     table = import_module(f"{_PACKAGE}.dicomfields_{edition()}")
-    rows = dict(_BESIDES)
+    rows: dict[int, str] = {}
     for name, action in _COLUMNS.items():
         for tag in getattr(table, name, ()):
             if len(tag) == 2:
                 rows[tag[0] << 16 | tag[1]] = action
+    rows |= _BESIDES
     if len(rows) < 600:
         raise UsageError(
             f"the table of dicom-anonymizer has {len(rows)} rows, expected 600 or more; install version 2.1"

@@ -250,7 +250,7 @@ class _Judge:
             return KEPT
         text = decoded(self._raw(element)[:65536], self._identity.charsets)
         if self._identity.echoes(text, several=element.tag in _CODES):
-            return self._done("echoes", encode_element(element.tag, vr.encode(), b""))
+            return self._done("echoes", encode_element(element.tag, vr.encode(), dummy(vr.encode())))
         return KEPT
 
     def _sequence(
