@@ -10,8 +10,8 @@ from cinemill.operations.deidentify.attributes import CLASSES, columns
 if TYPE_CHECKING:
     from cinemill.operations.deidentify.profile import Profile
 
-_ACQUISITION_CONTEXT, _TIMEZONE = 0x00400555, 0x00080201
-_CLEANED_IN_CONTENT = frozenset((0x0040A160, 0x00700006))
+_ACQUISITION_CONTEXT = 0x00400555
+CONTENT_TEXT = frozenset((0x0040A160, 0x00700006))
 """Text Value and Unformatted Text Value: cleaned where the sequence around them is."""
 
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC"))
@@ -40,7 +40,7 @@ _CLASSIC = frozenset(
         *("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "77.1.1", "77.1.2", "77.1.4", "481.1"),
     )
 )
-"""SOP classes of images whose dates, names and devices in question are of type 3, or 2 for Content Date and Patient ID (PS3.3 C.7)."""
+"""SOP classes of images whose dates, names and devices in question are of type 3, or of type 2 (PS3.3 C.7)."""
 
 
 class Action(Enum):
@@ -75,15 +75,13 @@ def action_for(tag: int, vr: str, profile: Profile, *, classic: bool, cleaning: 
         Whether it stands in a sequence that is cleaned.
     """
     basic, retained = columns(tag, vr, profile)
-    if cleaning and tag in _CLEANED_IN_CONTENT:
+    if cleaning and tag in CONTENT_TEXT:
         return Action.CLEAN
     if retained == "K":
         return Action.KEEP
     if retained == "C":
         if vr in _DATES:
             return Action.SHIFT
-        if tag == _TIMEZONE:
-            return Action.KEEP
         if vr in _TEXT or vr == "SQ":
             return Action.CLEAN
     return without_options(tag, vr, basic, classic=classic)

@@ -50,6 +50,7 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x40101041: "X",
         0x00700082: "X/D",  # Presentation Creation Date and Time: of type 1 in presentation states (PS3.3 C.11.10)
         0x00700083: "X/D",
+        0x0040A160: "D",  # Text Value: what E.3.4 says of Content Sequence holds wherever content items stand
         0x00081110: "X",  # Referenced Study Sequence: of type 3, and then not empty (PS3.3 C.7.2.1)
         0x00140104: "X",  # names of persons that the table does not name
         0x00142006: "X",
@@ -122,7 +123,8 @@ _UIDS_NOT = _tags("04000100 0040A124")
 _NO_DATES = _tags("00100030 00100032 00160077")
 """Dates and times of the table that no option retains."""
 
-_TIMEZONE = 0x00080201
+_DATES_BESIDES = _tags("00080201 00340007 04000310")
+"""Time zone and time stamps, which are retained with full dates; nothing can shift them."""
 
 CLASSES = _tags(
     """
@@ -222,8 +224,8 @@ def _retained(tag: int, vr: str, basic: str, chosen: options.Profile) -> str:
     """Return what the options make of an attribute: cleaning goes before retaining."""
     if tag in _cleaned(chosen):
         return "C"
-    dated = (vr in {"DA", "TM", "DT"} and basic and tag not in _NO_DATES) or tag == _TIMEZONE
-    if dated and options.FULL_DATES in chosen:
+    dated = vr in {"DA", "TM", "DT"} and basic and tag not in _NO_DATES
+    if options.FULL_DATES in chosen and (dated or tag in _DATES_BESIDES):
         return "K"
     if dated and options.MODIFIED_DATES in chosen:
         return "C"

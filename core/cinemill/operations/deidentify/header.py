@@ -23,7 +23,7 @@ from cinemill.dicom.elements import (
 from cinemill.dicom.recode import Recoder, encode_element, encode_item
 from cinemill.dicom.rewrite import REWRITTEN_META, Changes
 from cinemill.errors import DamagedFile
-from cinemill.operations.deidentify.actions import Action, action_for, is_classic
+from cinemill.operations.deidentify.actions import CONTENT_TEXT, Action, action_for, is_classic
 from cinemill.operations.deidentify.attributes import columns
 from cinemill.operations.deidentify.content import CONTENT_SEQUENCE, is_reference, removed_content
 from cinemill.operations.deidentify.identity import ID_TAGS, NAME, PATIENT_ID, Identity, dictionary_vr
@@ -240,7 +240,7 @@ class _Judge:
             return ("removed", None) if basic.startswith("X") else ("replaced", dummy(vr))
         if action is Action.CLEAN:
             text = clean(decoded(value, self._identity.charsets), self._identity.words)
-            least = dummy(vr) if "D" in basic else b""
+            least = dummy(vr) if "D" in basic or tag in CONTENT_TEXT else b""
             return "cleaned", text.strip(" \\").encode("ascii", "ignore") or least
         return ("emptied", b"") if action is Action.EMPTY else ("replaced", dummy(vr))
 

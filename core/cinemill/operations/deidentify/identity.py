@@ -19,7 +19,7 @@ from cinemill.dicom.elements import (
 )
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.values import decoded
-from cinemill.operations.deidentify.words import words_of
+from cinemill.operations.deidentify.words import vocabulary, words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 NAME, PATIENT_ID = "name", "patient-id"
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _STUDY = 0x00100010, 0x00100020, 0x00100030, 0x0020000D
 _CHARSET = 0x00080005
-_OF_PATIENT = frozenset((_PATIENT_NAME, 0x00101001, 0x00101005, 0x00101060))
+_OF_PATIENT = frozenset(
+    (_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, 0x00080050, 0x00101000, 0x00101001, 0x00101005, 0x00101060)
+)
 ID_TAGS = frozenset(
     (0x00080050, _PATIENT_ID, _BIRTH_DATE, 0x00101000, 0x00101040, 0x00101090, 0x00102154, 0x00380010)
 )
@@ -52,7 +54,7 @@ class Identity:
     words
         Of all names and numbers in the header, in small letters.
     patient
-        Of them those of the patient's own names and numbers that are long enough to tell somebody by.
+        Of them those of the patient's own names and numbers by which somebody is told: long, and no words of medicine.
     """
 
     pseudonym: str
@@ -70,7 +72,7 @@ class Identity:
         for tag, value in _named(source):
             text = decoded(value, charsets)
             texts.append(text)
-            if tag in _OF_PATIENT or tag in ID_TAGS:
+            if tag in _OF_PATIENT:
                 own.append(text)
         name, birth = source.text(_PATIENT_NAME), source.text(_BIRTH_DATE)
         whose = source.text(_PATIENT_ID) or (f"{name}\n{birth}" if name else f"study {source.text(_STUDY)}")
@@ -79,7 +81,7 @@ class Identity:
             key.days(whose),
             charsets,
             frozenset(words_of(texts)),
-            frozenset(word for word in words_of(own) if len(word) > 3),
+            frozenset(word for word in words_of(own) if len(word) > 3) - vocabulary(),
         )
 
     def pseudonym_of(self, tag: int) -> str:
