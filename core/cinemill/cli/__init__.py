@@ -10,6 +10,7 @@ import typer
 
 from cinemill import __version__
 from cinemill.cli.bench import bench
+from cinemill.cli.deidentify import audit, keys, maps
 from cinemill.cli.forecast import forecast
 from cinemill.cli.options import current_name
 from cinemill.cli.policy import policies, syntaxes
@@ -48,6 +49,9 @@ app = typer.Typer(
 for operation in OPERATIONS.values():
     app.command(operation.kind)(command(operation))
 app.command(Verify.kind)(command(Verify))
+app.add_typer(keys, name="key")
+app.add_typer(maps, name="map")
+app.command()(audit)
 app.add_typer(policies, name="policy")
 app.command()(syntaxes)
 app.command()(forecast)

@@ -101,9 +101,10 @@ def run(
             receipt = twins.noted(each)
             full |= is_no_room(receipt)
             tally.add(receipt)
-            add(receipt)
+            told = operation.published(receipt)
+            add(told)
             if as_json:
-                typer.echo(json.dumps(receipt.to_dict()))
+                typer.echo(json.dumps(told.to_dict()))
     if not quiet:
         tally.show(twins.found)
     if stopping():

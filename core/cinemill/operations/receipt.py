@@ -10,7 +10,16 @@ from cinemill.errors import CinemillError, NotDicom, Refused
 from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
-    "transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored", "refused", "failed"
+    "transcoded",
+    "deidentified",
+    "extracted",
+    "verified",
+    "copied",
+    "kept",
+    "skipped",
+    "ignored",
+    "refused",
+    "failed",
 ]
 
 Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
@@ -20,14 +29,14 @@ _COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by po
 _RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 
 DONE = (
-    *("transcoded", "recompressed", "extracted", "verified", "copied"),
+    *("transcoded", "recompressed", "deidentified", "extracted", "verified", "copied"),
     *(f"copied, {why}" for why in _COPIED.values()),
     *("kept", "skipped", "ignored", "refused", "failed"),
 )
 """What `Receipt.done` may say, in the order of tables."""
 
 SUCCESSES: frozenset[str] = frozenset(
-    ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
+    ("transcoded", "deidentified", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
 """Statuses that need nobody's attention."""
 
@@ -39,8 +48,8 @@ class Receipt:
     Attributes
     ----------
     status
-        ``transcoded``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
-        attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
+        ``transcoded``, ``deidentified``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an
+        earlier run), ``skipped`` (not attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.
     digest
@@ -74,6 +83,10 @@ class Receipt:
         Name and XXH3-128 of the policy; empty where a target was named.
     rule
         Its rule that decided.
+    profile
+        By which profile and options it was de-identified.
+    elements
+        How many elements of the header that changed, by what was done to them.
     """
 
     source: str
@@ -112,6 +125,8 @@ class Receipt:
     policy: str = ""
     policy_digest: str = ""
     rule: str = ""
+    profile: str = ""
+    elements: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> str:

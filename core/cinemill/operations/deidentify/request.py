@@ -1,0 +1,153 @@
+"""What can be asked of `cinemill.deidentify`: its options, each declared once, beside those of transcoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from cinemill.errors import UsageError
+from cinemill.operations.deidentify import profile as profiles
+from cinemill.operations.operation import option
+from cinemill.operations.transcode.request import Transcode
+
+if TYPE_CHECKING:
+    from cinemill.operations.deidentify.keys import Key
+    from cinemill.operations.deidentify.mapping import MapFile
+    from cinemill.operations.receipt import Receipt
+    from cinemill.storage.tree import Item
+
+
+def _absolute(path: str) -> str:
+    """Return a path that another process understands too."""
+    return str(Path(path).absolute()) if path else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentify(Transcode):
+    """What is asked of every instance: see `cinemill.deidentify`. Key and mapping are paths; neither is ever carried."""
+
+    kind: ClassVar[str] = "deidentify"
+    body: ClassVar[str] = "cinemill.operations.deidentify.deidentify"
+    mirrors: ClassVar[bool] = False
+    about: ClassVar[str] = """De-identify DICOM files by PS3.15 Annex E, in the same pass as transcoding.
+
+    Without --to or --policy, pixels stay as they are coded, byte for byte. Pseudonyms, UIDs and shifts of dates are made by
+    the key: two runs with one key agree, and references still resolve. Outputs are named by their new UIDs below DST. What
+    may have text burned into its pixels is refused until --mask says what to do about it.
+
+    \b
+    cinemill key new study.key
+    cinemill deidentify /archive /research --key study.key --option retain-longitudinal-modified --mask none
+    """
+    destination: ClassVar[str] = "A file (for one SRC file), or a directory."
+
+    profile: Literal["basic"] = option("basic", help="basic: the Basic Profile; PS3.15 Annex E has no other.")
+    profile_options: str = option(
+        "",
+        names=("--option",),
+        metavar="NAME,...",
+        help=f"Options of the profile: {', '.join(profiles.NAMES)}.",
+        offered=profiles.NAMES,
+    )
+    key: str = option("", metavar="FILE", help="The key; `cinemill key new` makes one.", read=_absolute)
+    map: str = option(
+        "", metavar="FILE", help="Keep what replaced what in this file, encrypted by the key.", read=_absolute
+    )
+    mask: str = option(
+        "", metavar="HOW", help="What to do about text in pixels; none: leave them as they are."
+    )
+
+    preserve: bool = False
+    copy_rest: bool = False
+
+    def __post_init__(self) -> None:
+        Transcode.__post_init__(self)
+        chosen = profiles.read_profile(self.profile, self.profile_options)
+        if not self.key:
+            raise UsageError("deidentify needs a key: name one with --key; `cinemill key new FILE` makes one")
+        if self.mask not in {"", "none"}:
+            raise UsageError(f"unknown mask {self.mask!r}; expected none")
+        if self.mask == "none" and profiles.PIXELS in chosen:
+            raise UsageError(f"--mask none and the option {profiles.PIXELS} exclude each other; choose one")
+
+    @property
+    def chosen(self) -> profiles.Profile:
+        """The profile with its options."""
+        return profiles.read_profile(self.profile, self.profile_options)
+
+    @property
+    def recodes(self) -> bool:
+        """Whether pixels may be coded anew; else they stay as they are."""
+        return bool(self.to or self.policy)
+
+    def secret(self) -> Key:
+        """Return the key.
+
+        Raises
+        ------
+        UsageError
+            It is missing, or no key.
+        """
+        from cinemill.operations.deidentify.keys import read_key
+
+        return read_key(self.key)
+
+    def mapping(self) -> MapFile | None:
+        """Return the mapping table, None where none was asked for.
+
+        Raises
+        ------
+        UsageError
+            It was made with another key.
+        """
+        from cinemill.operations.deidentify.mapping import opened
+
+        return opened(Path(self.map), self.secret()) if self.map else None
+
+    def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:
+        """Return the same, once the key, the mapping and the table of the standard are known to be there.
+
+        Raises
+        ------
+        UsageError
+            One is missing, or they don't belong together, or would lie among the outputs.
+        """
+        from cinemill.operations.deidentify.attributes import basic_profile
+
+        basic_profile()
+        self.secret()
+        for path in (self.key, self.map):
+            if path and Path(path).resolve().is_relative_to(destination.resolve()):
+                raise UsageError("lies among the outputs, with which it would be given away", path=path)
+            if path and any(Path(path).resolve() == source.resolve() for source in sources):
+                raise UsageError("is one of the sources; choose another file", path=path)
+        self.mapping()
+        return self
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Yield the instances, each with an output that is named by its new UIDs.
+
+        Parameters
+        ----------
+        sources, destination
+            What was named on the command line.
+        after
+            Begin behind this one, which need not be there any more.
+        """
+        from cinemill.operations.deidentify.places import placed
+
+        return placed(self, sources, destination, after=after)
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Return the receipt: no source is copied as it is."""
+        return receipt
+
+    def published(self, receipt: Receipt) -> Receipt:
+        """Return a receipt in which nothing tells whose instance it was; `cinemill map show` knows the source."""
+        from cinemill.operations.deidentify.silence import published
+
+        return published(receipt, self.secret())
