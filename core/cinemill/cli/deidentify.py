@@ -64,6 +64,12 @@ def audit(
             "--map", metavar="FILE", help="The mapping table of the run: its originals are searched for."
         ),
     ] = None,
+    burned_in: Annotated[
+        bool,
+        typer.Option(
+            "--burned-in", help="Read the text in pixels too, for dates and what --map knows (extra ocr)."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each finding.")] = False,
 ) -> None:
     """Search de-identified files for what should be gone; exit code 1 if anything is found.
@@ -85,11 +91,18 @@ def audit(
     originals = (
         Originals() if key is None or map is None else Originals(MapFile(map, read_key(key)).entries())
     )
+    look = None
+    if burned_in:
+        from cinemill.operations.mask.detect import check_installed
+        from cinemill.operations.mask.second_look import look_for
+
+        check_installed()
+        look = look_for(originals.stands_in)
     counts: Counter[str] = Counter()
     files = 0
     for item in discover(directories, Path("/nonexistent")):
         files += 1
-        for finding in search(item.source, originals):
+        for finding in search(item.source, originals, look):
             counts[finding.what] += 1
             told = f"{finding.what}: {finding.file}: {finding.where}"
             typer.echo(json.dumps(asdict(finding)) if as_json else printable(told))

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import xxhash
+
 from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
 from cinemill.errors import OutputExists, WouldGrow
@@ -20,6 +22,7 @@ from cinemill.operations.deidentify.pixels import check_pixels, check_unused_bit
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.deidentify.silence import path_digest, quiet
 from cinemill.operations.instance import of_given, of_source
+from cinemill.operations.mask.write import write_masked
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import finished
 from cinemill.operations.policy.decide import decide
@@ -30,8 +33,10 @@ from cinemill.operations.transcode.plan import written_syntax
 from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
 from cinemill.storage.atomic import sweep
 from cinemill.storage.location import located
+from cinemill.syntaxes import TARGETS
 
 if TYPE_CHECKING:
+    from cinemill.operations.mask.masks import Mask
     from cinemill.operations.policy.decide import Decision
 
 _DIRECTORY = "a DICOMDIR names its files and patients: it was left out; make a new one of the output tree"
@@ -46,6 +51,7 @@ def deidentify(
     options: str = "",
     map: str | os.PathLike[str] = "",  # noqa: A002
     mask: str = "",
+    rules: str | os.PathLike[str] = "",
     to: str = "",
     colour: Colour = "auto",
     verify: Level = "full",
@@ -74,7 +80,10 @@ def deidentify(
     map
         File that keeps what replaced what, encrypted by the key.
     mask
-        What to do about text in pixels: ``none`` leaves them as they are; without it, what may hold text is refused.
+        What is blackened in pixels: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules``, ``detected``, with ``+``
+        between; ``none`` leaves them as they are; without it, what may hold text is refused.
+    rules
+        A file with rules for ``rules``, or their text; those of cinemill come behind.
     to, colour, verify, overwrite, repair, recheck, if_larger, lossy_source, readable_by, policy, collapse_grey
         See `cinemill.transcode`. Without `to` and `policy`, and where that keeps a source as it is, pixels are carried over
         byte for byte.
@@ -109,6 +118,7 @@ def deidentify(
         key=os.fspath(key),
         map=os.fspath(map),
         mask=mask,
+        mask_rules=os.fspath(rules),
     )
     output = located(dst)
     receipt = of_given(request.aimed_at([], output), src, output, Control(threads, cancelled, progress))
@@ -139,12 +149,11 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         return record(source, output, "skipped", source.transfer_syntax, bytes_after=0)
     check_pixels(source, asked.chosen, asked.mask)
     header = deidentified(source, asked.chosen, key)
-    changes = header.changes | marks(source, asked.chosen, masked=False)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}
-    origin = KeyedOrigin(source, _decisive(request, decision), changes, told, key)
+    origin = KeyedOrigin(source, _decisive(request, decision), header.changes, told, key)
     notes: tuple[str, ...] = ()
     if output.exists() and not request.overwrite:
         found = _judge(origin, output, decision, request, header)
@@ -152,11 +161,13 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
             return _named(found, header)
         notes = (f"the output that stood there {found}; it was made anew",)
         request = replace(request, overwrite=True)
+    mask = asked.find_mask(source)
+    origin.changes = header.changes | marks(source, asked.chosen, masked=mask is not None)
     if (table := asked.mapping()) is not None:
         name = os.path.join(*output.parts[-3:])  # noqa: PTH118
         where = {("file", str(source.path.absolute())): f"{path_digest(source.path, key)} {name}"}
         table.add(header.entries | where)
-    receipt = _write(decision, origin, output, request, control)
+    receipt = _write(decision, origin, output, request, control, mask)
     return _named(replace(receipt, warnings=(*receipt.warnings, *notes)), header)
 
 
@@ -171,6 +182,7 @@ def _decisive(request: Deidentify, decision: Decision | None) -> dict[str, Any]:
         **coded,
         "profile": request.chosen.text,
         "mask": request.mask,
+        "rules": xxhash.xxh3_64_hexdigest(request.mask_rules.encode()) if request.mask_rules else "",
         "key": request.secret().fingerprint,
         "if_larger": request.if_larger,
         "lossy_source": request.lossy_source,
@@ -202,7 +214,7 @@ def _judge(
     """
     sweep(output)
     source = origin.source
-    targets = [carried_syntax(source)]
+    targets = [carried_syntax(source), *(TARGETS if request.mask not in {"", "none"} else ())]
     if decision is not None:
         targets += [
             written_syntax(source, action, target) for target, action in actions(source, decision).items()
@@ -224,8 +236,9 @@ def _write(
     output: Path,
     request: Deidentify,
     control: Control,
+    mask: Mask | None,
 ) -> Receipt:
-    """Write the output: pixels coded anew where that was decided, else as they are.
+    """Write the output: pixels blackened where there is a mask, coded anew where that was decided, else as they are.
 
     Parameters
     ----------
@@ -239,8 +252,13 @@ def _write(
         The options.
     control
         Threads, cancellation and progress.
+    mask
+        What is to be black.
     """
     source, told = origin.source, dict(origin.told)
+    if mask is not None and mask.boxes:
+        return _write_masked(decision, origin, output, request, control, mask)
+    told |= {} if mask is None else {"mask": mask.to_dict()}
     if decision is not None:
         before = len(source.warnings)
         choice = choose(source, decision, control, room=origin.room)
@@ -256,3 +274,39 @@ def _write(
                 return replace(made, status="deidentified")
     check_unused_bits(source, carried_syntax(source))
     return carry_over(origin, output, request, told)
+
+
+def _write_masked(
+    decision: Decision | None,
+    origin: KeyedOrigin,
+    output: Path,
+    request: Deidentify,
+    control: Control,
+    mask: Mask,
+) -> Receipt:
+    """Write the output with pixels blackened, in the transfer syntax that was decided, else in the source's where that can be.
+
+    Parameters
+    ----------
+    decision
+        What becomes of the pixels; None where they stay as they are.
+    origin
+        What the output is made from.
+    output
+        Where it will appear.
+    request
+        The options.
+    control
+        Threads, cancellation and progress.
+    mask
+        What is to be black.
+    """
+    source, told, target = origin.source, dict(origin.told), None
+    if decision is not None:
+        choice = choose(source, decision, control, room=origin.room)
+        told |= {**decision.told, "reason": choice.reason or "", "bytes_otherwise": choice.bytes_otherwise}
+        target = None if choice.action == "copy" else choice.target
+    check_unused_bits(source, target or carried_syntax(source))
+    request = replace(request, if_larger="write")
+    made = write_masked(origin, output, request, control, mask, target=target, told=told)
+    return replace(made, status="deidentified")

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify import profile as profiles
+from cinemill.operations.mask import wanted as masks
 from cinemill.operations.operation import option
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
     from cinemill.operations.deidentify.keys import Key
     from cinemill.operations.deidentify.mapping import MapFile
+    from cinemill.operations.mask.masks import Mask
     from cinemill.operations.receipt import Receipt
     from cinemill.storage.tree import Item
 
@@ -22,6 +25,19 @@ if TYPE_CHECKING:
 def _absolute(path: str) -> str:
     """Return a path that another process understands too."""
     return str(Path(path).absolute()) if path else ""
+
+
+def _rules_text(path: str) -> str:
+    """Return the text of rules, once it is known to be rules.
+
+    Raises
+    ------
+    UsageError
+        It can't be read, or is none; the message says which rule.
+    """
+    from cinemill.operations.mask.rules import text_of
+
+    return text_of(Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,18 @@ class Deidentify(Transcode):
         "", metavar="FILE", help="Keep what replaced what in this file, encrypted by the key.", read=_absolute
     )
     mask: str = option(
-        "", metavar="HOW", help="What to do about text in pixels; none: leave them as they are."
+        "",
+        metavar="HOW",
+        help=f"What is blackened in pixels: {', '.join(masks.WORDS)}, rect:X,Y,WIDTH,HEIGHT; several with + between. "
+        "none: they are left as they are.",
+        offered=masks.WORDS,
+    )
+    mask_rules: str = option(
+        "",
+        names=("--rules",),
+        metavar="FILE",
+        help="Rules for --mask rules, before those of cinemill: see docs/MASKS.md.",
+        read=_rules_text,
     )
 
     preserve: bool = False
@@ -67,9 +94,12 @@ class Deidentify(Transcode):
         chosen = profiles.read_profile(self.profile, self.profile_options)
         if not self.key:
             raise UsageError("deidentify needs a key: name one with --key; `cinemill key new FILE` makes one")
-        if self.mask not in {"", "none"}:
-            raise UsageError(f"unknown mask {self.mask!r}; expected none")
-        if self.mask == "none" and profiles.PIXELS in chosen:
+        words = masks.read_wanted([self.mask]).words if self.mask else ()
+        if self.mask_rules and masks.RULES not in words:
+            raise UsageError("--rules is for --mask rules; ask for that too, or leave the file out")
+        if self.mask_rules and "\n" not in self.mask_rules:
+            object.__setattr__(self, "mask_rules", _rules_text(self.mask_rules))
+        if self.mask == masks.NONE and profiles.PIXELS in chosen:
             raise UsageError(f"--mask none and the option {profiles.PIXELS} exclude each other; choose one")
 
     @property
@@ -81,6 +111,22 @@ class Deidentify(Transcode):
     def recodes(self) -> bool:
         """Whether pixels may be coded anew; else they stay as they are."""
         return bool(self.to or self.policy)
+
+    def find_mask(self, source: Source) -> Mask | None:
+        """Return what is to be black in an instance, None where nobody asked for a mask, or there are no pixels.
+
+        Raises
+        ------
+        NoMask
+            It is not known.
+        """
+        if self.mask in {"", masks.NONE} or source.pixel_data is None:
+            return None
+        from cinemill.operations.mask.find import find_mask
+        from cinemill.operations.mask.rules import read_rules, shipped_rules
+
+        rules = (*read_rules(self.mask_rules, "--rules"), *shipped_rules())
+        return find_mask(source, masks.read_wanted([self.mask]), rules)
 
     def secret(self) -> Key:
         """Return the key.
@@ -118,6 +164,10 @@ class Deidentify(Transcode):
 
         basic_profile()
         self.secret()
+        if masks.DETECTED in self.mask.split("+"):
+            from cinemill.operations.mask.detect import check_installed
+
+            check_installed()
         for path in (self.key, self.map):
             if path and Path(path).resolve().is_relative_to(destination.resolve()):
                 raise UsageError("lies among the outputs, with which it would be given away", path=path)

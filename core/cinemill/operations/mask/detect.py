@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -103,10 +104,34 @@ def _around(corners: Sequence[Sequence[float]]) -> Box:
     return int(left), int(top), int(right), int(bottom)
 
 
+def check_installed() -> None:
+    """Check that text can be looked for.
+
+    Raises
+    ------
+    UsageError
+        It can't be; the message says what to install.
+    """
+    if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
+        raise UsageError(
+            "looking for text in pixels needs rapidocr and onnxruntime: pip install 'cinemill[ocr]'"
+        )
+
+
+def seen_text(source: Source) -> list[str]:
+    """Return the lines of text that are ever seen in a cine.
+
+    Raises
+    ------
+    CinemillError
+        The cine can't be looked at, or the detector fails.
+    """
+    return [text.words for text in read_text(projected(source))]
+
+
 @lru_cache(maxsize=1)
 def _engine() -> Any:
-    try:
-        from rapidocr import RapidOCR
-    except ImportError:
-        raise UsageError("detecting text needs rapidocr: pip install 'cinemill[ocr]'") from None
+    check_installed()
+    from rapidocr import RapidOCR
+
     return RapidOCR(params={"Global.log_level": "critical"})

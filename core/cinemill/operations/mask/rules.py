@@ -96,6 +96,22 @@ def read_rules(text: str, name: str) -> tuple[Rule, ...]:
     return tuple(_rule(table, f"{name}: rule {number}") for number, table in enumerate(rules, 1))
 
 
+def text_of(path: Path) -> str:
+    """Return the text of a file, once it is known to hold rules.
+
+    Raises
+    ------
+    UsageError
+        It can't be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"rules of masks can't be read: {error}", path=path) from None
+    read_rules(text, path.name)
+    return text if "\n" in text else f"{text}\n"
+
+
 def rules_in(path: Path) -> tuple[Rule, ...]:
     """Read rules from a file.
 
@@ -104,10 +120,7 @@ def rules_in(path: Path) -> tuple[Rule, ...]:
     UsageError
         It can't be read, or holds something else.
     """
-    try:
-        return read_rules(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"rules of masks can't be read: {error}", path=path) from None
+    return read_rules(text_of(path), path.name)
 
 
 def shipped_rules() -> tuple[Rule, ...]:
