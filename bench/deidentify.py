@@ -138,15 +138,23 @@ class Planter:
             self.planted.append(Planted((0x00111000 | number,), "LO", token, token.encode(), "X"))
         safe = dataset.private_block(0x200D, "Philips US Imaging DD 033", create=True)
         safe.add_new(0x0D, "LO", "UDM_USD_DATATYPE_DIN_2D_ECHO")
-        self.planted.append(Planted((0x200D100D,), "LO", "UDM_USD_DATATYPE_DIN_2D_ECHO", b"UDM_USD", "private"))
-        for tag, vr in ((0x60003000, "OW"), (0x60004000, "LT"), (0x60000022, "LO"), (0x50003000, "OW"), (0x50002500, "LO")):
+        self.planted.append(
+            Planted((0x200D100D,), "LO", "UDM_USD_DATATYPE_DIN_2D_ECHO", b"UDM_USD", "private")
+        )
+        for tag, vr in (
+            (0x60003000, "OW"),
+            (0x60004000, "LT"),
+            (0x60000022, "LO"),
+            (0x50003000, "OW"),
+            (0x50002500, "LO"),
+        ):
             token = self._token()
             dataset.add_new(tag, vr, token.encode() if vr == "OW" else token)
             self.planted.append(Planted((tag,), vr, token, token.encode(), "X"))
 
     def _token(self) -> str:
         self._number += 1
-        return f"ZQ{self._number}IDENTX"[: 14]
+        return f"ZQ{self._number}IDENTX"[:14]
 
     def plant(self, dataset: Dataset, path: tuple[int, ...], vr: str, code: str) -> None:
         """Plant a value of its own in one element."""
@@ -225,7 +233,10 @@ def make(folder: Path, start: Path | None) -> tuple[list[Path], list[Planted]]:
         setattr(other, keyword, getattr(dataset, keyword))
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.999.2"
     reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+        dataset.SOPClassUID,
+        dataset.SOPInstanceUID,
+    )
     other.SourceImageSequence = Sequence([reference])
     other.save_as(second, enforce_file_format=True)
     return [first, second], planter.planted
@@ -271,7 +282,11 @@ def values(dataset: Dataset, path: tuple[int, ...]) -> list[Any]:
 
 
 def score(
-    outputs: list[Path], sources: list[Path], planted: list[Planted], options: str, standard: dict[int, dict[str, str]]
+    outputs: list[Path],
+    sources: list[Path],
+    planted: list[Planted],
+    options: str,
+    standard: dict[int, dict[str, str]],
 ) -> Score:
     """Count which of the required actions were taken."""
     result = Score()
@@ -288,10 +303,14 @@ def score(
         result.count("tag_retained", keyword, right=before.get(keyword) == after.get(keyword))
     other = pydicom.dcmread(outputs[1])
     referred = other.get("SourceImageSequence") or [Dataset()]
-    told = referred[0].get("ReferencedSOPInstanceUID"), other.StudyInstanceUID, other.SeriesInstanceUID
-    own = after.SOPInstanceUID, after.StudyInstanceUID, after.SeriesInstanceUID
+    told = (
+        referred[0].get("ReferencedSOPInstanceUID"),
+        other.get("StudyInstanceUID"),
+        other.get("SeriesInstanceUID"),
+    )
+    own = tuple(after.get(name) for name in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"))
     for name, mine, theirs in zip(("reference", "study", "series"), own, told, strict=True):
-        result.count("uid_consistent", name, right=mine == theirs)
+        result.count("uid_consistent", name, right=mine is not None and mine == theirs)
     result.count("patid_consistent", "", right=after.get("PatientID") == other.get("PatientID"))
     return result
 
@@ -299,7 +318,9 @@ def score(
 def _score_one(
     result: Score, planted: Planted, after: Dataset, code: str, data: bytes, shifts: Counter[int]
 ) -> None:
-    where = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in planted.path) + f" {planted.vr} {code}"
+    where = (
+        " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in planted.path) + f" {planted.vr} {code}"
+    )
     found = values(after, planted.path)
     left = bool(planted.token) and planted.token in data
     if code == "K":
@@ -324,7 +345,9 @@ def _score_one(
     if code == "U":
         result.count("uid_changed", where, right=gone and any(str(value) for value in found))
     elif code == "D":
-        result.count("text_notnull", where, right=gone and any(value not in ("", None, b"") for value in found))
+        result.count(
+            "text_notnull", where, right=gone and any(value not in ("", None, b"") for value in found)
+        )
     elif code == "X":
         result.count("text_removed", where, right=not found and not left)
     else:
@@ -404,7 +427,7 @@ def by_cinemill(sources: list[Path], folder: Path, key: Path, options: str) -> l
 
     outputs = [folder / path.name for path in sources]
     for source, output in zip(sources, outputs, strict=True):
-        cinemill.deidentify(source, output, key=key, options=options, mask="none")
+        cinemill.deidentify(source, output, key=key, option=options, mask="none")
     return outputs
 
 
@@ -412,7 +435,9 @@ def by_peer(python: str, code: str, sources: list[Path], folder: Path) -> list[P
     """De-identify by another program's Python."""
     pairs = [(str(path), str(folder / path.name)) for path in sources]
     program = f"pairs = {pairs!r}\n{code}"
-    done = subprocess.run([python, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return [Path(output) for _, output in pairs]
@@ -421,7 +446,9 @@ def by_peer(python: str, code: str, sources: list[Path], folder: Path) -> list[P
 def main() -> None:
     """Print a row for each set of options, then for each peer."""
     warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peers", metavar="PYTHON")
     parser.add_argument("--standard", type=Path)
     parser.add_argument("--base", type=Path)
@@ -437,7 +464,11 @@ def main() -> None:
         for number, options in enumerate(asked.options):
             (out := folder / str(number)).mkdir()
             outputs = by_cinemill(sources, out, folder / "key", options)
-            _show(f"cinemill {options or 'basic'}", score(outputs, sources, planted, options, standard), asked.wrong)
+            _show(
+                f"cinemill {options or 'basic'}",
+                score(outputs, sources, planted, options, standard),
+                asked.wrong,
+            )
         for name, code in PEERS.items() if asked.peers else ():
             (out := folder / name).mkdir()
             try:

@@ -113,7 +113,13 @@ def _submit(
         options["window"] not in {"", "auto"} and "," not in options["window"]
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
-    choices = {"--to": to, "--extract": extract, "--split": split, "--restore": restore, "--deidentify": deidentify}
+    choices = {
+        "--to": to,
+        "--extract": extract,
+        "--split": split,
+        "--restore": restore,
+        "--deidentify": deidentify,
+    }
     operation = _chosen(choices, options)
     operation = operation.aimed_at(sources, destination).in_bulk()
     spec = JobSpec(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cinemill.storage.mapped import Buffer
 
 _REMOVED, _METHOD_CODES, _LONGITUDINAL, _CHARSET = 0x00120062, 0x00120064, 0x00280303, 0x00080005
-_CODE_VALUE, _SOP_CLASS, _PATIENT_NAME, _PATIENT_ID = 0x00080100, 0x00080016, 0x00100010, 0x00100020
+_CODE_VALUE, _SOP_CLASS = 0x00080100, 0x00080016
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN", "CS", "AE", "UR"))
 _FREE = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN"))
 _WITH_NUMBERS = frozenset((0x00181020, 0x00120063, 0x00080103, 0x00080106, 0x00181000))
@@ -43,6 +43,9 @@ _DATE = re.compile(
 )
 _WORD = re.compile(r"[^\W_]+")
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
+_NOBODY = re.compile("(?:[A-Z2-7]{16}|REMOVED)?")
+"""What stands in place of a name: a pseudonym, a dummy or nothing."""
+
 _HEAD = 1 << 16
 """Bytes of a codestream that may hold comments."""
 
@@ -145,7 +148,6 @@ class _Audit:
         self._classic = is_classic(source.text(_SOP_CLASS))
         self._charsets = tuple(source.text(_CHARSET).split("\\"))
         self._ends: Ends = {}
-        self._pseudonyms = {source.text(_PATIENT_ID), ""}
 
     def findings(self) -> Iterator[tuple[str, str]]:
         """Yield where something stands, and what it is."""
@@ -215,7 +217,7 @@ class _Audit:
     def _text(self, tag: int, vr: str, text: str, where: str) -> Iterator[tuple[str, str]]:
         if self._originals.stands_in(text):
             yield where, "original"
-        elif vr == "PN" and text.strip("^= ") not in self._pseudonyms | {"REMOVED"}:
+        elif vr == "PN" and not _NOBODY.fullmatch(text.strip("^= ")):
             yield where, "name"
         elif vr in _FREE and tag not in _WITH_NUMBERS and _DATE.search(text):
             yield where, "date"

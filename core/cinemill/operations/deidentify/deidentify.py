@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
@@ -47,8 +47,8 @@ def deidentify(
     dst: str | os.PathLike[str],
     *,
     key: str | os.PathLike[str],
-    profile: str = "basic",
-    options: str = "",
+    profile: Literal["basic"] = "basic",
+    option: str = "",
     map: str | os.PathLike[str] = "",  # noqa: A002
     mask: str = "",
     rules: str | os.PathLike[str] = "",
@@ -75,7 +75,7 @@ def deidentify(
         Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
     key
         File with the key: see `cinemill.operations.deidentify.keys.make_key`.
-    profile, options
+    profile, option
         ``basic``, and options of it with commas between: see `cinemill.operations.deidentify.profile.CODES`.
     map
         File that keeps what replaced what, encrypted by the key.
@@ -113,8 +113,8 @@ def deidentify(
         readable_by=readable_by,
         policy=policy,
         collapse_grey=collapse_grey,
-        profile=profile,  # type: ignore[arg-type]
-        profile_options=options,
+        profile=profile,
+        option=option,
         key=os.fspath(key),
         map=os.fspath(map),
         mask=mask,

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _SOP_CLASS, _SOP_INSTANCE, _META_INSTANCE = 0x00080016, 0x00080018, 0x00020003
 _PIXEL_REPRESENTATION = 0x00280103
 _TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"))
+_OF_PLANES = 0x0015, 0x0051, 0x0100, 0x0102, 0x3000
+"""What transcoding says of an overlay that lay in unused bits of the pixels."""
+
 _CODES = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104))
 """Code Value, Coding Scheme Designator and Version, and Code Meaning: kinds of things, by their words."""
 
@@ -117,7 +120,7 @@ class _Judge:
         changes: Changes = {element.tag: new for element, new in judged if new is not KEPT}
         for tag in tuple(changes):
             if tag >> 24 == 0x60:
-                changes[tag & 0xFFFF0000 | 0x3000] = None  # the plane that lay in unused bits of the pixels
+                changes |= dict.fromkeys(tag & 0xFFFF0000 | each for each in _OF_PLANES)
         changes |= {element.tag: None for element in source.meta if element.tag not in REWRITTEN_META}
         uid = self._instance_uid()
         changes[_META_INSTANCE] = encode_element(_META_INSTANCE, b"UI", uid.encode()) if uid else None

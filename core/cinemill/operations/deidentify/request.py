@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify import profile as profiles
 from cinemill.operations.mask import wanted as masks
-from cinemill.operations.operation import option
+from cinemill.operations.operation import option as declared
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
@@ -59,26 +59,27 @@ class Deidentify(Transcode):
     """
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
-    profile: Literal["basic"] = option("basic", help="basic: the Basic Profile; PS3.15 Annex E has no other.")
-    profile_options: str = option(
+    profile: Literal["basic"] = declared(
+        "basic", help="basic: the Basic Profile; PS3.15 Annex E has no other."
+    )
+    option: str = declared(
         "",
-        names=("--option",),
         metavar="NAME,...",
         help=f"Options of the profile: {', '.join(profiles.NAMES)}.",
         offered=profiles.NAMES,
     )
-    key: str = option("", metavar="FILE", help="The key; `cinemill key new` makes one.", read=_absolute)
-    map: str = option(
+    key: str = declared("", metavar="FILE", help="The key; `cinemill key new` makes one.", read=_absolute)
+    map: str = declared(
         "", metavar="FILE", help="Keep what replaced what in this file, encrypted by the key.", read=_absolute
     )
-    mask: str = option(
+    mask: str = declared(
         "",
         metavar="HOW",
         help=f"What is blackened in pixels: {', '.join(masks.WORDS)}, rect:X,Y,WIDTH,HEIGHT; several with + between. "
         "none: they are left as they are.",
         offered=masks.WORDS,
     )
-    mask_rules: str = option(
+    mask_rules: str = declared(
         "",
         names=("--rules",),
         metavar="FILE",
@@ -91,7 +92,7 @@ class Deidentify(Transcode):
 
     def __post_init__(self) -> None:
         Transcode.__post_init__(self)
-        chosen = profiles.read_profile(self.profile, self.profile_options)
+        chosen = profiles.read_profile(self.profile, self.option)
         if not self.key:
             raise UsageError("deidentify needs a key: name one with --key; `cinemill key new FILE` makes one")
         words = masks.read_wanted([self.mask]).words if self.mask else ()
@@ -105,7 +106,7 @@ class Deidentify(Transcode):
     @property
     def chosen(self) -> profiles.Profile:
         """The profile with its options."""
-        return profiles.read_profile(self.profile, self.profile_options)
+        return profiles.read_profile(self.profile, self.option)
 
     @property
     def recodes(self) -> bool:
