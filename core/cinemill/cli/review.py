@@ -25,6 +25,12 @@ def review(
             "--rules", metavar="FILE", help="Rules that come before those of cinemill, for proposals."
         ),
     ] = None,
+    text: Annotated[
+        bool,
+        typer.Option(
+            "--text/--no-text", help="Look for text in the pictures: some seconds each (extra ocr)."
+        ),
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Make a page that shows one picture of each kind of instances, and the mask that is proposed.
@@ -32,17 +38,34 @@ def review(
     Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
     to be given to deidentify --mask rules --rules FILE.
     """
+    made(sources, output, rules, reads=text, quiet=quiet)
+
+
+def made(sources: list[Path], output: Path, rules: Path | None, *, reads: bool, quiet: bool) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    sources, output
+        What is looked at, and where the page is written.
+    rules
+        A file with rules that come first.
+    reads
+        Whether text is looked for.
+    quiet
+        Whether nothing is printed.
+    """
     from cinemill.cli.forecast import phases
     from cinemill.errors import OutputError, UsageError
     from cinemill.operations.mask.page import page
     from cinemill.operations.mask.review import survey
     from cinemill.operations.mask.rules import rules_in, shipped_rules
 
-    if any(output.resolve() == source.resolve() for source in sources):
+    if any(output.resolve() == source.resolve() for source in sources) or output.suffix.lower() == ".dcm":
         raise UsageError("the page would replace a source; choose another place", path=output)
     known = (*(rules_in(rules) if rules else ()), *shipped_rules())
     with phases(hidden=quiet) as shown:
-        found = survey(_files(sources), known, lambda what, done: shown(what, done, None))
+        found = survey(_files(sources), known, lambda what, done: shown(what, done, None), reads=reads)
     try:
         output.write_text(page(found), encoding="utf-8")
     except OSError as error:
@@ -55,5 +78,4 @@ def review(
 def _files(sources: list[Path]) -> Iterator[Path]:
     from cinemill.storage.tree import discover
 
-    nowhere = Path("/nonexistent")
-    return (item.source for item in discover(sources, nowhere))
+    return (item.source for item in discover(sources, Path("/nonexistent")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Box
 
-_MARGIN = 2
-"""Pixels around what was found."""
+_MARGIN, _PART = 2, 0.2
+"""Pixels around what was found, and at least this part of its height: what is found ends at the middle of a line's letters."""
 
-_SCALE = 2
-"""Letters of ultrasound machines are as small as 7 pixels, which is less than the models were made for."""
+_SCALES = 1, 2
+"""How often as large pictures are looked at: letters of ultrasound machines are as small as 7 pixels, or as large as 30."""
 
-_LEAST_SCORE = 0.5
-_LEAST_LETTERS = 2
+_LEAST_SCORE = 0.3
 
 
 class Text(NamedTuple):
@@ -59,7 +59,7 @@ def detected(source: Source) -> Mask:
 
 
 def read_text(picture: NDArray[np.uint8]) -> list[Text]:
-    """Return the lines of text in a picture, each with a little room around it.
+    """Return the lines of text in a picture, each with a little room around it; the same line may be found twice.
 
     Parameters
     ----------
@@ -74,9 +74,13 @@ def read_text(picture: NDArray[np.uint8]) -> list[Text]:
         rapidocr is not installed.
     """
     rgb = picture if picture.ndim == 3 else np.repeat(picture[..., np.newaxis], 3, axis=-1)
-    enlarged = np.ascontiguousarray(rgb[..., ::-1].repeat(_SCALE, axis=0).repeat(_SCALE, axis=1))
+    return [text for scale in _SCALES for text in _read(rgb[..., ::-1], scale)]
+
+
+def _read(bgr: NDArray[np.uint8], scale: int) -> list[Text]:
+    """Return the lines of text in a picture that is looked at so many times as large."""
     try:
-        found = _engine()(enlarged)
+        found = _engine()(np.ascontiguousarray(bgr.repeat(scale, axis=0).repeat(scale, axis=1)))
     except CinemillError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever the engine raises, there is no mask then
@@ -85,7 +89,7 @@ def read_text(picture: NDArray[np.uint8]) -> list[Text]:
         return []
     lines = zip(found.boxes, found.txts, found.scores, strict=True)
     return [
-        Text(_around(corners), words, float(score))
+        Text(_around(corners, scale), words, float(score))
         for corners, words, score in lines
         if _is_text(words, score)
     ]
@@ -93,15 +97,19 @@ def read_text(picture: NDArray[np.uint8]) -> list[Text]:
 
 def _is_text(words: str, score: float) -> bool:
     """Whether a line is one, and not speckle that looks like a letter."""
-    letters = sum(letter.isalnum() for letter in words)
-    return score >= _LEAST_SCORE and letters >= _LEAST_LETTERS
+    return score >= _LEAST_SCORE and any(letter.isalnum() for letter in words)
 
 
-def _around(corners: Sequence[Sequence[float]]) -> Box:
-    points = np.asarray(corners, float) / _SCALE
-    left, top = np.floor(points.min(axis=0)).astype(int) - _MARGIN
-    right, bottom = np.ceil(points.max(axis=0)).astype(int) + _MARGIN
-    return int(left), int(top), int(right), int(bottom)
+def _around(corners: Sequence[Sequence[float]], scale: int) -> Box:
+    points = np.asarray(corners, float) / scale
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    margin = max(_MARGIN, _PART * min(bottom - top, right - left))
+    return (
+        floor(left - margin),
+        floor(top - margin),
+        ceil(right + margin),
+        ceil(bottom + margin),
+    )
 
 
 def check_installed() -> None:

@@ -63,19 +63,24 @@ def _card(number: int, group: Group) -> str:
             f'<article data-group="{number}"><h2>{_text(maker)}</h2>'
             f'<p class="problem">no picture: {_text(group.problem)}</p></article>'
         )
+    found = f"; text found in {_counted(len(group.text), 'place')} (dashed)" if group.text else ""
     problem = f'<p class="problem">{_text(group.problem)}</p>' if group.problem else ""
     return (
         f'<article data-group="{number}"><h2>{_text(maker)}</h2>'
-        f"<p>{group.instances:,} instances, {group.frames:,} frames of {kind.columns} × {kind.rows}</p>"
+        f"<p>{_counted(group.instances, 'instance')}, {_counted(group.frames, 'frame')} of {kind.columns} × {kind.rows}</p>"
         f'<div class="stage"><img alt="" width="{kind.columns}" height="{kind.rows}" src="{_embedded(group.picture)}">'
         f'<svg viewBox="0 0 {kind.columns} {kind.rows}" role="img" aria-label="the mask of {_text(maker)}"></svg></div>'
-        f'<p class="note">proposed: {_text(origin)}{f"; text found in {len(group.text)} places (dashed)" if group.text else ""}'
+        f'<p class="note">proposed: {_text(origin)}{found}'
         f"</p>{problem}"
         '<div class="buttons"><button data-do="accept">Accept</button><button data-do="reject">Reject</button>'
         '<button data-do="delete">Delete rectangle</button><button data-do="text">Cover text found</button>'
         '<button data-do="clear">Clear</button><button data-do="reset">As proposed</button></div>'
         f"<details><summary>{len(kind.regions)} ultrasound regions</summary><ul>{regions}</ul></details></article>"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _data(number: int, group: Group) -> dict[str, Any]:

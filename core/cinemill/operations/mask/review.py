@@ -91,7 +91,11 @@ class Survey:
 
 
 def survey(
-    paths: Iterable[Path], rules: Sequence[Rule], progress: Callable[[str, int], None] | None = None
+    paths: Iterable[Path],
+    rules: Sequence[Rule],
+    progress: Callable[[str, int], None] | None = None,
+    *,
+    reads: bool = True,
 ) -> Survey:
     """Group instances by kind, and make the picture and the proposal of each.
 
@@ -103,6 +107,8 @@ def survey(
         Those that know kinds already.
     progress
         Called with what is done, and how much of it.
+    reads
+        Whether text is looked for in the pictures, which takes seconds for each.
     """
     found = Survey()
     groups: dict[Kind, Group] = {}
@@ -123,13 +129,15 @@ def survey(
     found.groups = sorted(groups.values(), key=lambda group: (-group.instances, str(group.kind)))
     for number, group in enumerate(found.groups, 1):
         _illustrate(group, rules)
+        if reads and group.picture is not None:
+            _read(group, group.picture)
         if progress is not None:
             progress("pictures", number)
     return found
 
 
 def _illustrate(group: Group, rules: Sequence[Rule]) -> None:
-    """Make the picture of a group, and propose a mask: by a rule, else what is outside the regions, and where text is."""
+    """Make the picture of a group, and propose a mask: by a rule, else what is outside the regions."""
     for path in group.examples:
         try:
             with Source(path) as source:
@@ -139,16 +147,18 @@ def _illustrate(group: Group, rules: Sequence[Rule]) -> None:
                     group.proposed = _proposed(source, group.kind, rules)
         except CinemillError as error:
             group.problem = f"{path.name}: {error.message}"
-    if group.picture is None:
-        return
+
+
+def _read(group: Group, picture: NDArray[np.uint8]) -> None:
+    """Find the text in the picture of a group, and propose to blacken that where nothing else speaks for a mask."""
     try:
-        boxes = clipped([text.box for text in read_text(group.picture)], group.kind.rows, group.kind.columns)
+        boxes = clipped([text.box for text in read_text(picture)], group.kind.rows, group.kind.columns)
     except (UsageError, NoMask) as error:
         group.problem = group.problem or error.message
         return
     group.text = boxes
-    if boxes and not (group.proposed and group.proposed.origin.startswith("rules")):
-        group.proposed = Mask(boxes, "detected") if group.proposed is None else group.proposed
+    if boxes and group.proposed is None:
+        group.proposed = Mask(boxes, "detected")
 
 
 def _grey_or_rgb(picture: NDArray[np.uint8], like: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -36,15 +36,15 @@ class Outside:
         self._digests: dict[int, bytes] = {}
 
     def of(self, frame: Samples) -> Samples:
-        """Return the samples outside, in one row."""
-        parts = [
-            frame[top : bottom + 1, left : right + 1].reshape(-1) for left, top, right, bottom in self._kept
-        ]
-        return np.concatenate(parts) if parts else frame.reshape(-1)[:0]
+        """Return XXH3-128 of the samples outside, as 16 bytes: equal for equal samples only."""
+        digest = xxhash.xxh3_128()
+        for left, top, right, bottom in self._kept:
+            digest.update(np.ascontiguousarray(frame[top : bottom + 1, left : right + 1]).data)
+        return np.frombuffer(digest.digest(), np.uint8)
 
-    def note(self, samples: Samples, index: int) -> None:
-        """Digest the samples outside of one frame."""
-        self._digests[index] = xxhash.xxh3_128_digest(samples.data)
+    def note(self, outside: Samples, index: int) -> None:
+        """Take note of what `of` returned for one frame, before and after."""
+        self._digests[index] = outside.tobytes()
 
     @property
     def digest(self) -> str:
@@ -79,11 +79,11 @@ class Blackened:
         return after
 
     def left_alone(self, frame: Samples, index: int) -> Samples:  # noqa: ARG002
-        """Return the samples outside."""
+        """Return a digest of the samples outside."""
         return self._outside.of(frame)
 
     def proved(self, left_alone: Samples, index: int) -> None:
-        """Digest what was found to be the same before and after."""
+        """Note the digest that was the same before and after."""
         self._outside.note(left_alone, index)
 
     def told(self) -> dict[str, Any]:

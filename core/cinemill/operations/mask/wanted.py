@@ -52,7 +52,7 @@ def read_wanted(given: Sequence[str]) -> Wanted:
         elif word in WORDS:
             words += [word] if word not in words else []
         else:
-            raise UsageError(f"--mask {word!r}: {_EXPECTED}")
+            raise UsageError(f"unknown mask {word!r}; {_EXPECTED}")
     alone = next((word for word in (NONE, REVIEW) if word in words), None)
     if alone is not None and (len(words) > 1 or boxes):
         raise UsageError(f"--mask {alone} stands alone; leave out the others")

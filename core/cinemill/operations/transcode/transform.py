@@ -20,7 +20,7 @@ class FrameTransform(Protocol):
         ...
 
     def left_alone(self, frame: Samples, index: int) -> Samples:
-        """Return the samples that the change must not touch; called with the frame before and after it."""
+        """Return the samples that the change must not touch, or a digest of them; called with the frame before and after it."""
         ...
 
     def proved(self, left_alone: Samples, index: int) -> None:
