@@ -14,7 +14,7 @@ from cinemill.cli.deidentify import audit, keys, maps
 from cinemill.cli.forecast import forecast
 from cinemill.cli.options import current_name
 from cinemill.cli.policy import policies, syntaxes
-from cinemill.cli.review import review
+from cinemill.cli.review import or_review, review
 from cinemill.cli.run import command
 from cinemill.cli.warmup import warmup
 from cinemill.errors import CinemillError
@@ -47,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_name},
 )
 for operation in OPERATIONS.values():
-    app.command(operation.kind)(command(operation))
+    app.command(operation.kind)(or_review(command(operation)))
 app.command(Verify.kind)(command(Verify))
 app.add_typer(keys, name="key")
 app.add_typer(maps, name="map")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cinemill.cli.run import Quiet
+from cinemill.operations.mask.wanted import REVIEW
 
 Trees = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and directories.")]
 
@@ -38,10 +40,27 @@ def review(
     Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
     to be given to deidentify --mask rules --rules FILE.
     """
-    made(sources, output, rules, reads=text, quiet=quiet)
+    write_page(sources, output, rules, reads=text, quiet=quiet)
 
 
-def made(sources: list[Path], output: Path, rules: Path | None, *, reads: bool, quiet: bool) -> None:
+def or_review(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that makes the page in place of outputs where ``--mask review`` is asked for."""
+
+    @wraps(command)
+    def carry_out(sources: list[Path], destination: Path, **options: Any) -> None:
+        if options.get("mask") != REVIEW:
+            command(sources, destination, **options)
+            return
+        page = destination
+        if page.suffix != ".html":
+            page.mkdir(parents=True, exist_ok=True)
+            page /= "review.html"
+        write_page(sources, page, None, reads=True, quiet=options["quiet"])
+
+    return carry_out
+
+
+def write_page(sources: list[Path], output: Path, rules: Path | None, *, reads: bool, quiet: bool) -> None:
     """Write the page.
 
     Parameters

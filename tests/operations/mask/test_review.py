@@ -99,3 +99,11 @@ def test_the_command_writes_the_page_and_touches_no_source(tree, tmp_path):
     refused = command("review", tree / "us.dcm", "-o", tree / "us.dcm")
     assert refused.returncode == 2
     assert {path: path.read_bytes() for path in tree.iterdir()} == before
+
+
+def test_deidentify_with_mask_review_makes_the_page_in_place_of_outputs(tree, tmp_path):
+    assert command("key", "new", tmp_path / "study.key").returncode == 0
+    words = ("--key", tmp_path / "study.key", "--mask", "review")
+    done = command("deidentify", tree, tmp_path / "out", *words)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["review.html"]
