@@ -41,10 +41,10 @@ def deidentify(
     src: Given,
     dst: str | os.PathLike[str],
     *,
-    key: str | os.PathLike[str],
+    key: str = "",
     profile: Literal["basic"] = "basic",
     option: str = "",
-    map: str | os.PathLike[str] = "",  # noqa: A002
+    map: str = "",  # noqa: A002
     mask: str = "",
     to: str = "",
     colour: Colour = "auto",
@@ -106,8 +106,8 @@ def deidentify(
         collapse_grey=collapse_grey,
         profile=profile,
         option=option,
-        key=os.fspath(key),
-        map=os.fspath(map),
+        key=key,
+        map=map,
         mask=mask,
     )
     output = located(dst)
