@@ -184,7 +184,7 @@ def _planted_value(tag: int, vr: str, token: str, number: int, day: date) -> Any
         "TM": f"1130{number % 60:02}.{number}",
         "UI": f"1.2.999.{number}",
         "AS": "077Y",
-        **dict.fromkeys(("IS", "DS"), f"{number}777"),
+        **dict.fromkeys(("IS", "DS"), f"{number}777{number}"),
         **dict.fromkeys(("US", "SS", "UL", "SL"), number),
         **dict.fromkeys(("FL", "FD"), float(number)),
         **dict.fromkeys(("OB", "OW", "UN", "OF", "OD"), token.encode()),
@@ -326,8 +326,9 @@ def _score_one(
         result.count("date_shifted", where, right=right)
         return
     if planted.vr == "SQ":
-        name = f"{planted.token.decode()}^".encode()
-        left = name in data
+        left = (
+            planted.token if code in {"D", "X", "Z", "X/Z", "X/D", "X/Z/D"} else planted.token + b"^"
+        ) in data
         result.left += left
         result.count("text_removed", where, right=not left)
         return

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.errors import CinemillError, UsageError
+from cinemill.errors import CinemillError, Refused, UsageError
 from cinemill.operations.deidentify.keys import Key, read_key
 from cinemill.operations.deidentify.mapping import Entry, MapFile, opened
 from cinemill.operations.deidentify.words import clean
@@ -172,6 +172,13 @@ def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
     cinemill.deidentify(path, tmp_path / "tree" / "x.dcm", key=str(key))
     code, found = audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map")
     assert (code, found[0]["where"]) == (1, "codestream of frame 0")
+    dataset.PatientName = "Zebediah^Jane"
+    path.write_bytes(part10(dataset, encapsulated_element([[stream]]), JPEG_BASELINE))
+    for options in ({}, {"to": "jpeg-xl-jpeg"}):
+        with pytest.raises(Refused, match="comment in the codestream"):
+            cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), **options)
+    cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), to="jpeg-ls")
+    assert b"Zebediah" not in (tmp_path / "y.dcm").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from cinemill.operations.deidentify.carry import carried_syntax, carry_over
 from cinemill.operations.deidentify.header import Deidentified, deidentified
 from cinemill.operations.deidentify.marks import marks
 from cinemill.operations.deidentify.origin import KeyedOrigin
-from cinemill.operations.deidentify.pixels import check_pixels, check_unused_bits
+from cinemill.operations.deidentify.pixels import check_comments, check_pixels, check_unused_bits
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.deidentify.silence import path_digest, quiet
 from cinemill.operations.instance import of_given, of_source
@@ -141,6 +141,8 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     header = deidentified(source, asked.chosen, key)
     changes = header.changes | marks(source, asked.chosen, masked=False)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
+    if not asked.recodes:
+        check_comments(source, header.words)
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}
@@ -156,7 +158,7 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         name = os.path.join(*output.parts[-3:])  # noqa: PTH118
         where = {("file", str(source.path.absolute())): f"{path_digest(source.path, key)} {name}"}
         table.add(header.entries | where)
-    receipt = _write(decision, origin, output, request, control)
+    receipt = _write(decision, origin, output, request, control, header.words)
     return _named(replace(receipt, warnings=(*receipt.warnings, *notes)), header)
 
 
@@ -224,6 +226,7 @@ def _write(
     output: Path,
     request: Deidentify,
     control: Control,
+    words: Collection[str],
 ) -> Receipt:
     """Write the output: pixels coded anew where that was decided, else as they are.
 
@@ -239,6 +242,8 @@ def _write(
         The options.
     control
         Threads, cancellation and progress.
+    words
+        Of the patient's names and numbers.
     """
     source, told = origin.source, dict(origin.told)
     if decision is not None:
@@ -247,6 +252,8 @@ def _write(
         told |= {**decision.told, "reason": choice.reason or "", "bytes_otherwise": choice.bytes_otherwise}
         if choice.action != "copy":
             check_unused_bits(source, choice.target)
+            if choice.target.of_jpeg or choice.action == "recode":
+                check_comments(source, words)
             try:
                 made = write_instance(choice, decision, origin, output, request, control)
             except WouldGrow as grown:
@@ -255,4 +262,5 @@ def _write(
             else:
                 return replace(made, status="deidentified")
     check_unused_bits(source, carried_syntax(source))
+    check_comments(source, words)
     return carry_over(origin, output, request, told)
