@@ -31,6 +31,7 @@ import pydicom
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from cinemill.operations.deidentify.attributes import basic_profile, columns
 from cinemill.operations.deidentify.keys import make_key
@@ -124,8 +125,7 @@ class Planter:
         for tag in (0x00100010, 0x00100020, 0x00081155, 0x00080090, 0x00081070, 0x00102000, 0x0040A123):
             inner = Dataset()
             self.plant(inner, (0x00400260, tag), DicomDictionary[tag][0], basic_profile().get(tag, "U"))
-            sequence = dataset.get_item(0x00400260)
-            items = list(dataset[0x00400260].value) if sequence is not None else []
+            items = list(dataset[0x00400260].value) if 0x00400260 in dataset else []
             dataset.add_new(0x00400260, "SQ", Sequence([*items, inner]))
         self._special(dataset)
 
@@ -161,45 +161,36 @@ class Planter:
         token = self._token()
         number = self._number
         day = _FIRST_DAY + timedelta(number)
-        value: Any
-        match vr:
-            case "SQ":
-                inner = Dataset()
-                inner.add_new(0x00080104, "LO", f"Planted {token}")
-                inner.add_new(0x00100010, "PN", f"{token}^{token}")
-                inner.add_new(0x00081155, "UI", f"1.2.999.{number}")
-                value = Sequence([inner])
-            case "PN":
-                value = f"{token}^Given"
-            case "DA":
-                value = f"{day:%Y%m%d}"
-            case "DT":
-                value = f"{day:%Y%m%d}113015.{number}"
-            case "TM":
-                value = f"1130{number % 60:02}.{number}"
-            case "UI":
-                value = f"1.2.999.{number}"
-            case "IS" | "DS":
-                value = f"{number}777"
-            case "AS":
-                value = "077Y"
-            case "US" | "SS" | "UL" | "SL":
-                value = number
-            case "FL" | "FD":
-                value = float(number)
-            case "OB" | "OW" | "UN" | "OF" | "OD":
-                value = token.encode()
-            case "CS":
-                value = token[:16]
-            case "AE" | "SH":
-                value = token
-            case _:
-                value = token if path[-1] in _IDENTIFIERS else f"{WORD} {token}"
+        value = _planted_value(path[-1], vr, token, number, day)
         dataset.add_new(path[-1], vr, value)
         text = value if isinstance(value, str) else token
         gone = text.replace(f"{WORD} ", "").partition("^")[0]
         known = vr not in {"US", "SS", "UL", "SL", "FL", "FD", "AS", "TM"}
         self.planted.append(Planted(path, vr, value, gone.encode() if known else b"", code))
+
+
+def _planted_value(tag: int, vr: str, token: str, number: int, day: date) -> Any:
+    """Return a value of its own for an element."""
+    if vr == "SQ":
+        inner = Dataset()
+        inner.add_new(0x00080104, "LO", f"Planted {token}")
+        inner.add_new(0x00100010, "PN", f"{token}^{token}")
+        inner.add_new(0x00081155, "UI", f"1.2.999.{number}")
+        return Sequence([inner])
+    values: dict[str, Any] = {
+        "PN": f"{token}^Given",
+        "DA": f"{day:%Y%m%d}",
+        "DT": f"{day:%Y%m%d}113015.{number}",
+        "TM": f"1130{number % 60:02}.{number}",
+        "UI": f"1.2.999.{number}",
+        "AS": "077Y",
+        **dict.fromkeys(("IS", "DS"), f"{number}777{number}"),
+        **dict.fromkeys(("US", "SS", "UL", "SL"), number),
+        **dict.fromkeys(("FL", "FD"), float(number)),
+        **dict.fromkeys(("OB", "OW", "UN", "OF", "OD"), token.encode()),
+        **dict.fromkeys(("CS", "AE", "SH"), token),
+    }
+    return values.get(vr, token if tag in _IDENTIFIERS else f"{WORD} {token}")
 
 
 def base(path: Path | None) -> Dataset:
@@ -208,8 +199,8 @@ def base(path: Path | None) -> Dataset:
         return pydicom.dcmread(path)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.3.1")
     dataset.Modality, dataset.ImageType = "US", ["ORIGINAL", "PRIMARY"]
     dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 16, 20, 3
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -231,7 +222,7 @@ def make(folder: Path, start: Path | None) -> tuple[list[Path], list[Planted]]:
     other = base(None)
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID"):
         setattr(other, keyword, getattr(dataset, keyword))
-    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.999.2"
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = UID("1.2.999.2")
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
         dataset.SOPClassUID,
@@ -335,8 +326,9 @@ def _score_one(
         result.count("date_shifted", where, right=right)
         return
     if planted.vr == "SQ":
-        name = f"{planted.token.decode()}^".encode()
-        left = name in data
+        left = (
+            planted.token if code in {"D", "X", "Z", "X/Z", "X/D", "X/Z/D"} else planted.token + b"^"
+        ) in data
         result.left += left
         result.count("text_removed", where, right=not left)
         return
@@ -355,18 +347,18 @@ def _score_one(
 
 
 def _same(value: Any, planted: Any) -> bool:
-    return value == planted or str(value) == str(planted)
+    return str(value) == str(planted)
 
 
 def _shift(value: Any, planted: Planted, shifts: Counter[int]) -> bool:
     """Whether a date is another one, with its time; count by how many days."""
     text = str(value)
     if planted.vr == "TM":
-        return text == planted.value
+        return text == str(planted.value)
     with contextlib.suppress(ValueError):
         days = date.fromisoformat(text[:8]) - date.fromisoformat(planted.value[:8])
         shifts[days.days] += 1
-        return days.days != 0 and text[8:] == planted.value[8:]
+        return days.days != 0 and text[8:] == str(planted.value)[8:]
     return False
 
 
@@ -427,7 +419,7 @@ def by_cinemill(sources: list[Path], folder: Path, key: Path, options: str) -> l
 
     outputs = [folder / path.name for path in sources]
     for source, output in zip(sources, outputs, strict=True):
-        cinemill.deidentify(source, output, key=key, option=options, mask="none")
+        cinemill.deidentify(source, output, key=str(key), option=options, mask="none")
     return outputs
 
 

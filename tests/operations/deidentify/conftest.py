@@ -92,7 +92,7 @@ def made(tmp_path: Path, key: Path) -> Made:
             samples = FRAMES.view("u2").byteswap() if syntax == BIG_ENDIAN else FRAMES
             path.write_bytes(part10(dataset, native_element(samples.tobytes(), syntax), syntax))
         output = tmp_path / f"out{count}.dcm"
-        cinemill.deidentify(path, output, key=options.pop("key", key), **options)
+        cinemill.deidentify(path, output, key=str(key), **options)
         return output, pydicom.dcmread(output)
 
     return make

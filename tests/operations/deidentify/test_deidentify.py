@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -60,7 +61,7 @@ def files(folder):
 
 def uids_of(dataset, keyword):
     found = []
-    dataset.walk(lambda _, element: element.keyword == keyword and found.append(element.value))
+    dataset.walk(lambda _, element: found.append(element.value) if element.keyword == keyword else None)
     return found
 
 
@@ -147,7 +148,9 @@ def test_the_command_ends_with_a_table_and_a_report_that_names_nobody(tmp_path, 
 def test_an_output_remembers_its_source_by_keyed_digests_and_not_its_time(tmp_path, key, made):
     output, _ = made()
     source = tmp_path / "in1.dcm"
-    memory = json.dumps(look_at(output).memory)
+    there = look_at(output)
+    assert there is not None
+    memory = json.dumps(there.memory)
     assert str(source.stat().st_mtime_ns) not in memory
     assert "xxh3-128" not in memory.partition('"output"')[0]
     assert "Zebediah" not in memory
@@ -164,9 +167,9 @@ def test_a_source_that_may_have_text_in_its_pixels_is_refused_until_somebody_dec
         path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
         output = tmp_path / f"out{told}.dcm"
         with pytest.raises(Refused, match="--mask"):
-            cinemill.deidentify(path, output, key=key)
+            cinemill.deidentify(path, output, key=str(key))
         assert not output.exists()
-        assert cinemill.deidentify(path, output, key=key, mask="none").status == "deidentified"
+        assert cinemill.deidentify(path, output, key=str(key), mask="none").status == "deidentified"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +224,7 @@ def test_pixels_are_coded_anew_in_the_same_pass_where_that_was_asked_for(tmp_pat
     path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     path.write_bytes(part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
     for target in ("jpeg-ls", "htj2k", "explicit", "implicit", "deflated"):
-        receipt = cinemill.deidentify(path, output, key=key, to=target, overwrite=True)
+        receipt = cinemill.deidentify(path, output, key=str(key), to=target, overwrite=True)
         assert (receipt.status, receipt.transfer_syntax_after) != (
             "deidentified",
             EXPLICIT,
@@ -229,7 +232,7 @@ def test_pixels_are_coded_anew_in_the_same_pass_where_that_was_asked_for(tmp_pat
         assert np.array_equal(oracle.read(output).frames, oracle.read(path).frames)
         assert pydicom.dcmread(output).PatientIdentityRemoved == "YES"
         assert b"Zebediah" not in output.read_bytes()
-        assert cinemill.deidentify(path, output, key=key, to=target).status == "kept"
+        assert cinemill.deidentify(path, output, key=str(key), to=target).status == "kept"
 
 
 def test_what_would_grow_is_carried_over_and_never_copied(tmp_path, key):
@@ -238,8 +241,9 @@ def test_what_would_grow_is_carried_over_and_never_copied(tmp_path, key):
     dataset.Rows = dataset.Columns = 64
     path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     path.write_bytes(part10(dataset, encapsulated_element([[frame] for frame in frames]), JPEG_BASELINE))
-    for options in ({"if_larger": "keep"}, {"lossy_source": "keep"}):
-        receipt = cinemill.deidentify(path, output, key=key, to="jpeg-ls", overwrite=True, **options)
+    every: tuple[dict[str, Any], ...] = ({"if_larger": "keep"}, {"lossy_source": "keep"})
+    for options in every:
+        receipt = cinemill.deidentify(path, output, key=str(key), to="jpeg-ls", overwrite=True, **options)
         assert (receipt.status, receipt.transfer_syntax_after) == ("deidentified", JPEG_BASELINE)
         assert receipt.reason in {"would-grow", "lossy-source"}
         assert b"Doe" not in output.read_bytes()
@@ -251,7 +255,7 @@ def test_somebody_elses_file_in_the_place_of_an_output_stays(tmp_path, key):
     path.write_bytes(part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
     output.write_bytes(b"somebody's")
     with pytest.raises(OutputExists):
-        cinemill.deidentify(path, output, key=key)
+        cinemill.deidentify(path, output, key=str(key))
     assert output.read_bytes() == b"somebody's"
 
 
@@ -259,7 +263,7 @@ def test_what_has_no_pixels_is_de_identified_and_not_copied(tmp_path, key):
     (report,) = (
         path for path in tree(tmp_path / "in") if path.parent.name == "Doe_0" and path.name == "report.dcm"
     )
-    receipt = cinemill.deidentify(report, tmp_path / "out.dcm", key=key, to="jpeg-ls")
+    receipt = cinemill.deidentify(report, tmp_path / "out.dcm", key=str(key), to="jpeg-ls")
     assert receipt.status == "deidentified"
     assert b"Zebediah" not in (tmp_path / "out.dcm").read_bytes()
 
@@ -285,12 +289,14 @@ def _kinds_of_errors(path):
 def test_the_iod_checker_finds_nothing_new(tmp_path, key, option):
     sources = [path for path in tree(tmp_path / "in") if "Doe_0" in path.parts]
     sources += [
-        path for path in corpus_files()[::40] if DEFLATED.encode() + b"\0" not in path.read_bytes()[:1024]
+        path
+        for path in corpus_files()[:: 160 if option else 40]
+        if DEFLATED.encode() + b"\0" not in path.read_bytes()[:1024]
     ]
     for number, source in enumerate(sources):
         output = tmp_path / f"{number}.dcm"
         try:
-            cinemill.deidentify(source, output, key=key, mask="none", option=option)
+            cinemill.deidentify(source, output, key=str(key), mask="none", option=option)
         except CinemillError:
             continue
         assert _kinds_of_errors(output) <= _kinds_of_errors(source), source

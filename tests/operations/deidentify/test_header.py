@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import UID
 
 import cinemill
 from cinemill.dicom.source import Source
@@ -180,7 +181,8 @@ def test_file_meta_information_tells_nothing_of_where_it_came_from(tmp_path, mad
     path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
     read = pydicom.dcmread(path)
     read.file_meta.SourceApplicationEntityTitle = "WARD7"
-    read.file_meta.PrivateInformationCreatorUID, read.file_meta.PrivateInformation = "1.2.3.9", b"Zebediah"
+    read.file_meta.PrivateInformationCreatorUID = UID("1.2.3.9")
+    read.file_meta.PrivateInformation = b"Zebediah"
     read.preamble = b"Zebediah".ljust(128, b"\0")
     read.save_as(path)
     output, after = made(path)
@@ -221,9 +223,9 @@ def test_an_overlay_in_unused_bits_of_the_pixels_does_not_stay_behind(tmp_path, 
     path = tmp_path / "overlay.dcm"
     path.write_bytes(part10(dataset, native_element(frames.tobytes(), EXPLICIT), EXPLICIT))
     with pytest.raises(cinemill.CinemillError, match="overlays in unused bits"):
-        cinemill.deidentify(path, tmp_path / "out.dcm", key=key)
+        cinemill.deidentify(path, tmp_path / "out.dcm", key=str(key))
     assert not (tmp_path / "out.dcm").exists()
-    cinemill.deidentify(path, tmp_path / "out.dcm", key=key, to="jpeg-ls")
+    cinemill.deidentify(path, tmp_path / "out.dcm", key=str(key), to="jpeg-ls")
     after = pydicom.dcmread(tmp_path / "out.dcm")
     assert not [element for element in after if element.tag.group == 0x6000]
     assert (after.pixel_array == FRAMES).all()
@@ -246,7 +248,7 @@ def test_what_can_not_be_judged_is_removed_and_counted(tmp_path, key):
     dataset.add_new(0x00080104, "SQ", Sequence([]))
     path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
-    receipt = cinemill.deidentify(path, output, key=key)
+    receipt = cinemill.deidentify(path, output, key=str(key))
     assert receipt.elements["unknown"] == 2
     assert receipt.elements["private"] == 2
     assert b"Zebediah" not in output.read_bytes()
@@ -263,7 +265,7 @@ def test_a_sequence_that_can_not_be_read_is_left_out(tmp_path, key):
         + broken.replace(struct.pack("<HH", 0x40, 0x275), struct.pack("<HH", 0x54, 0x16))
         + data[place:]
     )
-    receipt = cinemill.deidentify(path, output, key=key)
+    receipt = cinemill.deidentify(path, output, key=str(key))
     assert receipt.elements["unknown"] == 1
     assert b"Zebediah" not in output.read_bytes()
 
@@ -283,7 +285,7 @@ def test_encapsulated_pixels_stay_as_they_stand_whatever_their_fragments(tmp_pat
     element = element if delimited else element[:-8]
     path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
     path.write_bytes(part10(dataset, element, JPEG_BASELINE))
-    receipt = cinemill.deidentify(path, output, key=key)
+    receipt = cinemill.deidentify(path, output, key=str(key))
     assert receipt.transfer_syntax_after == JPEG_BASELINE
     data = output.read_bytes()
     assert data[data.index(element[:12]) :].startswith(element)
@@ -303,3 +305,23 @@ def test_a_report_is_left_with_its_references_or_with_clean_text(tmp_path, made)
     _, text, person = cleaned.ContentSequence
     assert re.fullmatch(r"(has )?mitral valve", text.TextValue.replace(" a ", " "))
     assert person.PersonName == "REMOVED"
+
+
+def test_codes_of_persons_are_replaced_where_the_sequence_is_to_be_replaced(made):
+    def coded(value, meaning):
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "99STAFF", meaning
+        return Sequence([code])
+
+    dataset = identified()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    operator = Dataset()
+    operator.PersonIdentificationCodeSequence = coded("4711", "Dr Seward")
+    dataset.OperatorIdentificationSequence = Sequence([operator])
+    dataset.InstitutionCodeSequence = coded("0815", "Whitby Hospital")
+    dataset.ViewCodeSequence = coded("A4C", "Apical four chamber")
+    output, after = made(dataset)
+    for name in (b"Seward", b"4711", b"0815", b"Whitby"):
+        assert name not in output.read_bytes()
+    assert after.ViewCodeSequence[0].CodeMeaning == "Apical four chamber"
+    assert after.OperatorIdentificationSequence[0].PersonIdentificationCodeSequence[0].CodeValue == "REMOVED"

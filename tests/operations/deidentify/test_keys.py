@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.errors import CinemillError, UsageError
+from cinemill.errors import CinemillError, Refused, UsageError
 from cinemill.operations.deidentify.keys import Key, read_key
 from cinemill.operations.deidentify.mapping import Entry, MapFile, opened
 from cinemill.operations.deidentify.words import clean
@@ -76,7 +76,7 @@ def test_a_mapping_of_another_key_or_a_damaged_one_is_refused(tmp_path, key):
         part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT)
     )
     with pytest.raises(UsageError, match="made with another key"):
-        cinemill.deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", key=key, map=table.path)
+        cinemill.deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", key=str(key), map=str(table.path))
     assert not (tmp_path / "out.dcm").exists()
     assert table.path.read_bytes() == before
     table.path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
@@ -89,7 +89,7 @@ def test_a_mapping_of_another_key_or_a_damaged_one_is_refused(tmp_path, key):
 
 def test_a_mapping_leads_back_and_is_shown_to_who_has_the_key(tmp_path, key, made):
     table = tmp_path / "map"
-    output, dataset = made(map=table)
+    output, dataset = made(map=str(table))
     done = CliRunner().invoke(app, ["map", "show", str(table), "--key", str(key)])
     rows = done.output.splitlines()
     assert f"patient-id,MRN-778899,{dataset.PatientID}" in rows
@@ -110,7 +110,7 @@ def test_an_audit_finds_nothing_in_what_was_de_identified(tmp_path, key, made):
     for number, option in enumerate(
         ("", "clean-descriptors,retain-longitudinal-modified,retain-device-identity")
     ):
-        output, _ = made(map=tmp_path / "map", option=option)
+        output, _ = made(map=str(tmp_path / "map"), option=option)
         output.rename(tmp_path / "tree" / f"{number}.dcm")
     assert audited(tmp_path / "tree") == (0, [])
     assert audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map") == (0, [])
@@ -133,7 +133,7 @@ def test_an_audit_finds_nothing_in_what_was_de_identified(tmp_path, key, made):
     ],
 )
 def test_an_audit_finds_what_was_put_back_and_shows_no_value(tmp_path, key, made, change, what):
-    _, dataset = made(map=tmp_path / "map")
+    _, dataset = made(map=str(tmp_path / "map"))
     change(dataset)
     (tmp_path / "tree").mkdir()
     dataset.save_as(tmp_path / "tree" / "x.dcm")
@@ -144,7 +144,7 @@ def test_an_audit_finds_what_was_put_back_and_shows_no_value(tmp_path, key, made
 
 
 def test_an_audit_looks_at_file_names_and_at_what_is_no_dicom(tmp_path, key, made):
-    output, _ = made(map=tmp_path / "map")
+    output, _ = made(map=str(tmp_path / "map"))
     (tmp_path / "tree").mkdir()
     output.rename(tmp_path / "tree" / "zebediah_1.dcm")
     (tmp_path / "tree" / "notes.txt").write_text("no DICOM")
@@ -160,7 +160,7 @@ def test_an_audit_looks_at_file_names_and_at_what_is_no_dicom(tmp_path, key, mad
 def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
     from tests.support.generate import JPEG_BASELINE, encapsulated_element, header, jpeg, smooth
 
-    made(map=tmp_path / "map")
+    made(map=str(tmp_path / "map"))
     stream = jpeg(smooth((24, 32, 3)))
     comment = b"Zebediah was here"
     stream = stream[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + stream[2:]
@@ -169,9 +169,16 @@ def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
     path = tmp_path / "jpeg.dcm"
     path.write_bytes(part10(dataset, encapsulated_element([[stream]]), JPEG_BASELINE))
     (tmp_path / "tree").mkdir()
-    cinemill.deidentify(path, tmp_path / "tree" / "x.dcm", key=key)
+    cinemill.deidentify(path, tmp_path / "tree" / "x.dcm", key=str(key))
     code, found = audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map")
     assert (code, found[0]["where"]) == (1, "codestream of frame 0")
+    dataset.PatientName = "Zebediah^Jane"
+    path.write_bytes(part10(dataset, encapsulated_element([[stream]]), JPEG_BASELINE))
+    for options in ({}, {"to": "jpeg-xl-jpeg"}):
+        with pytest.raises(Refused, match="comment in the codestream"):
+            cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), **options)
+    cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), to="jpeg-ls")
+    assert b"Zebediah" not in (tmp_path / "y.dcm").read_bytes()
 
 
 @pytest.mark.parametrize(

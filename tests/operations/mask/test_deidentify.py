@@ -45,7 +45,7 @@ def frames_of(path) -> np.ndarray:
 
 
 def test_a_jpeg_cine_stays_jpeg_and_says_that_nothing_is_burned_in(tmp_path, key):
-    receipt = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=key, mask="rect:0,0,320,20")
+    receipt = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=str(key), mask="rect:0,0,320,20")
     written = pydicom.dcmread(tmp_path / "out.dcm")
     assert receipt.status == "deidentified"
     assert receipt.transfer_syntax_after == receipt.transfer_syntax_before
@@ -56,10 +56,10 @@ def test_a_jpeg_cine_stays_jpeg_and_says_that_nothing_is_burned_in(tmp_path, key
     assert receipt.mask["outside_before"] == receipt.mask["outside_after"] != ""
     found = frames_of(tmp_path / "out.dcm")
     assert (found[:, :20] == (0, 128, 128)).all()
-    again = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=key, mask="rect:0,0,320,20")
+    again = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=str(key), mask="rect:0,0,320,20")
     assert again.status == "kept"
     assert again.mask is not None
-    other = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=key, mask="rect:0,0,320,21")
+    other = deidentify(ULTRASOUND, tmp_path / "out.dcm", key=str(key), mask="rect:0,0,320,21")
     assert other.status == "deidentified"
 
 
@@ -67,7 +67,9 @@ def test_a_jpeg_cine_stays_jpeg_and_says_that_nothing_is_burned_in(tmp_path, key
 def test_rules_of_a_file_come_first(tmp_path, key, instance, to):
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
-    receipt = deidentify(instance, tmp_path / "out.dcm", key=key, mask="rules", rules=rules, to=to)
+    receipt = deidentify(
+        instance, tmp_path / "out.dcm", key=str(key), mask="rules", mask_rules=str(rules), to=to
+    )
     found, frames = frames_of(tmp_path / "out.dcm"), frames_of(instance)
     assert not found[:, :4].any()
     np.testing.assert_array_equal(found[:, 4:], frames[:, 4:])
@@ -78,7 +80,7 @@ def test_rules_of_a_file_come_first(tmp_path, key, instance, to):
 
 def test_a_rule_that_nothing_is_burned_in_carries_pixels_over(tmp_path, key, instance):
     rules = RULES.replace("[[0, 0, 50, 4]]", "[]")
-    receipt = deidentify(instance, tmp_path / "out.dcm", key=key, mask="rules", rules=rules)
+    receipt = deidentify(instance, tmp_path / "out.dcm", key=str(key), mask="rules", mask_rules=rules)
     np.testing.assert_array_equal(frames_of(tmp_path / "out.dcm"), frames_of(instance))
     assert receipt.mask == {"origin": "rules: mine", "rectangles": []}
 
@@ -95,14 +97,14 @@ def test_a_rule_that_nothing_is_burned_in_carries_pixels_over(tmp_path, key, ins
 )
 def test_whose_mask_is_not_known_is_not_written(tmp_path, key, instance, mask, message):
     with pytest.raises(NoMask, match=message):
-        deidentify(instance, tmp_path / "out" / "out.dcm", key=key, mask=mask)
+        deidentify(instance, tmp_path / "out" / "out.dcm", key=str(key), mask=mask)
     assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").iterdir()]
 
 
 def test_what_is_detected_is_black_and_a_detector_that_fails_is_no_mask(tmp_path, key, instance, monkeypatch):
     monkeypatch.setattr(detect, "check_installed", lambda: None)
     monkeypatch.setattr(detect, "read_text", lambda picture: [Text((-2, 3, 20, 9), "DOE JANE", 0.9)])
-    receipt = deidentify(instance, tmp_path / "out.dcm", key=key, mask="detected")
+    receipt = deidentify(instance, tmp_path / "out.dcm", key=str(key), mask="detected")
     found, frames = frames_of(tmp_path / "out.dcm"), frames_of(instance)
     assert not found[:, 3:10, :21].any()
     np.testing.assert_array_equal(found[:, :, 21:], frames[:, :, 21:])
@@ -117,7 +119,7 @@ def test_what_is_detected_is_black_and_a_detector_that_fails_is_no_mask(tmp_path
     monkeypatch.setattr(detect, "check_installed", lambda: None)
     monkeypatch.setattr(detect, "_engine", Engine)
     with pytest.raises(NoMask, match="the detector of text failed: RuntimeError"):
-        deidentify(instance, tmp_path / "second.dcm", key=key, mask="detected")
+        deidentify(instance, tmp_path / "second.dcm", key=str(key), mask="detected")
     assert not (tmp_path / "second.dcm").exists()
 
 
@@ -125,14 +127,14 @@ def test_what_is_detected_is_black_and_a_detector_that_fails_is_no_mask(tmp_path
     ("options", "message"),
     [
         ({"mask": "black"}, "expected outside-regions"),
-        ({"mask": "rect:0,0,5,5", "rules": RULES}, "--rules is for --mask rules"),
-        ({"mask": "rules", "rules": "[[rule]]\nblack = 4\n"}, "unknown black"),
+        ({"mask": "rect:0,0,5,5", "mask_rules": RULES}, "--rules is for --mask rules"),
+        ({"mask": "rules", "mask_rules": "[[rule]]\nblack = 4\n"}, "unknown black"),
         ({"mask": "none+rules"}, "none stands alone"),
     ],
 )
 def test_options_that_contradict_each_other(tmp_path, key, instance, options, message):
     with pytest.raises(UsageError, match=message):
-        deidentify(instance, tmp_path / "out.dcm", key=key, **options)
+        deidentify(instance, tmp_path / "out.dcm", key=str(key), **options)
 
 
 def test_looking_for_text_needs_the_extra(tmp_path, key, monkeypatch):
@@ -152,8 +154,8 @@ def test_overlays_in_unused_bits_would_stay_beside_the_mask(tmp_path, key):
     path = tmp_path / "in.dcm"
     path.write_bytes(part10(dataset, native_element(frames.tobytes(), EXPLICIT), EXPLICIT))
     with pytest.raises(Refused, match="overlays in unused bits"):
-        deidentify(path, tmp_path / "out.dcm", key=key, mask="rect:0,0,5,5")
-    deidentify(path, tmp_path / "out.dcm", key=key, mask="rect:0,0,5,5", to="jpeg-ls")
+        deidentify(path, tmp_path / "out.dcm", key=str(key), mask="rect:0,0,5,5")
+    deidentify(path, tmp_path / "out.dcm", key=str(key), mask="rect:0,0,5,5", to="jpeg-ls")
     with cinemill.open(tmp_path / "out.dcm") as cine:
         assert not cine[0][:5, :5].any()
     assert not [element for element in pydicom.dcmread(tmp_path / "out.dcm") if element.tag.group == 0x6000]

@@ -153,8 +153,8 @@ def test_a_job_that_de_identifies_takes_targets_too_and_carries_the_key_by_its_p
         submitted("--deidentify", "--key", str(tmp_path / "none"))
 
 
-def test_what_a_job_tells_of_identities_stands_beside_its_destination() -> None:
-    spec = JobSpec(("/in",), "/research/out", {"kind": "deidentify"})
+def test_what_a_job_tells_of_identities_stands_beside_its_destination(tmp_path: Path) -> None:
+    spec = JobSpec((str(tmp_path),), "/research/out", {"kind": "deidentify"})
     assert spec.folder("j") == Path("/research/.cinemill/j")
     assert replace(spec, work={"kind": "split"}).folder("j") == Path("/research/out/.cinemill/j")
 

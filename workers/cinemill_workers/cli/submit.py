@@ -53,6 +53,9 @@ Standing = Annotated[
 ]
 
 
+Deidentifying = Annotated[
+    bool, typer.Option("--deidentify", help="De-identify, by --key; with --to, code pixels anew as well.")
+]
 ExtractTo = Annotated[
     str,
     typer.Option(
@@ -88,9 +91,7 @@ def _submit(
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore JPEGs that were recompressed as jpeg-xl-jpeg.")
     ] = False,
-    deidentify: Annotated[
-        bool, typer.Option("--deidentify", help="De-identify, by --key; with --to, code pixels anew as well.")
-    ] = False,
+    deidentify: Deidentifying = False,
     *,
     name: Annotated[str, typer.Option(help="A name to recognise the job by; not a patient's.")] = "",
     priority: Annotated[Priority, typer.Option(help="Jobs of a higher priority go first.")] = Priority.NORMAL,
@@ -113,7 +114,7 @@ def _submit(
         options["window"] not in {"", "auto"} and "," not in options["window"]
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
-    choices = {
+    choices: dict[str, str | bool] = {
         "--to": to,
         "--extract": extract,
         "--split": split,

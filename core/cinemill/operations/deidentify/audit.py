@@ -29,7 +29,7 @@ from cinemill.operations.deidentify.values import decoded, dummy, is_registered
 from cinemill.operations.deidentify.words import vocabulary
 
 if TYPE_CHECKING:
-    from cinemill.storage.mapped import Buffer
+    from cinemill.pixel_format import Buffer
 
 _REMOVED, _METHOD_CODES, _LONGITUDINAL, _CHARSET = 0x00120062, 0x00120064, 0x00280303, 0x00080005
 _CODE_VALUE, _SOP_CLASS = 0x00080100, 0x00080016

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from cinemill.operations.deidentify.carry import carried_syntax, carry_over
 from cinemill.operations.deidentify.header import Deidentified, deidentified
 from cinemill.operations.deidentify.marks import marks
 from cinemill.operations.deidentify.origin import KeyedOrigin
-from cinemill.operations.deidentify.pixels import check_pixels, check_unused_bits
+from cinemill.operations.deidentify.pixels import check_comments, check_pixels, check_unused_bits
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.deidentify.silence import path_digest, quiet
 from cinemill.operations.instance import of_given, of_source
@@ -46,12 +46,12 @@ def deidentify(
     src: Given,
     dst: str | os.PathLike[str],
     *,
-    key: str | os.PathLike[str],
+    key: str = "",
     profile: Literal["basic"] = "basic",
     option: str = "",
-    map: str | os.PathLike[str] = "",  # noqa: A002
+    map: str = "",  # noqa: A002
     mask: str = "",
-    rules: str | os.PathLike[str] = "",
+    mask_rules: str = "",
     to: str = "",
     colour: Colour = "auto",
     verify: Level = "full",
@@ -79,11 +79,10 @@ def deidentify(
         ``basic``, and options of it with commas between: see `cinemill.operations.deidentify.profile.CODES`.
     map
         File that keeps what replaced what, encrypted by the key.
-    mask
-        What is blackened in pixels: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules``, ``detected``, with ``+``
-        between; ``none`` leaves them as they are; without it, what may hold text is refused.
-    rules
-        A file with rules for ``rules``, or their text; those of cinemill come behind.
+    mask, mask_rules
+        What is blackened in pixels: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules`` (a file with rules, or their
+        text, comes before those of cinemill), ``detected``, with ``+`` between; ``none`` leaves them as they are; without it,
+        what may hold text is refused.
     to, colour, verify, overwrite, repair, recheck, if_larger, lossy_source, readable_by, policy, collapse_grey
         See `cinemill.transcode`. Without `to` and `policy`, and where that keeps a source as it is, pixels are carried over
         byte for byte.
@@ -115,10 +114,10 @@ def deidentify(
         collapse_grey=collapse_grey,
         profile=profile,
         option=option,
-        key=os.fspath(key),
-        map=os.fspath(map),
+        key=key,
+        map=map,
         mask=mask,
-        mask_rules=os.fspath(rules),
+        mask_rules=mask_rules,
     )
     output = located(dst)
     receipt = of_given(request.aimed_at([], output), src, output, Control(threads, cancelled, progress))
@@ -150,6 +149,8 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     check_pixels(source, asked.chosen, asked.mask)
     header = deidentified(source, asked.chosen, key)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
+    if not asked.recodes and asked.mask in {"", "none"}:
+        check_comments(source, header.words)
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}
@@ -167,7 +168,7 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         name = os.path.join(*output.parts[-3:])  # noqa: PTH118
         where = {("file", str(source.path.absolute())): f"{path_digest(source.path, key)} {name}"}
         table.add(header.entries | where)
-    receipt = _write(decision, origin, output, request, control, mask)
+    receipt = _write(decision, origin, output, request, control, header.words, mask)
     return _named(replace(receipt, warnings=(*receipt.warnings, *notes)), header)
 
 
@@ -236,6 +237,7 @@ def _write(
     output: Path,
     request: Deidentify,
     control: Control,
+    words: Collection[str],
     mask: Mask | None,
 ) -> Receipt:
     """Write the output: pixels blackened where there is a mask, coded anew where that was decided, else as they are.
@@ -252,6 +254,8 @@ def _write(
         The options.
     control
         Threads, cancellation and progress.
+    words
+        Of the patient's names and numbers.
     mask
         What is to be black.
     """
@@ -265,6 +269,8 @@ def _write(
         told |= {**decision.told, "reason": choice.reason or "", "bytes_otherwise": choice.bytes_otherwise}
         if choice.action != "copy":
             check_unused_bits(source, choice.target)
+            if choice.target.of_jpeg or choice.action == "recode":
+                check_comments(source, words)
             try:
                 made = write_instance(choice, decision, origin, output, request, control)
             except WouldGrow as grown:
@@ -273,6 +279,7 @@ def _write(
             else:
                 return replace(made, status="deidentified")
     check_unused_bits(source, carried_syntax(source))
+    check_comments(source, words)
     return carry_over(origin, output, request, told)
 
 

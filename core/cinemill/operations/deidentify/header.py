@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
@@ -58,6 +58,27 @@ _New: TypeAlias = "bytes | Literal[_Kept.KEPT] | None"
 """An element in Explicit VR Little Endian, None where it is left out, or that it is kept."""
 
 
+class _Where(NamedTuple):
+    """In what kind of data set an element stands.
+
+    Attributes
+    ----------
+    top
+        Whether in none of a sequence.
+    cleaning
+        Whether texts are cleaned, as deep as they stand.
+    replacing
+        Whether in a sequence that is replaced as a whole: its texts are dummies.
+    """
+
+    top: bool = False
+    cleaning: bool = False
+    replacing: bool = False
+
+
+_TOP = _Where(top=True)
+
+
 @dataclass(slots=True)
 class Deidentified:
     """The header of an output.
@@ -72,12 +93,15 @@ class Deidentified:
         How many elements were removed, emptied, replaced and so on, by what was done.
     entries
         What replaces what, by kind and original: for the mapping table alone.
+    words
+        Of the patient's own names and numbers, by which somebody is told.
     """
 
     changes: Changes
     sop_instance_uid: str
     counts: Counter[str] = field(default_factory=Counter)
     entries: dict[tuple[str, str], str] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
 
 
 def deidentified(source: Source, profile: Profile, key: Key) -> Deidentified:
@@ -116,7 +140,7 @@ class _Judge:
     def header(self) -> Deidentified:
         """Return what the output's header says differently."""
         source = self._source
-        judged = self._level(source.elements, source.encoding, top=True, cleaning=False)
+        judged = self._level(source.elements, source.encoding, _TOP)
         changes: Changes = {element.tag: new for element, new in judged if new is not KEPT}
         for tag in tuple(changes):
             if tag >> 24 == 0x60:
@@ -124,7 +148,7 @@ class _Judge:
         changes |= {element.tag: None for element in source.meta if element.tag not in REWRITTEN_META}
         uid = self._instance_uid()
         changes[_META_INSTANCE] = encode_element(_META_INSTANCE, b"UI", uid.encode()) if uid else None
-        return Deidentified(changes, uid, self._counts, self._entries)
+        return Deidentified(changes, uid, self._counts, self._entries, self._identity.patient)
 
     def _instance_uid(self) -> str:
         source = self._source
@@ -137,18 +161,18 @@ class _Judge:
         return replaced_uids(told.encode("latin-1"), self._key, self._note_uid).decode("latin-1")
 
     def _level(
-        self, elements: Sequence[Element], encoding: Encoding, *, top: bool, cleaning: bool
+        self, elements: Sequence[Element], encoding: Encoding, where: _Where
     ) -> Iterator[tuple[Element, _New]]:
         """Judge the elements of the data set, or of an item."""
         creators, safe = self._private_blocks(elements)
         for element in elements:
             tag = element.tag
             if not tag & 0xFFFF:
-                yield element, KEPT if top else None
+                yield element, KEPT if where.top else None
             elif tag >> 16 & 1:
                 yield element, self._private(element, encoding, creators, safe)
             else:
-                yield element, self._standard(element, encoding, top=top, cleaning=cleaning)
+                yield element, self._standard(element, encoding, where)
 
     def _private_blocks(self, elements: Sequence[Element]) -> tuple[dict[int, str], set[int]]:
         """Return the creators of private blocks, and the blocks with an element that is safe to retain."""
@@ -176,12 +200,12 @@ class _Judge:
         if block in safe and (is_creator(tag) or is_safe(tag, creators[block])):
             sequence = element.vr == b"SQ" or element.length == UNDEFINED
             if sequence and element.vr not in {b"OB", b"OW"}:
-                return self._sequence(element, b"SQ", encoding, cleaning=False)
+                return self._sequence(element, b"SQ", encoding, _Where())
             return self._unless_echo(element, (element.vr or b"UN").decode("latin-1"))
         self._counts["private"] += 1
         return None
 
-    def _standard(self, element: Element, encoding: Encoding, *, top: bool, cleaning: bool) -> _New:
+    def _standard(self, element: Element, encoding: Encoding, where: _Where) -> _New:
         tag = element.tag
         known = dictionary_vr(tag)
         told = element.vr if element.vr not in {None, b"UN"} else None
@@ -192,22 +216,25 @@ class _Judge:
         if known is not None and (vr == "SQ") != (known == "SQ"):
             self._counts["unknown"] += 1
             return None
-        action = action_for(tag, vr, self._profile, classic=top and self._classic, cleaning=cleaning)
+        classic = where.top and self._classic
+        action = action_for(tag, vr, self._profile, classic=classic, cleaning=where.cleaning)
+        if where.replacing and action is Action.KEEP and vr.encode() in _TEXT:
+            action = Action.DUMMY
         if tag in ID_TAGS or vr == "PN":
             self._note_identity(element, vr)
         if vr == "SQ":
-            return self._of_sequence(element, encoding, action, cleaning=cleaning)
+            return self._of_sequence(element, encoding, action, where)
         return self._of_value(element, vr, action)
 
-    def _of_sequence(self, element: Element, encoding: Encoding, action: Action, *, cleaning: bool) -> _New:
+    def _of_sequence(self, element: Element, encoding: Encoding, action: Action, where: _Where) -> _New:
         if action is Action.REMOVE:
             return self._done("removed", None)
         if action is Action.EMPTY:
             return self._done("emptied", encode_element(element.tag, b"SQ", b""))
-        below = cleaning or action is Action.CLEAN
-        if element.tag == CONTENT_SEQUENCE and not below:
-            return self._sequence(element, b"SQ", encoding, cleaning=False, references=True)
-        return self._sequence(element, b"SQ", encoding, cleaning=below)
+        cleaning = where.cleaning or action is Action.CLEAN
+        below = _Where(cleaning=cleaning, replacing=action is Action.DUMMY and not cleaning)
+        only_references = element.tag == CONTENT_SEQUENCE and not cleaning
+        return self._sequence(element, b"SQ", encoding, below, only_references=only_references)
 
     def _of_value(self, element: Element, vr: str, action: Action) -> _New:
         if action is Action.KEEP:
@@ -257,7 +284,13 @@ class _Judge:
         return KEPT
 
     def _sequence(
-        self, element: Element, vr: bytes, encoding: Encoding, *, cleaning: bool, references: bool = False
+        self,
+        element: Element,
+        vr: bytes,
+        encoding: Encoding,
+        where: _Where,
+        *,
+        only_references: bool = False,
     ) -> _New:
         """Judge the items of a sequence; one that can't be read is left out.
 
@@ -267,9 +300,9 @@ class _Judge:
             The sequence.
         encoding
             Of the data set that it stands in.
-        cleaning
-            Whether texts in it are cleaned.
-        references
+        where
+            How its items are judged.
+        only_references
             Whether only those content items are left that refer to other instances.
         """
         kept, parts, changed = 0, [], False
@@ -278,10 +311,10 @@ class _Judge:
                 start, end = item_content(item)
                 inner = item_encoding(self._data, item, end, encoding if element.vr != b"UN" else IMPLICIT_LE)
                 elements = list(walk(self._data, start, end, inner, ends=self._ends))
-                if references and not is_reference(self._data, elements):
+                if only_references and not is_reference(self._data, elements):
                     changed = True
                     continue
-                content, different = self._item(elements, inner, cleaning=cleaning)
+                content, different = self._item(elements, inner, where)
                 changed |= different
                 parts.append(encode_item(content, undefined=item.length == UNDEFINED))
                 kept += 1
@@ -290,13 +323,13 @@ class _Judge:
             return None
         if not changed:
             return KEPT
-        if references and not kept:
+        if only_references and not kept:
             parts = [removed_content()]
         return self._done("", encode_element(element.tag, vr, b"".join(parts)))
 
-    def _item(self, elements: list[Element], encoding: Encoding, *, cleaning: bool) -> tuple[bytes, bool]:
+    def _item(self, elements: list[Element], encoding: Encoding, where: _Where) -> tuple[bytes, bool]:
         """Return the content of an item in Explicit VR Little Endian, and whether anything is different."""
-        judged = list(self._level(elements, encoding, top=False, cleaning=cleaning))
+        judged = list(self._level(elements, encoding, where))
         if all(new is KEPT for _, new in judged):
             return bytes(self._recoded(elements, encoding)), False
         recoder = Recoder(self._data, encoding, EXPLICIT_LE, signed=self._signed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from cinemill.errors import Refused
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.deidentify.profile import FEATURES, Profile
+from cinemill.operations.deidentify.words import words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -25,6 +28,11 @@ _OF_ULTRASOUND = frozenset(_STORAGE + suffix for suffix in ("3", "3.1", "6", "6.
 """Pictures of the inside, by which nobody is recognised."""
 
 NONE = "none"
+
+_HEAD = 4096
+"""Bytes of a codestream that may hold comments."""
+
+_PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
 
 
 def check_pixels(source: Source, profile: Profile, mask: str) -> None:
@@ -86,6 +94,33 @@ def check_unused_bits(source: Source, target: TransferSyntax) -> None:
             f"there are overlays in unused bits of the pixels, which {target} keeps; a target such as --to jpeg-ls "
             "leaves them out"
         )
+
+
+def check_comments(source: Source, words: Collection[str]) -> None:
+    """Check that no codestream that stays as it is repeats the patient's name or number in its header.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    words
+        Of names and numbers, in small letters.
+
+    Raises
+    ------
+    Refused
+        One does.
+    """
+    if source.pixel_data is None or source.native or source.transfer_syntax.coding == "video" or not words:
+        return
+    for index in range(len(source)):
+        for text in _PRINTABLE.findall(bytes(source.frame(index)[:_HEAD])):
+            if not words_of([text.decode("latin-1")]).isdisjoint(words):
+                raise Refused(
+                    "a comment in the codestream repeats the patient's name or number; a target such as --to jpeg-ls "
+                    "codes the pixels without it",
+                    frame=index,
+                )
 
 
 def _is_measured(source: Source) -> bool:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 from cinemill.dicom.elements import walk
 from cinemill.dicom.part10 import read_part10, text_of
 from cinemill.errors import CinemillError
-from cinemill.operations.deidentify.profile import UIDS
 from cinemill.operations.deidentify.values import is_registered
 from cinemill.storage.tree import Item, discover, mirrored
 
 if TYPE_CHECKING:
     from cinemill.operations.deidentify.keys import Key
-    from cinemill.operations.deidentify.request import Deidentify
 
 _INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
 _LEVELS = _STUDY, _SERIES, _INSTANCE
@@ -24,22 +22,23 @@ _LONGEST = 64
 
 
 def placed(
-    request: Deidentify, sources: Sequence[Path], destination: Path, *, after: Item | None
+    sources: Sequence[Path], destination: Path, key: Key, *, retained: bool, after: Item | None
 ) -> Iterator[Item]:
     """Yield the instances, each with its output: DST/study/series/instance.dcm, or the one file that was named.
 
     Parameters
     ----------
-    request
-        The options.
     sources, destination
         What was named on the command line.
+    key
+        Makes the UIDs.
+    retained
+        Whether they are the sources'.
     after
         Begin behind this one, which need not be there any more.
     """
     if after is not None:
         after = _as_discovered(after, sources, destination)
-    key, retained = request.secret(), UIDS in request.chosen
     for item in discover(sources, destination, after=after):
         if item.output == destination and not destination.is_dir():
             yield item

@@ -191,7 +191,8 @@ class Deidentify(Transcode):
         """
         from cinemill.operations.deidentify.places import placed
 
-        return placed(self, sources, destination, after=after)
+        retained = profiles.UIDS in self.chosen
+        return placed(sources, destination, self.secret(), retained=retained, after=after)
 
     def settle(self, receipt: Receipt) -> Receipt:
         """Return the receipt: no source is copied as it is."""

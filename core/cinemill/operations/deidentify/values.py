@@ -28,6 +28,9 @@ _DUMMIES = {
     **dict.fromkeys((b"UL", b"SL", b"FL", b"OL", b"OF"), bytes(4)),
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), bytes(8)),
 }
+_DELIMITERS = frozenset(b"\\^=\t\n\f\r")
+"""Behind them, a text is in the first of its character sets again (PS3.5 §6.1.2.5.3)."""
+
 _DATE = re.compile(r"(\d{4})([.-]?)(\d\d)\2(\d\d)(.*)", re.DOTALL)
 
 
@@ -110,6 +113,6 @@ def decoded(value: bytes, charsets: Sequence[str]) -> str:
     from pydicom.charset import convert_encodings, decode_bytes
 
     try:
-        return decode_bytes(value, convert_encodings(list(charsets)), {"\\", "^", "="}).strip(" \0")
+        return decode_bytes(value, convert_encodings(list(charsets)), set(_DELIMITERS)).strip(" \0")
     except (LookupError, UnicodeError, ValueError, TypeError):
         return value.decode("latin-1").strip(" \0")
