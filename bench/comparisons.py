@@ -38,7 +38,7 @@ from cines import (
     sector,
     write_cine,
 )
-from measure import Call, Floor, transcoding
+from measure import Call, Floor, masking, transcoding
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,25 @@ def pipeline(coding: str, to: str, shape: Shape = RGB, frames: int = 48) -> Comp
     return Comparison(f"transcode {coding} → {to}, {frames} × {shape} / codec floor", prepare)
 
 
+def masked(coding: str, to: str, shape: Shape = RGB, frames: int = 48) -> Comparison:
+    """Compare a verified transcoding with a band and a box blackened with the same without; JPEG in its own coefficients."""
+
+    def prepare() -> Prepared:
+        path, output = source(coding, shape, frames), folder() / "output.dcm"
+        boxes = [
+            (0, 0, shape.columns - 1, shape.rows // 12),
+            (8, shape.rows // 2, shape.columns // 4, shape.rows - 9),
+        ]
+        plain = transcoding(path, output, to or "jpeg-ls", verify="full")
+
+        nbytes = shape.pixels.nbytes * frames
+        return Prepared(masking(path, output, to, boxes), plain, nbytes, _removal(output))
+
+    return Comparison(
+        f"mask {coding} → {to or coding}, {frames} × {shape} / plain {to or 'jpeg-ls'}", prepare
+    )
+
+
 def pydicom_peer(coding: str, to: str, shape: Shape = RGB, frames: int = 16) -> Comparison:
     """Compare a whole transcoding with pydicom's own, both in process, one thread, not verified."""
 
@@ -268,6 +287,13 @@ PIPELINES = [
     pipeline("jpeg-lossless", "jpeg-ls"),
     pipeline("native", "rle"),
     pipeline("native", "jpeg-ls", MONO_12),
+]
+MASKS = [
+    masked("native", "jpeg-ls"),
+    masked("rle", "jpeg-ls"),
+    masked("jpeg", "jpeg-ls"),
+    masked("native", "htj2k"),
+    masked("jpeg", ""),
 ]
 PEERS = [pydicom_peer("jpeg", "jpeg-ls"), pydicom_peer("native", "jpeg-2000", frames=4)]
 START = [

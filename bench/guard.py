@@ -26,14 +26,14 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from cinemill.codecs import table
-from comparisons import CODECS, KERNELS, PEERS, PIPELINES, START, Comparison
+from comparisons import CODECS, KERNELS, MASKS, PEERS, PIPELINES, START, Comparison
 from measure import interleaved, processor_seconds, ratio
 
 _ROUNDS = 5
 _TURNS = 3
 _NEAR = 1.05
 _RECORDED = 0.88
-_ROWS = {row.name: row for row in (*KERNELS, *CODECS, *PIPELINES, *PEERS, *START)}
+_ROWS = {row.name: row for row in (*KERNELS, *CODECS, *PIPELINES, *MASKS, *PEERS, *START)}
 
 
 def main() -> int:

@@ -8,15 +8,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cinemill
 from cinemill.codecs import table
 from cinemill.dicom.source import Source
 from cinemill.frames.colour import convert
 from cinemill.frames.decode import FrameDecoder
+from cinemill.operations.instance import of_source
+from cinemill.operations.mask.masks import Mask
+from cinemill.operations.mask.write import write_masked
+from cinemill.operations.operation import Control
+from cinemill.operations.origin import Origin
 from cinemill.operations.transcode.plan import make_plan
+from cinemill.operations.transcode.request import Transcode
 from cinemill.syntaxes import target
+
+if TYPE_CHECKING:
+    from cinemill.operations.receipt import Receipt
+    from cinemill.pixel_format import Box
 
 Call = Callable[[], Any]
 Measure = Callable[..., Any]
@@ -95,3 +105,14 @@ class Floor:
 def transcoding(path: Path, output: Path, to: str, **options: Any) -> Call:
     """Return a call that transcodes a file on one thread, without verification unless asked for; the output may not be there."""
     return lambda: cinemill.transcode(path, output, to=to, threads=1, **{"verify": "none", **options})
+
+
+def masking(path: Path, output: Path, to: str, boxes: Sequence[Box]) -> Call:
+    """Return a call that masks a file on one thread, verified; without a target, in the transfer syntax that it has."""
+    request, mask = Transcode(), Mask(tuple(boxes), "rect")
+
+    def write(source: Source) -> Receipt:
+        chosen = target(to) if to else None
+        return write_masked(Origin(source, {}), output, request, Control(threads=1), mask, target=chosen)
+
+    return lambda: of_source(path, output, write)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from comparisons import PEERS, PIPELINES, Comparison
+from comparisons import MASKS, PEERS, PIPELINES, Comparison
 from measure import Measure
 
 
-@pytest.mark.parametrize("row", [*PIPELINES, *PEERS], ids=str)
+@pytest.mark.parametrize("row", [*PIPELINES, *MASKS, *PEERS], ids=str)
 def test_transcoding(row: Comparison, measure: Measure) -> None:
     prepared = row.prepare()
     receipt = measure(

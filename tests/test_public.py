@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 import cinemill
+from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import options_of
 from cinemill.operations.restore.request import Restore
@@ -24,6 +25,7 @@ def test_the_public_names():
         "CinemillError",
         "Receipt",
         "__version__",
+        "deidentify",
         "extract",
         "open",
         "restore",
@@ -40,7 +42,7 @@ def test_a_public_name_is_there_and_described(name):
     assert getattr(cinemill, name).__doc__
 
 
-@pytest.mark.parametrize("name", ["extract", "open", "restore", "split", "transcode"])
+@pytest.mark.parametrize("name", ["deidentify", "extract", "open", "restore", "split", "transcode"])
 def test_the_types_of_a_public_function_can_be_looked_up(name):
     hints = typing.get_type_hints(getattr(cinemill, name))
     first = next(iter(hints.values()))
@@ -49,7 +51,13 @@ def test_the_types_of_a_public_function_can_be_looked_up(name):
 
 @pytest.mark.parametrize(
     ("call", "operation"),
-    [("extract", Extract), ("transcode", Transcode), ("split", Split), ("restore", Restore)],
+    [
+        ("extract", Extract),
+        ("transcode", Transcode),
+        ("split", Split),
+        ("restore", Restore),
+        ("deidentify", Deidentify),
+    ],
 )
 def test_a_function_takes_the_options_of_its_operation(call, operation):
     """All that the command line has, by the same names, with the same types and defaults."""

@@ -2,7 +2,7 @@
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
-long cine into several instances, `verify` proves an output at any later time.
+long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = [
     "CinemillError",
     "Receipt",
     "__version__",
+    "deidentify",
     "extract",
     "open",
     "restore",
@@ -28,6 +29,7 @@ _HOMES = {
     "Cine": "cinemill.frames.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.operations.receipt",
+    "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
     "open": "cinemill.frames.cine",
     "restore": "cinemill.operations.restore.restore",
@@ -39,6 +41,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from cinemill.errors import CinemillError
     from cinemill.frames.cine import Cine, open  # noqa: A004
+    from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.restore.restore import restore

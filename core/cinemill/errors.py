@@ -15,7 +15,8 @@
     ├── Refused                       the standard, or this program, has no exact way to do it
     │   ├── UnsupportedTransferSyntax (UnknownTarget: also UsageError)
     │   ├── UnsupportedPixelFormat    (also raised by encoders)
-    │   └── NotInFile                 no such frame, region or time
+    │   ├── NotInFile                 no such frame, region or time
+    │   └── NoMask                    nobody knows what is to be black: for review
     ├── DecoderCrashed                a native library took its process down, more than once
     ├── InternalError                 a fault of this program, to be reported
     ├── VerificationError             what was written is not what was read
@@ -172,6 +173,10 @@ class UnknownTarget(UsageError, UnsupportedTransferSyntax):
 
 class UnsupportedPixelFormat(Refused):
     """The transfer syntax, or the encoder, can't hold such pixels (PS3.5 §8.2)."""
+
+
+class NoMask(Refused):
+    """What is to be black in an instance is not known; it is not written, and waits for review by people."""
 
 
 class DecoderCrashed(CinemillError):

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Buffer: TypeAlias = "bytes | memoryview"
 """One frame's codestream."""
 
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom pixel of a rectangle, counted from 0, all inside."""
+
 Samples: TypeAlias = "NDArray[Any]"
 """One decoded frame: C-contiguous, (rows, columns) or (rows, columns, samples), native byte order."""
 

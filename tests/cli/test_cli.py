@@ -31,12 +31,15 @@ def cinemill(*arguments, script=RUN, **options):
 
 COMMANDS = [
     "transcode",
+    "deidentify",
     "restore",
     "extract",
     "split",
     "verify",
+    "audit",
     "syntaxes",
     "forecast",
+    "review",
     "bench",
     "warmup",
     "demo",
@@ -44,6 +47,8 @@ COMMANDS = [
     "worker",
     "up",
     "doctor",
+    "key",
+    "map",
     "policy",
     "jobs",
 ]

@@ -89,7 +89,7 @@ def test_a_function_of_the_library_hands_on_all_its_options(tmp_path, monkeypatc
 
 
 def test_operations_are_known_by_name_and_have_a_body():
-    assert set(OPERATIONS) == {"transcode", "restore", "extract", "split"}
+    assert set(OPERATIONS) == {"transcode", "deidentify", "restore", "extract", "split"}
     for kind, operation in OPERATIONS.items():
         assert operation.kind == kind
         assert all(how.help or how.flags for _, how in options_of(operation).values())

@@ -82,7 +82,7 @@ def forecast(
         raise UsageError("the page would be, or lie among, the sources; choose another place", path=html)
     more = {} if jobs is None else {"jobs": jobs}
     question = Question(sources, asked, sample, within, workers=workers, price=price, **more)
-    with interruption() as stopping, _progress(hidden=quiet) as shown:
+    with interruption() as stopping, phases(hidden=quiet) as shown:
         found = Conductor(question, run_all, stopping, shown).forecast()
     if html is not None:
         from cinemill.operations.forecast.page import page
@@ -107,7 +107,7 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+def phases(*, hidden: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show what is done, and how far it is, on standard error where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -106,9 +106,10 @@ def run(
             receipt = twins.noted(each)
             full |= is_no_room(receipt)
             tally.add(receipt)
-            add(receipt)
+            told = operation.published(receipt)
+            add(told)
             if as_json:
-                click.echo(json.dumps(receipt.to_dict()))
+                click.echo(json.dumps(told.to_dict()))
     if not quiet:
         tally.show(twins.found)
     if stopping():

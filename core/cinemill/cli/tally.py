@@ -26,7 +26,7 @@ _KINDS = {"MissingOutput": "missing", "ExtraOutput": "extra"}
 _STYLES = {
     "failed": "red",
     "refused": "yellow",
-    **dict.fromkeys(("transcoded", "recompressed", "extracted", "verified"), "green"),
+    **dict.fromkeys(("transcoded", "recompressed", "deidentified", "extracted", "verified"), "green"),
 }
 _STYLES |= dict.fromkeys(_KINDS.values(), "red")
 

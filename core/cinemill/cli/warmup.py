@@ -13,7 +13,9 @@ from cinemill.errors import printable
 
 
 @click.command()
-@click.option("--processor", metavar="KIND,...", help="Compile for processors of these kinds, e.g. x86-64-v3,znver4.")
+@click.option(
+    "--processor", metavar="KIND,...", help="Compile for processors of these kinds, e.g. x86-64-v3,znver4."
+)
 @click.option(
     "--output",
     "-o",

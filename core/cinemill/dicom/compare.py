@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import IMPLICIT_LE, tag_name
+from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import VerificationError
+from cinemill.storage.digests import pieces
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -65,6 +67,32 @@ def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None =
 def _as_found(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
     compared = (e for e in source.elements if e.tag & 0xFFFF and e.tag not in may_change)
     return {element.tag: bytes(source.data[element.start : element.end]) for element in compared}
+
+
+def compare_encapsulated(source: Source, output: Source) -> None:
+    """Compare encapsulated pixel data that was carried over as it stands.
+
+    Raises
+    ------
+    VerificationError
+        A byte differs.
+    """
+    before, after = source.pixel_data, output.pixel_data
+    assert before is not None
+    assert after is not None
+    end = after.end - (0 if ends_with_delimiter(source) else len(DELIMITER))
+    there = pieces(output.data, after.value, end)
+    here = pieces(source.data, before.value, before.end)
+    if end - after.value != before.end - before.value or any(
+        one != other for one, other in zip(here, there, strict=True)
+    ):
+        raise VerificationError("the bytes of the pixel data differ", path=output.path)
+
+
+def ends_with_delimiter(source: Source) -> bool:
+    """Whether encapsulated pixel data ends as it should (PS3.5 §A.4)."""
+    element = source.pixel_data
+    return element is not None and source.data[element.end - 8 : element.end] == DELIMITER
 
 
 def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:

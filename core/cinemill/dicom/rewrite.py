@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, Element, Encoding, walk
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ PRIVATE_CREATOR_UID = "2.25.149821525555633920576191116253499926283"
 """Identifies what cinemill keeps in the Private Information of a file (PS3.10 §7.1)."""
 
 Changes = dict[int, bytes | None]
-"""By tag: the element encoded in Explicit VR Little Endian, or None where it is left out."""
+"""By tag: the element encoded in Explicit VR Little Endian, or None where it is left out; of the File Meta Information too."""
 
 _NUMBER_OF_FRAMES = 0x00280008
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+_META = 0x0002
 OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
 PRIVATE_CREATOR, PRIVATE_INFORMATION = 0x00020100, 0x00020102
-_REWRITTEN_META = frozenset(
+REWRITTEN_META = frozenset(
     (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
 )
 
@@ -104,23 +105,27 @@ def compose(
 
     signed = bool(source.short(0x00280103, 0))
     recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change)
-    pixels_at = source.pixel_data.start if source.pixel_data else 0
+    pixels_at = source.pixel_data.start if source.pixel_data else len(source.data)
     before: list[tuple[int, bytes]] = []
-    after: list[bytes] = []
+    after: list[tuple[int, bytes]] = []
     with_icons = set()
     for element, encoded in recoder.encode(e for e in source.elements if e.tag not in changes):
         if element.start < pixels_at:
             before.append((element.tag, encoded))
         else:
-            after.append(encoded)
+            after.append((element.tag, encoded))
         if items_changed:
             with_icons.add(element.tag)
             items_changed = False
-    before += [(tag, _encoded(new, encoding)) for tag, new in changes.items() if new is not None]
+    last = source.pixel_data.tag if source.pixel_data else ITEM
+    for tag, new in changes.items():
+        if new is not None and tag >> 16 != _META:
+            (before if tag < last else after).append((tag, _encoded(new, encoding)))
     before.sort(key=lambda element: element[0])
-    head = b"".join(encoded for _, encoded in before)
+    after.sort(key=lambda element: element[0])
+    head, tail = (b"".join(encoded for _, encoded in part) for part in (before, after))
     meta = _file_meta(source, target, changes, private)
-    return Header(meta, _private(meta, private), head, b"".join(after), frozenset(with_icons))
+    return Header(meta, _private(meta, private), head, tail, frozenset(with_icons))
 
 
 def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
@@ -166,7 +171,8 @@ def _file_meta(
     """Return preamble, prefix and group 0002 (PS3.10 §7.1); what others put there stays."""
 
     def uid(tag: int, in_meta: int) -> bytes:
-        told = _value(changes.get(tag)) or source.text(tag) or source.meta_text(in_meta)
+        changed = _value(changes.get(tag)) or _value(changes.get(in_meta))
+        told = changed or source.text(tag) or source.meta_text(in_meta)
         return encode_element(in_meta, b"UI", told.encode("latin-1"))
 
     told = {e.tag: e for e in source.meta}
@@ -179,8 +185,9 @@ def _file_meta(
         0x00020013: encode_element(0x00020013, b"SH", f"CINEMILL_{__version__}".encode()),
     }
     elements = {tag: encoded for tag, encoded in elements.items() if len(encoded) > 8}  # an unknown UID
-    others = told.keys() - _REWRITTEN_META
-    if source.meta_text(PRIVATE_CREATOR) in {"", PRIVATE_CREATOR_UID}:
+    left_out = {tag for tag, new in changes.items() if new is None}
+    others = told.keys() - REWRITTEN_META - left_out
+    if PRIVATE_CREATOR in left_out or source.meta_text(PRIVATE_CREATOR) in {"", PRIVATE_CREATOR_UID}:
         others -= {PRIVATE_CREATOR, PRIVATE_INFORMATION}
         if private:
             elements[PRIVATE_CREATOR] = encode_element(PRIVATE_CREATOR, b"UI", PRIVATE_CREATOR_UID.encode())

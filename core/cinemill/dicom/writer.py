@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from cinemill.dicom.compare import compare_elements
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA
+from cinemill.dicom.compare import compare_elements, ends_with_delimiter
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED
+from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.pixel_writers import FrameWriter, frame_writer
 from cinemill.dicom.recode import ItemChange, encode_header
 from cinemill.dicom.rewrite import Changes, compose, patch_values
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import VerificationError
+from cinemill.storage.digests import pieces
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat
@@ -45,7 +47,8 @@ class Written(NamedTuple):
 class InstanceWriter:
     """One instance in the making, in an output file whose context is the caller's.
 
-    The header is written at once; then come the frames (`begin_frames` or `carry_native`), `end`, and `read_back`.
+    The header is written at once; then come the frames (`begin_frames`, or
+    `carry_native` or `carry_encapsulated`), `end`, and `read_back`.
 
     Parameters
     ----------
@@ -117,6 +120,19 @@ class InstanceWriter:
         for piece in self._source.native_bytes():
             self._file.write(piece)
         self._file.write(bytes(size % 2))
+
+    def carry_encapsulated(self) -> None:
+        """Write the source's encapsulated pixel data as it stands: its fragments, its offset table, frames or a video."""
+        element = self._source.pixel_data
+        assert element is not None
+        self._frames = len(self._source)
+        self._file.reserve(element.end - element.value)
+        self._file.write(encode_header(element.tag, element.vr or b"OB", UNDEFINED, EXPLICIT_LE))
+        self._file.begin_body()
+        for piece in pieces(self._source.data, element.value, element.end):
+            self._file.write(piece)
+        if not ends_with_delimiter(self._source):
+            self._file.write(DELIMITER)
 
     def end(
         self,

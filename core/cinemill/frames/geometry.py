@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.errors import Refused
+from cinemill.pixel_format import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import PixelFormat, Samples
-
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom pixel, counted from 0, all inside."""
 
 _PIXEL_ASPECT_RATIO = 0x00280034
 

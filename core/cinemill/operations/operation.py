@@ -176,6 +176,10 @@ class Operation:
         receipt: Receipt = import_module(self.body).run(self, src, dst, control)
         return receipt
 
+    def published(self, receipt: Receipt) -> Receipt:
+        """Return a receipt as reports, the queue and callers get it."""
+        return receipt
+
     def settle(self, receipt: Receipt) -> Receipt:
         """Do what is to be done about an instance that was refused, failed or is foreign; return its receipt."""
         return receipt

@@ -26,6 +26,7 @@ from cinemill.storage.location import state
 from cinemill.storage.mapped import Bytes, forget
 
 if TYPE_CHECKING:
+    from cinemill.dicom.rewrite import Changes
     from cinemill.dicom.source import Source
     from cinemill.dicom.writer import Written
     from cinemill.syntaxes import TransferSyntax
@@ -54,11 +55,20 @@ class Origin:
         The open file.
     options
         Those that decide what the output is, as plain values; ``verify`` may be higher than it is asked for.
+
+    Attributes
+    ----------
+    changes : dict
+        What else the header of the output says differently: see `cinemill.dicom.rewrite.Changes`.
+    told : dict
+        What else its receipt says.
     """
 
     def __init__(self, source: Source, options: Mapping[str, Any]) -> None:
         self.source = source
         self.options = dict(options)
+        self.changes: Changes = {}
+        self.told: dict[str, Any] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -130,7 +140,7 @@ class Origin:
         except (LookupError, TypeError, AttributeError):
             return None
 
-    def _state(self) -> dict[str, int | None]:
+    def _state(self) -> dict[str, Any]:
         there = self.source.state
         return {"size": len(self.source.file), "modified": None if there is None else there.modified}
 
@@ -294,7 +304,9 @@ def _brief(receipt: Receipt) -> dict[str, Any]:
     told = receipt.to_dict()
     empty = {each.name: None if each.default is MISSING else each.default for each in fields(Receipt)}
     return {
-        name: value for name, value in told.items() if name not in _NOT_REMEMBERED and value != empty[name]
+        name: value
+        for name, value in told.items()
+        if name not in _NOT_REMEMBERED and value not in (empty[name], {})
     }
 
 

@@ -10,7 +10,16 @@ from cinemill.errors import CinemillError, NotDicom, Refused
 from cinemill.storage.location import size
 
 Status: TypeAlias = Literal[
-    "transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored", "refused", "failed"
+    "transcoded",
+    "deidentified",
+    "extracted",
+    "verified",
+    "copied",
+    "kept",
+    "skipped",
+    "ignored",
+    "refused",
+    "failed",
 ]
 
 Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
@@ -20,14 +29,14 @@ _COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by po
 _RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 
 DONE = (
-    *("transcoded", "recompressed", "extracted", "verified", "copied"),
+    *("transcoded", "recompressed", "deidentified", "extracted", "verified", "copied"),
     *(f"copied, {why}" for why in _COPIED.values()),
     *("kept", "skipped", "ignored", "refused", "failed"),
 )
 """What `Receipt.done` may say, in the order of tables."""
 
 SUCCESSES: frozenset[str] = frozenset(
-    ("transcoded", "extracted", "verified", "copied", "kept", "skipped", "ignored")
+    ("transcoded", "deidentified", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
 """Statuses that need nobody's attention."""
 
@@ -39,8 +48,8 @@ class Receipt:
     Attributes
     ----------
     status
-        ``transcoded``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
-        attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
+        ``transcoded``, ``deidentified``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an
+        earlier run), ``skipped`` (not attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.
     digest
@@ -66,10 +75,18 @@ class Receipt:
         output ``would-grow``; a ``policy`` keeps it; or it is the ``rest``, which was refused or failed.
     bytes_otherwise
         Where that is ``would-grow``: what the output would have taken, by a trial, or at least, where writing was stopped.
+    mask
+        What was blackened: ``origin``, ``rectangles`` as left, top, width and height, the ``value`` inside, which is constant,
+        and XXH3-128 of the samples outside, ``outside_before`` and ``outside_after``; of JPEG, the rectangles ``grown`` to
+        MCUs, and those that decoders ``touched`` by interpolation.
     policy, policy_digest
         Name and XXH3-128 of the policy; empty where a target was named.
     rule
         Its rule that decided.
+    profile
+        By which profile and options it was de-identified.
+    elements
+        How many elements of the header that changed, by what was done to them.
     """
 
     source: str
@@ -104,9 +121,12 @@ class Receipt:
     source_digest: str = ""
     reason: Reason | Literal[""] = ""
     bytes_otherwise: int = 0
+    mask: dict[str, Any] | None = None
     policy: str = ""
     policy_digest: str = ""
     rule: str = ""
+    profile: str = ""
+    elements: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> str:

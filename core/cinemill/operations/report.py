@@ -110,6 +110,8 @@ def _flat(receipt: Receipt) -> dict[str, Any]:
             flat["seconds_total"] = round(value["total"], 6) if "total" in value else None
         elif name.startswith("transfer_syntax_"):
             flat |= {name: value, f"{name}_name": _syntax_name(value)}
+        elif isinstance(value, dict):
+            flat[name] = json.dumps(value) if value else ""
         elif isinstance(value, tuple | list):
             flat[name] = "; ".join(map(str, value))
         else:

@@ -17,11 +17,20 @@ def named(digest: xxhash.xxh3_128) -> str:
     return f"xxh3-128:{digest.hexdigest()}"
 
 
-def pieces(data: Bytes) -> Iterable[memoryview]:
-    """Yield a mapped file's bytes in pieces, and give back the memory of each before the next."""
+def pieces(data: Bytes, start: int = 0, end: int | None = None) -> Iterable[memoryview]:
+    """Yield a mapped file's bytes in pieces, and give back the memory of each before the next.
+
+    Parameters
+    ----------
+    data
+        The file.
+    start, end
+        Offsets between which they stand; all of them by default.
+    """
     with memoryview(data) as view:
-        for start in range(0, len(view), _PIECE):
-            with view[start : start + _PIECE] as piece:
+        stop = len(view) if end is None else end
+        for at in range(start, stop, _PIECE):
+            with view[at : min(at + _PIECE, stop)] as piece:
                 yield piece
             forget(data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from click.testing import CliRunner
 import cinemill_workers.cli.main  # noqa: F401  registers the commands of the service
 from cinemill.cli import app
 from cinemill.errors import CinemillError, UsageError
+from cinemill.operations.deidentify.keys import make_key
+from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation
 from cinemill.operations.restore.request import Restore
@@ -31,6 +33,7 @@ ASKED: list[Operation] = [
     Extract("png", window=(1, 2)),
     Split(max_bytes=9),
     Restore(recheck=True),
+    Deidentify(key="/secret/key", option="retain-uids", mask="none"),
 ]
 IN_BULK: dict[str, Any] = {"if_larger": "keep", "lossy_source": "keep"}
 """What jobs do unless they are told otherwise."""
@@ -62,6 +65,11 @@ KEYS = {
     },
     "split": {"kind", "frames_per_instance", "max_bytes"},
     "restore": {"kind", "overwrite", "recheck", "preserve", "copy_rest"},
+    "deidentify": {
+        *("kind", "to", "colour", "verify", "overwrite", "repair", "recheck", "preserve", "copy_rest"),
+        *("if_larger", "lossy_source", "readable_by", "policy", "collapse_grey"),
+        *("profile", "option", "key", "map", "mask"),
+    },
 }
 
 
@@ -88,6 +96,7 @@ def test_an_operation_is_named_in_a_word_or_two() -> None:
         "extract png",
         "split",
         "restore",
+        "deidentify",
     ]
     assert describe({"kind": "transcode", "to": "newest"}) == "to newest"
     assert describe(to_json(Transcode())) == "by archive"
@@ -125,6 +134,29 @@ def test_submit_takes_the_options_of_every_operation(submitted: Any) -> None:
     done = submitted("--split", "--frames-per-instance", "5")
     assert from_json(done.work) == Split(frames_per_instance=5)
     assert from_json(submitted("--restore", "--overwrite").work) == Restore(overwrite=True)
+
+
+def test_a_job_that_de_identifies_takes_targets_too_and_carries_the_key_by_its_path(
+    submitted: Any, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    make_key(key)
+    words = ("--deidentify", "--key", str(key), "--option", "retain-uids")
+    wanted = Deidentify(key=str(key), option="retain-uids", **IN_BULK)
+    assert from_json(submitted(*words).work) == wanted
+    done = submitted(*words, "--to", "rle")
+    assert from_json(done.work) == replace(wanted, to="rle")
+    assert key.read_text().strip() not in done.to_json()
+    with pytest.raises(UsageError, match="--copy-rest go with --to, not with --deidentify"):
+        submitted(*words, "--copy-rest")
+    with pytest.raises(UsageError, match="can't be read"):
+        submitted("--deidentify", "--key", str(tmp_path / "none"))
+
+
+def test_what_a_job_tells_of_identities_stands_beside_its_destination(tmp_path: Path) -> None:
+    spec = JobSpec((str(tmp_path),), "/research/out", {"kind": "deidentify"})
+    assert spec.folder("j") == Path("/research/.cinemill/j")
+    assert replace(spec, work={"kind": "split"}).folder("j") == Path("/research/out/.cinemill/j")
 
 
 def test_a_window_is_of_values_and_hours_are_of_the_day(submitted: Any) -> None:

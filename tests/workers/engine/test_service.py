@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,11 +19,16 @@ import pytest
 from rich.console import Console
 
 import cinemill
+from cinemill.errors import CinemillError
+from cinemill.operations.deidentify.keys import make_key, read_key
+from cinemill.operations.deidentify.mapping import MapFile
+from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.cli.watch import details
 from cinemill_workers.ledger.model import ListedItem
+from tests.operations.deidentify.conftest import tree
 from tests.support.files import bundled
 from tests.support.harness import (
     Service,
@@ -411,3 +417,26 @@ def test_what_lies_outside_the_roots_is_not_copied_either(service: Service, tmp_
     job = service.finish(service.submit(tmp_path / "in", tmp_path / "out", work=work))
     assert nonzero(job.counts) == {"failed": 1}
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_de_identifies_as_the_command_does_and_stores_no_key(service: Service, tmp_path: Path) -> None:
+    sources = tree(tmp_path / "in")
+    sources[0].write_bytes(sources[0].read_bytes()[:-100])
+    key = tmp_path / "study.key"
+    make_key(key)
+    asked = Deidentify(key=str(key), map=str(tmp_path / "map"))
+    for _ in range(2):
+        service.start_worker()
+    job = service.finish(service.submit(tmp_path / "in", tmp_path / "out" / "tree", work=asked))
+    assert nonzero(job.counts) == {"done": 9, "failed": 1}
+    here = tmp_path / "here"
+    for item in asked.discover([tmp_path / "in"], here):
+        with suppress(CinemillError):
+            asked.apply(item.source, item.output, Control(1))
+    assert files_below(tmp_path / "out" / "tree") == files_below(here)
+    told = json.dumps(receipts(service.ledger, job.id))
+    assert not [name for name in ("Doe", "Jane", "Zebediah", "MRN-") if name in told]
+    entries = list(MapFile(tmp_path / "map", read_key(key)).entries())
+    assert {entry.original for entry in entries if entry.kind == "patient-id"} == {"MRN-0", "MRN-1"}
+    stored = service.ledger.client.execute_command("DUMP", f"cinemill:job:{job.id}")
+    assert key.read_bytes().strip().partition(b":")[2] not in stored

@@ -18,6 +18,7 @@ from cinemill.cli.options import (
     sources_argument,
 )
 from cinemill.errors import UsageError
+from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
 from cinemill.operations.restore.request import Restore
@@ -35,6 +36,7 @@ CHOICES: Mapping[str, type[Operation]] = {
     "--extract": Extract,
     "--split": Split,
     "--restore": Restore,
+    "--deidentify": Deidentify,
 }
 """The operation that each of these options asks for."""
 
@@ -58,6 +60,9 @@ CHOICES: Mapping[str, type[Operation]] = {
 )
 @click.option("--split", is_flag=True, help="Split, by --frames-per-instance or --max-bytes.")
 @click.option("--restore", is_flag=True, help="Restore JPEGs that were recompressed as jpeg-xl-jpeg.")
+@click.option(
+    "--deidentify", is_flag=True, help="De-identify, by --key; with --to, code pixels anew as well."
+)
 @accepting(*CHOICES.values(), without=("to", "format"))
 @click.option("--name", metavar="TEXT", default="", help="A name to recognise the job by; not a patient's.")
 @click.option(
@@ -92,6 +97,7 @@ def submit(
     extract: str,
     split: bool,
     restore: bool,
+    deidentify: bool,
     name: str,
     priority: str,
     hours: str,
@@ -102,7 +108,7 @@ def submit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Have workers transcode, extract, split or restore files."""
+    """Have workers transcode, extract, split, restore or de-identify files."""
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
@@ -111,7 +117,14 @@ def submit(
         options["window"] not in {"", "auto"} and "," not in options["window"]
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
-    operation = _chosen({"--to": to, "--extract": extract, "--split": split, "--restore": restore}, options)
+    choices: dict[str, str | bool] = {
+        "--to": to,
+        "--extract": extract,
+        "--split": split,
+        "--restore": restore,
+        "--deidentify": deidentify,
+    }
+    operation = _chosen(choices, options)
     operation = operation.aimed_at(sources, destination).in_bulk()
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
@@ -148,7 +161,7 @@ def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:
     from cinemill.operations.policy.census import census
     from cinemill_workers.engine.kinds import discover
 
-    if not isinstance(operation, Transcode) or operation.to:
+    if type(operation) is not Transcode or operation.to:
         return {}
     rows = census((item.source for item in discover(spec)), operation.rules, operation.options)
     return {"policy": operation.rules.name, "rules": [row.to_dict() for row in rows]}
@@ -163,8 +176,12 @@ def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Opera
         Several were, or an option belongs to another one.
     """
     chosen = [name for name, value in choices.items() if value] or ["--to"]
+    if chosen == ["--to", "--deidentify"]:
+        chosen = ["--deidentify"]
     if len(chosen) != 1:
-        raise UsageError("expected either --to TARGET or --extract FORMAT, or else --split or --restore")
+        raise UsageError(
+            "expected either --to TARGET or --extract FORMAT, or else --split, --restore or --deidentify"
+        )
     (choice,) = chosen
     operation = CHOICES[choice]
     own = given(operation, options)

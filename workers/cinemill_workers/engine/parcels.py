@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STATES = {
     "transcoded": "done",
+    "deidentified": "done",
     "extracted": "done",
     "copied": "copied",
     "kept": "skipped",
@@ -88,6 +89,7 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
         return False
     except Exception as error:  # noqa: BLE001
         return _settle_error(ledger, parcel, job, error)
+    receipt = operation.published(receipt)
     if trouble(job.roots):
         if STATES[receipt.status] != "skipped":
             withdraw([Path(each) for each in receipt.outputs or (item.output,)], Path(job.spec.destination))
@@ -158,7 +160,7 @@ def record_error(
         except NoRoom:
             if not lost:
                 raise
-    receipt = told.to_dict()
+    receipt = _published(ledger, parcel, told).to_dict()
     delay = 0.0 if lost else settings().retry_seconds * 2 ** (attempt - 1)
     counted = ledger.finish(parcel, state, receipt, delay=delay, expired=expired, release=lost)
     if counted:
@@ -178,6 +180,14 @@ def _settled(ledger: Ledger, parcel: Parcel, receipt: Receipt) -> Receipt:
     except (UsageError, Refused):
         return receipt
     return operation.settle(receipt)
+
+
+def _published(ledger: Ledger, parcel: Parcel, receipt: Receipt) -> Receipt:
+    """Return a receipt as it may be stored; where what the job asks for can't be told, without what went wrong."""
+    try:
+        return from_json(ledger.job(parcel.job).spec.work).published(receipt)
+    except UsageError:
+        return receipt
 
 
 def hand_back(ledger: Ledger, worker: str) -> None:

@@ -61,7 +61,8 @@ class JobSpec:
         """Return where the receipts of a job are: in its destination, or beside that if it is a file, as it looks now."""
         destination = Path(self.destination)
         alone = len(self.sources) == 1 and not Path(self.sources[0]).is_dir() and not destination.is_dir()
-        return (destination.parent if alone else destination) / OURS / job
+        apart = alone or self.work.get("kind") == "deidentify"
+        return (destination.parent if apart else destination) / OURS / job
 
     def to_json(self) -> str:
         """Return the form that the ledger keeps; versions of cinemill with a ledger of another form refuse such work."""

@@ -324,7 +324,7 @@ def _tables_of(
         mcu += [(pairs.setdefault((dc, ac), len(pairs)), dc, ac)] * size
     symbols = np.empty((len(rows), 1 << 16), np.uint16)
     for (kind, table), row in rows.items():
-        known = _ac_symbols(process, precision) if kind else _dc_symbols(precision)
+        known = symbols_of(kind, precision, process)
         excess = huffman.fill_symbols(np.frombuffer(table, np.uint8), known, symbols[row])
         if excess:
             raise ValueError(f"a Huffman table has too many codes of {excess} bits")
@@ -333,6 +333,21 @@ def _tables_of(
         for (dc, ac), pair in pairs.items():
             huffman.fill_lookup(symbols, dc, ac, lookup[pair])
     return np.array(mcu, np.int64), lookup, symbols
+
+
+def symbols_of(kind: int, precision: int, process: int = kernel.BLOCKS) -> NDArray[np.bool_]:
+    """Mark the symbols (of 256) that have a meaning in a DC table, kind 0, or an AC table, kind 1.
+
+    Parameters
+    ----------
+    kind
+        Class of the table.
+    precision
+        Bits of a sample.
+    process
+        What a scan with that table holds.
+    """
+    return _ac_symbols(process, precision) if kind else _dc_symbols(precision)
 
 
 def _dc_symbols(precision: int) -> NDArray[np.bool_]:

@@ -57,6 +57,7 @@ def recode(
     changes = frame_changes(source) if pixels else {}
     if source.native:
         changes = {tag: new for tag, new in changes.items() if new is not None}
+    changes |= origin.changes
     clock = Clock()
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None

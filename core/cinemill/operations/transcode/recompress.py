@@ -105,7 +105,7 @@ def recompress(
     check_legal(written, target)
     if request.colour == "rgb" and written.photometric_interpretation == "YBR_FULL_422":
         raise UnsupportedPixelFormat("jpeg-xl-jpeg keeps JPEGs as they are, YCbCr too; use jpeg-xl")
-    changes = format_changes(source, written)
+    changes = format_changes(source, written) | origin.changes
     clock = Clock()
     carrier = Carrier(frames.recompressed, libjxl.to_jpeg, "encode", _CHECK_EVERY[request.verify])
     likeness = Likeness.of(source.path, preserve=request.preserve)

@@ -31,6 +31,7 @@ from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.pixel_writers import FrameWriter
+    from cinemill.dicom.recode import ItemChange
     from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.operation import Control
@@ -152,6 +153,8 @@ def transcode_frames(
     request: Transcode,
     control: Control,
     told: Mapping[str, Any],
+    *,
+    change_item: ItemChange | None = None,
 ) -> Receipt:
     """Write one instance with all its frames encoded anew.
 
@@ -171,6 +174,8 @@ def transcode_frames(
         Threads, cancellation and progress.
     told
         What the receipt says besides.
+    change_item
+        What becomes of images in sequences; they are made native by default.
 
     Raises
     ------
@@ -185,6 +190,7 @@ def transcode_frames(
     changes = pixel_changes(source, decoder, plan)
     if stages.overlays is not None:
         changes.update(stages.overlays.placeholders())
+    changes |= origin.changes
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None
     with (
@@ -192,7 +198,9 @@ def transcode_frames(
         Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
         pipeline(control.cores, control.cancelled) as pipe,
     ):
-        instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
+        instance = InstanceWriter(
+            sink, source, target, changes, change_item or native_icons(source), origin.room
+        )
         expected = int(plan.written.nbytes * len(source) * _GROWTH)
         writer = instance.begin_frames(plan.written, len(source), expected)
         _run(pipe, stages, writer, control)
@@ -229,6 +237,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
         lossy_source=decoder.lossy,
         pixel_bytes=plan.encoded.nbytes * len(source),
         verification=str(stages.verifier),
+        mask=plan.transform.told(),
         warnings=(
             *source.warnings,
             *decoder.warnings,

@@ -269,8 +269,8 @@ def write_instance(
     WouldGrow
         It would be larger than its source, which is to be kept.
     """
-    source, told = origin.source, decision.told
-    if source.element(_DIGITAL_SIGNATURES) is not None:
+    source, told = origin.source, {**decision.told, **origin.told}
+    if source.element(_DIGITAL_SIGNATURES) is not None and _DIGITAL_SIGNATURES not in origin.changes:
         source.warnings.append("there are digital signatures; they don't match the bytes of the output")
     if choice.action == "recode":
         source.warnings.extend(carried_over(source))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,15 @@ class FrameTransform(Protocol):
         ...
 
     def left_alone(self, frame: Samples, index: int) -> Samples:
-        """Return the samples that the change must not touch; called with the frame before and after it."""
+        """Return the samples that the change must not touch, or a digest of them; called with the frame before and after it."""
+        ...
+
+    def proved(self, left_alone: Samples, index: int) -> None:
+        """Take note of those samples, once they were found to be the same before and after."""
+        ...
+
+    def told(self) -> dict[str, Any] | None:
+        """Return what the receipt says of the change, once all frames have passed; None where there was none."""
         ...
 
 
@@ -34,6 +42,13 @@ class Identity:
     def left_alone(self, frame: Samples, index: int) -> Samples:  # noqa: ARG002
         """Return the whole frame."""
         return frame
+
+    def proved(self, left_alone: Samples, index: int) -> None:
+        """Need no note."""
+
+    def told(self) -> dict[str, Any] | None:
+        """Return None."""
+        return None
 
 
 def transformed(transform: FrameTransform, frame: Samples, index: int) -> Samples:
@@ -54,8 +69,11 @@ def transformed(transform: FrameTransform, frame: Samples, index: int) -> Sample
         Samples changed that must not.
     """
     after = transform.apply(frame, index)
-    if after is not frame and not np.array_equal(
-        transform.left_alone(frame, index), transform.left_alone(after, index)
-    ):
-        raise VerificationError("samples changed that are to be left alone; nothing was kept", frame=index)
+    if after is not frame:
+        left_alone = transform.left_alone(frame, index)
+        if not np.array_equal(left_alone, transform.left_alone(after, index)):
+            raise VerificationError(
+                "samples changed that are to be left alone; nothing was kept", frame=index
+            )
+        transform.proved(left_alone, index)
     return after

@@ -1,0 +1,57 @@
+"""What an output was made from, remembered in it by keyed digests: neither the time nor the bytes of its source can be told by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cinemill.operations.origin import Origin
+from cinemill.storage.digests import data_digest
+
+if TYPE_CHECKING:
+    from cinemill.dicom.rewrite import Changes
+    from cinemill.dicom.source import Source
+    from cinemill.operations.deidentify.keys import Key
+
+
+class KeyedOrigin(Origin):
+    """The source of an output that nobody is to trace back without the key.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    options
+        See `Origin`.
+    changes, told
+        See `Origin`.
+    key
+        Makes the digests.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: Mapping[str, Any],
+        changes: Changes,
+        told: Mapping[str, Any],
+        key: Key,
+    ) -> None:
+        super().__init__(source, options)
+        self.changes = changes
+        self.told = dict(told)
+        self._key = key
+
+    @cached_property
+    def digest(self) -> str:
+        """Keyed digest of the source's bytes."""
+        return self._key.digest("source", data_digest(self.source.file).encode())
+
+    def _state(self) -> dict[str, Any]:
+        there = self.source.state
+        modified = "" if there is None else str(there.modified)
+        return {
+            "size": self._key.digest("size", str(len(self.source.file)).encode()),
+            "modified": self._key.digest("modified", modified.encode()) if modified else None,
+        }

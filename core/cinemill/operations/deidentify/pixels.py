@@ -1,0 +1,132 @@
+"""Whether pixels may hold names: what is burned in is no matter of the header, so that without a decision nothing is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from cinemill.errors import Refused
+from cinemill.frames.overlays import EmbeddedOverlays
+from cinemill.operations.deidentify.profile import FEATURES, Profile
+from cinemill.operations.deidentify.words import words_of
+
+if TYPE_CHECKING:
+    from cinemill.dicom.source import Source
+    from cinemill.syntaxes import TransferSyntax
+
+_BURNED_IN, _VISUAL_FEATURES = 0x00280301, 0x00280302
+_IMAGE_TYPE, _SOP_CLASS = 0x00080008, 0x00080016
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_WITHOUT_TEXT = frozenset(
+    _STORAGE + suffix
+    for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.4", "20", "128", "128.1", "130", "481.2")
+)
+"""CT, MR, NM, PET and dose: pixels are measurements, to which no device adds text in an original image."""
+
+_OF_ULTRASOUND = frozenset(_STORAGE + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
+"""Pictures of the inside, by which nobody is recognised."""
+
+NONE = "none"
+
+_HEAD = 4096
+"""Bytes of a codestream that may hold comments."""
+
+_PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
+
+
+def check_pixels(source: Source, profile: Profile, mask: str) -> None:
+    """Check that what may be burned into the pixels of an instance is dealt with.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    profile
+        The options.
+    mask
+        How pixels are masked: ``none`` if they are left as they are, empty where nobody has decided that.
+
+    Raises
+    ------
+    Refused
+        It is not; the message says what to do.
+    """
+    if source.pixel_data is None:
+        return
+    told = source.text(_BURNED_IN)
+    if not mask and told != "NO" and not _is_measured(source):
+        shown = f"is {told!r}" if told else "is absent"
+        raise Refused(
+            f"Burned In Annotation (0028,0301) {shown}: there may be names in the pixels, which no change of the header "
+            "removes; choose how they are masked with --mask, or say --mask none where somebody has looked"
+        )
+    if FEATURES in profile and source.text(_VISUAL_FEATURES) != "NO" and not _of_ultrasound(source):
+        raise Refused(
+            "Recognizable Visual Features (0028,0302) is not NO, and this program blackens no faces; leave out "
+            f"{FEATURES}, or deface the images before"
+        )
+
+
+def check_unused_bits(source: Source, target: TransferSyntax) -> None:
+    """Check that no overlay stays behind in unused bits of the pixels.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    target
+        What the output is coded in.
+
+    Raises
+    ------
+    Refused
+        One would.
+    """
+    if (
+        source.pixel_data is None
+        or target.coding not in {"native", "rle"}
+        or source.pixels.bits_allocated == 1
+    ):
+        return
+    if EmbeddedOverlays.find(source) is not None:
+        raise Refused(
+            f"there are overlays in unused bits of the pixels, which {target} keeps; a target such as --to jpeg-ls "
+            "leaves them out"
+        )
+
+
+def check_comments(source: Source, words: Collection[str]) -> None:
+    """Check that no codestream that stays as it is repeats the patient's name or number in its header.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    words
+        Of names and numbers, in small letters.
+
+    Raises
+    ------
+    Refused
+        One does.
+    """
+    if source.pixel_data is None or source.native or source.transfer_syntax.coding == "video" or not words:
+        return
+    for index in range(len(source)):
+        for text in _PRINTABLE.findall(bytes(source.frame(index)[:_HEAD])):
+            if not words_of([text.decode("latin-1")]).isdisjoint(words):
+                raise Refused(
+                    "a comment in the codestream repeats the patient's name or number; a target such as --to jpeg-ls "
+                    "codes the pixels without it",
+                    frame=index,
+                )
+
+
+def _is_measured(source: Source) -> bool:
+    original = source.text(_IMAGE_TYPE).split("\\")[0] == "ORIGINAL"
+    return original and source.text(_SOP_CLASS) in _WITHOUT_TEXT
+
+
+def _of_ultrasound(source: Source) -> bool:
+    return source.text(_SOP_CLASS) in _OF_ULTRASOUND

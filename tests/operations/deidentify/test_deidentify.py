@@ -1,0 +1,302 @@
+"""A run over files and trees: same UIDs for the same key, references that hold, nothing told, nothing written in doubt."""
+
+import json
+import os
+import re
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from click.testing import CliRunner
+
+import cinemill
+from cinemill.batch import attempt
+from cinemill.cli import app
+from cinemill.errors import CinemillError, OutputExists, Refused
+from cinemill.operations.deidentify.keys import make_key, read_key
+from cinemill.operations.deidentify.mapping import MapFile
+from cinemill.operations.deidentify.request import Deidentify
+from cinemill.operations.operation import Control
+from cinemill.operations.origin import look_at
+from cinemill.operations.report import Report
+from tests.operations.deidentify.conftest import FRAMES, identified, tree
+from tests.support import oracle
+from tests.support.files import corpus_files
+from tests.support.generate import (
+    DEFLATED,
+    EXPLICIT,
+    JPEG_BASELINE,
+    encapsulated_element,
+    header,
+    jpeg,
+    native_element,
+    part10,
+    smooth,
+)
+from tests.support.tools import conformance_errors
+
+NAMES = (b"Zebediah", b"Doe", b"Jane", b"MRN-", b"Helsing", b"1.2.3.0", b"1.2.3.1")
+
+
+def command(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and isinstance(done.exception, CinemillError):
+        return done.exception.exit_code, str(done.exception)
+    return done.exit_code, done.output
+
+
+def run(folder, output, key, report=None, **options):
+    """Do to a tree what the command does to it, in this process."""
+    request = Deidentify(key=str(key), **options).aimed_at([folder], output)
+    receipts = [attempt(item, request, Control(1)) for item in request.discover([folder], output)]
+    for receipt in receipts if report is not None else ():
+        report.add(request.published(receipt))
+    return receipts
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def uids_of(dataset, keyword):
+    found = []
+    dataset.walk(lambda _, element: found.append(element.value) if element.keyword == keyword else None)
+    return found
+
+
+def test_every_reference_in_the_output_tree_resolves(tmp_path, key):
+    tree(tmp_path / "in")
+    run(tmp_path / "in", tmp_path / "out", key, option="clean-structured-content,clean-graphics")
+    outputs = [pydicom.dcmread(path) for path in files(tmp_path / "out")]
+    there = {dataset.SOPInstanceUID for dataset in outputs}
+    assert len(there) == len(outputs) == 10
+    referred = [uid for dataset in outputs for uid in uids_of(dataset, "ReferencedSOPInstanceUID")]
+    assert len(referred) == 2 * (3 + 3 + 3)
+    assert set(referred) <= there
+    for path, dataset in zip(files(tmp_path / "out"), outputs, strict=True):
+        assert path.parts[-3:-1] == (dataset.StudyInstanceUID, dataset.SeriesInstanceUID)
+        assert path.stem == dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID
+        data = path.read_bytes() + os.fsencode(path.relative_to(tmp_path))
+        assert not [name for name in NAMES if name in data]
+
+
+def test_two_runs_and_several_workers_agree_and_another_key_does_not(tmp_path, key):
+    tree(tmp_path / "in")
+    run(tmp_path / "in", tmp_path / "one", key)
+    words = ("deidentify", tmp_path / "in", tmp_path / "two", "--key", key, "-q", "--jobs", 2)
+    assert command(*words)[0] == 0
+    names = [
+        [path.relative_to(tmp_path / name) for path in files(tmp_path / name)] for name in ("one", "two")
+    ]
+    assert names[0] == names[1]
+    make_key(tmp_path / "other.key")
+    run(tmp_path / "in", tmp_path / "three", tmp_path / "other.key")
+    others = {path.relative_to(tmp_path / "three") for path in files(tmp_path / "three")}
+    assert len(others) == 10
+    assert others.isdisjoint(names[0])
+
+
+def test_a_second_run_keeps_what_is_finished_and_makes_anew_what_was_asked_for_otherwise(tmp_path, key):
+    tree(tmp_path / "in")
+    first = run(tmp_path / "in", tmp_path / "out", key)
+    again = run(tmp_path / "in", tmp_path / "out", key)
+    assert {receipt.status for receipt in first} == {"deidentified"}
+    assert {(receipt.status, receipt.profile) for receipt in again} == {("kept", "basic")}
+    assert [receipt.elements for receipt in first] == [receipt.elements for receipt in again]
+    other = run(tmp_path / "in", tmp_path / "out", key, option="clean-descriptors")
+    assert {receipt.status for receipt in other} == {"deidentified"}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_report_tells_nothing_of_whose_instances_they_were(tmp_path, key, suffix):
+    tree(tmp_path / "in")
+    (tmp_path / "in" / "Doe_0" / "Zebediah.dcm").write_bytes(b"no DICOM, but Zebediah")
+    damaged = tmp_path / "in" / "Doe_0" / "Jane_0.dcm"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with Report(tmp_path / f"report{suffix}") as report:
+        run(tmp_path / "in", tmp_path / "out", key, report, map=str(tmp_path / "map"))
+    told = (tmp_path / f"report{suffix}").read_bytes()
+    assert not [name for name in NAMES if name in told]
+    if suffix == ".csv":
+        return
+    entries = MapFile(tmp_path / "map", read_key(key)).entries()
+    known = {entry.pseudonym.split(" ")[0]: entry.original for entry in entries if entry.kind == "file"}
+    done = [row for row in map(json.loads, told.splitlines()) if row["status"] == "deidentified"]
+    assert len(done) == 9
+    assert all("Doe_" in known[row["source"]] for row in done)
+
+
+def test_the_command_ends_with_a_table_and_a_report_that_names_nobody(tmp_path, key):
+    (first, *_) = tree(tmp_path / "in")
+    words = (
+        "deidentify",
+        first,
+        tmp_path / "out",
+        "--key",
+        key,
+        "--json",
+        "--report",
+        tmp_path / "report.jsonl",
+    )
+    code, said = command(*words)
+    assert code == 0
+    for told in (said.splitlines()[0], (tmp_path / "report.jsonl").read_text()):
+        assert not [name for name in NAMES if name.decode() in told]
+
+
+def test_an_output_remembers_its_source_by_keyed_digests_and_not_its_time(tmp_path, key, made):
+    output, _ = made()
+    source = tmp_path / "in1.dcm"
+    there = look_at(output)
+    assert there is not None
+    memory = json.dumps(there.memory)
+    assert str(source.stat().st_mtime_ns) not in memory
+    assert "xxh3-128" not in memory.partition('"output"')[0]
+    assert "Zebediah" not in memory
+    assert abs(output.stat().st_mtime - source.stat().st_mtime) < 60
+
+
+def test_a_source_that_may_have_text_in_its_pixels_is_refused_until_somebody_decides(tmp_path, key):
+    for told in (None, "YES"):
+        dataset = identified()
+        dataset.BurnedInAnnotation = told
+        if told is None:
+            del dataset.BurnedInAnnotation
+        path = tmp_path / f"{told}.dcm"
+        path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+        output = tmp_path / f"out{told}.dcm"
+        with pytest.raises(Refused, match="--mask"):
+            cinemill.deidentify(path, output, key=str(key))
+        assert not output.exists()
+        assert cinemill.deidentify(path, output, key=str(key), mask="none").status == "deidentified"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--option", "retain-everything"), "unknown option 'retain-everything'"),
+        (("--option", "retain-longitudinal-full,retain-longitudinal-modified"), "exclude each other"),
+        (("--option", "clean-pixel-data", "--mask", "none"), "exclude each other"),
+        (("--mask", "everything"), "unknown mask"),
+    ],
+)
+def test_options_that_contradict_each_other_end_the_run_before_anything_is_written(
+    tmp_path, key, words, message
+):
+    tree(tmp_path / "in")
+    code, said = command("deidentify", tmp_path / "in", tmp_path / "out", "--key", key, *words)
+    assert (code, message in said) == (2, True), said
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_its_key_a_run_does_not_begin(tmp_path, key):
+    tree(tmp_path / "in")
+    words = ("deidentify", tmp_path / "in", tmp_path / "out")
+    assert command(*words) == (
+        2,
+        "deidentify needs a key: name one with --key; `cinemill key new FILE` makes one",
+    )
+    code, said = command(*words, "--key", tmp_path / "none")
+    assert code == 2
+    assert "can't be read" in said
+    (tmp_path / "bad").write_text("cinemill-key-1:AAAA\n")
+    code, said = command(*words, "--key", tmp_path / "bad")
+    assert (code, "is no key" in said) == (2, True)
+    code, said = command(*words, "--key", key, "--map", tmp_path / "out" / "map")
+    assert (code, "lies among the outputs" in said) == (2, True)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_key_is_for_its_owner_alone_and_never_replaced(tmp_path):
+    path = tmp_path / "key"
+    code, said = command("key", "new", path)
+    assert code == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_bytes()
+    assert read_key(path).fingerprint in said
+    assert command("key", "new", path)[0] == 2
+    assert path.read_bytes() == before
+
+
+def test_pixels_are_coded_anew_in_the_same_pass_where_that_was_asked_for(tmp_path, key):
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    for target in ("jpeg-ls", "htj2k", "explicit", "implicit", "deflated"):
+        receipt = cinemill.deidentify(path, output, key=str(key), to=target, overwrite=True)
+        assert (receipt.status, receipt.transfer_syntax_after) != (
+            "deidentified",
+            EXPLICIT,
+        ) or target == "explicit"
+        assert np.array_equal(oracle.read(output).frames, oracle.read(path).frames)
+        assert pydicom.dcmread(output).PatientIdentityRemoved == "YES"
+        assert b"Zebediah" not in output.read_bytes()
+        assert cinemill.deidentify(path, output, key=str(key), to=target).status == "kept"
+
+
+def test_what_would_grow_is_carried_over_and_never_copied(tmp_path, key):
+    frames = [jpeg(smooth((64, 64, 3), seed)) for seed in range(2)]
+    dataset = header(FRAMES[:2, ..., None].repeat(3, 3), "YBR_FULL_422", samples=3, BurnedInAnnotation="NO")
+    dataset.Rows = dataset.Columns = 64
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(part10(dataset, encapsulated_element([[frame] for frame in frames]), JPEG_BASELINE))
+    every: tuple[dict[str, Any], ...] = ({"if_larger": "keep"}, {"lossy_source": "keep"})
+    for options in every:
+        receipt = cinemill.deidentify(path, output, key=str(key), to="jpeg-ls", overwrite=True, **options)
+        assert (receipt.status, receipt.transfer_syntax_after) == ("deidentified", JPEG_BASELINE)
+        assert receipt.reason in {"would-grow", "lossy-source"}
+        assert b"Doe" not in output.read_bytes()
+        assert all(frame in output.read_bytes() for frame in frames)
+
+
+def test_somebody_elses_file_in_the_place_of_an_output_stays(tmp_path, key):
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    output.write_bytes(b"somebody's")
+    with pytest.raises(OutputExists):
+        cinemill.deidentify(path, output, key=str(key))
+    assert output.read_bytes() == b"somebody's"
+
+
+def test_what_has_no_pixels_is_de_identified_and_not_copied(tmp_path, key):
+    (report,) = (
+        path for path in tree(tmp_path / "in") if path.parent.name == "Doe_0" and path.name == "report.dcm"
+    )
+    receipt = cinemill.deidentify(report, tmp_path / "out.dcm", key=str(key), to="jpeg-ls")
+    assert receipt.status == "deidentified"
+    assert b"Zebediah" not in (tmp_path / "out.dcm").read_bytes()
+
+
+def test_a_tree_goes_on_where_it_was_stopped(tmp_path, key):
+    tree(tmp_path / "in")
+    request = Deidentify(key=str(key))
+    every = list(request.discover([tmp_path / "in"], tmp_path / "out"))
+    assert list(request.discover([tmp_path / "in"], tmp_path / "out", after=every[3])) == every[4:]
+    assert len({item.output for item in every}) == 10
+
+
+def _kinds_of_errors(path):
+    return {
+        re.sub(r"2\.25\.\d+|\d+(\.\d+){4,}|\[\d+\]|<[^<>/]*>", "", each) for each in conformance_errors(path)
+    }
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize(
+    "option", ["", "clean-descriptors,clean-structured-content,retain-longitudinal-modified"]
+)
+def test_the_iod_checker_finds_nothing_new(tmp_path, key, option):
+    sources = [path for path in tree(tmp_path / "in") if "Doe_0" in path.parts]
+    sources += [
+        path
+        for path in corpus_files()[:: 160 if option else 40]
+        if DEFLATED.encode() + b"\0" not in path.read_bytes()[:1024]
+    ]
+    for number, source in enumerate(sources):
+        output = tmp_path / f"{number}.dcm"
+        try:
+            cinemill.deidentify(source, output, key=str(key), mask="none", option=option)
+        except CinemillError:
+            continue
+        assert _kinds_of_errors(output) <= _kinds_of_errors(source), source

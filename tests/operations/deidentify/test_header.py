@@ -1,0 +1,327 @@
+"""Headers without identities: every element is judged, what is kept stays as bytes, and nothing of the original is left."""
+
+import re
+import struct
+
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import UID
+
+import cinemill
+from cinemill.dicom.source import Source
+from cinemill.operations.deidentify.attributes import basic_profile, edition
+from cinemill.operations.deidentify.keys import read_key
+from cinemill.operations.deidentify.profile import CODES
+from tests.operations.deidentify.conftest import FRAMES, identified
+from tests.support.generate import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_BASELINE,
+    ULTRASOUND_CINE,
+    encapsulated_element,
+    header,
+    jpeg,
+    native_element,
+    part10,
+    smooth,
+)
+
+ORIGINALS = (
+    *(
+        b"Zebediah",
+        b"MRN-778899",
+        b"ACC4711",
+        b"Helsing",
+        b"Quincey",
+        b"Whitby",
+        b"SN-42",
+        b"19610203",
+        b"2019030",
+    ),
+    *(b"1.2.3.4.5", b"1.2.3.6", b"1.2.3.7", b"1.2.3.8"),
+)
+
+
+def items(path):
+    """The elements of a file but those that say what was done to it, as bytes by tag."""
+    with Source(path) as source:
+        return {e.tag: bytes(source.data[e.value : e.end]) for e in source.elements}
+
+
+def test_the_table_is_the_newest_that_its_package_has():
+    assert edition() >= "2026c"
+    table = basic_profile()
+    assert len(table) > 650
+    assert (table[0x00100010], table[0x00100020], table[0x00080018]) == ("Z", "Z/D", "U")
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED])
+def test_no_original_is_left_in_any_encoding(made, syntax):
+    output, dataset = made(syntax=syntax)
+    encoded = pydicom.filebase.DicomBytesIO()
+    pydicom.dcmwrite(encoded, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+    for original in ORIGINALS:
+        assert original not in encoded.getvalue()
+    assert dataset.PixelData == FRAMES.tobytes()
+    assert dataset.PatientName == dataset.PatientID != ""
+    assert (dataset.Manufacturer, dataset.Modality, dataset.FrameTime) == ("ACME", "US", "33.3")
+    assert output.read_bytes()[:128] == bytes(128)
+
+
+def test_actions_are_those_of_the_table_and_of_the_types_of_the_instance(made):
+    _, dataset = made()
+    for gone in (
+        "InstitutionName",
+        "AcquisitionDateTime",
+        "DeviceSerialNumber",
+        "PatientAge",
+        "StudyDescription",
+    ):
+        assert gone not in dataset
+    for emptied in (
+        "StudyDate",
+        "StudyTime",
+        "ContentDate",
+        "AccessionNumber",
+        "PatientBirthDate",
+        "PatientSex",
+    ):
+        assert dataset[emptied].value in ("", None)
+    assert not any(element.tag.is_private for element in dataset.iterall())
+
+
+def test_what_is_kept_stays_byte_for_byte(tmp_path, made):
+    odd = identified()
+    odd.add_new(0x00081090, "LO", b"\xff\xfe Mod\\el \x00")
+    odd.add_new(0x00181020, "LO", b"  1.0 \\ 2.0 ")
+    path = tmp_path / "odd.dcm"
+    path.write_bytes(part10(odd, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    before, after = items(path), items(made(path)[0])
+    same = {tag for tag in before if before[tag] == after.get(tag)}
+    assert {0x00081090, 0x00181020, 0x00080008, 0x00181063, 0x00280009} <= same
+
+
+def test_an_output_says_what_was_done_and_only_that(made):
+    _, dataset = made(option="clean-descriptors,retain-uids")
+    assert dataset.PatientIdentityRemoved == "YES"
+    assert [
+        (item.CodeValue, item.CodingSchemeDesignator) for item in dataset.DeidentificationMethodCodeSequence
+    ] == [
+        ("113100", "DCM"),
+        ("113105", "DCM"),
+        ("113110", "DCM"),
+    ]
+    assert all(len(value) <= 64 for value in dataset.DeidentificationMethod)
+    assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
+    assert dataset.BurnedInAnnotation == "NO"
+    burned = identified()
+    burned.BurnedInAnnotation = "YES"
+    _, dataset = made(burned, mask="none")
+    assert dataset.BurnedInAnnotation == "YES"
+    assert "RecognizableVisualFeatures" not in dataset
+    assert len({code for code, _ in CODES.values()}) == 12
+
+
+def test_dates_of_a_patient_move_by_the_same_days_and_keep_their_intervals(made):
+    option = "retain-longitudinal-modified"
+    _, dataset = made(option=option)
+    other = identified()
+    other.StudyDate, other.ContentDate, other.SOPInstanceUID = "20200101", "20200230", "1.2.3.99"
+    _, second = made(other, option=option)
+    assert dataset.LongitudinalTemporalInformationModified == "MODIFIED"
+    assert int(dataset.ContentDate) > int(dataset.StudyDate)
+    days = pydicom.valuerep.DA("20190302") - pydicom.valuerep.DA(dataset.StudyDate)
+    assert 30 <= days.days <= 3650
+    assert pydicom.valuerep.DA("20200101") - pydicom.valuerep.DA(second.StudyDate) == days
+    assert dataset.AcquisitionDateTime.endswith("101112.5+0100")
+    assert second.ContentDate == "19000101"
+    assert dataset.PatientBirthDate == ""
+
+
+def test_descriptions_are_left_with_words_of_medicine(made):
+    _, dataset = made(option="clean-descriptors")
+    assert dataset.StudyDescription == "Stress echo of apical 4CH".replace(" of", "") or (
+        dataset.StudyDescription == "Stress echo of apical 4CH"
+    )
+
+
+def test_options_retain_what_they_name_and_no_more(made):
+    _, dataset = made(
+        option="retain-device-identity,retain-institution-identity,retain-patient-characteristics,"
+        "retain-longitudinal-full,retain-uids"
+    )
+    assert dataset.DeviceSerialNumber == "SN-42-XYZ"
+    assert dataset.InstitutionName == "Whitby Hospital"
+    assert (dataset.PatientSex, dataset.PatientAge) == ("F", "058Y")
+    assert (dataset.StudyDate, dataset.ContentDate) == ("20190302", "20190303")
+    assert dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID == "1.2.3.4.5"
+    assert dataset.PatientName != "Zebediah^Jane"
+    assert dataset.AccessionNumber == ""
+
+
+def test_private_elements_of_the_standards_list_are_retained_alone(made):
+    dataset = identified()
+    safe = dataset.private_block(0x200D, "Philips US Imaging DD 033", create=True)
+    safe.add_new(0x0D, "LO", "UDM_USD_DATATYPE_DIN_2D_ECHO")
+    safe.add_new(0x30, "LO", "anything")
+    _, kept = made(dataset, option="retain-safe-private")
+    assert kept[0x200D100D].value == "UDM_USD_DATATYPE_DIN_2D_ECHO"
+    assert {int(element.tag) for element in kept if element.tag.is_private} == {0x200D0010, 0x200D100D}
+    _, without = made(dataset)
+    assert not any(element.tag.is_private for element in without)
+
+
+def test_file_meta_information_tells_nothing_of_where_it_came_from(tmp_path, made):
+    dataset = identified()
+    path = tmp_path / "in.dcm"
+    path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    read = pydicom.dcmread(path)
+    read.file_meta.SourceApplicationEntityTitle = "WARD7"
+    read.file_meta.PrivateInformationCreatorUID = UID("1.2.3.9")
+    read.file_meta.PrivateInformation = b"Zebediah"
+    read.preamble = b"Zebediah".ljust(128, b"\0")
+    read.save_as(path)
+    output, after = made(path)
+    assert b"WARD7" not in output.read_bytes()
+    assert b"Zebediah" not in output.read_bytes()
+    assert after.file_meta.MediaStorageSOPInstanceUID == after.SOPInstanceUID
+
+
+def test_overlays_curves_and_icons_go_with_all_that_describes_them(made):
+    dataset = identified()
+    icon = Dataset()
+    icon.Rows, icon.Columns, icon.BitsAllocated = 2, 2, 8
+    icon.add_new(0x7FE00010, "OB", b"Zebe")
+    dataset.IconImageSequence = Sequence([icon])
+    for tag, vr, value in (
+        (0x60000010, "US", 2),
+        (0x60000022, "LO", "Zebediah"),
+        (0x60003000, "OW", b"Zebediah"),
+        (0x50003000, "OW", b"Zebediah"),
+        (0x50000022, "LO", "Zebediah"),
+    ):
+        dataset.add_new(tag, vr, value)
+    output, after = made(dataset)
+    assert b"Zebe" not in output.read_bytes()
+    assert not [element for element in after if element.tag.group in {0x6000, 0x5000, 0x0088}]
+
+
+def test_an_overlay_in_unused_bits_of_the_pixels_does_not_stay_behind(tmp_path, key):
+    frames = FRAMES.astype("u2") | 0x1000
+    dataset = header(frames, bits_stored=12, BurnedInAnnotation="NO")
+    for tag, vr, value in (
+        (0x60000010, "US", 12),
+        (0x60000011, "US", 16),
+        (0x60000100, "US", 16),
+        (0x60000102, "US", 12),
+    ):
+        dataset.add_new(tag, vr, value)
+    path = tmp_path / "overlay.dcm"
+    path.write_bytes(part10(dataset, native_element(frames.tobytes(), EXPLICIT), EXPLICIT))
+    with pytest.raises(cinemill.CinemillError, match="overlays in unused bits"):
+        cinemill.deidentify(path, tmp_path / "out.dcm", key=str(key))
+    assert not (tmp_path / "out.dcm").exists()
+    cinemill.deidentify(path, tmp_path / "out.dcm", key=str(key), to="jpeg-ls")
+    after = pydicom.dcmread(tmp_path / "out.dcm")
+    assert not [element for element in after if element.tag.group == 0x6000]
+    assert (after.pixel_array == FRAMES).all()
+
+
+def test_a_name_that_stands_where_no_table_looks_goes_too(made):
+    dataset = identified()
+    dataset.ManufacturerModelName = "iE33 of Zebediah"
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "99X", "Zebediah, Jane"
+    dataset.ViewCodeSequence = Sequence([code])
+    output, after = made(dataset)
+    assert b"Zebediah" not in output.read_bytes()
+    assert after.ManufacturerModelName == "REMOVED"
+
+
+def test_what_can_not_be_judged_is_removed_and_counted(tmp_path, key):
+    dataset = identified()
+    dataset.add_new(0x00089998, "LO", "Zebediah")
+    dataset.add_new(0x00080104, "SQ", Sequence([]))
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    receipt = cinemill.deidentify(path, output, key=str(key))
+    assert receipt.elements["unknown"] == 2
+    assert receipt.elements["private"] == 2
+    assert b"Zebediah" not in output.read_bytes()
+
+
+def test_a_sequence_that_can_not_be_read_is_left_out(tmp_path, key):
+    broken = struct.pack("<HH2sHL", 0x0040, 0x0275, b"SQ", 0, 12) + b"Zebediah1234"
+    dataset = identified()
+    data = part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT)
+    place = data.index(struct.pack("<HH", 0x7FE0, 0x0010))
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(
+        data[:place]
+        + broken.replace(struct.pack("<HH", 0x40, 0x275), struct.pack("<HH", 0x54, 0x16))
+        + data[place:]
+    )
+    receipt = cinemill.deidentify(path, output, key=str(key))
+    assert receipt.elements["unknown"] == 1
+    assert b"Zebediah" not in output.read_bytes()
+
+
+@pytest.mark.parametrize("delimited", [True, False])
+def test_encapsulated_pixels_stay_as_they_stand_whatever_their_fragments(tmp_path, key, delimited):
+    frames = [jpeg(smooth((24, 32, 3), seed)) for seed in range(2)]
+    dataset = header(
+        FRAMES[:2].repeat(2, 1).repeat(2, 2)[..., None].repeat(3, 3),
+        "YBR_FULL_422",
+        samples=3,
+        sop_class=ULTRASOUND_CINE,
+        BurnedInAnnotation="NO",
+    )
+    dataset.Rows, dataset.Columns = 24, 32
+    element = encapsulated_element([frames[:1], [frames[1][:50], frames[1][50:]]])
+    element = element if delimited else element[:-8]
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    path.write_bytes(part10(dataset, element, JPEG_BASELINE))
+    receipt = cinemill.deidentify(path, output, key=str(key))
+    assert receipt.transfer_syntax_after == JPEG_BASELINE
+    data = output.read_bytes()
+    assert data[data.index(element[:12]) :].startswith(element)
+    assert data.endswith(struct.pack("<HHL", 0xFFFE, 0xE0DD, 0))
+
+
+def test_a_report_is_left_with_its_references_or_with_clean_text(tmp_path, made):
+    from tests.operations.deidentify.conftest import tree
+
+    report = next(path for path in tree(tmp_path / "tree") if path.name == "report.dcm")
+    key = read_key(tmp_path / "study.key")
+    _, basic = made(report)
+    (image,) = basic.ContentSequence
+    told = [item.ReferencedSOPInstanceUID for item in image.ReferencedSOPSequence]
+    assert told == [key.uid(f"1.2.3.0.1.{index}") for index in range(3)]
+    _, cleaned = made(report, option="clean-structured-content")
+    _, text, person = cleaned.ContentSequence
+    assert re.fullmatch(r"(has )?mitral valve", text.TextValue.replace(" a ", " "))
+    assert person.PersonName == "REMOVED"
+
+
+def test_codes_of_persons_are_replaced_where_the_sequence_is_to_be_replaced(made):
+    def coded(value, meaning):
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "99STAFF", meaning
+        return Sequence([code])
+
+    dataset = identified()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    operator = Dataset()
+    operator.PersonIdentificationCodeSequence = coded("4711", "Dr Seward")
+    dataset.OperatorIdentificationSequence = Sequence([operator])
+    dataset.InstitutionCodeSequence = coded("0815", "Whitby Hospital")
+    dataset.ViewCodeSequence = coded("A4C", "Apical four chamber")
+    output, after = made(dataset)
+    for name in (b"Seward", b"4711", b"0815", b"Whitby"):
+        assert name not in output.read_bytes()
+    assert after.ViewCodeSequence[0].CodeMeaning == "Apical four chamber"
+    assert after.OperatorIdentificationSequence[0].PersonIdentificationCodeSequence[0].CodeValue == "REMOVED"
