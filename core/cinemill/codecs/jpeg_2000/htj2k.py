@@ -39,7 +39,7 @@ class Htj2k:
 
     name = "cinemill-htj2k"
     version = f"{__version__} with openjph {OpenJph.version}"
-    batch = 1
+    batch = 4
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames with OpenJPEG."""
