@@ -37,6 +37,19 @@ def test_generated_images_come_out_of_three_decoders_as_they_went_in(seed):
     assert counts["bytes"] <= 1.002 * counts["bytes of OpenJPH"]
 
 
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize(("samples", "bits"), [(1, 8), (3, 8), (1, 12), (1, 1)])
+def test_ffmpeg_reads_the_same(content, samples, bits):
+    """Its HT decoder shares no author with those of OpenJPH and OpenJPEG; samples are in the upper bits of 16."""
+    av = pytest.importorskip("av")
+    pixels = pixel_format(97, 131, samples, bits)
+    frame = picture(pixels, content)
+    (stream,) = Htj2k().encode([frame], pixels)
+    ffmpeg = av.CodecContext.create("jpeg2000", "r")
+    (shown,) = ffmpeg.decode(av.Packet(stream)) + ffmpeg.decode(None)
+    np.testing.assert_array_equal(shown.to_ndarray(), frame.astype(int) << 8 * frame.itemsize - bits)
+
+
 def test_every_small_size():
     for rows, columns in np.ndindex(19, 19):
         pixels = pixel_format(rows + 1, columns + 1, 1 + 2 * ((rows + columns) % 2), 8)

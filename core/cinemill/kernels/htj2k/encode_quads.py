@@ -7,8 +7,9 @@ the bits of samples as a mask of four times 16 bits beside them, the code words 
 
 Samples are below 2**15 in magnitude, so that 2 (magnitude - 1) + sign has 16 bits (7.3.8).
 
-Bounds: a step reads 16 samples, whatever of them is beyond ``columns``, and writes 16 exponents. What it leaves is placed by
-its number, 0 to 3, in `Scratch`.
+Bounds: a step reads 16 samples of two rows, however many of them are inside, and 17 exponents of the row above from the one before
+them on, and writes 16 exponents, for which `ROW_SIZE` has margins. What it leaves has its place in `QUADS_SIZE` bytes by its
+number, 0 to 3. Indices into tables are cut to their size.
 """
 
 from __future__ import annotations
