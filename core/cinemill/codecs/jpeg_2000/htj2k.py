@@ -50,7 +50,7 @@ class Htj2k:
 
     name = "cinemill-htj2k"
     version = f"{__version__} with openjph {OpenJph.version}, openjpeg {OpenJpeg.version}"
-    batch = 1
+    batch = 4
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""

@@ -7,6 +7,7 @@ JPEG 2000 Part 1; frames that have a coefficient of 16 bits or more are left to 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,14 +42,15 @@ _memory = Memory()
 def encode(frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
     """Encode frames as `cinemill.codecs.jpeg_2000.htj2k.Htj2k.encode` does."""
     check_encodable(pixels)
-    how = plan(
-        pixels.rows,
-        pixels.columns,
-        pixels.samples,
-        pixels.bits_stored,
-        colour_transform=takes_colour_transform(pixels),
-    )
+    how = _plan(pixels)
     return [_encode(frame, pixels, how) for frame in frames]
+
+
+def _plan(pixels: PixelFormat) -> Plan:
+    colour_transform = takes_colour_transform(pixels)
+    return plan(
+        pixels.rows, pixels.columns, pixels.samples, pixels.bits_stored, colour_transform=colour_transform
+    )
 
 
 def _encode(frame: Samples, pixels: PixelFormat, how: Plan) -> bytes:
@@ -103,7 +105,7 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
     coefficients = _memory.array("coefficients", (how.size,), np.int16)
     encoded = _Blocks(*np.empty((3, len(how.blocks)), np.int64), _memory.array("data", (how.room,), np.uint8))
     end = needed = 0
-    for strip, (begin, stop) in enumerate(zip(how.bounds, how.bounds[1:], strict=False)):
+    for strip, numbers in enumerate(how.strips):
         needed = analyse(
             samples,
             form,
@@ -119,7 +121,7 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
             coefficients,
             strip,
         )
-        end = _encode_blocks(coefficients, how.blocks, how.order[begin:stop], encoded, end)
+        end = _encode_blocks(coefficients, how.blocks, numbers, encoded, end)
     if needed >> (pixels.bits_stored - 1):
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
@@ -179,12 +181,13 @@ def _codestream(pixels: PixelFormat, how: Plan, blocks: _Blocks) -> bytes:
     size = write_packets(how.packets, how.layout.areas, *blocks, packets)
     tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
     tlm = struct.pack(">HHBBHI", TLM, 10, 0, 0x60, 0, 14 + size)
-    return b"".join((_main_header(pixels, how), tlm, tile_part, packets[:size].data, EOC.to_bytes(2, "big")))
+    return b"".join((_main_header(pixels), tlm, tile_part, packets[:size].data, EOC.to_bytes(2, "big")))
 
 
-def _main_header(pixels: PixelFormat, how: Plan) -> bytes:
+@lru_cache(maxsize=16)
+def _main_header(pixels: PixelFormat) -> bytes:
     """SOC, SIZ, CAP, COD and QCD (T.800 A.4.1, A.5, A.6.1, A.6.4; T.814 A)."""
-    size, layout = (pixels.columns, pixels.rows), how.layout
+    size, layout = (pixels.columns, pixels.rows), _plan(pixels).layout
     component = struct.pack(">BBB", (pixels.bits_stored - 1) | pixels.signed << 7, 1, 1)
     siz = (
         struct.pack(">H8IH", _PART_15, *size, 0, 0, *size, 0, 0, pixels.samples) + component * pixels.samples

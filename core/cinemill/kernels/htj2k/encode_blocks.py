@@ -99,7 +99,7 @@ def _encode_block(
     for row in range(0, rows, 2):
         top = samples + pitch * row
         bottom = top + pitch if row + 1 < rows else zeros
-        some = any_of(top, columns) | any_of(bottom, columns)
+        some = any_of(top, bottom, columns)
         if (some | any_above) == 0:
             # MEL tells of each quad that it is not significant.
             clear_row(below)
@@ -223,9 +223,10 @@ def encode_blocks(
     for block in order:
         pitch, columns, rows = 2 * blocks[block, STRIDE], blocks[block, COLUMNS], blocks[block, ROWS]
         samples = address(coefficients) + 2 * blocks[block, START]
-        some = 0
-        for row in range(rows):
-            some |= any_of(samples + pitch * row, columns)
+        row, some = 0, 0
+        while some == 0 and row < rows:
+            some = any_of(samples + pitch * row, samples + pitch * row, columns)
+            row += 1
         starts[block], coded[block] = end - first, 1 if some else 0
         if some:
             end = _encode_block(
