@@ -41,9 +41,10 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """
     decoded = []
     for number, data in enumerate(codestreams):
-        codestream, header = check_codestream(data, pixels, number)
+        codestream, header = check_codestream(data, pixels, number, tolerant=True)
         samples = decode_by_kernels(codestream, header, pixels, number)
         if samples is None:
+            check_codestream(data, pixels, number)
             samples = decode_checked(codestream, header, pixels, number)
         decoded.append(samples)
     return decoded
@@ -52,7 +53,7 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
 def decode_by_kernels(
     codestream: Buffer, header: MainHeader, pixels: PixelFormat, number: int
 ) -> Samples | None:
-    """Decode what `check_codestream` returned, or return None if the kernels don't.
+    """Decode what `check_codestream` returned, or return None if the kernels don't. Marker codes in packets are found here.
 
     Parameters
     ----------
@@ -97,8 +98,11 @@ def _read_packets(
     data: NDArray[np.uint8], packets: Packets, tables: Tables, number: int
 ) -> NDArray[np.int64] | None:
     """Read the packet headers; None if code-blocks have more passes than one, which lossless encoders do without."""
-    from cinemill.kernels.jpeg_2000.decode_packets import read_packets
+    from cinemill.kernels.jpeg_2000.decode_packets import marker_between, read_packets
 
+    if (marker := marker_between(data, packets.start, packets.end)) >= 0:
+        code = data[marker : marker + 2].tobytes().hex().upper()
+        raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=marker, frame=number)
     coded = np.empty((4, len(tables.blocks)), np.int64)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
     whole = read_packets(data, packets.start, packets.end, tables.packets, tables.areas, most, *coded)
