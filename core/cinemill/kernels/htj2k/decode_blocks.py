@@ -36,7 +36,7 @@ from cinemill.kernels.htj2k.decode_samples import (
 )
 from cinemill.kernels.jpeg_2000.decode_rows import fits_lanes, synthesise_low, synthesise_rows
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import address
+from cinemill.kernels.machine.bits import address, load_i64, store_8, store_64
 from cinemill.kernels.machine.jit import jit
 
 BAND = 4
@@ -116,7 +116,7 @@ def decode_frame(
     """
     size = 4 if limit < 0 else 2
     source, base = address(data), address(coefficients)
-    flat, flat_largest = coefficients.view(np.uint8), largest.reshape(largest.size)
+    largest_at = address(largest)
     memory_a = (address(memory) + 63) & -64
     quad_at, u_at, mel_at = address(quad_table), address(u_table), address(mel_table)
     mel, used, sizes = np.empty((2, MEL_SIZE), np.int64), np.empty(2, np.int64), np.empty((2, 3), np.int64)
@@ -131,8 +131,8 @@ def decode_frame(
             wide, high, stride = blocks[a, COLUMNS], blocks[a, ROWS], size * blocks[a, STRIDE]
             if coded[0, a] == 0:
                 for row in range(high):
-                    start = size * blocks[a, START] + row * stride
-                    flat[start : start + size * wide] = 0
+                    for byte in range(size * wide):
+                        store_8(base + size * blocks[a, START] + row * stride, byte, 0)
                 continue
             b, memory_b = a, memory_a
             if at < last:
@@ -172,7 +172,7 @@ def decode_frame(
                 else:
                     read = decode_samples(where, wide, high, target, stride, limit)
                     band = blocks[block, BAND]
-                    flat_largest[band] = max(flat_largest[band], largest_magnitude(where))
+                    store_64(largest_at, band, max(load_i64(largest_at, band), largest_magnitude(where)))
                 if read < 0:
                     return UNUSUAL if limit < 0 else BEYOND
                 if read > sizes[number, MAGSGN_BITS]:
