@@ -142,26 +142,31 @@ def by_kernel(data: np.ndarray, columns: int, rows: int, *, wide: bool) -> tuple
     table = np.array([(at, stride, columns, rows, 0) for at in (0, rows * stride)])
     coded = np.array([(1, 1), (0, 0), (0, 0), (data.size, data.size)])
     samples = np.full((2, rows, stride), 99, np.int32 if wide else np.int16)
-    largest = np.zeros(1, np.int64)
-    status = decode_blocks.decode_blocks(
+    largest = np.zeros((1, 1, 4), np.int64)
+    status = decode_blocks.decode_frame(
         data,
         coded,
         table,
         np.arange(2),
-        0,
-        2,
+        np.array([0, 2]),
         -decode_samples.MOST_WIDE_U if wide else decode_samples.MOST_U,
         np.full(decode_blocks.MEMORY, 0xA5, np.uint8),
         quad_codes(),
         u_codes(),
         mel_decoding(),
-        samples.reshape(-1).view(np.uint8),
+        samples.reshape(-1).view(np.int16),
         largest,
+        np.zeros((1, 1, 8), np.int64),
+        64,
+        decode_blocks.NO_PIXELS,
+        *[0] * 5,
+        np.zeros(1, np.int16),
+        np.zeros(1, np.uint8),
     )
     if status == SOUND:
         np.testing.assert_array_equal(samples[0, :, :columns], samples[1, :, :columns])
         if not wide:
-            assert largest[0] >= np.abs(samples[0, :, :columns].astype(int)).max()
+            assert largest[0, 0, 0] >= np.abs(samples[0, :, :columns].astype(int)).max()
     return status, samples[0, :, :columns]
 
 

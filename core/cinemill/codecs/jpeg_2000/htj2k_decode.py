@@ -41,9 +41,10 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """
     decoded = []
     for number, data in enumerate(codestreams):
-        codestream, header = check_codestream(data, pixels, number)
+        codestream, header = check_codestream(data, pixels, number, tolerant=True)
         samples = decode_by_kernels(codestream, header, pixels, number)
         if samples is None:
+            check_codestream(data, pixels, number)
             samples = decode_checked(codestream, header, pixels, number)
         decoded.append(samples)
     return decoded
@@ -52,7 +53,7 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
 def decode_by_kernels(
     codestream: Buffer, header: MainHeader, pixels: PixelFormat, number: int
 ) -> Samples | None:
-    """Decode what `check_codestream` returned, or return None if the kernels don't.
+    """Decode what `check_codestream` returned, or return None if the kernels don't. Marker codes in packets are found here.
 
     Parameters
     ----------
@@ -97,8 +98,11 @@ def _read_packets(
     data: NDArray[np.uint8], packets: Packets, tables: Tables, number: int
 ) -> NDArray[np.int64] | None:
     """Read the packet headers; None if code-blocks have more passes than one, which lossless encoders do without."""
-    from cinemill.kernels.jpeg_2000.decode_packets import read_packets
+    from cinemill.kernels.jpeg_2000.decode_packets import marker_between, read_packets
 
+    if (marker := marker_between(data, packets.start, packets.end)) >= 0:
+        code = data[marker : marker + 2].tobytes().hex().upper()
+        raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=marker, frame=number)
     coded = np.empty((4, len(tables.blocks)), np.int64)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
     whole = read_packets(data, packets.start, packets.end, tables.packets, tables.areas, most, *coded)
@@ -135,35 +139,57 @@ def _decode_lanes(
     samples: Samples,
 ) -> int:
     """Decode a frame in 16-bit lanes, if its coefficients fit."""
-    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_frame
     from cinemill.kernels.htj2k.decode_samples import MOST_U
     from cinemill.kernels.jpeg_2000.decode_rows import ring_room
 
     half = 1 << header.precision - 1
+    return _decode_blocks(
+        data,
+        coded,
+        places,
+        min(max(parameters.bit_planes) + 1, MOST_U),
+        _memory.array("subbands", (places.size,), np.int16),
+        (kind, parameters.rows, parameters.columns, half, half if header.signed else 0, 2 * half - 1),
+        _memory.array("ring", (ring_room(parameters.columns, parameters.samples),), np.int16),
+        samples.reshape(-1).view(np.uint8),
+    )
+
+
+def _decode_blocks(
+    data: NDArray[np.uint8],
+    coded: NDArray[np.int64],
+    places: Places,
+    limit: int,
+    coefficients: NDArray[np.int16],
+    kind: tuple[int, int, int, int, int, int],
+    ring: NDArray[np.int16],
+    pixels: NDArray[np.uint8],
+) -> int:
+    """Call `decode_frame`, which names what is passed."""
+    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_frame
+
+    bands = places.bands
     longest_first = np.argsort((places.alike << _LENGTH_BITS) - coded[3])
-    return decode_frame(
+    status: int = decode_frame(
         data,
         coded,
         places.blocks,
         longest_first,
         places.strips,
-        min(max(parameters.bit_planes) + 1, MOST_U),
+        limit,
         _memory.array("blocks", (MEMORY,), np.uint8),
         quad_codes(),
         u_codes(),
         mel_decoding(),
-        _memory.array("subbands", (places.size,), np.int16),
-        places.bands,
+        coefficients,
+        np.zeros((bands.shape[0], bands.shape[1], 4), np.int64),
+        bands,
         STRIP_ROWS,
-        kind,
-        parameters.rows,
-        parameters.columns,
-        half,
-        half if header.signed else 0,
-        2 * half - 1,
-        _memory.array("ring", (ring_room(parameters.columns, parameters.samples),), np.int16),
-        samples.reshape(-1).view(np.uint8),
+        *kind,
+        ring,
+        pixels,
     )
+    return status
 
 
 def _decode_wide(
@@ -176,27 +202,21 @@ def _decode_wide(
 ) -> int:
     """Decode a frame to coefficients of 32 bits, and from them as Part 1 is."""
     from cinemill.kernels.htj2k.decode_bits import SOUND
-    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_blocks
+    from cinemill.kernels.htj2k.decode_blocks import NO_PIXELS
     from cinemill.kernels.htj2k.decode_samples import MOST_WIDE_U
     from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
 
     rows, columns = parameters.rows, parameters.columns
     coefficients = _memory.array("coefficients", (parameters.samples, rows, columns), np.int32)
-    alike = tables.blocks[:, COLUMNS] << 8 | tables.blocks[:, ROWS]
-    status: int = decode_blocks(
+    status = _decode_blocks(
         data,
         coded,
-        tables.blocks,
-        np.argsort((alike << _LENGTH_BITS) - coded[3]),
-        0,
-        len(tables.blocks),
+        _planes(tables),
         -min(max(parameters.bit_planes) + 1, MOST_WIDE_U),
-        _memory.array("blocks", (MEMORY,), np.uint8),
-        quad_codes(),
-        u_codes(),
-        mel_decoding(),
-        coefficients.reshape(-1).view(np.uint8),
-        np.empty(0, np.int64),
+        coefficients.reshape(-1).view(np.int16),
+        (NO_PIXELS, 0, 0, 0, 0, 0),
+        _memory.array("ring", (0,), np.int16),
+        np.empty(0, np.uint8),
     )
     if status != SOUND:
         return status
@@ -212,3 +232,14 @@ def _decode_wide(
     lowest = -half if header.signed else 0
     restore_levels(flat, lowest + half, lowest, lowest + 2 * half - 1, samples.reshape(-1))
     return status
+
+
+def _planes(tables: Tables) -> Places:
+    """Place code-blocks in planes of all components, as Part 1 has them; there are no strips."""
+    return Places(
+        bands=np.zeros((0, 0, 8), np.int64),
+        blocks=tables.blocks,
+        alike=tables.blocks[:, COLUMNS] << 8 | tables.blocks[:, ROWS],
+        strips=np.array([0, len(tables.blocks)]),
+        size=0,
+    )

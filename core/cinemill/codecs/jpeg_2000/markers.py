@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.errors import CodecError
@@ -85,6 +86,12 @@ def read_main_header(codestream: Buffer) -> MainHeader:
             break
     if len(siz) < 39 or len(cod) < 10 or not length:
         raise CodecError("JPEG 2000: expected SIZ and COD before the first tile-part")
+    return _main_header(siz, cod, length, high_throughput=high_throughput)
+
+
+@lru_cache(maxsize=16)
+def _main_header(siz: bytes, cod: bytes, length: int, *, high_throughput: bool) -> MainHeader:
+    """Put together what frames of a cine say alike."""
     right, bottom, left, top, *tile, samples = struct.unpack_from(">8IH", siz, 2)
     tile_width, tile_height, tile_left, tile_top = tile
     components = [siz[at : at + 3] for at in range(36, len(siz), 3)]
@@ -115,13 +122,19 @@ def check_room(codestream: Buffer, header: MainHeader) -> None:
     CodecError
         There are fewer bytes than precincts.
     """
+    packets = _least_packets(header)
+    if packets > len(codestream):
+        raise CodecError(f"JPEG 2000: expected {packets} packets or more, found {len(codestream)} bytes")
+
+
+@lru_cache(maxsize=16)
+def _least_packets(header: MainHeader) -> int:
     packets = 0
     for resolution, (across, down) in enumerate(header.precincts):
         reduction = max(header.coding.levels - resolution, 0)
         columns, rows = -(-header.columns // (1 << reduction)), -(-header.rows // (1 << reduction))
         packets += -(-columns // (1 << across)) * -(-rows // (1 << down)) * header.samples
-    if packets > len(codestream):
-        raise CodecError(f"JPEG 2000: expected {packets} packets or more, found {len(codestream)} bytes")
+    return packets
 
 
 def check_tile_parts(codestream: Buffer, header: MainHeader, *, tolerant: bool = False) -> None:

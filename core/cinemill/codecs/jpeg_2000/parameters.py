@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs.jpeg_2000.markers import (
@@ -79,31 +80,37 @@ def read_packets_header(
     capabilities = [segment[:4] for marker, _, segment in material if marker == CAP]
     if capabilities != [_PART_15_ONLY] * high_throughput:
         return None
-    material = [found for found in material if found[0] != CAP]
-    material = [found for found in material if not _repeats(found, material)]
+    material = [found for found in material if found[0] != CAP and not _repeats(found, material)]
     if [marker for marker, *_ in material] not in _EXPECTED:
         return None
     found = {marker: (offset, segment) for marker, offset, segment in material}
     (_, siz), (_, cod), (_, qcd), (tile_part, sot) = (found[marker] for marker in (SIZ, COD, QCD, SOT))
-    if len(sot) != 8:
-        return None
-    coding = header.coding
     end = tile_part + int.from_bytes(sot[2:6], "big")
-    first_tile_part, image_offset, tile_offset = sot[6] == 0, any(siz[10:18]), any(siz[26:34])
+    whole = len(sot) == 8 and sot[6] == 0 and codestream[end : end + 2] == EOC.to_bytes(2, "big")
+    block_style = _HT_BLOCKS if high_throughput else 0
+    parameters = _parameters(header, siz, len(cod), qcd, block_style) if whole else None
+    return None if parameters is None else Packets(found[SOD][0] + 2, end, parameters)
+
+
+@lru_cache(maxsize=16)
+def _parameters(
+    header: MainHeader, siz: bytes, cod_length: int, qcd: bytes, block_style: int
+) -> Parameters | None:
+    """Return the parameters of codestreams with such headers, None if the kernels don't decode them."""
+    coding = header.coding
+    image_offset, tile_offset = any(siz[10:18]), any(siz[26:34])
     if not (
         header.tiles == 1
         and min(header.rows, header.columns) > 0
-        and first_tile_part
-        and codestream[end : end + 2] == EOC.to_bytes(2, "big")
         and not (image_offset or tile_offset or header.subsampled)
         and header.precision <= 16
         and (header.samples, coding.colour_transform) in {(1, 0), (3, 0), (3, 1)}
-        and coding.block_style == (_HT_BLOCKS if high_throughput else 0)
-        and _is_covered(coding, header.precincts, len(cod), qcd)
+        and coding.block_style == block_style
+        and _is_covered(coding, header.precincts, cod_length, qcd)
     ):
         return None
     guard_bits = qcd[0] >> 5
-    parameters = Parameters(
+    return Parameters(
         header.rows,
         header.columns,
         header.samples,
@@ -114,13 +121,14 @@ def read_packets_header(
         header.precincts,
         tuple(guard_bits + (exponent >> 3) - 1 for exponent in qcd[1:]),
     )
-    return Packets(found[SOD][0] + 2, end, parameters)
 
 
 def _repeats(found: tuple[int, int, bytes], material: list[tuple[int, int, bytes]]) -> bool:
     """Whether a segment says of one component what COD or QCD say of all (A.6.2, A.6.5), as GDCM's do."""
     marker, _, segment = found
     general = {COC: COD, QCC: QCD}.get(marker)
+    if general is None:
+        return False
     same = next((content for code, _, content in material if code == general), b"")
     return segment[1:] == (same if marker == QCC else same[:1] + same[5:]) and bool(same)
 

@@ -191,8 +191,8 @@ MEL_SIZE = 8
 @inlined
 def start_mel(memory: int, mel: Any, start: int, end: int) -> None:
     """Begin with no events; ``end`` is the last byte but one, whose lower half is not MEL's (7.1.2)."""
-    mel[:] = 0
     mel[NEXT], mel[END] = start, end
+    mel[HELD], mel[BITS], mel[FULL], mel[STATE], mel[DECODED] = 0, 0, 0, 0, 0
     for at in range(EVENTS_SIZE // 8):
         store_64(memory + EVENTS, at, 0)
 

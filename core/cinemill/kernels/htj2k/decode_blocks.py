@@ -36,34 +36,17 @@ from cinemill.kernels.htj2k.decode_samples import (
 )
 from cinemill.kernels.jpeg_2000.decode_rows import fits_lanes, synthesise_low, synthesise_rows
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import address
+from cinemill.kernels.machine.bits import address, load_i64, store_8, store_64
 from cinemill.kernels.machine.jit import jit
 
 BAND = 4
-"""In the table of code-blocks of 16-bit lanes, instead of the orientation: component x level x subband, as `largest` counts."""
+"""In the table of code-blocks of 16-bit lanes, instead of the orientation: component x level x subband, as ``largest`` counts."""
+NO_PIXELS = -1
+"""Kind of pixels where only coefficients are wanted."""
 MEMORY = 2 * BLOCK_MEMORY + 64
 """Bytes of memory: code-blocks are decoded two at a time."""
 _MOST_LEFT = 15
 """MagSgn bits, with the byte of ones that is read behind them, that known encoders leave: they end in the byte of the last bit."""
-
-
-@jit("int64(int64, int64[::1], int64, int64, int64, int64, int64, int64)")
-def _finish(
-    memory: int, sizes: Any, used: int, columns: int, rows: int, samples: int, stride: int, limit: int
-) -> int:
-    """Decode the samples of a code-block, to 32 bits where ``limit`` is negative, and see whether all bits were used."""
-    if used > sizes[VLC_BITS]:
-        return DAMAGED
-    if limit < 0:
-        read = decode_wide_samples(memory, columns, rows, samples, stride, -limit)
-    else:
-        read = decode_samples(memory, columns, rows, samples, stride, limit)
-    if read < 0:
-        return UNUSUAL if limit < 0 else BEYOND
-    if read > sizes[MAGSGN_BITS]:
-        return DAMAGED
-    return UNUSUAL if read < sizes[MAGSGN_BITS] - _MOST_LEFT else SOUND
-
 
 _READ_ONLY = "Array({}, {}, 'C', readonly=True)"
 _DATA = _READ_ONLY.format("uint8", 1)
@@ -71,113 +54,8 @@ _TABLES = ", ".join(_READ_ONLY.format(*kind) for kind in (("uint32", 2), ("uint6
 
 
 @jit(
-    f"int64({_DATA}, int64[:, ::1], int64[:, ::1], int64[::1], int64, int64, int64, uint8[::1], {_TABLES}, uint8[::1], int64[::1])"
-)
-def decode_blocks(
-    data: Any,
-    coded: Any,
-    blocks: Any,
-    order: Any,
-    first: int,
-    last: int,
-    limit: int,
-    memory: Any,
-    quad_table: Any,
-    u_table: Any,
-    mel_table: Any,
-    coefficients: Any,
-    largest: Any,
-) -> int:
-    """Decode some code-blocks of a frame.
-
-    Parameters
-    ----------
-    data
-        The codestream.
-    coded
-        What `read_packets` found of each code-block: bit-planes, passes left out, where its bytes are, and how many.
-    blocks
-        The table of code-blocks.
-    order, first, last
-        Which ones: ``order[first:last]``, those of a size best one after the other.
-    limit
-        Of U: up to `MOST_U` where coefficients have 16 bits; for 32 bits its negative, up to `MOST_WIDE_U`.
-    memory
-        MEMORY bytes.
-    quad_table, u_table, mel_table
-        `quad_codes`, `u_codes` and `mel_decoding`.
-    coefficients
-        Receives the code-blocks, as bytes.
-    largest
-        Of 16-bit lanes, keeps the largest magnitude of each band.
-
-    Returns
-    -------
-    int
-        `SOUND`, `DAMAGED`, `UNUSUAL` or `BEYOND`.
-    """
-    size = 4 if limit < 0 else 2
-    source, base = address(data), address(coefficients)
-    memory_a = (address(memory) + 63) & -64
-    quad_at, u_at, mel_at = address(quad_table), address(u_table), address(mel_table)
-    mel, used, sizes = np.empty((2, MEL_SIZE), np.int64), np.empty(2, np.int64), np.empty((2, 3), np.int64)
-    at = first
-    while at < last:
-        a = order[at]
-        columns, rows = blocks[a, COLUMNS], blocks[a, ROWS]
-        stride = size * blocks[a, STRIDE]
-        at += 1
-        if coded[0, a] == 0:
-            for row in range(rows):
-                start = size * blocks[a, START] + row * stride
-                coefficients[start : start + size * columns] = 0
-            continue
-        b, memory_b = a, memory_a
-        if at < last:
-            other = order[at]
-            if coded[0, other] and blocks[other, COLUMNS] == columns and blocks[other, ROWS] == rows:
-                b, memory_b = other, memory_a + BLOCK_MEMORY
-                at += 1
-        status = unstuff(source + coded[2, a], coded[3, a], memory_a, sizes[0])
-        if status == SOUND and b != a:
-            status = unstuff(source + coded[2, b], coded[3, b], memory_b, sizes[1])
-        elif status == SOUND:
-            sizes[1] = sizes[0]
-        if status != SOUND:
-            return status
-        end_a, end_b = source + coded[2, a] + coded[3, a], source + coded[2, b] + coded[3, b]
-        decode_quads(
-            memory_a,
-            memory_b,
-            columns,
-            rows,
-            end_a - sizes[0, SUFFIX],
-            end_a - 1,
-            end_b - sizes[1, SUFFIX],
-            end_b - 1,
-            quad_at,
-            u_at,
-            mel_at,
-            mel,
-            used,
-        )
-        for number in range(1 if b == a else 2):
-            block, where = (b, memory_b) if number else (a, memory_a)
-            target = base + size * blocks[block, START]
-            status = _finish(
-                where, sizes[number], used[number], columns, rows, target, size * blocks[block, STRIDE], limit
-            )
-            if status != SOUND:
-                return status
-            if limit > 0:
-                band = blocks[block, BAND]
-                largest[band] = max(largest[band], largest_magnitude(where))
-    return SOUND
-
-
-@jit(
-    f"int64({_DATA}, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64, uint8[::1], {_TABLES}, int16[::1], int64[:, :, ::1],"
-    " int64, int64, int64, int64, int64, int64, int64, int16[::1], uint8[::1])"
+    f"int64({_DATA}, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64, uint8[::1], {_TABLES}, int16[::1],"
+    " int64[:, :, ::1], int64[:, :, ::1], int64, int64, int64, int64, int64, int64, int64, int16[::1], uint8[::1])"
 )
 def decode_frame(
     data: Any,
@@ -191,6 +69,7 @@ def decode_frame(
     u_table: Any,
     mel_table: Any,
     coefficients: Any,
+    largest: Any,
     bands: Any,
     strip_rows: int,
     kind: int,
@@ -202,72 +81,115 @@ def decode_frame(
     ring: Any,
     pixels: Any,
 ) -> int:
-    """Decode a frame to pixels in 16-bit lanes.
+    """Decode all code-blocks of a frame, and if they have 16 bits, make pixels of them.
 
     Parameters
     ----------
-    data, coded, blocks, order, limit, memory, quad_table, u_table, mel_table
-        As in `decode_blocks`.
-    strips
-        Where in ``order`` the code-blocks of each strip begin, then those of the lower levels, and where these end.
-    coefficients, bands, strip_rows
-        Memory for the subbands, the table of bands, and how many rows of the first level's there are at a time.
+    data
+        The codestream.
+    coded
+        What `read_packets` found of each code-block: bit-planes, passes left out, where its bytes are, and how many.
+    blocks
+        The table of code-blocks.
+    order, strips
+        In which order they are decoded, those of a size best one after the other; where in it those of each strip begin, then
+        those of the lower levels, which come first, and where these end.
+    limit
+        Of U: up to `MOST_U` where coefficients have 16 bits; for 32 bits its negative, up to `MOST_WIDE_U`.
+    memory
+        MEMORY bytes.
+    quad_table, u_table, mel_table
+        `quad_codes`, `u_codes` and `mel_decoding`.
+    coefficients, largest
+        Receives the code-blocks, and of 16 bits the largest magnitude of each band, which is 0 before.
+    bands, strip_rows
+        The table of bands, and how many rows of the first level's there are at a time.
     kind, rows, columns, half, back, ring, pixels
-        As in `synthesise_rows`.
+        As in `synthesise_rows`, or `NO_PIXELS`.
     most
         The largest sample after the level shift.
 
     Returns
     -------
     int
-        `SOUND`, `DAMAGED`, `UNUSUAL` or `BEYOND`; only in the first case all pixels were written.
+        `SOUND`, `DAMAGED`, `UNUSUAL` or `BEYOND`; only in the first case all was decoded.
     """
-    flat, count = coefficients.view(np.uint8), len(strips) - 2
-    largest = np.zeros((bands.shape[0], bands.shape[1], 4), np.int64)
-    flat_largest = largest.reshape(largest.size)
-    status = decode_blocks(
-        data,
-        coded,
-        blocks,
-        order,
-        strips[count],
-        strips[count + 1],
-        limit,
-        memory,
-        quad_table,
-        u_table,
-        mel_table,
-        flat,
-        flat_largest,
-    )
-    if status != SOUND:
-        return status
-    if not synthesise_low(coefficients, rows, columns, bands, largest):
-        return BEYOND
+    size = 4 if limit < 0 else 2
+    source, base = address(data), address(coefficients)
+    largest_at = address(largest)
+    memory_a = (address(memory) + 63) & -64
+    quad_at, u_at, mel_at = address(quad_table), address(u_table), address(mel_table)
+    mel, used, sizes = np.empty((2, MEL_SIZE), np.int64), np.empty(2, np.int64), np.empty((2, 3), np.int64)
+    count = len(strips) - 2
     seen = 0
-    for strip in range(count):
-        status = decode_blocks(
-            data,
-            coded,
-            blocks,
-            order,
-            strips[strip],
-            strips[strip + 1],
-            limit,
-            memory,
-            quad_table,
-            u_table,
-            mel_table,
-            flat,
-            flat_largest,
-        )
-        if status != SOUND:
-            return status
-        if not fits_lanes(largest, kind, half):
-            return BEYOND
-        start = 2 * strip_rows * strip
-        stop = start + 2 * strip_rows if strip + 1 < count else rows + 2
-        seen = synthesise_rows(
-            coefficients, kind, rows, columns, half, back, bands, start, ring, pixels, start, stop
-        )
+    for step in range(count + 1):
+        strip = step - 1 if step else count
+        at, last = strips[strip], strips[strip + 1]
+        while at < last:
+            a = order[at]
+            at += 1
+            wide, high, stride = blocks[a, COLUMNS], blocks[a, ROWS], size * blocks[a, STRIDE]
+            if coded[0, a] == 0:
+                for row in range(high):
+                    for byte in range(size * wide):
+                        store_8(base + size * blocks[a, START] + row * stride, byte, 0)
+                continue
+            b, memory_b = a, memory_a
+            if at < last:
+                other = order[at]
+                if coded[0, other] and blocks[other, COLUMNS] == wide and blocks[other, ROWS] == high:
+                    b, memory_b = other, memory_a + BLOCK_MEMORY
+                    at += 1
+            end_a, end_b = source + coded[2, a] + coded[3, a], source + coded[2, b] + coded[3, b]
+            for number in range(2):
+                # Where there is no second one, the first is decoded twice, in the same memory.
+                end, length = (end_b, coded[3, b]) if number else (end_a, coded[3, a])
+                status = unstuff(end - length, length, memory_b if number else memory_a, sizes[number])
+                if status != SOUND:
+                    return status
+            decode_quads(
+                memory_a,
+                memory_b,
+                wide,
+                high,
+                end_a - sizes[0, SUFFIX],
+                end_a - 1,
+                end_b - sizes[1, SUFFIX],
+                end_b - 1,
+                quad_at,
+                u_at,
+                mel_at,
+                mel,
+                used,
+            )
+            for number in range(1 if b == a else 2):
+                block, where = (b, memory_b) if number else (a, memory_a)
+                target, stride = base + size * blocks[block, START], size * blocks[block, STRIDE]
+                if used[number] > sizes[number, VLC_BITS]:
+                    return DAMAGED
+                if limit < 0:
+                    read = decode_wide_samples(where, wide, high, target, stride, -limit)
+                else:
+                    read = decode_samples(where, wide, high, target, stride, limit)
+                    band = blocks[block, BAND]
+                    store_64(largest_at, band, max(load_i64(largest_at, band), largest_magnitude(where)))
+                if read < 0:
+                    return UNUSUAL if limit < 0 else BEYOND
+                if read > sizes[number, MAGSGN_BITS]:
+                    return DAMAGED
+                if read < sizes[number, MAGSGN_BITS] - _MOST_LEFT:
+                    return UNUSUAL
+        if kind == NO_PIXELS:
+            continue
+        if step == 0:
+            if not synthesise_low(coefficients, rows, columns, bands, largest):
+                return BEYOND
+        else:
+            if not fits_lanes(largest, kind, half):
+                return BEYOND
+            start = 2 * strip_rows * strip
+            stop = start + 2 * strip_rows if strip + 1 < count else rows + 2
+            seen = synthesise_rows(
+                coefficients, kind, rows, columns, half, back, bands, start, ring, pixels, start, stop
+            )
     return SOUND if seen <= most else UNUSUAL

@@ -151,18 +151,33 @@ def _note_magnitudes(samples: Value, most: Value) -> None:
     samples.load(16, LANES).magnitude().maximum_unsigned(most.load(16, LANES)).store(most)
 
 
+@instructions
+def _clear_lanes(lanes: Value) -> None:
+    lanes.load(16, LANES).like(0).store(lanes)
+
+
+@instructions
+def _largest_lane(lanes: Value) -> Value:
+    most = lanes.load(16, LANES)
+    for half in (8, 4, 2, 1):
+        most = most.maximum_unsigned(most.shuffled([(lane + half) % LANES for lane in range(LANES)]))
+    return most.lane(0).resized(64)
+
+
 @inlined
-def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, most: Any) -> int:
-    """Return the largest magnitude of a plane."""
-    most[:] = 0
+def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, lanes: int) -> int:
+    """Return the largest magnitude of a plane; ``lanes`` is memory for one of each of 16 lanes."""
+    _clear_lanes(lanes)
+    narrow = 0
     for row in range(rows):
         first = plane + pitch * row
-        if columns < LANES:
+        if columns >= LANES:
+            for at in range(0, columns, LANES):
+                _note_magnitudes(first + 2 * min(at, columns - LANES), lanes)
+        else:
             for column in range(columns):
-                most[0] = max(most[0], abs(load_i16(first, column)))
-        for at in range(0, columns if columns >= LANES else 0, LANES):
-            _note_magnitudes(first + 2 * min(at, columns - LANES), address(most))
-    return np.int64(most.max())
+                narrow = max(narrow, abs(load_i16(first, column)))
+    return max(narrow, _largest_lane(lanes))
 
 
 @inlined
@@ -198,7 +213,7 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, large
         Whether all fitted the lanes; else what was reconstructed is wrong.
     """
     base = address(coefficients)
-    source, most = np.empty(8, np.int64), np.empty(LANES, np.uint16)
+    source, lanes = np.empty(8, np.int64), np.empty(LANES // 4, np.int64)
     for component in range(bands.shape[0]):
         for level in range(bands.shape[1] - 1, 0, -1):
             if reach(largest[component, level]) > MOST:
@@ -211,7 +226,7 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, large
                 source[PITCH + band] = 2 * bands[component, level, PITCH + band]
             for row in range(0, high + 2, 2):
                 _synthesise_pair(plane, pitch, -1, row, high, across, source)
-            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, most)
+            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, address(lanes))
     return True
 
 
@@ -287,11 +302,6 @@ _put_rgb, _put_rct = _make_put_rgb(transformed=False), _make_put_rgb(transformed
 
 
 @instructions
-def _clear_seen(seen: Value) -> None:
-    seen.load(16, LANES).like(0).store(seen)
-
-
-@instructions
 def _all_seen(seen: Value) -> Value:
     words = seen.load(64, 4)
     total = words.lane(0) | words.lane(1) | words.lane(2) | words.lane(3)
@@ -360,7 +370,7 @@ def synthesise_rows(
     first, base, seen = address(pixels), address(coefficients), address(memory)
     ring = seen + 2 * _SEEN
     if start == 0:
-        _clear_seen(seen)
+        _clear_lanes(seen)
     components = 3 if kind >= RGB else 1
     size = columns * (3 if kind >= RGB else 1 + kind)
     pitch = 2 * (columns + 64)
