@@ -211,6 +211,17 @@ def test_preset_parameters(bits, max_value, near, thresholds, reset, interleave)
             np.testing.assert_array_equal(decoded, CharLS().decode([codestream], pixels)[0], content)
 
 
+@pytest.mark.parametrize(("low", "high"), [(32766, 32767), (32767, 32768), (32768, 65535), (1, 65535)])
+def test_frames_side_by_side_with_thresholds_of_half_the_range(low, high):
+    rng = np.random.default_rng(high)
+    for content in CONTENTS:
+        frame = bounded(content, (9, 26), 16, 65535, rng)
+        codestream = naive(frame, 16, max_value=65535, thresholds=(low, low, high))
+        pixels = pixel_format(frame, 16)
+        for decoded in JpegLs().decode([codestream] * LANES, pixels):
+            np.testing.assert_array_equal(decoded, frame, content)
+
+
 @pytest.mark.parametrize("interleave", [0, 1, 2])
 @pytest.mark.parametrize(("samples", "near"), [(2, 0), (2, 2), (4, 0), (4, 3)])
 def test_two_and_four_components(samples, near, interleave):

@@ -16,7 +16,13 @@ from cinemill.codecs.jpeg_ls.markers import (
     read_scans,
 )
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, DEFAULT_RESET, LANES, coding_parameters
+from cinemill.kernels.jpeg_ls.parameters import (
+    BREAK_EVEN,
+    DEFAULT_RESET,
+    LANES,
+    LARGEST_THRESHOLD,
+    coding_parameters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +36,8 @@ if TYPE_CHECKING:
 LONGEST_CODESTREAM = (1 << 32) - 2
 """What the length of a DICOM fragment can express (PS3.5 A.4)."""
 
-MOST_BITS_IN_LANES = 1 << 31
-"""Lanes count bits of code in 32 bits."""
+MOST_BITS_IN_LANES = 1 << 26
+"""Lanes count bits in 32 bits, from the first code on."""
 
 LARGEST_BATCH = 1 << 31
 """Bytes of address space, of which only what codes really take is used, that a batch may reserve for them."""
@@ -141,6 +147,7 @@ def _fit_for_lanes(scans: list[Scan]) -> object:
     fit = all(
         scan.coding.exact
         and scan.coding.reset == DEFAULT_RESET
+        and scan.coding.t3 <= LARGEST_THRESHOLD
         and scan.restart_lines == 0
         and scan.interleave != INTERLEAVE_SAMPLE
         and scan.components in (1, 3)

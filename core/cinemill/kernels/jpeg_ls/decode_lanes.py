@@ -28,28 +28,36 @@ further than 24 bytes from a position: `PADDING` covers that. Zeros end a run, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cinemill.kernels.jpeg_ls.bitstream import PADDING
 from cinemill.kernels.jpeg_ls.decode_model import (
     golomb,
     golomb_parameter,
     interruption,
-    quantised,
     run_length,
     write_pixels,
 )
 from cinemill.kernels.jpeg_ls.lanes import (
     GROUP,
+    aligned,
     from_lanes,
     lines_of_lanes,
     load_words,
     rows_of_lanes,
     store_words,
 )
-from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
+from cinemill.kernels.jpeg_ls.parameters import (
+    LANES,
+    LARGEST_THRESHOLD,
+    REGULAR_CONTEXTS,
+    RUN_ORDERS,
+    Coding,
+)
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -59,6 +67,7 @@ from cinemill.kernels.machine.bits import (
     load_u8,
     load_u16,
     load_u32,
+    shift_up,
     store_16,
     store_32,
     store_64,
@@ -72,100 +81,123 @@ CONTEXT = 8 * LANES
 
 IDLE = CONTEXT * REGULAR_CONTEXTS
 
-LEFT, ENDING, OFFSETS, SIGNS = 0, 32, 64, 96
+LEFT, ENDING, OFFSETS, SIGNS, GRADIENTS = 0, 32, 64, 96, 128
 """Offsets in ``lanes``, 16 bits a lane: how many samples of a run are left, whether its end is due (0 or -1), the context's
-offset and sign (0 or -1)."""
+offset and sign (0 or -1), and the quantised gradient of the row above that leads to this column."""
 
-POSITIONS, ENDS, WINDOWS, ZEROS, MAPPED = 128, 192, 256, 320, 384
-"""32 bits a lane: the position in the code and its limit, the bits there, how many of them are leading zeros, a long code's value."""
+POSITIONS, BYTES, ENDS, WINDOWS, ZEROS = 192, 256, 320, 384, 448
+"""32 bits a lane: the position in the code in bits and in bytes, its limit, the bits there, how many of them are leading zeros."""
 
-DATA, EVENTS, CONTEXTS = 448, 576, 640
-"""64 bits a lane: the address of the code. 64 bits: which lanes have an event in this column. Then, the contexts."""
+EVENTS, CONTEXTS = 512, 576
+"""64 bits: which lanes have an event in this column. Then, the contexts."""
 
 INTERRUPTIONS = CONTEXTS + IDLE + CONTEXT
 RUN_INDICES = INTERRUPTIONS + 32 * LANES
 BANK_BYTES = RUN_INDICES + 4 * LANES * 3
 """Two run interruption contexts a lane; by component and lane, run indices; and all bytes of a bank."""
 
+_REACH = 1 << 28
+"""Bytes from the first code on in which the others may begin."""
+
 VISIBLE = 25
 """Bits of code that a 32-bit window surely holds, whatever bit of a byte it starts at."""
 
 
+def _gradient(one: Value, other: Value, thresholds: Sequence[Value]) -> Value:
+    """Quantise the difference of unsigned samples to -4..4 (T.87 A.3.3), given T1 to T3."""
+    size = one.maximum_unsigned(other) - one.minimum_unsigned(other)
+    steps, limited = size.minimum_unsigned(1), size.minimum_unsigned(LARGEST_THRESHOLD)
+    for threshold in thresholds:
+        steps -= (limited > threshold - 1).extended(16)
+    negative = other.at_least_unsigned(one).extended(16)
+    return (steps ^ negative) - negative
+
+
 @instructions
-def look(row: Value, above: Value, lanes: Value, t1: Value, t2: Value, t3: Value, most_zeros: Value) -> Value:
+def lead_to(above: Value, lanes: Value, t1: Value, t2: Value, t3: Value) -> None:
+    """Set the gradient that leads to a column."""
+    rb, rc = above.load(16, LANES), (above - GROUP).load(16, LANES)
+    _gradient(rb, rc, [rb.like(threshold) for threshold in (t1, t2, t3)]).store(lanes + GRADIENTS)
+
+
+@instructions
+def look(
+    row: Value, above: Value, lanes: Value, data: Value, t1: Value, t2: Value, t3: Value, shortest: Value
+) -> Value:
     """Find contexts and code lengths for a column; the sample to the left is written to it, for runs to go on.
 
-    Returns the lanes inside a run.
+    Windows of ``shortest`` or more, shifted down by 1, start with few zeros. Returns the lanes inside a run.
     """
     ra, rb = (row - GROUP).load(16, LANES), above.load(16, LANES)
     rc, rd = (above - GROUP).load(16, LANES), (above + GROUP).load(16, LANES)
-    thresholds = [ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
-    q1, q2, q3 = (quantised(high, low, thresholds) for high, low in ((rd, rb), (rb, rc), (rc, ra)))
-    context = q1 * 81 + q2 * 9 + q3
+    thresholds = [ra.like(threshold) for threshold in (t1, t2, t3)]
+    q1, q2 = _gradient(rd, rb, thresholds), (lanes + GRADIENTS).load(16, LANES)
+    q1.store(lanes + GRADIENTS)  # leads to the next column
+    context = (q1 * 9 + q2) * 9 + _gradient(rc, ra, thresholds)
     running = (lanes + LEFT).load(16, LANES).differs(0).extended(16)
     ending = (lanes + ENDING).load(16, LANES)
     starting = context.equals(0).extended(16) & ~running
     events = ending | starting
-    idle = (events | running).differs(0)
+    idle = (events | running) < 0
     idle.choose(context.like(IDLE), context.magnitude() * CONTEXT).store(lanes + OFFSETS)
     (context >> 15).store(lanes + SIGNS)
     ra.store(row)
 
     position = (lanes + POSITIONS).load(32, LANES)
-    byte = position.shifted_down(3)
-    windows = [
-        ((lanes + (DATA + 8 * lane)).load(64) + byte.lane(lane).resized(64)).load(32) for lane in range(LANES)
-    ]
-    window = gathered(windows).bytes_reversed() << (position & 7)
+    places = [(lanes + (BYTES + 4 * lane)).load(32).resized(64) for lane in range(LANES)]
+    window = gathered([(data + place).load(32) for place in places]).bytes_reversed() << (position & 7)
     zeros = -(window.shifted_down(8).floor_log2() - (127 + 23))
     window.store(lanes + WINDOWS)
     zeros.store(lanes + ZEROS)
-    long = (zeros >= most_zeros).extended(16) & ~idle.extended(16)
-    (events | long).differs(0).packed().store(lanes + EVENTS)
-    return running.differs(0).packed()
+    long = (window.shifted_down(1) < shortest).extended(16)
+    ((events | (long & ~running)) < 0).packed().store(lanes + EVENTS)
+    return (running < 0).packed()
+
+
+def _addresses(lanes: Value) -> list[Value]:
+    """Return where each lane's context is."""
+    offsets = [(lanes + (OFFSETS + 2 * lane)).load(16).resized(64) for lane in range(LANES)]
+    return [lanes + (CONTEXTS + 8 * lane) + offset for lane, offset in enumerate(offsets)]
 
 
 @instructions
-def decode(row: Value, above: Value, lanes: Value, max_value: Value, most_zeros: Value) -> None:
+def decode(row: Value, above: Value, lanes: Value, max_value: Value) -> None:
     """Decode the samples of lanes in regular mode, update their contexts, and move runs on by a column."""
+    a, packed = load_words(_addresses(lanes))
+    n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
+    # The smallest k with N * 2**k >= A (T.87 A.5.1) is the difference of their logarithms, rounded up.
+    k = ((a.float_bits() - n.float_bits() + ((1 << 23) - 1)) >> 23).maximum(0)
+    mapping = ((k - 1) & (b + b + n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
+
+    active = (lanes + OFFSETS).load(16, LANES).differs(IDLE)
+    window, zeros = (lanes + WINDOWS).load(32, LANES), (lanes + ZEROS).load(32, LANES)
+    length = zeros + k
+    mapped = ((zeros - 1) << k) + window.shifted_down(-length + 31)
+    position = (lanes + POSITIONS).load(32, LANES) + ((length + 1) & active.extended(32))
+    position = position.minimum_unsigned((lanes + ENDS).load(32, LANES))
+    position.store(lanes + POSITIONS)
+    position.shifted_down(3).store(lanes + BYTES)
+    error = mapped.shifted_down(1) ^ -(mapped & 1) ^ mapping
+
     ra, rb, rc = (row - GROUP).load(16, LANES), above.load(16, LANES), (above - GROUP).load(16, LANES)
     high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
     flat = low.at_least_unsigned(rc).choose(high, ra + rb - rc)
-    prediction = rc.at_least_unsigned(high).choose(low, flat).resized(32)
-
-    offsets = (lanes + OFFSETS).load(16, LANES)
-    addresses = [lanes + CONTEXTS + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
-    a, packed = load_words(addresses)
-    n, b, c = packed & 0xFF, (packed << 16) >> 24, packed >> 16
-    k = (a | n).floor_log2() - n.floor_log2()
-    k = k - (n << k < a).extended(32)
-    mapping = ((k - 1) & (b + b + n - 1)) >> 31  # -1 where k = 0 and 2B <= -N
-
-    active = offsets.differs(IDLE)
-    position = (lanes + POSITIONS).load(32, LANES)
-    window, zeros = (lanes + WINDOWS).load(32, LANES), (lanes + ZEROS).load(32, LANES)
-    short = zeros < most_zeros
-    mapped = short.choose(
-        ((zeros - 1) << k) + window.shifted_down(-(zeros + k) + 31), (lanes + MAPPED).load(32, LANES)
-    )
-    length = (zeros + k + 1) & active.extended(32) & short.extended(32)
-    position = position + length
-    position.minimum_unsigned((lanes + ENDS).load(32, LANES)).store(lanes + POSITIONS)
-
-    sign = (lanes + SIGNS).load(16, LANES).extended(32)
-    error = mapped.shifted_down(1) ^ -(mapped & 1) ^ mapping
-    prediction = (prediction + ((c ^ sign) - sign)).clamped(0, max_value)
-    value = (prediction + ((error ^ sign) - sign)) & max_value
-    active.choose(value.resized(16), row.load(16, LANES)).store(row)
+    prediction = rc.at_least_unsigned(high).choose(low, flat)
+    sign = (lanes + SIGNS).load(16, LANES)
+    correction = (c.resized(16) ^ sign) - sign
+    prediction = prediction.raised_by(correction.maximum(0)).reduced_by((-correction).maximum(0))
+    value = prediction.minimum_unsigned(max_value) + ((error.resized(16) ^ sign) - sign)
+    active.choose(value & max_value, row.load(16, LANES)).store(row)
 
     halve = n.shifted_down(6)
     a = (a + error.magnitude().minimum(max_value)).shifted_down(halve)
     b = (b + error) >> halve
     n = n.shifted_down(halve) + 1
-    below, beyond = b <= -n, b > 0
-    c = (c + below.extended(32) - beyond.extended(32)).clamped(-128, 127)
-    b = below.choose((b + n).maximum(-n + 1), beyond.choose((b - n).minimum(0), b))
-    store_words(a, n | ((b & 0xFF) << 8) | (c << 16), addresses)
+    least = n.like(1) - n
+    below, beyond = (b < least).extended(32), (b > 0).extended(32)
+    c = (c + below - beyond).clamped(-128, 127)
+    b = (b + (n & below) - (n & beyond)).clamped(least, 0)
+    store_words(a, n | ((b & 0xFF) << 8) | (c << 16), _addresses(lanes))
 
     left = (lanes + LEFT).load(16, LANES)
     running = left.differs(0).extended(16)
@@ -191,16 +223,28 @@ def shorten(lanes: Value, columns: Value) -> None:
 
 @inlined
 def _handle_event(
-    lane: int, row: int, above: int, room: int, lanes: int, component: int, orders: int, coding: Coding
+    lane: int,
+    row: int,
+    above: int,
+    room: int,
+    lanes: int,
+    data: int,
+    component: int,
+    orders: int,
+    coding: Coding,
 ) -> None:
     """Read the start of a run, the sample that ends one, or a long code; ``room`` is the number of columns from this one on."""
-    data, position = load_i64(lanes + DATA, lane), load_u32(lanes + POSITIONS, lane)
+    position = load_u32(lanes + POSITIONS, lane)
     offset = load_u16(lanes + OFFSETS, lane)
     if offset != IDLE:
         word = lanes + CONTEXTS + offset + 8 * lane
         k = golomb_parameter(load_u32(word, 0), load_u8(word, 4))
         mapped, position = golomb(data, position, k, coding.limit - coding.qbpp - 1, coding.qbpp)
-        store_32(lanes + MAPPED, lane, mapped)
+        # `decode` finds the same in a window that it takes as a whole.
+        position = min(position, load_u32(lanes + ENDS, lane)) - 32
+        store_32(lanes + ZEROS, lane, 31 - k)
+        store_32(lanes + WINDOWS, lane, mapped - shift_up(30 - k, k))
+        store_32(lanes + POSITIONS, lane, position)
     else:
         run_indices = lanes + RUN_INDICES + 4 * LANES * component
         run_index = load_i32(run_indices, lane)
@@ -218,7 +262,7 @@ def _handle_event(
             store_16(row, lane, sample)
             run_index = max(run_index - 1, 0)
         store_32(run_indices, lane, run_index)
-    store_32(lanes + POSITIONS, lane, min(position, load_u32(lanes + ENDS, lane)))
+        store_32(lanes + POSITIONS, lane, min(position, load_u32(lanes + ENDS, lane)))
 
 
 @inlined
@@ -229,6 +273,7 @@ def _row(
     columns: int,
     lanes: int,
     banks: int,
+    data: int,
     component: int,
     orders: int,
     coding: Coding,
@@ -237,14 +282,16 @@ def _row(
 
     ``row`` and ``above`` are the addresses of the first column for the first bank; those of the next are ``apart`` bytes on.
     """
-    most_zeros = min(VISIBLE - coding.qbpp, coding.limit - coding.qbpp - 1)
+    shortest = shift_up(1, 31 - min(VISIBLE - coding.qbpp, coding.limit - coding.qbpp - 1))
+    for bank in range(banks):
+        lead_to(above + apart * bank, lanes + BANK_BYTES * bank, coding.t1, coding.t2, coding.t3)
     x = 0
     while x < columns:
         current, upper = row + GROUP * x, above + GROUP * x
         running = 0xFFFF
         for bank in range(banks):
             here, up, own = current + apart * bank, upper + apart * bank, lanes + BANK_BYTES * bank
-            running &= look(here, up, own, coding.t1, coding.t2, coding.t3, most_zeros)
+            running &= look(here, up, own, data, coding.t1, coding.t2, coding.t3, shortest)
         if running == 0xFFFF:
             run = columns
             for bank in range(banks):
@@ -255,17 +302,21 @@ def _row(
                     copy_bytes(here + GROUP * column, here, GROUP)
                 shorten(lanes + BANK_BYTES * bank, run)
             x += run
+            if run > 1 and x < columns:
+                for bank in range(banks):
+                    here, own = above + GROUP * x + apart * bank, lanes + BANK_BYTES * bank
+                    lead_to(here, own, coding.t1, coding.t2, coding.t3)
             continue
         for bank in range(banks):
             here, up, own = current + apart * bank, upper + apart * bank, lanes + BANK_BYTES * bank
             events = load_i64(own + EVENTS, 0)
             while events != 0:
                 lane = trailing_zeros(events)
-                _handle_event(lane, here, up, columns - x, own, component, orders, coding)
+                _handle_event(lane, here, up, columns - x, own, data, component, orders, coding)
                 events &= events - 1
         for bank in range(banks):
             here, up, own = current + apart * bank, upper + apart * bank, lanes + BANK_BYTES * bank
-            decode(here, up, own, coding.max_value, most_zeros)
+            decode(here, up, own, coding.max_value)
         x += 1
 
 
@@ -287,6 +338,7 @@ def _initialise(coding: Coding, lanes: int) -> None:
 
 @jit(
     types.void(
+        types.int64,
         types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"),
@@ -299,7 +351,8 @@ def _initialise(coding: Coding, lanes: int) -> None:
     error_model="numpy",
 )
 def _decode_lanes(
-    plain: NDArray[np.int64],
+    data: int,
+    starts: NDArray[np.int64],
     bits: NDArray[np.int64],
     frames: NDArray[np.int64],
     live: int,
@@ -314,15 +367,17 @@ def _decode_lanes(
     lanes_: NDArray[np.uint8],
     orders_: NDArray[np.uint8],
 ) -> None:
-    """Decode the codes at addresses into the first ``live`` frames; ``bits`` becomes the position behind each."""
+    """Decode codes, which start at bits of ``data``, into the first ``live`` frames; ``bits`` becomes the bits read of each."""
     rows, lines, lanes, orders = address(rows_), address(lines_), address(lanes_), address(orders_)
-    banks = len(plain) // LANES
+    banks = len(starts) // LANES
     for bank in range(banks):
         own = lanes + BANK_BYTES * bank
         _initialise(coding, own)
         for lane in range(LANES):
-            store_64(own + DATA, lane, plain[LANES * bank + lane])
-            store_32(own + ENDS, lane, bits[LANES * bank + lane] + 8)
+            start = starts[LANES * bank + lane]
+            store_32(own + POSITIONS, lane, start)
+            store_32(own + BYTES, lane, start >> 3)
+            store_32(own + ENDS, lane, start + bits[LANES * bank + lane] + 8)
     rows_[:] = 0
     row_bytes = GROUP * rows_.shape[2]
     apart = row_bytes * components
@@ -338,7 +393,9 @@ def _decode_lanes(
                 copy_bytes(up + GROUP * (columns + 1), up + GROUP * columns, GROUP)
                 for word in range(LANES // 4):
                     store_64(lanes + BANK_BYTES * bank + ENDING, word, 0)
-            _row(current + GROUP, above + GROUP, apart, columns, lanes, banks, component, orders, coding)
+            _row(
+                current + GROUP, above + GROUP, apart, columns, lanes, banks, data, component, orders, coding
+            )
             for bank in range(banks):
                 line = lines + plane * (components * bank + component)
                 from_lanes(current + apart * bank, line, pitch, columns)
@@ -347,7 +404,8 @@ def _decode_lanes(
             line = lines + plane * components * (lane // LANES) + 2 * pitch * (lane % LANES)
             write_pixels(line, plane, columns, components, frames[lane], sample_bytes, first, samples)
     for lane in range(LANES * banks):
-        bits[lane] = load_u32(lanes + BANK_BYTES * (lane // LANES) + POSITIONS, lane % LANES)
+        position = load_u32(lanes + BANK_BYTES * (lane // LANES) + POSITIONS, lane % LANES)
+        bits[lane] = position - starts[lane]
 
 
 def decode_scans(
@@ -381,8 +439,10 @@ def decode_scans(
     banks = -(-len(codes) // LANES)
     lanes = codes + codes[-1:] * (LANES * banks - len(codes))
     bits = np.array([size for _, size in lanes], np.int64)
+    data, starts, joined = _side_by_side([plain[: size // 8 + 1 + PADDING] for plain, size in lanes])
     _decode_lanes(
-        np.array([plain.ctypes.data for plain, _ in lanes], np.int64),
+        data,
+        starts,
         bits,
         np.array([frame.ctypes.data + first * frame.itemsize for frame in frames], np.int64),
         len(frames),
@@ -394,7 +454,19 @@ def decode_scans(
         coding,
         rows_of_lanes(banks * components, columns),
         lines_of_lanes(banks * components, columns),
-        np.empty(banks * BANK_BYTES, np.uint8),
+        aligned((banks * BANK_BYTES,), np.uint8),
         RUN_ORDERS,
     )
+    del joined
     return [int(size) for size in bits[: len(codes)]]
+
+
+def _side_by_side(codes: list[NDArray[np.uint8]]) -> tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]:
+    """Return an address and at which bit from there on each code starts, with 32-bit positions; they are moved if need be."""
+    places = np.array([code.ctypes.data for code in codes], np.int64)
+    first, joined = int(places.min()), None
+    if int(places.max()) - first >= _REACH:
+        joined = np.concatenate(codes)
+        first, sizes = joined.ctypes.data, np.array([code.size for code in codes], np.int64)
+        places = first + np.cumsum(sizes) - sizes
+    return first, 8 * (places - first), joined

@@ -16,6 +16,9 @@ RUN_ORDERS = np.array(
 LANES = 16
 """Frames that are coded side by side, one a SIMD lane."""
 
+LARGEST_THRESHOLD = 0x7FFF
+"""T3 that lanes decode."""
+
 BREAK_EVEN = 7
 """Frames from which on this is faster than one after the other: idle lanes cost as much as busy ones."""
 

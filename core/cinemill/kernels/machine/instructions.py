@@ -227,11 +227,6 @@ class Value:
         """View the same bytes as integers of another width."""
         return Value(self.builder, self.builder.bitcast(self.value, ir.VectorType(ir.IntType(bits), lanes)))
 
-    def doubles(self) -> Value:
-        """View the same bytes as floats of 64 bits, for whose upper one of two there is an instruction that stores it."""
-        lanes = self.lanes * self.bits // 64
-        return Value(self.builder, self.builder.bitcast(self.value, ir.VectorType(ir.DoubleType(), lanes)))
-
     def shuffled(self, order: Sequence[int], other: Value | None = None) -> Value:
         """Pick lanes by number; those of ``other`` count on from this value's."""
         second = self if other is None else other
