@@ -97,9 +97,7 @@ class Part(Dispatcher):  # type: ignore[misc]
         return made
 
 
-def part(
-    function: Callable[..., Any], signatures: Sequence[Any] | None, options: dict[str, Any]
-) -> Part:
+def part(function: Callable[..., Any], signatures: Sequence[Any] | None, options: dict[str, Any]) -> Part:
     """Make a function known to numba: one that has signatures, in its words, is lowered for these, another as it is called."""
     dispatcher = Part(function, targetoptions={"nopython": True, "nogil": True, **options})
     for signature in signatures or ():
