@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cinemill.kernels.machine import processor
 from cinemill.kernels.machine.x86 import available
 from tests.support import guarded_memory
 from tests.support import naive_jpeg2000 as naive
@@ -22,17 +25,18 @@ from cinemill.pixel_format import PixelFormat
 
 
 @pytest.mark.parametrize(
-    ("function", "answer"),
+    "other",
     [
-        ("get_host_cpu_name", "znver2"),
-        ("get_host_cpu_features", {"avx2": True, "popcnt": True}),
-        ("get_default_triple", "aarch64-unknown-linux-gnu"),
+        {"vendor": "AuthenticAMD", "family": "23"},  # Zen 2
+        {"flags": frozenset({"avx2", "popcnt"})},
+        {"architecture": "aarch64"},
     ],
 )
 def test_not_available_on_other_processors(
-    monkeypatch: pytest.MonkeyPatch, function: str, answer: str | dict[str, bool]
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, str | frozenset[str]]
 ) -> None:
-    monkeypatch.setattr(f"llvmlite.binding.{function}", lambda: answer)
+    there = replace(processor.this(), **other)  # type: ignore[arg-type]
+    monkeypatch.setattr(processor, "this", lambda: there)
     assert not available()
 
 

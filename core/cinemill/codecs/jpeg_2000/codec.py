@@ -83,8 +83,15 @@ _memory = Memory()
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
     """Encode a few frames whose code-blocks share the lanes."""
-    from cinemill.kernels.jpeg_2000.blocks import code_blocks, count_planes, data_room, symbol_room, word_room
-    from cinemill.kernels.jpeg_2000.mq import LANES
+    from cinemill.kernels.jpeg_2000.blocks import (
+        code_blocks,
+        count_planes,
+        data_room,
+        new_work,
+        symbol_room,
+        word_room,
+    )
+    from cinemill.kernels.jpeg_2000.mq import LANES, new_lanes
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
     size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
@@ -108,7 +115,10 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     room, end = data_room(size, most), -1
     while end < 0:
         data = _memory.array("data", (room,), np.uint8)
-        end = code_blocks(coefficients, blocks, planes, longest_first, symbols, words, data, starts, lengths)
+        lanes, work = new_lanes(words), new_work()
+        end = code_blocks(
+            coefficients, blocks, planes, longest_first, symbols, lanes, work, data, starts, lengths
+        )
         room *= 2
     parts = (slice(first, first + per_frame) for first in range(0, len(blocks), per_frame))
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]

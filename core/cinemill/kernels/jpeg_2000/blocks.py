@@ -16,6 +16,7 @@ import numpy as np
 
 from cinemill.kernels.jpeg_2000.mq import (
     LANES,
+    LANES_TYPE,
     PLACE_32,
     ROUND,
     WORDS_PER_ROUND,
@@ -23,14 +24,15 @@ from cinemill.kernels.jpeg_2000.mq import (
     apply_steps,
     code_round,
     finish,
-    new_lanes,
     start_lane,
 )
 from cinemill.kernels.jpeg_2000.passes import SYMBOL_SLACK, form_symbols
 from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import address
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int32, int64, uint8, uint64
 from cinemill.kernels.machine.x86 import row_interleaver
 
 _interleave = row_interleaver(LANES)
@@ -75,7 +77,7 @@ class _Batch(NamedTuple):
     lengths: Any
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """What each lane codes.
 
     Attributes
@@ -86,16 +88,39 @@ class _Work(NamedTuple):
         Where its next symbol is among those of all lanes, and how many there are.
     saved
         LANES x 3: C, its pending bits and the number of words before the round.
+    workspace
+        Bit-planes of the code-block whose symbols are formed.
+    rounds
+        Two buffers of ROUND x LANES symbols.
     """
 
     block: Any
     position: Any
     left: Any
     saved: Any
+    workspace: Any
+    rounds: Any
+
+
+WORK_TYPE = types.NamedTuple(
+    (int64[::1], int64[::1], int64[::1], int64[:, ::1], uint64[::1], uint8[:, ::1]), Work
+)
+
+
+def new_work() -> Work:
+    """Make lanes that have nothing to code."""
+    return Work(
+        np.full(LANES, -1, np.int64),
+        np.zeros(LANES, np.int64),
+        np.zeros(LANES, np.int64),
+        np.zeros((LANES, 3), np.int64),
+        np.zeros(PLANES_SIZE // 8, np.uint64),
+        np.empty((2 * ROUND, LANES), np.uint8),
+    )
 
 
 @inlined
-def _retire(batch: _Batch, work: _Work, lanes: Lanes, lane: int, data: Any, end: int) -> int:
+def _retire(batch: _Batch, work: Work, lanes: Lanes, lane: int, data: Any, end: int) -> int:
     """Write the bytes of a lane's code-block; returns where they end."""
     block = work.block[lane]
     batch.starts[block] = end
@@ -106,9 +131,7 @@ def _retire(batch: _Batch, work: _Work, lanes: Lanes, lane: int, data: Any, end:
 
 
 @inlined
-def _refill(
-    batch: _Batch, work: _Work, lanes: Lanes, lane: int, taken: int, symbols: Any, workspace: Any
-) -> int:
+def _refill(batch: _Batch, work: Work, lanes: Lanes, lane: int, taken: int, symbols: Any) -> int:
     """Let a lane take the next code-block that has symbols; returns how many have been taken or left out."""
     start_lane(lanes, lane)
     while taken < batch.order.size and batch.bit_planes[batch.order[taken]] == 0:
@@ -117,14 +140,14 @@ def _refill(
         block, first = batch.order[taken], lane * (symbols.size // LANES)
         work.block[lane], work.position[lane] = block, first
         work.left[lane] = form_symbols(
-            batch.coefficients, batch.blocks[block], batch.bit_planes[block], symbols, first, workspace
+            batch.coefficients, batch.blocks[block], batch.bit_planes[block], symbols, first, work.workspace
         )
         taken += 1
     return taken
 
 
 @inlined
-def _save(work: _Work, lanes: Lanes, lane: int) -> None:
+def _save(work: Work, lanes: Lanes, lane: int) -> None:
     """Note what `_undo_overrun` needs of a lane that has fewer symbols than the round."""
     place = PLACE_32[lane]
     work.saved[lane, 0], work.saved[lane, 1] = lanes.registers[place], lanes.pending[place]
@@ -132,7 +155,7 @@ def _save(work: _Work, lanes: Lanes, lane: int) -> None:
 
 
 @inlined
-def _undo_overrun(work: _Work, lanes: Lanes, lane: int) -> None:
+def _undo_overrun(work: Work, lanes: Lanes, lane: int) -> None:
     """Take back the coding of what follows a lane's last symbol."""
     place = PLACE_32[lane]
     lanes.registers[place], lanes.pending[place] = work.saved[lane, 0], work.saved[lane, 1]
@@ -164,8 +187,18 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
 
 
 @jit(
-    "int64(int32[::1], int64[:, ::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1], uint8[::1],"
-    " int64[::1], int64[::1])"
+    int64(
+        int32[::1],
+        int64[:, ::1],
+        int64[::1],
+        int64[::1],
+        uint8[::1],
+        LANES_TYPE,
+        WORK_TYPE,
+        uint8[::1],
+        int64[::1],
+        int64[::1],
+    )
 )
 def code_blocks(
     coefficients: Any,
@@ -173,7 +206,8 @@ def code_blocks(
     bit_planes: Any,
     order: Any,
     symbols: Any,
-    words: Any,
+    lanes: Lanes,
+    work: Work,
     data: Any,
     starts: Any,
     lengths: Any,
@@ -190,8 +224,12 @@ def code_blocks(
         What `count_planes` says.
     order
         In which order to take the code-blocks: the longest first.
-    symbols, words
-        LANES * `symbol_room` and LANES x `word_room` of the most bit-planes.
+    symbols
+        LANES * `symbol_room` of the most bit-planes.
+    lanes
+        What `new_lanes` makes of LANES x `word_room` of the most bit-planes.
+    work
+        What `new_work` makes.
     data
         Receives the bytes of all code-blocks.
     starts, lengths
@@ -203,15 +241,6 @@ def code_blocks(
         How many bytes there are, or -1 where ``data`` is too short for them (see `data_room`).
     """
     batch = _Batch(coefficients, blocks, bit_planes, order, starts, lengths)
-    work = _Work(
-        np.full(LANES, -1, np.int64),
-        np.zeros(LANES, np.int64),
-        np.zeros(LANES, np.int64),
-        np.zeros((LANES, 3), np.int64),
-    )
-    lanes = new_lanes(words)
-    workspace = np.zeros(PLANES_SIZE // 8, np.uint64)
-    rounds = np.empty((2 * ROUND, LANES), np.uint8)
     end, taken, live = 0, 0, 1
     starts[:], lengths[:] = 0, 0
     while live > 0:
@@ -222,13 +251,13 @@ def code_blocks(
                     return -1
                 end = _retire(batch, work, lanes, lane, data, end)
             if work.block[lane] < 0 and taken < order.size:
-                taken = _refill(batch, work, lanes, lane, taken, symbols, workspace)
+                taken = _refill(batch, work, lanes, lane, taken, symbols)
             live += work.left[lane] > 0
             if work.left[lane] < ROUND:
                 _save(work, lanes, lane)
         if live > 0:
-            gather_symbols(symbols, work.position, rounds)
-            code_round(rounds, lanes)
+            gather_symbols(symbols, work.position, work.rounds)
+            code_round(work.rounds, lanes)
             for lane in range(LANES):
                 if work.left[lane] < ROUND:
                     _undo_overrun(work, lanes, lane)

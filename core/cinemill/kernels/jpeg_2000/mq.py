@@ -256,7 +256,6 @@ LANES_TYPE = types.NamedTuple(
 )
 
 
-@jit(LANES_TYPE(int64[:, ::1]))
 def new_lanes(words: Any) -> Lanes:
     """Make lanes that code nothing yet, and move their words to rows of an array."""
     return Lanes(

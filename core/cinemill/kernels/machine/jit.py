@@ -162,7 +162,7 @@ class Kernel(_Compiled):
     def _first_called(self, *arguments: Any) -> Any:
         found = self._loaded()
         if not found:
-            compile_waiting()
+            compile_waiting(self.__module__.rpartition(".")[0])
             found = self._made()
         self._called = found
         return found(*arguments)
@@ -250,20 +250,20 @@ class Kernel(_Compiled):
         return [each.numba() if isinstance(each, Signature) else each for each in self.signatures]
 
 
-def waiting() -> list[Kernel]:
-    """Return the imported kernels that are to be compiled, but for those that are parts of others."""
+def waiting(folder: str = "") -> list[Kernel]:
+    """Return the imported kernels of a folder that are to be compiled, but for those that are parts of others."""
     parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
     return [
         kernel
-        for kernel in kernels.values()
-        if kernel.name not in parts and not is_ready(*kernel.where, kernel.__qualname__)
+        for name, kernel in kernels.items()
+        if name.startswith(folder) and name not in parts and not is_ready(*kernel.where, kernel.__qualname__)
     ]
 
 
-def compile_waiting() -> None:
-    """Compile all imported kernels that have never been: what needs one of them will need the others."""
+def compile_waiting(folder: str = "") -> None:
+    """Compile the imported kernels of a folder that have never been: what needs one of them will need the others."""
     with _compiling:
-        wanted = waiting()
+        wanted = waiting(folder)
         Count.expected = Count.begun + len(wanted)
         try:
             for kernel in wanted:
