@@ -120,10 +120,10 @@ def main() -> None:
         write_cine(path, RGB, arguments.frames, "jpeg")
         for target in TARGETS:
             costs[target] = one = cost(path, output, target, rounds)
-            threads, processes = gains(path, output, target, rounds)
+            by_threads, by_processes = gains(path, output, target, rounds)
             print(
-                f"| {target} | {one.rate / 1e6:.0f} | {one.serial:.1%} | {TRAFFIC * one.rate / 1e9:.1f} | {threads:.2f}× | "
-                f"{one.threads(CORES):.2f}× | {processes:.2f}× | {one.processes(CORES, everything):.2f}× |",
+                f"| {target} | {one.rate / 1e6:.0f} | {one.serial:.1%} | {TRAFFIC * one.rate / 1e9:.1f} | {by_threads:.2f}× | "
+                f"{one.threads(CORES):.2f}× | {by_processes:.2f}× | {one.processes(CORES, everything):.2f}× |",
                 flush=True,
             )
     print("\n| target | threads of a cine on 16 | on 64 | processes on 16 | on 64 |\n|---|---|---|---|---|")
