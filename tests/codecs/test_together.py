@@ -1,6 +1,7 @@
 """Calls of several threads made as one: who gets what, whose error it is, and that nobody waits for ever."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,8 +98,24 @@ def test_a_codec_that_takes_one_frame_at_a_time_is_not_waited_for():
     assert outcomes([first, lambda: called.wait(20)]) == [None, True]
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+def test_a_party_makes_one_call_at_a_time(batch):
+    codec, under_way = Doubling(), threading.Lock()
+    codec.batch = batch
+
+    def exclusive(frames, pixels, honest=codec.encode):
+        assert under_way.acquire(blocking=False)
+        time.sleep(0.01)
+        under_way.release()
+        return honest(frames, pixels)
+
+    codec.encode = exclusive
+    assert outcomes([lambda n=n: encode(codec, [n], n) for n in range(6)]) == [[2 * n] for n in range(6)]
+
+
+@pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("large", [0, 1, 3, 6])
-def test_large_instances_take_turns_and_stills_go_on(large):
+def test_large_instances_take_turns_and_stills_go_on(large, batch):
     codec, at_once, most = Doubling(), [0], [0]
 
     def work(nbytes):
@@ -110,6 +127,7 @@ def test_large_instances_take_turns_and_stills_go_on(large):
             at_once[0] -= nbytes > 1
         return made
 
+    codec.batch = batch
     works = [lambda n=n: work(1 << 30 if n < large else 1) for n in range(6)]
     assert outcomes(works) == [[2, 4]] * 6
     assert most[0] == min(large, 1)
