@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -168,7 +168,7 @@ def _is_right(source: Path, output: Path, name: str) -> bool:
         return False
 
 
-def show(kind: str, target: str, count: int, results: dict[str, Sequence[Result]]) -> None:
+def show(kind: str, target: str, count: int, results: Mapping[str, Sequence[Result]]) -> None:
     """Print one table; the ratio is that of the best peer's time to cinemill's, by the clock and by the processors."""
     best = {
         name: Result(min(r.clock for r in runs), min(r.processor for r in runs), sum(r.wrong for r in runs))

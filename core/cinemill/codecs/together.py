@@ -20,7 +20,8 @@ class Party:
     """Threads, each at work on an instance of its own, that meet at the codecs.
 
     A call waits until every thread of the party waits in one or has left. Then all are made, those of the same codec and
-    format as one; where that fails, each on its own, so that an error is that of its own frames.
+    format as one; where that fails, each on its own, so that an error is that of its own frames. No two calls are made at
+    the same time: a party keeps one core busy.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class Party:
 
     def __init__(self, size: int) -> None:
         self._changed = threading.Condition()
-        self._turn = threading.Lock()
+        self._core = threading.Lock()
         self._at_work = size
         self._waiting: list[_Call] = []
 
@@ -47,8 +48,8 @@ class Party:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait for those who asked for it before, then make calls without the others until the context is left."""
-        with self._turn:
+        """Make calls without the others, which make none, until the context is left."""
+        with self._core:
             token = _party.set(None)
             try:
                 yield
@@ -127,9 +128,14 @@ def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list
 
 
 def _call(codec: Codec, work: Work, given: Sequence[Any], pixels: PixelFormat) -> list[Any]:
-    """Make a call at once where nobody is waited for, or where the codec gains nothing by that."""
+    """Make a call, without waiting for others where the codec gains nothing by that."""
     party = _party.get()
-    return work(given, pixels) if party is None or codec.batch == 1 else party.call(work, given, pixels)
+    if party is None:
+        return work(given, pixels)
+    if codec.batch > 1:
+        return party.call(work, given, pixels)
+    with party.alone():
+        return work(given, pixels)
 
 
 @contextmanager

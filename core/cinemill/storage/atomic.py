@@ -24,7 +24,7 @@ _PATIENCE = 3.0
 
 def open_temporary(path: Path) -> tuple[Path, FileIO]:
     """Make and lock a temporary file; another process may sweep it away before it is locked."""
-    for temporary in _temporaries(path):
+    for temporary in map(Path, _temporaries(path)):
         try:
             file = temporary.open("xb+", buffering=0)
         except FileExistsError:
@@ -42,10 +42,10 @@ def sweep(path: Path) -> None:
 
     A process killed while it waits for the disk holds its lock a little longer, so locks are given some time.
     """
-    for stale in _temporaries(path):
-        with suppress(OSError), os.fdopen(open_regular(stale), "rb") as file:
+    for stale in filter(os.path.lexists, _temporaries(path)):
+        with suppress(OSError), os.fdopen(open_regular(Path(stale)), "rb") as file:
             _lock(file, _PATIENCE)
-            stale.unlink()
+            Path(stale).unlink()
 
 
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -127,10 +127,10 @@ def _numbers(error: OSError) -> str:
     return "" if said == os.strerror(errno.ENOSPC) else f": {said}"
 
 
-def _temporaries(path: Path) -> Iterator[Path]:
+def _temporaries(path: Path) -> Iterator[str]:
     """Yield all names that an output has while it is made: few, so that none is searched for in large directories."""
-    stem = _stem(path)
-    return (path.with_name(f".{stem}.{number}{_TEMPORARY}") for number in range(_AT_ONCE))
+    beginning = path.parent / f".{_stem(path)}"
+    return (f"{beginning}.{number}{_TEMPORARY}" for number in range(_AT_ONCE))
 
 
 def _stem(path: Path) -> str:

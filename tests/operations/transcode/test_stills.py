@@ -18,7 +18,7 @@ TARGETS = ("jpeg-ls", "jpeg-2000", "rle")
 @pytest.fixture
 def asked(monkeypatch):
     """Count the frames that each decoder is given."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for target in TARGETS:
         for kind in {type(codec) for codec in table.verifiers(target)}:
 
