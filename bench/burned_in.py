@@ -28,6 +28,7 @@ from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError
 from cinemill.operations.instance import of_source
 from cinemill.operations.mask.detect import detected, read_text
+from cinemill.operations.mask.kinds import Kind, kind_of
 from cinemill.operations.mask.masks import Mask, clipped
 from cinemill.operations.mask.projection import projected
 from cinemill.operations.mask.write import write_masked
@@ -63,13 +64,11 @@ def main() -> int:
 
 def _real(most: int) -> Iterator[Path]:
     """Yield cines that differ in maker, size or regions."""
-    from cinemill.operations.mask.kinds import kind_of
-
     corpus = Path(os.environ.get("CINEMILL_CORPUS", "/nonexistent")) / "files"
     files = (
         [*sorted(corpus.iterdir()), *real_cines().values()] if corpus.is_dir() else [*real_cines().values()]
     )
-    seen = set()
+    seen: set[Kind] = set()
     for path in files:
         try:
             with Source(path) as source:
@@ -133,7 +132,7 @@ def _load(path: Path, most: int) -> tuple[Frames, float, list[str]]:
             left, top, right, bottom = region.bounds
             regions[top : bottom + 1, left : right + 1] = True
     covered = np.zeros_like(regions)
-    for left, top, right, bottom in clipped([text.box for text in texts], *regions.shape):
+    for left, top, right, bottom in clipped([text.box for text in texts], regions.shape[0], regions.shape[1]):
         covered[top : bottom + 1, left : right + 1] = True
     share = float((covered & regions).sum() / regions.sum()) if regions.any() else 0.0
     grey = pictures[0].ndim == 2

@@ -42,7 +42,7 @@ def jpeg(frame: np.ndarray, **options) -> bytes:
 def by_libjpeg_turbo(stream: bytes) -> np.ndarray:
     samples = frame_header(stream).components
     space = "GRAYSCALE" if len(samples) == 1 else "YCBCR"
-    return imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)  # type: ignore[arg-type]
+    return imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)
 
 
 def by_libjpeg(stream: bytes) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from io import BytesIO
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -15,6 +16,7 @@ from pydicom.encaps import generate_frames
 from pydicom.sequence import Sequence
 
 import cinemill
+from cinemill.codecs.jpeg.blacken import blacken
 from cinemill.errors import Refused, VerificationError
 from cinemill.operations.mask import jpegs
 from cinemill.syntaxes import TARGETS
@@ -106,7 +108,7 @@ def test_black_is_what_is_shown_darkest(tmp_path, interpretation, bits, signed, 
 
 def test_a_palette_is_black_where_its_darkest_entry_is(tmp_path):
     frames = noise((1, 20, 50))
-    palette = {}
+    palette: dict[str, Any] = {}
     for name in ("Red", "Green", "Blue"):
         palette[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
         table = np.arange(256, dtype=np.uint8)[::-1] // 2 + 100
@@ -158,7 +160,7 @@ def test_icons_become_blank(tmp_path):
 
 
 def by_libjpeg_turbo(stream: bytes) -> np.ndarray:
-    return imagecodecs.jpeg8_decode(stream, colorspace="YCBCR", outcolorspace="YCBCR")  # type: ignore[arg-type]
+    return imagecodecs.jpeg8_decode(stream, colorspace="YCBCR", outcolorspace="YCBCR")
 
 
 def test_a_jpeg_cine_stays_jpeg(tmp_path):
@@ -237,8 +239,7 @@ def test_video_is_refused(tmp_path):
 def test_a_rewriter_that_changes_anything_outside_leaves_no_output(tmp_path, monkeypatch):
     frame = smooth((64, 64, 3))
     path = one_jpeg(tmp_path, jpeg(frame), frame)
-    real = jpegs.blacken
-    monkeypatch.setattr(jpegs, "blacken", lambda *given: real(given[0], [(0, 0, 63, 63)], given[2]))
+    monkeypatch.setattr(jpegs, "blacken", lambda *given: blacken(given[0], [(0, 0, 63, 63)], given[2]))
     with pytest.raises(VerificationError, match="samples outside the mask changed"):
         mask_file(path, tmp_path / "out.dcm", BOX)
     monkeypatch.setattr(jpegs, "blacken", lambda *given: bytes(given[0]))

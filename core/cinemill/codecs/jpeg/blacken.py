@@ -23,6 +23,7 @@ from cinemill.codecs.jpeg.scans import check_entropy_data, symbols_of
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import blacken as kernel
 from cinemill.kernels.jpeg import huffman
+from cinemill.kernels.jpeg.entropy import COMPLETE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -244,7 +245,7 @@ class _Rewriter:
                 codes,
                 written,
             )
-            if outcome == kernel.COMPLETE:
+            if outcome == COMPLETE:
                 return end, written[:size].tobytes()
             if outcome != kernel.NO_ROOM:
                 raise self._error(outcome, end, found)

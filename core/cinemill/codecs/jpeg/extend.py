@@ -38,6 +38,7 @@ def extended(table: bytes, needed: Sequence[int]) -> bytes:
 
 def _code_lengths(counts: dict[int, int]) -> list[int]:
     """Return how many code words of each length the best code has, by length - 1 (Figures K.1, K.2)."""
+    heap: list[tuple[int, int, tuple[int, ...]]]
     heap = [(count, symbol, (symbol,)) for symbol, count in counts.items()]
     heapq.heapify(heap)
     lengths = dict.fromkeys(counts, 0)

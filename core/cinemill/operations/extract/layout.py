@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cinemill.errors import NotInFile
-from cinemill.frames.geometry import Box, Geometry, fit, pixel_aspect, square
+from cinemill.frames.geometry import Geometry, fit, pixel_aspect, square
 from cinemill.frames.regions import bounding_box
 
 if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
     from cinemill.operations.extract.request import Extract
+    from cinemill.pixel_format import Box
 
 
 def lay_out(cine: Cine, request: Extract, *, display: bool) -> Geometry:

@@ -176,7 +176,7 @@ def blacken_jpegs(
     decoder = FrameDecoder(source)
     frames = _Jpegs(decoder, mask, request.verify)
     clock = Clock()
-    carrier = Carrier(frames.blackened, lambda written, _=0: written, "mask", frames.check_every)
+    carrier = Carrier(frames.blackened, _as_it_is, "mask", frames.check_every)
     likeness = Likeness.of(source.path, preserve=request.preserve)
     target = source.transfer_syntax
     with Sink(output, overwrite=request.overwrite, likeness=likeness) as sink:
@@ -210,6 +210,10 @@ def blacken_jpegs(
         with clock("commit"):
             sink.commit()
     return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+
+
+def _as_it_is(written: Buffer, index: int) -> Buffer:  # noqa: ARG001
+    return written
 
 
 def _verification(frames: _Jpegs) -> str:
