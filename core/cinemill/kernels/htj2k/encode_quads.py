@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
+from cinemill.kernels.machine.deferred import ir
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.x86 import constant, entries, shuffled_bytes, subtracted_saturating
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import int64, types, uint8
 
 from cinemill.kernels.jpeg.data import copy_unstuffed
 from cinemill.kernels.jpeg.entropy import COMPLETE, DATA_END, NO_RESTART, NO_SUCH_CODE, PAST_BAND
 from cinemill.kernels.jpeg.huffman import SYMBOLS, code_length, code_size, code_symbol, code_zeros
+from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
     has_byte_ff,
@@ -31,6 +31,7 @@ from cinemill.kernels.machine.bits import (
     store_word,
 )
 from cinemill.kernels.machine.jit import inlined, jit
+from cinemill.kernels.machine.types import int64, uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
