@@ -71,6 +71,11 @@ class _Blocks(NamedTuple):
     data: NDArray[np.uint8]
 
 
+def _no_blocks(how: Plan) -> _Blocks:
+    coded, starts, lengths = np.empty((3, len(how.blocks)), np.int64)
+    return _Blocks(coded, starts, lengths, _memory.array("data", (how.room,), np.uint8))
+
+
 def _fits(frame: Samples, pixels: PixelFormat) -> bool:
     """Whether 16-bit lanes hold all that such samples give: 12 bits, 11 for the colour transform, and what varies no more."""
     from cinemill.kernels.htj2k.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
@@ -103,7 +108,7 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
     samples = frame.reshape(-1).view(np.uint8)
     rows = _memory.array("rows", (row_memory(pixels.columns, pixels.samples),), np.uint8)
     coefficients = _memory.array("coefficients", (how.size,), np.int16)
-    encoded = _Blocks(*np.empty((3, len(how.blocks)), np.int64), _memory.array("data", (how.room,), np.uint8))
+    encoded = _no_blocks(how)
     end = needed = 0
     for strip, numbers in enumerate(how.strips):
         needed = analyse(
@@ -141,7 +146,7 @@ def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks | 
     coefficients = _memory.array("coefficients", (frame.size + TAIL,), np.int16)
     coefficients[: frame.size] = wide
     blocks = np.ascontiguousarray(how.layout.blocks[:, [START, STRIDE, COLUMNS, ROWS]])
-    encoded = _Blocks(*np.empty((3, len(blocks)), np.int64), _memory.array("data", (how.room,), np.uint8))
+    encoded = _no_blocks(how)
     _encode_blocks(coefficients, blocks, np.arange(len(blocks)), encoded, 0)
     return encoded
 

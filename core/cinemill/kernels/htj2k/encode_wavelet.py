@@ -279,10 +279,8 @@ def analyse(
         while ready < min(row + 3, rows):
             line = ring + pitch * (ready & (_RING - 1))
             for component in range(planes):
-                source, target = (
-                    address(pixels) + size * (component * rows + ready),
-                    line + component * between,
-                )
+                source = address(pixels) + size * (component * rows + ready)
+                target = line + component * between
                 if source > last:
                     copy_bytes(tail, source, size)
                     _clear(tail + size)
