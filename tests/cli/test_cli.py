@@ -31,10 +31,12 @@ def cinemill(*arguments, script=RUN, **options):
 
 COMMANDS = [
     "transcode",
+    "deidentify",
     "restore",
     "extract",
     "split",
     "verify",
+    "audit",
     "syntaxes",
     "forecast",
     "bench",
@@ -44,6 +46,8 @@ COMMANDS = [
     "worker",
     "up",
     "doctor",
+    "key",
+    "map",
     "policy",
     "jobs",
 ]

@@ -141,8 +141,6 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     header = deidentified(source, asked.chosen, key)
     changes = header.changes | marks(source, asked.chosen, masked=False)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
-    if not asked.recodes:
-        check_comments(source, header.words)
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}
