@@ -26,7 +26,14 @@ from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.actions import CONTENT_TEXT, Action, action_for, is_classic
 from cinemill.operations.deidentify.attributes import columns
 from cinemill.operations.deidentify.content import CONTENT_SEQUENCE, is_reference, removed_content
-from cinemill.operations.deidentify.identity import ID_TAGS, NAME, PATIENT_ID, Identity, dictionary_vr
+from cinemill.operations.deidentify.identity import (
+    ID_TAGS,
+    NAME,
+    PATIENT_ID,
+    Identity,
+    dictionary_vr,
+    told_vr,
+)
 from cinemill.operations.deidentify.private import block_of, is_creator, is_safe
 from cinemill.operations.deidentify.profile import SAFE_PRIVATE
 from cinemill.operations.deidentify.values import decoded, dummy, replaced_uids, shifted
@@ -208,14 +215,14 @@ class _Judge:
     def _standard(self, element: Element, encoding: Encoding, where: _Where) -> _New:
         tag = element.tag
         known = dictionary_vr(tag)
-        told = element.vr if element.vr not in {None, b"UN"} else None
-        if known is None and (not columns(tag, "", self._profile).basic or told is None):
+        told = told_vr(element)
+        if known is None and (told is None or not columns(tag, told, self._profile).basic):
             self._counts["unknown"] += 1
             return None
-        vr = (told or (known or "UN").encode()).decode("latin-1")
-        if known is not None and (vr == "SQ") != (known == "SQ"):
+        if known is not None and told is not None and (told == "SQ") != (known == "SQ"):
             self._counts["unknown"] += 1
             return None
+        vr = known or told or "UN"
         classic = where.top and self._classic
         action = action_for(tag, vr, self._profile, classic=classic, cleaning=where.cleaning)
         if where.replacing and action is Action.KEEP and vr.encode() in _TEXT:
