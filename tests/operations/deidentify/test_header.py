@@ -344,3 +344,11 @@ def test_an_element_is_judged_by_the_standards_vr_whatever_vr_it_is_written_with
         assert (after.ReferringPhysicianName, after.StudyDate) == ("", "")
         assert after.SeriesInstanceUID == read_key(key).uid("1.2.3.7")
         assert b"Helsing" not in output.read_bytes()
+
+
+def test_a_label_that_repeats_the_name_goes_whatever_its_vr(made):
+    dataset = identified()
+    dataset.ContentLabel = "ZEBEDIAH_1"
+    output, after = made(dataset)
+    assert after.ContentLabel == "REMOVED"
+    assert b"ZEBEDIAH" not in output.read_bytes()

@@ -50,6 +50,9 @@ _TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"))
 _OF_PLANES = 0x0015, 0x0051, 0x0100, 0x0102, 0x3000
 """What transcoding says of an overlay that lay in unused bits of the pixels."""
 
+_OF_TERMS = frozenset((0x0008, 0x0028))
+"""Groups whose values of CS are terms of the standard."""
+
 _CODES = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104))
 """Code Value, Coding Scheme Designator and Version, and Code Meaning: kinds of things, by their words."""
 
@@ -283,7 +286,8 @@ class _Judge:
 
     def _unless_echo(self, element: Element, vr: str) -> _New:
         """Keep an element, unless it is a text that repeats the patient's name or number."""
-        if vr.encode() not in _TEXT and vr != "UN":
+        labels = vr in {"CS", "AE"} and element.tag >> 16 not in _OF_TERMS
+        if vr.encode() not in _TEXT and vr != "UN" and not labels:
             return KEPT
         text = decoded(self._raw(element)[:65536], self._identity.charsets)
         if self._identity.echoes(text, several=element.tag in _CODES):
