@@ -44,7 +44,7 @@ def new(file: Path) -> None:
 @click.argument("file", metavar="FILE", type=PATH, help="The mapping table.")
 @click.option("--key", metavar="FILE", type=PATH, required=True, help="The key that it was made with.")
 def show(file: Path, key: Path) -> None:
-    """Print a mapping table as CSV: what was found, and what stands in its place."""
+    """Print a mapping table as CSV."""
     from cinemill.operations.deidentify.keys import read_key
     from cinemill.operations.deidentify.mapping import Entry, MapFile
 
@@ -73,10 +73,11 @@ def show(file: Path, key: Path) -> None:
 def audit(
     sources: tuple[Path, ...], *, key: Path | None, mapping: Path | None, burned_in: bool, as_json: bool
 ) -> None:
-    """Search de-identified files for what should be gone; exit code 1 if anything is found.
+    """Search de-identified files for what should be gone.
 
-    That are elements which their own profile removes, foreign UIDs, names and dates in any text, and with --map the names and
-    numbers of the run's own patients, in headers, file names and comments of codestreams. Values are never shown.
+    Exit code 1 if anything is found: elements which their own profile removes, foreign UIDs, names and dates in any text,
+    and with --map the names and numbers of the run's own patients, in headers, file names and comments of codestreams.
+    Values are never shown.
     """
     from cinemill.errors import UsageError, printable
     from cinemill.operations.deidentify.attributes import basic_profile
