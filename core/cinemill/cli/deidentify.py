@@ -40,7 +40,7 @@ def new(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it is w
 def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The mapping table.")], *, key: _Key
 ) -> None:
-    """Print a mapping table as CSV: what was found, and what stands in its place."""
+    """Print a mapping table as CSV."""
     from cinemill.operations.deidentify.keys import read_key
     from cinemill.operations.deidentify.mapping import Entry, MapFile
 
@@ -72,10 +72,11 @@ def audit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each finding.")] = False,
 ) -> None:
-    """Search de-identified files for what should be gone; exit code 1 if anything is found.
+    """Search de-identified files for what should be gone.
 
-    That are elements which their own profile removes, foreign UIDs, names and dates in any text, and with --map the names and
-    numbers of the run's own patients, in headers, file names and comments of codestreams. Values are never shown.
+    Exit code 1 if anything is found: elements which their own profile removes, foreign UIDs, names and dates in any text,
+    and with --map the names and numbers of the run's own patients, in headers, file names and comments of codestreams.
+    Values are never shown.
     """
     from cinemill.errors import UsageError, printable
     from cinemill.operations.deidentify.attributes import basic_profile

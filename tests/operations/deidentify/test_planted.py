@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from bench import deidentify as bench
+import deidentify as bench
 from cinemill.operations.deidentify.keys import make_key
 
 

@@ -105,7 +105,7 @@ def _submit(
     as_json: terminal.AsJson = False,
     **options: Any,
 ) -> None:
-    """Have workers transcode, extract, split, restore or de-identify files."""
+    """Have workers do what a command does at once, to many files."""
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec

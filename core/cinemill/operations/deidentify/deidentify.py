@@ -149,8 +149,6 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     check_pixels(source, asked.chosen, asked.mask)
     header = deidentified(source, asked.chosen, key)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
-    if not asked.recodes and asked.mask in {"", "none"}:
-        check_comments(source, header.words)
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}

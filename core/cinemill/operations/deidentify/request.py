@@ -47,11 +47,12 @@ class Deidentify(Transcode):
     kind: ClassVar[str] = "deidentify"
     body: ClassVar[str] = "cinemill.operations.deidentify.deidentify"
     mirrors: ClassVar[bool] = False
-    about: ClassVar[str] = """De-identify DICOM files by PS3.15 Annex E, in the same pass as transcoding.
+    about: ClassVar[str] = """De-identify DICOM files by PS3.15 Annex E.
 
-    Without --to or --policy, pixels stay as they are coded, byte for byte. Pseudonyms, UIDs and shifts of dates are made by
-    the key: two runs with one key agree, and references still resolve. Outputs are named by their new UIDs below DST. What
-    may have text burned into its pixels is refused until --mask says what to do about it.
+    By its Basic Profile and the options of it, in the same pass as transcoding. Without --to or --policy, pixels stay as
+    they are coded, byte for byte. Pseudonyms, UIDs and shifts of dates are made by the key: two runs with one key agree,
+    and references still resolve. Outputs are named by their new UIDs below DST. What may have text burned into its pixels
+    is refused until --mask says what to do about it.
 
     \b
     cinemill key new study.key
