@@ -125,14 +125,16 @@ def _load(path: Path, most: int) -> tuple[Frames, float, list[str]]:
     """Return frames as RGB, the part of the ultrasound regions that detected text covers, and that text."""
     with Source(path) as source:
         cine = Cine(source)
-        pictures = [cine.render(index) for index in range(min(len(cine), most))]
+        renderer = cine.renderer()
+        pictures = [renderer.render(cine[index], index) for index in range(min(len(cine), most))]
         texts = read_text(projected(source))
-        regions = np.zeros(pictures[0].shape[:2], bool)
+        rows, columns = cine.pixels.rows, cine.pixels.columns
+        regions = np.zeros((rows, columns), bool)
         for region in cine.regions:
             left, top, right, bottom = region.bounds
             regions[top : bottom + 1, left : right + 1] = True
     covered = np.zeros_like(regions)
-    for left, top, right, bottom in clipped([text.box for text in texts], regions.shape[0], regions.shape[1]):
+    for left, top, right, bottom in clipped([text.box for text in texts], rows, columns):
         covered[top : bottom + 1, left : right + 1] = True
     share = float((covered & regions).sum() / regions.sum()) if regions.any() else 0.0
     grey = pictures[0].ndim == 2

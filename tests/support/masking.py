@@ -19,7 +19,11 @@ def mask_file(
     src: Path, dst: Path, *boxes: tuple[int, int, int, int], to: str = "", **options: Any
 ) -> Receipt:
     """Blacken rectangles, given as left, top, right and bottom."""
-    request = Transcode(colour=options.pop("colour", "auto"), verify=options.pop("verify", "full"))
+    request = Transcode(
+        colour=options.pop("colour", "auto"),
+        verify=options.pop("verify", "full"),
+        collapse_grey=options.pop("collapse_grey", False),
+    )
     target = syntaxes.target(to) if to else None
     control = Control(threads=options.pop("threads", 2))
     return of_source(

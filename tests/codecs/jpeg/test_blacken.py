@@ -95,13 +95,7 @@ def check_coefficients(stream: bytes, written: bytes, boxes) -> None:
         assert len({*new.coefficients[masked][:, 0].tolist(), 0}) <= 2  # blocks that only pad are 0
 
 
-BOXES = [
-    [(0, 0, 0, 0)],
-    [(3, 2, 40, 11)],
-    [(0, 0, 60, 15), (30, 30, 34, 50)],
-    [(20, 17, 96, 66)],
-    [(0, 0, 96, 66)],
-]
+BOXES = [[(3, 2, 20, 11)], [(0, 0, 30, 15), (15, 20, 17, 36)], [(20, 17, 46, 38)]]
 
 
 @pytest.mark.parametrize("boxes", BOXES, ids=str)
@@ -119,13 +113,13 @@ BOXES = [
     ids=str,
 )
 def test_colour_is_black_inside_and_unchanged_outside(options, boxes):
-    check(jpeg(image(67, 97, 3), **options), boxes, YCBCR)
+    check(jpeg(image(39, 47, 3), **options), boxes, YCBCR)
 
 
 @pytest.mark.parametrize("boxes", BOXES, ids=str)
 @pytest.mark.parametrize("options", [{}, {"quality": 100}, {"optimize": True, "restart_marker_blocks": 2}])
 def test_grey_is_black_or_white_inside_and_unchanged_outside(options, boxes):
-    stream = jpeg(image(67, 97), **options)
+    stream = jpeg(image(39, 47), **options)
     check(stream, boxes, (0,))
     check(stream, boxes, (255,))
     check(stream, boxes, (128,))
@@ -148,7 +142,7 @@ def test_twelve_bits(level):
     check(stream, [(8, 8, 50, 20)], (4095,))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_any_layout_of_scans(seed):
     """Factors of 1 and 2, scans of one and of all components, restarts, 8 and 12 bits: coefficients by a naive reader."""
     rng = np.random.default_rng(seed)

@@ -104,6 +104,6 @@ def test_the_command_writes_the_page_and_touches_no_source(tree, tmp_path):
 def test_deidentify_with_mask_review_makes_the_page_in_place_of_outputs(tree, tmp_path):
     assert command("key", "new", tmp_path / "study.key").returncode == 0
     words = ("--key", tmp_path / "study.key", "--mask", "review")
-    done = command("deidentify", tree, tmp_path / "out", *words)
+    done = command("deidentify", tree / "plain0.dcm", tmp_path / "out", *words)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["review.html"]

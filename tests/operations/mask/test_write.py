@@ -84,6 +84,29 @@ def test_what_is_lossless_stays_in_its_coding_or_becomes_jpeg_ls(tmp_path):
     np.testing.assert_array_equal(outside(frames_of(tmp_path / "sv1-masked.dcm")), outside(frames))
 
 
+@pytest.mark.parametrize("coding", ["", "rle"])
+def test_colour_that_stays_in_its_coding_is_not_converted(tmp_path, coding):
+    frames = noise((2, 20, 50, 3))
+    path = clips.write(tmp_path / "in.dcm", frames, "YBR_FULL", sop_class=ULTRASOUND_CINE)
+    if coding:
+        cinemill.transcode(path, tmp_path / "rle.dcm", to=coding, colour="keep")
+        path = tmp_path / "rle.dcm"
+    mask_file(path, tmp_path / "out.dcm", BOX)
+    found = frames_of(tmp_path / "out.dcm")
+    assert pydicom.dcmread(tmp_path / "out.dcm").PhotometricInterpretation == "YBR_FULL"
+    assert (found[:, *INSIDE] == (0, 128, 128)).all()
+    np.testing.assert_array_equal(outside(found), outside(frames))
+
+
+def test_colour_that_is_grey_collapses_where_that_is_asked_for(tmp_path):
+    frames = np.repeat(noise((2, 20, 50, 1)), 3, axis=-1)
+    path = clips.write(tmp_path / "in.dcm", frames, "RGB", sop_class=ULTRASOUND_CINE)
+    mask_file(path, tmp_path / "out.dcm", BOX, to="jpeg-ls", collapse_grey=True)
+    found = frames_of(tmp_path / "out.dcm")
+    np.testing.assert_array_equal(outside(found), outside(frames[..., 0]))
+    assert not found[:, *INSIDE].any()
+
+
 @pytest.mark.parametrize(
     ("interpretation", "bits", "signed", "more", "expected"),
     [

@@ -15,6 +15,7 @@ from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.mask.icons import blank_icons
 from cinemill.operations.mask.jpegs import blacken_jpegs, can_blacken
 from cinemill.operations.mask.samples import Blackened, as_stored, darkest
+from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
 from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
@@ -88,9 +89,13 @@ def write_masked(
     if decoder.lossy and target is None:
         decoder.warnings.append(_LOSSY)
     chosen = target or own_target(source, decoder)
+    stays = target is None and chosen.coding == decoder.coding and request.colour == "auto"
+    grey = request.collapse_grey and may_collapse(source, decoder) and all_grey(decoder, control)
 
     def written(*, keep_coded_depth: bool) -> Receipt:
-        plan = make_plan(decoder, chosen, request.colour, keep_coded_depth=keep_coded_depth)
+        colour = "keep" if stays else request.colour
+        plan = make_plan(decoder, chosen, colour, keep_coded_depth=keep_coded_depth)
+        plan = collapsed(plan) if grey else plan
         return transcode_frames(
             decoder,
             masked_plan(plan, decoder, mask),
@@ -118,5 +123,5 @@ def own_target(source: Source, decoder: FrameDecoder) -> TransferSyntax:
 
 def masked_plan(plan: Plan, decoder: FrameDecoder, mask: Mask) -> Plan:
     """Return a plan by which the rectangles of a mask are blackened before frames are encoded."""
-    value = darkest(decoder, plan.interpretation)
+    value = (0,) if plan.grey else darkest(decoder, plan.interpretation)
     return replace(plan, transform=Blackened(mask, as_stored(decoder, value), plan.decoded))
