@@ -220,10 +220,13 @@ def test_conformance_codestreams_are_decoded_as_by_openjpeg_or_left_to_others() 
     if not paths:
         pytest.skip("no conformance streams: set CINEMILL_CONFORMANCE")
     outcomes = {path.stem: conformance_outcome(path.read_bytes()) for path in paths}
-    assert {stem: outcome for stem, outcome in outcomes.items() if outcome not in _LEFT} == {
-        "ds0_ht_01_b11": "decoded",
-        "ds0_ht_07_b11": "JPEG 2000: expected 3277344 bytes, found 3275264 (at byte 3260890)",  # as it is stored there
-    }
+    assert (
+        {stem: outcome for stem, outcome in outcomes.items() if outcome not in _LEFT}
+        == {
+            "ds0_ht_01_b11": "decoded",
+            "ds0_ht_07_b11": "JPEG 2000: expected 3277344 bytes, found 3275264 (at byte 3260890)",  # as it is stored there
+        }
+    )
 
 
 _LEFT = "handed over", "JPEG 2000 with subsampled components is not read"
