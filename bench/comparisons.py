@@ -19,7 +19,7 @@ from pydicom.pixels import convert_color_space
 import cinemill
 from cinemill.codecs import table
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
-from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, takes_colour_transform
 from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.pixel_format import PixelFormat
 from cines import (
@@ -82,9 +82,9 @@ class _BareOpenJph:
     """OpenJPH without what `OpenJph` does to samples of fewer bits than their bytes have."""
 
     def encode(self, frames: Sequence[Array], pixels: PixelFormat) -> list[bytes]:
-        rgb = pixels.samples == 3
+        rgb = takes_colour_transform(pixels)
         return [
-            imagecodecs.htj2k_encode(frame, reversible=True, rgb=rgb, planar=False, tlm=True)
+            bytes(imagecodecs.htj2k_encode(frame, reversible=True, rgb=rgb, planar=False, tlm=True))
             for frame in frames
         ]
 

@@ -94,7 +94,7 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
             raise UnsupportedPixelFormat(
                 f"JPEG 2000: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
             )
-        _transform(frame, pixels, layout.levels, coefficients[index * frame_size : (index + 1) * frame_size])
+        transform(frame, pixels, layout.levels, coefficients[index * frame_size : (index + 1) * frame_size])
 
     per_frame = len(layout.blocks)
     blocks = np.tile(layout.blocks, (len(frames), 1))
@@ -118,8 +118,23 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
 
 
-def _transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
-    """Turn samples into wavelet coefficients, components x rows x columns."""
+def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
+    """Turn samples into wavelet coefficients.
+
+    Parameters
+    ----------
+    frame, pixels
+        Samples, and what they are.
+    levels
+        Decomposition levels.
+    coefficients
+        Receives components x rows x columns.
+
+    Raises
+    ------
+    UnsupportedPixelFormat
+        Values are beyond ``bits_stored``.
+    """
     from cinemill.kernels.jpeg_2000.wavelet import analyse, shift_levels, transform_colour
 
     planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)

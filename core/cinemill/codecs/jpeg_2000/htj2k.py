@@ -42,8 +42,7 @@ class Htj2k:
 
     It writes what HTJ2K Lossless RPCL asks for (PS3.5 10.18), which HTJ2K Lossless holds as well: one tile, one quality layer,
     RPCL, TLM, an LL of 64 rows or columns at most, 64 x 64 code-blocks, the reversible 5-3 wavelet, and the reversible colour
-    transform for RGB. Frames whose samples vary by more than 13 bits hold, or are far from the middle of their range, are
-    left to OpenJPH.
+    transform for RGB. Frames with wavelet coefficients of 16 bits or more are left to OpenJPH.
 
     It decodes what lossless encoders commonly write, refuses what can't be right, and has OpenJPEG decode the rest
     (`cinemill.codecs.jpeg_2000.htj2k_decode`).
@@ -51,7 +50,7 @@ class Htj2k:
 
     name = "cinemill-htj2k"
     version = f"{__version__} with openjph {OpenJph.version}, openjpeg {OpenJpeg.version}"
-    batch = 1
+    batch = 4
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""

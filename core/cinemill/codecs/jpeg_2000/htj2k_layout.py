@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.codecs.jpeg_2000.layout import Layout, lay_out, usual_levels
+from cinemill.codecs.jpeg_2000.layout import MOST_LEVELS, Layout, lay_out
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, LH, LL, ROWS, START
 
 _THUMBNAIL = 64
 """HTJ2K Lossless RPCL wants an LL that is not wider, or not higher (PS3.5 10.18)."""
+_SMALLEST_LL = 8
 _PRECINCT = 1 << 15
 
 
@@ -32,10 +33,8 @@ class Plan(NamedTuple):
     """Coefficients of all subbands, and what lies between."""
     blocks: NDArray[np.int64]
     """The code-blocks of ``layout``, where `cinemill.kernels.htj2k.encode_blocks` finds them."""
-    order: NDArray[np.int64]
-    """In which order they are encoded."""
-    bounds: list[int]
-    """Where in it each strip begins, and where the last one ends."""
+    strips: list[NDArray[np.int64]]
+    """Which of them are encoded after each strip."""
     room: int
     """Bytes that all code-blocks take at most."""
 
@@ -56,9 +55,7 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
     from cinemill.kernels.htj2k.encode_bits import block_room
     from cinemill.kernels.htj2k.encode_wavelet import STRIP
 
-    levels = usual_levels(rows, columns)
-    while min(rows, columns) > _THUMBNAIL << levels:
-        levels += 1
+    levels = _levels(rows, columns)
     layout = lay_out(rows, columns, components, bits, colour_transform=colour_transform, levels=levels)
     bands, size = _place(rows, columns, components, levels)
     strips = -(-rows // (2 * STRIP))
@@ -66,13 +63,13 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
     strip_of = np.empty(len(blocks), np.int64)
     for number, block in enumerate(layout.blocks.tolist()):
         component, place = divmod(block[START], rows * columns)
-        level, band, top, left = _locate(*divmod(place, columns), rows, columns, levels)
+        y, x = divmod(place, columns)
+        level, band, top, left = _locate(y, x, rows, columns, levels)
         start, pitch = (bands[component, level, at] // 2 for at in (band, band + 4))
         in_strip = levels > 0 and level == 0 and band != LL
         strip_of[number] = top // STRIP if in_strip else strips - 1
         top = top % STRIP if in_strip else top
         blocks[number] = start + top * pitch + left, pitch, block[COLUMNS], block[ROWS]
-    order = np.argsort(strip_of, kind="stable")
     quads = (layout.blocks[:, COLUMNS] + 1) // 2 * ((layout.blocks[:, ROWS] + 1) // 2)
     return Plan(
         layout,
@@ -80,10 +77,19 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
         bands,
         size,
         blocks,
-        order,
-        np.searchsorted(strip_of[order], np.arange(strips + 1)).tolist(),
+        [np.flatnonzero(strip_of == strip) for strip in range(strips)],
         sum(block_room(count) for count in quads.tolist()),
     )
+
+
+def _levels(rows: int, columns: int) -> int:
+    """Return as many decomposition levels as leave 8 rows or columns in LL, at most 5 unless it takes more to a thumbnail."""
+    levels = 0
+    while levels < MOST_LEVELS and max(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
+        levels += 1
+    while min(rows, columns) > _THUMBNAIL << levels:
+        levels += 1
+    return levels
 
 
 def _place(rows: int, columns: int, components: int, levels: int) -> tuple[NDArray[np.int64], int]:

@@ -56,7 +56,7 @@ def exponent(bits: int, orientation: int, *, colour_transform: bool) -> int:
     return max(bits, 6) + colour_transform + _GAIN[orientation]
 
 
-def usual_levels(rows: int, columns: int) -> int:
+def _usual_levels(rows: int, columns: int) -> int:
     """Return as many decomposition levels as leave 8 rows and columns in LL, at most 5."""
     levels = 0
     while levels < MOST_LEVELS and min(rows, columns) >> (levels + 1) >= _SMALLEST_LL:
@@ -79,9 +79,9 @@ def lay_out(
     colour_transform
         Whether the reversible colour transform is used.
     levels
-        Decomposition levels; if not given, `usual_levels`.
+        Decomposition levels; if not given, as many as leave 8 rows and columns in LL, at most 5.
     """
-    levels = usual_levels(rows, columns) if levels is None else levels
+    levels = _usual_levels(rows, columns) if levels is None else levels
     exponents = {band: exponent(bits, band, colour_transform=colour_transform) for band in (LL, HL, LH, HH)}
     blocks: list[tuple[int, ...]] = []
     areas: list[tuple[int, ...]] = []

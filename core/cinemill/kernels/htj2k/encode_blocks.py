@@ -99,7 +99,7 @@ def _encode_block(
     for row in range(0, rows, 2):
         top = samples + pitch * row
         bottom = top + pitch if row + 1 < rows else zeros
-        some = any_of(top, columns) | any_of(bottom, columns)
+        some = any_of(top, bottom, columns)
         if (some | any_above) == 0:
             # MEL tells of each quad that it is not significant.
             clear_row(below)
@@ -177,7 +177,7 @@ _TABLE = "Array({}, {}, 'C', readonly=True)"
 
 
 @jit(
-    "int64(int16[::1], int64[:, ::1], int64[::1], int64, int64, uint8[::1],"
+    "int64(int16[::1], int64[:, ::1], int64[::1], uint8[::1],"
     f" {_TABLE.format('uint32', 2)}, {_TABLE.format('uint64', 2)}, {_TABLE.format('uint32', 1)},"
     " uint8[::1], int64, int64[::1], int64[::1], int64[::1])"
 )
@@ -185,8 +185,6 @@ def encode_blocks(
     coefficients: Any,
     blocks: Any,
     order: Any,
-    begin: int,
-    stop: int,
     memory: Any,
     words: Any,
     us: Any,
@@ -203,8 +201,8 @@ def encode_blocks(
     ----------
     coefficients, blocks
         Samples, and the table of code-blocks.
-    order, begin, stop
-        Those to encode are ``order[begin:stop]``.
+    order
+        Which of them to encode.
     memory
         `SCRATCH` bytes.
     words, us, events
@@ -222,13 +220,13 @@ def encode_blocks(
     scratch, first = address(memory), address(data)
     clear_row(scratch + _ZEROS + 64)
     end = first + offset
-    for at in range(begin, stop):
-        block = order[at]
+    for block in order:
         pitch, columns, rows = 2 * blocks[block, STRIDE], blocks[block, COLUMNS], blocks[block, ROWS]
         samples = address(coefficients) + 2 * blocks[block, START]
-        some = 0
-        for row in range(rows):
-            some |= any_of(samples + pitch * row, columns)
+        row, some = 0, 0
+        while some == 0 and row < rows:
+            some = any_of(samples + pitch * row, samples + pitch * row, columns)
+            row += 1
         starts[block], coded[block] = end - first, 1 if some else 0
         if some:
             end = _encode_block(

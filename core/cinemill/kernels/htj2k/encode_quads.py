@@ -7,8 +7,9 @@ the bits of samples as a mask of four times 16 bits beside them, the code words 
 
 Samples are below 2**15 in magnitude, so that 2 (magnitude - 1) + sign has 16 bits (7.3.8).
 
-Bounds: a step reads 16 samples, whatever of them is beyond ``columns``, and writes 16 exponents. What it leaves is placed by
-its number, 0 to 3, in `Scratch`.
+Bounds: a step reads 16 samples of two rows, however many of them are inside, and 17 exponents of the row above from the one before
+them on, and writes 16 exponents, for which `ROW_SIZE` has margins. What it leaves has its place in `QUADS_SIZE` bytes by its
+number, 0 to 3. Indices into tables are cut to their size.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from cinemill.kernels.machine.bits import instructions
-from cinemill.kernels.machine.instructions import Value
-from cinemill.kernels.machine.x86 import any_bits, constant, entries, shuffled_bytes, subtracted_saturating
+from cinemill.kernels.machine.instructions import Value, instructions
+from cinemill.kernels.machine.x86 import constant, entries, shuffled_bytes, subtracted_saturating
 
 QUADS = 8
 """Quads in a step."""
@@ -184,15 +184,13 @@ above and where to write those of the lower row, scratch memory and the number o
 
 
 @instructions
-def any_of(row: Value, columns: Value) -> Value:
-    """Combine a row of up to 64 samples by OR; 64 are read."""
-    total = None
-    for part in range(4):
-        samples = (row + 32 * part).load(16, 16)
-        samples &= _lanes_below(columns - 16 * part, samples)
-        total = samples if total is None else total | samples
-    assert total is not None
-    return any_bits(total)
+def any_of(first: Value, second: Value, columns: Value) -> Value:
+    """Tell (as non-zero) whether one of two rows of up to 64 samples has others than 0; 64 are read of each."""
+    parts = []
+    for at in range(0, 64, 16):
+        samples = (first + 2 * at).load(16, 16) | (second + 2 * at).load(16, 16)
+        parts.append(samples & _lanes_below(columns - at, samples))
+    return (parts[0] | parts[1] | parts[2] | parts[3]).recast(64, 4).differs(0).packed()
 
 
 @instructions

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cinemill.kernels.machine.bits import address, copy_bytes, instructions, load_i16, load_i64, store_16
-from cinemill.kernels.machine.instructions import Value
+from cinemill.kernels.machine.bits import address, copy_bytes, load_i16, load_i64, store_16
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import any_bits, constant, shuffled_bytes
 
@@ -279,10 +279,8 @@ def analyse(
         while ready < min(row + 3, rows):
             line = ring + pitch * (ready & (_RING - 1))
             for component in range(planes):
-                source, target = (
-                    address(pixels) + size * (component * rows + ready),
-                    line + component * between,
-                )
+                source = address(pixels) + size * (component * rows + ready)
+                target = line + component * between
                 if source > last:
                     copy_bytes(tail, source, size)
                     _clear(tail + size)

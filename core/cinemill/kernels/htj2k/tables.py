@@ -105,10 +105,8 @@ class _Code(NamedTuple):
 
 def _codes(table: str) -> list[_Code]:
     return [
-        _Code(
-            *(int(digit, 16) for digit in table[at : at + 5]),
-            int(table[at + 5 : at + 7], 16),
-            int(table[at + 7], 16),
+        _Code._make(
+            int(digits, 16) for digits in (*table[at : at + 5], table[at + 5 : at + 7], table[at + 7])
         )
         for at in range(0, len(table), 8)
     ]
