@@ -29,6 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from cinemill.kernels.jpeg_2000.decode_lifting import (
+    clear_lanes,
+    largest_lane,
+    make_lifting,
+    make_note_magnitudes,
+)
 from cinemill.kernels.machine.bits import address, load_i16, store_16
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
@@ -70,33 +76,7 @@ def ring_room(columns: int, components: int) -> int:
 
 def _make_synthesise_pair(*, narrow: bool) -> Any:
     """Make the reconstruction of two rows; ``narrow`` where sums of two values fit 16 bits."""
-
-    def average(first: Value, second: Value) -> Value:
-        return (first + second) >> 1 if narrow else (first & second) + ((first ^ second) >> 1)
-
-    def update(first: Value, second: Value) -> Value:
-        return (first + second + 2) >> 2 if narrow else (average(first, second) + 1) >> 1
-
-    @instructions
-    def join(low: Value, high: Value, row: Value) -> None:
-        """Lift and interleave 16 low and 16 high coefficients of a row (Equations F-5 and F-6)."""
-        detail = high.load(16, LANES)
-        even = low.load(16, LANES) - update((high - 2).load(16, LANES), detail)
-        after = (low + 2).load(16, LANES) - update(detail, (high + 2).load(16, LANES))
-        odd = detail + average(even, after)
-        order = [lane // 2 + LANES * (lane & 1) for lane in range(2 * LANES)]
-        even.shuffled(order[:LANES], odd).store(row)
-        even.shuffled(order[LANES:], odd).store(row + 2 * LANES)
-
-    @instructions
-    def lower(row: Value, above: Value, below: Value) -> None:
-        """Undo the update of an even row (Equation F-5)."""
-        (row.load(16, LANES) - update(above.load(16, LANES), below.load(16, LANES))).store(row)
-
-    @instructions
-    def raise_(row: Value, above: Value, below: Value) -> None:
-        """Undo the prediction of an odd row (Equation F-6)."""
-        (row.load(16, LANES) + average(above.load(16, LANES), below.load(16, LANES))).store(row)
+    join, lower, raise_ = make_lifting(LANES, narrow=narrow)
 
     @inlined
     def join_row(low: int, high: int, columns: int, row: int) -> None:
@@ -167,39 +147,26 @@ def _synthesise_pair(
         _wide_pair(plane, pitch, ring, row, rows, columns, bands)
 
 
-@instructions
-def _note_magnitudes(samples: Value, most: Value) -> None:
-    """Keep the largest magnitude of each of 16 lanes."""
-    samples.load(16, LANES).magnitude().maximum_unsigned(most.load(16, LANES)).store(most)
-
-
-@instructions
-def _clear_lanes(lanes: Value) -> None:
-    lanes.load(16, LANES).like(0).store(lanes)
-
-
-@instructions
-def _largest_lane(lanes: Value) -> Value:
-    most = lanes.load(16, LANES)
-    for half in (8, 4, 2, 1):
-        most = most.maximum_unsigned(most.shuffled([(lane + half) % LANES for lane in range(LANES)]))
-    return most.lane(0).resized(64)
+_note_many, _note_some = make_note_magnitudes(4 * LANES, LANES), make_note_magnitudes(LANES, LANES)
 
 
 @inlined
 def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, lanes: int) -> int:
     """Return the largest magnitude of a plane; ``lanes`` is memory for one of each of 16 lanes."""
-    _clear_lanes(lanes)
+    clear_lanes(lanes)
     narrow = 0
     for row in range(rows):
         first = plane + pitch * row
-        if columns >= LANES:
+        if columns >= 4 * LANES:
+            for at in range(0, columns, 4 * LANES):
+                _note_many(first + 2 * min(at, columns - 4 * LANES), lanes)
+        elif columns >= LANES:
             for at in range(0, columns, LANES):
-                _note_magnitudes(first + 2 * min(at, columns - LANES), lanes)
+                _note_some(first + 2 * min(at, columns - LANES), lanes)
         else:
             for column in range(columns):
                 narrow = max(narrow, abs(load_i16(first, column)))
-    return max(narrow, _largest_lane(lanes))
+    return max(narrow, largest_lane(lanes))
 
 
 @inlined
@@ -407,7 +374,7 @@ def synthesise_rows(
     first, base, seen = address(pixels), address(coefficients), address(memory)
     ring = seen + 2 * _SEEN
     if start == 0:
-        _clear_lanes(seen)
+        clear_lanes(seen)
     narrow, kind = kind >= SUMS_FIT, kind & (SUMS_FIT - 1)
     components = 3 if kind >= RGB else 1
     size = columns * (3 if kind >= RGB else 1 + kind)
