@@ -88,6 +88,8 @@ class Bits:
                 raise Damaged("too few VLC bits")
             self.vlc_byte, self.vlc_bits = self.data[self.vlc_position], 8
             if self.vlc_last > 0x8F and self.vlc_byte & 0x7F == 0x7F:
+                if self.vlc_byte > 0x7F:
+                    raise Damaged("stuffed bit")
                 self.vlc_bits = 7
             self.vlc_last = self.vlc_byte
             self.vlc_position -= 1

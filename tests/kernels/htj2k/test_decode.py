@@ -79,6 +79,8 @@ def test_what_can_not_be_is_damaged_and_what_nobody_writes_is_unusual() -> None:
     assert status(block.data[2:]) == DAMAGED  # fewer bits than samples have
     assert status(b"\xff\x80" + block.data) == DAMAGED  # a stuffed bit that is set
     assert status(block.data[:-1] + b"\xff") == DAMAGED  # MEL and VLC longer than all
+    stuffed = bytes.fromhex("ee90b63a082c9514d600acded90afffff1d8b3d6eb1fdd59352401")
+    assert status(stuffed) == DAMAGED  # a stuffed bit of VLC that is set
     size = 16 * block.data[-1] + block.data[-2] % 16
     unread = block.data[:-size] + b"\x00\x00" + block.data[-size:]
     assert status(unread) == UNUSUAL

@@ -16,7 +16,7 @@ if not available():
 from cinemill.codecs.jpeg_2000.parameters import Parameters
 from cinemill.codecs.jpeg_2000.subbands import place
 from cinemill.kernels.jpeg_2000 import decode_rows
-from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, WORDS
+from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, SUMS_FIT, WORDS
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
 
 
@@ -34,7 +34,9 @@ def parameters(rows: int, columns: int, samples: int, levels: int) -> Parameters
     )
 
 
-def restored(planes: np.ndarray, levels: int, kind: int, bits: int, back: int) -> tuple[np.ndarray, int]:
+def restored(
+    planes: np.ndarray, levels: int, kind: int, bits: int, back: int, *, narrow: bool = False
+) -> tuple[np.ndarray, int]:
     """Pixels of planes that were decomposed, strip by strip, and the bits that they had."""
     samples, rows, columns = planes.shape
     places = place(parameters(rows, columns, samples, levels))
@@ -53,7 +55,7 @@ def restored(planes: np.ndarray, levels: int, kind: int, bits: int, back: int) -
     ring = np.zeros(decode_rows.ring_room(columns, samples), np.int16)
     strips = len(places.strips) - 2
     fill(strips)
-    largest = np.full((samples, levels, 4), 100)
+    largest = np.full((samples, levels, 4), 100 if narrow else 5000)
     assert decode_rows.synthesise_low(coefficients, rows, columns, places.bands, largest)
     low = np.stack([naive.analyse(plane, 1)[: (rows + 1) // 2, : (columns + 1) // 2] for plane in planes])
     assert levels == 1 or (largest[:, 0, 0] == np.abs(low).max((1, 2))).all()
@@ -63,7 +65,7 @@ def restored(planes: np.ndarray, levels: int, kind: int, bits: int, back: int) -
         start, stop = 128 * strip, 128 * (strip + 1) if strip + 1 < strips else rows + 2
         seen = decode_rows.synthesise_rows(
             coefficients,
-            kind,
+            kind | (SUMS_FIT if narrow else 0),
             rows,
             columns,
             1 << bits - 1,
@@ -102,7 +104,7 @@ def test_one_component(rows: int, columns: int, levels: int, bits: int, seed: in
     half = 1 << bits - 1
     plane = np.random.default_rng(seed).integers(-half, half, (1, rows, columns)) >> seed % 6
     kind, back = BYTES if bits == 8 else WORDS, half if signed else 0
-    pixels, seen = restored(plane, levels, kind, bits, back)
+    pixels, seen = restored(plane, levels, kind, bits, back, narrow=bool(seed & 1))
     np.testing.assert_array_equal(pixels[..., 0], (plane[0] + half - back).astype(pixels.dtype))
     assert seen == np.bitwise_or.reduce(plane + half, axis=None)
 
@@ -119,7 +121,7 @@ def test_colour(rows: int, columns: int, levels: int, seed: int, *, transformed:
     values = np.random.default_rng(seed).integers(-128, 128, (3, rows, columns)) >> seed % 6
     red, green, blue = values
     planes = np.stack([(red + 2 * green + blue) >> 2, blue - green, red - green]) if transformed else values
-    pixels, seen = restored(planes, levels, RCT if transformed else RGB, 8, 0)
+    pixels, seen = restored(planes, levels, RCT if transformed else RGB, 8, 0, narrow=bool(seed & 1))
     np.testing.assert_array_equal(pixels, np.moveaxis(values + 128, 0, 2))
     assert seen <= 255
 
@@ -154,8 +156,8 @@ def synthesised(coefficients: np.ndarray) -> np.ndarray:
 def test_lanes_are_told_to_be_too_narrow_before_they_are() -> None:
     largest = np.zeros((3, 2, 4), np.int64)
     largest[:, 0, 0] = 8000
-    assert decode_rows.fits_lanes(largest, RGB, 128)
-    assert decode_rows.fits_lanes(largest, RCT, 128)
+    assert decode_rows.fits_lanes(largest, RGB, 128) == SUMS_FIT
+    assert decode_rows.fits_lanes(largest, RCT, 128) == 1
     largest[1, 0, 3] = 3000
     assert decode_rows.fits_lanes(largest, RGB, 128)
     assert not decode_rows.fits_lanes(largest, RCT, 128)

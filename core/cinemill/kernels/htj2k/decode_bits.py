@@ -102,7 +102,10 @@ def _unstuff_magsgn(source: int, count: int, out: int) -> int:
 
 @jit("int64(int64, int64, int64)")
 def _unstuff_vlc(last: int, first: int, out: int) -> int:
-    """Write VLC bits from the byte at ``last`` down to the one at ``first``, and zeros behind (7.1.4); return how many."""
+    """Write VLC bits from the byte at ``last`` down to the one at ``first``, and zeros behind (7.1.4).
+
+    Return how many, or -1 if a stuffed bit is set, which makes a marker code.
+    """
     start = out
     held, bits = load_u8(last, 0) >> 4, 4
     big = 1 if held > 8 else 0  # whether the byte before is beyond 8F
@@ -125,6 +128,8 @@ def _unstuff_vlc(last: int, first: int, out: int) -> int:
                 source -= 7
                 big = shift_down(large, 55)
                 continue
+            if load_u8(source - whole, 0) > 0x7F:
+                return -1
             held |= shift_up(0x7F, bits + 8 * whole)
             bits += 8 * whole + 7
             store_64(out, 0, held)
@@ -136,7 +141,9 @@ def _unstuff_vlc(last: int, first: int, out: int) -> int:
             continue
         byte = load_u8(source, 0)
         source -= 1
-        width = 7 if big and byte & 0x7F == 0x7F else 8
+        if big and byte == 0xFF:
+            return -1
+        width = 7 if big and byte == 0x7F else 8
         held |= shift_up(byte & (shift_up(1, width) - 1), bits)
         bits += width
         big = 1 if byte > 0x8F else 0
@@ -179,7 +186,7 @@ def unstuff(start: int, length: int, memory: int, sizes: Any) -> int:
     sizes[MAGSGN_BITS] = _unstuff_magsgn(start, length - suffix, memory + MAGSGN)
     sizes[VLC_BITS] = _unstuff_vlc(end - 2, end - suffix, memory + VLC)
     sizes[SUFFIX] = suffix
-    return DAMAGED if sizes[MAGSGN_BITS] < 0 else SOUND
+    return DAMAGED if min(sizes[MAGSGN_BITS], sizes[VLC_BITS]) < 0 else SOUND
 
 
 NEXT, END, HELD, BITS, FULL, STATE, DECODED = range(7)

@@ -34,9 +34,9 @@ from cinemill.kernels.htj2k.decode_samples import (
     decode_wide_samples,
     largest_magnitude,
 )
-from cinemill.kernels.jpeg_2000.decode_rows import fits_lanes, synthesise_low, synthesise_rows
+from cinemill.kernels.jpeg_2000.decode_rows import SUMS_FIT, fits_lanes, synthesise_low, synthesise_rows
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import address, load_i64, store_8, store_64
+from cinemill.kernels.machine.bits import address, clear_bytes, load_i64, store_64
 from cinemill.kernels.machine.jit import jit
 
 BAND = 4
@@ -131,8 +131,7 @@ def decode_frame(
             wide, high, stride = blocks[a, COLUMNS], blocks[a, ROWS], size * blocks[a, STRIDE]
             if coded[0, a] == 0:
                 for row in range(high):
-                    for byte in range(size * wide):
-                        store_8(base + size * blocks[a, START] + row * stride, byte, 0)
+                    clear_bytes(base + size * blocks[a, START] + row * stride, size * wide)
                 continue
             b, memory_b = a, memory_a
             if at < last:
@@ -185,11 +184,13 @@ def decode_frame(
             if not synthesise_low(coefficients, rows, columns, bands, largest):
                 return BEYOND
         else:
-            if not fits_lanes(largest, kind, half):
+            fits = fits_lanes(largest, kind, half)
+            if not fits:
                 return BEYOND
+            how = kind | (fits & SUMS_FIT)
             start = 2 * strip_rows * strip
             stop = start + 2 * strip_rows if strip + 1 < count else rows + 2
             seen = synthesise_rows(
-                coefficients, kind, rows, columns, half, back, bands, start, ring, pixels, start, stop
+                coefficients, how, rows, columns, half, back, bands, start, ring, pixels, start, stop
             )
     return SOUND if seen <= most else UNUSUAL

@@ -5,9 +5,10 @@ while it is in the cache. Nor need the subbands of the first level be there as a
 
 Ranges
 ------
-Averages are taken without the carry that a sum would need, so 16 bits hold everything as long as no reconstructed value is beyond
-them. A row or column of magnitudes up to L in the low subband and H in the high one reconstructs to L + 3 H / 2 + 1 at
-most, so the largest magnitude of each subband tells whether a level fits, before it is reconstructed (`reach`).
+Unless sums of two fit too, averages are taken without the carry that a sum would need, so 16 bits hold everything as long as
+no reconstructed value is beyond them. A row or column of magnitudes up to L in the low subband and H in the high one
+reconstructs to L + 3 H / 2 + 1 at most, so the largest magnitude of each subband tells whether a level fits, before it is
+reconstructed (`reach`).
 
 Memory
 ------
@@ -28,6 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from cinemill.kernels.jpeg_2000.decode_lifting import (
+    clear_lanes,
+    largest_lane,
+    make_lifting,
+    make_note_magnitudes,
+)
 from cinemill.kernels.machine.bits import address, load_i16, store_16
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
@@ -46,8 +53,12 @@ LL, HL, LH, HH, PITCH = range(5)
 BYTES, WORDS, RGB, RCT = range(4)
 """Kinds of pixels: one component of 8 or 16 bits, three of 8 bits as they are, three from the reversible colour transform."""
 
+SUMS_FIT = 4
+"""Added to a kind where `fits_lanes` says so: a third less work."""
+
 MOST = (1 << 15) - 1
 """What 16 bits hold."""
+_MOST_OF_SUMS = (MOST - 2) // 2
 
 _SEEN = 64
 """Before the ring, so many of its samples collect what bits pixels have."""
@@ -63,61 +74,64 @@ def ring_room(columns: int, components: int) -> int:
     return _SEEN + (_RING + 1) * components * (columns + 64)
 
 
-def _average(first: Value, second: Value) -> Value:
-    return (first & second) + ((first ^ second) >> 1)
+def _make_synthesise_pair(*, narrow: bool) -> Any:
+    """Make the reconstruction of two rows; ``narrow`` where sums of two values fit 16 bits."""
+    join, lower, raise_ = make_lifting(LANES, narrow=narrow)
+
+    @inlined
+    def join_row(low: int, high: int, columns: int, row: int) -> None:
+        """Reconstruct a row of which only the vertical part is left to undo; its ends are mirrored (F.3.7)."""
+        lows, highs = (columns + 1) >> 1, columns >> 1
+        if highs == 0:
+            store_16(row, 0, load_i16(low, 0))
+            return
+        store_16(high, -1, load_i16(high, 0))
+        store_16(low, lows, load_i16(low, lows - 1))
+        store_16(
+            high, highs, load_i16(high, highs - 1) if lows > highs else load_i16(high, max(highs - 2, 0))
+        )
+        for at in range(0, 2 * lows, 2 * LANES):
+            join(low + at, high + at, row + 2 * at)
+
+    @inlined
+    def synthesise_pair(
+        plane: int, pitch: int, ring: int, row: int, rows: int, columns: int, bands: Any
+    ) -> None:
+        half = row >> 1
+        even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
+        before, twice_before = plane + pitch * ((row - 1) & ring), plane + pitch * ((row - 2) & ring)
+        if row < rows:
+            join_row(
+                bands[LL] + bands[PITCH + LL] * half, bands[HL] + bands[PITCH + HL] * half, columns, even
+            )
+        if row + 1 < rows:
+            join_row(bands[LH] + bands[PITCH + LH] * half, bands[HH] + bands[PITCH + HH] * half, columns, odd)
+        if row < rows and rows > 1:
+            below = odd if row + 1 < rows else before
+            above = before if row > 0 else below
+            for at in range(0, 2 * columns, 2 * LANES):
+                lower(even + at, above + at, below + at)
+        if 0 < row <= rows:
+            below = even if row < rows else twice_before
+            for at in range(0, 2 * columns, 2 * LANES):
+                raise_(before + at, twice_before + at, below + at)
+
+    return synthesise_pair
 
 
-def _update(first: Value, second: Value) -> Value:
-    """(first + second + 2) >> 2."""
-    return (_average(first, second) + 1) >> 1
+_narrow_pair, _wide_pair = _make_synthesise_pair(narrow=True), _make_synthesise_pair(narrow=False)
 
 
-@instructions
-def _join(low: Value, high: Value, row: Value) -> None:
-    """Lift and interleave 16 low and 16 high coefficients of a row (Equations F-5 and F-6)."""
-    detail = high.load(16, LANES)
-    even = low.load(16, LANES) - _update((high - 2).load(16, LANES), detail)
-    after = (low + 2).load(16, LANES) - _update(detail, (high + 2).load(16, LANES))
-    odd = detail + _average(even, after)
-    order = [lane // 2 + LANES * (lane & 1) for lane in range(2 * LANES)]
-    even.shuffled(order[:LANES], odd).store(row)
-    even.shuffled(order[LANES:], odd).store(row + 2 * LANES)
-
-
-@instructions
-def _lower(row: Value, above: Value, below: Value) -> None:
-    """Undo the update of an even row (Equation F-5)."""
-    (row.load(16, LANES) - _update(above.load(16, LANES), below.load(16, LANES))).store(row)
-
-
-@instructions
-def _raise(row: Value, above: Value, below: Value) -> None:
-    """Undo the prediction of an odd row (Equation F-6)."""
-    (row.load(16, LANES) + _average(above.load(16, LANES), below.load(16, LANES))).store(row)
-
-
-@inlined
-def _join_row(low: int, high: int, columns: int, row: int) -> None:
-    """Reconstruct a row of which only the vertical part is left to undo; its ends are mirrored (F.3.7)."""
-    lows, highs = (columns + 1) >> 1, columns >> 1
-    if highs == 0:
-        store_16(row, 0, load_i16(low, 0))
-        return
-    store_16(high, -1, load_i16(high, 0))
-    store_16(low, lows, load_i16(low, lows - 1))
-    store_16(high, highs, load_i16(high, highs - 1) if lows > highs else load_i16(high, max(highs - 2, 0)))
-    for at in range(0, 2 * lows, 2 * LANES):
-        _join(low + at, high + at, row + 2 * at)
-
-
-@jit("void(int64, int64, int64, int64, int64, int64, int64[::1])")
+@jit("void(boolean, int64, int64, int64, int64, int64, int64, int64[::1])")
 def _synthesise_pair(
-    plane: int, pitch: int, ring: int, row: int, rows: int, columns: int, bands: Any
+    narrow: bool, plane: int, pitch: int, ring: int, row: int, rows: int, columns: int, bands: Any
 ) -> None:
     """Bring in rows ``row`` and the next; then the two before them are done.
 
     Parameters
     ----------
+    narrow
+        Whether sums of two values fit 16 bits.
     plane, pitch
         Where the rows are, in bytes.
     ring
@@ -127,57 +141,32 @@ def _synthesise_pair(
     bands
         Addresses and pitches, in bytes, of the subbands it is made of.
     """
-    half = row >> 1
-    even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
-    before, twice_before = plane + pitch * ((row - 1) & ring), plane + pitch * ((row - 2) & ring)
-    if row < rows:
-        _join_row(bands[LL] + bands[PITCH + LL] * half, bands[HL] + bands[PITCH + HL] * half, columns, even)
-    if row + 1 < rows:
-        _join_row(bands[LH] + bands[PITCH + LH] * half, bands[HH] + bands[PITCH + HH] * half, columns, odd)
-    if row < rows and rows > 1:
-        below = odd if row + 1 < rows else before
-        above = before if row > 0 else below
-        for at in range(0, 2 * columns, 2 * LANES):
-            _lower(even + at, above + at, below + at)
-    if 0 < row <= rows:
-        below = even if row < rows else twice_before
-        for at in range(0, 2 * columns, 2 * LANES):
-            _raise(before + at, twice_before + at, below + at)
+    if narrow:
+        _narrow_pair(plane, pitch, ring, row, rows, columns, bands)
+    else:
+        _wide_pair(plane, pitch, ring, row, rows, columns, bands)
 
 
-@instructions
-def _note_magnitudes(samples: Value, most: Value) -> None:
-    """Keep the largest magnitude of each of 16 lanes."""
-    samples.load(16, LANES).magnitude().maximum_unsigned(most.load(16, LANES)).store(most)
-
-
-@instructions
-def _clear_lanes(lanes: Value) -> None:
-    lanes.load(16, LANES).like(0).store(lanes)
-
-
-@instructions
-def _largest_lane(lanes: Value) -> Value:
-    most = lanes.load(16, LANES)
-    for half in (8, 4, 2, 1):
-        most = most.maximum_unsigned(most.shuffled([(lane + half) % LANES for lane in range(LANES)]))
-    return most.lane(0).resized(64)
+_note_many, _note_some = make_note_magnitudes(4 * LANES, LANES), make_note_magnitudes(LANES, LANES)
 
 
 @inlined
 def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, lanes: int) -> int:
     """Return the largest magnitude of a plane; ``lanes`` is memory for one of each of 16 lanes."""
-    _clear_lanes(lanes)
+    clear_lanes(lanes)
     narrow = 0
     for row in range(rows):
         first = plane + pitch * row
-        if columns >= LANES:
+        if columns >= 4 * LANES:
+            for at in range(0, columns, 4 * LANES):
+                _note_many(first + 2 * min(at, columns - 4 * LANES), lanes)
+        elif columns >= LANES:
             for at in range(0, columns, LANES):
-                _note_magnitudes(first + 2 * min(at, columns - LANES), lanes)
+                _note_some(first + 2 * min(at, columns - LANES), lanes)
         else:
             for column in range(columns):
                 narrow = max(narrow, abs(load_i16(first, column)))
-    return max(narrow, _largest_lane(lanes))
+    return max(narrow, largest_lane(lanes))
 
 
 @inlined
@@ -216,7 +205,8 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, large
     source, lanes = np.empty(8, np.int64), np.empty(LANES // 4, np.int64)
     for component in range(bands.shape[0]):
         for level in range(bands.shape[1] - 1, 0, -1):
-            if reach(largest[component, level]) > MOST:
+            most = reach(largest[component, level])
+            if most > MOST:
                 return False
             high, across = (rows + (1 << level) - 1) >> level, (columns + (1 << level) - 1) >> level
             plane = base + 2 * bands[component, level - 1, LL]
@@ -225,13 +215,13 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, large
                 source[band] = base + 2 * bands[component, level, band]
                 source[PITCH + band] = 2 * bands[component, level, PITCH + band]
             for row in range(0, high + 2, 2):
-                _synthesise_pair(plane, pitch, -1, row, high, across, source)
+                _synthesise_pair(most <= _MOST_OF_SUMS, plane, pitch, -1, row, high, across, source)
             largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, address(lanes))
     return True
 
 
-@jit("boolean(int64[:, :, ::1], int64, int64)")
-def fits_lanes(largest: Any, kind: int, half: int) -> bool:
+@jit("int64(int64[:, :, ::1], int64, int64)")
+def fits_lanes(largest: Any, kind: int, half: int) -> int:
     """Tell whether 16 bits hold all that the first level reconstructs.
 
     Parameters
@@ -242,6 +232,11 @@ def fits_lanes(largest: Any, kind: int, half: int) -> bool:
         Of the pixels.
     half
         What the level shift adds.
+
+    Returns
+    -------
+    int
+        0 if they don't, else 1, or `SUMS_FIT` if sums of two fit too.
     """
     most = 0
     for component in range(largest.shape[0]):
@@ -249,24 +244,32 @@ def fits_lanes(largest: Any, kind: int, half: int) -> bool:
     if kind == RCT:
         # Cb + Cr are one sum, Y - (Cb + Cr) / 4 + Cr + half another.
         most += 2 * max(reach(largest[1, 0]), reach(largest[2, 0])) + half
-    return most <= MOST
+    if most > MOST:
+        return 0
+    return SUMS_FIT if most <= _MOST_OF_SUMS else 1
 
 
-def _noted(values: Value, seen: Value) -> Value:
-    """Collect the bits that 32 samples have."""
-    total = seen.load(16, LANES) | values.shuffled(range(LANES)) | values.shuffled(range(LANES, 2 * LANES))
-    total.store(seen)
-    return values
+def _note(seen: Value, *samples: Value) -> None:
+    """Collect the bits that 32 samples of each component have."""
+    total = samples[0]
+    for others in samples[1:]:
+        total |= others
+    both = total.shuffled(range(LANES)) | total.shuffled(range(LANES, 2 * LANES))
+    (seen.load(16, LANES) | both).store(seen)
 
 
 @instructions
 def _put_bytes(plane: Value, half: Value, back: Value, pixels: Value, seen: Value) -> None:
-    (_noted(plane.load(16, AT_ONCE) + half, seen) - back).resized(8).store(pixels)
+    samples = plane.load(16, AT_ONCE) + half
+    _note(seen, samples)
+    (samples - back).resized(8).store(pixels)
 
 
 @instructions
 def _put_words(plane: Value, half: Value, back: Value, pixels: Value, seen: Value) -> None:
-    (_noted(plane.load(16, AT_ONCE) + half, seen) - back).store(pixels)
+    samples = plane.load(16, AT_ONCE) + half
+    _note(seen, samples)
+    (samples - back).store(pixels)
 
 
 def _places(component: int, part: int) -> list[int]:
@@ -285,7 +288,8 @@ def _make_put_rgb(*, transformed: bool) -> Any:
             luma, blue, red = planes
             green = luma - ((blue + red) >> 2)  # Equations G-6 to G-8
             planes = [red + green, green, blue + green]
-        samples = [(_noted(plane + half, seen) - back).resized(8) for plane in planes]
+        _note(seen, *(plane + half for plane in planes))
+        samples = [(plane + half - back).resized(8) for plane in planes]
         for part in range(3):
             placed = [
                 shuffled_bytes(sample, constant(sample, _places(component, part) * 2))
@@ -350,7 +354,7 @@ def synthesise_rows(
     coefficients, bands
         All subbands, and the table of them; LL of the first level is complete.
     kind, rows, columns
-        Of pixels, and the size of the image.
+        Of pixels, with `SUMS_FIT` if they do, and the size of the image.
     half, back
         What the level shift adds, so that the smallest sample is 0, and what signed samples take back of it.
     top
@@ -370,7 +374,8 @@ def synthesise_rows(
     first, base, seen = address(pixels), address(coefficients), address(memory)
     ring = seen + 2 * _SEEN
     if start == 0:
-        _clear_lanes(seen)
+        clear_lanes(seen)
+    narrow, kind = kind >= SUMS_FIT, kind & (SUMS_FIT - 1)
     components = 3 if kind >= RGB else 1
     size = columns * (3 if kind >= RGB else 1 + kind)
     pitch = 2 * (columns + 64)
@@ -383,7 +388,7 @@ def synthesise_rows(
                 source[band] = base + 2 * bands[component, 0, band]
                 if band != LL:
                     source[band] -= source[PITCH + band] * (top >> 1)
-            _synthesise_pair(ring + between * component, pitch, _RING, row, rows, columns, source)
+            _synthesise_pair(narrow, ring + between * component, pitch, _RING, row, rows, columns, source)
         for done in range(max(row - 2, 0), min(row, rows)):
             _put_row(
                 ring + pitch * (done & _RING), between, kind, columns, half, back, first + size * done, seen

@@ -142,3 +142,19 @@ def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(target, source, count), emit
+
+
+@intrinsic
+def clear_bytes(typing_context: Any, target: Any, count: Any) -> Any:
+    """Clear ``count`` bytes at an address."""
+    del typing_context
+
+    def emit(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        to, size = (
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(values, signature.args, strict=True)
+        )
+        cgutils.memset(builder, builder.inttoptr(to, ir.IntType(8).as_pointer()), size, 0)
+        return context.get_dummy_value()
+
+    return types.void(target, count), emit
