@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def frozen(array):
     return array
 
 
-CALLS = {
+CALLS: dict[str, Any] = {
     "a plane to RLE": lambda: (rle.pack, (frozen(PLANE.copy()), np.zeros(40 * 66 + 129, np.uint8))),
     "two byte planes": lambda: (rle.join_bytes, (PIXELS[:100], PIXELS[100:200], np.zeros(100, np.uint16))),
     "RGB to YBR": lambda: (colour._rgb_to_ybr_full, (PIXELS, np.zeros(PIXELS.size, np.uint8))),
@@ -211,26 +212,34 @@ if __name__ != "__main__":
 """
 
 
+def run(folder, expression):
+    done = subprocess.run(
+        [sys.executable, "-c", "import some_kernels", expression],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{folder}{os.pathsep}{CORE}",
+            "CINEMILL_CACHE_DIR": str(folder / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "some_kernels.py").write_text(MODULE)
+    out, error = run(folder, "half(3, True)")
+    assert out[-2:] == ["1.5", "True"], error
+    return folder
+
+
 @pytest.fixture
-def said(tmp_path):
-    (tmp_path / "some_kernels.py").write_text(MODULE)
-
-    def run(expression, **environment):
-        done = subprocess.run(
-            [sys.executable, "-c", "import some_kernels", expression],
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{tmp_path}{os.pathsep}{CORE}",
-                "CINEMILL_CACHE_DIR": str(tmp_path / "cache"),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.splitlines(), done.stderr
-
-    return run
+def said(compiled, tmp_path):
+    shutil.copytree(compiled, tmp_path, dirs_exist_ok=True)
+    return lambda expression: run(tmp_path, expression)
 
 
 def test_tuples_numbers_exceptions_and_arrays_are_what_they_are_in_numba(said):
@@ -240,8 +249,8 @@ def test_tuples_numbers_exceptions_and_arrays_are_what_they_are_in_numba(said):
     for _ in range(2):
         out, error = said(every)
         assert out[-2:] == ["(Pair(first=2, second=1), 1.5, 3.0, 4, [0, 0])", "True"], error
-    out, _ = said("turned(Pair(1, 2)), half(3, True), quotient(np.array([2, 9]), 1)")
-    assert out == ["(Pair(first=2, second=1), 1.5, 4)", "False"]
+    out, _ = said("turned(Pair(1, 2)), half(3, True), half(3, False), quotient(np.array([2, 9]), 1)")
+    assert out == ["(Pair(first=2, second=1), 1.5, 3.0, 4)", "False"]
     for call, expected in (
         ("quotient(np.array([2, 9]), -1)", "ValueError: ('a place is not negative', 7)"),
         ("quotient(np.array([0, 9]), 1)", "ZeroDivisionError"),
@@ -256,7 +265,6 @@ def test_tuples_numbers_exceptions_and_arrays_are_what_they_are_in_numba(said):
     "how", ["truncated", "one bit", "another kernel", "another version", "no permission"]
 )
 def test_what_is_not_this_kernel_is_never_called(said, tmp_path, how):
-    said("half(3, True), turned(Pair(1, 2))")
     (path,) = tmp_path.rglob("half.code")
     content = bytearray(path.read_bytes())
     if how == "truncated":
@@ -298,14 +306,13 @@ def test_the_best_kind_that_a_processor_is_of_is_taken_first():
 def test_kernels_of_a_kind_of_processor_serve_where_there_are_no_others(said, tmp_path):
     if "x86-64-v3" not in processor.this().kinds:
         pytest.skip("this processor is older than x86-64-v3")
-    said("half(3, True)")
     (own,) = (tmp_path / "cache" / "kernels").iterdir()
     here = own.name.removesuffix(processor.this().key)
     own.rename(own.with_name(f"{here}x86-64-v3"))
     assert said("half(3, True)")[0] == ["1.5", "False"]
     assert [folder.name for folder in (tmp_path / "cache" / "kernels").iterdir()] == [f"{here}x86-64-v3"]
     own.with_name(f"{here}x86-64-v3").rename(own.with_name(f"{here}x86-64-v9"))
-    assert said("half(3, True)")[0][0] == "compiling some_kernels.half"
+    assert said("half(3, True)")[0][0].startswith("compiling some_kernels.")
 
 
 def test_code_for_another_kind_of_processor_has_its_instructions(tmp_path):

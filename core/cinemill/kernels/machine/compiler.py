@@ -11,13 +11,14 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, compiler, sigutils, types
+from numba.core import cgutils, compiler, sigutils
 from numba.core.codegen import AOTCodeLibrary, AOTCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
 from cinemill.kernels.machine import processor
+from cinemill.kernels.machine.deferred import numba_types as types
 from cinemill.kernels.machine.library import CALLS
 from cinemill.kernels.machine.link import Image, Unlinkable, linked
 
@@ -62,7 +63,7 @@ class _Target:
     target_context = cpu_target.target_context.subtarget(_internal_codegen=_Codegen("cinemill"))
 
 
-class Part(Dispatcher):  # type: ignore[misc]
+class Part(Dispatcher):
     """A function that numba finds when it compiles one that calls it."""
 
     targetdescr = _Target

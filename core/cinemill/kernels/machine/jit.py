@@ -57,7 +57,7 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         made: Any = Kernel(function, signature if isinstance(signature, list) else [signature], options)
         kernels[made.name] = made
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorate
 
@@ -68,7 +68,7 @@ def inlined(function: Function) -> Function:
     Not `register_jitable`: specialised for a literal argument, a function was compiled without its stores (numba 0.68).
     """
     made: Any = Inlined(function)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 class _Compiled:
