@@ -79,6 +79,7 @@ class _Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.py_func = self.__wrapped__ = function
         self.name = f"{function.__module__}.{function.__qualname__}"
+        self.folder = function.__module__.rpartition(".")[0]
         self.where = function.__module__, Path(function.__code__.co_filename)
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
         self.__module__, self.__doc__ = function.__module__, function.__doc__
@@ -150,19 +151,13 @@ class Kernel(_Compiled):
         self._called: Call = self._first_called
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the compiled function.
-
-        Raises
-        ------
-        TypeError
-            The arguments are not of the kernel's types.
-        """
+        """Call the compiled function; arguments of other types than the kernel's are a TypeError."""
         return self._called(*arguments)
 
     def _first_called(self, *arguments: Any) -> Any:
         found = self._loaded()
         if not found:
-            compile_waiting(self.__module__.rpartition(".")[0])
+            compile_waiting(self.folder)
             found = self._made()
         self._called = found
         return found(*arguments)
@@ -251,13 +246,28 @@ class Kernel(_Compiled):
 
 
 def waiting(folder: str = "") -> list[Kernel]:
-    """Return the imported kernels of a folder that are to be compiled, but for those that are parts of others."""
+    """Return the imported kernels, of one folder or all, that are to be compiled, but for those that are parts of others."""
     parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
+    later = _names_used_later(folder)
     return [
         kernel
         for name, kernel in kernels.items()
-        if name.startswith(folder) and name not in parts and not is_ready(*kernel.where, kernel.__qualname__)
+        if folder in ("", kernel.folder)
+        and name not in parts
+        and kernel.__name__ not in later
+        and not is_ready(*kernel.where, kernel.__qualname__)
     ]
+
+
+def _names_used_later(folder: str) -> set[str]:
+    """Find what kernel modules of a folder that are not, or not yet quite, imported take from others: parts of theirs."""
+    names = set[str]()
+    for source in _KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
+        module = sys.modules.get(f"{folder}.{source.stem}")
+        if module is None or getattr(module.__spec__, "_initializing", False):
+            for _, imported in _IMPORT.findall(_text(source)):
+                names.update(re.findall(r"\w+", imported.decode()))
+    return names
 
 
 def compile_waiting(folder: str = "") -> None:
