@@ -3,8 +3,8 @@
 Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``:
 MACHINE names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel
 is in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
-other module's kernels are compiled for it. Old directories stay, for whoever still runs what they were made
-of; all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
+other module's kernels are compiled for it. Old directories stay, for whoever still runs them;
+all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
 processors (`cinemill warmup --processor`): the best of them that fits has what the first lacks.
 
 A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
@@ -73,8 +73,6 @@ def inlined(function: Function) -> Function:
 
 class _Compiled:
     """A function that numba finds in the modules of those it compiles, but not before."""
-
-    targetoptions: dict[str, Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.py_func = self.__wrapped__ = function
@@ -173,8 +171,8 @@ class Kernel(_Compiled):
     def _loaded(self) -> Call | None:
         if not self._portable:
             return None
-        places = (place / f"{self.__qualname__}.code" for place in module_directories(*self.where))
-        return next(filter(None, (load(place, self._made_of, self.signatures) for place in places)), None)
+        files = (place / f"{self.__qualname__}.code" for place in module_directories(*self.where))
+        return next(filter(None, (load(file, self._made_of, self.signatures) for file in files)), None)
 
     @cached_property
     def _made_of(self) -> str:
@@ -185,8 +183,7 @@ class Kernel(_Compiled):
         directory.mkdir(exist_ok=True)
         place = directory / self.__qualname__
         with _locked(place.with_name(f"{self.__qualname__}.lock")):
-            found = self._loaded()
-            if found:
+            if found := self._loaded():
                 return found
             ready, by_numba = (place.with_name(f"{self.__qualname__}.{end}") for end in ("ready", "numba"))
             if not ready.exists():
