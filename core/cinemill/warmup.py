@@ -18,8 +18,8 @@ from cinemill.errors import UsageError
 from cinemill.kernels import machine
 from cinemill.kernels.machine import jit, processor
 
-_COMPILER = f"{machine.__name__}."
-"""What compiles kernels, none of which is there: it is imported only to do so."""
+_COMPILERS = {f"{machine.__name__}.{name}" for name in ("compiler", "numba_cache")}
+"""What imports numba, which is not needed where all kernels are compiled."""
 _KERNEL = re.compile(r"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ def load_all(announce: Callable[[str], None] | None = None) -> None:
     with announcing(announce):
         for package in (cinemill.kernels, cinemill.codecs):
             for module in walk_packages(package.__path__, f"{package.__name__}."):
-                if not module.name.startswith(_COMPILER):
+                if module.name not in _COMPILERS:
                     import_module(module.name)
         jit.compile_waiting()
 

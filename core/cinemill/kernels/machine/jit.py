@@ -3,8 +3,8 @@
 Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``:
 MACHINE names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel
 is in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
-other module's kernels are compiled for it. Old directories stay, for whoever still runs what they were made
-of; all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
+other module's kernels are compiled for it. Old directories stay, for whoever still runs them;
+all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
 processors (`cinemill warmup --processor`): the best of them that fits has what the first lacks.
 
 A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
@@ -57,7 +57,7 @@ def jit(signature: Any, **options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         made: Any = Kernel(function, signature if isinstance(signature, list) else [signature], options)
         kernels[made.name] = made
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorate
 
@@ -68,17 +68,16 @@ def inlined(function: Function) -> Function:
     Not `register_jitable`: specialised for a literal argument, a function was compiled without its stores (numba 0.68).
     """
     made: Any = Inlined(function)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 class _Compiled:
     """A function that numba finds in the modules of those it compiles, but not before."""
 
-    targetoptions: dict[str, Any]
-
     def __init__(self, function: Callable[..., Any]) -> None:
         self.py_func = self.__wrapped__ = function
         self.name = f"{function.__module__}.{function.__qualname__}"
+        self.folder = function.__module__.rpartition(".")[0]
         self.where = function.__module__, Path(function.__code__.co_filename)
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
         self.__module__, self.__doc__ = function.__module__, function.__doc__
@@ -150,19 +149,13 @@ class Kernel(_Compiled):
         self._called: Call = self._first_called
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the compiled function.
-
-        Raises
-        ------
-        TypeError
-            The arguments are not of the kernel's types.
-        """
+        """Call the compiled function; arguments of other types than the kernel's are a TypeError."""
         return self._called(*arguments)
 
     def _first_called(self, *arguments: Any) -> Any:
         found = self._loaded()
         if not found:
-            compile_waiting(self.__module__.rpartition(".")[0])
+            compile_waiting(self.folder)
             found = self._made()
         self._called = found
         return found(*arguments)
@@ -178,8 +171,8 @@ class Kernel(_Compiled):
     def _loaded(self) -> Call | None:
         if not self._portable:
             return None
-        places = (place / f"{self.__qualname__}.code" for place in module_directories(*self.where))
-        return next(filter(None, (load(place, self._made_of, self.signatures) for place in places)), None)
+        files = (place / f"{self.__qualname__}.code" for place in module_directories(*self.where))
+        return next(filter(None, (load(file, self._made_of, self.signatures) for file in files)), None)
 
     @cached_property
     def _made_of(self) -> str:
@@ -190,8 +183,7 @@ class Kernel(_Compiled):
         directory.mkdir(exist_ok=True)
         place = directory / self.__qualname__
         with _locked(place.with_name(f"{self.__qualname__}.lock")):
-            found = self._loaded()
-            if found:
+            if found := self._loaded():
                 return found
             ready, by_numba = (place.with_name(f"{self.__qualname__}.{end}") for end in ("ready", "numba"))
             if not ready.exists():
@@ -251,13 +243,28 @@ class Kernel(_Compiled):
 
 
 def waiting(folder: str = "") -> list[Kernel]:
-    """Return the imported kernels of a folder that are to be compiled, but for those that are parts of others."""
+    """Return the imported kernels, of one folder or all, that are to be compiled, but for those that are parts of others."""
     parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
+    later = _names_used_later(folder)
     return [
         kernel
         for name, kernel in kernels.items()
-        if name.startswith(folder) and name not in parts and not is_ready(*kernel.where, kernel.__qualname__)
+        if folder in ("", kernel.folder)
+        and name not in parts
+        and kernel.__name__ not in later
+        and not is_ready(*kernel.where, kernel.__qualname__)
     ]
+
+
+def _names_used_later(folder: str) -> set[str]:
+    """Find what kernel modules of a folder that are not, or not yet quite, imported take from others: parts of theirs."""
+    names = set[str]()
+    for source in _KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
+        module = sys.modules.get(f"{folder}.{source.stem}")
+        if module is None or getattr(module.__spec__, "_initializing", False):
+            for _, imported in _IMPORT.findall(_text(source)):
+                names.update(re.findall(r"\w+", imported.decode()))
+    return names
 
 
 def compile_waiting(folder: str = "") -> None:
