@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -103,13 +103,14 @@ class Pipeline:
             The first failure that is met; what was not begun is dropped.
         """
         if self._executor is None:
-            for item in given:
+            for each in given:
                 self._check()
-                yield check(write(make(item)))
+                yield check(write(make(each)))
             return
         making: deque[Future[Made]] = deque()
         checking: deque[Future[Told]] = deque()
         waiting, more = iter(given), True
+        item: Given | None
         try:
             while more or making or checking:
                 if more and len(making) + len(checking) <= self._threads:
@@ -119,14 +120,17 @@ class Pipeline:
                     if item is not None:
                         making.append(self._executor.submit(make, item))
                     continue
-                wait([each[0] for each in (making, checking) if each], return_when=FIRST_COMPLETED)
+                oldest: list[Future[Any]] = [*list(making)[:1], *list(checking)[:1]]
+                wait(oldest, return_when=FIRST_COMPLETED)
                 if checking and checking[0].done():
                     yield checking.popleft().result()
                 elif making[0].done():
                     checking.append(self._executor.submit(check, write(making.popleft().result())))
         finally:
-            for future in (*making, *checking):
-                future.cancel()
+            for made in making:
+                made.cancel()
+            for told in checking:
+                told.cancel()
 
     def _check(self) -> None:
         if self._cancelled():
