@@ -245,8 +245,7 @@ def start_up(command: str, *words: str) -> Comparison:
     start = "from cinemill_workers.cli.main import main; main()"
 
     def prepare() -> Prepared:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder() / "bytecode")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         output = folder() / "started"
         files = (
             [str(get_testdata_file("examples_ybr_color.dcm", download=False)), str(output)] if words else []

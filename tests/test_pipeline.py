@@ -30,6 +30,57 @@ def test_only_a_few_items_are_drawn_ahead(threads):
             assert drawn - taken <= threads
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_what_is_made_is_written_in_order_and_checked(threads):
+    written: list[int] = []
+
+    def write(n):
+        written.append(n)
+        return n
+
+    with pipeline(threads) as pipe:
+        told = list(pipe.written(lambda n: n * n, write, lambda n: -n, range(100)))
+    assert written == [n * n for n in range(100)]
+    assert told == [-n for n in written]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_no_more_items_are_held_than_threads_and_one(threads):
+    class Item:
+        held = most = 0
+
+        def __init__(self):
+            Item.held += 1
+            Item.most = max(Item.most, Item.held)
+
+        def __del__(self):
+            Item.held -= 1
+
+    Item.held = Item.most = 0
+    with pipeline(threads) as pipe:
+        told = pipe.written(lambda _: Item(), lambda item: item, lambda _: None, range(200))
+        assert sum(1 for _ in told) == 200
+    assert Item.most <= threads + 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("fails", ["make", "write", "check"])
+def test_a_failure_of_any_step_ends_it(threads, fails):
+    def step(name):
+        def work(n):
+            if name == fails and n == 7:
+                raise ValueError(name)
+            return n
+
+        return work
+
+    written: list[int] = []
+    with pipeline(threads) as pipe, pytest.raises(ValueError, match=fails):
+        written.extend(pipe.written(step("make"), step("write"), step("check"), range(1000)))
+    assert written == list(range(len(written)))
+    assert len(written) <= 7
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_first_failure_in_order_wins(threads):
     def work(n):

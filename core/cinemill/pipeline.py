@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,13 @@ from cinemill.errors import Cancelled
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+Told = TypeVar("Told")
 
 _KEPT = 31 << 20
 _SMALL_CHUNK = 1 << 20
 _LARGE_CHUNK = 40 << 20
+_MANY, _LARGE_CHUNK_OF_MANY = 16, 20 << 20
+"""More frames than this fill no more SIMD lanes; the memory of several chunks under way counts then."""
 
 
 class Pipeline:
@@ -55,12 +58,14 @@ class Pipeline:
             for item in given:
                 self._check()
                 yield work(item)
+                del item  # may be large
             return
         pending: deque[Future[Made]] = deque()
         try:
             for item in given:
                 self._check()
                 pending.append(self._executor.submit(work, item))
+                del item
                 if len(pending) > self._threads:
                     yield pending.popleft().result()
             while pending:
@@ -69,6 +74,63 @@ class Pipeline:
         finally:
             for future in pending:
                 future.cancel()
+
+    def written(
+        self,
+        make: Callable[[Given], Made],
+        write: Callable[[Made], Made],
+        check: Callable[[Made], Told],
+        given: Iterable[Given],
+    ) -> Iterator[Told]:
+        """Make something of each item, write it in order, then check it; yield what the checks tell, in order.
+
+        Items under way are one more than threads, and each is let go once it is checked: they may be large.
+
+        Parameters
+        ----------
+        make, check
+            Called on the threads.
+        write
+            Called in this one.
+        given
+            Drawn only as items are done.
+
+        Raises
+        ------
+        Cancelled
+            On request.
+        Exception
+            The first failure that is met; what was not begun is dropped.
+        """
+        if self._executor is None:
+            for each in given:
+                self._check()
+                yield check(write(make(each)))
+            return
+        making: deque[Future[Made]] = deque()
+        checking: deque[Future[Told]] = deque()
+        waiting, more = iter(given), True
+        item: Given | None
+        try:
+            while more or making or checking:
+                if more and len(making) + len(checking) <= self._threads:
+                    self._check()
+                    item = next(waiting, None)
+                    more = item is not None
+                    if item is not None:
+                        making.append(self._executor.submit(make, item))
+                    continue
+                oldest: list[Future[Any]] = [*list(making)[:1], *list(checking)[:1]]
+                wait(oldest, return_when=FIRST_COMPLETED)
+                if checking and checking[0].done():
+                    yield checking.popleft().result()
+                elif making[0].done():
+                    checking.append(self._executor.submit(check, write(making.popleft().result())))
+        finally:
+            for made in making:
+                made.cancel()
+            for told in checking:
+                told.cancel()
 
     def _check(self) -> None:
         if self._cancelled():
@@ -116,7 +178,7 @@ def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[
         That share the work.
     """
     size = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
-    while size > 1 and size * frame_bytes > _LARGE_CHUNK:
+    while size > 1 and size * frame_bytes > (_LARGE_CHUNK_OF_MANY if size > _MANY else _LARGE_CHUNK):
         size = (size + 1) // 2
     size = min(size, max(1, -(-frames // threads)))
     shared = frames - frames % (size * threads)

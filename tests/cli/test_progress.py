@@ -5,13 +5,18 @@ import pty
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cinemill.cli import progress
 from cinemill.cli.progress import LateBar
+from cinemill.operations.receipt import Receipt
+from cinemill.storage.tree import Item
 from tests.support.files import bundled
+
+FIRST, SECOND = (Receipt(source, "", "transcoded") for source in "ab")
 
 
 def terminal(*, there=True):
@@ -54,7 +59,7 @@ def drawn(monkeypatch):
 def test_a_short_run_draws_nothing_and_counts_nothing(drawn, monkeypatch, capsys):
     monkeypatch.setattr(progress, "_PATIENCE", 60)
     with LateBar(lambda: pytest.fail("nobody asked")) as bar:
-        bar.advance("receipt")
+        bar.advance(FIRST)
         bar.say("a line", "a", "red")
     assert drawn.told == []
     assert capsys.readouterr().err == "a line\n"
@@ -63,17 +68,17 @@ def test_a_short_run_draws_nothing_and_counts_nothing(drawn, monkeypatch, capsys
 def test_a_longer_run_is_told_what_it_has_missed(drawn, monkeypatch):
     monkeypatch.setattr(progress, "_PATIENCE", 60)
     with LateBar(lambda: (2, 100)) as bar:
-        bar.advance("first")
+        bar.advance(FIRST)
         bar.compiling("kernel")
         bar.say("a line")
-        bar.advance("second")
+        bar.advance(SECOND)
         assert drawn.whole.wait(10)
     order = [each for each in drawn.told if each[0] != "total"]
     assert order == [
-        ("advance", "first"),
+        ("advance", FIRST),
         ("compiling", "kernel"),
         ("say", "a line", "", None),
-        ("advance", "second"),
+        ("advance", SECOND),
         ("end",),
     ]
     assert ("total", 2, 100) in drawn.told
@@ -90,7 +95,7 @@ def test_without_a_terminal_or_if_hidden_nothing_is_drawn(drawn, monkeypatch, hi
     if not hidden:
         monkeypatch.setattr(progress, "sys", terminal(there=False))
     with LateBar(lambda: pytest.fail("nobody asked"), hidden=hidden) as bar:
-        bar.frames("item", 1, 2)
+        bar.frames(Item(Path("in"), Path("out")), 1, 2)
         threading.Event().wait(0.05)
     assert drawn.told == []
 

@@ -130,7 +130,7 @@ def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
 def _declared(operation: type[Operation]) -> dict[str, Callable[[Decorated], Decorated]]:
     """Return the decorators for the options of an operation: one for each, or for each of its flags."""
     hints = get_type_hints(operation)
-    found = {}
+    found: dict[str, Callable[[Decorated], Decorated]] = {}
     for name, (field, how) in options_of(operation).items():
         if how.flags:
             found |= {flag: _option(flag, Option(text), bool, False) for flag, text in how.flags.items()}
@@ -146,7 +146,8 @@ def _option(name: str, how: Option, hint: Any, default: Any) -> Callable[[Decora
             names = tuple(f"{typed}/--no-{typed.removeprefix('--')}" for typed in names)
         return click.option(name, *names, is_flag=True, default=default, show_default=default, help=how.help)
     kinds = get_args(hint)
-    metavar, kind = how.metavar, click.STRING
+    kind: click.ParamType[Any] = click.STRING
+    metavar = how.metavar
     if get_origin(hint) is Literal:
         kind = click.Choice(kinds)
     elif how.read is not None or str in {hint, *kinds}:

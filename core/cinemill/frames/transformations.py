@@ -112,7 +112,8 @@ def applied(values: Values, found: Transformations, voi: int | None, low: float,
         return _look_up(np.rint(values), *lookup_table(found["VOILUTSequence"][voi or 0], "LUT"))
     if windows:
         kind = str(found.get("VOILUTFunction", "LINEAR")).upper()
-        return _windowed(values.astype(np.float64), kind, *windows[voi or 0], low, high)
+        centre, width = windows[voi or 0]
+        return _windowed(values.astype(np.float64), kind, centre, width, low, high)
     return values
 
 

@@ -104,8 +104,7 @@ def carry(
 
     with pipeline(control.cores, control.cancelled) as pipe:
         cut = chunks(len(source), max(1, source.encoded_bytes // len(source)), 1, control.cores)
-        written = (write(made) for made in pipe.stage(make, cut))
-        for indices in pipe.stage(compare, written):
+        for indices in pipe.written(make, write, compare, cut):
             if control.progress is not None:
                 control.progress(indices.stop, len(source))
     return named(digest)

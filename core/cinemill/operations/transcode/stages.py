@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +120,13 @@ class _Stages:
                 self.overlays.collect(frame)
         return chunk
 
-    def compare(self, chunk: _Chunk, writer: FrameWriter) -> _Chunk:
-        """Read the frames back from the output and compare them with what was encoded."""
+    def compare(self, chunk: _Chunk, writer: FrameWriter) -> range:
+        """Read the frames back from the output and compare them with what was encoded; return which they were."""
         if isinstance(writer, EncapsulatedWriter) and self.verifier.active:
             with self.clock("verify"):
                 back = [writer.read(index) for index in chunk.indices]
                 self.verifier.compare(chunk.indices, back, chunk.frames)
-        return chunk
+        return chunk.indices
 
     def warnings(self) -> list[str]:
         """Return what was done to the samples beside coding them."""
@@ -251,10 +252,10 @@ def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
 def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control) -> None:
     frames = len(stages.decoder.source)
     cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
-    written = (stages.write(chunk, writer) for chunk in pipe.stage(stages.encode, cut))
-    for chunk in pipe.stage(lambda chunk: stages.compare(chunk, writer), written):
+    write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
+    for indices in pipe.written(stages.encode, write, compare, cut):
         if control.progress is not None:
-            control.progress(chunk.indices.stop, frames)
+            control.progress(indices.stop, frames)
 
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:
