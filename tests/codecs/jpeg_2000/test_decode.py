@@ -118,6 +118,21 @@ def test_a_codestream_in_two_tile_parts_is_left_to_openjpeg() -> None:
     assert read_packets_header(split, read_main_header(split)) is None
 
 
+@pytest.mark.parametrize(("coded", "claimed"), [(9, 8), (10, 8), (12, 9)])
+def test_samples_beyond_the_precision_are_limited(
+    by_kernels: Callable[..., list[np.ndarray]], coded: int, claimed: int
+) -> None:
+    pixels = pixel_format(64, 80, bits=coded)
+    codestreams = [
+        changed(codestream, SIZ, 40, claimed - 1)
+        for codestream in Jpeg2000().encode([picture(pixels, content) for content in CONTENTS], pixels)
+    ]
+    narrower = pixel_format(64, 80, bits=claimed)
+    expected = OpenJpeg().decode(codestreams, narrower)
+    for found, wanted in zip(by_kernels(codestreams, narrower), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_frames_of_one_call_may_be_coded_differently() -> None:
     pixels = pixel_format(150, 170, 3)
     frames = [picture(pixels, content) for content in CONTENTS]

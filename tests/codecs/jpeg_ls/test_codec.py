@@ -222,6 +222,27 @@ def test_frames_side_by_side_with_thresholds_of_half_the_range(low, high):
             np.testing.assert_array_equal(decoded, frame, content)
 
 
+def test_codes_that_are_far_apart_in_memory_are_moved(monkeypatch):
+    rng = np.random.default_rng(5)
+    frames = [image("soft", (20, 33, 3), 8, rng) for _ in range(LANES + BREAK_EVEN)]
+    pixels = pixel_format(frames[0], 8)
+    monkeypatch.setattr("cinemill.kernels.jpeg_ls.decode_lanes._REACH", 1)
+    decoded = JpegLs().decode(JpegLs().encode(frames, pixels), pixels)
+    np.testing.assert_array_equal(decoded, frames)
+
+
+def test_a_frame_that_begins_as_the_one_before_is_looked_at_to_its_end():
+    frame = image("soft", (20, 33), 8, np.random.default_rng(6))
+    pixels = pixel_format(frame, 8)
+    (codestream,) = JpegLs().encode([frame], pixels)
+    for faulty in (codestream + codestream, codestream[:-2], codestream[:-2] + b"\xff\xd0\xff\xd9"):
+        with pytest.raises(CodecError) as alone:
+            JpegLs().decode([faulty], pixels)
+        with pytest.raises(CodecError) as second:
+            JpegLs().decode([codestream, faulty], pixels)
+        assert (second.value.message, second.value.frame) == (alone.value.message, 1)
+
+
 @pytest.mark.parametrize("interleave", [0, 1, 2])
 @pytest.mark.parametrize(("samples", "near"), [(2, 0), (2, 2), (4, 0), (4, 3)])
 def test_two_and_four_components(samples, near, interleave):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-_BLOCKS_AT_ONCE = 512
-"""So many can be put together to vectors of like ones, whatever their sizes."""
+_BLOCKS_AT_ONCE = 2560
+"""The more there are, the more alike are those that are put together to a vector; their coefficients take 20 MB."""
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
@@ -52,7 +52,8 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     for frames in alike.values():
         tables = lay_out_packets(frames[0].packets.parameters)
         if tables is not None:
-            at_once = -(-_BLOCKS_AT_ONCE // len(tables.blocks))
+            parts = -(-len(frames) * len(tables.blocks) // _BLOCKS_AT_ONCE)
+            at_once = -(-len(frames) // parts)
             for first in range(0, len(frames), at_once):
                 decoded |= _decode(frames[first : first + at_once], tables, pixels)
     return [

@@ -13,6 +13,7 @@ from cinemill.codecs.jpeg_ls.markers import (
     INTERLEAVE_SAMPLE,
     FrameHeader,
     frame_prologue,
+    read_another,
     read_scans,
 )
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -53,10 +54,11 @@ class JpegLs:
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space."""
         alike: dict[object, list[int]] = {}
-        scans = []
+        scans: list[list[Scan]] = []
         for index, codestream in enumerate(codestreams):
             with _in_frame(index):
-                scans.append(_read(codestream, pixels))
+                another = read_another(codestream, codestreams[index - 1], scans[-1]) if scans else None
+                scans.append([another] if another else _read(codestream, pixels))
             alike.setdefault(_fit_for_lanes(scans[index]), []).append(index)
         frames = [np.empty(pixels.shape, f"u{pixels.dtype.itemsize}") for _ in codestreams]
         for fit, members in alike.items():

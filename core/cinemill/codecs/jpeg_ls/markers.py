@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,20 +174,18 @@ class _Reader:
         )
 
     def read_intervals(self, rows: int) -> tuple[Interval, ...]:
-        from cinemill.kernels.jpeg_ls.bitstream import PADDING, unstuff
+        from cinemill.kernels.jpeg_ls.bitstream import PADDING
 
         count = -(-rows // self.restart_lines) if self.restart_lines else 1
         intervals = []
         for number in range(count):
             if number:
                 self.expect_restart((number - 1) % 8)
-            stuffed = np.frombuffer(self.data[self.position :], np.uint8)
-            plain = np.empty(stuffed.size + 8 + PADDING, np.uint8)
-            length, bits = unstuff(stuffed.ctypes.data, stuffed.size, plain.ctypes.data)
+            interval, self.position = _read_interval(self.data, self.position)
             if count > 1:
-                plain = plain[: bits // 8 + 1 + PADDING].copy()
-            intervals.append(Interval(plain, bits, self.position))
-            self.position += length
+                plain = interval.plain[: interval.bits // 8 + 1 + PADDING].copy()
+                interval = replace(interval, plain=plain)
+            intervals.append(interval)
         return tuple(intervals)
 
     def expect_restart(self, number: int) -> None:
@@ -195,6 +193,30 @@ class _Reader:
         code = self.marker()
         if code != 0xD0 + number:
             raise CodecError(f"expected restart marker {number}, found marker 0xFF{code:02X}", offset=start)
+
+
+def _read_interval(data: memoryview, position: int) -> tuple[Interval, int]:
+    """Read the code from a position on, and return the position behind it."""
+    from cinemill.kernels.jpeg_ls.bitstream import PADDING, unstuff
+
+    stuffed = np.frombuffer(data[position:], np.uint8)
+    plain = np.empty(stuffed.size + 8 + PADDING, np.uint8)
+    length, bits = unstuff(stuffed.ctypes.data, stuffed.size, plain.ctypes.data)
+    return Interval(plain, bits, position), position + length
+
+
+def read_another(codestream: Buffer, before: Buffer, scans: list[Scan]) -> Scan | None:
+    """Read a codestream of one scan if it begins as the one before, whose scans are known; None if there is more to look at."""
+    if len(scans) != 1 or len(scans[0].intervals) != 1:
+        return None
+    data, start = memoryview(codestream).cast("B"), scans[0].intervals[0].offset
+    if data[:start] != memoryview(before).cast("B")[:start]:
+        return None
+    interval, end = _read_interval(data, start)
+    rest = bytes(data[end:])
+    if not rest.startswith(EPILOGUE) or b"\xff\xd8\xff" in rest:
+        return None
+    return replace(scans[0], intervals=(interval,))
 
 
 def read_scans(codestream: Buffer) -> Iterator[Scan]:

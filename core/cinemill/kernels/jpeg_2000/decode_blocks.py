@@ -26,7 +26,7 @@ from cinemill.kernels.jpeg_2000.decode_passes import (
     decode_bit_plane,
 )
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
-from cinemill.kernels.machine.bits import address, load_i64, shift_up, store_64
+from cinemill.kernels.machine.bits import address, load_i64, load_u8, shift_up, store_16, store_32, store_64
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
 from cinemill.kernels.machine.x86 import mask_of, row_interleaver
@@ -37,6 +37,9 @@ _ALIGNMENT = 64
 """Bytes: vectors that cross the lines of the cache take 10 % longer."""
 MEMORY = BITS + MAX_BIT_PLANES * PLANE + _ALIGNMENT
 """Bytes of memory for all lanes, of which only what the bit-planes need is used."""
+
+
+SQUARE = LANES * LANES
 
 
 def unstuffed_room(lengths: Any) -> int:
@@ -64,42 +67,78 @@ def _transpose(square: int, spare: int) -> None:
             _interleave(spare + LANES * row, spare + LANES * (row + LANES // 2), square + 2 * LANES * row)
 
 
-_KINDS = "int16", "int32"
+_AT_ONCE = 16
 
 
-@jit([f"void(int64, int64, int64, int64, int64[:, ::1], int64[::1], {kind}[::1])" for kind in _KINDS])
+def _signed(magnitude: Value, negative: Value) -> Value:
+    sign = -(negative.load(8, _AT_ONCE).resized(magnitude.bits) & 1)
+    return (magnitude ^ sign) - sign
+
+
+@instructions
+def _put_words(low: Value, middle: Value, negative: Value, target: Value) -> None:
+    """Put together coefficients of 16 bits."""
+    bytes_ = [part.load(8, _AT_ONCE).resized(16) for part in (low, middle)]
+    _signed(bytes_[0] | (bytes_[1] << 8), negative).store(target)
+
+
+@instructions
+def _put_double_words(low: Value, middle: Value, high: Value, negative: Value, target: Value) -> None:
+    """Put together coefficients of 32 bits."""
+    bytes_ = [part.load(8, _AT_ONCE).resized(32) for part in (low, middle, high)]
+    _signed(bytes_[0] | (bytes_[1] << 8) | (bytes_[2] << 16), negative).store(target)
+
+
+@jit("void(int64, int64, int64, int64, boolean)")
+def _put_row(squares: int, lane: int, columns: int, target: int, wide: bool) -> None:
+    """Put together one row of a code-block, of bytes that are in four squares."""
+    low = squares + LANES * lane
+    middle, high, negative = low + SQUARE, low + 2 * SQUARE, low + 3 * SQUARE
+    whole = columns // _AT_ONCE * _AT_ONCE
+    for at in range(0, whole, _AT_ONCE):
+        if wide:
+            _put_double_words(low + at, middle + at, high + at, negative + at, target + 4 * at)
+        else:
+            _put_words(low + at, middle + at, negative + at, target + 2 * at)
+    for at in range(whole, columns):
+        magnitude = load_u8(low, at) | load_u8(middle, at) << 8 | load_u8(high, at) << 16
+        sign = -(load_u8(negative, at) & 1)
+        if wide:
+            store_32(target, at, (magnitude ^ sign) - sign)
+        else:
+            store_16(target, at, (magnitude ^ sign) - sign)
+
+
+@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64, int64, boolean)")
 def _collect(
-    lanes: int, rows: int, columns: int, bit_planes: int, blocks: Any, group: Any, coefficients: Any
+    lanes: int,
+    rows: int,
+    columns: int,
+    bit_planes: int,
+    blocks: Any,
+    group: Any,
+    coefficients: int,
+    size: int,
+    wide: bool,
 ) -> None:
     """Put the coefficients in their places, row by row: magnitudes in up to three bytes, and signs."""
-    squares = np.empty((5, LANES, LANES), np.uint8)
-    parts = (bit_planes + 7) // 8
+    room = np.zeros(5 * SQUARE, np.uint8)
+    squares = address(room)
     for row in range(rows):
-        for part in range(parts + 1):
-            plane = BITS + 8 * part * PLANE if part < parts else NEGATIVE
+        for part in range(4):
+            if part < 3 and 8 * part >= bit_planes:
+                continue
+            plane = BITS + 8 * part * PLANE if part < 3 else NEGATIVE
+            square = squares + SQUARE * part
             for column in range(columns):
                 words = lanes + plane + 8 * (ORIGIN + column * COLUMN + row)
-                _eight_planes(words, address(squares[part, column]))
-            _transpose(address(squares[part]), address(squares[4]))
+                _eight_planes(words, square + LANES * column)
+            _transpose(square, squares + 4 * SQUARE)
         for lane in range(group.size):
-            block = blocks[group[lane]]
-            if row < block[ROWS]:
-                start = block[START] + row * block[STRIDE]
-                target = coefficients[start : start + block[COLUMNS]]
-                low, middle, high, negative = (
-                    squares[0, lane],
-                    squares[1, lane],
-                    squares[2, lane],
-                    squares[parts, lane],
-                )
-                for column in range(target.size):
-                    magnitude = np.int32(low[column])
-                    if parts > 1:
-                        magnitude |= np.int32(middle[column]) << np.int32(8)
-                    if parts > 2:
-                        magnitude |= np.int32(high[column]) << np.int32(16)
-                    sign = -np.int32(negative[column] & np.uint8(1))
-                    target[column] = (magnitude ^ sign) - sign
+            block = group[lane]
+            start, width = blocks[block, START] + row * blocks[block, STRIDE], blocks[block, COLUMNS]
+            if row < blocks[block, ROWS] and start >= 0 and start + width <= size:
+                _put_row(squares, lane, width, coefficients + (4 if wide else 2) * start, wide)
 
 
 @jit("void(int64, int64, int64[::1], int64, int64)")
@@ -122,7 +161,7 @@ def _mark_lane(lanes: int, lane: int, block: Any, bit_planes: int, missing: int)
     [
         "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
         f" int64[::1], uint8[::1], uint8[::1], {kind}[::1])"
-        for kind in _KINDS
+        for kind in ("int16", "int32")
     ]
 )
 def decode_blocks(
@@ -176,4 +215,5 @@ def decode_blocks(
     fill(lanes)
     for bit_plane in range(most - 1, -1, -1):
         decode_bit_plane(lanes, bit_plane, rows, columns)
-    _collect(lanes, rows, columns, most, blocks, group, coefficients)
+    wide = coefficients.itemsize == 4
+    _collect(lanes, rows, columns, most, blocks, group, address(coefficients), coefficients.size, wide)

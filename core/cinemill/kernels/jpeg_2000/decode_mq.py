@@ -1,7 +1,8 @@
 """The MQ decoder (T.800 C.3), which decodes one symbol of 64 code-blocks at once, one in each lane of a vector.
 
 All lanes decode in the same step, each in a context of its own; lanes that have no symbol to decode stay as they are. A set
-of lanes is a 64-bit word, a bit a lane, and so are 64 decisions. A step takes 20 ns with AVX-512 and 35 ns with AVX2.
+of lanes is a 64-bit word, a bit a lane, and so are 64 decisions. Where few lanes are active, these are decoded one after the
+other: they don't wait for each other, and a vector costs as much as eight of them.
 
 C is kept without the byte counter of C.3: a code-block's bytes are unstuffed beforehand (`unstuff`), carries resolved,
 and C has the 16 bits that are compared with A, and the up to 16 that follow. When a lane has used these up, all lanes are

@@ -22,7 +22,8 @@ Bounds
 ------
 Samples are masked to MAXVAL before they are stored, so that contexts are numbered 0 to 364. A grows by at most RANGE a
 sample, which keeps k at or below the sample's bits and all shifts of lanes in regular mode below 32 (those of other lanes mean nothing, and
-their results are dropped). Positions are limited to 8 bits behind the end of a lane's code, and nothing is read
+their results are dropped). Codes begin less than _REACH bytes from the first one and have fewer than 2**26 bits, which the caller sees to,
+so that positions count in 32 bits from there. They are limited to 8 bits behind the end of a lane's code, and nothing is read
 further than 24 bytes from a position: `PADDING` covers that. Zeros end a run, so no loop outlasts its row.
 """
 

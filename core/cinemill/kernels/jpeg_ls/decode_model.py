@@ -27,7 +27,7 @@ A, B, C, N = 0, 1, 2, 3
 """Fields of a run interruption context, 32 bits each; Nn stands for B (T.87 A.7.2), C is unused."""
 
 
-PIXELS = 16
+PIXELS = 32
 """Pixels that `write_pixels` puts together at once."""
 
 
@@ -144,13 +144,24 @@ def interruption(
     return value, position
 
 
+def _places(component: int, part: int) -> list[int]:
+    """Say which sample stands at each byte of a part of the pixels, in each 128 bits; behind the samples stand zeros."""
+    places = [16 * part + at for at in range(16)]
+    return [half + place // 3 if place % 3 == component else PIXELS for half in (0, 16) for place in places]
+
+
 @instructions
 def _join_pixels(line: Value, plane: Value, pixels: Value) -> None:
     """Gather three lines of `PIXELS` 16-bit samples into pixels of three bytes."""
-    red, green, blue = ((line + plane * component).load(16, PIXELS).resized(8) for component in range(3))
-    both = red.shuffled(range(2 * PIXELS), green)
-    order = [lane for x in range(PIXELS) for lane in (x, PIXELS + x, 2 * PIXELS + x)]
-    both.shuffled(order, blue.shuffled([*range(PIXELS)] * 2)).store(pixels)
+    colours = [(line + plane * component).load(16, PIXELS).resized(8) for component in range(3)]
+    zero = colours[0].like(0)
+    for part in range(3):
+        red, green, blue = (
+            colour.shuffled(_places(component, part), zero) for component, colour in enumerate(colours)
+        )
+        joined = red | green | blue
+        joined.shuffled(range(16)).store(pixels + 16 * part)
+        joined.shuffled(range(16, 32)).store(pixels + 48 + 16 * part)
 
 
 @inlined
