@@ -1,102 +1,120 @@
-"""Measures what decides how transcoding scales over cores: serial shares, memory bandwidth, and what two cores make of it.
+"""Measures what decides how transcoding scales over cores: serial shares, memory traffic, and what sharing two cores costs.
 
     python bench/scaling.py [--frames 64] [--rounds 3]
 
-Prints, in Markdown: the bandwidth of copying by one thread and by all; of each target the share of a verified cine's time
-that its threads don't divide, and the bytes that pass through memory a second; what threads and processes gain here on all
-cores, beside what these figures say; and what they say of 16 and of 64 cores. docs/SCALING.md says how to read it.
+All is processor time, best rounds, so that other work on the machine disturbs little. Printed, in Markdown: the bytes a second
+that copying moves on one core; of each target the share of a verified cine's time that its threads don't divide, what two
+threads and two processes cost more than one after the other, and the bytes that pass through memory a second; then what
+follows for 16 and 64 cores. docs/SCALING.md says how to read it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 import cinemill
+from cinemill.batch import run_all
+from cinemill.operations import clock
+from cinemill.operations.transcode.request import Transcode
+from cinemill.storage.tree import discover
 from cines import RGB, write_cine
 
-CORES = len(os.sched_getaffinity(0))
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle")
 DIVIDED = ("decode", "restrict", "encode", "verify")
 """Stages that threads share."""
 
 TRAFFIC = 12
-"""Bytes that pass through memory for each byte of pixels of a verified cine whose frames don't stay in the caches: read from the
-file, decoded (written, read), encoded (read), compared (written, read twice), and as many again by kernels with 32-bit samples."""
+"""Bytes that pass through memory for each byte of pixels of a verified cine whose frames don't stay in the caches: decoded
+(written, read), converted (written, read), encoded (read), decoded again (written), compared (read twice), and codestreams and tables."""
 
-SERVER = 200e9
-"""Bytes a second of a socket with eight channels of DDR4-3200, of which nine tenths can be had."""
+SERVER = 180e9
+"""Bytes a second that a socket with eight channels of DDR4-3200 really gives."""
 
 _ARRAY = 96 << 20
 
 
 @dataclass
 class Cost:
-    """Of a cine on one thread: bytes of pixels a second, and the share of the time that threads don't divide."""
+    """Of a verified cine.
+
+    Attributes
+    ----------
+    rate
+        Bytes of pixels a processor second.
+    serial
+        Share of the time that threads don't divide.
+    threads, processes
+        Processor time of two at a time, as a multiple of that of one after the other.
+    """
 
     rate: float
     serial: float
+    threads: float
+    processes: float
 
-    def threads(self, count: int) -> float:
+    def by_threads(self, count: int) -> float:
         """Return what threads gain (Amdahl)."""
         return 1 / (self.serial + (1 - self.serial) / count)
 
-    def processes(self, count: int, bandwidth: float) -> float:
+    def by_processes(self, count: int) -> float:
         """Return what processes gain, until the memory has no more to give."""
-        return min(count, bandwidth / (TRAFFIC * self.rate))
+        return min(count, SERVER / (TRAFFIC * self.rate))
 
 
-def bandwidth(threads: int, rounds: int) -> float:
-    """Return the bytes a second that copying reads and writes."""
-    pairs = [(np.ones(_ARRAY, np.uint8), np.zeros(_ARRAY, np.uint8)) for _ in range(threads)]
-
-    def copy(pair: tuple[np.ndarray, np.ndarray]) -> None:
-        np.copyto(pair[1], pair[0])
-
-    with ThreadPoolExecutor(threads) as executor:
-        return 2 * _ARRAY * threads / _best(lambda: list(executor.map(copy, pairs)), 3 * rounds)
-
-
-def cost(path: Path, output: Path, target: str, rounds: int) -> Cost:
-    """Measure a cine on one thread."""
-    receipts = [_transcode(path, output, target) for _ in range(rounds + 1)][1:]
-    best = min(receipts, key=lambda receipt: receipt.seconds["total"])
-    total = best.seconds["total"]
-    return Cost(best.pixel_bytes / total, 1 - sum(best.seconds.get(stage, 0) for stage in DIVIDED) / total)
-
-
-def _transcode(path: Path, output: Path, target: str, threads: int = 1) -> cinemill.Receipt:
-    return cinemill.transcode(path, output, to=target, threads=threads, overwrite=True)
-
-
-def _best(call: Callable[[], object], rounds: int) -> float:
+def copying(rounds: int) -> float:
+    """Return the bytes that copying reads and writes a second, on one core."""
+    source, target = np.ones(_ARRAY, np.uint8), np.zeros(_ARRAY, np.uint8)
     seconds = []
-    for _ in range(rounds + 1):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
+    for _ in range(3 * rounds):
+        started = time.thread_time()
+        np.copyto(target, source)
+        seconds.append(time.thread_time() - started)
+    return 2 * _ARRAY / min(seconds)
 
 
-def gains(path: Path, output: Path, target: str, rounds: int) -> tuple[float, float]:
-    """Return what all cores gain here: as threads of one cine, and as processes with a cine each."""
-    outputs = [output.with_name(f"{number}{output.name}") for number in range(CORES)]
-    one = _best(partial(_transcode, path, output, target), rounds)
-    threads = _best(partial(_transcode, path, output, target, CORES), rounds)
-    with ProcessPoolExecutor(CORES, mp_context=get_context("forkserver")) as pool:
-        work = partial(_transcode, path, target=target)
-        processes = _best(lambda: list(pool.map(work, outputs)), rounds)
-    return one / threads, CORES * one / processes
+def _transcode(path: Path, output: Path, target: str, threads: int = 1) -> tuple[float, float, int]:
+    """Return the processor time of all, of its divided stages, and the bytes of pixels."""
+    started = time.process_time()
+    receipt = cinemill.transcode(path, output, to=target, threads=threads, overwrite=True)
+    total = time.process_time() - started
+    return total, sum(receipt.seconds.get(stage, 0) for stage in DIVIDED), receipt.pixel_bytes
+
+
+def measure(path: Path, output: Path, target: str, rounds: int) -> Cost:
+    """Measure a cine as one thread does it, as two do, and as two processes do at the same time."""
+    _transcode(path, output, target)
+    one = min(_transcode(path, output, target) for _ in range(rounds))
+    two = min(_transcode(path, output, target, 2) for _ in range(rounds))
+    outputs = [output.with_name(f"{number}.dcm") for number in range(2)]
+    with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
+        both = [
+            list(pool.map(_transcode, [path] * 2, outputs, [target] * 2, timeout=600))
+            for _ in range(rounds + 1)
+        ]
+    shared = min(sum(total for total, _, _ in each) for each in both[1:])
+    return Cost(one[2] / one[0], 1 - one[1] / one[0], two[0] / one[0], shared / 2 / one[0])
+
+
+def dispatching(folder: Path, count: int = 1000) -> float:
+    """Return the processor seconds that a tree costs its parent process for each instance: there is one parent, however many cores."""
+    for number in range(count):
+        (folder / str(number)).write_bytes(b"?")
+    started = time.process_time()
+    for _ in run_all(discover([folder], folder.with_name("tree")), Transcode("rle"), jobs=2):
+        pass
+    return (time.process_time() - started) / count
 
 
 def main() -> None:
@@ -106,32 +124,35 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    rounds = arguments.rounds
-    for threads in sorted({1, CORES}):
-        print(f"copying, {threads} threads: {bandwidth(threads, rounds) / 1e9:.1f} GB/s read and written")
+    by_processor: Any = SimpleNamespace(perf_counter=time.thread_time)
+    vars(clock)["time"] = by_processor
+    print(f"copying on one core: {copying(arguments.rounds) / 1e9:.1f} GB/s read and written")
+    with tempfile.TemporaryDirectory(prefix="cinemill-scaling-") as name:
+        (Path(name) / "sources").mkdir()
+        seconds = dispatching(Path(name) / "sources")
+        print(f"the parent of a tree's processes: {1e3 * seconds:.2f} ms an instance")
     print(
-        "\n| target | MB/s on a core | serial | through memory, GB/s | threads here | said | processes here | said |"
+        "\n| target | MB/s on a core | serial | two threads cost | two processes cost | through memory, GB/s |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|")
     costs = {}
-    everything = bandwidth(CORES, rounds)
     with tempfile.TemporaryDirectory(prefix="cinemill-scaling-") as name:
         path, output = Path(name) / "cine.dcm", Path(name) / "output.dcm"
         write_cine(path, RGB, arguments.frames, "jpeg")
         for target in TARGETS:
-            costs[target] = one = cost(path, output, target, rounds)
-            by_threads, by_processes = gains(path, output, target, rounds)
+            costs[target] = one = measure(path, output, target, arguments.rounds)
             print(
-                f"| {target} | {one.rate / 1e6:.0f} | {one.serial:.1%} | {TRAFFIC * one.rate / 1e9:.1f} | {by_threads:.2f}× | "
-                f"{one.threads(CORES):.2f}× | {by_processes:.2f}× | {one.processes(CORES, everything):.2f}× |",
+                f"| {target} | {one.rate / 1e6:.0f} | {one.serial:.1%} | {one.threads:.2f}× | {one.processes:.2f}× | "
+                f"{TRAFFIC * one.rate / 1e9:.1f} |",
                 flush=True,
             )
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print("\n| target | threads of a cine on 16 | on 64 | processes on 16 | on 64 |\n|---|---|---|---|---|")
     for target, one in costs.items():
-        alone = " | ".join(f"{one.threads(count):.0f}×" for count in (16, 64))
-        shared = " | ".join(f"{one.processes(count, 0.9 * SERVER):.0f}×" for count in (16, 64))
-        print(f"| {target} | {alone} | {shared} |")
-    print(f"\nload at the end: {os.getloadavg()[0]:.1f} on {CORES} cores")
+        gains = [each(count) for each in (one.by_threads, one.by_processes) for count in (16, 64)]
+        print(f"| {target} | {' | '.join(f'{gain:.0f}×' for gain in gains)} |")
+    print(f"\npeak memory: {most} MB")
+    print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_a_codec_that_takes_one_frame_at_a_time_is_not_waited_for():
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-def test_a_party_makes_one_call_at_a_time(batch):
+def test_a_party_makes_one_call_at_a_time(monkeypatch, batch):
     codec, under_way = Doubling(), threading.Lock()
     codec.batch = batch
 
@@ -109,7 +109,7 @@ def test_a_party_makes_one_call_at_a_time(batch):
         under_way.release()
         return honest(frames, pixels)
 
-    codec.encode = exclusive
+    monkeypatch.setattr(codec, "encode", exclusive)
     assert outcomes([lambda n=n: encode(codec, [n], n) for n in range(6)]) == [[2 * n] for n in range(6)]
 
 

@@ -57,7 +57,17 @@ class Party:
                 _party.reset(token)
 
     def call(self, work: Work, given: Sequence[Any], pixels: PixelFormat) -> list[Any]:
-        """Make a call with those of the others."""
+        """Make a call with those of the others.
+
+        Parameters
+        ----------
+        work
+            `decode` or `encode` of a codec.
+        given
+            Codestreams or frames.
+        pixels
+            Their format.
+        """
         call = _Call(work, given, pixels)
         with self._changed:
             self._waiting.append(call)
@@ -118,12 +128,32 @@ _party: ContextVar[Party | None] = ContextVar("party", default=None)
 
 
 def decode(codec: Codec, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-    """Have a codec decode; in a party, together with what the others have for it."""
+    """Have a codec decode; in a party, together with what the others have for it.
+
+    Parameters
+    ----------
+    codec
+        Which one.
+    codestreams
+        Those of this thread's instance.
+    pixels
+        Their format.
+    """
     return _call(codec, codec.decode, codestreams, pixels)
 
 
 def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-    """Have a codec encode; in a party, together with what the others have for it."""
+    """Have a codec encode; in a party, together with what the others have for it.
+
+    Parameters
+    ----------
+    codec
+        Which one.
+    frames
+        Those of this thread's instance.
+    pixels
+        Their format.
+    """
     return _call(codec, codec.encode, frames, pixels)
 
 
