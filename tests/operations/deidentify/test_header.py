@@ -325,3 +325,30 @@ def test_codes_of_persons_are_replaced_where_the_sequence_is_to_be_replaced(made
         assert name not in output.read_bytes()
     assert after.ViewCodeSequence[0].CodeMeaning == "Apical four chamber"
     assert after.OperatorIdentificationSequence[0].PersonIdentificationCodeSequence[0].CodeValue == "REMOVED"
+
+
+def test_an_element_is_judged_by_the_standards_vr_whatever_vr_it_is_written_with(tmp_path, key):
+    dataset = identified()
+    dataset.ReferringPhysicianName = "Helsing"
+    data = part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT)
+    path, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    for tag, vr in (
+        (b"\x08\x00\x90\x00PN", b"ZZ"),
+        (b"\x08\x00\x20\x00DA", b"LO"),
+        (b"\x20\x00\x0e\x00UI", b"SH"),
+    ):
+        assert tag in data
+        path.write_bytes(data.replace(tag, tag[:4] + (vr if vr != b"ZZ" else b"\0\1"), 1))
+        cinemill.deidentify(path, output, key=str(key), overwrite=True)
+        after = pydicom.dcmread(output)
+        assert (after.ReferringPhysicianName, after.StudyDate) == ("", "")
+        assert after.SeriesInstanceUID == read_key(key).uid("1.2.3.7")
+        assert b"Helsing" not in output.read_bytes()
+
+
+def test_a_label_that_repeats_the_name_goes_whatever_its_vr(made):
+    dataset = identified()
+    dataset.ContentLabel = "ZEBEDIAH_1"
+    output, after = made(dataset)
+    assert after.ContentLabel == "REMOVED"
+    assert b"ZEBEDIAH" not in output.read_bytes()

@@ -22,7 +22,7 @@ from cinemill.dicom.elements import (
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile, NotDicom
 from cinemill.operations.deidentify.actions import Action, action_for, is_classic
-from cinemill.operations.deidentify.identity import dictionary_vr
+from cinemill.operations.deidentify.identity import dictionary_vr, told_vr
 from cinemill.operations.deidentify.mapping import Entry
 from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, Profile
 from cinemill.operations.deidentify.values import decoded, dummy, is_registered
@@ -174,8 +174,7 @@ class _Audit:
     ) -> Iterator[tuple[str, str]]:
         for element in elements:
             where = above + tag_name(element.tag)
-            known = dictionary_vr(element.tag)
-            vr = element.vr.decode("latin-1") if element.vr not in {None, b"UN"} else known or "UN"
+            vr = dictionary_vr(element.tag) or told_vr(element) or "UN"
             if element.tag >> 16 & 1:
                 if SAFE_PRIVATE not in self._profile:
                     yield where, "private"

@@ -26,7 +26,14 @@ from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.actions import CONTENT_TEXT, Action, action_for, is_classic
 from cinemill.operations.deidentify.attributes import columns
 from cinemill.operations.deidentify.content import CONTENT_SEQUENCE, is_reference, removed_content
-from cinemill.operations.deidentify.identity import ID_TAGS, NAME, PATIENT_ID, Identity, dictionary_vr
+from cinemill.operations.deidentify.identity import (
+    ID_TAGS,
+    NAME,
+    PATIENT_ID,
+    Identity,
+    dictionary_vr,
+    told_vr,
+)
 from cinemill.operations.deidentify.private import block_of, is_creator, is_safe
 from cinemill.operations.deidentify.profile import SAFE_PRIVATE
 from cinemill.operations.deidentify.values import decoded, dummy, replaced_uids, shifted
@@ -42,6 +49,9 @@ _PIXEL_REPRESENTATION = 0x00280103
 _TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"))
 _OF_PLANES = 0x0015, 0x0051, 0x0100, 0x0102, 0x3000
 """What transcoding says of an overlay that lay in unused bits of the pixels."""
+
+_OF_TERMS = frozenset((0x0008, 0x0028))
+"""Groups whose values of CS are terms of the standard."""
 
 _CODES = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104))
 """Code Value, Coding Scheme Designator and Version, and Code Meaning: kinds of things, by their words."""
@@ -208,14 +218,14 @@ class _Judge:
     def _standard(self, element: Element, encoding: Encoding, where: _Where) -> _New:
         tag = element.tag
         known = dictionary_vr(tag)
-        told = element.vr if element.vr not in {None, b"UN"} else None
-        if known is None and (not columns(tag, "", self._profile).basic or told is None):
+        told = told_vr(element)
+        if known is None and (told is None or not columns(tag, told, self._profile).basic):
             self._counts["unknown"] += 1
             return None
-        vr = (told or (known or "UN").encode()).decode("latin-1")
-        if known is not None and (vr == "SQ") != (known == "SQ"):
+        if known is not None and told is not None and (told == "SQ") != (known == "SQ"):
             self._counts["unknown"] += 1
             return None
+        vr = known or told or "UN"
         classic = where.top and self._classic
         action = action_for(tag, vr, self._profile, classic=classic, cleaning=where.cleaning)
         if where.replacing and action is Action.KEEP and vr.encode() in _TEXT:
@@ -276,7 +286,8 @@ class _Judge:
 
     def _unless_echo(self, element: Element, vr: str) -> _New:
         """Keep an element, unless it is a text that repeats the patient's name or number."""
-        if vr.encode() not in _TEXT and vr != "UN":
+        labels = vr in {"CS", "AE"} and element.tag >> 16 not in _OF_TERMS
+        if vr.encode() not in _TEXT and vr != "UN" and not labels:
             return KEPT
         text = decoded(self._raw(element)[:65536], self._identity.charsets)
         if self._identity.echoes(text, several=element.tag in _CODES):

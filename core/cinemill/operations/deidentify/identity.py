@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import (
+    LONG_VRS,
+    SHORT_VRS,
     UNDEFINED,
     Element,
     Encoding,
@@ -112,6 +114,12 @@ def dictionary_vr(tag: int) -> str | None:
         return None
 
 
+def told_vr(element: Element) -> str | None:
+    """Return the VR that an element has as encoded; None where it has none, or one that says nothing."""
+    known = element.vr in SHORT_VRS or (element.vr in LONG_VRS and element.vr != b"UN")
+    return element.vr.decode() if known and element.vr is not None else None
+
+
 def _named(source: Source) -> Iterator[tuple[int, bytes]]:
     """Yield the names of persons, at any depth, and the numbers of the patient."""
     ends: Ends = {}
@@ -121,7 +129,7 @@ def _named(source: Source) -> Iterator[tuple[int, bytes]]:
             tag = element.tag
             if tag >> 16 & 1:
                 continue
-            vr = element.vr.decode("latin-1") if element.vr not in {None, b"UN"} else dictionary_vr(tag)
+            vr = dictionary_vr(tag) or told_vr(element)
             if vr == "SQ":
                 yield from inside(element, encoding)
             elif (vr == "PN" or tag in ID_TAGS) and element.length != UNDEFINED:
