@@ -35,9 +35,9 @@ def review(
     ] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page that shows one picture of each kind of instances, and the mask that is proposed.
+    """Make a page on which people review masks.
 
-    Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
+    It shows one picture of each kind of instances, and the mask that is proposed. Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
     to be given to deidentify --mask rules --rules FILE.
     """
     write_page(sources, output, rules, reads=text, quiet=quiet)
