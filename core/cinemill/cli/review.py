@@ -37,8 +37,8 @@ def review(
 ) -> None:
     """Make a page on which people review masks.
 
-    It shows one picture of each kind of instances, and the mask that is proposed. Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
-    to be given to deidentify --mask rules --rules FILE.
+    It shows one picture of each kind of instances, and the mask that is proposed. Kinds differ in manufacturer, model, size or
+    ultrasound regions. Accepting and correcting ends in a file of rules, to be given to deidentify --mask rules --rules FILE.
     """
     write_page(sources, output, rules, reads=text, quiet=quiet)
 
