@@ -35,10 +35,10 @@ from cinemill.operations.mask.wanted import REVIEW
 )
 @quiet_option
 def review(sources: tuple[Path, ...], *, output: Path, rules: Path | None, text: bool, quiet: bool) -> None:
-    """Make a page that shows one picture of each kind of instances, and the mask that is proposed.
+    """Make a page on which people review masks.
 
-    Kinds differ in manufacturer, model, size or ultrasound regions. Accepting and correcting ends in a file of rules,
-    to be given to deidentify --mask rules --rules FILE.
+    It shows one picture of each kind of instances, and the mask that is proposed. Kinds differ in manufacturer, model, size or
+    ultrasound regions. Accepting and correcting ends in a file of rules, to be given to deidentify --mask rules --rules FILE.
     """
     write_page(sources, output, rules, reads=text, quiet=quiet)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import imagecodecs
@@ -268,6 +269,14 @@ def test_the_kernel_stays_within_its_arrays():
                 blacken(stream, [(0, 0, 0, 0)], [0] * 4)
             except CodecError:
                 continue
+
+
+def test_many_threads_at_once_give_what_one_gives():
+    streams = [jpeg(image(120 + number, 161, 3), subsampling=number % 3) for number in range(12)]
+    alone = [blacken(stream, [(20, 20, 80, 60)], YCBCR) for stream in streams]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(12):
+            assert [*threads.map(lambda stream: blacken(stream, [(20, 20, 80, 60)], YCBCR), streams)] == alone
 
 
 def test_mutated_codestreams():

@@ -230,6 +230,7 @@ class _Rewriter:
         symbols, codes = _tables_of(precision, tuple(key >> 4 for key in rows), tuple(pairs))
         masked = self._blocks(places[0]) if alone else self.masked
         data, room = np.frombuffer(self.codestream, np.uint8), len(self.codestream) - position + _MARGIN
+        buffer = np.empty(len(data) - position + kernel.SLACK, np.uint8)
         while True:
             written = np.empty(room, np.uint8)
             outcome, end, size, found = kernel.blacken_scan(
@@ -243,6 +244,7 @@ class _Rewriter:
                 np.array([self._level(place) for place in range(len(numbers))], np.int64),
                 symbols,
                 codes,
+                buffer,
                 written,
             )
             if outcome == COMPLETE:

@@ -4,7 +4,7 @@ A block that is kept has its AC symbols and the bits behind them as they are, by
 (ITU-T T.81 F.1.2, F.2.2); its DC difference is taken anew, from what now stands before it. A masked block has the DC
 coefficient that it is given, and no other. Restart markers stay where they are.
 
-Bounds: each restart interval is copied without the stuffed zeros and with `_SLACK` zeros behind it. No block takes more than 64
+Bounds: each restart interval is copied without the stuffed zeros and with `SLACK` zeros behind it. No block takes more than 64
 symbols of 31 bits, and the position is checked between any two. Nor does a block that is written: before each, `_ROOM` bytes
 are left, which hold those bits with a zero stuffed after every byte, the end of an interval, and a marker.
 """
@@ -42,7 +42,7 @@ NO_CODE_TO_WRITE, OUT_OF_RANGE, NO_ROOM = 16, 17, 18
 COMPONENT, DC, AC = range(3)
 """Columns of ``mcu``; see `blacken_scan`."""
 
-_SLACK = 512
+SLACK = 512
 _ROOM = 640
 
 _BYTES = types.Array(uint8, 1, "C", readonly=True)
@@ -131,7 +131,7 @@ def _category(value: int) -> int:
 
 @jit(
     types.UniTuple(int64, 4)(
-        _BYTES, int64, int64, int64, int64, _TABLE, _BYTES, _NUMBERS, SYMBOLS, _TABLE, uint8[::1]
+        _BYTES, int64, int64, int64, int64, _TABLE, _BYTES, _NUMBERS, SYMBOLS, _TABLE, uint8[::1], uint8[::1]
     )
 )
 def blacken_scan(
@@ -145,6 +145,7 @@ def blacken_scan(
     levels: NDArray[np.int64],
     symbols: NDArray[np.uint16],
     codes: NDArray[np.int64],
+    buffer: NDArray[np.uint8],
     written: NDArray[np.uint8],
 ) -> tuple[int, int, int, int]:
     """Write the entropy-coded data of one scan anew.
@@ -167,6 +168,9 @@ def blacken_scan(
         (tables, 65536): what is read, by the next 16 bits; see `huffman.fill_symbols`.
     codes
         (tables, 256): what is written, by the symbol: ``code word | length << 16``, 0 where there is none.
+    buffer
+        At least `SLACK` bytes more than there are from ``start`` on. It is the caller's, who keeps it: an array of the kernel's
+        own would be freed once its address is known.
     written
         Destination, without any marker before or behind.
 
@@ -176,14 +180,13 @@ def blacken_scan(
         How it ended; the offsets behind what was read and what was written; complete MCUs.
     """
     source, end = address(codestream), codestream.size
-    buffer = np.empty(end - start + _SLACK, np.uint8)
     data, first = address(buffer), address(written)
     full = first + written.size - _ROOM
     before, after = np.zeros(levels.size, np.int64), np.zeros(levels.size, np.int64)
     position, target, restarts = start, first, 0
     for done in range(0, mcus, interval):
         position, size = copy_unstuffed(source, position, end, data)
-        for offset in range(0, _SLACK, 8):
+        for offset in range(0, SLACK, 8):
             store_64(data + size + offset, 0, 0)
         before[:] = 0
         after[:] = 0

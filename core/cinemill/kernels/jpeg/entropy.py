@@ -143,7 +143,7 @@ def _walk_symbol(
     return COMPLETE, bit, k if block[AC] >= 0 else 64
 
 
-@jit(types.UniTuple(int64, 3)(int64, int64, int64, _MCU, _LOOKUP, SYMBOLS))
+@jit(types.UniTuple(int64, 3)(int64, int64, int64, _MCU, _LOOKUP, SYMBOLS, int64[:, ::1]))
 def _walk_blocks(
     data: int,
     end: int,
@@ -151,15 +151,17 @@ def _walk_blocks(
     mcu: NDArray[np.int64],
     lookup: NDArray[np.uint16],
     symbols: NDArray[np.uint16],
+    cycle: NDArray[np.int64],
 ) -> tuple[int, int, int]:
     """Walk whole blocks (F.2.2), or DC coefficients alone (G.1.2.1); no branch depends on where a block ends.
+
+    ``cycle``, (blocks of an MCU, 2), is the caller's, who keeps it: here, it would be freed once its address is known.
 
     Returns
     -------
     tuple[int, int, int]
         How that ended, at which bit, and how many blocks were left.
     """
-    cycle = np.empty((mcu.shape[0], 2), np.int64)
     start = _fill_cycle(cycle, mcu, lookup)
     steps = address(cycle)
     k, left, step, table = 0, blocks, steps, start
@@ -337,6 +339,7 @@ def walk_scan(
     source, end = address(codestream), codestream.size
     buffer = np.empty(end - start + _SLACK, np.uint8)
     data = address(buffer)
+    cycle = np.empty((mcu.shape[0], 2), np.int64)
     position, restarts = start, 0
     for done in range(0, mcus, interval):
         interval_start = position
@@ -345,7 +348,9 @@ def walk_scan(
             store_64(data + size + offset, 0, 0)
         count = min(interval, mcus - done)
         if process == BLOCKS:
-            outcome, bit, left = _walk_blocks(data, 8 * size, count * mcu.shape[0], mcu, lookup, symbols)
+            outcome, bit, left = _walk_blocks(
+                data, 8 * size, count * mcu.shape[0], mcu, lookup, symbols, cycle
+            )
         elif process == DC_AGAIN:
             bit = count * mcu.shape[0]
             outcome, left = (DATA_END, max(bit - 8 * size, 0)) if bit > 8 * size else (COMPLETE, 0)
