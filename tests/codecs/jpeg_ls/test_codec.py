@@ -226,7 +226,7 @@ def test_codes_that_are_far_apart_in_memory_are_moved(monkeypatch):
     rng = np.random.default_rng(5)
     frames = [image("soft", (20, 33, 3), 8, rng) for _ in range(LANES + BREAK_EVEN)]
     pixels = pixel_format(frames[0], 8)
-    monkeypatch.setattr("cinemill.kernels.jpeg_ls.decode_lanes._REACH", 1)
+    monkeypatch.setattr("cinemill.kernels.jpeg_ls.lanes.REACH", 1)
     decoded = JpegLs().decode(JpegLs().encode(frames, pixels), pixels)
     np.testing.assert_array_equal(decoded, frames)
 

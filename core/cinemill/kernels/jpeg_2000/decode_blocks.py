@@ -1,7 +1,7 @@
 """Bytes to code-blocks (T.800 Annexes C and D), up to 64 at once, from whichever component or frame.
 
 Bounds: a lane's code-block has at most BLOCK rows and columns and MAX_BIT_PLANES bit-planes, for which there is memory;
-its coefficients are written to a checked array.
+its coefficients are written row by row where the whole row is in the array.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_2000.decode_mq import LANES, fill, start_lane, unstuff
 from cinemill.kernels.jpeg_2000.decode_passes import (
@@ -158,13 +159,10 @@ def _mark_lane(lanes: int, lane: int, block: Any, bit_planes: int, missing: int)
 
 
 @jit(
-    [
-        "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
-        f" int64[::1], uint8[::1], uint8[::1], {kind}[::1])"
-        for kind in ("int16", "int32")
-    ]
+    "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
+    " int64[::1], uint8[::1], uint8[::1], int64, int64, boolean)"
 )
-def decode_blocks(
+def _decode_blocks(
     data: Any,
     bit_planes: Any,
     missing: Any,
@@ -174,27 +172,10 @@ def decode_blocks(
     group: Any,
     unstuffed: Any,
     memory: Any,
-    coefficients: Any,
+    coefficients: int,
+    size: int,
+    wide: bool,
 ) -> None:
-    """Decode up to 64 code-blocks; the more alike they are, the fewer lanes are idle.
-
-    Parameters
-    ----------
-    data
-        The codestreams.
-    bit_planes, missing, starts, lengths
-        What `read_packets` found of each code-block.
-    blocks
-        The table of code-blocks.
-    group
-        Which code-blocks to decode.
-    unstuffed
-        Memory of `unstuffed_room`.
-    memory
-        MEMORY bytes.
-    coefficients
-        Receives the code-blocks.
-    """
     first = -address(memory) & (_ALIGNMENT - 1)
     lanes = address(memory) + first
     memory[first + IN_ROW : first + BITS] = 0
@@ -215,5 +196,51 @@ def decode_blocks(
     fill(lanes)
     for bit_plane in range(most - 1, -1, -1):
         decode_bit_plane(lanes, bit_plane, rows, columns)
-    wide = coefficients.itemsize == 4
-    _collect(lanes, rows, columns, most, blocks, group, address(coefficients), coefficients.size, wide)
+    _collect(lanes, rows, columns, most, blocks, group, coefficients, size, wide)
+
+
+def decode_blocks(
+    data: NDArray[np.uint8],
+    bit_planes: NDArray[np.int64],
+    missing: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    blocks: NDArray[np.int64],
+    group: NDArray[np.int64],
+    unstuffed: NDArray[np.uint8],
+    memory: NDArray[np.uint8],
+    coefficients: NDArray[np.int16] | NDArray[np.int32],
+) -> None:
+    """Decode up to 64 code-blocks; the more alike they are, the fewer lanes are idle.
+
+    Parameters
+    ----------
+    data
+        The codestreams.
+    bit_planes, missing, starts, lengths
+        What `read_packets` found of each code-block.
+    blocks
+        The table of code-blocks.
+    group
+        Which code-blocks to decode.
+    unstuffed
+        Memory of `unstuffed_room`.
+    memory
+        MEMORY bytes.
+    coefficients
+        Receives the code-blocks; C-contiguous, of one dimension.
+    """
+    _decode_blocks(
+        data,
+        bit_planes,
+        missing,
+        starts,
+        lengths,
+        blocks,
+        group,
+        unstuffed,
+        memory,
+        coefficients.ctypes.data,
+        coefficients.size,
+        coefficients.itemsize == 4,
+    )

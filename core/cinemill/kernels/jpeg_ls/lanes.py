@@ -29,6 +29,9 @@ GROUP = 2 * LANES
 
 TILE = 8
 
+REACH = 1 << 28
+"""Bytes from the first code on in which the others may begin."""
+
 
 _LINE = 64
 
@@ -52,6 +55,17 @@ def lines_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
     Lines are an odd number of cache lines apart, so that lanes don't compete for the same sets of the cache.
     """
     return aligned((components, LANES, ((columns + TILE + 31) // 32 | 1) * 32), np.uint16)
+
+
+def side_by_side(codes: list[NDArray[np.uint8]]) -> tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]:
+    """Return an address and at which bit from there on each code starts, with 32-bit positions; they are moved if need be."""
+    places = np.array([code.ctypes.data for code in codes], np.int64)
+    first, joined = int(places.min()), None
+    if int(places.max()) - first >= REACH:
+        joined = np.concatenate(codes)
+        first, sizes = joined.ctypes.data, np.array([code.size for code in codes], np.int64)
+        places = first + np.cumsum(sizes) - sizes
+    return first, 8 * (places - first), joined
 
 
 def _transposed(rows: list[Value]) -> list[Value]:
