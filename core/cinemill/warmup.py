@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,6 +78,8 @@ def load_for(kinds: Sequence[str], announce: Callable[[str], None]) -> None:
     UsageError
         There is no such kind, or kernels can't be compiled for others on this machine.
     """
+    import subprocess
+
     known = list(processor.KINDS) if jit.without_numba() else []
     if unknown := [kind for kind in kinds if kind not in known]:
         there = f"known are {', '.join(known)}" if known else "this machine compiles for itself only"

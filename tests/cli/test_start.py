@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.files import bundled
 
-GIVEN = ("numpy", "numba")
+GIVEN = ("numpy",)
 """Imported beforehand: what else they import is not asked."""
 
 LIBRARIES = {"cinemill", "cinemill_workers", "click", "imagecodecs", "numpy", "xxhash"}
