@@ -99,7 +99,7 @@ def test_ctrl_c_tells_what_is_known(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(2.5)
+    time.sleep(1.2)
     process.send_signal(signal.SIGINT)
     told, errors = process.communicate(timeout=60)
     if process.returncode == 0:

@@ -33,19 +33,19 @@ Examples:
 
 _PLACES = {
     "transcode": "cinemill.operations.transcode.request:Transcode",
-    "restore": "cinemill.operations.restore.request:Restore",
     "deidentify": "cinemill.cli.deidentify:deidentify",
+    "restore": "cinemill.operations.restore.request:Restore",
     "extract": "cinemill.operations.extract.request:Extract",
     "split": "cinemill.operations.split.request:Split",
     "verify": "cinemill.operations.verify.request:Verify",
-    "review": "cinemill.cli.review:review",
     "audit": "cinemill.cli.deidentify:audit",
-    "key": "cinemill.cli.deidentify:keys",
-    "map": "cinemill.cli.deidentify:maps",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
+    "review": "cinemill.cli.review:review",
     "bench": "cinemill.cli.bench:bench",
     "warmup": "cinemill.cli.warmup:warmup",
+    "key": "cinemill.cli.deidentify:keys",
+    "map": "cinemill.cli.deidentify:maps",
     "policy": "cinemill.cli.policy:policies",
 }
 

@@ -24,12 +24,12 @@ from cinemill.errors import printable
     help="What CINEMILL_CACHE_DIR will name.",
 )
 def warmup(processor: str | None, output: Path | None) -> None:
-    """Compile all kernels for this processor beforehand, or for others.
+    """Compile all kernels beforehand, also for other processors.
 
     They are kept in CINEMILL_CACHE_DIR, or in the user's cache directory.
     A processor uses the best of the kinds found there that it is of, and compiles nothing then.
     """
-    from cinemill.kernels.machine.jit import cache_directory, cache_parent
+    from cinemill.kernels.machine.jit import Count, cache_directory, cache_parent
     from cinemill.warmup import load_all, load_for
 
     if output:
@@ -39,7 +39,8 @@ def warmup(processor: str | None, output: Path | None) -> None:
     def announce(kernel: str) -> None:
         nonlocal new
         new += 1
-        click.echo(f"compiling {kernel}", err=True)
+        place = f"[{Count.begun}/{Count.expected}] " if Count.expected else ""
+        click.echo(f"{place}compiling {kernel.removeprefix('cinemill.kernels.')}", err=True)
 
     kinds = list(dict.fromkeys(processor.split(","))) if processor else []
     if kinds:

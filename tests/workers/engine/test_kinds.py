@@ -68,7 +68,7 @@ KEYS = {
     "deidentify": {
         *("kind", "to", "colour", "verify", "overwrite", "repair", "recheck", "preserve", "copy_rest"),
         *("if_larger", "lossy_source", "readable_by", "policy", "collapse_grey"),
-        *("profile", "option", "key", "map", "mask"),
+        *("profile", "option", "key", "map", "mask", "mask_rules"),
     },
 }
 

@@ -206,7 +206,17 @@ def _read_interval(data: memoryview, position: int) -> tuple[Interval, int]:
 
 
 def read_another(codestream: Buffer, before: Buffer, scans: list[Scan]) -> Scan | None:
-    """Read a codestream of one scan if it begins as the one before, whose scans are known; None if there is more to look at."""
+    """Read a codestream of one scan if it begins as the one before; None if there is more to look at.
+
+    Parameters
+    ----------
+    codestream
+        What is read.
+    before
+        The codestream before.
+    scans
+        What was read of that one.
+    """
     if len(scans) != 1 or len(scans[0].intervals) != 1:
         return None
     data, start = memoryview(codestream).cast("B"), scans[0].intervals[0].offset

@@ -43,12 +43,28 @@ def sized(box: Box) -> tuple[int, int, int, int]:
 
 
 def placed(left: int, top: int, width: int, height: int) -> Box:
-    """Return the rectangle of a place and a size."""
+    """Return the rectangle of a place and a size.
+
+    Parameters
+    ----------
+    left, top
+        Of its first pixel, counted from 0.
+    width, height
+        In pixels.
+    """
     return left, top, left + width - 1, top + height - 1
 
 
 def clipped(boxes: Sequence[Box], rows: int, columns: int) -> tuple[Box, ...]:
-    """Return what of rectangles lies within a frame."""
+    """Return what of rectangles lies within a frame.
+
+    Parameters
+    ----------
+    boxes
+        Rectangles, anywhere.
+    rows, columns
+        Of the frame.
+    """
     within = (
         (max(left, 0), max(top, 0), min(right, columns - 1), min(bottom, rows - 1))
         for left, top, right, bottom in boxes

@@ -122,6 +122,16 @@ def own_target(source: Source, decoder: FrameDecoder) -> TransferSyntax:
 
 
 def masked_plan(plan: Plan, decoder: FrameDecoder, mask: Mask) -> Plan:
-    """Return a plan by which the rectangles of a mask are blackened before frames are encoded."""
+    """Return a plan by which the rectangles of a mask are blackened before frames are encoded.
+
+    Parameters
+    ----------
+    plan
+        How the instance is transcoded.
+    decoder
+        Of its frames.
+    mask
+        What becomes black.
+    """
     value = (0,) if plan.grey else darkest(decoder, plan.interpretation)
     return replace(plan, transform=Blackened(mask, as_stored(decoder, value), plan.decoded))
