@@ -18,7 +18,7 @@ from cinemill.codecs.together import Party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.processes import safe_path
+from cinemill.processes import safe_path, share_arenas
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 from cinemill.warmup import announcing
@@ -224,6 +224,7 @@ def _work(
 ) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share_arenas()
     sending = threading.Lock()
 
     def send(message: Any) -> None:
