@@ -300,3 +300,23 @@ def test_the_iod_checker_finds_nothing_new(tmp_path, key, option):
         except CinemillError:
             continue
         assert _kinds_of_errors(output) <= _kinds_of_errors(source), source
+
+
+def test_another_source_of_the_same_uid_replaces_nothing(tmp_path, key):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number, frames in enumerate((FRAMES, FRAMES ^ 1)):
+        described = header(frames)
+        described.SOPInstanceUID, described.BurnedInAnnotation = "1.2.3.0.7", "NO"
+        described.StudyInstanceUID, described.SeriesInstanceUID = "1.2.3.0.8", "1.2.3.0.9"
+        data = part10(described, native_element(frames.tobytes(), EXPLICIT), EXPLICIT)
+        (folder / f"{number}.dcm").write_bytes(data)
+    first, second = run(folder, output, key)
+    assert (first.status, second.status) == ("deidentified", "failed")
+    assert second.error is not None
+    assert "another source of the same SOP Instance UID" in second.error["message"]
+    (written,) = files(output)
+    assert pydicom.dcmread(written).PixelData == FRAMES.tobytes()
+    assert [each.status for each in run(folder, output, key)] == ["kept", "failed"]
+    (folder / "0.dcm").write_bytes((folder / "1.dcm").read_bytes())
+    assert run(folder, output, key)[0].status == "deidentified"

@@ -41,6 +41,8 @@ _WITH_NUMBERS = frozenset((0x00181020, 0x00120063, 0x00080103, 0x00080106, 0x001
 _DATE = re.compile(
     r"(?<!\d)(?:19|20)\d\d([-./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)|(?<!\d)\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d(?!\d)"
 )
+_NUMBERS = re.compile(r"\b\d+\b")
+"""In codes, such as the values of Image Type, they are nobody's."""
 _WORD = re.compile(r"[^\W_]+")
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
 _NOBODY = re.compile("(?:[A-Z2-7]{16}|REMOVED)?")
@@ -214,7 +216,7 @@ class _Audit:
             yield from self._text(tag, vr, decoded(value, self._charsets), where)
 
     def _text(self, tag: int, vr: str, text: str, where: str) -> Iterator[tuple[str, str]]:
-        if self._originals.stands_in(text):
+        if self._originals.stands_in(_NUMBERS.sub("", text) if vr == "CS" else text):
             yield where, "original"
         elif vr == "PN" and not _NOBODY.fullmatch(text.strip("^= ")):
             yield where, "name"

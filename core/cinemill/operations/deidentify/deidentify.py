@@ -24,7 +24,7 @@ from cinemill.operations.deidentify.silence import path_digest, quiet
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.mask.write import write_masked
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import finished
+from cinemill.operations.origin import finished, look_at
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
@@ -221,6 +221,17 @@ def _judge(
     found = finished(
         origin, output, targets, sop_instance_uid=header.sop_instance_uid, recheck=request.recheck
     )
+    there = look_at(output)
+    if (
+        isinstance(found, str)
+        and there is not None
+        and origin.is_another((there.memory or {}).get("source", {}))
+    ):
+        raise OutputExists(
+            "was made from another source of the same SOP Instance UID and other content; keep one of the two apart, "
+            "or use --overwrite to replace it",
+            path=output,
+        )
     if found is None:
         raise OutputExists(
             "exists already and is not this source's finished output; use --overwrite to replace it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -112,7 +113,9 @@ def decoded(value: bytes, charsets: Sequence[str]) -> str:
     """
     from pydicom.charset import convert_encodings, decode_bytes
 
-    try:
-        return decode_bytes(value, convert_encodings(list(charsets)), set(_DELIMITERS)).strip(" \0")
-    except (LookupError, UnicodeError, ValueError, TypeError):
-        return value.decode("latin-1").strip(" \0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return decode_bytes(value, convert_encodings(list(charsets)), set(_DELIMITERS)).strip(" \0")
+        except (LookupError, UnicodeError, ValueError, TypeError):
+            return value.decode("latin-1").strip(" \0")
