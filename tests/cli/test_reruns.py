@@ -197,7 +197,7 @@ def test_a_full_disk_stops_the_run_at_once_and_it_goes_on_later(tmp_path):
         assert done.returncode == 1
         assert "the disk is full" in done.stderr
         told = [row["error_kind"] for row in rows(tmp_path / "r.csv").values()]
-        assert 1 <= told.count("NoRoom") <= 2
+        assert 1 <= told.count("NoRoom") <= 2 * 16  # what two processes had under way
         assert told.count("") > 2
         left = 40 - len(told)
         assert f"there is no room for more outputs; {left} more files were not tried" in done.stderr

@@ -110,7 +110,7 @@ def _put_row(squares: int, lane: int, columns: int, target: int, wide: bool) -> 
             store_16(target, at, (magnitude ^ sign) - sign)
 
 
-@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64, int64, boolean)")
+@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], uint8[::1], int64, int64, boolean)")
 def _collect(
     lanes: int,
     rows: int,
@@ -118,12 +118,12 @@ def _collect(
     bit_planes: int,
     blocks: Any,
     group: Any,
+    room: Any,
     coefficients: int,
     size: int,
     wide: bool,
 ) -> None:
     """Put the coefficients in their places, row by row: magnitudes in up to three bytes, and signs."""
-    room = np.zeros(5 * SQUARE, np.uint8)
     squares = address(room)
     for row in range(rows):
         for part in range(4):
@@ -196,7 +196,8 @@ def _decode_blocks(
     fill(lanes)
     for bit_plane in range(most - 1, -1, -1):
         decode_bit_plane(lanes, bit_plane, rows, columns)
-    _collect(lanes, rows, columns, most, blocks, group, coefficients, size, wide)
+    room = np.zeros(5 * SQUARE, np.uint8)
+    _collect(lanes, rows, columns, most, blocks, group, room, coefficients, size, wide)
 
 
 def decode_blocks(

@@ -151,8 +151,9 @@ _note_many, _note_some = make_note_magnitudes(4 * LANES, LANES), make_note_magni
 
 
 @inlined
-def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, lanes: int) -> int:
-    """Return the largest magnitude of a plane; ``lanes`` is memory for one of each of 16 lanes."""
+def _largest_magnitude(plane: int, pitch: int, rows: int, columns: int, memory: Any) -> int:
+    """Return the largest magnitude of a plane; ``memory`` holds one of each of 16 lanes."""
+    lanes = address(memory)
     clear_lanes(lanes)
     narrow = 0
     for row in range(rows):
@@ -216,7 +217,7 @@ def synthesise_low(coefficients: Any, rows: int, columns: int, bands: Any, large
                 source[PITCH + band] = 2 * bands[component, level, PITCH + band]
             for row in range(0, high + 2, 2):
                 _synthesise_pair(most <= _MOST_OF_SUMS, plane, pitch, -1, row, high, across, source)
-            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, address(lanes))
+            largest[component, level - 1, LL] = _largest_magnitude(plane, pitch, high, across, lanes)
     return True
 
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from cinemill.errors import UsageError
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import output_error
+from cinemill.storage.private import write_new
 
 _BEGINS = "cinemill-key-1:"
 _BYTES = 32
@@ -76,15 +77,11 @@ def make_key(path: Path) -> Key:
     secret = secrets.token_bytes(_BYTES)
     text = _BEGINS + base64.b64encode(secret).decode() + "\n"
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(path, text.encode())
     except FileExistsError:
         raise UsageError("exists; a key is never replaced, choose another name", path=path) from None
     except OSError as error:
         raise output_error(path, error) from None
-    sync(path.absolute().parent)
     return Key(secret)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import struct
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from cinemill.errors import UsageError
 from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.private import flush, open_locked
 
 if TYPE_CHECKING:
     from cinemill.operations.deidentify.keys import Key
@@ -100,8 +100,7 @@ class MapFile:
                 self._check(file)
                 self._to_end(file)
                 file.write(_LENGTH.pack(len(sealed)) + sealed)
-                file.flush()
-                os.fsync(file.fileno())
+                flush(file)
                 self._end = file.tell()
         except OSError as error:
             raise output_error(self.path, error) from None
@@ -143,13 +142,10 @@ class MapFile:
 
     def _opened(self) -> BinaryIO:
         """Open the file for appending, with a lock that ends with it; what is new gets its head."""
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        file = os.fdopen(handle, "r+b")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(handle).st_size == 0:
+        file = open_locked(self.path)
+        if os.fstat(file.fileno()).st_size == 0:
             file.write(_MAGIC + self._fingerprint + b"\n")
-            file.flush()
-            os.fsync(handle)
+            flush(file)
             sync(self.path.absolute().parent)
         return file
 

@@ -1,0 +1,48 @@
+"""Files that only their owner reads: written once, or appended to by many processes under a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from cinemill.storage.atomic import sync
+
+_MODE = 0o600
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that was not there, and sync it.
+
+    Raises
+    ------
+    FileExistsError
+        Something stands there.
+    OSError
+        It can't be written.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:
+        file.write(data)
+        flush(file)
+    sync(path.absolute().parent)
+
+
+def open_locked(path: Path) -> BinaryIO:
+    """Open a file for reading and writing, made if need be; nobody else has it open in this way until it is closed.
+
+    Raises
+    ------
+    OSError
+        It can't be opened.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    file = os.fdopen(handle, "r+b")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def flush(file: BinaryIO) -> None:
+    """Have the disk hold what was written."""
+    file.flush()
+    os.fsync(file.fileno())
