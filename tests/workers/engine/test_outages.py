@@ -130,7 +130,10 @@ def test_shares_that_go_away_under_a_worker_cost_no_item_and_get_no_file(
     share.rmdir()
     away.rename(share)
     found = service.finish(job)
-    assert (found.counts["done"], found.counts["failed"], found.counts["quarantined"]) == (60, 0, 0)
+    finished = (
+        found.counts["done"] + found.counts["skipped"]
+    )  # an output named just before its share went is kept
+    assert (finished, found.counts["failed"], found.counts["quarantined"]) == (60, 0, 0)
     for path in paths:
         assert_exact(path, tmp_path / "out" / path.relative_to(tmp_path / "in"))
 
