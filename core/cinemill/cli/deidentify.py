@@ -85,7 +85,7 @@ def audit(
     from cinemill.operations.deidentify.audit import audit as search
     from cinemill.operations.deidentify.keys import read_key
     from cinemill.operations.deidentify.mapping import MapFile
-    from cinemill.storage.tree import discover
+    from cinemill.storage.tree import files_below
 
     if (key is None) != (mapping is None):
         raise UsageError("--key and --map go together; give both, or neither")
@@ -104,9 +104,9 @@ def audit(
         look = look_for(originals.stands_in)
     counts: Counter[str] = Counter()
     files = 0
-    for item in discover(sources, Path("/nonexistent")):
+    for file in files_below(sources):
         files += 1
-        for finding in search(item.source, originals, look):
+        for finding in search(file, originals, look):
             counts[finding.what] += 1
             told = f"{finding.what}: {finding.file}: {finding.where}"
             click.echo(json.dumps(asdict(finding)) if as_json else printable(told))

@@ -38,12 +38,11 @@ def check(file: Path, sources: tuple[Path, ...], as_json: bool) -> None:
     from cinemill.operations.policy.census import census
     from cinemill.operations.policy.read import parse
     from cinemill.operations.transcode.request import Transcode, read_policy
-    from cinemill.storage.tree import discover
+    from cinemill.storage.tree import files_below
 
     asked = Transcode(policy=read_policy(str(file))).in_bulk()
     policy = parse(asked.policy)
-    nowhere = Path("/nonexistent")
-    paths = (item.source for item in discover(sources, nowhere)) if sources else iter(())
+    paths = files_below(sources) if sources else iter(())
     _show_census(policy, census(paths, policy, asked.options), as_json, counted=bool(sources))
 
 

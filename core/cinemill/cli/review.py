@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,13 @@ def write_page(
     from cinemill.operations.mask.page import page
     from cinemill.operations.mask.review import survey
     from cinemill.operations.mask.rules import rules_in, shipped_rules
+    from cinemill.storage.tree import files_below
 
     if any(output.resolve() == source.resolve() for source in sources) or output.suffix.lower() == ".dcm":
         raise UsageError("the page would replace a source; choose another place", path=output)
     known = (*(rules_in(rules) if rules else ()), *shipped_rules())
     with phases(hidden=quiet) as shown:
-        found = survey(_files(sources), known, lambda what, done: shown(what, done, None), reads=reads)
+        found = survey(files_below(sources), known, lambda what, done: shown(what, done, None), reads=reads)
     try:
         output.write_text(page(found), encoding="utf-8")
     except OSError as error:
@@ -97,9 +98,3 @@ def write_page(
     if not quiet:
         instances = sum(group.instances for group in found.groups)
         click.echo(f"{len(found.groups)} kinds of instances stand for {instances:,}; look at {output}")
-
-
-def _files(sources: Sequence[Path]) -> Iterator[Path]:
-    from cinemill.storage.tree import discover
-
-    return (item.source for item in discover(sources, Path("/nonexistent")))

@@ -22,6 +22,11 @@ class Item:
     output: Path
 
 
+def files_below(sources: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files below the sources, for what writes no outputs of theirs: see `discover`."""
+    return (item.source for item in discover(sources, Path("/nonexistent")))
+
+
 def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
     """Yield the files below the sources with their outputs, lazily and in the order of their names.
 

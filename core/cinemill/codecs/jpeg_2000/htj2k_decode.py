@@ -9,7 +9,7 @@ import numpy as np
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
-from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, Places, place
+from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, Places, kind_of_pixels, place
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError
 from cinemill.kernels.htj2k.decode_tables import quad_codes, u_codes
@@ -80,7 +80,7 @@ def decode_by_kernels(
     if coded is None:
         return None
     samples: Samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
-    places, kind = place(packets.parameters), _kind(pixels, packets.parameters)
+    places, kind = place(packets.parameters), kind_of_pixels(pixels, packets.parameters)
     status = BEYOND
     if places is not None and kind is not None:
         status = _decode_lanes(data, coded, places, packets.parameters, header, kind, samples)
@@ -115,18 +115,6 @@ def _read_packets(
             frame=number,
         )
     return coded
-
-
-def _kind(pixels: PixelFormat, parameters: Parameters) -> int | None:
-    """Return what the rows of such pixels are to the kernels in 16-bit lanes, None if they don't put them out."""
-    from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, WORDS
-
-    kinds = {
-        (1, 1): BYTES,
-        (1, 2): WORDS,
-        (3, 1): RCT if parameters.colour_transform else RGB,
-    }
-    return kinds.get((pixels.samples, pixels.dtype.itemsize))
 
 
 def _decode_lanes(
