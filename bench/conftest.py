@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from measure import Call, processor_seconds, ratio
+from measure import Call, processor_seconds, ratio, summarise
 
 _ROUNDS = 7
 _results: list[tuple[str, dict[str, Any]]] = []
@@ -75,3 +75,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         speed = f"{info['MB/s']:>6} MB/s" if "MB/s" in info else f"{info['ms']:>8} ms"
         against = f"  {info['ratio']:>6} × the reference" if "ratio" in info else ""
         terminalreporter.write_line(f"{name:<{width}} {speed:>12}{against}")
+    rows = [
+        (name, *(str(info.get(column, "")) for column in ("MB/s", "ms", "ratio"))) for name, info in _results
+    ]
+    summarise("pytest bench: processor time, medians", ("benchmark", "MB/s", "ms", "× the reference"), rows)

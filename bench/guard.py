@@ -27,7 +27,7 @@ import llvmlite.binding as llvm
 
 from cinemill.codecs import table
 from comparisons import CODECS, KERNELS, MASKS, PEERS, PIPELINES, START, Comparison
-from measure import interleaved, processor_seconds, ratio
+from measure import interleaved, processor_seconds, ratio, summarise
 
 _ROUNDS = 5
 _TURNS = 3
@@ -62,6 +62,11 @@ def main() -> int:
     print(
         f"{below} of {len(floors)} below their floor; {time.perf_counter() - started:.0f} s, "
         f"{processor_seconds():.0f} of them processor time"
+    )
+    summarise(
+        f"Guard on {processor}: {below} of {len(floors)} below their floor",
+        ("comparison", "ratio", "floor"),
+        [(name, f"{found:.2f}", f"{floors[name]:.2f}") for name, found in measured.items()],
     )
     if arguments.record:
         print(f"\n[{processor}]")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import cinemill
+from cinemill import benchmark
 from cinemill.codecs import table
 from cinemill.dicom.source import Source
 from cinemill.frames.colour import convert
@@ -37,6 +39,12 @@ def processor_seconds() -> float:
     """Return the processor time that this process and its finished children have used."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def summarise(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Append a table to what CI shows of this job, where there is such a page."""
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        benchmark.summarise(Path(page), title, columns, rows)
 
 
 def interleaved(

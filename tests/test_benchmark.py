@@ -1,6 +1,9 @@
 """`cinemill bench`: what it measures, and when it fails."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from cinemill import benchmark
 from cinemill.benchmark import Measurement, measure, slower
 from cinemill.cli import app
 from cinemill.errors import UnsupportedPixelFormat, UsageError
-from tests.support.files import bundled
+from tests.support.files import REPOSITORY, bundled
 
 ULTRASOUND = bundled("examples_ybr_color.dcm")
 
@@ -54,16 +57,64 @@ def test_exit_code_tells_whether_it_became_slower(run, tmp_path):
     assert done.exit_code == 0
     measured = json.loads(done.stdout)
     old = tmp_path / "old.json"
-    old.write_text(json.dumps([{**each, "ratio": each["ratio"] / 100} for each in measured]))
+    old.write_text(json.dumps(times(measured, 0.01)))
     assert run("--compare", old, "--at-least", "0.5", ULTRASOUND).exit_code == 0
-    old.write_text(json.dumps([{**each, "ratio": each["ratio"] * 100} for each in measured]))
-    done = run("--compare", old, "--at-least", "0.5")
+    old.write_text(json.dumps(times(measured, 10_000)))
+    summary = tmp_path / "summary.md"
+    done = run("--compare", old, "--at-least", "0.5", "--summary", summary)
     assert done.exit_code == 1
     assert f"slower: {ULTRASOUND}" in done.stderr
+    heading, _, columns, rule, *rows = summary.read_text().rstrip().splitlines()
+    assert heading.startswith("### ")
+    assert columns == "| file | operation | MB/s | × CharLS encoding | of the earlier speed |"
+    assert rule == "| --- | --: | --: | --: | --: |"
+    assert len(rows) == len(measured["benchmarks"])
+    assert all(re.fullmatch(r"\| .*ybr_color.dcm \| .+ \| \d+ \| [\d.]+ \| 0\.\d\d \|", row) for row in rows)
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '[{"file": 1}]'])
+def times(document, factor):
+    """The same with other ratios."""
+    for each in document["benchmarks"]:
+        each["extra_info"]["ratio"] *= factor
+    return document
+
+
+def test_the_summary_of_a_github_job_is_appended_to(run, tmp_path, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert run(ULTRASOUND).exit_code == 0
+    assert summary.read_text().startswith("before\n### cinemill")
+
+
+def test_the_comparison_of_pytest_benchmark_reads_the_json(run, tmp_path):
+    for name in ("before", "now"):
+        (tmp_path / f"{name}.json").write_text(run("--json", ULTRASOUND).stdout)
+    compare = [
+        sys.executable,
+        "-m",
+        "pytest_benchmark",
+        "compare",
+        "before.json",
+        "now.json",
+        "--columns=min,ops",
+    ]
+    done = subprocess.run(compare, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Failed" not in done.stdout + done.stderr
+    assert len(re.findall(r"ybr_color.dcm: (?:decode|to jpeg-ls) ", done.stdout)) == 4
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", "{}", '{"benchmarks": [1]}', '{"benchmarks": [{"extra_info": {"operation": 1}}]}']
+)
 def test_a_wrong_comparison_is_wrong_usage(run, tmp_path, content):
     old = Path(tmp_path / "old.json")
     old.write_text(content)
     assert isinstance(run("--compare", old).exception, UsageError)
+
+
+def test_the_workflow_that_users_copy_is_one():
+    workflow = REPOSITORY / "docs" / "benchmark-workflow.yml"
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*check, str(workflow)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

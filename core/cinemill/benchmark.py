@@ -8,14 +8,19 @@ cinemill does, but not with cinemill.
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean, median, quantiles, stdev
+from typing import Any
 
+from cinemill._version import __version__
 from cinemill.codecs.jpeg_ls.charls import CharLS
-from cinemill.errors import Refused
+from cinemill.errors import Refused, UsageError
 from cinemill.frames.cine import Cine
 from cinemill.operations.transcode.transcode import transcode
 
@@ -37,12 +42,15 @@ class Measurement:
         Uncompressed pixels a second of processor time.
     ratio
         The same as a multiple of CharLS encoding these frames.
+    seconds
+        Of processor time, in each round.
     """
 
     file: str
     operation: str
     megabytes_per_second: float
     ratio: float
+    seconds: tuple[float, ...] = ()
 
 
 def measure(path: str | os.PathLike[str]) -> list[Measurement]:
@@ -71,17 +79,19 @@ def measure(path: str | os.PathLike[str]) -> list[Measurement]:
             "decode": decode,
             **{f"to {target}": to(target) for target in TARGETS},
         }
-        seconds = _best_seconds(calls)
-    unit = len(sample) * pixels.nbytes / seconds.pop(_UNIT)
-    speeds = {operation: frames * pixels.nbytes / spent for operation, spent in seconds.items()}
-    return [
-        Measurement(str(path), operation, round(speed / 1e6, 1), round(speed / unit, 3))
-        for operation, speed in speeds.items()
-    ]
+        seconds = _rounds(calls)
+    unit = len(sample) * pixels.nbytes / min(seconds.pop(_UNIT))
+    measured = []
+    for operation, spent in seconds.items():
+        speed = frames * pixels.nbytes / min(spent)
+        measured.append(
+            Measurement(str(path), operation, round(speed / 1e6, 1), round(speed / unit, 3), tuple(spent))
+        )
+    return measured
 
 
-def _best_seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the processor time of each call in its best round; targets that refuse such frames are left out."""
+def _rounds(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Return the processor time of each call in each round; targets that refuse such frames are left out."""
     able = {}
     for name, call in calls.items():
         try:
@@ -91,13 +101,105 @@ def _best_seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
                 raise
         else:
             able[name] = call
-    best = dict.fromkeys(able, float("inf"))
+    spent: dict[str, list[float]] = {name: [] for name in able}
     for _ in range(_ROUNDS):
         for name, call in able.items():
             started = time.process_time()
             call()
-            best[name] = min(best[name], time.process_time() - started)
-    return best
+            spent[name].append(time.process_time() - started)
+    return spent
+
+
+def to_document(measured: Iterable[Measurement]) -> dict[str, Any]:
+    """Return measurements as pytest-benchmark writes them, so that its ``compare`` reads them."""
+    now = datetime.now(UTC).isoformat()
+    return {
+        "machine_info": {
+            "node": "",
+            "processor": platform.processor(),
+            "machine": platform.machine(),
+            "python_implementation": platform.python_implementation(),
+            "python_version": platform.python_version(),
+            "system": platform.system(),
+            "release": platform.release(),
+            "cpu": {"count": os.cpu_count()},
+        },
+        "commit_info": {"id": __version__, "time": now, "project": "cinemill", "branch": "", "dirty": False},
+        "datetime": now,
+        "version": __version__,
+        "benchmarks": [_benchmark(each) for each in measured],
+    }
+
+
+def _benchmark(measured: Measurement) -> dict[str, Any]:
+    file = Path(measured.file).name
+    return {
+        "group": file,
+        "name": f"{file}: {measured.operation}",
+        "fullname": f"{measured.file}::{measured.operation}",
+        "params": None,
+        "param": None,
+        "extra_info": {
+            "file": measured.file,
+            "operation": measured.operation,
+            "MB/s": measured.megabytes_per_second,
+            "ratio": measured.ratio,
+        },
+        "options": {"timer": "process_time"},
+        "stats": _statistics(measured.seconds),
+    }
+
+
+def _statistics(seconds: Sequence[float]) -> dict[str, Any]:
+    low, _, high = quantiles(seconds, method="inclusive") if len(seconds) > 1 else (seconds[0],) * 3
+    mean, spread = fmean(seconds), stdev(seconds) if len(seconds) > 1 else 0.0
+    inside = [each for each in seconds if abs(each - mean) <= spread]
+    fence = 1.5 * (high - low)
+    near = [each for each in seconds if low - fence <= each <= high + fence]
+    return {
+        "min": min(seconds),
+        "max": max(seconds),
+        "mean": mean,
+        "stddev": spread,
+        "rounds": len(seconds),
+        "median": median(seconds),
+        "iqr": high - low,
+        "q1": low,
+        "q3": high,
+        "iqr_outliers": len(seconds) - len(near),
+        "stddev_outliers": len(seconds) - len(inside),
+        "outliers": f"{len(seconds) - len(inside)};{len(seconds) - len(near)}",
+        "ld15iqr": min(near),
+        "hd15iqr": max(near),
+        "ops": 1 / mean if mean else 0.0,
+        "total": sum(seconds),
+        "iterations": 1,
+        "data": list(seconds),
+    }
+
+
+def from_document(document: Any) -> list[Measurement]:
+    """Return the measurements of a document that `to_document` made.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    try:
+        return [
+            Measurement(
+                str(info["file"]),
+                str(info["operation"]),
+                float(info["MB/s"]),
+                float(info["ratio"]),
+                tuple(each["stats"]["data"]),
+            )
+            for each in document["benchmarks"]
+            if "operation" in (info := each["extra_info"])
+        ]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"no benchmarks of cinemill in it ({error})") from None
 
 
 def slower(
@@ -117,3 +219,32 @@ def slower(
         was = old.get((Path(each.file).name, each.operation))
         if was and each.ratio < at_least * was:
             yield each, each.ratio / was
+
+
+def summarise(summary: Path, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Append a table in Markdown to a file: text in the first column to the left, figures to the right.
+
+    Parameters
+    ----------
+    summary
+        Such as the one that GITHUB_STEP_SUMMARY names.
+    title
+        Heading of the table.
+    columns, rows
+        Their cells.
+
+    Raises
+    ------
+    UsageError
+        The file can't be written.
+    """
+    rule = ["---", *["--:"] * (len(columns) - 1)]
+    lines = (
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        for cells in (columns, rule, *rows)
+    )
+    try:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write("\n".join([f"### {title}", "", *lines, "", ""]))
+    except OSError as error:
+        raise UsageError(f"the summary can't be written: {error.strerror}", path=summary) from None

@@ -15,10 +15,14 @@ from cinemill.errors import UsageError, printable
 if TYPE_CHECKING:
     from cinemill.benchmark import Measurement
 
+_COLUMNS = ("file", "operation", "MB/s", "× CharLS encoding")
+
 
 @click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=PATH, help="Default: pydicom's ultrasound cine.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a later --compare.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for a later --compare, or pytest-benchmark's own."
+)
 @click.option("--compare", metavar="OLD.json", type=PATH, help="An earlier run's JSON.")
 @click.option(
     "--at-least",
@@ -28,7 +32,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the earlier speed; below it, exit with 1.",
 )
-def bench(files: tuple[Path, ...], as_json: bool, compare: Path | None, at_least: float) -> None:
+@click.option(
+    "--summary",
+    metavar="FILE",
+    type=PATH,
+    envvar="GITHUB_STEP_SUMMARY",
+    show_envvar=True,
+    help="Append the table to this file, as Markdown.",
+)
+def bench(
+    files: tuple[Path, ...], *, as_json: bool, compare: Path | None, at_least: float, summary: Path | None
+) -> None:
     """Measure decoding and transcoding of files, on one thread.
 
     Speeds are compared as multiples of CharLS encoding the same frames in the same run, so an earlier run may come
@@ -37,17 +51,17 @@ def bench(files: tuple[Path, ...], as_json: bool, compare: Path | None, at_least
     before = [] if compare is None else _read(compare)
     from pydicom.data import get_testdata_file
 
-    from cinemill.benchmark import measure, slower
+    from cinemill.benchmark import measure, slower, to_document
 
     bundled = str(get_testdata_file("examples_ybr_color.dcm", download=False))
     now = [each for path in files or (Path(bundled),) for each in measure(path)]
     if as_json:
-        from dataclasses import asdict
-
-        click.echo(json.dumps([asdict(each) for each in now], indent=1))
+        click.echo(json.dumps(to_document(now), indent=1))
     else:
         _show(now)
     worse = list(slower(now, before, at_least))
+    if summary is not None:
+        _summarise(now, before, summary)
     for each, share in worse:
         line = f"slower: {printable(each.file)} {each.operation}: {share:.2f} of the earlier speed"
         click.echo(line, err=True)
@@ -55,11 +69,11 @@ def bench(files: tuple[Path, ...], as_json: bool, compare: Path | None, at_least
 
 
 def _read(path: Path) -> list[Measurement]:
-    from cinemill.benchmark import Measurement
+    from cinemill.benchmark import from_document
 
     try:
-        return [Measurement(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        return from_document(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise UsageError(f"not the JSON of an earlier run: {error}", path=path) from None
 
 
@@ -69,9 +83,26 @@ def _show(measured: list[Measurement]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for name in ("file", "operation", "MB/s", "× CharLS encoding"):
+    for name in _COLUMNS:
         table.add_column(name, justify="left" if name in {"file", "operation"} else "right")
     for each in measured:
-        file = Text(printable(Path(each.file).name))
-        table.add_row(file, each.operation, f"{each.megabytes_per_second:.0f}", f"{each.ratio:.2f}")
+        table.add_row(*map(Text, _cells(each)))
     Console().print(table)
+
+
+def _summarise(measured: list[Measurement], before: list[Measurement], summary: Path) -> None:
+    """Append what was measured, and how fast it is beside the earlier run."""
+    from cinemill.benchmark import slower, summarise
+
+    shares = dict(slower(measured, before, float("inf")))
+    columns = (*_COLUMNS, "of the earlier speed") if before else _COLUMNS
+    rows = [
+        (*_cells(each), *([f"{shares[each]:.2f}" if each in shares else "–"] if before else []))
+        for each in measured
+    ]
+    summarise(summary, "cinemill: processor time on one thread", columns, rows)
+
+
+def _cells(measured: Measurement) -> tuple[str, str, str, str]:
+    name = printable(Path(measured.file).name)
+    return name, measured.operation, f"{measured.megabytes_per_second:.0f}", f"{measured.ratio:.2f}"
