@@ -109,7 +109,7 @@ class _Reader:
     def _in_effect(self, item: ContentItem) -> list[Qualifier]:
         """Return what qualifies a measurement: its own, and of each concept the nearest that is said above it."""
         effective: list[Qualifier] = []
-        said: set[tuple[str, str]] = set()
+        said: set[tuple[str, str]] = set()  # and what no longer holds: a part of a site that is another one
         for level in item.upwards():
             here = [
                 each
@@ -119,6 +119,8 @@ class _Reader:
             ]
             effective += here
             said |= {each.key for each in here}
+            if concepts.FINDING_SITE in said:
+                said.add(concepts.TOPOGRAPHY)
         return effective
 
     def _site(self, item: ContentItem) -> tuple[Code | None, bool]:
@@ -154,7 +156,9 @@ class _Reader:
                 references += self._referenced(item)
             elif item.value_type in _COORDINATES:
                 waiting += reversed(item.children)
-            elif item.value_type == "NUM" and each.relationship == "INFERRED FROM":
+            elif (
+                item.value_type == "NUM" and each.relationship == "INFERRED FROM" and item is not each.parent
+            ):
                 numbers.append(item.place)
         return references, numbers
 

@@ -41,9 +41,12 @@ def value_of(dataset: Dataset, tag: int) -> Any:
 def text_of(dataset: Dataset, tag: int) -> str:
     """Return an element's first value as text, padding stripped; empty where there is none."""
     value = value_of(dataset, tag)
-    if isinstance(value, MultiValue):
-        value = next(iter(value), None)
-    return "" if value is None or isinstance(value, Sequence) else str(value).strip(" \0")
+    return "" if isinstance(value, Sequence) else str(next(iter(_each(value)), "")).strip(" \0")
+
+
+def values_of(dataset: Dataset, tag: int) -> list[Any]:
+    """Return all values of an element; none where there is none, or it can't be read."""
+    return _each(value_of(dataset, tag))
 
 
 def items_of(dataset: Dataset, tag: int) -> list[Dataset]:
@@ -54,9 +57,8 @@ def items_of(dataset: Dataset, tag: int) -> list[Dataset]:
 
 def integers_of(dataset: Dataset, tag: int) -> tuple[int, ...]:
     """Return an element's values that are whole numbers."""
-    value = value_of(dataset, tag)
     found = []
-    for each in value if isinstance(value, MultiValue) else [value]:
+    for each in values_of(dataset, tag):
         try:
             found.append(int(each))
         except (TypeError, ValueError, OverflowError):
@@ -66,14 +68,19 @@ def integers_of(dataset: Dataset, tag: int) -> tuple[int, ...]:
 
 def floats_of(dataset: Dataset, tag: int) -> tuple[float, ...]:
     """Return an element's values that are finite numbers."""
-    value = value_of(dataset, tag)
     found = []
-    for each in value if isinstance(value, MultiValue) else [value]:
+    for each in values_of(dataset, tag):
         try:
             found.append(float(each))
         except (TypeError, ValueError, OverflowError):
             continue
     return tuple(number for number in found if math.isfinite(number))
+
+
+def _each(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, MultiValue | list) else [value]
 
 
 def stored_text(dataset: Dataset, tag: int) -> str:
@@ -83,9 +90,9 @@ def stored_text(dataset: Dataset, tag: int) -> str:
     element: Any = dataset.get_item(tag)  # as it was read, or as it was made
     if isinstance(element, RawDataElement):
         return (element.value or b"").decode("latin-1").strip(" \0")
-    value = None if element is None else element.value
-    values = value if isinstance(value, MultiValue) else [] if value is None else [value]
-    return "\\".join(str(getattr(each, "original_string", each)) for each in values).strip(" \0")
+    return "\\".join(str(getattr(each, "original_string", each)) for each in _each(element.value)).strip(
+        " \0"
+    )
 
 
 def decimal(text: str) -> float | None:
