@@ -7,7 +7,23 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-OPTIONS = "-q -Er -Ev -Ec -Ee -Dv +U8 -Ph +Pn +Pl +Pu +Psu +Pc +Pi +Pt".split()
+OPTIONS = [
+    "-q",
+    "-Er",
+    "-Ev",
+    "-Ec",
+    "-Ee",
+    "-Dv",
+    "+U8",
+    "-Ph",
+    "+Pn",
+    "+Pl",
+    "+Pu",
+    "+Psu",
+    "+Pc",
+    "+Pi",
+    "+Pt",
+]
 CODE = r'\((?P<{0}_value>[^,()]*),(?P<{0}_scheme>[^,()\[\]]*)(?:\[[^\]]*\])?,"(?P<{0}_meaning>[^"]*)"\)'
 LINE = re.compile(
     r"(?P<position>[\d.]+)  <(?:(?P<relationship>[a-z ]+) )?"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 COMPREHENSIVE = "1.2.840.10008.5.1.4.1.1.88.33"
 CINE = "1.2.840.10008.5.1.4.1.1.3.1"
@@ -147,9 +147,8 @@ def report(
     header = container("", title, *below, template=template)
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.file_meta.MediaStorageSOPClassUID = COMPREHENSIVE
-    header.SOPClassUID = COMPREHENSIVE
-    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"{REPORTS}.{template or 1}"
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = UID(COMPREHENSIVE)
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = UID(f"{REPORTS}.{template or 1}")
     header.SpecificCharacterSet = "ISO_IR 192"
     header.StudyInstanceUID, header.SeriesInstanceUID, header.Modality = STUDY, REPORTS, "SR"
     header.PatientName, header.PatientID, header.PatientBirthDate, header.PatientSex = (

@@ -106,7 +106,7 @@ def test_measurements_of_every_report_of_the_corpus_are_those_that_dsrdump_print
     for path in sorted(corpus.iterdir()):
         try:
             header = pydicom.dcmread(path, specific_tags=["SOPClassUID", "ValueType"], force=True)
-        except Exception:  # noqa: BLE001, S112  # what pydicom can't open is no report
+        except Exception:  # noqa: BLE001  # what pydicom can't open is no report
             continue
         if header.get("ValueType"):
             documents += 1
@@ -121,7 +121,7 @@ def test_reports_that_highdicom_makes_are_read_as_dsrdump_reads_them(tmp_path):
     header.save_as(path, enforce_file_format=True)
     found = assert_same(path)
     assert len(found) == 4
-    diameter, area = read(path)[0], read(path)[2]
+    diameter, area = read(path, phi=False)[0], read(path)[2]
     assert diameter.site is not None
     assert (diameter.site.meaning, diameter.laterality and diameter.laterality.meaning) == ("Lung", "Left")
     assert pairs(diameter.context) == [
@@ -245,14 +245,17 @@ def test_sites_and_sides_come_from_the_nearest_that_says_so():
     found = by_place(reports.vascular())
     sites = {place: each.site and each.site.meaning for place, each in found.items()}
     assert sites == {
-        **{
-            "1.1.3.2": "Common Carotid Artery",
-            "1.1.3.3": "Carotid Sinus",
-            "1.1.4.2": "Internal Carotid Artery",
-        },
-        **{"1.1.4.3": "Carotid Sinus", "1.1.5": "Artery of neck", "1.2.3.2": "Common Carotid Artery"},
-        **{"1.2.3.3": "Carotid Sinus", "1.2.4.2": "Internal Carotid Artery", "1.2.4.3": "Carotid Sinus"},
-        **{"1.2.5": "Artery of neck", "1.3": None},
+        "1.1.3.2": "Common Carotid Artery",
+        "1.1.3.3": "Carotid Sinus",
+        "1.1.4.2": "Internal Carotid Artery",
+        "1.1.4.3": "Carotid Sinus",
+        "1.1.5": "Artery of neck",
+        "1.2.3.2": "Common Carotid Artery",
+        "1.2.3.3": "Carotid Sinus",
+        "1.2.4.2": "Internal Carotid Artery",
+        "1.2.4.3": "Carotid Sinus",
+        "1.2.5": "Artery of neck",
+        "1.3": None,
     }
     sides = {place: each.laterality and each.laterality.meaning for place, each in found.items()}
     assert {side for place, side in sides.items() if place.startswith("1.1.")} == {"Left"}
@@ -272,7 +275,8 @@ def test_modes_views_and_phases_hold_for_what_stands_below_them():
         ("Stage", "Baseline"),
     ]
     assert pairs(found["1.1.3.3"].modifiers) == [("Image Mode", "M mode")]
-    assert found["1.2.2.2"].site and found["1.2.2.2"].site.meaning == "Left Ventricle Outflow Tract"
+    assert found["1.2.2.2"].site
+    assert found["1.2.2.2"].site.meaning == "Left Ventricle Outflow Tract"
 
 
 def test_a_value_is_as_precise_as_the_file_has_it():
