@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from cinemill.operations.inspect.documents.values import code_of, integers_of, items_of, text_of
 from cinemill.operations.inspect.model import Code
 
-_CONTENT = 0x0040A730
+_CONTENT = "ContentSequence"
 _DEEPEST = 200
 """Levels of a tree; templates have about ten."""
 
@@ -83,7 +83,7 @@ class Content:
     def __init__(self, header: Dataset) -> None:
         self.items: dict[tuple[int, ...], ContentItem] = {}
         self.too_deep = False
-        if text_of(header, 0x0040A040) or _CONTENT in header:
+        if text_of(header, "ValueType") or _CONTENT in header:
             self._read(header)
 
     def _read(self, header: Dataset) -> None:
@@ -112,15 +112,17 @@ class Content:
 
 
 def _item(dataset: Dataset, position: tuple[int, ...], parent: ContentItem | None) -> ContentItem:
-    value_type = text_of(dataset, 0x0040A040)
-    template = next((text_of(each, 0x0040DB00) for each in items_of(dataset, 0x0040A504)), "")
+    value_type = text_of(dataset, "ValueType")
+    template = next(
+        (text_of(each, "TemplateIdentifier") for each in items_of(dataset, "ContentTemplateSequence")), ""
+    )
     return ContentItem(
         position=position,
         parent=parent,
-        relationship=text_of(dataset, 0x0040A010) if parent else "",
+        relationship=text_of(dataset, "RelationshipType") if parent else "",
         value_type=value_type,
-        concept=code_of(dataset, 0x0040A043),
+        concept=code_of(dataset, "ConceptNameCodeSequence"),
         dataset=dataset,
         template=template,
-        target=() if value_type else integers_of(dataset, 0x0040DB73),
+        target=() if value_type else integers_of(dataset, "ReferencedContentItemIdentifier"),
     )

@@ -13,9 +13,8 @@ from cinemill.operations.inspect.documents.qualifiers import Qualifier, qualifie
 from cinemill.operations.inspect.documents.references import (
     Homes,
     at_home,
-    homes_of,
+    evidence_of,
     reference_of,
-    references_of,
 )
 from cinemill.operations.inspect.documents.values import (
     code_of,
@@ -50,7 +49,7 @@ def measurements_of(header: Dataset, *, phi: bool = False) -> tuple[Measurement,
         numbers = [item for item in content.items.values() if item.value_type == "NUM"]
         if not numbers:
             return ()
-        reader = _Reader(content, homes_of(references_of(header)), phi=phi)
+        reader = _Reader(content, evidence_of(header), phi=phi)
         return tuple(
             reader.read(item)
             for item in numbers
@@ -68,8 +67,8 @@ class _Reader:
         self._qualifiers: dict[tuple[int, ...], list[Qualifier]] = {}
 
     def read(self, item: ContentItem) -> Measurement:
-        measured = next(iter(items_of(item.dataset, 0x0040A300)), Dataset())
-        text = stored_text(measured, 0x0040A30A)
+        measured = next(iter(items_of(item.dataset, "MeasuredValueSequence")), Dataset())
+        text = stored_text(measured, "NumericValue")
         qualifiers = self._in_effect(item)
         site, from_container = self._site(item)
         laterality = next((q.code for q in qualifiers if q.key == concepts.LATERALITY and q.code), None)
@@ -87,8 +86,8 @@ class _Reader:
             concept=item.concept or _NAMELESS,
             value=_number(measured, text),
             text=text,
-            unit=code_of(measured, 0x004008EA),
-            qualifier=code_of(item.dataset, 0x0040A301),
+            unit=code_of(measured, "MeasurementUnitsCodeSequence"),
+            qualifier=code_of(item.dataset, "NumericValueQualifierCodeSequence"),
             site=site,
             group=_group(item),
             modifiers=tuple((q.concept, q.text) for q in modifiers),
@@ -163,7 +162,7 @@ class _Reader:
         return references, numbers
 
     def _referenced(self, item: ContentItem) -> Iterator[Reference]:
-        for each in items_of(item.dataset, 0x00081199):
+        for each in items_of(item.dataset, "ReferencedSOPSequence"):
             reference = reference_of(each, "ReferencedSOPSequence")
             if reference is not None:
                 yield at_home(reference, self.homes)
@@ -171,9 +170,12 @@ class _Reader:
 
 def _number(measured: Dataset, text: str) -> float | None:
     """Return the most precise form of a value that is there (PS3.3 C.18.1)."""
-    for exact in floats_of(measured, 0x0040A161)[:1]:
+    for exact in floats_of(measured, "FloatingPointValue")[:1]:
         return exact
-    numerator, denominator = integers_of(measured, 0x0040A162), integers_of(measured, 0x0040A163)
+    numerator, denominator = (
+        integers_of(measured, "RationalNumeratorValue"),
+        integers_of(measured, "RationalDenominatorValue"),
+    )
     if numerator and denominator and denominator[0]:
         return numerator[0] / denominator[0]
     return decimal(text)

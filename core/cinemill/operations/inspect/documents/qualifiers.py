@@ -16,12 +16,12 @@ _OWN = frozenset(("HAS PROPERTIES", "INFERRED FROM"))
 """What is said so holds for the item itself, and not for those below it."""
 _CONTEXT = "HAS OBS CONTEXT"
 _TEXTS = {
-    "TEXT": 0x0040A160,
-    "UIDREF": 0x0040A124,
-    "PNAME": 0x0040A123,
-    "DATE": 0x0040A121,
-    "TIME": 0x0040A122,
-    "DATETIME": 0x0040A120,
+    "TEXT": "TextValue",
+    "UIDREF": "UID",
+    "PNAME": "PersonName",
+    "DATE": "Date",
+    "TIME": "Time",
+    "DATETIME": "DateTime",
 }
 _DEEPEST = 8
 """Modifiers of modifiers: a finding site's topographical modifier has a laterality at most."""
@@ -124,12 +124,12 @@ def _may_be_told(item: ContentItem, key: tuple[str, str], *, context: bool, of_f
 def _value(item: ContentItem) -> tuple[str, Code | None]:
     """Return an item's value as text, and its code where it has one."""
     if item.value_type == "CODE":
-        code = code_of(item.dataset, 0x0040A168)
+        code = code_of(item.dataset, "ConceptCodeSequence")
         return ("", None) if code is None else (code.meaning or code.value, code)
     if item.value_type == "NUM":
-        for measured in items_of(item.dataset, 0x0040A300)[:1]:
-            unit = code_of(measured, 0x004008EA)
-            number = stored_text(measured, 0x0040A30A)
+        for measured in items_of(item.dataset, "MeasuredValueSequence")[:1]:
+            unit = code_of(measured, "MeasurementUnitsCodeSequence")
+            number = stored_text(measured, "NumericValue")
             named = unit is not None and (unit.value, unit.scheme) != ("1", "UCUM")
             return (f"{number} {unit.value}" if unit and named and number else number), None
     tag = _TEXTS.get(item.value_type)

@@ -12,7 +12,7 @@ from cinemill.operations.inspect.documents.values import integers_of, items_of, 
 from cinemill.operations.inspect.model import Reference
 
 _DEEPEST = 200
-_INSTANCE = 0x00081155
+_CONTENT = 0x0040A730
 _LEVELS = frozenset(("ReferencedSeriesSequence", "ReferencedSOPSequence", "ReferencedInstanceSequence"))
 """Levels within a list of what stands in a study: the list's own keyword says more."""
 
@@ -42,6 +42,12 @@ def references_of(header: Dataset) -> tuple[Reference, ...]:
     return tuple(dict.fromkeys(at_home(each, homes) for each in found))
 
 
+def evidence_of(header: Dataset) -> Homes:
+    """Return the study and series of each instance that a document lists as its evidence."""
+    with quiet():
+        return homes_of(_walk(header, without=_CONTENT))
+
+
 def homes_of(references: Iterable[Reference]) -> Homes:
     """Return the study and series of each instance, as far as references to it name them."""
     return {
@@ -65,13 +71,13 @@ def reference_of(
     study, series
         What the items above say.
     """
-    uid = text_of(item, _INSTANCE)
+    uid = text_of(item, "ReferencedSOPInstanceUID")
     if not uid:
         return None
     return Reference(
         sop_instance_uid=uid,
-        sop_class_uid=text_of(item, 0x00081150) or None,
-        frames=integers_of(item, 0x00081160),
+        sop_class_uid=text_of(item, "ReferencedSOPClassUID") or None,
+        frames=integers_of(item, "ReferencedFrameNumber"),
         attribute=attribute,
         study_instance_uid=study,
         series_instance_uid=series,
@@ -92,7 +98,7 @@ def at_home(reference: Reference, homes: Homes) -> Reference:
     )
 
 
-def _walk(header: Dataset) -> Iterator[Reference]:
+def _walk(header: Dataset, *, without: int | None = None) -> Iterator[Reference]:
     """Yield references in the order of the header, going down by a list of places rather than by calls."""
     waiting = [_Place(header, "", None, None, 0)]
     while waiting:
@@ -101,28 +107,26 @@ def _walk(header: Dataset) -> Iterator[Reference]:
         if reference is not None and place.depth:
             yield reference
         if place.depth < _DEEPEST:
-            waiting += reversed(list(_below(place)))
+            waiting += reversed(list(_below(place, without)))
 
 
-def _below(place: _Place) -> Iterator[_Place]:
-    own = text_of(place.dataset, 0x0020000D) or None
+def _below(place: _Place, without: int | None) -> Iterator[_Place]:
+    own = text_of(place.dataset, "StudyInstanceUID") or None
     study = (own or place.study) if place.depth else None
-    series = (text_of(place.dataset, 0x0020000E) or place.series) if place.depth else None
+    series = (text_of(place.dataset, "SeriesInstanceUID") or place.series) if place.depth else None
     for tag in sorted(place.dataset.keys()):
-        if not _is_sequence(place.dataset, tag):
+        if tag == without or not _is_sequence(place.dataset, tag):
             continue
-        keyword = keyword_for_tag(tag) or f"{tag:08X}"
+        keyword = keyword_for_tag(tag)
         attribute = place.attribute if study and keyword in _LEVELS else keyword
         of_study = own if keyword == "ReferencedSeriesSequence" and not place.depth else study
-        for item in items_of(place.dataset, tag):
+        for item in items_of(place.dataset, keyword):
             yield _Place(item, attribute, of_study, series, place.depth + 1)
 
 
 def _is_sequence(dataset: Dataset, tag: int) -> bool:
-    element: Any = dataset.get_item(tag)  # as it was read, or as it was made
-    if element.VR is not None:
-        return bool(element.VR == "SQ")
+    element: Any = dataset.get_item(tag, keep_deferred=True)  # as it was read, or as it was made
     try:
-        return dictionary_VR(tag) == "SQ"
+        return bool((element.VR or dictionary_VR(tag)) == "SQ" and keyword_for_tag(tag))
     except KeyError:
         return False
