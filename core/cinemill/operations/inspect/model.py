@@ -239,6 +239,44 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a presentation state does to what is shown.
+
+    Attributes
+    ----------
+    what
+        ``VOI``, ``shutter``, ``rotation`` …
+    how
+        Its values as they stand in the file.
+    images
+        How many of the images it is for; None for all of them.
+    """
+
+    what: str
+    how: str
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What a presentation state would change, and in which images (PS3.3 A.33).
+
+    Attributes
+    ----------
+    label
+        Content Label.
+    images
+        That it applies to.
+    changes
+        In the order in which they are made: grey values, geometry, annotations.
+    """
+
+    label: str | None
+    images: tuple[Reference, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """All that is known of one instance.
 
@@ -254,6 +292,8 @@ class Inspection:
         Of a structured report, in the order of its tree.
     references
         All instances that it points to, once each.
+    presentation
+        What a presentation state would change; None of anything else.
     """
 
     facts: Facts
@@ -261,3 +301,4 @@ class Inspection:
     findings: tuple[Finding, ...]
     measurements: tuple[Measurement, ...]
     references: tuple[Reference, ...]
+    presentation: Presentation | None = None

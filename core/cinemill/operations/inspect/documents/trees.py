@@ -50,7 +50,7 @@ _MISSING = """
 SELECT s.path, r.attribute, r.study IS NULL AS assumed, r.uid FROM refs r JOIN instances s ON s.id = r.source
 WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.uid = r.uid)
 AND EXISTS (SELECT 1 FROM instances i WHERE i.study = COALESCE(r.study, s.study))
-ORDER BY r.source, r.attribute, assumed, r.id
+ORDER BY r.source, r.id
 """
 _CONTRARY = """
 SELECT s.path, r.attribute, r.uid, r.first, r.last, i.frames, r.class_uid, i.class_uid, r.study, i.study, r.series, i.series
@@ -214,21 +214,12 @@ class Trees:
             )
 
     def _missing(self) -> Iterator[Located]:
-        for (path, attribute, assumed), rows in groupby(self._rows(_MISSING), key=lambda row: row[:3]):
-            named, count = _named(row[3] for row in rows)
-            slight = assumed or attribute in _EARLIER
-            where = "of this study, as it seems," if assumed else "of a study among the sources"
-            yield Located(
-                _path(path),
-                Finding(
-                    "references.missing",
-                    Severity.NOTICE if slight else Severity.WARNING,
-                    "PS3.3 Table 10-11",
-                    f"{attribute} refers to {count} {'instance' if count == 1 else 'instances'} {where} "
-                    f"that {'is' if count == 1 else 'are'} not there: {named}",
-                    "look for the rest of the study before it is moved: where it came from, or among rejected files",
-                ),
-            )
+        for path, rows in groupby(self._rows(_MISSING), key=lambda row: row[0]):
+            found = list(rows)
+            surely = [row for row in found if not _slight(row)]
+            yield from _missed(path, surely, Severity.WARNING, "of studies among the sources")
+            perhaps = [row for row in found if _slight(row)]
+            yield from _missed(path, perhaps, Severity.NOTICE, "of the same study, as it seems")
 
     def _contrary(self) -> Iterator[Located]:
         for path, attribute, uid, first, last, frames, *named in self._rows(_CONTRARY):
@@ -293,11 +284,28 @@ def _path(stored: bytes) -> Path:
     return Path(stored.decode("utf-8", "surrogateescape"))
 
 
-def _named(uids: Iterable[str]) -> tuple[str, int]:
-    """Return the first few different UIDs as text, and how many there are."""
-    found = list(dict.fromkeys(uids))
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more, len(found)
+def _slight(row: _Row) -> bool:
+    """Tell whether a missing instance may well be in order: its study is assumed, or it was replaced."""
+    return bool(row[2]) or row[1] in _EARLIER
+
+
+def _missed(path: bytes, rows: list[_Row], severity: Severity, where: str) -> Iterator[Located]:
+    uids = list(dict.fromkeys(row[3] for row in rows))
+    if not uids:
+        return
+    attributes = ", ".join(dict.fromkeys(row[1] for row in rows))
+    named = ", ".join(uids[:_NAMED]) + (f" and {len(uids) - _NAMED} more" if len(uids) > _NAMED else "")
+    are = "instance is" if len(uids) == 1 else "instances are"
+    yield Located(
+        _path(path),
+        Finding(
+            "references.missing",
+            severity,
+            "PS3.3 Table 10-11",
+            f"{len(uids)} {are} not there, {where}, that {attributes} named: {named}",
+            "look for the rest of the study before it is moved: where it came from, or among rejected files",
+        ),
+    )
 
 
 def _located(path: bytes, check: str, section: str, found: str) -> Located:
