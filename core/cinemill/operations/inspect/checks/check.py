@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
     from cinemill.dicom.fragments import Fragments, FrameIndex, Offsets
     from cinemill.dicom.source import Source
-    from cinemill.pixel_format import Buffer
+    from cinemill.pixel_format import Buffer, PixelFormat
 
 _EXTENDED_OFFSET_TABLE, _DIRECTORY_RECORDS = 0x7FE00001, 0x00041220
 
@@ -157,6 +158,14 @@ class Subject:
         """All elements but the pixel data, as pydicom reads them."""
         return self.source.header
 
+    @cached_property
+    def described(self) -> PixelFormat | None:
+        """What the header says of the pixels; None where that is no description."""
+        try:
+            return self.source.pixels if self.image else None
+        except CinemillError:
+            return None
+
     def items(self, keyword: str) -> list[Dataset]:
         """Return the items of a sequence, none where it is absent."""
         with explained(f"{keyword} can't be read", "the file is damaged", DamagedFile):
@@ -201,7 +210,7 @@ class Subject:
         if self.index is None:
             return
         starts = self.index.starts.tolist()
-        for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(starts)):
             yield number, join(self.source.data, start, end)
             if number % 256 == 255:
                 forget(self.source.data)

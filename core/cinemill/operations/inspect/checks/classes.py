@@ -26,6 +26,8 @@ class SopClass:
         Whether its photometric interpretation is MONOCHROME1 or MONOCHROME2.
     retired
         Whether the class is.
+    pixels
+        Whether its instances have Pixel Data.
     """
 
     modalities: frozenset[str]
@@ -34,6 +36,7 @@ class SopClass:
     orientation: str = ""
     grey: bool = False
     retired: bool = False
+    pixels: bool = True
 
 
 def _class(modalities: str, frames: str = "never", **more: str | bool) -> SopClass:
@@ -68,8 +71,8 @@ _ROWS = {
     "7.2": _class("", "always"),
     "7.3": _class("", "always"),
     "7.4": _class("", "always"),
-    "11.1": _class("PR"),
-    "11.2": _class("PR"),
+    "11.1": _class("PR", pixels=False),
+    "11.2": _class("PR", pixels=False),
     "12.1": _class("XA", "may", grey=True),
     "12.1.1": _class("XA", "always", grouped=True, grey=True),
     "12.2": _class("RF", "may", grey=True),
@@ -87,18 +90,18 @@ _ROWS = {
     "77.1.5.2": _class("OP", "may"),
     "77.1.5.4": _class("OPT", "always", grouped=True),
     "77.1.6": _class("SM", "always", grouped=True),
-    "88.11": _class("SR"),
-    "88.22": _class("SR"),
-    "88.33": _class("SR"),
-    "88.34": _class("SR"),
-    "88.59": _class("KO"),
+    "88.11": _class("SR", pixels=False),
+    "88.22": _class("SR", pixels=False),
+    "88.33": _class("SR", pixels=False),
+    "88.34": _class("SR", pixels=False),
+    "88.59": _class("KO", pixels=False),
     "128": _class("PT", orientation="plane", grey=True),
     "130": _class("PT", "always", grouped=True, orientation="groups", grey=True),
     "481.1": _class("RTIMAGE", "may", grey=True),
-    "481.2": _class("RTDOSE", "may", grey=True),
-    "481.3": _class("RTSTRUCT"),
-    "481.5": _class("RTPLAN"),
-    "481.8": _class("RTPLAN"),
+    "481.2": _class("RTDOSE", "may", grey=True, pixels=False),
+    "481.3": _class("RTSTRUCT", pixels=False),
+    "481.5": _class("RTPLAN", pixels=False),
+    "481.8": _class("RTPLAN", pixels=False),
 }
 
 CLASSES: Mapping[str, SopClass] = MappingProxyType({STORAGE + uid: row for uid, row in _ROWS.items()})

@@ -24,7 +24,8 @@ def _starts(subject: Subject) -> Offsets | None:
     """Return where each frame's first item stands, counted from that of the first fragment."""
     if subject.fragments is None or subject.index is None:
         return None
-    return subject.index.starts[:-1] - (subject.fragments.offsets[0] - 8)
+    starts: Offsets = subject.index.starts[:-1] - (subject.fragments.offsets[0] - 8)
+    return starts
 
 
 @check(

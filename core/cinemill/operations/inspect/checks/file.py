@@ -109,7 +109,9 @@ def order(subject: Subject) -> Problems:
 )
 def odd_length(subject: Subject) -> Problems:
     """Yield elements of odd length."""
-    odd = [each for each in subject.source.elements if each.length != UNDEFINED and each.length % 2]
+    source = subject.source
+    elements = [*source.elements, *([source.pixel_data] if source.pixel_data else [])]
+    odd = [each for each in elements if each.length != UNDEFINED and each.length % 2]
     if odd:
         more = f"; so {len(odd) - 1} more" if len(odd) > 1 else ""
         yield f"{tag_name(odd[0].tag)} has {odd[0].length} bytes{more}"
@@ -125,7 +127,7 @@ def odd_length(subject: Subject) -> Problems:
 def trailing(subject: Subject) -> Problems:
     """Yield how many bytes follow."""
     source = subject.source
-    if subject.whole and source.elements:
+    if subject.whole and source.elements and not source.repaired:
         ends = [source.elements[-1].end, *([source.pixel_data.end] if source.pixel_data else [])]
         left = len(source.data) - max(ends)
         if left > 0 and not (source.transfer_syntax.deflated and left == 1):

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cinemill.dicom.fragments import count_frames
 from cinemill.dicom.native import frame_bits
-from cinemill.errors import CinemillError
+from cinemill.dicom.pixel_description import describe
+from cinemill.errors import CinemillError, DamagedFile
 from cinemill.operations.inspect.checks.check import Problem, Problems, Subject, check, gathered
 from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Severity
 
+if TYPE_CHECKING:
+    from cinemill.pixel_format import PixelFormat
+
 _NUMBER_OF_FRAMES, _REPRESENTATIVE = 0x00280008, 0x00286010
+_STARTS = frozenset((b"\xff\xd8", b"\xff\x4f"))
 _REPAIR = "transcode --repair keeps the frames that are there, or fetch the file again from where it came"
+
+
+@check(
+    "frames.described",
+    Severity.ERROR,
+    "PS3.3 C.7.6.3",
+    about="Rows, Columns, samples and bits describe an image",
+    remedy="have the instance made anew; nobody can tell what its bytes are",
+    pixels=True,
+)
+def described(subject: Subject) -> Problems:
+    """Yield what is missing, or impossible."""
+    if subject.image and subject.described is None:
+        try:
+            describe(subject.source)
+        except CinemillError as error:
+            yield error.message
 
 
 @check(
@@ -41,12 +66,18 @@ def number(subject: Subject) -> Problems:
 def count(subject: Subject) -> Problems:
     """Yield both numbers where they differ."""
     promised = subject.facts.frames
-    if not subject.image or not subject.whole or promised is None or subject.video:
+    pixels, source = subject.described, subject.source
+    if (
+        pixels is None
+        or promised is None
+        or subject.video
+        or source.native == source.transfer_syntax.encapsulated
+    ):
         return
     told = promised if subject.present(_NUMBER_OF_FRAMES) else "absent"
     fragments = subject.fragments
     if fragments is None:
-        yield from _native(subject, promised, f"Number of Frames is {told}")
+        yield from _native(subject, pixels, f"Number of Frames is {told}")
     elif subject.index is None:
         there = count_frames(subject.source.data, fragments)
         what = "1 frame is" if there == 1 else f"{there} frames are"
@@ -54,18 +85,13 @@ def count(subject: Subject) -> Problems:
         yield f"Number of Frames is {told}, {what} there in {many} fragment{'' if many == 1 else 's'}"
 
 
-def _native(subject: Subject, promised: int, told: str) -> Problems:
-    source = subject.source
-    assert source.pixel_data is not None
-    if source.transfer_syntax.encapsulated:
-        return
+def _native(subject: Subject, pixels: PixelFormat, told: str) -> Problems:
     try:
-        len(source)
-    except CinemillError:
-        there = source.pixel_data.end - source.pixel_data.value
-        bits = frame_bits(source.pixels)
+        len(subject.source)
+    except DamagedFile:
+        frames, there, bits = subject.facts.frames or 1, subject.facts.pixel_bytes or 0, frame_bits(pixels)
         yield (
-            f"{told}: {promised} frame{'s' if promised > 1 else ''} of {bits / 8:g} bytes take {(promised * bits + 7) // 8}, "
+            f"{told}: {frames} frame{'s take' if frames > 1 else ' takes'} {(frames * bits + 7) // 8} bytes, "
             f"{there} are there, enough for {there * 8 // bits}"
         )
 
@@ -80,19 +106,18 @@ def _native(subject: Subject, promised: int, told: str) -> Problems:
 )
 def length(subject: Subject) -> Problems:
     """Yield how many bytes follow the last frame, or that chroma is there for every column."""
-    source, promised = subject.source, subject.facts.frames
-    if not subject.image or source.transfer_syntax.encapsulated or not source.native or promised is None:
+    source, promised, pixels = subject.source, subject.facts.frames, subject.described
+    if pixels is None or promised is None or source.transfer_syntax.encapsulated or not source.native:
         return
-    assert source.pixel_data is not None
-    there, bits = source.pixel_data.end - source.pixel_data.value, frame_bits(source.pixels)
+    there, bits = subject.facts.pixel_bytes or 0, frame_bits(pixels)
     wanted = (promised * bits + 7) // 8
     extra = there - wanted - (wanted % 2)
-    full = frame_bits(source.pixels.with_(photometric_interpretation="YBR_FULL"))
+    full = frame_bits(pixels.with_(photometric_interpretation="YBR_FULL"))
     if full != bits and there in {promised * full // 8, (promised * full // 8 + 1) // 2 * 2}:
         yield (
             f"YBR_FULL_422 takes {wanted} bytes, {there} are there: chrominance for every column, as of YBR_FULL"
         )
-    elif 0 < extra and extra * 8 < bits:
+    elif extra > 0 and extra * 8 < bits:
         yield f"frames take {wanted} bytes, {there} are there; {there - wanted} follow the last frame"
 
 
@@ -144,7 +169,7 @@ def end(subject: Subject) -> Problems:
         yield from gathered(
             Problem(f"the codestream of frame {at} has no end marker in its last bytes", at)
             for at, data in subject.frames()
-            if len(data) and b"\xff\xd9" not in bytes(data[-64:])
+            if bytes(data[:2]) in _STARTS and b"\xff\xd9" not in bytes(data[-64:])
         )
 
 
@@ -158,9 +183,10 @@ def end(subject: Subject) -> Problems:
 )
 def rle(subject: Subject) -> Problems:
     """Yield frames whose headers contradict that."""
-    if subject.source.transfer_syntax.coding != "rle":
+    pixels = subject.described
+    if subject.source.transfer_syntax.coding != "rle" or pixels is None:
         return
-    wanted = subject.source.pixels.samples * max(subject.source.pixels.bits_allocated, 8) // 8
+    wanted = pixels.samples * max(pixels.bits_allocated, 8) // 8
     yield from gathered(
         Problem(fault, at)
         for at, data in subject.frames()
@@ -175,7 +201,7 @@ def _rle_fault(head: bytes, size: int, wanted: int, frame: int) -> str | None:
     if words[0] != wanted:
         return f"the RLE header of frame {frame} has {words[0]} segments, expected {wanted}"
     starts = [*words[1 : 1 + wanted].tolist(), size]
-    if starts[0] != 64 or any(after <= before for before, after in zip(starts, starts[1:], strict=False)):
+    if starts[0] != 64 or any(after <= before for before, after in pairwise(starts)):
         return f"the RLE segments of frame {frame} begin at {starts[:-1]} of {size} bytes"
     return None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import combinations
 
-from cinemill.dicom.dictionary import find_keyword, find_name, find_vr, uid_names
-from cinemill.dicom.elements import tag_name
+from cinemill.dicom.dictionary import find_name, find_vr, uid_names
+from cinemill.dicom.elements import PIXEL_DATA, tag_name
 from cinemill.errors import printable
 from cinemill.operations.inspect.checks.check import Problem, Problems, Subject, check
 from cinemill.operations.inspect.checks.classes import STORAGE
@@ -28,6 +29,7 @@ _CONVERSION_TYPE = 0x00080064
 _PALETTE = "PALETTE COLOR"
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
+_ROOTS = frozenset(("0.", "1.", "2."))
 _VENDORS = re.compile(
     r"\b(philips|general electric|ge (healthcare|medical|vingmed)|siemens|acuson|samsung|medison|canon|toshiba|mindray|"
     r"fuji(film)?|sonosite|hitachi|aloka|esaote|supersonic|hologic|butterfly|clarius|alpinion|konica|shimadzu)\b",
@@ -131,10 +133,17 @@ def required(subject: Subject) -> Problems:
     """Yield what is missing, by name."""
     if subject.directory:
         return
-    missing = [tag for tag in _wanted(subject) if not subject.present(tag)]
-    for tag in missing:
-        state = "absent" if subject.source.element(tag) is None else "empty"
-        yield f"{find_name(tag) or find_keyword(tag)} {tag_name(tag)} is {state}, expected a value"
+    for state in ("absent", "empty"):
+        tags = [tag for tag in _wanted(subject) if _state(subject, tag) == state]
+        names = [f"{find_name(tag)} {tag_name(tag)}" for tag in tags]
+        if names:
+            yield f"{state}: {', '.join(names)}"
+
+
+def _state(subject: Subject, tag: int) -> str:
+    if subject.present(tag):
+        return "there"
+    return "absent" if subject.source.element(tag) is None else "empty"
 
 
 def _wanted(subject: Subject) -> Iterator[int]:
@@ -142,13 +151,15 @@ def _wanted(subject: Subject) -> Iterator[int]:
     yield from _REQUIRED
     if (facts.sop_class_uid or "").startswith(STORAGE):
         yield from _REQUIRED_OF_PATIENTS
-    if not subject.image:
+    if not subject.image and (known is None or not known.pixels or not subject.whole):
         return
     yield from _REQUIRED_OF_PIXELS
     if (facts.samples_per_pixel or 1) > 1:
         yield _REQUIRED_OF_COLOUR
     if known is not None and known.frames == "always":
         yield _REQUIRED_OF_FRAMES
+    if not subject.image and subject.source.pixel_data is None:
+        yield PIXEL_DATA
     if known is not None and not known.modalities:
         yield _CONVERSION_TYPE
     if facts.photometric_interpretation == _PALETTE:
@@ -184,9 +195,29 @@ def _uid_fault(uid: str) -> str | None:
     if len(uid) > _LONGEST_UID:
         return f"has {len(uid)} characters, expected at most {_LONGEST_UID}"
     if _UID.fullmatch(uid):
-        return None
+        return None if uid[:2] in _ROOTS else f"is {uid}, which begins with none of 0, 1 and 2"
     if uid != uid.strip(" "):
         return "is padded with spaces, expected a zero byte"
     if re.fullmatch(r"[0-9.]+", uid) and re.search(r"(^|\.)0[0-9]", uid):
         return f"is {uid}, which has a leading zero"
     return f"is {printable(uid)!r}, which is no UID"
+
+
+@check(
+    "uids.distinct",
+    Severity.WARNING,
+    "PS3.5 9",
+    about="study, series and instance have UIDs of their own",
+    remedy="have new UIDs given throughout the study (cinemill deidentify does)",
+)
+def distinct(subject: Subject) -> Problems:
+    """Yield a UID that stands for two of them."""
+    facts = subject.facts
+    named = {
+        "Study": facts.study_instance_uid,
+        "Series": facts.series_instance_uid,
+        "SOP": facts.sop_instance_uid,
+    }
+    for (first, one), (second, other) in combinations(named.items(), 2):
+        if one and one == other:
+            yield f"{first} Instance UID and {second} Instance UID are both {one}"

@@ -12,7 +12,7 @@ from cinemill.operations.inspect.model import Severity
 
 _PATIENT_ORIENTATION = 0x00200020
 _POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
-_PER_FRAME_GROUPS = 0x52009230
+_PER_FRAME_GROUPS, _ORGANIZATION = 0x52009230, 0x00209311
 _UNIT = 1e-3
 
 
@@ -26,9 +26,9 @@ _UNIT = 1e-3
 def patient(subject: Subject) -> Problems:
     """Yield whether it is missing."""
     known = subject.sop_class
-    if subject.image and known is not None and known.orientation == "patient":
-        if not subject.present(_PATIENT_ORIENTATION):
-            yield f"{find_name(_PATIENT_ORIENTATION)} {tag_name(_PATIENT_ORIENTATION)} is absent or empty"
+    wanted = subject.image and known is not None and known.orientation == "patient"
+    if wanted and not subject.present(_PATIENT_ORIENTATION):
+        yield f"{find_name(_PATIENT_ORIENTATION)} {tag_name(_PATIENT_ORIENTATION)} is absent or empty"
 
 
 @check(
@@ -73,6 +73,8 @@ def groups(subject: Subject) -> Problems:
     if not subject.image or known is None or not known.grouped or frames is None:
         return
     if subject.source.element(_PER_FRAME_GROUPS) is None:
+        if subject.source.text(_ORGANIZATION) == "TILED_FULL":
+            return
         yield "there is no Per-Frame Functional Groups Sequence (5200,9230)"
         return
     items = len(subject.items("PerFrameFunctionalGroupsSequence"))
@@ -90,6 +92,6 @@ def groups(subject: Subject) -> Problems:
 def orientation(subject: Subject) -> Problems:
     """Yield whether it is missing."""
     known = subject.sop_class
-    if subject.image and known is not None and known.orientation == "groups":
-        if "PlaneOrientationSequence" not in subject.facts.functional_groups:
-            yield "no functional group is a Plane Orientation Sequence (0020,9116)"
+    wanted = subject.image and known is not None and known.orientation == "groups"
+    if wanted and "PlaneOrientationSequence" not in subject.facts.functional_groups:
+        yield "no functional group is a Plane Orientation Sequence (0020,9116)"

@@ -136,7 +136,7 @@ def units(subject: Subject) -> Problems:
     "regions.deltas",
     Severity.WARNING,
     "PS3.3 C.8.5.5.1.17",
-    about="a pixel of a region that has units has a size: not 0, and above 0 in 2D",
+    about="a pixel of a region that has units has a size",
     remedy=_MEASURED,
     pixels=True,
 )
@@ -149,8 +149,22 @@ def deltas(subject: Subject) -> Problems:
             if not delta:
                 found = "absent" if delta is None else "0"
                 yield f"Physical Delta {axis} of region {number} ({unit}) is {found}"
-            elif delta < 0 and region.spatial_format == "2D":
-                yield f"Physical Delta {axis} of region {number} (2D) is {delta:g} {unit}, expected more than 0"
+
+
+@check(
+    "regions.direction",
+    Severity.NOTICE,
+    "PS3.3 C.8.5.5.1.17",
+    about="columns and rows of 2D regions count upwards in the patient's plane",
+    remedy="measure by the magnitude of Physical Delta; the image is mirrored, or its origin lies on the other side",
+    pixels=True,
+)
+def direction(subject: Subject) -> Problems:
+    """Yield sizes below 0, which some programs show as negative lengths."""
+    for number, region in enumerate(_regions(subject), 1):
+        for axis, unit, delta in zip("XY", region.units, region.deltas, strict=True):
+            if region.spatial_format == "2D" and delta is not None and delta < 0:
+                yield f"Physical Delta {axis} of region {number} (2D) is {delta:g} {unit}"
 
 
 @check(

@@ -71,7 +71,10 @@ def findings_of(
     for check in CHECKS:
         if (counted or not check.counted) and (wanted is None or wanted(check)):
             found += _carry_out(check, subject)
-    return in_order(dict.fromkeys(found))
+    told = {each.found for each in found if each.check != DAMAGED.id}
+    return in_order(
+        dict.fromkeys(each for each in found if each.check != DAMAGED.id or each.found not in told)
+    )
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

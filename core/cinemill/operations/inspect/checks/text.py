@@ -13,6 +13,7 @@ from cinemill.operations.inspect.model import Severity
 _CHARACTER_SET, _ICON, _SIGNATURES = 0x00080005, 0x00880200, 0xFFFAFFFA
 _BURNED_IN, _IDENTITY_REMOVED = 0x00280301, 0x00120062
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+_ITEM = b"\xfe\xff\x00\xe0"
 _ISO_2022 = "ISO 2022 "
 _CODECS = {
     "": "ascii",
@@ -48,9 +49,8 @@ _EXTENDED = frozenset(
 def character_set(subject: Subject) -> Problems:
     """Yield terms that the standard does not have."""
     for term in _terms(subject):
-        if term not in _CODECS and not (
-            term.startswith(_ISO_2022) and term.removeprefix("ISO 2022 ") in _EXTENDED
-        ):
+        single = term in _CODECS and term != "ISO_IR 6"
+        if not single and not (term.startswith(_ISO_2022) and term.removeprefix(_ISO_2022) in _EXTENDED):
             yield f"Specific Character Set is {term!r}, which PS3.3 does not have"
 
 
@@ -187,5 +187,5 @@ def icon(subject: Subject) -> Problems:
         wanted = wanted * int(item.get("SamplesPerPixel") or 1) * int(item.get("BitsAllocated") or 8) // 8
         if data is None:
             yield "the icon has no Pixel Data"
-        elif not bytes(data[:4]) == b"\xfe\xff\x00\xe0" and len(data) < wanted:
+        elif bytes(data[:4]) != _ITEM and len(data) < wanted:
             yield f"the icon takes {wanted} bytes, {len(data)} are there"
