@@ -36,7 +36,7 @@ _UNITS = {
     "spectral": (("s",), ("cm/s", "Hz")),
 }
 _NO_UNIT = ("", "none")
-_HIGH_PRIORITY = 1
+_LOW_PRIORITY = 1
 _FAR = 4
 """Reference pixels more than so many sizes of the image away are no positions."""
 
@@ -88,7 +88,7 @@ def attributes(subject: Subject) -> Problems:
 @check(
     "regions.bounds",
     Severity.WARNING,
-    "PS3.3 C.8.5.5.1.1",
+    "PS3.3 C.8.5.5.1.14",
     about="each region lies within the image, and is not empty",
     remedy="have the region corrected; cinemill clamps it to the image",
     pixels=True,
@@ -135,7 +135,7 @@ def units(subject: Subject) -> Problems:
 @check(
     "regions.deltas",
     Severity.WARNING,
-    "PS3.3 C.8.5.5.1.17",
+    "PS3.3 C.8.5.5",
     about="a pixel of a region that has units has a size",
     remedy=_MEASURED,
     pixels=True,
@@ -154,7 +154,7 @@ def deltas(subject: Subject) -> Problems:
 @check(
     "regions.direction",
     Severity.NOTICE,
-    "PS3.3 C.8.5.5.1.17",
+    "PS3.3 C.8.5.5",
     about="columns and rows of 2D regions count upwards in the patient's plane",
     remedy="measure by the magnitude of Physical Delta; the image is mirrored, or its origin lies on the other side",
     pixels=True,
@@ -181,7 +181,7 @@ def overlap(subject: Subject) -> Problems:
     for (first, one), (second, other) in combinations(numbered, 2):
         shared = _shared(one, other)
         same = one.deltas == other.deltas and one.units == other.units
-        if shared and not same and (one.flags ^ other.flags) & _HIGH_PRIORITY == 0:
+        if shared and not same and (one.flags ^ other.flags) & _LOW_PRIORITY == 0:
             yield f"regions {first} and {second} share {shared} pixels, and have other sizes of a pixel"
 
 
@@ -198,7 +198,7 @@ def _shared(one: Region, other: Region) -> int:
 @check(
     "regions.reference",
     Severity.NOTICE,
-    "PS3.3 C.8.5.5.1.10",
+    "PS3.3 C.8.5.5",
     about="a reference pixel has both coordinates, and lies near the image",
     remedy=_MEASURED,
     pixels=True,

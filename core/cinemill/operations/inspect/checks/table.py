@@ -35,6 +35,16 @@ DAMAGED = Check(
 )
 """What is found where a file can't be read, or not to its end."""
 
+NO_DICOM = Check(
+    "file.dicom",
+    Severity.ERROR,
+    "PS3.10 7.1",
+    "the file is a DICOM file",
+    "leave it out; where it should be one, fetch it again from where it came",
+    lambda _: (),
+)
+"""What is found where a file is none."""
+
 VALUES = Check(
     "file.values",
     Severity.WARNING,
@@ -46,6 +56,7 @@ VALUES = Check(
 """What is found where a check meets values that are none."""
 
 CHECKS: tuple[Check, ...] = (
+    NO_DICOM,
     DAMAGED,
     VALUES,
     *(each for group in _GROUPS for each in vars(group).values() if isinstance(each, Check)),
