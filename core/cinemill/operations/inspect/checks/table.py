@@ -8,6 +8,7 @@ from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile, printable
 from cinemill.operations.inspect.checks import (
     codestream,
+    documents,
     encapsulation,
     file,
     frames,
@@ -22,7 +23,20 @@ from cinemill.operations.inspect.checks import (
 from cinemill.operations.inspect.checks.check import Check, Problem, Subject
 from cinemill.operations.inspect.model import Finding, Severity
 
-_GROUPS = file, identity, frames, codestream, encapsulation, pixels, lossy, timing, regions, orientation, text
+_GROUPS = (
+    file,
+    identity,
+    frames,
+    codestream,
+    encapsulation,
+    pixels,
+    lossy,
+    timing,
+    regions,
+    orientation,
+    text,
+    documents,
+)
 _WORST = list(Severity)
 
 DAMAGED = Check(

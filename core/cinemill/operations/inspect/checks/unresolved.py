@@ -1,24 +1,65 @@
-"""Many instances as studies and series, and what they refer to that is not there, or is another thing than they say.
+"""References between instances that lead nowhere, or say what is not so: told once all instances are known.
 
-What is known of each instance lies in a temporary database that is gone with its connection: memory does not grow with their
-number.
+What is known of them lies in a temporary database that is gone with its connection: memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
+from cinemill.operations.inspect.checks.check import Check
+from cinemill.operations.inspect.checks.table import finding
 from cinemill.operations.inspect.model import Facts, Finding, Reference, Severity
+
+_WARNING = Severity.WARNING
+_CORRECT = "make the document again from the instances as they are, or correct the reference"
+
+MISSING = Check(
+    "references.missing",
+    _WARNING,
+    "PS3.3 Table 10-11",
+    "what an instance refers to in a study among the sources is there",
+    "look for the rest of the study before it is moved: where it came from, or among rejected files",
+    lambda _: (),
+)
+FRAMES = Check(
+    "references.frames",
+    _WARNING,
+    "PS3.3 Table 10-3",
+    "the frames that an instance refers to are there",
+    _CORRECT,
+    lambda _: (),
+)
+SOP_CLASS = Check(
+    "references.class",
+    _WARNING,
+    "PS3.3 Table 10-11",
+    "what an instance refers to has the SOP class that it says",
+    _CORRECT,
+    lambda _: (),
+)
+PLACE = Check(
+    "references.place",
+    _WARNING,
+    "PS3.3 Table C.17-3",
+    "what an instance refers to stands in the study and series that it says",
+    _CORRECT,
+    lambda _: (),
+)
+
+UNRESOLVED = (MISSING, FRAMES, SOP_CLASS, PLACE)
+"""The checks of references."""
 
 _AT_ONCE = 4096
 _NAMED = 3
 """Instances that a finding names; the others are counted."""
+_FARTHEST = 1 << 62
 
 _OF_STUDIES = frozenset(
     (
@@ -30,118 +71,47 @@ _OF_STUDIES = frozenset(
 _MANAGEMENT = "1.2.840.10008.3.1."
 """With which the UIDs of such SOP classes begin."""
 _EARLIER = frozenset(("PredecessorDocumentsSequence", "IdenticalDocumentsSequence"))
-"""What these refer to may have been replaced, or stand in another study."""
+"""What these refer to may have been replaced."""
 
 _TABLES = """
+PRAGMA journal_mode=OFF;
+PRAGMA synchronous=OFF;
 CREATE TABLE instances (
-    id INTEGER PRIMARY KEY, uid TEXT, series TEXT, study TEXT, path TEXT, modality TEXT, class TEXT, class_uid TEXT, frames INTEGER
+    id INTEGER PRIMARY KEY, uid TEXT, series TEXT, study TEXT, path BLOB, class TEXT, frames INTEGER
 );
 CREATE TABLE refs (
-    id INTEGER PRIMARY KEY, source INTEGER, attribute TEXT, uid TEXT, class_uid TEXT, study TEXT, series TEXT,
+    id INTEGER PRIMARY KEY, source INTEGER, attribute TEXT, uid TEXT, class TEXT, study TEXT, series TEXT,
     first INTEGER, last INTEGER
 );
 """
 _INDEXES = """
 CREATE INDEX IF NOT EXISTS by_uid ON instances (uid);
-CREATE INDEX IF NOT EXISTS by_study ON instances (study, series, uid);
-CREATE INDEX IF NOT EXISTS by_series ON instances (series, study);
+CREATE INDEX IF NOT EXISTS by_study ON instances (study);
 """
 _MISSING = """
-SELECT s.path, r.attribute, r.study IS NULL AS assumed, r.uid FROM refs r JOIN instances s ON s.id = r.source
+SELECT s.path, r.attribute, r.study IS NULL, r.uid FROM refs r JOIN instances s ON s.id = r.source
 WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.uid = r.uid)
 AND EXISTS (SELECT 1 FROM instances i WHERE i.study = COALESCE(r.study, s.study))
 ORDER BY r.source, r.id
 """
 _CONTRARY = """
-SELECT s.path, r.attribute, r.uid, r.first, r.last, i.frames, r.class_uid, i.class_uid, r.study, i.study, r.series, i.series
-FROM refs r JOIN instances s ON s.id = r.source JOIN instances i ON i.id = (SELECT MIN(id) FROM instances WHERE uid = r.uid)
-WHERE r.last > i.frames OR r.first < 1 OR r.class_uid <> i.class_uid OR r.study <> i.study OR r.series <> i.series
+SELECT s.path, r.attribute, r.uid, r.first, r.last, i.frames, r.class, i.class, r.study, i.study, r.series, i.series
+FROM refs r JOIN instances s ON s.id = r.source
+JOIN instances i ON i.id = (SELECT MIN(id) FROM instances WHERE uid = r.uid)
+WHERE r.last > i.frames OR r.first < 1 OR r.class <> i.class OR r.study <> i.study OR r.series <> i.series
 ORDER BY r.source, r.id
 """
-_TWICE = """
-SELECT i.path, i.uid, f.path FROM instances i
-JOIN (SELECT uid, MIN(id) AS id FROM instances WHERE uid IS NOT NULL GROUP BY uid HAVING COUNT(*) > 1) t ON t.uid = i.uid
-JOIN instances f ON f.id = t.id WHERE i.id <> t.id ORDER BY i.id
-"""
-_SPLIT = """
-SELECT MIN(path), series, COUNT(DISTINCT study) FROM instances WHERE series IS NOT NULL
-GROUP BY series HAVING COUNT(DISTINCT study) > 1 ORDER BY series
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceNode:
-    """One instance of a tree.
-
-    Attributes
-    ----------
-    uid
-        SOP Instance UID.
-    path
-        Its file.
-    sop_class
-        Its name, or its UID where it has none.
-    frames
-        None where it is no image.
-    """
-
-    uid: str | None
-    path: Path
-    sop_class: str | None
-    frames: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesNode:
-    """One series of a tree.
-
-    Attributes
-    ----------
-    uid
-        Series Instance UID.
-    modality
-        Of its first instance.
-    instances
-        In the order of their UIDs.
-    """
-
-    uid: str | None
-    modality: str | None
-    instances: tuple[InstanceNode, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyNode:
-    """One study of a tree.
-
-    Attributes
-    ----------
-    uid
-        Study Instance UID.
-    series
-        In the order of their UIDs.
-    """
-
-    uid: str | None
-    series: tuple[SeriesNode, ...]
-
-
-class Located(NamedTuple):
-    """A finding, and the file that it is about."""
-
-    path: Path
-    finding: Finding
-
 
 _Row: TypeAlias = tuple[Any, ...]
+_Located: TypeAlias = tuple[Path, Finding]
 
 
-class Trees:
-    """Gathers instances, and tells what can be told once all of them are known. Used by one thread, and closed when left."""
+class References:
+    """Gathers instances and what they refer to. Used by one thread."""
 
     def __init__(self) -> None:
         self._base = sqlite3.connect("", isolation_level=None)
-        self._base.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_TABLES}")
+        self._base.executescript(_TABLES)
         self._instances: list[_Row] = []
         self._references: list[_Row] = []
         self._count = 0
@@ -158,86 +128,31 @@ class Trees:
         """
         self._count += 1
         uids = facts.sop_instance_uid, facts.series_instance_uid, facts.study_instance_uid
-        what = facts.modality, facts.sop_class, facts.sop_class_uid, facts.frames
         path = str(facts.path).encode("utf-8", "surrogateescape")
-        self._instances.append((self._count, *uids, path, *what))
+        self._instances.append((self._count, *uids, path, facts.sop_class_uid, facts.frames))
         self._references += [_row(self._count, each) for each in references if _names_a_file(each)]
         if len(self._instances) + len(self._references) >= _AT_ONCE:
             self._write()
 
     def _write(self) -> None:
         self._base.execute("BEGIN")
-        self._base.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._instances)
+        self._base.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?, ?, ?)", self._instances)
         self._base.executemany("INSERT INTO refs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", self._references)
         self._base.execute("COMMIT")
         self._instances, self._references = [], []
 
-    def _rows(self, query: str) -> Iterator[_Row]:
+    def findings(self) -> Iterator[_Located]:
+        """Yield what is wrong with references among the instances so far, each with the file that refers."""
         self._write()
         self._base.executescript(_INDEXES)
-        return iter(self._base.execute(query))
-
-    def studies(self) -> Iterator[StudyNode]:
-        """Yield the studies, in the order of their UIDs, one at a time; instances without one come first, as one study."""
-        rows = self._rows(
-            "SELECT study, series, uid, path, modality, COALESCE(class, class_uid), frames FROM instances "
-            "ORDER BY study, series, uid, id"
-        )
-        for study, below in groupby(rows, key=lambda row: row[0]):
-            yield StudyNode(study, tuple(_series(below)))
-
-    def findings(self) -> Iterator[Located]:
-        """Yield what is wrong between instances, each with the file that says so."""
-        yield from self._missing()
-        yield from self._contrary()
-        for path, uid, first in self._rows(_TWICE):
-            yield Located(
-                _path(path),
-                Finding(
-                    "instances.twice",
-                    Severity.WARNING,
-                    "PS3.3 C.12.1.1.1",
-                    f"SOP Instance UID {uid} is also that of {_path(first)}",
-                    "keep one of them, or give the other one a UID of its own where they differ",
-                ),
-            )
-        for path, series, studies in self._rows(_SPLIT):
-            yield Located(
-                _path(path),
-                Finding(
-                    "series.studies",
-                    Severity.WARNING,
-                    "PS3.3 C.7.3.1.1",
-                    f"series {series} stands in {studies} studies, a series belongs to one",
-                    "find out which study is right; archives merge or split what shares a Series Instance UID",
-                ),
-            )
-
-    def _missing(self) -> Iterator[Located]:
-        for path, rows in groupby(self._rows(_MISSING), key=lambda row: row[0]):
+        for path, rows in groupby(self._base.execute(_MISSING), key=lambda row: row[0]):
             found = list(rows)
-            surely = [row for row in found if not _slight(row)]
-            yield from _missed(path, surely, Severity.WARNING, "of studies among the sources")
-            perhaps = [row for row in found if _slight(row)]
-            yield from _missed(path, perhaps, Severity.NOTICE, "of the same study, as it seems")
-
-    def _contrary(self) -> Iterator[Located]:
-        for path, attribute, uid, first, last, frames, *named in self._rows(_CONTRARY):
-            if frames is not None and last is not None and (last > frames or first < 1):
-                yield _located(
-                    path,
-                    "references.frames",
-                    "PS3.3 Table 10-3",
-                    f"{attribute} refers to frame {last if last > frames else first} of {uid}, which has frames 1 to {frames}",
-                )
-            for check, what, said, found in (
-                ("references.class", "SOP Class UID", *named[0:2]),
-                ("references.study", "study", *named[2:4]),
-                ("references.series", "series", *named[4:6]),
-            ):
-                if said is not None and found is not None and said != found:
-                    found_in = f"{attribute} says that the {what} of {uid} is {said}, it is {found}"
-                    yield _located(path, check, "PS3.3 Table 10-11", found_in)
+            yield from _missed(
+                path, [row for row in found if not _slight(row)], "of studies among the sources"
+            )
+            yield from _missed(path, [row for row in found if _slight(row)], "of the same study, as it seems")
+        for row in self._base.execute(_CONTRARY):
+            yield from _contrary(*row)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -258,7 +173,7 @@ def _names_a_file(reference: Reference) -> bool:
 
 
 def _row(source: int, reference: Reference) -> _Row:
-    frames = [max(min(frame, 1 << 62), -(1 << 62)) for frame in reference.frames]
+    frames = [max(min(frame, _FARTHEST), -_FARTHEST) for frame in reference.frames]
     return (
         source,
         reference.attribute,
@@ -271,15 +186,6 @@ def _row(source: int, reference: Reference) -> _Row:
     )
 
 
-def _series(rows: Iterable[_Row]) -> Iterator[SeriesNode]:
-    for series, below in groupby(rows, key=lambda row: row[1]):
-        found = list(below)
-        instances = (
-            InstanceNode(uid, _path(path), kind, frames) for _, _, uid, path, _, kind, frames in found
-        )
-        yield SeriesNode(series, found[0][4], tuple(instances))
-
-
 def _path(stored: bytes) -> Path:
     return Path(stored.decode("utf-8", "surrogateescape"))
 
@@ -289,25 +195,33 @@ def _slight(row: _Row) -> bool:
     return bool(row[2]) or row[1] in _EARLIER
 
 
-def _missed(path: bytes, rows: list[_Row], severity: Severity, where: str) -> Iterator[Located]:
+def _missed(path: bytes, rows: list[_Row], where: str) -> Iterator[_Located]:
     uids = list(dict.fromkeys(row[3] for row in rows))
     if not uids:
         return
     attributes = ", ".join(dict.fromkeys(row[1] for row in rows))
     named = ", ".join(uids[:_NAMED]) + (f" and {len(uids) - _NAMED} more" if len(uids) > _NAMED else "")
     are = "instance is" if len(uids) == 1 else "instances are"
-    yield Located(
-        _path(path),
-        Finding(
-            "references.missing",
-            severity,
-            "PS3.3 Table 10-11",
-            f"{len(uids)} {are} not there, {where}, that {attributes} named: {named}",
-            "look for the rest of the study before it is moved: where it came from, or among rejected files",
-        ),
-    )
+    found = finding(MISSING, f"{len(uids)} {are} not there, {where}, that {attributes} named: {named}")
+    yield _path(path), replace(found, severity=Severity.NOTICE) if _slight(rows[0]) else found
 
 
-def _located(path: bytes, check: str, section: str, found: str) -> Located:
-    remedy = "make the document again from the instances as they are, or correct the reference"
-    return Located(_path(path), Finding(check, Severity.WARNING, section, found, remedy))
+def _contrary(
+    path: bytes,
+    attribute: str,
+    uid: str,
+    first: int | None,
+    last: int | None,
+    frames: int | None,
+    *named: str | None,
+) -> Iterator[_Located]:
+    """Yield what one reference says that is not so; of class, study and series, what is said and what is there."""
+    if frames is not None and first is not None and last is not None and (last > frames or first < 1):
+        frame = last if last > frames else first
+        found = f"{attribute} refers to frame {frame} of {uid}, which has frames 1 to {frames}"
+        yield _path(path), finding(FRAMES, found)
+    for check, what, said, there in zip(
+        (SOP_CLASS, PLACE, PLACE), ("SOP class", "study", "series"), named[::2], named[1::2], strict=True
+    ):
+        if said is not None and there is not None and said != there:
+            yield _path(path), finding(check, f"{attribute} gives {uid} the {what} {said}, it has {there}")

@@ -70,7 +70,7 @@ class Content:
     Parameters
     ----------
     header
-        Of the instance.
+        Of the instance; None where it is surely no document.
 
     Attributes
     ----------
@@ -80,10 +80,10 @@ class Content:
         Whether items below the deepest level that is read were left out.
     """
 
-    def __init__(self, header: Dataset) -> None:
+    def __init__(self, header: Dataset | None) -> None:
         self.items: dict[tuple[int, ...], ContentItem] = {}
         self.too_deep = False
-        if text_of(header, "ValueType") or _CONTENT in header:
+        if header is not None and (text_of(header, "ValueType") or _CONTENT in header):
             self._read(header)
 
     def _read(self, header: Dataset) -> None:

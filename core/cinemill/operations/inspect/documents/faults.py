@@ -81,7 +81,11 @@ def without_evidence(header: Dataset, content: Content) -> Iterator[str]:
     for item in content.items.values():
         for each in items_of(item.dataset, "ReferencedSOPSequence") if item.value_type in _OBJECTS else ():
             reference = reference_of(each, "ReferencedSOPSequence")
-            if reference and reference.sop_instance_uid not in listed and reference.sop_instance_uid not in told:
+            if (
+                reference
+                and reference.sop_instance_uid not in listed
+                and reference.sop_instance_uid not in told
+            ):
                 told.add(reference.sop_instance_uid)
                 yield f"item {item.place} refers to {reference.sop_instance_uid}, which is not listed as evidence"
 
