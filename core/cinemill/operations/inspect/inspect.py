@@ -14,6 +14,9 @@ from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import CinemillError, DamagedFile, NotDicom
 from cinemill.operations.inspect.checks.check import Subject
 from cinemill.operations.inspect.checks.table import DAMAGED, NO_DICOM, finding, findings_of, in_order
+from cinemill.operations.inspect.documents.measurements import measurements_of
+from cinemill.operations.inspect.documents.presentation import presentation_of
+from cinemill.operations.inspect.documents.references import references_of
 from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
 from cinemill.operations.inspect.model import Facts, Finding, Inspection
 from cinemill.storage.location import located, size
@@ -62,7 +65,22 @@ def _inspected(
     found = findings_of(subject, counted=whole)
     patient = patient_of(source) if phi else {}
     findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
-    return Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    told = Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    try:
+        return _documented(subject, told, phi=phi)
+    except CinemillError:  # a finding says so
+        return told
+
+
+def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
+    """Return an inspection with what was measured, and what the instance refers to and would change."""
+    header = subject.header
+    return replace(
+        told,
+        measurements=measurements_of(header, phi=phi, content=subject.content),
+        references=references_of(header),
+        presentation=presentation_of(header),
+    )
 
 
 def _repaired(path: Path) -> Source:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from cinemill.operations.inspect.documents.values import code_of, integers_of, items_of, text_of
+from cinemill.operations.inspect.documents.values import code_of, integers_of, items_of, quiet, text_of
 from cinemill.operations.inspect.model import Code
 
 _CONTENT = "ContentSequence"
@@ -84,7 +84,8 @@ class Content:
         self.items: dict[tuple[int, ...], ContentItem] = {}
         self.too_deep = False
         if header is not None and (text_of(header, "ValueType") or _CONTENT in header):
-            self._read(header)
+            with quiet():
+                self._read(header)
 
     def _read(self, header: Dataset) -> None:
         waiting = [_item(header, (1,), None)]
