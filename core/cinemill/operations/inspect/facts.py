@@ -13,12 +13,12 @@ from cinemill.dicom.elements import UNDEFINED
 from cinemill.dicom.fragments import ITEM_HEADER
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.frames.timing import Timing, durations, read_timing
 from cinemill.operations.inspect.model import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydicom import Dataset
 
@@ -34,7 +34,7 @@ _ESCAPE = "\x1b"
 """Begins what changes the character set within a value (ISO 2022)."""
 
 
-def facts_of(source: Source, *, counted: bool) -> Facts:
+def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None = None) -> Facts:
     """Return what an instance is.
 
     Parameters
@@ -43,6 +43,8 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
         The open file.
     counted
         Look at all items of encapsulated pixel data, to count its fragments; else the header alone is read.
+    regions
+        Its ultrasound regions, where they are known already.
     """
     frames = frames_of(source)
     stored = None if source.pixel_data is None else source.pixel_data.end - source.pixel_data.value
@@ -54,7 +56,7 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
         seconds = float(durations(times).sum()) / 1000 if timed else None
     shape = [short(source, tag) for tag in (0x00280010, 0x00280011, 0x00280002, 0x00280100)]
     uncompressed = math.prod(number or 0 for number in shape) * (frames or 0) // 8
-    regions = regions_of(source)
+    regions = regions_of(source) if regions is None else regions
     return Facts(
         path=source.path,
         file_bytes=len(source.file),
@@ -92,7 +94,7 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
         lossy=None if source.pixel_data is None else _lossy(source),
         lossy_methods=tuple(each.strip() for each in source.text(0x00282114).split("\\") if each.strip()),
         lossy_ratios=tuple(numbers(source, 0x00282112)),
-        overlays=sum(_has_overlay(source, group) for group in _OVERLAY_GROUPS),
+        overlays=len(_overlays(source)),
         icon=bool(source.value(_ICON)),
         private_creators=tuple(dict.fromkeys(_private_creators(source))),
         burned_in_annotation=text(source, 0x00280301),
@@ -123,7 +125,8 @@ def regions_of(source: Source) -> tuple[Region, ...]:
         return ()
     rows, columns = short(source, 0x00280010), short(source, 0x00280011)
     try:
-        return tuple(read_regions(source.header, rows or 0, columns or 0))
+        items = {"SequenceOfUltrasoundRegions": region_items(source)}
+        return tuple(read_regions(items, rows or 0, columns or 0))
     except CinemillError:
         return ()
 
@@ -207,8 +210,8 @@ def _lossy(source: Source) -> bool | None:
     return False if flag == "00" or syntax.lossless else None
 
 
-def _has_overlay(source: Source, group: int) -> bool:
-    return any(source.value(group << 16 | element) for element in (0x0010, 0x3000))
+def _overlays(source: Source) -> set[int]:
+    return {each.tag >> 16 for each in source.elements if each.tag >> 16 in _OVERLAY_GROUPS}
 
 
 def _private_creators(source: Source) -> Iterator[str]:

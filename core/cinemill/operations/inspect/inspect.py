@@ -13,7 +13,15 @@ from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import CinemillError, DamagedFile, NotDicom
 from cinemill.operations.inspect.checks.check import Subject
-from cinemill.operations.inspect.checks.table import DAMAGED, NO_DICOM, finding, findings_of, in_order
+from cinemill.operations.inspect.checks.table import (
+    CHECKS,
+    DAMAGED,
+    HEADER_CHECKS,
+    NO_DICOM,
+    finding,
+    findings_of,
+    in_order,
+)
 from cinemill.operations.inspect.documents.measurements import measurements_of
 from cinemill.operations.inspect.documents.presentation import presentation_of
 from cinemill.operations.inspect.documents.references import references_of
@@ -62,14 +70,15 @@ def _inspected(
     whole = not source.in_memory
     facts = replace(facts_of(source, counted=whole), file_bytes=size(source.path))
     subject = Subject(source, facts, whole=whole, expected_model=expect_model)
-    found = findings_of(subject, counted=whole)
+    found = findings_of(subject, CHECKS if whole else HEADER_CHECKS)
     patient = patient_of(source) if phi else {}
     findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
     told = Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
     try:
         return _documented(subject, told, phi=phi)
-    except CinemillError:  # a finding says so
-        return told
+    except CinemillError as error:
+        unread = finding(DAMAGED, error.message)
+        return replace(told, findings=tuple(in_order(dict.fromkeys([*findings, unread]))))
 
 
 def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:

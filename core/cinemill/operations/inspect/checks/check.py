@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cinemill.dicom.fragments import group_fragments
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import MARKED, read_markers
+from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
 from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Facts, Severity
@@ -173,6 +174,20 @@ class Subject:
         from cinemill.operations.inspect.documents.content import Content
 
         return Content(self.header if self.source.element(_VALUE_TYPE) is not None else None)
+
+    @cached_property
+    def region_items(self) -> list[dict[str, Any]]:
+        """Items of Sequence of Ultrasound Regions, as numbers by keyword."""
+        return region_items(self.source) if self.image else []
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Ultrasound regions of an image; none where they can't be read."""
+        shape = self.facts.rows or 0, self.facts.columns or 0
+        try:
+            return tuple(read_regions({"SequenceOfUltrasoundRegions": self.region_items}, *shape))
+        except CinemillError:
+            return ()
 
     def items(self, keyword: str) -> list[Dataset]:
         """Return the items of a sequence, none where it is absent."""

@@ -127,7 +127,7 @@ def odd_length(subject: Subject) -> Problems:
 def trailing(subject: Subject) -> Problems:
     """Yield how many bytes follow."""
     source = subject.source
-    if subject.whole and source.elements and not source.repaired:
+    if subject.whole and source.elements and not source.repair:
         ends = [source.elements[-1].end, *([source.pixel_data.end] if source.pixel_data else [])]
         left = len(source.data) - max(ends)
         if left > 0 and not (source.transfer_syntax.deflated and left == 1):

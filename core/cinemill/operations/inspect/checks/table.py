@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
-from cinemill.dicom.values import explained
-from cinemill.errors import CinemillError, DamagedFile, printable
+from cinemill.errors import CinemillError, printable
 from cinemill.operations.inspect.checks import (
     codestream,
     documents,
@@ -78,24 +77,23 @@ CHECKS: tuple[Check, ...] = (
 """All checks of one instance, in the order of the documentation."""
 
 
-def findings_of(
-    subject: Subject, *, counted: bool, wanted: Callable[[Check], bool] | None = None
-) -> list[Finding]:
-    """Return what the checks find, the worst first.
+HEADER_CHECKS: tuple[Check, ...] = tuple(each for each in CHECKS if not each.counted)
+"""Those that look at the header alone."""
+
+
+def findings_of(subject: Subject, checks: Iterable[Check] = CHECKS) -> list[Finding]:
+    """Return what checks find, the worst first.
 
     Parameters
     ----------
     subject
         The instance.
-    counted
-        Look at all items and codestreams too; else at the header alone.
-    wanted
-        Which checks are carried out; default: all.
+    checks
+        All, or `HEADER_CHECKS`.
     """
     found: list[Finding] = []
-    for check in CHECKS:
-        if (counted or not check.counted) and (wanted is None or wanted(check)):
-            found += _carry_out(check, subject)
+    for check in checks:
+        found += _carry_out(check, subject)
     told = {each.found for each in found if each.check != DAMAGED.id}
     return in_order(
         dict.fromkeys(each for each in found if each.check != DAMAGED.id or each.found not in told)
@@ -121,15 +119,11 @@ def finding(check: Check, problem: Problem | str) -> Finding:
     )
 
 
-def _carry_out(check: Check, subject: Subject) -> Iterator[Finding]:
+def _carry_out(check: Check, subject: Subject) -> list[Finding]:
     try:
-        with explained("values can't be read", "the attribute was not checked", _UnreadableValue):
-            yield from [finding(check, problem) for problem in check.run(subject)]
-    except _UnreadableValue as error:
-        yield finding(VALUES, error.message)
+        return [finding(check, problem) for problem in check.run(subject)]
     except CinemillError as error:
-        yield finding(DAMAGED, Problem(error.message, error.frame))
-
-
-class _UnreadableValue(DamagedFile):
-    """A value is none of its VR."""
+        return [finding(DAMAGED, Problem(error.message, error.frame))]
+    except Exception as error:  # noqa: BLE001  # values of headers, and what pydicom makes of them, raise anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return [finding(VALUES, f"{check.id} can't be checked: {reason}")]
