@@ -36,9 +36,9 @@ _OVERLAYS = range(0x6000, 0x6020, 2)
 
 def presentation_of(header: Dataset) -> Presentation | None:
     """Return what a presentation state says, None where the instance is none. Texts of annotations are counted, never told."""
-    if not text_of(header, "SOPClassUID").startswith(_PRESENTATION_STATES):
-        return None
     with quiet():
+        if not text_of(header, "SOPClassUID").startswith(_PRESENTATION_STATES):
+            return None
         changes = tuple(change for part in _PARTS for change in part(header))
         return Presentation(text_of(header, "ContentLabel") or None, _images(header), changes)
 
