@@ -106,3 +106,17 @@ def test_an_image_has_no_finding_of_reports():
     inspection = inspect(bundled("examples_ybr_color.dcm"))
     assert [each.check for each in inspection.findings if each.check.startswith("report.")] == []
     assert (inspection.measurements, inspection.presentation) == ((), None)
+
+
+@pytest.mark.parametrize("levels", [100, 500, 5000])
+def test_sequences_of_undefined_length_in_each_other_are_inspected(tmp_path, levels):
+    header = reports.report(("126000", "DCM", "Imaging Measurement Report"), "")
+    del header.ConceptNameCodeSequence, header.ContinuityOfContent, header.ValueType
+    sequence = b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    delimiters = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+    kind = b"\x40\x00\x40\xa0CS\x0a\x00CONTAINER "
+    path = reports.saved(header, tmp_path / "deep.dcm")
+    path.write_bytes(path.read_bytes() + kind + (sequence + kind) * levels + delimiters * levels)
+    findings = {each.check for each in inspect(path).findings}
+    assert findings <= {"file.damaged", "file.order", "report.evidence"}
+    assert ("file.damaged" in findings) == (levels > 100)

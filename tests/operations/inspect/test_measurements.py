@@ -299,6 +299,19 @@ def test_what_is_about_a_person_is_left_out_unless_it_is_asked_for():
         assert secret in asked
 
 
+def test_what_a_reader_typed_in_is_no_code():
+    typed = reports.code(
+        CONTAINS, ("121071", "DCM", "Finding"), ("CORNERSTONEFREETEXT", "CST4", "Jane's lesion")
+    )
+    header = reports.report(
+        ("1", "99SITE", "Title"),
+        "",
+        container(CONTAINS, reports.GROUP, typed, num(("2", "99SITE", "Length"), "1", CM)),
+    )
+    assert by_place(header)["1.1.2"].modifiers == ()
+    assert pairs(by_place(header, phi=True)["1.1.2"].modifiers) == [("Finding", "Jane's lesion")]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e3", 1000.0), ("+.5", 0.5), ("1,5", None), ("nan", None), ("1_0", None), ("1\\2", None), ("", None)],

@@ -77,8 +77,9 @@ def _inspected(
     try:
         return _documented(subject, told, phi=phi)
     except CinemillError as error:
-        unread = finding(DAMAGED, error.message)
-        return replace(told, findings=tuple(in_order(dict.fromkeys([*findings, unread]))))
+        if any(each.check == DAMAGED.id for each in findings):
+            return told
+        return replace(told, findings=(finding(DAMAGED, error.message), *findings))
 
 
 def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
@@ -100,7 +101,7 @@ def _header_alone(path: Path) -> Source:
     """Open what stands before the pixel data, or before the element that can't be read."""
     opened = read_part10(path, None, [])
     end = opened.start
-    with suppress(DamagedFile):
+    with suppress(DamagedFile, RecursionError):
         for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
             end = element.end
     if opened.transfer_syntax.deflated:
