@@ -25,7 +25,8 @@ _STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 _LEAD = 10
 """Characters before facts and findings."""
 
-_NARROWEST = 20
+_NARROWEST, _WIDTH = 20, 240
+"""Characters of a line at least, and where that is not shown on a terminal."""
 
 
 @click.command()
@@ -38,10 +39,10 @@ _NARROWEST = 20
     "--phi", is_flag=True, help="Tell patient and study, too: name, ID, birth date, sex, study, institution."
 )
 def inspect(sources: tuple[Path, ...], *, as_json: bool, expect_model: str | None, phi: bool) -> None:
-    """Tell what files are, and what is wrong with them, without decoding or writing anything.
+    """Tell what files are, and what is wrong with them.
 
-    Each finding has an id, the section of the standard, what was found, and how to mend it. The exit code is 1 where one of
-    them is an error.
+    Nothing is decoded or written. Each finding has an id, the section of the standard, what was found, and how to mend it.
+    The exit code is 1 where one of them is an error.
     """
     with files(sources) as found:
         wrong = False
@@ -64,6 +65,8 @@ def _show(sources: list[Path], *, as_json: bool, expect_model: str | None, phi: 
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
     if len(sources) == 1 and not sources[0].is_dir():
         for each in inspections:
             _show_one(console, each)
@@ -100,7 +103,7 @@ def _show_tree(console: Console, inspections: Iterator[Inspection]) -> Iterator[
     from cinemill.operations.inspect.words import counts, line
 
     instances: Counter[str] = Counter()
-    worst: dict[str, Finding] = {}
+    kinds: dict[str, Finding] = {}
     number = 0
     for study, in_study in groupby(inspections, lambda each: each.facts.study_instance_uid):
         first = True
@@ -118,17 +121,17 @@ def _show_tree(console: Console, inspections: Iterator[Inspection]) -> Iterator[
                     f"    {each.facts.path.name}  {line(each.facts)}" + (f"  {found}" if found else ""),
                 )
                 instances.update({finding.check for finding in each.findings})
-                worst |= {finding.check: finding for finding in each.findings}
+                kinds |= {finding.check: finding for finding in each.findings}
                 number += 1
                 yield each
-    _show_counts(console, number, instances, worst)
+    _show_counts(console, number, instances, kinds)
 
 
 def _study(inspection: Inspection, study: str | None) -> str:
     return "  ".join([f"study {study or '(no UID)'}", *inspection.patient.values()])
 
 
-def _show_counts(console: Console, number: int, instances: Counter[str], worst: dict[str, Finding]) -> None:
+def _show_counts(console: Console, number: int, instances: Counter[str], kinds: dict[str, Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -138,14 +141,15 @@ def _show_counts(console: Console, number: int, instances: Counter[str], worst: 
     table = Table(box=None, pad_edge=False)
     for name in ("finding", "severity", "instances", "what should be"):
         table.add_column(name, justify="right" if name == "instances" else "left")
-    for finding in in_order(worst.values()):
+    often = sorted(kinds.values(), key=lambda finding: (-instances[finding.check], finding.check))
+    for finding in in_order(often):
         severity = Text(finding.severity, _STYLES[finding.severity])
         table.add_row(finding.check, severity, str(instances[finding.check]), about(finding.check))
     console.print()
-    if worst:
+    if kinds:
         console.print(table)
         console.print()
-    sound = "" if worst else ", no findings"
+    sound = "" if kinds else ", no findings"
     _say(console, f"{number} instance{'' if number == 1 else 's'}{sound}", "bold")
 
 
