@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +162,8 @@ def report(
     header.StudyDate = header.ContentDate = "20240102"
     header.StudyTime = header.ContentTime = "120000"
     header.StudyID, header.AccessionNumber, header.ReferringPhysicianName = "1", "", ""
-    header.SeriesNumber, header.InstanceNumber, header.Manufacturer = 1, 1, "Example"
+    header.SeriesNumber, header.InstanceNumber = 1, 1
+    header.Manufacturer, header.ManufacturerModelName = "Example", "E1"
     header.CompletionFlag, header.VerificationFlag = "COMPLETE", "UNVERIFIED"
     header.ReferencedPerformedProcedureStepSequence, header.PerformedProcedureCodeSequence = [], []
     header.CurrentRequestedProcedureEvidenceSequence = [evidence(*images)]
@@ -457,3 +460,65 @@ def simplified_echo() -> Dataset:
             CONTAINS, ("125302", "DCM", "Post-coordinated Measurements"), measured, vendor, template="5302"
         ),
     )
+
+
+LENGTH = ("410668003", "SCT", "Length")
+
+
+def _nameless() -> Dataset:
+    found = num(LENGTH, "1", CM)
+    del found.ConceptNameCodeSequence
+    return found
+
+
+def _not_decimal() -> Dataset:
+    found = num(LENGTH, "1", CM)
+    found.MeasuredValueSequence[0].NumericValue = ["1", "2"]
+    return found
+
+
+def _chain() -> Dataset:
+    below = num(LENGTH, "1", CM)
+    for _ in range(210):
+        below = container(CONTAINS, LENGTH, below)
+    return below
+
+
+FAULTS: dict[str, tuple[Callable[[], Dataset], str]] = {
+    "report.concept": (_nameless, "item 1.1 has no concept name"),
+    "report.value": (
+        lambda: num(LENGTH, None, None),
+        "item 1.1 (Length) has neither a value nor a qualifier",
+    ),
+    "report.decimal": (
+        _not_decimal,
+        r"item 1.1 (Length) has the Numeric Value '1\\2', expected one decimal number",
+    ),
+    "report.unit": (lambda: num(LENGTH, "1", None), "item 1.1 (Length) has no unit"),
+    "report.precision": (
+        lambda: num(LENGTH, "1.25", CM, FloatingPointValue=12.5),
+        "item 1.1 (Length) has the Numeric Value 1.25 and the Floating Point Value 12.5",
+    ),
+    "report.astray": (
+        lambda: num(LENGTH, "1", CM, elsewhere(INFERRED, 1, 7)),
+        "item 1.1.1 refers to item 1.7, which leads to none",
+    ),
+    "report.depth": (_chain, "the content tree is deeper than 200 levels; what lies below was not read"),
+    "report.evidence": (
+        lambda: num(LENGTH, "1", CM, image(INFERRED, "9.9")),
+        "item 1.1.1 refers to 9.9, which is not listed as evidence",
+    ),
+}
+"""For each check, an item that fails it in a report that passes all others, and what is found."""
+
+
+def encoded(header: Dataset) -> bytes:
+    """A document as it stands in a file."""
+    buffer = BytesIO()
+    header.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def faulty(check: str) -> bytes:
+    """A report that fails one check."""
+    return encoded(report(("126000", "DCM", "Imaging Measurement Report"), "1500", FAULTS[check][0]()))

@@ -29,7 +29,8 @@ _STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 _LEAD = 10
 """Characters before facts and findings."""
 
-_NARROWEST = 20
+_NARROWEST, _WIDTH = 20, 240
+"""Characters of a line at least, and where that is not shown on a terminal."""
 
 
 @click.command()
@@ -57,10 +58,10 @@ def inspect(
     measurements: Path | None,
     overwrite: bool,
 ) -> None:
-    """Tell what files are, and what is wrong with them, without decoding anything.
+    """Tell what files are, and what is wrong with them.
 
-    Each finding has an id, the section of the standard, what was found, and how to mend it. The exit code is 1 where one of
-    them is an error.
+    Nothing is decoded. Each finding has an id, the section of the standard, what was found, and how to mend it.
+    The exit code is 1 where one of them is an error.
     """
     with files(sources) as found, _table(measurements, overwrite=overwrite) as table:
         wrong = False
@@ -93,6 +94,8 @@ def _show(sources: list[Path], *, as_json: bool, expect_model: str | None, phi: 
         from rich.console import Console
 
         console = Console(highlight=False, markup=False, emoji=False)
+        if not console.is_terminal:
+            console.width = _WIDTH
         if len(sources) == 1 and not sources[0].is_dir():
             for each in inspections:
                 _show_one(console, each)
@@ -142,7 +145,7 @@ def _show_tree(
     from cinemill.operations.inspect.words import counts, line
 
     instances: Counter[str] = Counter()
-    worst: dict[str, Finding] = {}
+    kinds: dict[str, Finding] = {}
     number = 0
     for study, in_study in groupby(inspections, lambda each: each.facts.study_instance_uid):
         first = True
@@ -160,7 +163,7 @@ def _show_tree(
                     f"    {each.facts.path.name}  {line(each.facts)}" + (f"  {found}" if found else ""),
                 )
                 instances.update({finding.check for finding in each.findings})
-                worst |= {finding.check: finding for finding in each.findings}
+                kinds |= {finding.check: finding for finding in each.findings}
                 number += 1
                 yield each
     for path, in_file in groupby(references.findings(), lambda located: located[0]):
@@ -169,15 +172,15 @@ def _show_tree(
         for finding in findings:
             _show_finding(console, finding)
         instances.update({finding.check for finding in findings})
-        worst |= {finding.check: finding for finding in findings}
-    _show_counts(console, number, instances, worst)
+        kinds |= {finding.check: finding for finding in findings}
+    _show_counts(console, number, instances, kinds)
 
 
 def _study(inspection: Inspection, study: str | None) -> str:
     return "  ".join([f"study {study or '(no UID)'}", *inspection.patient.values()])
 
 
-def _show_counts(console: Console, number: int, instances: Counter[str], worst: dict[str, Finding]) -> None:
+def _show_counts(console: Console, number: int, instances: Counter[str], kinds: dict[str, Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -187,14 +190,15 @@ def _show_counts(console: Console, number: int, instances: Counter[str], worst: 
     table = Table(box=None, pad_edge=False)
     for name in ("finding", "severity", "instances", "what should be"):
         table.add_column(name, justify="right" if name == "instances" else "left")
-    for finding in in_order(worst.values()):
+    often = sorted(kinds.values(), key=lambda finding: (-instances[finding.check], finding.check))
+    for finding in in_order(often):
         severity = Text(finding.severity, _STYLES[finding.severity])
         table.add_row(finding.check, severity, str(instances[finding.check]), about(finding.check))
     console.print()
-    if worst:
+    if kinds:
         console.print(table)
         console.print()
-    sound = "" if worst else ", no findings"
+    sound = "" if kinds else ", no findings"
     _say(console, f"{number} instance{'' if number == 1 else 's'}{sound}", "bold")
 
 

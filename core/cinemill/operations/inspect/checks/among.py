@@ -79,9 +79,12 @@ class Seen:
         """Yield what is wrong with an instance, given those before it."""
         instance, series = facts.sop_instance_uid, facts.series_instance_uid
         if instance:
-            earlier = self._instances.setdefault(_key(instance), str(facts.path))
+            key, known = _key(instance), len(self._instances)
+            earlier = self._instances.setdefault(key, str(facts.path))
             if earlier != str(facts.path):
                 yield finding(INSTANCE_TWICE, f"SOP Instance UID {instance} is that of {earlier}, too")
+            if len(self._instances) == known:
+                return
         if not series:
             return
         study, modality = self._series.setdefault(series, (facts.study_instance_uid, facts.modality))
