@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -522,3 +523,55 @@ def encoded(header: Dataset) -> bytes:
 def faulty(check: str) -> bytes:
     """A report that fails one check."""
     return encoded(report(("126000", "DCM", "Imaging Measurement Report"), "1500", FAULTS[check][0]()))
+
+
+def any_tree(random: Random) -> Dataset:
+    """A tree of no template: values, codes, texts, images and coordinates below each other, some by reference."""
+    places: list[tuple[int, ...]] = [(1,)]
+
+    def name() -> CodeOf:
+        return (
+            f"{random.randrange(1000)}",
+            random.choice(("LN", "SRT", "99ANY")),
+            random.choice(("Length", "Größe", "a, b")),
+        )
+
+    def below(position: tuple[int, ...], depth: int) -> list[Dataset]:
+        return [
+            made((*position, number), depth) for number in range(1, random.randrange(1, 5) if depth else 1)
+        ]
+
+    def made(position: tuple[int, ...], depth: int) -> Dataset:
+        relationship = random.choice((CONTAINS, CONTAINS, MOD, OBS, ACQ, PROPERTIES, INFERRED, SELECTED))
+        if len(position) > 2 and random.random() < 0.1:
+            target = random.choice(places)
+            if position[: len(target)] != target:
+                return elsewhere(relationship, *target)
+        places.append(position)
+        inner = below(position, depth - 1)
+        match random.choice(("NUM", "NUM", "CONTAINER", "CODE", "TEXT", "IMAGE", "SCOORD")):
+            case "NUM":
+                text = random.choice(("1", "-2.50", "3E-4", ".5"))
+                number = random.choice((text, text, None))
+                return num(name(), number, random.choice((CM, MM, NONE)), *inner, relationship=relationship)
+            case "CONTAINER":
+                return container(relationship, name(), *inner, template=random.choice(("", "", "300")))
+            case "CODE":
+                return code(relationship, name(), name(), *inner)
+            case "TEXT":
+                return item(
+                    relationship, "TEXT", name(), *inner, TextValue=random.choice(("one", "zwei\r\ndrei"))
+                )
+            case "IMAGE":
+                shown = image(
+                    relationship, f"1.2.3.{random.randrange(4)}", *random.choice(((), (1,), (2, 3)))
+                )
+                if inner:
+                    shown.ContentSequence = inner
+                return shown
+        coordinates = outline(relationship, 1, 2, 3, 4)
+        if inner:
+            coordinates.ContentSequence = inner
+        return coordinates
+
+    return report(("1", "99ANY", "Any"), "", *below((1,), 4))
