@@ -30,6 +30,8 @@ def test_faults_of_a_kind_are_counted(tmp_path):
 def test_a_sound_report_has_no_finding(tmp_path, made):
     inspection = inspect(reports.saved(made(), tmp_path / "report.dcm"))
     assert inspection.findings == ()
+    assert inspection.title
+    assert inspection.title.scheme == "DCM"
     assert inspection.measurements
     assert inspection.references
 

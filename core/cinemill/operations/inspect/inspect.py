@@ -89,6 +89,7 @@ def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
         told,
         measurements=measurements_of(header, phi=phi, content=subject.content),
         references=references_of(header),
+        title=subject.content.title,
         presentation=presentation_of(header),
     )
 
