@@ -23,10 +23,12 @@ def test_the_public_names():
     names = [
         "Cine",
         "CinemillError",
+        "Inspection",
         "Receipt",
         "__version__",
         "deidentify",
         "extract",
+        "inspect",
         "open",
         "restore",
         "split",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -99,6 +100,8 @@ class Facts:
         ``YES`` or ``NO``.
     functional_groups
         Keywords of the functional groups, shared ones first.
+    series_number, instance_number
+        As they stand in the data set.
     """
 
     path: Path
@@ -142,6 +145,8 @@ class Facts:
     private_creators: tuple[str, ...] = ()
     burned_in_annotation: str | None = None
     functional_groups: tuple[str, ...] = ()
+    series_number: int | None = None
+    instance_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,16 @@ class Reference:
         Its frames, counted from 1 as in the standard; empty for all.
     attribute
         Keyword of the sequence that holds the reference.
+    study_instance_uid, series_instance_uid
+        Of the instance, where the reference says so.
     """
 
     sop_instance_uid: str
     sop_class_uid: str | None
     frames: tuple[int, ...]
     attribute: str
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,14 @@ class Measurement:
         Other concept modifiers and acquisition context: pairs of name and value, such as view, mode, phase, derivation.
     references
         Images that it was inferred from.
+    laterality
+        Of the finding site.
+    coded
+        Those of the modifiers that have coded values: pairs of name and value.
+    context
+        Observation context: pairs of name and value, such as fetus and tracking identifier.
+    inferred_from
+        Positions of the measurements that it was computed from.
     """
 
     position: str
@@ -220,6 +237,48 @@ class Measurement:
     group: tuple[str, ...]
     modifiers: tuple[tuple[Code, str], ...]
     references: tuple[Reference, ...]
+    laterality: Code | None = None
+    coded: tuple[tuple[Code, Code], ...] = ()
+    context: tuple[tuple[Code, str], ...] = ()
+    inferred_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a presentation state does to what is shown.
+
+    Attributes
+    ----------
+    what
+        ``VOI``, ``shutter``, ``rotation`` …
+    how
+        Its values as they stand in the file.
+    images
+        How many of the images it is for; None for all of them.
+    """
+
+    what: str
+    how: str
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What a presentation state would change, and in which images (PS3.3 A.33).
+
+    Attributes
+    ----------
+    label
+        Content Label.
+    images
+        That it applies to.
+    changes
+        In the order in which they are made: grey values, geometry, annotations.
+    """
+
+    label: str | None
+    images: tuple[Reference, ...]
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +297,12 @@ class Inspection:
         Of a structured report, in the order of its tree.
     references
         All instances that it points to, once each.
+    patient
+        What names the patient and the study, by keyword; empty unless it was asked for.
+    title
+        Of a document: the name of its root. None of anything else.
+    presentation
+        What a presentation state would change; None of anything else.
     """
 
     facts: Facts
@@ -245,3 +310,6 @@ class Inspection:
     findings: tuple[Finding, ...]
     measurements: tuple[Measurement, ...]
     references: tuple[Reference, ...]
+    patient: Mapping[str, str] = field(default_factory=dict)
+    title: Code | None = None
+    presentation: Presentation | None = None
