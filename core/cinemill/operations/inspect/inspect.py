@@ -81,7 +81,7 @@ def _header_alone(path: Path) -> Source:
     """Open what stands before the pixel data, or before the element that can't be read."""
     opened = read_part10(path, None, [])
     end = opened.start
-    with suppress(DamagedFile):
+    with suppress(DamagedFile, RecursionError):
         for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
             end = element.end
     if opened.transfer_syntax.deflated:
