@@ -128,7 +128,7 @@ def regions_of(source: Source) -> tuple[Region, ...]:
     try:
         items = {"SequenceOfUltrasoundRegions": region_items(source)}
         return tuple(read_regions(items, rows or 0, columns or 0))
-    except CinemillError:
+    except (CinemillError, RecursionError):
         return ()
 
 
