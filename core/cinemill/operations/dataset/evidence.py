@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,17 +18,23 @@ if TYPE_CHECKING:
 LARGEST = 256
 """Rows or columns, whichever are more, of the grid on which shapes are looked for."""
 
-_CHANGE = 5
-"""Grey levels by which a pixel changes at least: more than the noise of lossy compression beside what is still."""
+_CHANGE, _NOISE = 2, 5
+"""Grey levels by which a pixel changes at least; and where hardly any pixel is quite still, as in video."""
 
-_BRIGHT = 12
-"""Grey levels that a pixel has at least, where nothing moves."""
+_STILL = 0.02
+"""Share of pixels that never change, below which there is noise everywhere, or the fan fills the picture."""
+
+_BRIGHT, _MOST = 12, 0.5
+"""Grey levels from which on what never changes counts too, above the lowest of what does, as long as so much is darker."""
+
+_WIDE, _MIDDLE = 0.15, 0.1
+"""Of the largest part's columns: how many another part covers at least, and how far its middle may be off."""
 
 _COVERED = 0.3
 """Share of a grid cell that is evidence."""
 
 _LEAST = 0.05
-"""Share of the grid below which too little moves, so that brightness has to tell."""
+"""Share of the grid below which too little moves to tell anything by itself."""
 
 _GAP, _THIN = 5, 7
 """Cells between which gaps are closed, and up to which things are too thin to be a fan."""
@@ -44,7 +51,7 @@ class Evidence:
     cell
         Width and height of a cell in pixels.
     moving
-        Whether it was told by change; else by brightness.
+        Whether enough of it moves; else it was told by brightness.
     """
 
     shape: Shape
@@ -73,22 +80,47 @@ def find_evidence(pictures: Iterable[Grey]) -> Evidence:
     scale = max(1.0, max(rows, columns) / LARGEST)
     grid = max(1, round(rows / scale)), max(1, round(columns / scale))
     cell = columns / grid[1], rows / grid[0]
-    moving = _cleaned(high - low >= _CHANGE, grid)
-    if moving.mean() >= _LEAST:
-        return Evidence(moving, cell, moving=True)
-    return Evidence(_cleaned(high >= _BRIGHT, grid), cell, moving=False)
+    change = high - low
+    moving = change >= (_CHANGE if (change == 0).mean() >= _STILL else _NOISE)
+    bright = high >= _BRIGHT
+    dark_behind = not moving.all() and (bright & ~moving).sum() < _MOST * (~moving).sum()
+    told = _cleaned(moving, grid)
+    enough = bool(told.mean() >= _LEAST)
+    if enough and not dark_behind:
+        return Evidence(_filled(_largest(told)), cell, moving=True)
+    if enough:
+        lowest = np.flatnonzero(_largest(told).any(axis=1))[-1]
+        bright[math.ceil((lowest + 1) * cell[1]) :] = False
+    return Evidence(_joined(_cleaned(moving | bright, grid)), cell, moving=enough)
+
+
+def _joined(shape: Shape) -> Shape:
+    """Return the largest part of a shape with those above or below its middle, such as what never changes near the probe."""
+    largest = _largest(shape)
+    columns = np.flatnonzero(largest.any(axis=0))
+    if len(columns):
+        rest = shape & ~largest
+        middle, span = (columns[0] + columns[-1]) / 2, columns[-1] - columns[0] + 1
+        while rest.any():
+            part = _largest(rest)
+            rest &= ~part
+            theirs = np.flatnonzero(part.any(axis=0))
+            width = theirs[-1] - theirs[0] + 1
+            if width < _WIDE * span:
+                break
+            if abs((theirs[0] + theirs[-1]) / 2 - middle) <= _MIDDLE * span:
+                largest |= part
+    return _filled(largest)
 
 
 def _cleaned(found: Shape, grid: tuple[int, int]) -> Shape:
-    """Return evidence on the grid: the largest shape of what is no line, its holes and what lies between its rows filled."""
+    """Return evidence on the grid: what is no line and no text."""
     from PIL import Image
 
     image = Image.fromarray(found.view(np.uint8) * np.uint8(255))
     coarse = np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BOX)) >= 255 * _COVERED
     closed = _eroded(_dilated(np.pad(coarse, _GAP), _GAP), _GAP)
-    opened = _dilated(_eroded(closed, _THIN), _THIN)[_GAP:-_GAP, _GAP:-_GAP]
-    shape = _filled(_largest(opened))
-    return shape
+    return _dilated(_eroded(closed, _THIN), _THIN)[_GAP:-_GAP, _GAP:-_GAP]
 
 
 def _dilated(shape: Shape, size: int) -> Shape:

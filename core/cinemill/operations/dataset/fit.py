@@ -33,6 +33,9 @@ _ROUNDS = 12
 _LEAST_ROWS = 8
 """Rows of a silhouette below which its edges say nothing."""
 
+_AT_EDGE, _SUPPORTED = 2, 0.5
+"""Cells within which an edge of the silhouette is that of a box, and the share of it that has to be."""
+
 _X, _Y, _FIRST, _LAST, _INNER, _OUTER, _LEFT, _TOP, _RIGHT, _BOTTOM = range(10)
 """Places of a fan's parameters in a vector."""
 
@@ -60,7 +63,12 @@ def fit_fan(evidence: Evidence, aspect: float) -> Fan | None:
     ]
     best = max(tried, key=lambda each: each[2][1] + (_SIMPLER if each[0] == "rectangle" else 0))
     kind, up, (vector, _) = best
-    vector, agreement = grid.climb(kind, vector, _FINER, up=up)
+    released = grid.unsupported(kind, vector, up=up)
+    for side in released:
+        vector[side] = grid.limits[side]
+    if released:
+        vector, _ = coarse.climb(kind, vector, _STEPS[2:], up=up, fixed=released)
+    vector, agreement = grid.climb(kind, vector, _FINER, up=up, fixed=released)
     fan = _fan(kind, vector, up=up)
     return replace(fan, aspect=aspect, confidence=round(agreement, 4))
 
@@ -75,6 +83,7 @@ class _Grid:
         self.y = ((np.arange(rows) + 0.5) * cell[1]).astype(np.float32)[:, None]
         self.size = max(columns * cell[0], rows * cell[1])
         self._area = int(self.shape.sum())
+        self.limits = {_LEFT: 0.0, _TOP: 0.0, _RIGHT: columns * cell[0], _BOTTOM: rows * cell[1]}
 
     def bounds(self) -> NDArray[np.float64]:
         """Return the parameters of the box around the silhouette."""
@@ -90,8 +99,47 @@ class _Grid:
         shared = int(np.count_nonzero(inside & self.shape))
         return shared / max(1, int(np.count_nonzero(inside)) + self._area - shared)
 
+    def unsupported(self, kind: Kind, vector: NDArray[np.float64], *, up: bool) -> frozenset[int]:
+        """Return the sides of a box that cut nothing of the fan, or cut it where the silhouette has no straight edge.
+
+        A dark corner ends raggedly, what the display cuts ends in a line.
+
+        Parameters
+        ----------
+        kind
+            Of the fan.
+        vector
+            Its parameters.
+        up
+            Whether it looks up.
+        """
+        if kind == "rectangle":
+            return frozenset()
+        free = vector.copy()
+        for side, limit in self.limits.items():
+            free[side] = limit
+        found = set()
+        for side in self.limits:
+            across = side in {_LEFT, _RIGHT}
+            only = free.copy()
+            only[side] = vector[side]
+            cut = _fan(kind, free, up=up).holds(self.x, self.y) & ~_fan(kind, only, up=up).holds(self.x, self.y)
+            cut, shape = (cut, self.shape) if across else (cut.T, self.shape.T)
+            lines = (cut.sum(axis=1) > _AT_EDGE) & shape.any(axis=1)
+            edge = shape.argmax(axis=1) if side in {_LEFT, _TOP} else shape.shape[1] - shape[:, ::-1].argmax(axis=1)
+            off = np.abs(edge - vector[side] / self.cell[not across])[lines]
+            if len(off) < _LEAST_ROWS or (off <= _AT_EDGE).mean() < _SUPPORTED:
+                found.add(side)
+        return frozenset(found)
+
     def climb(
-        self, kind: Kind, vector: NDArray[np.float64], steps: Sequence[float], *, up: bool
+        self,
+        kind: Kind,
+        vector: NDArray[np.float64],
+        steps: Sequence[float],
+        *,
+        up: bool,
+        fixed: frozenset[int] = frozenset(),
     ) -> tuple[NDArray[np.float64], float]:
         """Change parameters as long as that improves the agreement, in steps that become smaller.
 
@@ -105,6 +153,8 @@ class _Grid:
             Shares of the first step.
         up
             Whether it looks up.
+        fixed
+            Parameters that stay.
 
         Returns
         -------
@@ -116,6 +166,8 @@ class _Grid:
             for _ in range(_ROUNDS):
                 before = best
                 for move in _moves(kind, self.size * _LENGTH * step, _ANGLE * step):
+                    if move[list(fixed)].any():
+                        continue
                     for sign in (1, -1):
                         there = vector + sign * move
                         found = self.agreement(kind, there, up=up)
