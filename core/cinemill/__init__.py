@@ -2,7 +2,8 @@
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
-long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time.
+long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time,
+`dataset` makes clips for training.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = [
     "CinemillError",
     "Receipt",
     "__version__",
+    "dataset",
     "deidentify",
     "extract",
     "open",
@@ -29,6 +31,7 @@ _HOMES = {
     "Cine": "cinemill.frames.cine",
     "CinemillError": "cinemill.errors",
     "Receipt": "cinemill.operations.receipt",
+    "dataset": "cinemill.operations.dataset.dataset",
     "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
     "open": "cinemill.frames.cine",
@@ -41,6 +44,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from cinemill.errors import CinemillError
     from cinemill.frames.cine import Cine, open  # noqa: A004
+    from cinemill.operations.dataset.dataset import dataset
     from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.receipt import Receipt
