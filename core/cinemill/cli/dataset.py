@@ -17,7 +17,7 @@ from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.dataset.request import MakeClips
 
 if TYPE_CHECKING:
-    from cinemill.operations.dataset.dataset import Outcome
+    from cinemill.operations.dataset.making import Outcome
 
 
 @click.command(MakeClips.kind, help=MakeClips.about)
@@ -39,7 +39,7 @@ def dataset(
     """Make a data set."""
     from cinemill.batch import run_all
     from cinemill.errors import Cancelled
-    from cinemill.operations.dataset.dataset import Making
+    from cinemill.operations.dataset.making import Making
 
     request = made(MakeClips, options)
     with interruption() as stopping, phases(hidden=quiet) as shown:
@@ -66,7 +66,8 @@ def _show(outcome: Outcome, destination: Path) -> None:
         click.echo(printable(problem), err=True)
     total = sum(outcome.clips.values())
     click.echo(
-        printable(f"{outcome.status}: {destination}: {total:,} clips of {outcome.instances:,} files"), err=True
+        printable(f"{outcome.status}: {destination}: {total:,} clips of {outcome.instances:,} files"),
+        err=True,
     )
     if len(outcome.clips) > 1:
         for split, clips in outcome.clips.items():

@@ -128,7 +128,7 @@ class Assembly:
         import zarr
 
         request, name = self._request, f"{split}.zarr"
-        columns, rows = request.size
+        columns, rows = request.shape
         shape: tuple[int, ...] = (request.length, rows, columns)
         axes = ["clip", "frame", "row", "column"]
         if request.colour == "rgb":
@@ -149,7 +149,11 @@ class Assembly:
         times = array("time_ms", shape[:1], axes[:2], "float64", each=False)
         numbers = array("frame", shape[:1], axes[:2], "int32", each=False)
         scales = array("mm_per_pixel", (), axes[:1], "float64", each=False)
-        masks = array("mask", (rows, columns), ["clip", "row", "column"], "uint8", each=True) if request.fan_mask else None
+        masks = (
+            array("mask", (rows, columns), ["clip", "row", "column"], "uint8", each=True)
+            if request.fan_mask
+            else None
+        )
         taken, chosen, measured = [], [], []
         for position, each in enumerate(ready):
             row = self._row(each)

@@ -79,7 +79,9 @@ def run(request: MakeClips, src: Path, dst: Path, control: Control) -> Receipt:
         except CinemillError as error:
             raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
     there.write({"digest": digest, "skipped": skipped, "clips": clips})
-    return Receipt(str(src), str(dst), "extracted" if clips else "skipped", warnings=(skipped,) if skipped else ())
+    return Receipt(
+        str(src), str(dst), "extracted" if clips else "skipped", warnings=(skipped,) if skipped else ()
+    )
 
 
 class _Recorded:
@@ -107,11 +109,17 @@ class _Recorded:
 def _clips(
     request: MakeClips, source: Source, digest: str, dst: Path, control: Control
 ) -> tuple[Skipped | None, list[dict[str, Any]]]:
+    """Return the rows of an instance's clips, or why there are none."""
     if source.pixel_data is None:
         return "no pixel data", []
     if request.deidentified == "required" and source.text(_REMOVED) != "YES":
         return "not de-identified", []
-    cine = Cine(source)
+    return _clips_of(request, Cine(source), digest, dst, control)
+
+
+def _clips_of(
+    request: MakeClips, cine: Cine, digest: str, dst: Path, control: Control
+) -> tuple[Skipped | None, list[dict[str, Any]]]:
     if len(cine) == 1:
         return "a still", []
     chosen = places.choose(cine, each=request.regions == "each", whole=request.no_regions == "whole")
@@ -174,7 +182,7 @@ class _Maker:
         used = fan if fan is not None and fan.confidence >= request.fan_confidence else None
         if used is None and request.no_fan == "skip":
             return []
-        how = scaling.scale(place, request.size, request.fit)
+        how = scaling.scale(place, request.shape, request.fit)
         rows = []
         for number, moments in enumerate(found):
             if control.cancelled is not None and control.cancelled():
@@ -217,14 +225,13 @@ class _Maker:
             if index >= 0:
                 places.setdefault(index, []).append(at)
         left, top = how.place.bounds[:2]
-        outside = None
+        inside = None
         if self._request.mask_outside_regions and fan is not None:
-            outside = ~fan.mask(*how.place.size, left, top)
+            inside = fan.mask(*how.place.size, left, top).view(np.uint8)[:, :, *(() if grey else (None,))]
         for index, picture in self._pictures(sorted(places), how.place):
             shown = _coloured(picture, grey=grey)
-            if outside is not None:
-                shown = shown.copy()
-                shown[outside] = 0
+            if inside is not None:
+                shown = shown * inside
             frames[places[index]] = how.apply(shown)
         return frames
 
@@ -236,7 +243,9 @@ class _Maker:
             return key.digest("clip", f"{uid} {which}".encode()).rpartition(":")[2]
         return xxhash.xxh3_128_hexdigest(f"{self._known['source_digest']} {which}".encode())
 
-    def _row(self, how: scaling.Scaling, moments: Moments, fan: Fan | None, used: Fan | None) -> dict[str, Any]:
+    def _row(
+        self, how: scaling.Scaling, moments: Moments, fan: Fan | None, used: Fan | None
+    ) -> dict[str, Any]:
         """Return what the manifest says of a clip."""
         place, request = how.place, self._request
         ends = moments.true == len(moments.frames)
@@ -276,7 +285,9 @@ class _Maker:
                 "fan_up": fan.up,
                 "fan_aspect": fan.aspect,
             }
-        row["rendering"] = json.dumps(self._renderer.describe(max(0, moments.frames[0])), sort_keys=True, default=str)
+        row["rendering"] = json.dumps(
+            self._renderer.describe(max(0, moments.frames[0])), sort_keys=True, default=str
+        )
         return row
 
     def _masked(self, used: Fan | None) -> str | None:
@@ -297,7 +308,18 @@ class _Maker:
 
 
 _BESIDE = (
-    *("clip", "split", "fps", "frames", "true_frames", "short", "frame", "time_ms", "mm_per_pixel", "colour_space"),
+    *(
+        "clip",
+        "split",
+        "fps",
+        "frames",
+        "true_frames",
+        "short",
+        "frame",
+        "time_ms",
+        "mm_per_pixel",
+        "colour_space",
+    ),
     *("patient_key", "fan_found", "fan_confidence", "masked"),
 )
 """What stands beside the frames of each clip, too."""

@@ -36,7 +36,7 @@ _COVERED = 0.3
 _LEAST = 0.05
 """Share of the grid below which too little moves to tell anything by itself."""
 
-_GAP, _THIN = 5, 7
+_GAP, _THIN = 3, 7
 """Cells between which gaps are closed, and up to which things are too thin to be a fan."""
 
 

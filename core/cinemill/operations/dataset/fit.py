@@ -33,7 +33,7 @@ _ROUNDS = 12
 _LEAST_ROWS = 8
 """Rows of a silhouette below which its edges say nothing."""
 
-_AT_EDGE, _SUPPORTED = 2, 0.5
+_AT_EDGE, _SUPPORTED = 2, 0.7
 """Cells within which an edge of the silhouette is that of a box, and the share of it that has to be."""
 
 _X, _Y, _FIRST, _LAST, _INNER, _OUTER, _LEFT, _TOP, _RIGHT, _BOTTOM = range(10)
@@ -123,10 +123,16 @@ class _Grid:
             across = side in {_LEFT, _RIGHT}
             only = free.copy()
             only[side] = vector[side]
-            cut = _fan(kind, free, up=up).holds(self.x, self.y) & ~_fan(kind, only, up=up).holds(self.x, self.y)
+            cut = _fan(kind, free, up=up).holds(self.x, self.y) & ~_fan(kind, only, up=up).holds(
+                self.x, self.y
+            )
             cut, shape = (cut, self.shape) if across else (cut.T, self.shape.T)
             lines = (cut.sum(axis=1) > _AT_EDGE) & shape.any(axis=1)
-            edge = shape.argmax(axis=1) if side in {_LEFT, _TOP} else shape.shape[1] - shape[:, ::-1].argmax(axis=1)
+            edge = (
+                shape.argmax(axis=1)
+                if side in {_LEFT, _TOP}
+                else shape.shape[1] - shape[:, ::-1].argmax(axis=1)
+            )
             off = np.abs(edge - vector[side] / self.cell[not across])[lines]
             if len(off) < _LEAST_ROWS or (off <= _AT_EDGE).mean() < _SUPPORTED:
                 found.add(side)
@@ -198,7 +204,12 @@ def _moves(kind: Kind, length: float, angle: float) -> Iterator[NDArray[np.float
         together += [{each: length} for each in (_X, _Y, _OUTER, _INNER)]
         together += [{_Y: length, _OUTER: -length, _INNER: -length}]
     if kind == "sector":
-        together += [{_FIRST: angle}, {_LAST: angle}, {_FIRST: angle, _LAST: -angle}, {_FIRST: angle, _LAST: angle}]
+        together += [
+            {_FIRST: angle},
+            {_LAST: angle},
+            {_FIRST: angle, _LAST: -angle},
+            {_FIRST: angle, _LAST: angle},
+        ]
         together += [{_Y: length, _FIRST: -angle, _LAST: angle, _OUTER: -length, _INNER: -length}]
     for changes in together:
         vector = np.zeros(10)

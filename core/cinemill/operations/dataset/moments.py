@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Which: TypeAlias = Literal["all", "first", "middle"]
-Short: TypeAlias = Literal["pad", "loop", "skip"]
+    from cinemill.operations.dataset.words import Short, Which
 
 _TOLERANCE = 1e-3
 """Milliseconds by which a moment may lie behind the end of a cine: times in DS have few digits."""

@@ -86,7 +86,9 @@ def _npz(made: Made, folder: Path, stem: str) -> Sequence[str]:
         "time_ms": np.array([np.nan if time is None else time for time in told["time_ms"]], np.float64),
         "frame": np.array(told["frame"], np.int32),
         "true_frames": np.array(told["true_frames"], np.int32),
-        "mm_per_pixel": np.array(np.nan if told["mm_per_pixel"] is None else told["mm_per_pixel"], np.float64),
+        "mm_per_pixel": np.array(
+            np.nan if told["mm_per_pixel"] is None else told["mm_per_pixel"], np.float64
+        ),
     }
     if made.mask is not None:
         arrays["mask"] = made.mask.view(np.uint8)

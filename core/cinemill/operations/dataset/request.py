@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import xxhash
 
 from cinemill._version import __version__
 from cinemill.errors import UsageError
-from cinemill.operations.dataset.moments import Short, Which
-from cinemill.operations.dataset.scaling import Fit
 from cinemill.operations.dataset.splits import Splits, read_splits
+from cinemill.operations.dataset.words import Fit, Format, Short, Which
 from cinemill.operations.operation import Operation, looks_like_a_file, option, overwriting
 
 if TYPE_CHECKING:
     from cinemill.operations.deidentify.keys import Key
-
-Format: TypeAlias = Literal["webdataset", "zarr", "mp4", "npz"]
 
 _LARGEST = 4096
 _LONGEST = 10_000
@@ -94,40 +92,54 @@ class MakeClips(Operation):
     destination: ClassVar[str] = "The directory of the data set."
 
     format: Format = option("webdataset", names=("--format", "-f"), help="How clips are written.")
-    frames: str = option("", metavar="LIST", help="Frames of each cine that may be used, e.g. 10:; default: all.")
-    size: tuple[int, int] = option("224x224", metavar="WxH", read=_read_size, help="Default: 224x224.")
+    frames: str = option(
+        "", metavar="LIST", help="Frames of each cine that may be used, e.g. 10:; default: all."
+    )
+    size: str | tuple[int, int] = option("224x224", metavar="WxH", read=_read_size, help="Default: 224x224.")
     fit: Fit = option("contain", help="contain: all of a region, black beside it; cover: its middle.")
     fps: float = option(30.0, least=0, metavar="RATE", help="Frames a second; default: 30.")
     seconds: float = option(3.0, least=0, metavar="TIME", help="Length of a clip; default: 3.")
     clips: Which = option("all", help="Which of the clips that fit into a cine, one after the other.")
     short: Short = option("pad", help="A cine shorter than a clip: black frames, begin anew, or none.")
     regions: Literal["largest", "each"] = option("largest", help="Which regions that hold 2D.")
-    no_regions: Literal["skip", "whole"] = option("skip", help="An image without regions: none, or all of it.")
+    no_regions: Literal["skip", "whole"] = option(
+        "skip", help="An image without regions: none, or all of it."
+    )
     untimed: Literal["skip", "as-is"] = option("skip", help="A cine without frame times: none, or as it is.")
     colour: Literal["rgb", "grey"] = option("rgb", help="Colour space of clips.")
     fan_mask: bool = option(default=False, help="Find the fan, and write a mask of it.")
     mask_outside_regions: bool = option(
         default=False, help="Blacken what lies outside the fan; outside the region where none is found."
     )
-    fan_confidence: float = option(0.85, least=0, metavar="SHARE", help="Least of a fan; default: 0.85.")
-    no_fan: Literal["keep", "skip"] = option("keep", help="Where no fan is found: the region is its mask, or none.")
+    fan_confidence: float = option(0.8, least=0, metavar="SHARE", help="Least of a fan; default: 0.8.")
+    no_fan: Literal["keep", "skip"] = option(
+        "keep", help="Where no fan is found: the region is its mask, or none."
+    )
     deidentified: Literal["required", "off"] = option(
         "required", help="required: take only what says Patient Identity Removed."
     )
     split: str = option("", metavar="SPLIT", help="patient:0.8,0.1,0.1 for training, validation and test.")
-    key: str = option("", metavar="FILE", help="The key; `cinemill key new` makes one.")
+    key: str | os.PathLike[str] = option("", metavar="FILE", help="The key; `cinemill key new` makes one.")
     shard_size: int = option(512, least=1, metavar="MB", help="Most megabytes of a shard; default: 512.")
-    index: str = option("", metavar="FILE", help="Take instances from this index: .parquet, .csv or .sqlite.")
+    index: str | os.PathLike[str] = option(
+        "", metavar="FILE", help="Take instances from this index: .parquet, .csv or .sqlite."
+    )
     where: str = option("", metavar="SQL", help="Condition on the columns of the index.")
     overwrite: bool = overwriting()
 
     def __post_init__(self) -> None:
-        size: object = self.size
-        object.__setattr__(self, "size", _read_size(size) if isinstance(size, str) else tuple(self.size))
-        object.__setattr__(self, "key", str(Path(self.key).absolute()) if self.key else "")
+        object.__setattr__(
+            self, "size", _read_size(self.size) if isinstance(self.size, str) else tuple(self.size)
+        )
+        for name in ("key", "index"):
+            path = getattr(self, name)
+            object.__setattr__(self, name, str(Path(path).absolute()) if path else "")
+        for name in ("fps", "seconds", "fan_confidence"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         self._check_choices()
-        if not (1 <= min(self.size) and max(self.size) <= _LARGEST):
-            raise UsageError(f"--size is {self.size[0]}x{self.size[1]}, expected 1 to {_LARGEST} pixels")
+        columns, rows = self.shape
+        if not (min(columns, rows) >= 1 and max(columns, rows) <= _LARGEST):
+            raise UsageError(f"--size is {columns}x{rows}, expected 1 to {_LARGEST} pixels")
         for name in ("fps", "seconds"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -157,6 +169,11 @@ class MakeClips(Operation):
                 raise UsageError(
                     f"unknown --{typed} {getattr(self, each.name)!r}; choose one of {', '.join(choices)}"
                 )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Columns and rows of a clip."""
+        return _read_size(self.size) if isinstance(self.size, str) else self.size
 
     @property
     def length(self) -> int:
@@ -191,7 +208,7 @@ class MakeClips(Operation):
             "numpy": np.__version__,
             "pillow": pillow,
             "key": None if secret is None else secret.fingerprint,
-            "options": {**options, "size": list(self.size)},
+            "options": {**options, "size": list(self.shape)},
         }
 
     def digest(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
     from cinemill.operations.dataset.fan import Fan, Shape
     from cinemill.operations.dataset.places import Place
+    from cinemill.operations.dataset.words import Fit
 
     Picture: TypeAlias = "NDArray[np.uint8]"
-
-Fit: TypeAlias = Literal["contain", "cover"]
 
 _ROUNDING = 1e-9
 

@@ -72,7 +72,9 @@ def chosen(index: Path, where: str) -> list[str]:
         return _from_sqlite(index, where)
     if suffix not in _READERS:
         known = ", ".join((*_READERS, *_SQLITE))
-        raise UsageError(f"can't read an index with the suffix {suffix or 'none'}; expected one of {known}", path=index)
+        raise UsageError(
+            f"can't read an index with the suffix {suffix or 'none'}; expected one of {known}", path=index
+        )
     return _from_table(index, where, _READERS[suffix])
 
 
@@ -112,4 +114,6 @@ def _from_table(index: Path, where: str, reader: str) -> list[str]:
 
 def _refused(index: Path, error: Exception) -> UsageError:
     reason = str(error).splitlines()[0]
-    return UsageError(f"can't be asked so: {reason}; see its columns in docs/INDEX.md, and --where", path=index)
+    return UsageError(
+        f"can't be asked so: {reason}; see its columns in docs/INDEX.md, and --where", path=index
+    )
