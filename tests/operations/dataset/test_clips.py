@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 import cinemill
 from tests.support import clips, phantoms
 
-FREE = {"deidentified": "off", "format": "npz"}
+FREE: dict[str, Any] = {"deidentified": "off", "format": "npz"}
 
 
 def make(tmp_path, *files, **options):
@@ -205,7 +206,7 @@ def test_the_largest_region_is_taken_or_each_that_lies_in_no_other(tmp_path):
 def test_outside_the_fan_everything_is_black(tmp_path):
     fan = phantoms.FANS["phased"]
     path = phantoms.write(tmp_path / "a.dcm", phantoms.frames(fan), bounds=(0, 0, 639, 479))
-    options = {"size": (320, 240), "seconds": 0.3, "fan_mask": True}
+    options: dict[str, Any] = {"size": (320, 240), "seconds": 0.3, "fan_mask": True}
     ((row,), _) = make(tmp_path, path, mask_outside_regions=True, **options)
     ((open_row,), _) = make(tmp_path / "open", path, **options)
     mask = row["arrays"]["mask"].astype(bool)

@@ -14,6 +14,12 @@ CLOCK = (slice(40, 100), slice(40, 140))
 """Where a name and a clock are written."""
 
 
+def found_in(pictures, aspect=1.0):
+    fan = fit_fan(find_evidence(pictures), aspect)
+    assert fan is not None
+    return fan
+
+
 def overlap(found, truth):
     return (found & truth).sum() / (found | truth).sum()
 
@@ -22,7 +28,7 @@ def overlap(found, truth):
 def test_a_fan_is_found_among_text_graphics_and_an_electrocardiogram(name):
     truth = phantoms.FANS[name]
     aspect = 0.8 if name == "not square" else 1.0
-    fan = fit_fan(find_evidence(phantoms.frames(truth)), aspect)
+    fan = found_in(phantoms.frames(truth), aspect)
     mask = fan.mask(*truth.shape)
     assert overlap(mask, truth) >= 0.97
     assert fan.kind == ("rectangle" if name == "linear" else "sector")
@@ -31,7 +37,7 @@ def test_a_fan_is_found_among_text_graphics_and_an_electrocardiogram(name):
 
 
 def test_the_geometry_of_a_curved_array_is_that_of_its_probe():
-    fan = fit_fan(find_evidence(phantoms.frames(phantoms.FANS["curved"])), 1.0)
+    fan = found_in(phantoms.frames(phantoms.FANS["curved"]))
     assert fan.apex == pytest.approx((320, -60), abs=8)
     assert fan.radii == pytest.approx((130, 470), abs=8)
     assert fan.angles == pytest.approx((-33, 33), abs=1.5)
@@ -42,14 +48,14 @@ def test_a_fan_far_into_which_hardly_anything_is_seen_is_not_cut_where_it_is_dar
     pictures = phantoms.frames(truth)
     y, x = np.mgrid[: phantoms.ROWS, : phantoms.COLUMNS]
     pictures[:, truth & (np.hypot(x - 540, y - 320) < 70)] = 0
-    assert overlap(fit_fan(find_evidence(pictures), 1.0).mask(*truth.shape), truth) >= 0.97
+    assert overlap(found_in(pictures).mask(*truth.shape), truth) >= 0.97
 
 
 def test_what_never_changes_near_the_probe_belongs_to_the_fan():
     truth = phantoms.FANS["linear"]
     pictures = phantoms.frames(truth)
     pictures[:, 60:130, 150:500] = np.maximum(pictures[0, 60:130, 150:500], 20)
-    assert overlap(fit_fan(find_evidence(pictures), 1.0).mask(*truth.shape), truth) >= 0.97
+    assert overlap(found_in(pictures).mask(*truth.shape), truth) >= 0.97
 
 
 def test_a_fan_of_one_picture_is_told_by_its_brightness():
@@ -57,7 +63,7 @@ def test_a_fan_of_one_picture_is_told_by_its_brightness():
     pictures = np.maximum(phantoms.frames(truth, 1, furniture=False), np.where(truth, 20, 0).astype(np.uint8))
     evidence = find_evidence(pictures)
     assert not evidence.moving
-    assert overlap(fit_fan(evidence, 1.0).mask(*truth.shape), truth) >= 0.97
+    assert overlap(found_in(pictures).mask(*truth.shape), truth) >= 0.97
 
 
 def test_where_there_is_nothing_no_fan_is_found():
@@ -67,7 +73,7 @@ def test_where_there_is_nothing_no_fan_is_found():
 def test_what_is_no_fan_gets_little_confidence():
     letter = np.zeros((phantoms.ROWS, phantoms.COLUMNS), bool)
     letter[60:400, 100:160] = letter[60:400, 480:540] = letter[340:400, 100:540] = True
-    assert fit_fan(find_evidence(phantoms.frames(letter, furniture=False)), 1.0).confidence < 0.8
+    assert found_in(phantoms.frames(letter, furniture=False)).confidence < 0.8
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (40, 17)])

@@ -249,7 +249,7 @@ def _rays(grid: _Grid, *, up: bool) -> tuple[float, float, float, float] | None:
     if widest < _LEAST_ROWS:
         return None
     height = shape.shape[0] * grid.cell[1]
-    y = (rows[:widest] + 0.5) * grid.cell[1]
+    y = (rows[:widest].astype(np.float64) + 0.5) * grid.cell[1]
     left, right = _line(y, first[:widest] * grid.cell[0]), _line(y, (last[:widest] + 1) * grid.cell[0])
     if right[0] - left[0] < 0.05:
         return None

@@ -78,14 +78,14 @@ def cut(
         What is done about a cine that is shorter than one clip: black frames, beginning anew, or nothing.
     """
     step = 1000 / fps
-    frames = np.array(chosen)
+    frames = np.array(chosen, np.int64)
     known = bool(np.isfinite(times).all())
-    moments = times[frames] - times[0] if known else frames * step
+    moments = times[frames] - times[0] if known else frames.astype(np.float64) * step
     start, covered = float(moments[0]), len(frames)
     if known:
         end = moments[-1] + (durations(moments)[-1] if len(frames) > 1 else step) - start
         covered = max(1, int(np.ceil((end - _TOLERANCE) / step)))
-    wanted = start + np.arange(max(covered, length)) * step
+    wanted = start + np.arange(max(covered, length), dtype=np.float64) * step
     nearest = _nearest(moments, wanted[:covered]) if known else np.arange(covered)
     taken = moments if known else np.full(len(moments), np.nan)
     if covered < length:

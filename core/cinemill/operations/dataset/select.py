@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,7 +18,7 @@ _SQLITE = (".sqlite", ".sqlite3", ".db")
 _READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
 
 
-def select(sources: Sequence[Path], index: str, where: str) -> Iterator[Path]:
+def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -> Iterator[Path]:
     """Yield files in order, each once.
 
     Parameters
