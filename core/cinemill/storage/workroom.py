@@ -109,7 +109,6 @@ class Workroom:
         for each in sorted(path.rglob("*")):
             sync(each)
         sync(path)
-        path.chmod(0o777 & ~_umask())
         replaced = self.path / _REPLACED
         try:
             if overwrite and self.output.is_dir():
@@ -184,9 +183,3 @@ def _since() -> str:
         return read_regular(_BOOT).decode().strip()
     except OSError:
         return ""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

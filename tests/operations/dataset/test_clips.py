@@ -116,6 +116,14 @@ def test_a_long_cine_gives_one_clip_after_the_other(tmp_path, which, first):
     assert {len(row["frame"]) for row in rows} == {10}
 
 
+def test_of_the_frames_that_may_be_used_those_that_are_there_are(tmp_path):
+    path = phantoms.write(tmp_path / "a.dcm", clips.numbered(12, (20, 20)), bounds=(0, 0, 19, 19), time=40)
+    ((row,), _) = make(tmp_path, path, fps=25, seconds=0.16, frames="6-99", clips="first")
+    assert (row["frame"], row["time_ms"]) == ([6, 7, 8, 9], [240, 280, 320, 360])
+    rows, outcome = make(tmp_path / "none", path, frames="70-99")
+    assert (rows, outcome.skipped) == ([], {"none of its frames is chosen": 1})
+
+
 @pytest.mark.parametrize("short", ["pad", "loop", "skip"])
 def test_a_short_cine_is_padded_looped_or_left_out(tmp_path, short):
     path = phantoms.write(

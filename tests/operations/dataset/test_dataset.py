@@ -342,6 +342,20 @@ def test_options_that_can_not_be_carried_out_are_wrong_usage(options):
         MakeClips(**options)
 
 
+def test_what_is_no_data_set_is_never_replaced_and_no_source_lies_in_one(tmp_path):
+    source = archive(tmp_path / "in", 1)
+    (tmp_path / "mine").mkdir()
+    assert cinemill.dataset(source, tmp_path / "mine", **SMALL).status == "made"
+    (tmp_path / "mine" / "dataset.json").unlink()
+    before = contents(tmp_path / "mine")
+    with pytest.raises(OutputExists, match="no data set"):
+        cinemill.dataset(source, tmp_path / "mine", overwrite=True, **SMALL)
+    assert contents(tmp_path / "mine") == before
+    with pytest.raises(UsageError, match="lies in it"):
+        cinemill.dataset(source, tmp_path, overwrite=True, **SMALL)
+    assert source.exists()
+
+
 def test_a_set_can_not_lie_in_its_source_nor_have_the_name_of_a_file(tmp_path):
     source = archive(tmp_path / "in", 1)
     for place in (source / "out", tmp_path / "out.tar"):

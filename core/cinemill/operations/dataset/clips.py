@@ -43,6 +43,7 @@ Skipped: TypeAlias = Literal[
     "no regions",
     "no region holds 2D",
     "no frame times",
+    "none of its frames is chosen",
     "shorter than a clip",
     "no fan found",
 ]
@@ -128,7 +129,9 @@ def _clips_of(
     times = cine.frame_times
     if request.untimed == "skip" and not np.isfinite(times).all():
         return "no frame times", []
-    frames = selection.by_number(request.frames, len(cine)) if request.frames else range(len(cine))
+    frames = _usable(request.frames, len(cine))
+    if not frames:
+        return "none of its frames is chosen", []
     found = cut(
         times, frames, fps=request.fps, length=request.length, which=request.clips, short=request.short
     )
@@ -141,6 +144,16 @@ def _clips_of(
         if control.progress is not None:
             control.progress(done + 1, len(chosen))
     return (None if rows else "no fan found"), rows
+
+
+def _usable(text: str, count: int) -> list[int]:
+    """Return the frames that a list names of those that are there, ascending; all where it is empty."""
+    found: set[int] = set()
+    for item in selection.read_numbers(text or ":"):
+        found.update(
+            range(count)[item] if isinstance(item, slice) else range(item.start, min(item.stop, count))
+        )
+    return sorted(found)
 
 
 class _Maker:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from cinemill.errors import Cancelled, CinemillError, UsageError
+from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
 from cinemill.operations.dataset.making import Making, Outcome
 from cinemill.operations.dataset.request import MakeClips
 from cinemill.operations.dataset.words import Fit, Format, Short, Which
@@ -116,6 +116,11 @@ def _here(
             raise
         except CinemillError as error:
             return failure(item.source, item.output, error)
+        except Exception as error:  # noqa: BLE001  # one file must not stop the others
+            fault = InternalError(
+                f"unexpected {type(error).__name__}: {error}; please report it with this file"
+            )
+            return failure(item.source, item.output, fault)
 
     with ThreadPoolExecutor(jobs, thread_name_prefix="cinemill") as executor:
         for receipt in executor.map(one, items):

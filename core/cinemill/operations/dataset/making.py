@@ -115,11 +115,8 @@ class Making:
         request.check_destination(destination)
         _check_installed(request)
         request.secret()
+        _check_apart(request, sources, destination)
         self._paths = list(select(sources, request.index, request.where))
-        if any(
-            destination.resolve().is_relative_to(source.resolve()) for source in sources if source.is_dir()
-        ):
-            raise UsageError("the data set would lie in a source; choose another place", path=destination)
 
     def make(self) -> Outcome:
         """Make it, or keep the one that stands there.
@@ -134,7 +131,7 @@ class Making:
             It can't be written.
         """
         request = self._request
-        if self._destination.exists() and (there := self._standing()) is not None:
+        if _holds_anything(self._destination) and (there := self._standing()) is not None:
             return there
         with Workroom(self._destination, request.digest()) as room:
             made = room.path / "made"
@@ -185,13 +182,14 @@ class Making:
 
     def _standing(self) -> Outcome | None:
         """Return what became of the data set that stands there, None where it is to be replaced."""
+        about: dict[str, Any] | None = None
         try:
             about = json.loads(read_regular(self._destination / ABOUT))
-            same = (about["version"], about["options"], about["shard_size"]) == (
+            same = [about[name] for name in ("version", "options", "shard_size")] == [
                 _VERSION,
                 self._request.digest(),
                 self._request.shard_size,
-            )
+            ]
             if same and about["made_from"] == self._made_from_now():
                 outcome = about["outcome"]
                 for name in ("clips", "patients"):
@@ -199,11 +197,14 @@ class Making:
                 return Outcome(status="kept", **outcome)
         except (OSError, ValueError, LookupError, TypeError):
             pass
+        if about is None:
+            raise OutputExists(
+                "exists already and is no data set; choose another name", path=self._destination
+            )
         if self._request.overwrite:
             return None
         raise OutputExists(
-            "something else stands there, or it was made of other files or with other options; "
-            "use --overwrite to replace it",
+            "another data set stands there, of other files or with other options; use --overwrite to replace it",
             path=self._destination,
         )
 
@@ -292,6 +293,21 @@ def _digest_of(path: Path) -> str:
 
 def _made_from(digests: Sequence[str]) -> str:
     return f"xxh3-128:{xxhash.xxh3_128_hexdigest(chr(10).join(sorted(digests)).encode())}"
+
+
+def _holds_anything(folder: Path) -> bool:
+    """Whether there is anything but an empty directory."""
+    return folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
+
+
+def _check_apart(request: MakeClips, sources: Sequence[Path], destination: Path) -> None:
+    """Check that a data set neither lies in a source, nor where it is replaced anything is lost that it is made of."""
+    place = destination.resolve()
+    if any(place.is_relative_to(source.resolve()) for source in sources):
+        raise UsageError("the data set would be, or lie in, a source; choose another place", path=destination)
+    needed = [*sources, *(Path(each) for each in (request.key, request.index) if each)]
+    if any(each.resolve().is_relative_to(place) for each in needed):
+        raise UsageError("a source, the key or the index lies in it; choose another place", path=destination)
 
 
 def _check_installed(request: MakeClips) -> None:
