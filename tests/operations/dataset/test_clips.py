@@ -211,6 +211,25 @@ def test_the_largest_region_is_taken_or_each_that_lies_in_no_other(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "deltas", [(0.0, 0.0), (1e-300, 1.0), (1e308, 1e308), (0.05, 5.0), (-0.05, 0.05)], ids=str
+)
+def test_deltas_that_are_no_sizes_measure_nothing(tmp_path, deltas):
+    path = phantoms.write(
+        tmp_path / "a.dcm", clips.numbered(4, (40, 40)), bounds=(0, 0, 39, 39), deltas=deltas
+    )
+    ((row,), _) = make(tmp_path, path, fan_mask=True, size=(40, 40))
+    assert row["content"] == [40, 40]
+    assert row["mm_per_pixel"] == (pytest.approx(0.5) if deltas[0] < 0 else None)
+
+
+def test_times_that_no_cine_has_are_refused(tmp_path):
+    path = phantoms.write(tmp_path / "a.dcm", clips.numbered(4, (40, 40)), bounds=(0, 0, 39, 39), time=1e15)
+    rows, outcome = make(tmp_path, path)
+    assert (rows, outcome.failed) == ([], {"DamagedFile": 1})
+    assert "expected 33333.3 s at most" in outcome.problems[0]
+
+
 def test_outside_the_fan_everything_is_black(tmp_path):
     fan = phantoms.FANS["phased"]
     path = phantoms.write(tmp_path / "a.dcm", phantoms.frames(fan), bounds=(0, 0, 639, 479))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.errors import DamagedFile
 from cinemill.frames.timing import durations
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.operations.dataset.words import Short, Which
+
+_MOST = 1_000_000
+"""Moments in a cine."""
 
 _TOLERANCE = 1e-3
 """Milliseconds by which a moment may lie behind the end of a cine: times in DS have few digits."""
@@ -76,6 +81,11 @@ def cut(
         Of the clips that fit: all of them, the first, or the one in the middle of the cine.
     short
         What is done about a cine that is shorter than one clip: black frames, beginning anew, or nothing.
+
+    Raises
+    ------
+    DamagedFile
+        It lasts longer than any cine.
     """
     step = 1000 / fps
     frames = np.array(chosen, np.int64)
@@ -84,7 +94,11 @@ def cut(
     start, covered = float(moments[0]), len(frames)
     if known:
         end = moments[-1] + (durations(moments)[-1] if len(frames) > 1 else step) - start
-        covered = max(1, int(np.ceil((end - _TOLERANCE) / step)))
+        if end / step > _MOST:
+            raise DamagedFile(
+                f"{len(frames)} frames last {end / 1000:g} s by their times, expected {_MOST * step / 1000:g} s at most"
+            )
+        covered = max(1, math.ceil((end - _TOLERANCE) / step))
     wanted = start + np.arange(max(covered, length), dtype=np.float64) * step
     nearest = _nearest(moments, wanted[:covered]) if known else np.arange(covered)
     taken = moments if known else np.full(len(moments), np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,6 +19,9 @@ _SMALLEST = 16
 
 _INSIDE = 0.5
 """Share of a region in a larger one from which on it is a part of that: the colour box within tissue."""
+
+_LONGEST = 16.0
+"""Sides of a pixel to each other beyond which deltas are no sizes."""
 
 _PIXEL_SPACING = 0x00280030
 
@@ -91,10 +95,9 @@ def choose(cine: Cine, *, each: bool, whole: bool) -> list[Place]:
 
 
 def _place(cine: Cine, number: int, region: Region) -> Place:
-    across, down = region.deltas
-    if region.units == ("cm", "cm") and across and down:
-        mm = abs(across) * 10, abs(down) * 10
-        return Place(number, region.data_type, region.bounds, mm[1] / mm[0], mm, "region")
+    across, down = (abs(delta or 0.0) * 10 for delta in region.deltas)
+    if region.units == ("cm", "cm") and _are_sizes(across, down):
+        return Place(number, region.data_type, region.bounds, down / across, (across, down), "region")
     return Place(number, region.data_type, region.bounds, pixel_aspect(cine.source), None, "")
 
 
@@ -112,7 +115,12 @@ def _spacing(cine: Cine) -> tuple[float, float] | None:
         rows, columns = (float(value) for value in cine.source.text(_PIXEL_SPACING).split("\\"))
     except ValueError:
         return None
-    return (columns, rows) if 0 < rows < float("inf") and 0 < columns < float("inf") else None
+    return (columns, rows) if _are_sizes(columns, rows) else None
+
+
+def _are_sizes(width: float, height: float) -> bool:
+    """Whether these can be the sizes of a pixel: finite, and not as long as no pixel is."""
+    return 0 < width < math.inf and 0 < height < math.inf and 1 / _LONGEST <= height / width <= _LONGEST
 
 
 def _sides(bounds: Box) -> tuple[int, int]:
