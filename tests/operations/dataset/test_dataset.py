@@ -25,7 +25,7 @@ from cinemill.operations.dataset.making import Making
 from cinemill.operations.dataset.request import MakeClips
 from cinemill.operations.dataset.select import chosen
 from cinemill.operations.dataset.splits import read_splits, split_of
-from cinemill.operations.deidentify.keys import Key, make_key
+from cinemill.operations.deidentify.keys import Key, make_key, read_key
 from tests.support import clips, phantoms
 
 SPLIT = "patient:0.5,0.25,0.25"
@@ -198,9 +198,17 @@ def test_nothing_in_a_set_names_a_patient_or_an_instance(tmp_path, key, with_key
     cinemill.dataset(source, tmp_path / "out", **options, **SMALL)
     rows = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
     everything = b"".join(contents(tmp_path / "out").values()) + json.dumps(rows).encode()
-    for secret in (b"PATIENT-", b"Surname", b"1.2.345", b"1.2.346", str(tmp_path).encode()):
-        assert secret not in everything
+    for name in (b"PATIENT-", b"Surname", b"1.2.345", b"1.2.346", str(tmp_path).encode()):
+        assert name not in everything
     assert {row["patient_key"] is not None for row in rows} == {with_key}
+    if with_key:
+        secret = read_key(key)
+        assert {row["patient_key"] for row in rows} == {
+            secret.patient(f"PATIENT-{number}") for number in range(3)
+        }
+        assert {row["instance_key"] for row in rows} == {
+            secret.uid(f"1.2.345.{number}") for number in range(6)
+        }
 
 
 def test_an_instance_that_is_there_twice_gives_its_clips_once(tmp_path):

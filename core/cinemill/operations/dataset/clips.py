@@ -182,9 +182,13 @@ class _Maker:
         if key is not None:
             patient = Identity.of(source, key).pseudonym
             known["patient_key"] = patient
-            for name, tag in (("study_key", _STUDY), ("series_key", _SERIES), ("source_key", _SOP_INSTANCE)):
+            for name, tag in (
+                ("study_key", _STUDY),
+                ("series_key", _SERIES),
+                ("instance_key", _SOP_INSTANCE),
+            ):
                 uid = source.text(tag)
-                known[name] = key.digest("uid", uid.encode()) if uid else None
+                known[name] = key.uid(uid) if uid else None
         known["split"] = split_of(patient, self._request.splits, key)
         return known
 

@@ -23,7 +23,7 @@ COLUMNS = {
     "patient_key": "string",
     "study_key": "string",
     "series_key": "string",
-    "source_key": "string",
+    "instance_key": "string",
     "source_digest": "string",
     "sop_class_uid": "string",
     "modality": "string",
