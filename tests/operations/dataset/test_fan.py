@@ -51,6 +51,14 @@ def test_a_fan_far_into_which_hardly_anything_is_seen_is_not_cut_where_it_is_dar
     assert overlap(found_in(pictures).mask(*truth.shape), truth) >= 0.97
 
 
+def test_a_shadow_that_divides_a_fan_cuts_nothing_off():
+    truth = phantoms.FANS["phased"]
+    pictures = phantoms.frames(truth)
+    y, x = np.mgrid[: phantoms.ROWS, : phantoms.COLUMNS]
+    pictures[:, truth & (abs(x - 300 + (y - 50) * 0.1) < 18) & (y > 60)] = 0
+    assert overlap(found_in(pictures).mask(*truth.shape), truth) >= 0.97
+
+
 def test_what_never_changes_near_the_probe_belongs_to_the_fan():
     truth = phantoms.FANS["linear"]
     pictures = phantoms.frames(truth)

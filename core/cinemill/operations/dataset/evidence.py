@@ -30,6 +30,9 @@ _BRIGHT, _MOST = 12, 0.5
 _WIDE, _MIDDLE = 0.15, 0.1
 """Of the largest part's columns: how many another part covers at least, and how far its middle may be off."""
 
+_LARGE, _TINY = 0.08, 0.002
+"""Of its area: what another part that moves has at least, and what is not looked at."""
+
 _COVERED = 0.3
 """Share of a grid cell that is evidence."""
 
@@ -87,30 +90,34 @@ def find_evidence(pictures: Iterable[Grey]) -> Evidence:
     told = _cleaned(moving, grid)
     enough = bool(told.mean() >= _LEAST)
     if enough and not dark_behind:
-        return Evidence(_filled(_largest(told)), cell, moving=True)
+        return Evidence(_joined(told, told), cell, moving=True)
     if enough:
         lowest = np.flatnonzero(_largest(told).any(axis=1))[-1]
         bright[math.ceil((lowest + 1) * cell[1]) :] = False
-    return Evidence(_joined(_cleaned(moving | bright, grid)), cell, moving=enough)
+    return Evidence(_joined(_cleaned(moving | bright, grid), told), cell, moving=enough)
 
 
-def _joined(shape: Shape) -> Shape:
-    """Return the largest part of a shape with those above or below its middle, such as what never changes near the probe."""
-    largest = _largest(shape)
-    columns = np.flatnonzero(largest.any(axis=0))
+def _joined(shape: Shape, moving: Shape) -> Shape:
+    """Return the largest part of a shape, filled, with the others that belong to it.
+
+    Those that move, beside a shadow, and those that don't, above or below its middle, as near the probe.
+    """
+    rest = shape.copy()
+    found = part = _largest(shape)
+    columns = np.flatnonzero(found.any(axis=0))
     if len(columns):
-        rest = shape & ~largest
+        area = found.sum()
         middle, span = (columns[0] + columns[-1]) / 2, columns[-1] - columns[0] + 1
-        while rest.any():
+        while (rest := rest & ~part).any():
             part = _largest(rest)
-            rest &= ~part
-            theirs = np.flatnonzero(part.any(axis=0))
-            width = theirs[-1] - theirs[0] + 1
-            if width < _WIDE * span:
+            if part.sum() < _TINY * area:
                 break
-            if abs((theirs[0] + theirs[-1]) / 2 - middle) <= _MIDDLE * span:
-                largest |= part
-    return _filled(largest)
+            theirs = np.flatnonzero(part.any(axis=0))
+            moves = part.sum() >= _LARGE * area and (part & moving).sum() >= 0.5 * part.sum()
+            wide = theirs[-1] - theirs[0] + 1 >= _WIDE * span
+            if moves or (wide and abs((theirs[0] + theirs[-1]) / 2 - middle) <= _MIDDLE * span):
+                found = found | part
+    return _filled(found)
 
 
 def _cleaned(found: Shape, grid: tuple[int, int]) -> Shape:
