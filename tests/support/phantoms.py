@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tests.support import clips
@@ -14,7 +15,9 @@ REGION = (40, 40, 599, 439)
 """Left, top, right and bottom of the region with 2D."""
 
 
-def sector(apex, angles, radii, *, aspect=1.0, box=(-1, -1, COLUMNS, ROWS), shape=(ROWS, COLUMNS)):
+def sector(
+    apex, angles, radii, *, aspect=1.0, box=(-1, -1, COLUMNS, ROWS), shape=(ROWS, COLUMNS)
+) -> NDArray[np.bool_]:
     """Pixels between two rays and two arcs, (rows, columns): angles in degrees from straight down, by arctan and hypot."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     across, along = x - apex[0], (y - apex[1]) * aspect
@@ -34,7 +37,7 @@ FANS = {
 }
 
 
-def frames(fan, count=12, *, seed=0, furniture=True):
+def frames(fan, count=12, *, seed=0, furniture=True) -> NDArray[np.uint8]:
     """Grey frames with speckle in the fan; around it a clock, text, a grey bar and an electrocardiogram."""
     rng = np.random.default_rng(seed)
     rows, columns = fan.shape

@@ -30,7 +30,7 @@ _BRIGHT, _MOST = 12, 0.5
 _WIDE, _MIDDLE = 0.15, 0.1
 """Of the largest part's columns: how many another part covers at least, and how far its middle may be off."""
 
-_LARGE, _TINY = 0.08, 0.002
+_LARGE, _TINY = 0.02, 0.002
 """Of its area: what another part that moves has at least, and what is not looked at."""
 
 _COVERED = 0.3
