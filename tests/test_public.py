@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 import cinemill
+from cinemill.operations.dataset.request import MakeClips
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import options_of
@@ -26,6 +27,7 @@ def test_the_public_names():
         "Inspection",
         "Receipt",
         "__version__",
+        "dataset",
         "deidentify",
         "extract",
         "inspect",
@@ -59,6 +61,7 @@ def test_the_types_of_a_public_function_can_be_looked_up(name):
         ("split", Split),
         ("restore", Restore),
         ("deidentify", Deidentify),
+        ("dataset", MakeClips),
     ],
 )
 def test_a_function_takes_the_options_of_its_operation(call, operation):

@@ -3,7 +3,7 @@
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
 long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time,
-`inspect` tells what a file is and what is wrong with it.
+`inspect` tells what a file is and what is wrong with it, `dataset` makes clips for training.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "Inspection",
     "Receipt",
     "__version__",
+    "dataset",
     "deidentify",
     "extract",
     "inspect",
@@ -33,6 +34,7 @@ _HOMES = {
     "CinemillError": "cinemill.errors",
     "Inspection": "cinemill.operations.inspect.model",
     "Receipt": "cinemill.operations.receipt",
+    "dataset": "cinemill.operations.dataset.dataset",
     "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
     "inspect": "cinemill.operations.inspect.inspect",
@@ -46,6 +48,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from cinemill.errors import CinemillError
     from cinemill.frames.cine import Cine, open  # noqa: A004
+    from cinemill.operations.dataset.dataset import dataset
     from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.inspect.inspect import inspect

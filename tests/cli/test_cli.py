@@ -35,6 +35,7 @@ COMMANDS = [
     "restore",
     "extract",
     "split",
+    "dataset",
     "verify",
     "audit",
     "inspect",

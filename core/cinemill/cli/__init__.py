@@ -37,6 +37,7 @@ _PLACES = {
     "restore": "cinemill.operations.restore.request:Restore",
     "extract": "cinemill.operations.extract.request:Extract",
     "split": "cinemill.operations.split.request:Split",
+    "dataset": "cinemill.cli.dataset:dataset",
     "verify": "cinemill.operations.verify.request:Verify",
     "audit": "cinemill.cli.deidentify:audit",
     "inspect": "cinemill.cli.inspect:inspect",

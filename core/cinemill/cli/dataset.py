@@ -1,0 +1,82 @@
+"""``cinemill dataset``: clips for training."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.exceptions import Exit
+
+from cinemill.cli.forecast import phases
+from cinemill.cli.options import accepting, destination_argument, made, sources_argument
+from cinemill.cli.run import interruption, jobs_option, quiet_option
+from cinemill.operations.dataset.request import MakeClips
+
+if TYPE_CHECKING:
+    from cinemill.operations.dataset.making import Outcome
+
+
+@click.command(MakeClips.kind, help=MakeClips.about)
+@sources_argument("Files and directories.")
+@destination_argument(MakeClips.destination)
+@accepting(MakeClips)
+@click.option("--json", "as_json", is_flag=True, help="Print what became of it as JSON.")
+@jobs_option
+@quiet_option
+def dataset(
+    sources: tuple[Path, ...],
+    destination: Path,
+    *,
+    as_json: bool,
+    jobs: int | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Make a data set."""
+    from cinemill.batch import run_all
+    from cinemill.errors import Cancelled
+    from cinemill.operations.dataset.making import Making
+
+    request = made(MakeClips, options)
+    with interruption() as stopping, phases(hidden=quiet) as shown:
+        try:
+            making = Making(
+                request, sources, destination, run_all, jobs or len(os.sched_getaffinity(0)), stopping, shown
+            )
+            outcome = making.make()
+        except Cancelled:
+            click.echo("stopped; the same command goes on from here", err=True)
+            raise Exit(130) from None
+    if as_json:
+        click.echo(json.dumps(asdict(outcome)))
+    if not quiet:
+        _show(outcome, destination)
+    raise Exit(1 if outcome.problems or not sum(outcome.clips.values()) else 0)
+
+
+def _show(outcome: Outcome, destination: Path) -> None:
+    """Print what became of it, on standard error."""
+    from cinemill.errors import printable
+
+    for problem in outcome.problems:
+        click.echo(printable(problem), err=True)
+    total = sum(outcome.clips.values())
+    click.echo(
+        printable(f"{outcome.status}: {destination}: {total:,} clips of {outcome.instances:,} files"),
+        err=True,
+    )
+    if len(outcome.clips) > 1:
+        for split, clips in outcome.clips.items():
+            click.echo(f"  {split}: {clips:,} clips, {outcome.patients[split]:,} patients", err=True)
+    for reason, count in {**outcome.skipped, **outcome.failed}.items():
+        click.echo(f"  {count:,} skipped: {reason}", err=True)
+    if outcome.duplicates:
+        click.echo(f"  {outcome.duplicates:,} clips left out: of instances that are there already", err=True)
+    if outcome.without_fan:
+        click.echo(f"  {outcome.without_fan:,} clips in which no fan was found", err=True)
+    if not total and outcome.skipped.get("not de-identified"):
+        click.echo("`cinemill deidentify` does that, --deidentified off takes what is not", err=True)

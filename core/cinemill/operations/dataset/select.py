@@ -1,0 +1,120 @@
+"""Which instances a data set is made of: the files below the sources, or those of an index for which a condition holds."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from cinemill.errors import MissingFile, UsageError
+from cinemill.storage.tree import files_below
+
+_TABLE = "instances"
+_READERS = {".parquet": "read_parquet", ".csv": "read_csv"}
+_SQLITE = (".sqlite", ".sqlite3", ".db")
+_READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
+
+
+def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -> Iterator[Path]:
+    """Yield files in order, each once.
+
+    Parameters
+    ----------
+    sources
+        Files and directories.
+    index
+        An index, whose column ``path`` names files; of these, those below the sources. Empty: all files below the sources.
+    where
+        An SQL condition on its columns; empty: none.
+
+    Raises
+    ------
+    UsageError
+        A source is missing, or the index can't be read so.
+    """
+    found = files_below(sources)  # says what is wrong with the sources, now
+    if not index:
+        seen: set[Path] = set()
+        for path in found:
+            if path not in seen:
+                seen.add(path)
+                yield path
+        return
+    roots = [source.resolve() for source in sources]
+    paths = {Path(path) for path in chosen(Path(index), where)}
+    for path in sorted(paths):
+        resolved = path.resolve()
+        if any(resolved == root or resolved.is_relative_to(root) for root in roots):
+            yield path
+
+
+def chosen(index: Path, where: str) -> list[str]:
+    """Return the paths in an index for which a condition holds. Nothing is written, whatever the condition says.
+
+    Parameters
+    ----------
+    index
+        Parquet, CSV or SQLite.
+    where
+        An SQL condition on its columns; empty: none.
+
+    Raises
+    ------
+    UsageError
+        It can't be read so.
+    """
+    if not index.is_file():
+        raise MissingFile("there is no such index; `cinemill index` makes one", path=index)
+    suffix = index.suffix.lower()
+    if suffix in _SQLITE:
+        return _from_sqlite(index, where)
+    if suffix not in _READERS:
+        known = ", ".join((*_READERS, *_SQLITE))
+        raise UsageError(
+            f"can't read an index with the suffix {suffix or 'none'}; expected one of {known}", path=index
+        )
+    return _from_table(index, where, _READERS[suffix])
+
+
+def _from_sqlite(index: Path, where: str) -> list[str]:
+    condition = f" WHERE ({where}\n)" if where else ""
+    try:
+        with closing(sqlite3.connect(f"{index.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            database.set_authorizer(
+                lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
+            )
+            rows = database.execute(f"SELECT path FROM {_TABLE}{condition}")  # noqa: S608  # only reading is authorized
+            return [str(path) for (path,) in rows if path]
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise _refused(index, error) from None
+
+
+def _from_table(index: Path, where: str, reader: str) -> list[str]:
+    try:
+        import duckdb
+    except ImportError:
+        raise UsageError(
+            "an index needs duckdb; install it with: pip install 'cinemill[index]', in a clone: pip install '.[index]'"
+        ) from None
+    condition = f" WHERE ({where}\n)" if where else ""
+    name = str(index.resolve()).replace("'", "''")
+    query = f"SELECT path FROM {_TABLE}{condition}"  # noqa: S608  # checked to be one that reads
+    with closing(duckdb.connect()) as database:
+        try:
+            database.execute(f"CREATE VIEW {_TABLE} AS SELECT * FROM {reader}('{name}')")  # noqa: S608
+            statements: list[Any] = database.extract_statements(query)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise UsageError("--where is one condition; expected no other statement", path=index)
+            return [str(path) for (path,) in database.execute(query).fetchall() if path]
+        except duckdb.Error as error:
+            raise _refused(index, error) from None
+
+
+def _refused(index: Path, error: Exception) -> UsageError:
+    reason = str(error).splitlines()[0]
+    return UsageError(
+        f"can't be asked so: {reason}; see its columns in docs/INDEX.md, and --where", path=index
+    )
