@@ -1,0 +1,164 @@
+"""Reads the header of one file into rows of an index: plain values, so that they travel between processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from cinemill.dicom.header_only import HeaderOnly
+from cinemill.errors import CinemillError, InternalError, MissingFile, NotDicom, Unreadable
+from cinemill.operations.deidentify.values import decoded
+from cinemill.operations.index.identity import Pseudonyms
+from cinemill.operations.index.schema import FACTS, KEYS, PATIENT
+from cinemill.operations.inspect.facts import facts_of, regions_of
+from cinemill.storage.location import state
+
+if TYPE_CHECKING:
+    from cinemill.frames.regions import Region
+    from cinemill.operations.deidentify.keys import Key
+    from cinemill.operations.inspect.model import Finding, Measurement
+
+Row: TypeAlias = "tuple[Any, ...]"
+
+_LARGEST = 1 << 63
+_CHARSET = 0x00080005
+_PATIENT_TAGS = (
+    0x00100010,
+    0x00100020,
+    0x00100030,
+    0x00100040,
+    0x00080020,
+    0x00081030,
+    0x00080050,
+    0x00080018,
+    0x0020000E,
+    0x0020000D,
+)
+"""In the order of the columns."""
+
+_facts = attrgetter(*(column.name for column in FACTS))
+
+
+class Entry(NamedTuple):
+    """What became of one file.
+
+    Attributes
+    ----------
+    path
+        Absolute.
+    outcome
+        ``read``, ``not DICOM``, ``gone``, or the kind of error.
+    instance
+        Its row without an id; None where it has none.
+    regions, measurements, findings
+        Rows without those of their instances.
+    """
+
+    path: str
+    outcome: str
+    instance: Row | None = None
+    regions: tuple[Row, ...] = ()
+    measurements: tuple[Row, ...] = ()
+    findings: tuple[Row, ...] = ()
+
+
+class Reader:
+    """Reads headers.
+
+    Parameters
+    ----------
+    key
+        By which patients, studies, series and instances are named.
+    phi
+        Add the columns with patient data.
+    """
+
+    def __init__(self, key: Key, *, phi: bool) -> None:
+        self._pseudonyms = Pseudonyms(key)
+        self._phi = phi
+
+    def read(self, path: str) -> Entry:
+        """Read one header; whatever is wrong with it stands in its row."""
+        try:
+            with HeaderOnly(path) as source:
+                return self._entry(path, source)
+        except NotDicom:
+            return Entry(path, "not DICOM")
+        except MissingFile:
+            return Entry(path, "gone")
+        except CinemillError as error:
+            return self.failed(path, error)
+        except Exception as error:  # noqa: BLE001  # one file must not stop an archive
+            wrong = f"unexpected {type(error).__name__}: {error}; please report it with this file"
+            return self.failed(path, InternalError(wrong))
+
+    def failed(self, path: str, error: CinemillError) -> Entry:
+        """Return the entry of a file that can't be read."""
+        there = None if isinstance(error, Unreadable) else state(path)
+        size, modified = (None, None) if there is None else (there.size, there.modified)
+        told = self._pseudonyms.scrubbed(error.message, ())
+        blank = (None,) * (len(KEYS) + (len(PATIENT) if self._phi else 0) + len(FACTS))
+        return Entry(path, error.kind, _plain((path, size, modified, error.kind, told, *blank)))
+    
+    def _entry(self, path: str, source: HeaderOnly) -> Entry:
+        facts = facts_of(source, counted=False)
+        damage = source.damage
+        there = source.state
+        assert there is not None
+        row = (
+            path,
+            there.size,
+            there.modified,
+            None if damage is None else damage.kind,
+            None if damage is None else damage.message,
+            *self._pseudonyms.of(source),
+            *(self._patient(source) if self._phi else ()),
+            *_facts(facts),
+        )
+        regions = regions_of(source) if facts.regions else ()
+        return Entry(
+            path,
+            "read" if damage is None else damage.kind,
+            _plain(row),
+            tuple(_plain((number, *_region(region))) for number, region in enumerate(regions)),
+        )
+
+    def _patient(self, source: HeaderOnly) -> Iterable[str | None]:
+        charsets = source.text(_CHARSET).split("\\")
+        for tag in _PATIENT_TAGS:
+            value = source.value(tag) or b""
+            text = value.decode() if value.isascii() and b"\x1b" not in value else decoded(value, charsets)
+            yield text.strip(" \0") or None
+
+
+def _region(region: Region) -> Row:
+    return (
+        region.spatial_format,
+        region.data_type,
+        region.flags,
+        *region.bounds,
+        *region.units,
+        *region.deltas,
+        *region.reference_pixel,
+        *region.reference_values,
+    )
+
+
+def _plain(row: Iterable[Any]) -> Row:
+    """Return values as SQLite takes them: lists as JSON, text that UTF-8 can hold, no integer of more than 64 bits."""
+    return tuple(map(_plain_value, row))
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+        case tuple():
+            return json.dumps(value, ensure_ascii=False) if value else "[]"
+        case int():
+            return value if -_LARGEST <= value < _LARGEST else None
+    return value
