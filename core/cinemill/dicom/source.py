@@ -362,6 +362,11 @@ class Source(Values):
         return self._native.pieces()
 
     @property
+    def fragments(self) -> Fragments | None:
+        """All fragments of encapsulated pixel data, for which all items are looked at; None where it is native."""
+        return None if self._encapsulated is None else self._encapsulated.fragments
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes that the frames take in the file."""
         if self._encapsulated is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
 
 _FRAME_TIME, _FRAME_TIME_VECTOR, _FRAME_DELAY = 0x00181063, 0x00181065, 0x00181066
-_RECOMMENDED_RATE, _CINE_RATE = 0x00082144, 0x00180040
+_RATES = {0x00082144: "RecommendedDisplayFrameRate", 0x00180040: "CineRate"}
 _FRAME_INCREMENT_POINTER = 0x00280009
 _PER_FRAME_GROUPS = 0x52009230
 
@@ -25,27 +26,58 @@ UNKNOWN_FRAME_TIME = 40.0
 """Milliseconds for which a frame is shown where the header does not tell."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the frames of a cine were taken, and how that is known.
+
+    Attributes
+    ----------
+    times
+        Milliseconds of each frame, shape (frames,): NaN where the header does not tell.
+    attribute
+        Keyword of the attribute that they come from, None where the header does not tell.
+    """
+
+    times: NDArray[np.float64]
+    attribute: str | None
+
+
 def frame_times(source: Source) -> NDArray[np.float64]:
-    """Return the time of each frame in ms, shape (frames,): NaN where the header does not tell.
+    """Return the time of each frame in ms, shape (frames,): NaN where the header does not tell."""
+    return read_timing(source, len(source)).times
+
+
+def read_timing(source: Source, frames: int) -> Timing:
+    """Return the time of each frame, and the attribute that tells it.
 
     The first frame is at Frame Delay, 0 where it is absent. Frame Increment Pointer decides between Frame Time Vector
     and Frame Time; without it, whichever is there, then the acquisition times of the functional groups, then Recommended
     Display Frame Rate, then Cine Rate.
+
+    Parameters
+    ----------
+    source
+        The open file, of which the header alone is read.
+    frames
+        How many there are.
     """
-    frames = len(source)
     delay = next(iter(_numbers(source, _FRAME_DELAY)), 0.0)
     vector = _increments(source, frames)
     steps = [step for step in _numbers(source, _FRAME_TIME)[:1] if step > 0]
     if vector is not None and (_points_to(source, _FRAME_TIME_VECTOR) or not steps):
-        return delay + np.cumsum(vector)
+        return Timing(delay + np.cumsum(vector), "FrameTimeVector")
     if steps:
-        return delay + np.arange(frames, dtype=np.float64) * steps[0]
+        return Timing(delay + np.arange(frames, dtype=np.float64) * steps[0], "FrameTime")
     grouped = _group_times(source, frames)
     if grouped is not None:
-        return grouped
-    rates = [rate for tag in (_RECOMMENDED_RATE, _CINE_RATE) for rate in _numbers(source, tag) if rate > 0]
-    step = 1000 / rates[0] if rates else np.nan
-    return delay + np.arange(frames, dtype=np.float64) * step if frames > 1 else np.array([delay])
+        return Timing(grouped, "PerFrameFunctionalGroupsSequence")
+    for tag, keyword in _RATES.items():
+        for rate in _numbers(source, tag):
+            if rate > 0:
+                return Timing(delay + np.arange(frames, dtype=np.float64) * (1000 / rate), keyword)
+    return Timing(
+        delay + np.arange(frames, dtype=np.float64) * np.nan if frames > 1 else np.array([delay]), None
+    )
 
 
 def durations(times: NDArray[np.float64]) -> NDArray[np.float64]:
