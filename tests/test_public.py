@@ -27,6 +27,7 @@ def test_the_public_names():
         "__version__",
         "deidentify",
         "extract",
+        "index",
         "open",
         "restore",
         "split",

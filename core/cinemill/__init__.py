@@ -2,7 +2,8 @@
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
-long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time.
+long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time, `index`
+tells what is in an archive.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "deidentify",
     "extract",
+    "index",
     "open",
     "restore",
     "split",
@@ -31,6 +33,7 @@ _HOMES = {
     "Receipt": "cinemill.operations.receipt",
     "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
+    "index": "cinemill.operations.index.index",
     "open": "cinemill.frames.cine",
     "restore": "cinemill.operations.restore.restore",
     "split": "cinemill.operations.split.split",
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from cinemill.frames.cine import Cine, open  # noqa: A004
     from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
+    from cinemill.operations.index.index import index
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.restore.restore import restore
     from cinemill.operations.split.split import split

@@ -39,6 +39,7 @@ COMMANDS = [
     "audit",
     "syntaxes",
     "forecast",
+    "index",
     "review",
     "bench",
     "warmup",

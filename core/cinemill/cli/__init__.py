@@ -41,6 +41,7 @@ _PLACES = {
     "audit": "cinemill.cli.deidentify:audit",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
+    "index": "cinemill.cli.index:index",
     "review": "cinemill.cli.review:review",
     "bench": "cinemill.cli.bench:bench",
     "warmup": "cinemill.cli.warmup:warmup",

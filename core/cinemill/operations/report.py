@@ -81,7 +81,7 @@ class _Csv:
         self.head = _csv_row(self.columns)
 
     def encode(self, receipt: Receipt) -> bytes:
-        return self.encode_cells({name: _cell(value) for name, value in _flat(receipt).items()})
+        return self.encode_cells({name: cell(value) for name, value in _flat(receipt).items()})
 
     def encode_cells(self, cells: Mapping[str, Any]) -> bytes:
         return _csv_row([cells.get(name, "") for name in self.columns])
@@ -126,7 +126,8 @@ def _syntax_name(uid: str) -> str:
         return ""
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as a cell of a CSV file: no formula, and no control character but a line feed."""
     if value is None:
         return ""
     text = str(value)

@@ -34,8 +34,12 @@ class Pseudonyms:
     """
 
     def __init__(self, key: Key) -> None:
+        self._key = key
         self._uid = lru_cache(maxsize=4096)(key.uid)
         self._patient = lru_cache(maxsize=4096)(key.patient)
+
+    def __reduce__(self) -> tuple[type[Pseudonyms], tuple[Key]]:
+        return Pseudonyms, (self._key,)
 
     def of(self, source: Values) -> tuple[str | None, ...]:
         """Return the names of an instance's patient, study and series, and its own; None where the header has no UID."""

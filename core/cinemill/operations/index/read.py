@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cinemill.dicom.header_only import HeaderOnly
-from cinemill.errors import CinemillError, InternalError, MissingFile, NotDicom, Unreadable
+from cinemill.errors import CinemillError, InternalError, MissingFile, NotAFile, NotDicom, Unreadable
 from cinemill.operations.deidentify.values import decoded
 from cinemill.operations.index.identity import Pseudonyms
 from cinemill.operations.index.schema import FACTS, KEYS, PATIENT
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cinemill.operations.inspect.model import Finding, Measurement
 
 Row: TypeAlias = "tuple[Any, ...]"
+
+NOT_DICOM, GONE, UNLISTED, READ = "not DICOM", "gone", "unlisted", "read"
+"""What becomes of files, other than errors: the first three have no row."""
 
 _LARGEST = 1 << 63
 _CHARSET = 0x00080005
@@ -51,7 +54,7 @@ class Entry(NamedTuple):
     path
         Absolute.
     outcome
-        ``read``, ``not DICOM``, ``gone``, or the kind of error.
+        ``not DICOM``; ``gone``, since it was listed; ``unlisted``, a directory; ``read``; or the kind of error.
     instance
         Its row without an id; None where it has none.
     regions, measurements, findings
@@ -87,9 +90,11 @@ class Reader:
             with HeaderOnly(path) as source:
                 return self._entry(path, source)
         except NotDicom:
-            return Entry(path, "not DICOM")
+            return Entry(path, NOT_DICOM)
         except MissingFile:
-            return Entry(path, "gone")
+            return Entry(path, GONE)
+        except NotAFile:
+            return Entry(path, UNLISTED)
         except CinemillError as error:
             return self.failed(path, error)
         except Exception as error:  # noqa: BLE001  # one file must not stop an archive
@@ -103,7 +108,7 @@ class Reader:
         told = self._pseudonyms.scrubbed(error.message, ())
         blank = (None,) * (len(KEYS) + (len(PATIENT) if self._phi else 0) + len(FACTS))
         return Entry(path, error.kind, _plain((path, size, modified, error.kind, told, *blank)))
-    
+
     def _entry(self, path: str, source: HeaderOnly) -> Entry:
         facts = facts_of(source, counted=False)
         damage = source.damage
@@ -122,7 +127,7 @@ class Reader:
         regions = regions_of(source) if facts.regions else ()
         return Entry(
             path,
-            "read" if damage is None else damage.kind,
+            READ if damage is None else damage.kind,
             _plain(row),
             tuple(_plain((number, *_region(region))) for number, region in enumerate(regions)),
         )
