@@ -30,8 +30,15 @@ _UNREADABLE = frozenset(("Unreadable", "NotPermitted"))
     required=True,
     help="FILE.sqlite is the index; FILE.parquet or FILE.csv are tables made from it.",
 )
-@click.option("--key", metavar="FILE", type=PATH, help="Key of the pseudonyms; default: FILE.sqlite.key, made if need be.")
-@click.option("--phi", is_flag=True, help="Add names and numbers of patients, dates, and the UIDs themselves.")
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=PATH,
+    help="Key of the pseudonyms; default: FILE.sqlite.key, made if need be.",
+)
+@click.option(
+    "--phi", is_flag=True, help="Add names and numbers of patients, dates, and the UIDs themselves."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @jobs_option
 @quiet_option

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from cinemill.dicom.elements import item_content, item_encoding, items, walk
 from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, NotInFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pydicom import Dataset
 
+    from cinemill.dicom.elements import Element
+    from cinemill.dicom.values import Values
+
 _Number = TypeVar("_Number", int, float)
+_Item: TypeAlias = "Dataset | Mapping[str, Any]"
+
+_SEQUENCE = 0x00186011
+_ELEMENTS = {
+    0x00186012: ("RegionSpatialFormat", b"US", "H"),
+    0x00186014: ("RegionDataType", b"US", "H"),
+    0x00186016: ("RegionFlags", b"UL", "I"),
+    0x00186018: ("RegionLocationMinX0", b"UL", "I"),
+    0x0018601A: ("RegionLocationMinY0", b"UL", "I"),
+    0x0018601C: ("RegionLocationMaxX1", b"UL", "I"),
+    0x0018601E: ("RegionLocationMaxY1", b"UL", "I"),
+    0x00186020: ("ReferencePixelX0", b"SL", "i"),
+    0x00186022: ("ReferencePixelY0", b"SL", "i"),
+    0x00186024: ("PhysicalUnitsXDirection", b"US", "H"),
+    0x00186026: ("PhysicalUnitsYDirection", b"US", "H"),
+    0x00186028: ("ReferencePixelPhysicalValueX", b"FD", "d"),
+    0x0018602A: ("ReferencePixelPhysicalValueY", b"FD", "d"),
+    0x0018602C: ("PhysicalDeltaX", b"FD", "d"),
+    0x0018602E: ("PhysicalDeltaY", b"FD", "d"),
+}
+"""Keyword, VR and form of the attributes of a region (PS3.6)."""
 
 _SPATIAL_FORMATS = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
 _DATA_TYPES = (
@@ -102,6 +128,47 @@ def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
         return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
 
 
+def find_regions(source: Values, rows: int, columns: int) -> list[Region]:
+    """Return all ultrasound regions of an open file, whose other elements are not interpreted.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    rows, columns
+        Size of its image, beyond which no region reaches.
+
+    Raises
+    ------
+    DamagedFile
+        A region has values that are none.
+    """
+    sequence = source.element(_SEQUENCE)
+    if sequence is None:
+        return []
+    try:
+        read = [_values(source, item) for item in items(source.data, sequence, source.encoding)]
+    except (DamagedFile, struct.error):
+        read = [None]
+    usual = [item for item in read if item is not None]
+    if len(usual) < len(read):
+        return read_regions(source.header, rows, columns)
+    return [_region(item, rows, columns) for item in usual]
+
+
+def _values(source: Values, item: Element) -> dict[str, Any] | None:
+    """Return the values of a region by keyword, None where one is not as the standard has it."""
+    data, encoding = source.data, item_encoding(source.data, item, item.end, source.encoding)
+    values: dict[str, Any] = {}
+    for element in walk(data, *item_content(item), encoding):
+        keyword, vr, form = _ELEMENTS.get(element.tag, ("", b"", ""))
+        if keyword and element.end > element.value:
+            if element.vr not in {vr, None} or element.end - element.value != struct.calcsize(form):
+                return None
+            (values[keyword],) = struct.unpack_from(encoding.order + form, data, element.value)
+    return values
+
+
 def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of the smallest rectangle around all regions.
 
@@ -117,7 +184,7 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
     return min(left), min(top), max(right), max(bottom)
 
 
-def _region(item: Dataset, rows: int, columns: int) -> Region:
+def _region(item: _Item, rows: int, columns: int) -> Region:
     left, top = (max(_corner(item, name), 0) for name in ("MinX0", "MinY0"))
     right = min(_corner(item, "MaxX1"), columns - 1)
     bottom = min(_corner(item, "MaxY1"), rows - 1)
@@ -139,22 +206,22 @@ def _region(item: Dataset, rows: int, columns: int) -> Region:
     )
 
 
-def _corner(item: Dataset, name: str) -> int:
+def _corner(item: _Item, name: str) -> int:
     """Return a bound, which is unsigned by its VR, but may be a negative number all the same."""
     value = _integer(item, f"RegionLocation{name}") or 0
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _integer(item: Dataset, name: str) -> int | None:
+def _integer(item: _Item, name: str) -> int | None:
     return _value(item, name, int)
 
 
-def _finite(item: Dataset, name: str) -> float | None:
+def _finite(item: _Item, name: str) -> float | None:
     value = _value(item, name, float)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _value(item: Dataset, name: str, kind: type[_Number]) -> _Number | None:
+def _value(item: _Item, name: str, kind: type[_Number]) -> _Number | None:
     """Return an element's value, None where it is absent or empty."""
     value = item.get(name)
     if value is None or value == "":

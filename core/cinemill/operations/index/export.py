@@ -37,7 +37,9 @@ def check_format(output: Path) -> None:
         try:
             import pyarrow as pa  # noqa: F401
         except ImportError:
-            raise UsageError("Parquet needs the extra index: pip install 'cinemill[index]'", path=output) from None
+            raise UsageError(
+                "Parquet needs the extra index: pip install 'cinemill[index]'", path=output
+            ) from None
 
 
 def places(output: Path, names: Iterable[str]) -> dict[str, Path]:
@@ -51,7 +53,8 @@ def places(output: Path, names: Iterable[str]) -> dict[str, Path]:
         Of the tables.
     """
     return {
-        name: output if name == _INSTANCES else output.with_suffix(f".{name}{output.suffix}") for name in names
+        name: output if name == _INSTANCES else output.with_suffix(f".{name}{output.suffix}")
+        for name in names
     }
 
 
@@ -125,7 +128,9 @@ class _Parquet(_Writer):
     def write(self, rows: Sequence[Row]) -> None:
         arrays = [
             self._array(list(_typed(column, values)), kind)
-            for column, values, kind in zip(self._columns, zip(*rows, strict=True), self._schema.types, strict=True)
+            for column, values, kind in zip(
+                self._columns, zip(*rows, strict=True), self._schema.types, strict=True
+            )
         ]
         self._writer.write_batch(self._make(arrays, schema=self._schema))
 

@@ -119,7 +119,9 @@ def index(
     database = output.with_suffix(".sqlite")
     for path in paths:
         if database.resolve().is_relative_to(path.resolve()):
-            raise UsageError("the index would be, or lie among, the sources; choose another place", path=database)
+            raise UsageError(
+                "the index would be, or lie among, the sources; choose another place", path=database
+            )
     files = files_below(paths)
     secret = read_key(located(key)) if key is not None else _own_key(database)
     started = time.perf_counter()
@@ -128,7 +130,11 @@ def index(
         run.read(files)
         gone = 0 if stop() else store.drop_unseen(run.is_unlisted)
         if not stop():
-            store.note(complete="1", sources=json.dumps([os.fsencode(path).decode(errors="replace") for path in paths]), program=__version__)
+            store.note(
+                complete="1",
+                sources=json.dumps([os.fsencode(path).decode(errors="replace") for path in paths]),
+                program=__version__,
+            )
             if output != database:
                 progress("writing tables", 0)
                 export(store, output)
@@ -162,7 +168,9 @@ def _own_key(database: Path) -> Key:
     if path.exists():
         return read_key(path)
     if size(database):
-        raise UsageError(f"the key of this index is not beside it: {path.name}; give it by --key", path=database)
+        raise UsageError(
+            f"the key of this index is not beside it: {path.name}; give it by --key", path=database
+        )
     database.parent.mkdir(parents=True, exist_ok=True)
     return make_key(path)
 

@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.errors import DecoderCrashed, UsageError
@@ -74,7 +75,7 @@ class _Pool:
             place = turns.popleft()
             child = self._children[place]
             yield child.take() or self._bury(place)
-            if (parcel := next(parcels, None)) is not None:
+            for parcel in islice(parcels, 1):
                 self._children[place].give(parcel)
                 turns.append(place)
 
@@ -86,7 +87,9 @@ class _Pool:
             self._replace(place)
             child = self._children[place]
             child.give([path])
-            entries += child.take() or [self._reader.failed(path, DecoderCrashed(_CRASHED.format(child.end())))]
+            entries += child.take() or [
+                self._reader.failed(path, DecoderCrashed(_CRASHED.format(child.end())))
+            ]
         self._replace(place)
         for parcel in others:
             self._children[place].give(parcel)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cinemill.dicom.header_only import HeaderOnly
@@ -20,7 +18,6 @@ from cinemill.storage.location import state
 if TYPE_CHECKING:
     from cinemill.frames.regions import Region
     from cinemill.operations.deidentify.keys import Key
-    from cinemill.operations.inspect.model import Finding, Measurement
 
 Row: TypeAlias = "tuple[Any, ...]"
 
@@ -110,7 +107,8 @@ class Reader:
         return Entry(path, error.kind, _plain((path, size, modified, error.kind, told, *blank)))
 
     def _entry(self, path: str, source: HeaderOnly) -> Entry:
-        facts = facts_of(source, counted=False)
+        regions = regions_of(source)
+        facts = facts_of(source, counted=False, regions=regions)
         damage = source.damage
         there = source.state
         assert there is not None
@@ -124,7 +122,6 @@ class Reader:
             *(self._patient(source) if self._phi else ()),
             *_facts(facts),
         )
-        regions = regions_of(source) if facts.regions else ()
         return Entry(
             path,
             READ if damage is None else damage.kind,

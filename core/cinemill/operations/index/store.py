@@ -85,7 +85,13 @@ class Store:
         there = dict(run("SELECT name, value FROM meta"))
         for name, value in told.items():
             if there.get(name, value) != value:
-                what = "with another key" if name == "key" else "with patient data" if value == "0" else "without patient data"
+                what = (
+                    "with another key"
+                    if name == "key"
+                    else "with patient data"
+                    if value == "0"
+                    else "without patient data"
+                )
                 raise UsageError(f"was made {what}; give the same, or choose another name", path=self.path)
         self.note(**told, complete="0")
         (self._before,) = run("SELECT coalesce(max(id), 0) FROM instances").fetchone()
@@ -146,10 +152,10 @@ class Store:
     def _number(self, path: str) -> int:
         """Return the id of a file's row: the one that it had, whose rows go, or the next."""
         if self._before:
-            row = self._connection.execute("SELECT id FROM instances WHERE path = ?", (path,)).fetchone()
-            if row is not None:
-                self._remove([row[0]])
-                return int(row[0])
+            found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (path,))
+            for (number,) in found.fetchall():
+                self._remove([number])
+                return int(number)
         self._last += 1
         return self._last
 
@@ -206,4 +212,3 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         close_database(self._connection, self.path)
-

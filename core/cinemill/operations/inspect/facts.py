@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.dicom.dictionary import find_keyword, uid_names
-from cinemill.dicom.elements import UNDEFINED
+from cinemill.dicom.elements import UNDEFINED, item_content, item_encoding, items, walk
 from cinemill.dicom.fragments import ITEM_HEADER
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.regions import Region, find_regions
 from cinemill.frames.timing import Timing, durations, read_timing
 from cinemill.operations.inspect.model import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pydicom import Dataset
+    from collections.abc import Iterator, Sequence
 
     from cinemill.dicom.source import Source
 
@@ -32,7 +30,7 @@ _ESCAPE = "\x1b"
 """Begins what changes the character set within a value (ISO 2022)."""
 
 
-def facts_of(source: Source, *, counted: bool) -> Facts:
+def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None = None) -> Facts:
     """Return what an instance is.
 
     Parameters
@@ -41,6 +39,8 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
         The open file.
     counted
         Look at all items of encapsulated pixel data, to count its fragments; else the header alone is read.
+    regions
+        Its ultrasound regions, where they were read already.
     """
     frames = frames_of(source)
     stored = None if source.pixel_data is None else source.pixel_data.end - source.pixel_data.value
@@ -51,7 +51,7 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
     seconds = float(durations(times).sum()) / 1000 if timed else None
     shape = [short(source, tag) for tag in (0x00280010, 0x00280011, 0x00280002, 0x00280100)]
     uncompressed = math.prod(number or 0 for number in shape) * (frames or 0) // 8
-    regions = regions_of(source)
+    regions = regions_of(source) if regions is None else regions
     return Facts(
         path=source.path,
         file_bytes=len(source.file),
@@ -89,7 +89,7 @@ def facts_of(source: Source, *, counted: bool) -> Facts:
         lossy=None if source.pixel_data is None else _lossy(source),
         lossy_methods=tuple(each.strip() for each in source.text(0x00282114).split("\\") if each.strip()),
         lossy_ratios=tuple(numbers(source, 0x00282112)),
-        overlays=sum(_has_overlay(source, group) for group in _OVERLAY_GROUPS),
+        overlays=_count_overlays(source),
         icon=bool(source.value(_ICON)),
         private_creators=tuple(dict.fromkeys(_private_creators(source))),
         burned_in_annotation=text(source, 0x00280301),
@@ -112,7 +112,7 @@ def regions_of(source: Source) -> tuple[Region, ...]:
         return ()
     rows, columns = short(source, 0x00280010), short(source, 0x00280011)
     try:
-        return tuple(read_regions(source.header, rows or 0, columns or 0))
+        return tuple(find_regions(source, rows or 0, columns or 0))
     except CinemillError:
         return ()
 
@@ -191,8 +191,10 @@ def _lossy(source: Source) -> bool | None:
     return False if flag == "00" or syntax.lossless else None
 
 
-def _has_overlay(source: Source, group: int) -> bool:
-    return any(source.value(group << 16 | element) for element in (0x0010, 0x3000))
+def _count_overlays(source: Source) -> int:
+    filled = (element for element in source.elements if element.tag & 0xFF000000 == 0x60000000)
+    tags = {element.tag for element in filled if element.end > element.value}
+    return sum(bool(tags & {group << 16 | 0x0010, group << 16 | 0x3000}) for group in _OVERLAY_GROUPS)
 
 
 def _private_creators(source: Source) -> Iterator[str]:
@@ -204,21 +206,14 @@ def _private_creators(source: Source) -> Iterator[str]:
 
 
 def _functional_groups(source: Source) -> tuple[str, ...]:
-    if source.value(_SHARED_GROUPS) is None and source.value(_PER_FRAME_GROUPS) is None:
-        return ()
-    found: dict[str, None] = {}
+    found: dict[int, None] = {}
     try:
-        with explained("functional groups can't be read", "the file is damaged", DamagedFile):
-            for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-                found |= dict.fromkeys(_keywords(source.header.get(name) or ()))
+        for group in (_SHARED_GROUPS, _PER_FRAME_GROUPS):
+            if (sequence := source.element(group)) is not None:
+                for item in items(source.data, sequence, source.encoding):
+                    encoding = item_encoding(source.data, item, item.end, source.encoding)
+                    elements = walk(source.data, *item_content(item), encoding)
+                    found |= dict.fromkeys(element.tag for element in elements)
     except DamagedFile:
         pass
-    return tuple(found)
-
-
-def _keywords(groups: Iterable[Dataset]) -> Iterator[str]:
-    for group in groups:
-        for tag in group.keys():  # noqa: SIM118  # a data set yields its elements
-            keyword = find_keyword(int(tag))
-            if keyword:
-                yield keyword
+    return tuple(filter(None, map(find_keyword, found)))
