@@ -114,7 +114,7 @@ def index(
         It can't be written.
     """
     several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths, output = [Path(os.path.abspath(located(each))) for each in several], located(output)
+    paths, output = [located(each).absolute() for each in several], located(output)
     check_format(output)
     database = output.with_suffix(".sqlite")
     for path in paths:

@@ -83,21 +83,24 @@ class _Pool:
         """Replace a child that died; what it read is read again, file by file, for one of these was its end."""
         first, *others = self._children[place].parcels
         entries: list[Entry] = []
+        self._replace(place)
         for path in first:
-            self._replace(place)
             child = self._children[place]
             child.give([path])
-            entries += child.take() or [
-                self._reader.failed(path, DecoderCrashed(_CRASHED.format(child.end())))
-            ]
-        self._replace(place)
+            if (read := child.take()) is not None:
+                entries += read
+                continue
+            crash = DecoderCrashed(_CRASHED.format(self._replace(place)))
+            entries.append(self._reader.failed(path, crash))
         for parcel in others:
             self._children[place].give(parcel)
         return entries
 
-    def _replace(self, place: int) -> None:
-        self._children[place].end()
+    def _replace(self, place: int) -> str:
+        """Begin another child in a place, and return how the one there ended."""
+        told = self._children[place].end()
         self._children[place] = _Child(self._context, self._reader)
+        return told
 
     def end(self) -> None:
         """End all children, whatever they are doing."""

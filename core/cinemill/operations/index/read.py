@@ -11,7 +11,7 @@ from cinemill.dicom.header_only import HeaderOnly
 from cinemill.errors import CinemillError, InternalError, MissingFile, NotAFile, NotDicom, Unreadable
 from cinemill.operations.deidentify.values import decoded
 from cinemill.operations.index.identity import Pseudonyms
-from cinemill.operations.index.schema import FACTS, KEYS, PATIENT
+from cinemill.operations.index.schema import FACTS, KEYS, PATIENT, as_text
 from cinemill.operations.inspect.facts import facts_of, regions_of
 from cinemill.storage.location import state
 
@@ -158,7 +158,7 @@ def _plain(row: Iterable[Any]) -> Row:
 def _plain_value(value: Any) -> Any:
     match value:
         case str():
-            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+            return as_text(value)
         case tuple():
             return json.dumps(value, ensure_ascii=False) if value else "[]"
         case int():

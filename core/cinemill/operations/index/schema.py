@@ -60,7 +60,7 @@ class Table(NamedTuple):
     def inserted(self) -> str:
         """The SQL that adds a row."""
         places = ", ".join("?" * len(self.columns))
-        return f"INSERT OR REPLACE INTO {self.name} VALUES ({places})"
+        return f"INSERT OR REPLACE INTO {self.name} VALUES ({places})"  # noqa: S608
 
 
 def _columns(kind: Kind, names: str) -> tuple[Column, ...]:
@@ -102,12 +102,12 @@ _FIRST = (
     *KEYS,
 )
 
-_POSITION = (Column("instance", "integer"), Column("position", "integer"))
+_OF_INSTANCE = (Column("instance", "integer"), Column("number", "integer"))
 
 REGIONS = Table(
     "regions",
     (
-        *_POSITION,
+        *_OF_INSTANCE,
         *_columns("text", "spatial_format data_type"),
         *_columns("integer", "flags min_x min_y max_x max_y"),
         *_columns("text", "unit_x unit_y"),
@@ -115,13 +115,13 @@ REGIONS = Table(
         *_columns("integer", "reference_x reference_y"),
         *_columns("real", "value_x value_y"),
     ),
-    "instance, position",
+    "instance, number",
 )
 
 MEASUREMENTS = Table(
     "measurements",
     (
-        *_POSITION,
+        *_OF_INSTANCE,
         *_columns("text", "item template concept_code concept_scheme concept"),
         Column("value", "real"),
         *_columns("text", "value_text unit unit_meaning qualifier site"),
@@ -129,18 +129,23 @@ MEASUREMENTS = Table(
         Column("image_key", "text"),
         Column("image_frames", "numbers"),
     ),
-    "instance, position",
+    "instance, number",
 )
 
 FINDINGS = Table(
     "findings",
     (
-        *_POSITION,
+        *_OF_INSTANCE,
         *_columns("text", "check_id severity section found remedy"),
         Column("frame", "integer"),
     ),
-    "instance, position",
+    "instance, number",
 )
+
+
+def as_text(text: str) -> str:
+    """Return a text as UTF-8 can hold it: names of files may be any bytes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 @cache

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cinemill.errors import UsageError
-from cinemill.operations.index.schema import VERSION, tables
+from cinemill.operations.index.schema import VERSION, as_text, tables
 from cinemill.storage.database import close_database, explained, open_database
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 APPLICATION = 0x63696E69
 """``cini`` in a database's header: an index."""
 
-_COMMIT_SECONDS = 1.0
+_COMMIT_SECONDS = 0.2
 _AT_ONCE = 10_000
 _DETAILS = ("regions", "measurements", "findings")
 
@@ -43,7 +43,7 @@ class Totals(NamedTuple):
 
 
 class Store:
-    """The database of an index, locked for this run. What was added in the last second may be lost by a kill, and is read again.
+    """The database of an index, locked for this run. What was added in the last moment may be lost by a kill, and is read again.
 
     Memory: a byte for each row that was there before.
 
@@ -118,7 +118,7 @@ class Store:
         if not self._before:
             return False
         row = self._connection.execute(
-            "SELECT id, file_bytes, mtime_ns, error_kind FROM instances WHERE path = ?", (path,)
+            "SELECT id, file_bytes, mtime_ns, error_kind FROM instances WHERE path = ?", (as_text(path),)
         ).fetchone()
         if row is None or row[0] > self._before:
             return False
@@ -152,7 +152,7 @@ class Store:
     def _number(self, path: str) -> int:
         """Return the id of a file's row: the one that it had, whose rows go, or the next."""
         if self._before:
-            found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (path,))
+            found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (as_text(path),))
             for (number,) in found.fetchall():
                 self._remove([number])
                 return int(number)
