@@ -57,26 +57,33 @@ def meta_faults(source: Values) -> list[str]:
     """
     if not source.meta:
         return []
-    faults = []
+    return [*wrong_encoding(source), *wrong_length(source), *other_uids(source)]
+
+
+def wrong_encoding(source: Values) -> Iterator[str]:
+    """Say whether File Meta Information is encoded otherwise than in Explicit VR Little Endian."""
     encodings = {meta_encoding(source.file, element.start) for element in source.meta}
     if encodings != {EXPLICIT_LE}:
-        faults.append("the File Meta Information is not encoded in Explicit VR Little Endian; read as found")
-    faults += _wrong_length(source)
+        yield "the File Meta Information is not encoded in Explicit VR Little Endian; read as found"
+
+
+def other_uids(source: Values) -> Iterator[str]:
+    """Say which UIDs of File Meta Information are not those of the data set."""
     for name, (in_meta, in_data_set) in _IN_DATA_SET.items():
         told, true = source.meta_text(in_meta), source.text(in_data_set)
         if true and told != true:
-            faults.append(
+            yield (
                 f"{name} {tag_name(in_meta)} of the File Meta Information is {_shown(told)}, "
                 f"that of the data set {_shown(true)}; outputs say what the data set says"
             )
-    return faults
 
 
 def _shown(uid: str) -> str:
     return ascii(uid[:64])[1:-1] or "absent"
 
 
-def _wrong_length(source: Values) -> Iterator[str]:
+def wrong_length(source: Values) -> Iterator[str]:
+    """Say whether the group length of File Meta Information is missing or wrong."""
     first, last = source.meta[0], source.meta[-1]
     if first.tag != _GROUP_LENGTH:
         yield "the File Meta Information has no group length"

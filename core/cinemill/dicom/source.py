@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
-_PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
+PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META = 0x0002
 _NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
@@ -115,7 +115,7 @@ class Source(Values):
         self.data, start, size = opened.data, opened.start, len(opened.data)
         if self._scan:
             self.read_in_order()
-        before = list(walk(self.data, start, size, self.encoding, until=_PIXEL_TAGS))
+        before = list(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
         self._encapsulated: EncapsulatedFrames | None = None
@@ -154,7 +154,7 @@ class Source(Values):
         else:
             if end < size:
                 self.warnings.append(f"{size - end} zero bytes follow the last element")
-        if any(element.tag in _PIXEL_TAGS for element in found):
+        if any(element.tag in PIXEL_TAGS for element in found):
             raise DamagedFile("there is pixel data twice; which one is meant can't be told")
         return found
 

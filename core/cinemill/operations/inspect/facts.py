@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _REGIONS, _ICON, _EXTENDED_OFFSET_TABLE = 0x00186011, 0x00880200, 0x7FE00001
 _SHARED_GROUPS, _PER_FRAME_GROUPS = 0x52009229, 0x52009230
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+_PATIENT = (0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00080020, 0x00081030, 0x00080050, 0x00080080)
+_INTEGERS = 1 << 31
 _ONLY_LOSSY = frozenset(("jpeg", "video"))
 _ESCAPE = "\x1b"
 """Begins what changes the character set within a value (ISO 2022)."""
@@ -45,10 +47,11 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
     frames = frames_of(source)
     stored = None if source.pixel_data is None else source.pixel_data.end - source.pixel_data.value
     there = stored is not None and 1 < (frames or 0) <= stored
-    timing = read_timing(source, frames) if frames is not None and there else Timing(np.empty(0), None)
-    times = timing.times
-    timed = len(times) > 1 and bool(np.isfinite(times).all()) and times[-1] > times[0]
-    seconds = float(durations(times).sum()) / 1000 if timed else None
+    with np.errstate(all="ignore"):
+        timing = read_timing(source, frames) if frames is not None and there else Timing(np.empty(0), None)
+        times = timing.times
+        timed = len(times) > 1 and bool(np.isfinite(times).all()) and times[-1] > times[0]
+        seconds = float(durations(times).sum()) / 1000 if timed else None
     shape = [short(source, tag) for tag in (0x00280010, 0x00280011, 0x00280002, 0x00280100)]
     uncompressed = math.prod(number or 0 for number in shape) * (frames or 0) // 8
     regions = regions_of(source) if regions is None else regions
@@ -94,7 +97,15 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
         private_creators=tuple(dict.fromkeys(_private_creators(source))),
         burned_in_annotation=text(source, 0x00280301),
         functional_groups=_functional_groups(source),
+        series_number=_integer(source, 0x00200011),
+        instance_number=_integer(source, 0x00200013),
     )
+
+
+def patient_of(source: Source) -> dict[str, str]:
+    """Return what names the patient and the study, by keyword."""
+    found = {find_keyword(tag): text(source, tag) for tag in _PATIENT}
+    return {keyword: value for keyword, value in found.items() if value}
 
 
 def frames_of(source: Source) -> int | None:
@@ -161,6 +172,11 @@ def numbers(source: Source, tag: int) -> list[float]:
         if math.isfinite(number):
             found.append(number)
     return found
+
+
+def _integer(source: Source, tag: int) -> int | None:
+    number = next(iter(numbers(source, tag)), None)
+    return int(number) if number is not None and abs(number) < _INTEGERS else None
 
 
 def _name(uid: str) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -99,6 +100,8 @@ class Facts:
         ``YES`` or ``NO``.
     functional_groups
         Keywords of the functional groups, shared ones first.
+    series_number, instance_number
+        As they stand in the data set.
     """
 
     path: Path
@@ -142,6 +145,8 @@ class Facts:
     private_creators: tuple[str, ...] = ()
     burned_in_annotation: str | None = None
     functional_groups: tuple[str, ...] = ()
+    series_number: int | None = None
+    instance_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +243,8 @@ class Inspection:
         Of a structured report, in the order of its tree.
     references
         All instances that it points to, once each.
+    patient
+        What names the patient and the study, by keyword; empty unless it was asked for.
     """
 
     facts: Facts
@@ -245,3 +252,4 @@ class Inspection:
     findings: tuple[Finding, ...]
     measurements: tuple[Measurement, ...]
     references: tuple[Reference, ...]
+    patient: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,240 @@
+"""What a check is, and what it looks at: an open file, of which each thing is looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from cinemill.dicom.elements import PIXEL_DATA
+from cinemill.dicom.fragments import group_fragments
+from cinemill.dicom.values import explained
+from cinemill.errors import CinemillError, DamagedFile
+from cinemill.frames.decode import MARKED, read_markers
+from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
+from cinemill.operations.inspect.facts import short
+from cinemill.operations.inspect.model import Facts, Severity
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from cinemill.codecs.codestream import Codestream
+    from cinemill.dicom.fragments import Fragments, FrameIndex, Offsets
+    from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Buffer, PixelFormat
+
+_EXTENDED_OFFSET_TABLE, _DIRECTORY_RECORDS = 0x7FE00001, 0x00041220
+
+
+class Problem(NamedTuple):
+    """What a check found.
+
+    Attributes
+    ----------
+    found
+        See `cinemill.operations.inspect.model.Finding`.
+    frame
+        The frame that it is about, counted from 0.
+    remedy
+        How to mend it, where that is not what the check says.
+    """
+
+    found: str
+    frame: int | None = None
+    remedy: str | None = None
+
+
+Problems: TypeAlias = Iterable["str | Problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Attributes
+    ----------
+    id
+        Group and name: ``frames.count``.
+    severity, section, remedy
+        Of its findings.
+    about
+        What should be, in a few words.
+    run
+        Yields what is not so.
+    counted
+        Whether all items or codestreams are looked at, and not the header alone.
+    pixels
+        Whether it concerns pixels, and nothing else in a receipt says so.
+    """
+
+    id: str
+    severity: Severity
+    section: str
+    about: str
+    remedy: str
+    run: Callable[[Subject], Problems]
+    counted: bool = False
+    pixels: bool = False
+
+
+def check(
+    name: str,
+    severity: Severity,
+    section: str,
+    *,
+    about: str,
+    remedy: str,
+    counted: bool = False,
+    pixels: bool = False,
+) -> Callable[[Callable[[Subject], Problems]], Check]:
+    """Return what makes a check of a function.
+
+    Parameters
+    ----------
+    name
+        Its id.
+    severity, section, about, remedy, counted, pixels
+        See `Check`.
+    """
+
+    def made(run: Callable[[Subject], Problems]) -> Check:
+        return Check(name, severity, section, about, remedy, run, counted, pixels)
+
+    return made
+
+
+class Subject:
+    """An instance that is checked.
+
+    Parameters
+    ----------
+    source
+        The open file.
+    facts
+        What is known of it.
+    whole
+        Whether the pixel data is there as it is in the file; else only what stands before it could be read.
+    expected_model
+        Manufacturer's Model Name that is expected.
+    """
+
+    def __init__(
+        self, source: Source, facts: Facts, *, whole: bool = True, expected_model: str | None = None
+    ) -> None:
+        self.source, self.facts, self.whole = source, facts, whole
+        self.expected_model = expected_model
+
+    @property
+    def sop_class(self) -> SopClass | None:
+        """What the standard says of its SOP class, where that stands in the table."""
+        return CLASSES.get(self.facts.sop_class_uid or "")
+
+    @property
+    def directory(self) -> bool:
+        """Whether it is a DICOMDIR, and no instance."""
+        return self.source.element(_DIRECTORY_RECORDS) is not None
+
+    @property
+    def image(self) -> bool:
+        """Whether there is Pixel Data of integers."""
+        return self.source.pixel_data is not None and self.source.pixel_data.tag == PIXEL_DATA
+
+    @property
+    def video(self) -> bool:
+        """Whether all frames are one stream."""
+        return self.source.transfer_syntax.coding == "video"
+
+    @property
+    def ultrasound(self) -> bool:
+        """Whether it is an ultrasound image of the single or multi-frame IOD."""
+        return self.sop_class is not None and "US" in self.sop_class.modalities and not self.sop_class.grouped
+
+    @property
+    def header(self) -> Dataset:
+        """All elements but the pixel data, as pydicom reads them."""
+        return self.source.header
+
+    @cached_property
+    def described(self) -> PixelFormat | None:
+        """What the header says of the pixels; None where that is no description."""
+        try:
+            return self.source.pixels if self.image else None
+        except CinemillError:
+            return None
+
+    def items(self, keyword: str) -> list[Dataset]:
+        """Return the items of a sequence, none where it is absent."""
+        with explained(f"{keyword} can't be read", "the file is damaged", DamagedFile):
+            return list(self.header.get(keyword) or ())
+
+    def short(self, tag: int) -> int | None:
+        """Return the first value of an element of VR US, None where it is absent or empty."""
+        return short(self.source, tag)
+
+    def present(self, tag: int) -> bool:
+        """Whether a top-level element is there and has a value."""
+        element = self.source.element(tag)
+        return element is not None and element.end > element.value
+
+    @cached_property
+    def fragments(self) -> Fragments | None:
+        """All fragments of encapsulated pixel data; None where it is native, or a video's."""
+        return self.source.fragments if self.image and not self.video else None
+
+    @cached_property
+    def extended_table(self) -> Offsets | None:
+        """Entries of the Extended Offset Table, None where there is none."""
+        value = self.source.value(_EXTENDED_OFFSET_TABLE)
+        return None if value is None else np.frombuffer(value[: len(value) // 8 * 8], "<i8")
+
+    @cached_property
+    def index(self) -> FrameIndex | None:
+        """Where the promised frames of encapsulated pixel data stand; None where they are not there."""
+        fragments, frames = self.fragments, self.facts.frames
+        if fragments is None or frames is None:
+            return None
+        try:
+            return group_fragments(self.source.data, fragments, frames, self.extended_table, [])
+        except DamagedFile:
+            return None
+
+    def frames(self) -> Iterator[tuple[int, Buffer]]:
+        """Yield the bytes of each encapsulated frame with its number, where all promised ones are there."""
+        from cinemill.dicom.fragments import join
+        from cinemill.storage.mapped import forget
+
+        if self.index is None:
+            return
+        starts = self.index.starts.tolist()
+        for number, (start, end) in enumerate(pairwise(starts)):
+            yield number, join(self.source.data, start, end)
+            if number % 256 == 255:
+                forget(self.source.data)
+
+    @cached_property
+    def streams(self) -> list[Codestream | CinemillError]:
+        """What each frame's codestream says of itself, or why it can't be read; none where codestreams have no markers."""
+        if self.source.transfer_syntax.coding not in MARKED:
+            return []
+        return [self._stream(number, data) for number, data in self.frames()]
+
+    def _stream(self, number: int, data: Buffer) -> Codestream | CinemillError:
+        try:
+            return read_markers(self.source, number, data)
+        except CinemillError as error:
+            return error
+
+
+def gathered(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the first of problems of frames, with how many others have one."""
+    each = iter(problems)
+    first = next(each, None)
+    if first is None:
+        return
+    others = sum(1 for _ in each)
+    more = "" if not others else f"; so {others} other{'' if others == 1 else 's'}"
+    yield first._replace(found=first.found + more)

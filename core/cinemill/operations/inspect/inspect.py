@@ -1,0 +1,86 @@
+"""Inspects one instance: whatever a file holds, what is known of it and what is wrong with it, and never an error."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cinemill.dicom.elements import walk
+from cinemill.dicom.part10 import read_part10
+from cinemill.dicom.source import PIXEL_TAGS, Source
+from cinemill.errors import CinemillError, DamagedFile
+from cinemill.operations.inspect.checks.check import Subject
+from cinemill.operations.inspect.checks.table import DAMAGED, finding, findings_of, in_order
+from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
+from cinemill.operations.inspect.model import Facts, Finding, Inspection
+from cinemill.storage.location import located, size
+
+
+def inspect(
+    path: str | os.PathLike[str], *, expect_model: str | None = None, phi: bool = False
+) -> Inspection:
+    """Return what is known of an instance, and what is wrong with it, without decoding a frame.
+
+    What can't be read is a finding.
+
+    Parameters
+    ----------
+    path
+        A file.
+    expect_model
+        Manufacturer's Model Name that it should have.
+    phi
+        Tell what names the patient and the study, too.
+    """
+    path = located(path)
+    try:
+        with Source(path, scan=False) as source:
+            return _inspected(source, expect_model, phi=phi)
+    except CinemillError as error:
+        damage = finding(DAMAGED, error.message)
+    for attempt in (_repaired, _header_alone):
+        try:
+            with attempt(path) as source:
+                return _inspected(source, expect_model, damage, phi=phi)
+        except CinemillError:
+            continue
+    return Inspection(Facts(path, size(path)), (), (damage,), (), ())
+
+
+def _inspected(
+    source: Source, expect_model: str | None, damage: Finding | None = None, *, phi: bool
+) -> Inspection:
+    """Return what is known of an open file, and what it could not be opened for as it is."""
+    whole = not source.in_memory
+    facts = replace(facts_of(source, counted=whole), file_bytes=size(source.path))
+    subject = Subject(source, facts, whole=whole, expected_model=expect_model)
+    found = findings_of(subject, counted=whole)
+    patient = patient_of(source) if phi else {}
+    findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
+    return Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+
+
+def _repaired(path: Path) -> Source:
+    return Source(path, repair=True)
+
+
+def _header_alone(path: Path) -> Source:
+    """Open what stands before the pixel data, or before the element that can't be read."""
+    opened = read_part10(path, None, [])
+    end = opened.start
+    with suppress(DamagedFile):
+        for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
+            end = element.end
+    if opened.transfer_syntax.deflated:
+        raise DamagedFile("what is deflated can't be cut")
+    return Source(path, data=bytes(opened.file[:end]))
+
+
+def to_record(inspection: Inspection) -> dict[str, Any]:
+    """Return an inspection as JSON-ready values."""
+    told = asdict(inspection)
+    told["facts"]["path"] = str(inspection.facts.path)
+    return told
