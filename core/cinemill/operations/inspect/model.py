@@ -176,12 +176,16 @@ class Reference:
         Its frames, counted from 1 as in the standard; empty for all.
     attribute
         Keyword of the sequence that holds the reference.
+    study_instance_uid, series_instance_uid
+        Of the instance, where the reference says so.
     """
 
     sop_instance_uid: str
     sop_class_uid: str | None
     frames: tuple[int, ...]
     attribute: str
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,14 @@ class Measurement:
         Other concept modifiers and acquisition context: pairs of name and value, such as view, mode, phase, derivation.
     references
         Images that it was inferred from.
+    laterality
+        Of the finding site.
+    coded
+        Those of the modifiers that have coded values: pairs of name and value.
+    context
+        Observation context: pairs of name and value, such as fetus and tracking identifier.
+    inferred_from
+        Positions of the measurements that it was computed from.
     """
 
     position: str
@@ -225,6 +237,10 @@ class Measurement:
     group: tuple[str, ...]
     modifiers: tuple[tuple[Code, str], ...]
     references: tuple[Reference, ...]
+    laterality: Code | None = None
+    coded: tuple[tuple[Code, Code], ...] = ()
+    context: tuple[tuple[Code, str], ...] = ()
+    inferred_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
