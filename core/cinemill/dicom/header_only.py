@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from cinemill.dicom.elements import UNDEFINED, Element, read_header
-from cinemill.dicom.source import Source
+from cinemill.dicom.elements import UNDEFINED, Element, read_header, walk
+from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, fetch, map_file
 
@@ -26,14 +26,14 @@ class HeaderOnly(Source):
     Attributes
     ----------
     damage : DamagedFile or None
-        What is missing at the end of native pixel data.
+        Why the header can't be read to its end, or native pixel data is not all there; what stands before that is known.
 
     Raises
     ------
     NotDicom
         Neither a Part 10 file nor a data set without a preamble.
     DamagedFile
-        The header is truncated or inconsistent.
+        Nothing of the header can be read.
     UnsupportedTransferSyntax
         The transfer syntax is unknown.
     """
@@ -46,6 +46,17 @@ class HeaderOnly(Source):
         file = map_file(self.path) if given is None else given
         fetch(file, 0, min(_BEGINNING, len(file)))
         super()._open(file)
+
+    def _read_before(self, start: int, size: int) -> list[Element]:
+        found: list[Element] = []
+        try:
+            found.extend(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
+        except DamagedFile as error:
+            if not found:
+                raise
+            self.damage = error
+            self.data = bytes(self.data[: found[-1].end])
+        return found
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)

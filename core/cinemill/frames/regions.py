@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Number = TypeVar("_Number", int, float)
 _Item: TypeAlias = "Dataset | Mapping[str, Any]"
 
+_WHAT, _ADVICE = "ultrasound regions can't be read", "leave out --sidecar and the options that need them"
 _SEQUENCE = 0x00186011
 _ELEMENTS = {
     0x00186012: ("RegionSpatialFormat", b"US", "H"),
@@ -122,9 +123,7 @@ def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
     DamagedFile
         A region has values that are none.
     """
-    with explained(
-        "ultrasound regions can't be read", "leave out --sidecar and the options that need them", DamagedFile
-    ):
+    with explained(_WHAT, _ADVICE, DamagedFile):
         return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
 
 
@@ -143,6 +142,18 @@ def find_regions(source: Values, rows: int, columns: int) -> list[Region]:
     DamagedFile
         A region has values that are none.
     """
+    with explained(_WHAT, _ADVICE, DamagedFile):
+        return [_region(item, rows, columns) for item in region_items(source)]
+
+
+def region_items(source: Values) -> list[Dataset] | list[dict[str, Any]]:
+    """Return what stands in the ultrasound regions of an open file, by keyword; absent and empty values are not there, or None.
+
+    Raises
+    ------
+    DamagedFile
+        They can't be read.
+    """
     sequence = source.element(_SEQUENCE)
     if sequence is None:
         return []
@@ -151,9 +162,10 @@ def find_regions(source: Values, rows: int, columns: int) -> list[Region]:
     except (DamagedFile, struct.error):
         read = [None]
     usual = [item for item in read if item is not None]
-    if len(usual) < len(read):
-        return read_regions(source.header, rows, columns)
-    return [_region(item, rows, columns) for item in usual]
+    if len(usual) == len(read):
+        return usual
+    with explained(_WHAT, _ADVICE, DamagedFile):
+        return list(source.part(_SEQUENCE).get("SequenceOfUltrasoundRegions") or ())
 
 
 def _values(source: Values, item: Element) -> dict[str, Any] | None:

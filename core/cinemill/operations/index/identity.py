@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.operations.deidentify.identity import whose
 
@@ -14,8 +13,10 @@ if TYPE_CHECKING:
     from cinemill.operations.deidentify.keys import Key
 
 _INSTANCE, _SERIES, _STUDY = 0x00080018, 0x0020000E, 0x0020000D
+_IN_META = 0x00020003
 _STANDARD = "1.2.840.10008."
-_UID = re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}")
+_TOKEN = re.compile(r"[\w.-]{4,}")
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
 _WORD = re.compile(r"[^\W_]+")
 _LEAST = 4
 """Letters of a word by which somebody is told."""
@@ -50,27 +51,49 @@ class Pseudonyms:
         """Return what an instance is called."""
         return self._uid(uid)
 
-    def scrubbed(self, text: str, words: Iterable[str]) -> str:
-        """Return a text with names in place of UIDs, and without some words.
+    def scrubbed(self, text: str, words: Words) -> str:
+        """Return a text with names in place of UIDs, and without the patient's own words.
 
         Parameters
         ----------
         text
             Such as a message.
         words
-            By which the patient is told, in small letters.
+            By which patient and instance are told.
         """
-        text = _UID.sub(lambda found: self._called(found[0]), text)
-        hidden = frozenset(words)
-        if not hidden:
-            return text
-        return _WORD.sub(lambda found: _HIDDEN if found[0].lower() in hidden else found[0], text)
+        return _TOKEN.sub(lambda found: self._called(found[0], words), text)
 
-    def _called(self, uid: str) -> str:
-        return uid if uid.startswith(_STANDARD) else self._uid(uid)
+    def _called(self, token: str, words: Words) -> str:
+        bare = token.strip(".-")
+        if bare.startswith(_STANDARD):
+            return token
+        if bare in words.uids or _UID.fullmatch(bare):
+            return token.replace(bare, self._uid(bare))
+        return _WORD.sub(lambda found: _HIDDEN if found[0].lower() in words.patient else found[0], token)
 
 
-def words_of(source: Values) -> frozenset[str]:
-    """Return the words and numbers by which an instance's patient is told, in small letters."""
-    texts = (source.text(tag) for tag in _NAMED)
-    return frozenset(word.lower() for text in texts for word in _WORD.findall(text) if len(word) >= _LEAST)
+class Words(NamedTuple):
+    """By what an instance is told.
+
+    Attributes
+    ----------
+    uids
+        Its own, its series' and its study's.
+    patient
+        Words and numbers of the patient's own, in small letters.
+    """
+
+    uids: frozenset[str]
+    patient: frozenset[str]
+
+    @classmethod
+    def of(cls, source: Values) -> Words:
+        """Find them in a header."""
+        uids = (source.meta_text(_IN_META), *map(source.text, (_INSTANCE, _SERIES, _STUDY)))
+        texts = map(source.text, _NAMED)
+        told = (word.lower() for text in texts for word in _WORD.findall(text) if len(word) >= _LEAST)
+        return cls(frozenset(filter(None, uids)), frozenset(told))
+
+
+NOTHING = Words(frozenset(), frozenset())
+"""Where no header could be read."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cinemill.dicom.header_only import HeaderOnly
 from cinemill.errors import CinemillError, InternalError, MissingFile, NotAFile, NotDicom, Unreadable
 from cinemill.operations.deidentify.values import decoded
-from cinemill.operations.index.identity import Pseudonyms
-from cinemill.operations.index.schema import FACTS, KEYS, PATIENT, as_text
+from cinemill.operations.index.identity import NOTHING, Pseudonyms, Words
+from cinemill.operations.index.schema import FACTS, KEYS, MEASURED, PATIENT, as_text
+from cinemill.operations.inspect.checks.check import Subject
+from cinemill.operations.inspect.checks.table import DAMAGED, finding, findings_of
+from cinemill.operations.inspect.documents.table import row_of
 from cinemill.operations.inspect.facts import facts_of, regions_of
 from cinemill.storage.location import state
 
 if TYPE_CHECKING:
     from cinemill.frames.regions import Region
     from cinemill.operations.deidentify.keys import Key
+    from cinemill.operations.inspect.model import Facts, Finding
 
 Row: TypeAlias = "tuple[Any, ...]"
 
@@ -39,6 +43,11 @@ _PATIENT_TAGS = (
     0x0020000D,
 )
 """In the order of the columns."""
+
+_CONTENT = 0x0040A730
+_UIDS = ("image_sop_instance_uid", "tracking_uid", "references")
+_FREE = frozenset(("fetus", "tracking_identifier", "containers", "modifiers", "context"))
+"""Columns of measurements that hold UIDs, and those that hold what somebody wrote."""
 
 _facts = attrgetter(*(column.name for column in FACTS))
 
@@ -99,35 +108,85 @@ class Reader:
             return self.failed(path, InternalError(wrong))
 
     def failed(self, path: str, error: CinemillError) -> Entry:
-        """Return the entry of a file that can't be read."""
+        """Return the entry of a file that can't be read at all."""
         there = None if isinstance(error, Unreadable) else state(path)
         size, modified = (None, None) if there is None else (there.size, there.modified)
-        told = self._pseudonyms.scrubbed(error.message, ())
         blank = (None,) * (len(KEYS) + (len(PATIENT) if self._phi else 0) + len(FACTS))
-        return Entry(path, error.kind, _plain((path, size, modified, error.kind, told, *blank)))
+        told = error.message if self._phi else self._pseudonyms.scrubbed(error.message, NOTHING)
+        damage = finding(DAMAGED, told)
+        return Entry(
+            path,
+            error.kind,
+            _plain((path, size, modified, error.kind, told, *blank)),
+            findings=() if isinstance(error, Unreadable) else ((0, *_finding(damage, damage.found)),),
+        )
 
     def _entry(self, path: str, source: HeaderOnly) -> Entry:
         regions = regions_of(source)
         facts = facts_of(source, counted=False, regions=regions)
-        damage = source.damage
+        hidden = self._hidden(source)
+        subject = Subject(source, facts, whole=False)
+        findings = findings_of(subject, counted=False)
+        kind = told = None
+        if (damage := source.damage) is not None:
+            kind, told = damage.kind, hidden(damage.message)
+            findings.insert(0, finding(DAMAGED, damage.message))
         there = source.state
         assert there is not None
         row = (
             path,
             there.size,
             there.modified,
-            None if damage is None else damage.kind,
-            None if damage is None else damage.message,
+            kind,
+            told,
             *self._pseudonyms.of(source),
             *(self._patient(source) if self._phi else ()),
             *_facts(facts),
         )
         return Entry(
             path,
-            READ if damage is None else damage.kind,
+            kind or READ,
             _plain(row),
             tuple(_plain((number, *_region(region))) for number, region in enumerate(regions)),
+            tuple(
+                _plain((number, *row)) for number, row in enumerate(self._measurements(source, facts, hidden))
+            ),
+            tuple(
+                _plain((number, *_finding(each, hidden(each.found)))) for number, each in enumerate(findings)
+            ),
         )
+
+    def _hidden(self, source: HeaderOnly) -> Callable[[str], str]:
+        """Return what takes out of texts by what the patient, the study and the instance are told."""
+        if self._phi:
+            return str
+        words: list[Words] = []
+
+        def hidden(text: str) -> str:
+            if not words:
+                words.append(Words.of(source))
+            return self._pseudonyms.scrubbed(text, words[0])
+
+        return hidden
+
+    def _measurements(self, source: HeaderOnly, facts: Facts, hidden: Callable[[str], str]) -> Iterator[Row]:
+        """Yield what is measured in a document."""
+        if source.element(_CONTENT) is None:
+            return
+        from cinemill.operations.inspect.documents.measurements import measurements_of
+
+        for measurement in measurements_of(source.header, phi=self._phi):
+            row = row_of(facts, measurement)
+            for name in _UIDS:
+                row[name] = self._keyed(row[name])
+            for name in _FREE:
+                row[name] = hidden(str(row[name])) if row[name] else None
+            yield tuple(row[name] for name in MEASURED)
+
+    def _keyed(self, cell: str | float | None) -> str | None:
+        """Return a cell with keys in place of its UIDs, which frame numbers may follow."""
+        uids = (each.partition("#") for each in str(cell).split()) if cell else ()
+        return " ".join(f"{self._pseudonyms.uid(uid)}{sign}{frames}" for uid, sign, frames in uids) or None
 
     def _patient(self, source: HeaderOnly) -> Iterable[str | None]:
         charsets = source.text(_CHARSET).split("\\")
@@ -148,6 +207,10 @@ def _region(region: Region) -> Row:
         *region.reference_pixel,
         *region.reference_values,
     )
+
+
+def _finding(found: Finding, text: str) -> Row:
+    return found.check, found.severity.value, found.section, text, found.remedy, found.frame
 
 
 def _plain(row: Iterable[Any]) -> Row:

@@ -8,6 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
 
+from cinemill.operations.inspect.documents import table as documents
 from cinemill.operations.inspect.model import Facts
 
 VERSION = 1
@@ -104,6 +105,12 @@ _FIRST = (
 
 _OF_INSTANCE = (Column("instance", "integer"), Column("number", "integer"))
 
+_NUMBERS: Mapping[str, Kind] = {"value": "real", "images": "integer"}
+_KEYED = {"image_sop_instance_uid": "image_key", "tracking_uid": "tracking_key", "references": "image_keys"}
+
+MEASURED = tuple(name for name in documents.COLUMNS if name not in {*_UIDS, "manufacturer", "model"})
+"""Columns of docs/MEASUREMENTS.md that say nothing of the instance itself."""
+
 REGIONS = Table(
     "regions",
     (
@@ -120,15 +127,7 @@ REGIONS = Table(
 
 MEASUREMENTS = Table(
     "measurements",
-    (
-        *_OF_INSTANCE,
-        *_columns("text", "item template concept_code concept_scheme concept"),
-        Column("value", "real"),
-        *_columns("text", "value_text unit unit_meaning qualifier site"),
-        *_columns("texts", "containers modifiers"),
-        Column("image_key", "text"),
-        Column("image_frames", "numbers"),
-    ),
+    (*_OF_INSTANCE, *(Column(_KEYED.get(name, name), _NUMBERS.get(name, "text")) for name in MEASURED)),
     "instance, number",
 )
 

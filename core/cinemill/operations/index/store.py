@@ -94,7 +94,7 @@ class Store:
                 )
                 raise UsageError(f"was made {what}; give the same, or choose another name", path=self.path)
         self.note(**told, complete="0")
-        (self._before,) = run("SELECT coalesce(max(id), 0) FROM instances").fetchone()
+        self._before: int = run("SELECT coalesce(max(id), 0) FROM instances").fetchone()[0]
         self._last = self._before
         self._seen = bytearray(self._before + 1)
 
@@ -153,9 +153,10 @@ class Store:
         """Return the id of a file's row: the one that it had, whose rows go, or the next."""
         if self._before:
             found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (as_text(path),))
-            for (number,) in found.fetchall():
-                self._remove([number])
-                return int(number)
+            numbers: list[int] = [number for (number,) in found.fetchall()]
+            if numbers:
+                self._remove(numbers)
+                return numbers[0]
         self._last += 1
         return self._last
 

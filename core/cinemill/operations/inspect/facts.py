@@ -144,7 +144,7 @@ def text(source: Source, tag: int) -> str | None:
         return plain or None
     try:
         with explained("text can't be read", "its character set is wrong", DamagedFile):
-            decoded = source.header.get(find_keyword(tag))
+            decoded = source.part(tag).get(find_keyword(tag))
             several = (
                 decoded if isinstance(decoded, list | tuple) or hasattr(decoded, "append") else [decoded]
             )
@@ -155,10 +155,8 @@ def text(source: Source, tag: int) -> str | None:
 
 def short(source: Source, tag: int) -> int | None:
     """Return the first value of an element of VR US, None where it is absent or empty."""
-    try:
-        return source.short(tag)
-    except CinemillError:
-        return None
+    element = source.element(tag)
+    return None if element is None or element.end < element.value + 2 else source.short(tag)
 
 
 def numbers(source: Source, tag: int) -> list[float]:

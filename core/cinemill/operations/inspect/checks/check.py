@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from cinemill.dicom.dictionary import find_keyword
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.fragments import group_fragments
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import MARKED, read_markers
+from cinemill.frames.regions import Region, region_items
 from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
-from cinemill.operations.inspect.facts import short
+from cinemill.operations.inspect.facts import regions_of, short
 from cinemill.operations.inspect.model import Facts, Severity
 
 if TYPE_CHECKING:
@@ -166,10 +168,21 @@ class Subject:
         except CinemillError:
             return None
 
-    def items(self, keyword: str) -> list[Dataset]:
+    def items(self, tag: int) -> list[Dataset]:
         """Return the items of a sequence, none where it is absent."""
+        keyword = find_keyword(tag)
         with explained(f"{keyword} can't be read", "the file is damaged", DamagedFile):
-            return list(self.header.get(keyword) or ())
+            return list(self.source.part(tag).get(keyword) or ())
+
+    @cached_property
+    def region_items(self) -> list[Dataset] | list[dict[str, Any]]:
+        """What stands in its ultrasound regions, by keyword."""
+        return region_items(self.source)
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Its ultrasound regions; none where they can't be read."""
+        return regions_of(self.source)
 
     def short(self, tag: int) -> int | None:
         """Return the first value of an element of VR US, None where it is absent or empty."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.dicom.dictionary import find_name
-from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.regions import Region, find_regions
 from cinemill.operations.inspect.checks.check import Problems, Subject, check
-from cinemill.operations.inspect.facts import regions_of
 from cinemill.operations.inspect.model import Severity
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    _Item: TypeAlias = Dataset | Mapping[str, Any]
+
 _REGIONS = 0x00186011
-_SEQUENCE = "SequenceOfUltrasoundRegions"
 _REQUIRED = {
     0x00186012: "RegionSpatialFormat",
     0x00186014: "RegionDataType",
@@ -45,12 +45,12 @@ _MEASURED = (
 )
 
 
-def _items(subject: Subject) -> list[Dataset]:
-    return subject.items(_SEQUENCE) if subject.image and subject.source.value(_REGIONS) else []
+def _items(subject: Subject) -> Sequence[_Item]:
+    return subject.region_items if subject.image and subject.source.value(_REGIONS) else ()
 
 
 def _regions(subject: Subject) -> tuple[Region, ...]:
-    return regions_of(subject.source) if subject.image else ()
+    return subject.regions if subject.image else ()
 
 
 @check(
@@ -78,7 +78,7 @@ def missing(subject: Subject) -> Problems:
 def attributes(subject: Subject) -> Problems:
     """Yield what regions lack."""
     if _items(subject):
-        read_regions(subject.header, subject.facts.rows or 0, subject.facts.columns or 0)
+        find_regions(subject.source, subject.facts.rows or 0, subject.facts.columns or 0)
     for number, item in enumerate(_items(subject), 1):
         lacks = [find_name(tag) for tag, keyword in _REQUIRED.items() if item.get(keyword) in {None, ""}]
         if lacks:
@@ -105,7 +105,7 @@ def bounds(subject: Subject) -> Problems:
             yield f"{where}; the image is columns 0 to {columns - 1}, rows 0 to {rows - 1}"
 
 
-def _corner(item: Dataset, name: str) -> int:
+def _corner(item: _Item, name: str) -> int:
     value = int(item.get(f"RegionLocation{name}") or 0)
     return value - (1 << 32) if value >= 1 << 31 else value
 

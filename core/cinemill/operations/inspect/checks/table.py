@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from cinemill.dicom.values import explained
-from cinemill.errors import CinemillError, DamagedFile, printable
+from cinemill.errors import CinemillError, printable
 from cinemill.operations.inspect.checks import (
     codestream,
     encapsulation,
@@ -98,13 +98,17 @@ def finding(check: Check, problem: Problem | str) -> Finding:
 
 def _carry_out(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
-        with explained("values can't be read", "the attribute was not checked", _UnreadableValue):
-            yield from [finding(check, problem) for problem in check.run(subject)]
-    except _UnreadableValue as error:
-        yield finding(VALUES, error.message)
+        yield from [finding(check, problem) for problem in check.run(subject)]
     except CinemillError as error:
         yield finding(DAMAGED, Problem(error.message, error.frame))
+    except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
+        yield finding(VALUES, _unreadable(error).message)
 
 
-class _UnreadableValue(DamagedFile):
-    """A value is none of its VR."""
+def _unreadable(error: Exception) -> CinemillError:
+    """Return our error for what pydicom raises on wrong values."""
+    try:
+        with explained("values can't be read", "the attribute was not checked"):
+            raise error
+    except CinemillError as told:
+        return told

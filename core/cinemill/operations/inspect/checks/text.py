@@ -175,7 +175,7 @@ def icon(subject: Subject) -> Problems:
     """Yield what is wrong with the icon."""
     if not subject.source.value(_ICON):
         return
-    items = subject.items("IconImageSequence")
+    items = subject.items(_ICON)
     if len(items) != 1:
         yield f"Icon Image Sequence has {len(items)} items, expected 1"
     for item in items[:1]:
