@@ -27,7 +27,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[test]' && .venv/bin/pytest -n auto": "installs "
     "packages; the gate runs it",
     ". .venv/bin/activate": "needs the environment that the first one makes",
-    "pip install --quiet --editable '.[video,zarr,metrics,deid]'": "installs packages",
+    "pip install --quiet --editable '.[video,zarr,metrics,deid,index]'": "installs packages",
     "pip uninstall --yes pylibjpeg-libjpeg": "changes the environment; tests/codecs/test_licences.py does without it",
     "cinemill up": "stays up; tests/workers/local starts it",
     "cinemill submit /archive /migrated --to jpeg-ls --name spring && cinemill jobs watch": "needs the service; "
@@ -99,6 +99,18 @@ def test_the_python_in_it_runs(folder, monkeypatch):
     assert names["receipt"].status == "transcoded"
     assert isinstance(names["picture"], np.ndarray)
     assert len(list(Path("arrays").glob("*.npy"))) == 15
+
+
+def test_the_queries_in_it_run(folder, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(folder)
+    cinemill.index("archive/2019", "2019.parquet")
+    vendors, rates, studies = (
+        duckdb.sql(query).fetchall() for query in blocks("sql") if "'2019.parquet'" in query
+    )
+    assert vendors == [("SonoSite, Inc.", 2, 2)]
+    assert [(rate, cines) for rate, cines, _ in rates] == [(30.0, 2)]
+    assert [images for _, _, images in studies] == [2]
 
 
 def test_the_policy_in_it_is_one():

@@ -95,7 +95,7 @@ class Store:
                 raise UsageError(f"was made {what}; give the same, or choose another name", path=self.path)
         self.note(**told, complete="0")
         self._before: int = run("SELECT coalesce(max(id), 0) FROM instances").fetchone()[0]
-        self._last = self._before
+        self._last: int = self._before
         self._seen = bytearray(self._before + 1)
 
     def _make(self) -> None:
