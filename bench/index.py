@@ -82,9 +82,9 @@ def _link(files: Sequence[Path], tree: Path, count: int) -> int:
 def _index(run: str, tree: Path, output: Path, jobs: int) -> int:
     started = time.perf_counter()
     command = [*_COMMAND, str(tree), "-o", str(output), "--jobs", str(jobs), "--json", "--quiet"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        with _watching(process.pid) as watched:
-            told, _ = process.communicate()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with process, _watching(process.pid) as watched:
+        told, _ = process.communicate()
     seconds = time.perf_counter() - started
     found = json.loads(told)
     number = found["instances"] + found["not_dicom"]

@@ -23,11 +23,13 @@ def test_the_public_names():
     names = [
         "Cine",
         "CinemillError",
+        "Inspection",
         "Receipt",
         "__version__",
         "deidentify",
         "extract",
         "index",
+        "inspect",
         "open",
         "restore",
         "split",

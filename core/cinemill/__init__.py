@@ -2,8 +2,8 @@
 
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
-long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time, `index`
-tells what is in an archive.
+long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time,
+`inspect` tells what a file is and what is wrong with it, `index` what is in an archive.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from cinemill._version import __version__
 __all__ = [
     "Cine",
     "CinemillError",
+    "Inspection",
     "Receipt",
     "__version__",
     "deidentify",
     "extract",
     "index",
+    "inspect",
     "open",
     "restore",
     "split",
@@ -30,10 +32,12 @@ __all__ = [
 _HOMES = {
     "Cine": "cinemill.frames.cine",
     "CinemillError": "cinemill.errors",
+    "Inspection": "cinemill.operations.inspect.model",
     "Receipt": "cinemill.operations.receipt",
     "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
     "index": "cinemill.operations.index.index",
+    "inspect": "cinemill.operations.inspect.inspect",
     "open": "cinemill.frames.cine",
     "restore": "cinemill.operations.restore.restore",
     "split": "cinemill.operations.split.split",
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
     from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
     from cinemill.operations.index.index import index
+    from cinemill.operations.inspect.inspect import inspect
+    from cinemill.operations.inspect.model import Inspection
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.restore.restore import restore
     from cinemill.operations.split.split import split

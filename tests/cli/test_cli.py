@@ -37,6 +37,7 @@ COMMANDS = [
     "split",
     "verify",
     "audit",
+    "inspect",
     "syntaxes",
     "forecast",
     "index",

@@ -39,6 +39,7 @@ _PLACES = {
     "split": "cinemill.operations.split.request:Split",
     "verify": "cinemill.operations.verify.request:Verify",
     "audit": "cinemill.cli.deidentify:audit",
+    "inspect": "cinemill.cli.inspect:inspect",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
     "index": "cinemill.cli.index:index",

@@ -54,8 +54,9 @@ def index(
 ) -> None:
     """Tell what is in an archive, as tables for DuckDB and others.
 
-    A row for each instance; regions, measurements and findings beside it. Headers alone are read, no pixels. The same command brings an index up to date: rows of files whose size and time are
-    the same stay. After Ctrl-C or a crash it goes on. Exit code 1 if some files or directories could not be read at all.
+    A row for each instance; regions, measurements and findings beside it. Headers alone are read, no pixels. The same
+    command brings an index up to date: rows of files whose size and time are the same stay. After Ctrl-C or a crash it
+    goes on. Exit code 1 if some files or directories could not be read at all.
     """
     from cinemill.operations.index.index import index as make
 

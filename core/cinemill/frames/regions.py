@@ -5,43 +5,32 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cinemill.dicom.elements import item_content, item_encoding, items, walk
+from cinemill.dicom.dictionary import find_keyword, find_vr
+from cinemill.dicom.elements import IMPLICIT_LE, ITEM, ITEM_END, UNDEFINED, item_encoding, read_header, walk
 from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, NotInFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from pydicom import Dataset
-
-    from cinemill.dicom.elements import Element
+    from cinemill.dicom.elements import Encoding
     from cinemill.dicom.values import Values
+    from cinemill.storage.mapped import Bytes
+
+_SEQUENCE = 0x00186011
+_ITEM_ENDS = frozenset((ITEM_END,))
+_FORMS = {
+    (order, vr): struct.Struct(order + form)
+    for order in "<>"
+    for vr, form in ((b"US", "H"), (b"SS", "h"), (b"UL", "L"), (b"SL", "l"), (b"FL", "f"), (b"FD", "d"))
+}
+
+_keyword = cache(find_keyword)
 
 _Number = TypeVar("_Number", int, float)
-_Item: TypeAlias = "Dataset | Mapping[str, Any]"
-
-_WHAT, _ADVICE = "ultrasound regions can't be read", "leave out --sidecar and the options that need them"
-_SEQUENCE = 0x00186011
-_ELEMENTS = {
-    0x00186012: ("RegionSpatialFormat", b"US", "H"),
-    0x00186014: ("RegionDataType", b"US", "H"),
-    0x00186016: ("RegionFlags", b"UL", "I"),
-    0x00186018: ("RegionLocationMinX0", b"UL", "I"),
-    0x0018601A: ("RegionLocationMinY0", b"UL", "I"),
-    0x0018601C: ("RegionLocationMaxX1", b"UL", "I"),
-    0x0018601E: ("RegionLocationMaxY1", b"UL", "I"),
-    0x00186020: ("ReferencePixelX0", b"SL", "i"),
-    0x00186022: ("ReferencePixelY0", b"SL", "i"),
-    0x00186024: ("PhysicalUnitsXDirection", b"US", "H"),
-    0x00186026: ("PhysicalUnitsYDirection", b"US", "H"),
-    0x00186028: ("ReferencePixelPhysicalValueX", b"FD", "d"),
-    0x0018602A: ("ReferencePixelPhysicalValueY", b"FD", "d"),
-    0x0018602C: ("PhysicalDeltaX", b"FD", "d"),
-    0x0018602E: ("PhysicalDeltaY", b"FD", "d"),
-}
-"""Keyword, VR and form of the attributes of a region (PS3.6)."""
 
 _SPATIAL_FORMATS = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
 _DATA_TYPES = (
@@ -108,7 +97,54 @@ class Region:
         return asdict(self)
 
 
-def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
+class Attributes(Protocol):
+    """Values by keyword: a data set of pydicom, an item of a sequence."""
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return a value, the default where it is absent."""
+
+
+def region_items(source: Values) -> list[dict[str, Any]]:
+    """Return the items of Sequence of Ultrasound Regions as numbers by keyword, without reading any other element.
+
+    Raises
+    ------
+    DamagedFile
+        The sequence is damaged.
+    """
+    sequence = source.element(_SEQUENCE)
+    if sequence is None:
+        return []
+    inner = IMPLICIT_LE if sequence.vr == b"UN" else source.encoding
+    found: list[dict[str, Any]] = []
+    offset = sequence.value
+    while offset < sequence.end:
+        item = read_header(source.data, offset, sequence.end, inner)
+        if item.tag != ITEM:
+            break
+        bounded = item.length != UNDEFINED
+        end = item.value + item.length if bounded else sequence.end
+        numbers, behind = _numbers(source.data, item.value, end, item_encoding(source.data, item, end, inner))
+        found.append(numbers)
+        offset = end if bounded else behind + 8
+    return found
+
+
+def _numbers(data: Bytes, start: int, end: int, encoding: Encoding) -> tuple[dict[str, Any], int]:
+    """Return the numbers of an item up to its delimiter, and where that stands."""
+    found: dict[str, Any] = {}
+    for element in walk(data, start, end, encoding, until=_ITEM_ENDS):
+        start, name = element.end, _keyword(element.tag)
+        vr = element.vr if element.vr not in {None, b"UN"} else (find_vr(element.tag) or "").encode()
+        value, form = bytes(data[element.value : element.end]), _FORMS.get((encoding.order, vr))
+        if form is not None and len(value) >= form.size:
+            (found[name],) = form.unpack_from(value)
+        elif value:
+            found[name] = value
+    return found, start
+
+
+def read_regions(header: Attributes, rows: int, columns: int) -> list[Region]:
     """Return all ultrasound regions of an image, in the order of the header.
 
     Parameters
@@ -123,62 +159,10 @@ def read_regions(header: Dataset, rows: int, columns: int) -> list[Region]:
     DamagedFile
         A region has values that are none.
     """
-    with explained(_WHAT, _ADVICE, DamagedFile):
+    with explained(
+        "ultrasound regions can't be read", "leave out --sidecar and the options that need them", DamagedFile
+    ):
         return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
-
-
-def find_regions(source: Values, rows: int, columns: int) -> list[Region]:
-    """Return all ultrasound regions of an open file, whose other elements are not interpreted.
-
-    Parameters
-    ----------
-    source
-        The open file.
-    rows, columns
-        Size of its image, beyond which no region reaches.
-
-    Raises
-    ------
-    DamagedFile
-        A region has values that are none.
-    """
-    with explained(_WHAT, _ADVICE, DamagedFile):
-        return [_region(item, rows, columns) for item in region_items(source)]
-
-
-def region_items(source: Values) -> list[Dataset] | list[dict[str, Any]]:
-    """Return what stands in the ultrasound regions of an open file, by keyword; absent and empty values are not there, or None.
-
-    Raises
-    ------
-    DamagedFile
-        They can't be read.
-    """
-    sequence = source.element(_SEQUENCE)
-    if sequence is None:
-        return []
-    try:
-        read = [_values(source, item) for item in items(source.data, sequence, source.encoding)]
-    except (DamagedFile, struct.error):
-        read = [None]
-    usual = [item for item in read if item is not None]
-    if len(usual) == len(read):
-        return usual
-    with explained(_WHAT, _ADVICE, DamagedFile):
-        return list(source.part(_SEQUENCE).get("SequenceOfUltrasoundRegions") or ())
-
-
-def _values(source: Values, item: Element) -> dict[str, Any] | None:
-    """Return the values of a region by keyword, None where one is not as the standard has it."""
-    data, encoding = source.data, item_encoding(source.data, item, item.end, source.encoding)
-    values: dict[str, Any] = {}
-    for element in walk(data, *item_content(item), encoding):
-        keyword, vr, form = _ELEMENTS.get(element.tag, ("", b"", ""))
-        if keyword and element.end > element.value:
-            if element.vr not in {vr, None} or element.end - element.value != struct.calcsize(form):
-                return None
-            (values[keyword],) = struct.unpack_from(encoding.order + form, data, element.value)
-    return values
 
 
 def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
@@ -196,7 +180,7 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
     return min(left), min(top), max(right), max(bottom)
 
 
-def _region(item: _Item, rows: int, columns: int) -> Region:
+def _region(item: Attributes, rows: int, columns: int) -> Region:
     left, top = (max(_corner(item, name), 0) for name in ("MinX0", "MinY0"))
     right = min(_corner(item, "MaxX1"), columns - 1)
     bottom = min(_corner(item, "MaxY1"), rows - 1)
@@ -218,22 +202,22 @@ def _region(item: _Item, rows: int, columns: int) -> Region:
     )
 
 
-def _corner(item: _Item, name: str) -> int:
+def _corner(item: Attributes, name: str) -> int:
     """Return a bound, which is unsigned by its VR, but may be a negative number all the same."""
     value = _integer(item, f"RegionLocation{name}") or 0
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _integer(item: _Item, name: str) -> int | None:
+def _integer(item: Attributes, name: str) -> int | None:
     return _value(item, name, int)
 
 
-def _finite(item: _Item, name: str) -> float | None:
+def _finite(item: Attributes, name: str) -> float | None:
     value = _value(item, name, float)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _value(item: _Item, name: str, kind: type[_Number]) -> _Number | None:
+def _value(item: Attributes, name: str, kind: type[_Number]) -> _Number | None:
     """Return an element's value, None where it is absent or empty."""
     value = item.get(name)
     if value is None or value == "":

@@ -87,6 +87,9 @@ class Receipt:
         By which profile and options it was de-identified.
     elements
         How many elements of the header that changed, by what was done to them.
+    findings
+        What checks of the source's header find wrong with its pixels, as ``id: found``, and no warning says: see
+        `cinemill.inspect`. Empty for outputs that were kept.
     """
 
     source: str
@@ -127,6 +130,7 @@ class Receipt:
     rule: str = ""
     profile: str = ""
     elements: dict[str, int] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
     @property
     def done(self) -> str:

@@ -13,7 +13,7 @@ from cinemill.operations.deidentify.values import decoded
 from cinemill.operations.index.identity import NOTHING, Pseudonyms, Words
 from cinemill.operations.index.schema import FACTS, KEYS, MEASURED, PATIENT, as_text
 from cinemill.operations.inspect.checks.check import Subject
-from cinemill.operations.inspect.checks.table import DAMAGED, finding, findings_of
+from cinemill.operations.inspect.checks.table import DAMAGED, HEADER_CHECKS, finding, findings_of
 from cinemill.operations.inspect.documents.table import row_of
 from cinemill.operations.inspect.facts import facts_of, regions_of
 from cinemill.storage.location import state
@@ -126,7 +126,7 @@ class Reader:
         facts = facts_of(source, counted=False, regions=regions)
         hidden = self._hidden(source)
         subject = Subject(source, facts, whole=False)
-        findings = findings_of(subject, counted=False)
+        findings = findings_of(subject, HEADER_CHECKS)
         kind = told = None
         if (damage := source.damage) is not None:
             kind, told = damage.kind, hidden(damage.message)

@@ -13,7 +13,7 @@ from cinemill.dicom.elements import UNDEFINED, item_content, item_encoding, item
 from cinemill.dicom.fragments import ITEM_HEADER
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.frames.regions import Region, find_regions
+from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.frames.timing import Timing, durations, read_timing
 from cinemill.operations.inspect.model import Facts
 
@@ -42,7 +42,7 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
     counted
         Look at all items of encapsulated pixel data, to count its fragments; else the header alone is read.
     regions
-        Its ultrasound regions, where they were read already.
+        Its ultrasound regions, where they are known already.
     """
     frames = frames_of(source)
     stored = None if source.pixel_data is None else source.pixel_data.end - source.pixel_data.value
@@ -92,7 +92,7 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
         lossy=None if source.pixel_data is None else _lossy(source),
         lossy_methods=tuple(each.strip() for each in source.text(0x00282114).split("\\") if each.strip()),
         lossy_ratios=tuple(numbers(source, 0x00282112)),
-        overlays=_count_overlays(source),
+        overlays=len(_overlays(source)),
         icon=bool(source.value(_ICON)),
         private_creators=tuple(dict.fromkeys(_private_creators(source))),
         burned_in_annotation=text(source, 0x00280301),
@@ -123,7 +123,8 @@ def regions_of(source: Source) -> tuple[Region, ...]:
         return ()
     rows, columns = short(source, 0x00280010), short(source, 0x00280011)
     try:
-        return tuple(find_regions(source, rows or 0, columns or 0))
+        found = {"SequenceOfUltrasoundRegions": region_items(source)}
+        return tuple(read_regions(found, rows or 0, columns or 0))
     except CinemillError:
         return ()
 
@@ -205,10 +206,8 @@ def _lossy(source: Source) -> bool | None:
     return False if flag == "00" or syntax.lossless else None
 
 
-def _count_overlays(source: Source) -> int:
-    filled = (element for element in source.elements if element.tag & 0xFF000000 == 0x60000000)
-    tags = {element.tag for element in filled if element.end > element.value}
-    return sum(bool(tags & {group << 16 | 0x0010, group << 16 | 0x3000}) for group in _OVERLAY_GROUPS)
+def _overlays(source: Source) -> set[int]:
+    return {each.tag >> 16 for each in source.elements if each.tag >> 16 in _OVERLAY_GROUPS}
 
 
 def _private_creators(source: Source) -> Iterator[str]:
@@ -220,6 +219,8 @@ def _private_creators(source: Source) -> Iterator[str]:
 
 
 def _functional_groups(source: Source) -> tuple[str, ...]:
+    if source.value(_SHARED_GROUPS) is None and source.value(_PER_FRAME_GROUPS) is None:
+        return ()
     found: dict[int, None] = {}
     try:
         for group in (_SHARED_GROUPS, _PER_FRAME_GROUPS):

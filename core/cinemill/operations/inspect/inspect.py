@@ -11,9 +11,17 @@ from typing import Any
 from cinemill.dicom.elements import walk
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.source import PIXEL_TAGS, Source
-from cinemill.errors import CinemillError, DamagedFile
+from cinemill.errors import CinemillError, DamagedFile, NotDicom
 from cinemill.operations.inspect.checks.check import Subject
-from cinemill.operations.inspect.checks.table import DAMAGED, finding, findings_of, in_order
+from cinemill.operations.inspect.checks.table import (
+    CHECKS,
+    DAMAGED,
+    HEADER_CHECKS,
+    NO_DICOM,
+    finding,
+    findings_of,
+    in_order,
+)
 from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
 from cinemill.operations.inspect.model import Facts, Finding, Inspection
 from cinemill.storage.location import located, size
@@ -39,6 +47,8 @@ def inspect(
     try:
         with Source(path, scan=False) as source:
             return _inspected(source, expect_model, phi=phi)
+    except NotDicom as error:
+        return Inspection(Facts(path, size(path)), (), (finding(NO_DICOM, error.message),), (), ())
     except CinemillError as error:
         damage = finding(DAMAGED, error.message)
     for attempt in (_repaired, _header_alone):
@@ -57,7 +67,7 @@ def _inspected(
     whole = not source.in_memory
     facts = replace(facts_of(source, counted=whole), file_bytes=size(source.path))
     subject = Subject(source, facts, whole=whole, expected_model=expect_model)
-    found = findings_of(subject, counted=whole)
+    found = findings_of(subject, CHECKS if whole else HEADER_CHECKS)
     patient = patient_of(source) if phi else {}
     findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
     return Inspection(facts, regions_of(source), tuple(findings), (), (), patient)

@@ -20,6 +20,7 @@ from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
+from cinemill.operations.inspect.pixels import found_in
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
@@ -148,6 +149,11 @@ def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
 
 
 def _transcode(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
+    receipt = _transcoded(source, output, asked, control)
+    return receipt if receipt.status == "kept" else replace(receipt, findings=found_in(source))
+
+
+def _transcoded(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
     if is_directory(source):
         source.warnings.append(_NO_DIRECTORY)
         return record(source, output, "skipped", source.transfer_syntax, bytes_after=0)

@@ -16,9 +16,9 @@ from cinemill.dicom.fragments import group_fragments
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import MARKED, read_markers
-from cinemill.frames.regions import Region, region_items
+from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
-from cinemill.operations.inspect.facts import regions_of, short
+from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Facts, Severity
 
 if TYPE_CHECKING:
@@ -168,21 +168,25 @@ class Subject:
         except CinemillError:
             return None
 
+    @cached_property
+    def region_items(self) -> list[dict[str, Any]]:
+        """Items of Sequence of Ultrasound Regions, as numbers by keyword."""
+        return region_items(self.source) if self.image else []
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Ultrasound regions of an image; none where they can't be read."""
+        shape = self.facts.rows or 0, self.facts.columns or 0
+        try:
+            return tuple(read_regions({"SequenceOfUltrasoundRegions": self.region_items}, *shape))
+        except CinemillError:
+            return ()
+
     def items(self, tag: int) -> list[Dataset]:
         """Return the items of a sequence, none where it is absent."""
         keyword = find_keyword(tag)
         with explained(f"{keyword} can't be read", "the file is damaged", DamagedFile):
             return list(self.source.part(tag).get(keyword) or ())
-
-    @cached_property
-    def region_items(self) -> list[Dataset] | list[dict[str, Any]]:
-        """What stands in its ultrasound regions, by keyword."""
-        return region_items(self.source)
-
-    @cached_property
-    def regions(self) -> tuple[Region, ...]:
-        """Its ultrasound regions; none where they can't be read."""
-        return regions_of(self.source)
 
     def short(self, tag: int) -> int | None:
         """Return the first value of an element of VR US, None where it is absent or empty."""

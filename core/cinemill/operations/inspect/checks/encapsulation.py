@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LENGTHS = 0x7FE00002
 _BASIC_REACH = 1 << 32
 _ONE_FRAGMENT = frozenset(("rle", "encapsulated-uncompressed", "deflated-frame"))
-_ANEW = "transcode or recode the file: outputs have a true offset table"
+_ANEW = "transcode the file: outputs have a true offset table"
 
 
 def _starts(subject: Subject) -> Offsets | None:

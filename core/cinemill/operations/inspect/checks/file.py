@@ -21,7 +21,7 @@ _GIB = 1 << 30
     Severity.WARNING,
     "PS3.10 7.1",
     about="a preamble, DICM and File Meta Information begin the file",
-    remedy="transcode or recode the file: outputs have all three",
+    remedy="transcode the file: outputs have all three",
 )
 def preamble(subject: Subject) -> Problems:
     """Yield what is missing at the start."""
@@ -37,7 +37,7 @@ def preamble(subject: Subject) -> Problems:
     Severity.WARNING,
     "PS3.10 7.1",
     about="File Meta Information is complete, in Explicit VR Little Endian, and of the length that it says",
-    remedy="transcode or recode the file: outputs have it anew",
+    remedy="transcode the file: outputs have it anew",
 )
 def meta(subject: Subject) -> Problems:
     """Yield what is wrong with File Meta Information."""
@@ -57,7 +57,7 @@ def meta(subject: Subject) -> Problems:
     Severity.WARNING,
     "PS3.10 7.1",
     about="SOP Class UID and SOP Instance UID of File Meta Information are those of the data set",
-    remedy="transcode or recode the file: outputs say what the data set says",
+    remedy="transcode the file: outputs say what the data set says",
 )
 def uids(subject: Subject) -> Problems:
     """Yield UIDs that differ."""
@@ -71,7 +71,7 @@ def uids(subject: Subject) -> Problems:
     Severity.ERROR,
     "PS3.5 10",
     about="the data set is encoded as the transfer syntax says",
-    remedy="transcode or recode the file; here it is read as found, elsewhere it may not be",
+    remedy="transcode the file; here it is read as found, elsewhere it may not be",
 )
 def encoding(subject: Subject) -> Problems:
     """Yield another encoding than that declared."""
@@ -122,12 +122,12 @@ def odd_length(subject: Subject) -> Problems:
     Severity.NOTICE,
     "PS3.10 7.2",
     about="nothing follows the last element",
-    remedy="transcode or recode the file: outputs end with the last element",
+    remedy="transcode the file: outputs end with the last element",
 )
 def trailing(subject: Subject) -> Problems:
     """Yield how many bytes follow."""
     source = subject.source
-    if subject.whole and source.elements and not source.repaired:
+    if subject.whole and source.elements and not source.repair:
         ends = [source.elements[-1].end, *([source.pixel_data.end] if source.pixel_data else [])]
         left = len(source.data) - max(ends)
         if left > 0 and not (source.transfer_syntax.deflated and left == 1):

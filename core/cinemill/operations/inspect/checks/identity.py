@@ -125,7 +125,7 @@ def manufacturer(subject: Subject) -> Problems:
 @check(
     "attributes.required",
     Severity.WARNING,
-    "PS3.3 A.1.2.2",
+    "PS3.5 7.4.1",
     about="attributes of type 1 are there and have values",
     remedy="have them filled in where the instance is made; archives refuse or misfile what lacks them",
 )

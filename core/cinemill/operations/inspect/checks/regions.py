@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from cinemill.dicom.dictionary import find_name
-from cinemill.frames.regions import Region, find_regions
+from cinemill.frames.regions import Region, read_regions
 from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-    _Item: TypeAlias = Dataset | Mapping[str, Any]
-
 _REGIONS = 0x00186011
+_SEQUENCE = "SequenceOfUltrasoundRegions"
 _REQUIRED = {
     0x00186012: "RegionSpatialFormat",
     0x00186014: "RegionDataType",
@@ -36,21 +32,13 @@ _UNITS = {
     "spectral": (("s",), ("cm/s", "Hz")),
 }
 _NO_UNIT = ("", "none")
-_HIGH_PRIORITY = 1
+_LOW_PRIORITY = 1
 _FAR = 4
 """Reference pixels more than so many sizes of the image away are no positions."""
 
 _MEASURED = (
     "have the region corrected where the instance is made; what is measured in it is wrong or can't be"
 )
-
-
-def _items(subject: Subject) -> Sequence[_Item]:
-    return subject.region_items if subject.image and subject.source.value(_REGIONS) else ()
-
-
-def _regions(subject: Subject) -> tuple[Region, ...]:
-    return subject.regions if subject.image else ()
 
 
 @check(
@@ -77,9 +65,9 @@ def missing(subject: Subject) -> Problems:
 )
 def attributes(subject: Subject) -> Problems:
     """Yield what regions lack."""
-    if _items(subject):
-        find_regions(subject.source, subject.facts.rows or 0, subject.facts.columns or 0)
-    for number, item in enumerate(_items(subject), 1):
+    if subject.region_items:
+        read_regions({_SEQUENCE: subject.region_items}, subject.facts.rows or 0, subject.facts.columns or 0)
+    for number, item in enumerate(subject.region_items, 1):
         lacks = [find_name(tag) for tag, keyword in _REQUIRED.items() if item.get(keyword) in {None, ""}]
         if lacks:
             yield f"region {number} has no {', '.join(lacks)}"
@@ -88,7 +76,7 @@ def attributes(subject: Subject) -> Problems:
 @check(
     "regions.bounds",
     Severity.WARNING,
-    "PS3.3 C.8.5.5.1.1",
+    "PS3.3 C.8.5.5.1.14",
     about="each region lies within the image, and is not empty",
     remedy="have the region corrected; cinemill clamps it to the image",
     pixels=True,
@@ -96,7 +84,7 @@ def attributes(subject: Subject) -> Problems:
 def bounds(subject: Subject) -> Problems:
     """Yield regions that reach beyond the image, or hold nothing."""
     rows, columns = subject.facts.rows or 0, subject.facts.columns or 0
-    for number, item in enumerate(_items(subject), 1):
+    for number, item in enumerate(subject.region_items, 1):
         left, top, right, bottom = (_corner(item, each) for each in ("MinX0", "MinY0", "MaxX1", "MaxY1"))
         where = f"region {number} is columns {left} to {right}, rows {top} to {bottom}"
         if right < left or bottom < top or (right, bottom) == (left, top) == (0, 0):
@@ -105,7 +93,7 @@ def bounds(subject: Subject) -> Problems:
             yield f"{where}; the image is columns 0 to {columns - 1}, rows 0 to {rows - 1}"
 
 
-def _corner(item: _Item, name: str) -> int:
+def _corner(item: dict[str, Any], name: str) -> int:
     value = int(item.get(f"RegionLocation{name}") or 0)
     return value - (1 << 32) if value >= 1 << 31 else value
 
@@ -120,7 +108,7 @@ def _corner(item: _Item, name: str) -> int:
 )
 def units(subject: Subject) -> Problems:
     """Yield units that such a region does not have."""
-    for number, region in enumerate(_regions(subject), 1):
+    for number, region in enumerate(subject.regions, 1):
         wanted = _UNITS.get(region.spatial_format)
         for axis, unit, allowed in zip("XY", region.units, wanted or ((), ()), strict=True):
             if unit.isdigit():
@@ -135,14 +123,14 @@ def units(subject: Subject) -> Problems:
 @check(
     "regions.deltas",
     Severity.WARNING,
-    "PS3.3 C.8.5.5.1.17",
+    "PS3.3 C.8.5.5",
     about="a pixel of a region that has units has a size",
     remedy=_MEASURED,
     pixels=True,
 )
 def deltas(subject: Subject) -> Problems:
     """Yield sizes that are none."""
-    for number, region in enumerate(_regions(subject), 1):
+    for number, region in enumerate(subject.regions, 1):
         for axis, unit, delta in zip("XY", region.units, region.deltas, strict=True):
             if unit in _NO_UNIT or unit.isdigit():
                 continue
@@ -154,14 +142,14 @@ def deltas(subject: Subject) -> Problems:
 @check(
     "regions.direction",
     Severity.NOTICE,
-    "PS3.3 C.8.5.5.1.17",
+    "PS3.3 C.8.5.5",
     about="columns and rows of 2D regions count upwards in the patient's plane",
     remedy="measure by the magnitude of Physical Delta; the image is mirrored, or its origin lies on the other side",
     pixels=True,
 )
 def direction(subject: Subject) -> Problems:
     """Yield sizes below 0, which some programs show as negative lengths."""
-    for number, region in enumerate(_regions(subject), 1):
+    for number, region in enumerate(subject.regions, 1):
         for axis, unit, delta in zip("XY", region.units, region.deltas, strict=True):
             if region.spatial_format == "2D" and delta is not None and delta < 0:
                 yield f"Physical Delta {axis} of region {number} (2D) is {delta:g} {unit}"
@@ -177,11 +165,11 @@ def direction(subject: Subject) -> Problems:
 )
 def overlap(subject: Subject) -> Problems:
     """Yield pairs that contradict each other."""
-    numbered = [each for each in enumerate(_regions(subject), 1) if _is_2d(each[1])]
+    numbered = [each for each in enumerate(subject.regions, 1) if _is_2d(each[1])]
     for (first, one), (second, other) in combinations(numbered, 2):
         shared = _shared(one, other)
         same = one.deltas == other.deltas and one.units == other.units
-        if shared and not same and (one.flags ^ other.flags) & _HIGH_PRIORITY == 0:
+        if shared and not same and (one.flags ^ other.flags) & _LOW_PRIORITY == 0:
             yield f"regions {first} and {second} share {shared} pixels, and have other sizes of a pixel"
 
 
@@ -198,7 +186,7 @@ def _shared(one: Region, other: Region) -> int:
 @check(
     "regions.reference",
     Severity.NOTICE,
-    "PS3.3 C.8.5.5.1.10",
+    "PS3.3 C.8.5.5",
     about="a reference pixel has both coordinates, and lies near the image",
     remedy=_MEASURED,
     pixels=True,
@@ -206,7 +194,7 @@ def _shared(one: Region, other: Region) -> int:
 def reference(subject: Subject) -> Problems:
     """Yield reference pixels that are none."""
     shape = subject.facts.columns or 0, subject.facts.rows or 0
-    for number, region in enumerate(_regions(subject), 1):
+    for number, region in enumerate(subject.regions, 1):
         yield from (f"region {number}: {fault}" for fault in _misplaced(region, shape))
 
 

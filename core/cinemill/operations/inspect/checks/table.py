@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
-from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, printable
 from cinemill.operations.inspect.checks import (
     codestream,
@@ -35,6 +34,16 @@ DAMAGED = Check(
 )
 """What is found where a file can't be read, or not to its end."""
 
+NO_DICOM = Check(
+    "file.dicom",
+    Severity.ERROR,
+    "PS3.10 7.1",
+    "the file is a DICOM file",
+    "leave it out; where it should be one, fetch it again from where it came",
+    lambda _: (),
+)
+"""What is found where a file is none."""
+
 VALUES = Check(
     "file.values",
     Severity.WARNING,
@@ -46,6 +55,7 @@ VALUES = Check(
 """What is found where a check meets values that are none."""
 
 CHECKS: tuple[Check, ...] = (
+    NO_DICOM,
     DAMAGED,
     VALUES,
     *(each for group in _GROUPS for each in vars(group).values() if isinstance(each, Check)),
@@ -53,24 +63,23 @@ CHECKS: tuple[Check, ...] = (
 """All checks of one instance, in the order of the documentation."""
 
 
-def findings_of(
-    subject: Subject, *, counted: bool, wanted: Callable[[Check], bool] | None = None
-) -> list[Finding]:
-    """Return what the checks find, the worst first.
+HEADER_CHECKS: tuple[Check, ...] = tuple(each for each in CHECKS if not each.counted)
+"""Those that look at the header alone."""
+
+
+def findings_of(subject: Subject, checks: Iterable[Check] = CHECKS) -> list[Finding]:
+    """Return what checks find, the worst first.
 
     Parameters
     ----------
     subject
         The instance.
-    counted
-        Look at all items and codestreams too; else at the header alone.
-    wanted
-        Which checks are carried out; default: all.
+    checks
+        All, or `HEADER_CHECKS`.
     """
     found: list[Finding] = []
-    for check in CHECKS:
-        if (counted or not check.counted) and (wanted is None or wanted(check)):
-            found += _carry_out(check, subject)
+    for check in checks:
+        found += _carry_out(check, subject)
     told = {each.found for each in found if each.check != DAMAGED.id}
     return in_order(
         dict.fromkeys(each for each in found if each.check != DAMAGED.id or each.found not in told)
@@ -96,19 +105,11 @@ def finding(check: Check, problem: Problem | str) -> Finding:
     )
 
 
-def _carry_out(check: Check, subject: Subject) -> Iterator[Finding]:
+def _carry_out(check: Check, subject: Subject) -> list[Finding]:
     try:
-        yield from [finding(check, problem) for problem in check.run(subject)]
+        return [finding(check, problem) for problem in check.run(subject)]
     except CinemillError as error:
-        yield finding(DAMAGED, Problem(error.message, error.frame))
-    except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
-        yield finding(VALUES, _unreadable(error).message)
-
-
-def _unreadable(error: Exception) -> CinemillError:
-    """Return our error for what pydicom raises on wrong values."""
-    try:
-        with explained("values can't be read", "the attribute was not checked"):
-            raise error
-    except CinemillError as told:
-        return told
+        return [finding(DAMAGED, Problem(error.message, error.frame))]
+    except Exception as error:  # noqa: BLE001  # values of headers, and what pydicom makes of them, raise anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return [finding(VALUES, f"{check.id} can't be checked: {reason}")]

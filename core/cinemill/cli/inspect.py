@@ -1,0 +1,177 @@
+"""`cinemill inspect`: what each file is, and whether it is sound."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.exceptions import Exit
+
+from cinemill.cli.options import sources_argument
+from cinemill.cli.run import files
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cinemill.operations.inspect.model import Finding, Inspection
+
+_STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
+_LEAD = 10
+"""Characters before facts and findings."""
+
+_NARROWEST, _WIDTH = 20, 240
+"""Characters of a line at least, and where that is not shown on a terminal."""
+
+
+@click.command()
+@sources_argument("Files and directories; - for standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@click.option(
+    "--expect-model", metavar="NAME", help="Manufacturer's Model Name that all instances should have."
+)
+@click.option(
+    "--phi", is_flag=True, help="Tell patient and study, too: name, ID, birth date, sex, study, institution."
+)
+def inspect(sources: tuple[Path, ...], *, as_json: bool, expect_model: str | None, phi: bool) -> None:
+    """Tell what files are, and what is wrong with them.
+
+    Nothing is decoded or written. Each finding has an id, the section of the standard, what was found, and how to mend it.
+    The exit code is 1 where one of them is an error.
+    """
+    with files(sources) as found:
+        wrong = False
+        for inspection in _show(found, as_json=as_json, expect_model=expect_model, phi=phi):
+            wrong |= any(each.severity == "error" for each in inspection.findings)
+    raise Exit(1 if wrong else 0)
+
+
+def _show(sources: list[Path], *, as_json: bool, expect_model: str | None, phi: bool) -> Iterator[Inspection]:
+    """Print inspections, and yield each."""
+    from cinemill.operations.inspect.inspect import to_record
+    from cinemill.operations.inspect.trees import inspect_all
+
+    inspections = inspect_all(sources, expect_model=expect_model, phi=phi)
+    if as_json:
+        for each in inspections:
+            click.echo(json.dumps(to_record(each)))
+            yield each
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    if len(sources) == 1 and not sources[0].is_dir():
+        for each in inspections:
+            _show_one(console, each)
+            yield each
+    else:
+        yield from _show_tree(console, inspections)
+
+
+def _show_one(console: Console, inspection: Inspection) -> None:
+    from cinemill.operations.inspect.words import counts, sections
+
+    _say(console, str(inspection.facts.path), "bold")
+    for heading, lines in sections(inspection):
+        for number, line in enumerate(lines):
+            _say_beside(console, heading if number == 0 else "", line, "dim")
+    console.print()
+    for finding in inspection.findings:
+        _show_finding(console, finding)
+    _say(console, counts(inspection.findings) or "no findings", "bold")
+
+
+def _show_finding(console: Console, finding: Finding) -> None:
+    frame = "" if finding.frame is None else f", frame {finding.frame}"
+    _say_beside(
+        console, finding.severity, f"{finding.check} ({finding.section}{frame})", _STYLES[finding.severity]
+    )
+    _say_beside(console, "", finding.found)
+    _say_beside(console, "", f"→ {finding.remedy}")
+    console.print()
+
+
+def _show_tree(console: Console, inspections: Iterator[Inspection]) -> Iterator[Inspection]:
+    """Print a line for each instance below its study and series, then how often each check found something."""
+    from cinemill.operations.inspect.words import counts, line
+
+    instances: Counter[str] = Counter()
+    kinds: dict[str, Finding] = {}
+    number = 0
+    for study, in_study in groupby(inspections, lambda each: each.facts.study_instance_uid):
+        first = True
+        for series, in_series in groupby(in_study, lambda each: each.facts.series_instance_uid):
+            for position, each in enumerate(in_series):
+                if first:
+                    _say(console, _study(each, study), "bold")
+                if position == 0:
+                    device = ", ".join(filter(None, (each.facts.manufacturer, each.facts.model)))
+                    _say(console, f"  series {series or '(no UID)'}  {device}")
+                first = False
+                found = counts(each.findings)
+                _say(
+                    console,
+                    f"    {each.facts.path.name}  {line(each.facts)}" + (f"  {found}" if found else ""),
+                )
+                instances.update({finding.check for finding in each.findings})
+                kinds |= {finding.check: finding for finding in each.findings}
+                number += 1
+                yield each
+    _show_counts(console, number, instances, kinds)
+
+
+def _study(inspection: Inspection, study: str | None) -> str:
+    return "  ".join([f"study {study or '(no UID)'}", *inspection.patient.values()])
+
+
+def _show_counts(console: Console, number: int, instances: Counter[str], kinds: dict[str, Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from cinemill.operations.inspect.checks.documented import about
+    from cinemill.operations.inspect.checks.table import in_order
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("finding", "severity", "instances", "what should be"):
+        table.add_column(name, justify="right" if name == "instances" else "left")
+    often = sorted(kinds.values(), key=lambda finding: (-instances[finding.check], finding.check))
+    for finding in in_order(often):
+        severity = Text(finding.severity, _STYLES[finding.severity])
+        table.add_row(finding.check, severity, str(instances[finding.check]), about(finding.check))
+    console.print()
+    if kinds:
+        console.print(table)
+        console.print()
+    sound = "" if kinds else ", no findings"
+    _say(console, f"{number} instance{'' if number == 1 else 's'}{sound}", "bold")
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    """Print a line, however long it is."""
+    from rich.text import Text
+
+    from cinemill.errors import printable
+
+    console.print(Text(printable(line), style), soft_wrap=True)
+
+
+def _say_beside(console: Console, lead: str, line: str, style: str = "") -> None:
+    """Print a line beside its lead, whose style is given; on a terminal it is wrapped."""
+    from rich.text import Text
+
+    from cinemill.errors import printable
+
+    line, pieces = printable(line), []
+    if console.is_terminal:
+        room = max(console.width - _LEAD, _NARROWEST)
+        pieces = textwrap.wrap(line, room, break_on_hyphens=False)
+    for piece in pieces or [line]:
+        console.print(Text.assemble((lead.ljust(_LEAD), style), piece), soft_wrap=True)
+        lead = ""

@@ -1,0 +1,151 @@
+"""Tells facts of an instance in words, for people: a terminal or a page shows them alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from cinemill.dicom.dictionary import uid_names
+from cinemill.frames.regions import Region
+from cinemill.operations.inspect.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from cinemill.operations.inspect.model import Facts, Inspection
+
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_TABLES = {"none": "native", "empty": "no offset table"}
+
+
+def sections(inspection: Inspection) -> Iterator[tuple[str, list[str]]]:
+    """Yield what is known of an instance: a heading, and the lines below it; what is not known is left out."""
+    facts = inspection.facts
+    for heading, lines in (
+        ("patient", [f"{keyword}: {value}" for keyword, value in inspection.patient.items()]),
+        ("instance", _instance(facts)),
+        ("device", _device(facts)),
+        ("syntax", _syntax(facts)),
+        ("pixels", _pixels(facts)),
+        ("frames", _frames(facts)),
+        ("time", _time(facts)),
+        ("regions", [f"{number}: {region(each)}" for number, each in enumerate(inspection.regions, 1)]),
+        ("lossy", _lossy(facts)),
+        ("besides", _besides(facts)),
+    ):
+        told = [line for line in lines if line]
+        if told:
+            yield heading, told
+
+
+def line(facts: Facts) -> str:
+    """Return what an instance is, in one line."""
+    parts = [
+        facts.modality or "no modality",
+        f"{facts.columns} × {facts.rows}" if facts.rows and facts.columns else facts.sop_class or "",
+        _plural(facts.frames, "frame") if facts.frames and facts.frames > 1 else "",
+        f"{facts.frame_rate:.4g}/s" if facts.frame_rate else "",
+        facts.photometric_interpretation or "",
+        uid_names(facts.transfer_syntax_uid)[1] if facts.transfer_syntax_uid else "",
+        size(facts.file_bytes),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def counts(findings: Iterable[Finding]) -> str:
+    """Return how many findings there are of each severity: ``2 errors, 1 notice``; empty where there are none."""
+    many = Counter(finding.severity for finding in findings)
+    return ", ".join(_plural(many[severity], severity.value) for severity in Severity if many[severity])
+
+
+def region(region: Region) -> str:
+    """Return what a region shows, where it lies and what its pixels measure."""
+    left, top, right, bottom = region.bounds
+    shows = f"{region.spatial_format or '?'} {region.data_type}".strip()
+    sizes = " × ".join(
+        f"{delta:.4g} {unit}" if delta is not None else "?"
+        for delta, unit in zip(region.deltas, region.units, strict=True)
+    )
+    measured = all(unit not in {"", "none"} for unit in region.units)
+    return f"{shows}, columns {left} to {right}, rows {top} to {bottom}" + (
+        f", a pixel is {sizes}" if measured else ", not calibrated"
+    )
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people write it."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f} bytes"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _instance(facts: Facts) -> list[str]:
+    return [
+        ", ".join(filter(None, (facts.sop_class or "no SOP class", facts.modality, facts.body_part))),
+        f"SOP Instance UID {facts.sop_instance_uid}" if facts.sop_instance_uid else "",
+        f"{size(facts.file_bytes)}",
+    ]
+
+
+def _device(facts: Facts) -> list[str]:
+    software = f"software {facts.software}" if facts.software else None
+    return [", ".join(filter(None, (facts.manufacturer, facts.model, software)))]
+
+
+def _syntax(facts: Facts) -> list[str]:
+    if facts.transfer_syntax == facts.transfer_syntax_uid:
+        return [facts.transfer_syntax or ""]
+    return [f"{facts.transfer_syntax} ({facts.transfer_syntax_uid})"]
+
+
+def _pixels(facts: Facts) -> list[str]:
+    if not facts.rows or not facts.columns:
+        return []
+    sign = {True: "signed", False: "unsigned", None: None}[facts.signed]
+    samples = f" × {facts.samples_per_pixel}" if (facts.samples_per_pixel or 1) > 1 else ""
+    stored, allocated = facts.bits_stored, facts.bits_allocated
+    bits = f"{stored} bits" if stored == allocated else f"{stored} of {allocated} bits"
+    shape = f"{facts.columns} × {facts.rows}{samples}"
+    position = f"patient position {facts.patient_position}" if facts.patient_position else None
+    return [", ".join(filter(None, (shape, bits, sign, facts.photometric_interpretation))), position or ""]
+
+
+def _frames(facts: Facts) -> list[str]:
+    if facts.pixel_bytes is None or facts.frames is None:
+        return []
+    kind = facts.offset_table or ""
+    parts = [
+        _plural(facts.frames, "frame"),
+        f"in {_plural(facts.fragments, 'fragment')}" if facts.fragments is not None else "",
+    ]
+    each = f"{size(facts.frame_bytes)} each" if facts.frame_bytes else None
+    ratio = f"{facts.ratio:.3g}:1" if facts.ratio and kind != "none" else None
+    stored = _TABLES.get(kind, f"{kind} offset table")
+    return [", ".join(filter(None, (" ".join(filter(None, parts)), stored, each, ratio)))]
+
+
+def _time(facts: Facts) -> list[str]:
+    if facts.duration is None:
+        return []
+    return [f"{facts.duration:.4g} s, {facts.frame_rate:.4g} frames/s by {facts.frame_rate_source}"]
+
+
+def _lossy(facts: Facts) -> list[str]:
+    if not facts.lossy:
+        return ["no"] if facts.lossy is False else []
+    ratios = [f"{ratio:.4g}:1" for ratio in facts.lossy_ratios]
+    return [", ".join(["yes", *facts.lossy_methods, *ratios])]
+
+
+def _besides(facts: Facts) -> list[str]:
+    return [
+        f"overlays: {facts.overlays}" if facts.overlays else "",
+        "icon image" if facts.icon else "",
+        f"burned-in annotation: {facts.burned_in_annotation}" if facts.burned_in_annotation else "",
+        f"functional groups: {', '.join(facts.functional_groups)}" if facts.functional_groups else "",
+        f"private elements of: {', '.join(facts.private_creators)}" if facts.private_creators else "",
+    ]

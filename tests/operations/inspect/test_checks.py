@@ -1,0 +1,44 @@
+"""Each check: a file that fails it, made from a sound one by changing as little as possible, and the sound one."""
+
+import pytest
+
+from cinemill.operations.inspect.checks.among import AMONG
+from cinemill.operations.inspect.checks.documented import as_markdown
+from cinemill.operations.inspect.checks.table import CHECKS
+from cinemill.operations.inspect.inspect import inspect
+from tests.support import soundness
+from tests.support.files import REPOSITORY
+
+
+def found(path, data):
+    path.write_bytes(data)
+    return {finding.check: finding for finding in inspect(path, expect_model="E1").findings}
+
+
+@pytest.mark.parametrize("name", soundness.SOUND)
+def test_nothing_is_found_in_a_sound_file(tmp_path, name):
+    assert found(tmp_path / "sound.dcm", soundness.SOUND[name]()) == {}
+
+
+@pytest.mark.parametrize("name", soundness.DEFECTS)
+def test_a_check_finds_its_defect_and_nothing_else(tmp_path, name):
+    defect = soundness.DEFECTS[name]
+    findings = found(tmp_path / "defect.dcm", defect.make())
+    assert set(findings) == {name, *defect.others}
+
+
+def test_every_check_has_a_defect():
+    assert set(soundness.DEFECTS) == {check.id for check in CHECKS}
+
+
+def test_checks_have_ids_of_their_own_and_say_all_that_a_finding_has():
+    every = [*CHECKS, *AMONG]
+    assert len({check.id for check in every}) == len(every)
+    for check in every:
+        assert check.section.startswith("PS3.")
+        assert check.about
+        assert check.remedy
+
+
+def test_the_documentation_has_the_table_of_checks():
+    assert as_markdown() in (REPOSITORY / "docs/INSPECT.md").read_text()
