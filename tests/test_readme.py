@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,16 +102,19 @@ def test_the_python_in_it_runs(folder, monkeypatch):
     assert len(list(Path("arrays").glob("*.npy"))) == 15
 
 
-def test_the_queries_in_it_run(folder, monkeypatch):
+def test_the_queries_in_it_run(tmp_path, monkeypatch):
     duckdb = pytest.importorskip("duckdb")
-    monkeypatch.chdir(folder)
-    cinemill.index("archive/2019", "2019.parquet")
-    vendors, rates, studies = (
-        duckdb.sql(query).fetchall() for query in blocks("sql") if "'2019.parquet'" in query
-    )
-    assert vendors == [("SonoSite, Inc.", 2, 2)]
-    assert [(rate, cines) for rate, cines, _ in rates] == [(30.0, 2)]
-    assert [images for _, _, images in studies] == [2]
+    monkeypatch.chdir(tmp_path)
+    Path("archive").mkdir()
+    for number in range(3):
+        shutil.copy(CINE, f"archive/{number}.dcm")
+        shutil.copy(bundled("examples_rgb_color.dcm"), f"archive/{number}")
+    cinemill.index("archive", "2019.parquet", jobs=1)
+    queries = [query for query in blocks("sql") if "'2019.parquet'" in query]
+    vendors, rates, studies = (duckdb.sql(query).fetchall() for query in queries)
+    assert vendors == [("SonoSite, Inc.", 3, 3)]
+    assert [(rate, cines) for rate, cines, _ in rates] == [(30.0, 3)]
+    assert [images for _, _, images in studies] == [3]
 
 
 def test_the_policy_in_it_is_one():

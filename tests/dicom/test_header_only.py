@@ -10,7 +10,7 @@ import pytest
 from cinemill.dicom.header_only import HeaderOnly
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile
-from tests.support.generate import JPEG_BASELINE, encode, encapsulated_element, header, noise, part10
+from tests.support.generate import JPEG_BASELINE, encapsulated_element, encode, header, noise, part10
 
 FRAMES = np.zeros((3, 8, 8), np.uint8)
 FRAGMENT = 1 << 18

@@ -18,6 +18,7 @@ from cinemill.operations.deidentify.keys import Key, make_key, read_key
 from cinemill.operations.index.export import check_format, export, places
 from cinemill.operations.index.pool import read_all
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
+from cinemill.operations.index.schema import as_text
 from cinemill.operations.index.store import Store
 from cinemill.storage.location import Location, located, size, state
 from cinemill.storage.tree import files_below
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cinemill.operations.index.pool import Parcel
     from cinemill.operations.index.read import Entry
 
+BELIEVED = "believed"
 _PARCEL = 64
 _FEW = 256
 """Files for which no processes are started."""
@@ -113,47 +115,51 @@ def index(
     OutputError
         It can't be written.
     """
-    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths, output = [located(each).absolute() for each in several], located(output)
+    paths, output = _located(sources), located(output)
     check_format(output)
     database = output.with_suffix(".sqlite")
-    for path in paths:
-        if database.resolve().is_relative_to(path.resolve()):
-            raise UsageError(
-                "the index would be, or lie among, the sources; choose another place", path=database
-            )
+    _check_apart(database, paths)
     files = files_below(paths)
     secret = read_key(located(key)) if key is not None else _own_key(database)
     started = time.perf_counter()
     with Store(database, phi=phi, fingerprint=secret.fingerprint) as store:
         run = _Run(store, Reader(secret, phi=phi), jobs or len(os.sched_getaffinity(0)), stop, progress)
         run.read(files)
-        gone = 0 if stop() else store.drop_unseen(run.is_unlisted)
-        if not stop():
+        complete = not stop()
+        gone = store.drop_unseen(run.is_unlisted) if complete else 0
+        if complete:
             store.note(
-                complete="1",
-                sources=json.dumps([os.fsencode(path).decode(errors="replace") for path in paths]),
-                program=__version__,
+                complete="1", sources=json.dumps([as_text(str(path)) for path in paths]), program=__version__
             )
-            if output != database:
-                progress("writing tables", 0)
-                export(store, output)
+        if complete and output != database:
+            progress("writing tables", run.counts.total())
+            export(store, output)
         totals = store.totals()
-    written = [database] if output == database or stop() else places(output, store.tables).values()
+    written = places(output, store.tables).values() if complete and output != database else [database]
     return Indexed(
-        totals.instances,
-        totals.patients,
-        totals.studies,
-        run.counts[READ],
-        run.counts["believed"],
-        gone,
-        run.counts[NOT_DICOM],
-        dict(totals.errors),
-        tuple(run.unlisted),
-        time.perf_counter() - started,
-        {str(path): size(path) for path in written},
-        complete=not stop(),
+        instances=totals.instances,
+        patients=totals.patients,
+        studies=totals.studies,
+        read=run.counts[READ],
+        believed=run.counts[BELIEVED],
+        gone=gone,
+        not_dicom=run.counts[NOT_DICOM],
+        errors=dict(totals.errors),
+        unlisted=tuple(run.unlisted),
+        seconds=time.perf_counter() - started,
+        outputs={str(path): size(path) for path in written},
+        complete=complete,
     )
+
+
+def _located(sources: Location | Sequence[Location]) -> list[Path]:
+    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    return [located(each).absolute() for each in several]
+
+
+def _check_apart(database: Path, sources: Sequence[Path]) -> None:
+    if any(database.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise UsageError("the index would be, or lie among, the sources; choose another place", path=database)
 
 
 def _own_key(database: Path) -> Key:
@@ -207,8 +213,8 @@ class _Run:
             if there is None or not self.store.knows(path, there):
                 yield path
             else:
-                self.counts["believed"] += 1
-                if self.counts["believed"] % _PARCEL == 0:
+                self.counts[BELIEVED] += 1
+                if self.counts[BELIEVED] % _PARCEL == 0:
                     self.progress("reading headers", self.counts.total())
 
     def _count(self, entry: Entry) -> None:
