@@ -85,11 +85,21 @@ def index(
 
 def _told(made: Indexed) -> Iterator[str]:
     rate = f", {made.read / made.seconds:,.0f} a second" if made.read and made.seconds else ""
-    yield f"{made.instances:,} instances of {made.studies:,} studies and {made.patients:,} patients"
-    yield f"{made.read:,} headers read in {made.seconds:.1f} s{rate}; {made.believed:,} rows were there, {made.gone:,} went"
+    yield (
+        f"{_several(made.instances, 'instance')} of {_several(made.studies, 'study', 'studies')} "
+        f"and {_several(made.patients, 'patient')}"
+    )
+    yield (
+        f"{_several(made.read, 'header')} read in {made.seconds:.1f} s{rate}; "
+        f"rows that were there: {made.believed:,}, that went: {made.gone:,}"
+    )
     if made.not_dicom:
-        yield f"{made.not_dicom:,} files are not DICOM"
+        yield f"not DICOM: {_several(made.not_dicom, 'file')}"
     for kind, count in sorted(made.errors.items()):
-        yield f"{count:,} can't be read: {kind}"
+        yield f"can't be read: {_several(count, 'file')}, {kind}"
     for path, size in made.outputs.items():
         yield f"wrote {path}, {size / 1e6:,.1f} MB"
+
+
+def _several(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

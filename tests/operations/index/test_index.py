@@ -24,8 +24,11 @@ from cinemill.operations.index import index as module
 from cinemill.operations.index.pool import read_all
 from cinemill.operations.index.read import Entry, Reader
 from cinemill.operations.index.schema import tables
+from cinemill.operations.inspect.checks.table import HEADER_CHECKS
+from cinemill.operations.inspect.documents.measurements import measurements_of
 from cinemill.operations.inspect.model import Facts
 from cinemill.storage.database import open_database
+from tests.support import reports
 from tests.support.files import bundled
 from tests.support.generate import EXPLICIT, IMPLICIT, header, native_element, part10
 
@@ -538,6 +541,63 @@ def test_nothing_of_the_corpus_names_a_patient(corpus, tmp_path):
     cinemill.index(folder, tmp_path / "x.csv", jobs=1)
     data = b"".join(outputs(tmp_path, "x").values()).decode(errors="replace")
     assert [word for word in words if word in data] == []
+
+
+def test_measurements_are_those_of_the_report_with_keys_in_place_of_uids(tmp_path):
+    report = reports.obstetric()
+    path = reports.saved(report, tmp_path / "echo.dcm")
+    key = make_key(tmp_path / "key")
+    cinemill.index(path, tmp_path / "x.csv", key=tmp_path / "key")
+    expected = measurements_of(report)
+    found = rows(tmp_path / "x.sqlite", "measurements")
+    assert len(found) == len(expected) > 10
+    for row, measurement in zip(found, expected, strict=True):
+        assert (row["position"], row["concept"]) == (measurement.position, measurement.concept.meaning)
+        assert (row["value"], row["value_text"]) == (measurement.value, measurement.text or None)
+        assert row["unit"] == (measurement.unit.value if measurement.unit else None)
+        images = [key.uid(each.sop_instance_uid) for each in measurement.references]
+        assert row["image_key"] == (images[0] if images else None)
+        assert [each.split("#")[0] for each in (row["image_keys"] or "").split()] == images
+    data = b"".join(outputs(tmp_path, "x").values())
+    uids = {each.sop_instance_uid for measurement in expected for each in measurement.references}
+    assert uids
+    assert not [uid for uid in uids if uid.encode() in data]
+
+
+def test_texts_of_measurements_do_not_name_the_patient(tmp_path):
+    tracked = reports.text(
+        reports.OBS, ("112039", "DCM", "Tracking Identifier"), f"lesion of Ottilie {PLANTED.PatientID}"
+    )
+    measured = reports.num(("121206", "DCM", "Distance"), "12", reports.MM)
+    group = reports.container(reports.CONTAINS, reports.GROUP, tracked, measured)
+    report = reports.report(("126000", "DCM", "Imaging Measurement Report"), "1500", group)
+    for name, value in vars(PLANTED).items():
+        setattr(report, name, value)
+    report.SpecificCharacterSet = "ISO_IR 192"
+    path = reports.saved(report, tmp_path / "report.dcm")
+    cinemill.index(path, tmp_path / "x.csv")
+    (row,) = rows(tmp_path / "x.sqlite", "measurements")
+    assert row["value"] == 12
+    assert row["tracking_identifier"].startswith("lesion of …")
+    data = b"".join(outputs(tmp_path, "x").values())
+    assert [value for value in vars(PLANTED).values() if value.encode() in data] == []
+
+
+def test_findings_are_those_of_the_inspection_that_a_header_decides(tree, tmp_path):
+    cinemill.index(tree, tmp_path / "x.sqlite", phi=True)
+    told = {row["id"]: row["path"] for row in rows(tmp_path / "x.sqlite")}
+    found = {}
+    for row in rows(tmp_path / "x.sqlite", "findings"):
+        found.setdefault(told[row["instance"]], []).append((row["check_id"], row["severity"], row["found"]))
+    assert len(found) > 5
+    headers = {check.id for check in HEADER_CHECKS}
+    for path in told.values():
+        expected = [
+            (each.check, each.severity.value, each.found)
+            for each in cinemill.inspect(path).findings
+            if each.check in headers
+        ]
+        assert sorted(found.get(path, [])) == sorted(expected), path
 
 
 def test_columns_without_patient_data_have_no_uids(tree, tmp_path):
