@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _INSTANCE, _SERIES, _STUDY = 0x00080018, 0x0020000E, 0x0020000D
 _IN_META = 0x00020003
 _STANDARD = "1.2.840.10008."
+_ANY_UID = frozenset(("",))
+"""Stands among what a text tells where UIDs may be in it."""
+
 _TOKEN = re.compile(r"[\w.-]{4,}")
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _WORD = re.compile(r"[^\W_]+")
@@ -61,6 +64,8 @@ class Pseudonyms:
         words
             By which patient and instance are told.
         """
+        if _said_in(text).isdisjoint(words.patient | words.uids | _ANY_UID):
+            return text
         return _TOKEN.sub(lambda found: self._called(found[0], words), text)
 
     def _called(self, token: str, words: Words) -> str:
@@ -70,6 +75,14 @@ class Pseudonyms:
         if bare in words.uids or _UID.fullmatch(bare):
             return token.replace(bare, self._uid(bare))
         return _WORD.sub(lambda found: _HIDDEN if found[0].lower() in words.patient else found[0], token)
+
+
+@lru_cache(maxsize=4096)
+def _said_in(text: str) -> frozenset[str]:
+    """Return what a text may tell: its words in small letters, what stands between spaces, and whether that looks like UIDs."""
+    tokens = [token.strip(".-") for token in _TOKEN.findall(text)]
+    uids = _ANY_UID if any(map(_UID.fullmatch, tokens)) else frozenset()
+    return frozenset((*tokens, *(word.lower() for word in _WORD.findall(text)))) | uids
 
 
 class Words(NamedTuple):

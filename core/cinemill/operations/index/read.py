@@ -219,11 +219,11 @@ def _plain(row: Iterable[Any]) -> Row:
 
 
 def _plain_value(value: Any) -> Any:
-    match value:
-        case str():
-            return as_text(value)
-        case tuple():
-            return json.dumps(value, ensure_ascii=False) if value else "[]"
-        case int():
-            return value if -_LARGEST <= value < _LARGEST else None
+    kind = type(value)
+    if kind is str:
+        return as_text(value)
+    if kind is int:
+        return value if -_LARGEST <= value < _LARGEST else None
+    if kind is tuple:
+        return json.dumps(value, ensure_ascii=False) if value else "[]"
     return value
