@@ -59,13 +59,6 @@ def open_database(path: Path, application: int) -> sqlite3.Connection:
     return connection
 
 
-def temporary_database() -> sqlite3.Connection:
-    """Open a database without a name, which is gone when it is closed; what memory does not hold goes to a temporary file."""
-    connection = sqlite3.connect("", isolation_level=None)
-    connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
-    return connection
-
-
 def close_database(connection: sqlite3.Connection, path: Path) -> None:
     """Commit what is pending, and leave one plain file that any program opens.
 

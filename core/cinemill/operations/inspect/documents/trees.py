@@ -6,6 +6,7 @@ number.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +15,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from cinemill.operations.inspect.model import Facts, Finding, Reference, Severity
-from cinemill.storage.database import temporary_database
 
 _AT_ONCE = 4096
 _NAMED = 3
@@ -140,8 +140,8 @@ class Trees:
     """Gathers instances, and tells what can be told once all of them are known. Used by one thread, and closed when left."""
 
     def __init__(self) -> None:
-        self._base = temporary_database()
-        self._base.executescript(_TABLES)
+        self._base = sqlite3.connect("", isolation_level=None)
+        self._base.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_TABLES}")
         self._instances: list[_Row] = []
         self._references: list[_Row] = []
         self._count = 0
