@@ -605,6 +605,13 @@ def test_columns_without_patient_data_have_no_uids(tree, tmp_path):
 
 
 def test_files_of_one_tree_named_twice_have_one_row_each(tree, tmp_path):
-    found = cinemill.index([tree, tree, tree / "deep"], tmp_path / "x.sqlite", jobs=1)
+    found = cinemill.index(
+        [tree / "1.dcm", tree / "1.dcm", tree, tree / "deep"], tmp_path / "x.sqlite", jobs=1
+    )
     assert found.instances == 10
-    assert len(rows(tmp_path / "x.sqlite")) == 10
+    numbers = {row["id"] for row in rows(tmp_path / "x.sqlite")}
+    assert len(numbers) == 10
+    for name in ("regions", "findings"):
+        told = [(row["instance"], row["number"]) for row in rows(tmp_path / "x.sqlite", name)]
+        assert len(told) == len(set(told))
+        assert {instance for instance, _ in told} <= numbers

@@ -135,8 +135,9 @@ class Store:
         """
         with explained(self.path):
             rows: dict[str, list[Row]] = {name: [] for name in self.tables}
-            for entry in entries:
-                number = self._number(entry.path)
+            told = {entry.path: entry for entry in entries}  # a file may be named twice
+            for path, entry in told.items():
+                number = self._number(path)
                 if entry.instance is None:
                     continue
                 rows["instances"].append((number, *entry.instance))
@@ -151,12 +152,11 @@ class Store:
 
     def _number(self, path: str) -> int:
         """Return the id of a file's row: the one that it had, whose rows go, or the next."""
-        if self._before:
-            found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (as_text(path),))
-            numbers: list[int] = [number for (number,) in found.fetchall()]
-            if numbers:
-                self._remove(numbers)
-                return numbers[0]
+        found = self._connection.execute("SELECT id FROM instances WHERE path = ?", (as_text(path),))
+        numbers: list[int] = [number for (number,) in found.fetchall()]
+        if numbers:
+            self._remove(numbers)
+            return numbers[0]
         self._last += 1
         return self._last
 
