@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydicom import DataElement, Dataset
 
-from tests.support import clips, generate
+from tests.support import clips, generate, reports
 from tests.support.generate import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LS, JPEG_LS_NEAR, RLE
 
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
@@ -76,13 +77,17 @@ def jpeg(**options: Any) -> list[list[bytes]]:
     return [[generate.jpeg(frame, **options)] for frame in FRAMES]
 
 
-LOSSY = {
+LOSSY: dict[str, Any] = {
     "LossyImageCompression": "01",
     "LossyImageCompressionMethod": "ISO_10918_1",
     "LossyImageCompressionRatio": "3",
 }
-_CINE = {"FrameTime": None, "FrameIncrementPointer": None, "SequenceOfUltrasoundRegions": None}
-_SLICE = {
+_CINE: dict[str, Any] = {
+    "FrameTime": None,
+    "FrameIncrementPointer": None,
+    "SequenceOfUltrasoundRegions": None,
+}
+_SLICE: dict[str, Any] = {
     **_CINE,
     "sop_class": _STORAGE + "2",
     "Modality": "CT",
@@ -90,7 +95,12 @@ _SLICE = {
     "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
     "PixelSpacing": [1, 1],
 }
-_PROJECTION = {**_CINE, "sop_class": _STORAGE + "1.1", "Modality": "DX", "PatientOrientation": ["L", "F"]}
+_PROJECTION: dict[str, Any] = {
+    **_CINE,
+    "sop_class": _STORAGE + "1.1",
+    "Modality": "DX",
+    "PatientOrientation": ["L", "F"],
+}
 
 
 def _groups(count: int, *, oriented: bool = True) -> dict[str, Any]:
@@ -129,6 +139,7 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "slice": lambda: native(GREY[:1], "MONOCHROME2", **_SLICE),
     "projection": lambda: native(GREY[:1], "MONOCHROME2", **_PROJECTION),
     "groups": lambda: native(GREY, "MONOCHROME2", **_groups(4)),
+    "report": lambda: reports.encoded(reports.echo()),
 }
 """Files that no check finds anything in."""
 
@@ -365,5 +376,6 @@ DEFECTS: dict[str, Defect] = {
         "native", lambda: native(BurnedInAnnotation="YES", PatientIdentityRemoved="YES")
     ),
     "icon.sound": Defect("native", lambda: native(**_icon(PhotometricInterpretation="RGB"))),
+    **{check: Defect("report", partial(reports.faulty, check)) for check in reports.FAULTS},
 }
 """For each check, a file with one defect."""

@@ -22,6 +22,9 @@ from cinemill.operations.inspect.checks.table import (
     findings_of,
     in_order,
 )
+from cinemill.operations.inspect.documents.measurements import measurements_of
+from cinemill.operations.inspect.documents.presentation import presentation_of
+from cinemill.operations.inspect.documents.references import references_of
 from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
 from cinemill.operations.inspect.model import Facts, Finding, Inspection
 from cinemill.storage.location import located, size
@@ -70,7 +73,25 @@ def _inspected(
     found = findings_of(subject, CHECKS if whole else HEADER_CHECKS)
     patient = patient_of(source) if phi else {}
     findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
-    return Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    told = Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    try:
+        return _documented(subject, told, phi=phi)
+    except CinemillError as error:
+        if any(each.check == DAMAGED.id for each in findings):
+            return told
+        return replace(told, findings=(finding(DAMAGED, error.message), *findings))
+
+
+def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
+    """Return an inspection with what was measured, and what the instance refers to and would change."""
+    header = subject.header
+    return replace(
+        told,
+        measurements=measurements_of(header, phi=phi, content=subject.content),
+        references=references_of(header),
+        title=subject.content.title,
+        presentation=presentation_of(header),
+    )
 
 
 def _repaired(path: Path) -> Source:
@@ -81,7 +102,7 @@ def _header_alone(path: Path) -> Source:
     """Open what stands before the pixel data, or before the element that can't be read."""
     opened = read_part10(path, None, [])
     end = opened.start
-    with suppress(DamagedFile):
+    with suppress(DamagedFile, RecursionError):
         for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
             end = element.end
     if opened.transfer_syntax.deflated:

@@ -34,7 +34,9 @@ _REGIONS_OF_GROUPS = frozenset(("1410", "1411", "1501"))
 """Templates in which what a group of measurements was taken from stands beside them."""
 
 
-def measurements_of(header: Dataset, *, phi: bool = False) -> tuple[Measurement, ...]:
+def measurements_of(
+    header: Dataset, *, phi: bool = False, content: Content | None = None
+) -> tuple[Measurement, ...]:
     """Return every numeric value of a document, in the order of its tree; none where the instance is no document.
 
     Parameters
@@ -43,9 +45,11 @@ def measurements_of(header: Dataset, *, phi: bool = False) -> tuple[Measurement,
         Of the instance.
     phi
         Also what may be about a person: the subject's age, free text, dates and names in modifiers and context.
+    content
+        The document's tree, where it was read already.
     """
     with quiet():
-        content = Content(header)
+        content = content or Content(header)
         numbers = [item for item in content.items.values() if item.value_type == "NUM"]
         if not numbers:
             return ()
@@ -65,6 +69,7 @@ class _Reader:
         self.homes = homes
         self.phi = phi
         self._qualifiers: dict[tuple[int, ...], list[Qualifier]] = {}
+        self._groups: dict[tuple[int, ...], list[Reference]] = {}
 
     def read(self, item: ContentItem) -> Measurement:
         measured = next(iter(items_of(item.dataset, "MeasuredValueSequence")), Dataset())
@@ -136,10 +141,16 @@ class _Reader:
         """Return the instances that a measurement was taken from, and the measurements that it was computed from."""
         references, numbers = self._follow(item.children)
         if not references and (group := _group_of_regions(item)):
-            references = self._follow(
-                [each for each in group.children if each.value_type in _COORDINATES | _OBJECTS]
-            )[0]
+            references = self._of_group(group)
         return tuple(dict.fromkeys(references)), tuple(dict.fromkeys(numbers))
+
+    def _of_group(self, group: ContentItem) -> list[Reference]:
+        """Return the instances that the values of a group were taken from."""
+        found = self._groups.get(group.position)
+        if found is None:
+            regions = [each for each in group.children if each.value_type in _COORDINATES | _OBJECTS]
+            found = self._groups[group.position] = self._follow(regions)[0]
+        return found
 
     def _follow(self, items: list[ContentItem]) -> tuple[list[Reference], list[str]]:
         references: list[Reference] = []
