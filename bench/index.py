@@ -161,7 +161,7 @@ def _query(here: Path) -> None:
     for query in re.findall(r"^```sql\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if "2019.parquet" in query:
             started = time.perf_counter()
-            rows = duckdb.sql(query).fetchall()
+            rows = duckdb.execute(query).fetchall()
             took = 1e3 * (time.perf_counter() - started)
             print(f"| {' '.join(query.split())[:70]} … | {took:.0f} | {len(rows)} |", flush=True)
 

@@ -45,6 +45,7 @@ def test_items_of_pixel_data_are_not_looked_at(source):
     path = source(part10(header(FRAMES), encapsulated_element([[b"\xff\xd8"]] * 3), JPEG_BASELINE))
     data = bytearray(path.read_bytes())
     with Source(path) as whole:
+        assert whole.pixel_data is not None
         start = whole.pixel_data.value + 8
     data[start:] = b"\xee" * (len(data) - start)
     path.write_bytes(data)
@@ -53,6 +54,7 @@ def test_items_of_pixel_data_are_not_looked_at(source):
     with HeaderOnly(path) as found:
         assert len(found) == 3
         assert not found.native
+        assert found.pixel_data is not None
         assert found.pixel_data.end == len(data)
 
 
@@ -61,6 +63,7 @@ def test_what_is_missing_of_native_pixel_data_is_told(source):
     path = source(part10(header(FRAMES), native, "1.2.840.10008.1.2.1"))
     with HeaderOnly(path) as found:
         assert found.native
+        assert found.damage is not None
         assert "promises 192 bytes, 100 are there" in found.damage.message
 
 
