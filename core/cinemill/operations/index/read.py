@@ -13,7 +13,7 @@ from cinemill.operations.deidentify.values import decoded
 from cinemill.operations.index.identity import NOTHING, Pseudonyms, Words
 from cinemill.operations.index.schema import FACTS, KEYS, MEASURED, PATIENT, as_text
 from cinemill.operations.inspect.checks.check import Subject
-from cinemill.operations.inspect.checks.table import DAMAGED, HEADER_CHECKS, finding, findings_of
+from cinemill.operations.inspect.checks.table import DAMAGED, HEADER_CHECKS, finding, findings_of, in_order
 from cinemill.operations.inspect.documents.table import row_of
 from cinemill.operations.inspect.facts import facts_of, regions_of
 from cinemill.storage.location import state
@@ -127,10 +127,16 @@ class Reader:
         hidden = self._hidden(source)
         subject = Subject(source, facts, whole=False)
         findings = findings_of(subject, HEADER_CHECKS)
+        damage: CinemillError | None = source.damage
+        measurements: list[Row] = []
+        try:
+            measurements += self._measurements(source, facts, hidden)
+        except CinemillError as error:
+            damage = damage or error
         kind = told = None
-        if (damage := source.damage) is not None:
+        if damage is not None:
             kind, told = damage.kind, hidden(damage.message)
-            findings.insert(0, finding(DAMAGED, damage.message))
+            findings = in_order(dict.fromkeys((finding(DAMAGED, damage.message), *findings)))
         there = source.state
         assert there is not None
         row = (
@@ -148,9 +154,7 @@ class Reader:
             kind or READ,
             _plain(row),
             tuple(_plain((number, *_region(region))) for number, region in enumerate(regions)),
-            tuple(
-                _plain((number, *row)) for number, row in enumerate(self._measurements(source, facts, hidden))
-            ),
+            tuple(_plain((number, *row)) for number, row in enumerate(measurements)),
             tuple(
                 _plain((number, *_finding(each, hidden(each.found)))) for number, each in enumerate(findings)
             ),
