@@ -4,6 +4,7 @@ import csv
 import json
 
 from click.testing import CliRunner
+from pydicom.uid import UID
 
 from cinemill.cli import app
 from cinemill.errors import UsageError
@@ -67,7 +68,7 @@ def test_of_many_instances_with_such_references_the_first_are_told(tmp_path):
     folder = sources(tmp_path)
     for number in range(22):
         header = reports.simplified_echo()
-        header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.9.{number + 1}"
+        header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.9.{number + 1}")
         reports.saved(header, folder / f"more{number}.dcm")
     output = run(folder).output
     assert output.count("refers to what is not so") == 20

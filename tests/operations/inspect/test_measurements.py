@@ -339,6 +339,23 @@ def test_what_is_no_decimal_string_has_no_value(tmp_path, text, value):
     assert (found.text, found.value) == (text, value)
 
 
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Größe"),
+        (["", "ISO 2022 IR 87"], "長さ"),
+        ("GB18030", "长度"),
+        ("ISO_IR 192", "長さ"),
+        ("ISO_IR 144", "Длина"),
+    ],
+)
+def test_names_are_read_in_the_character_set_of_the_report(tmp_path, charset, name):
+    header = reports.report(("1", "99SITE", "Title"), "", num(("2", "99SITE", name), "1", CM))
+    header.SpecificCharacterSet = charset
+    (found,) = read(reports.saved(header, tmp_path / "report.dcm"))
+    assert found.concept.meaning == name
+
+
 def chain(length):
     """A tree in which every item stands below the one before."""
     below = num(("2", "99SITE", "Length"), "1", CM)
