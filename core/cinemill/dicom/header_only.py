@@ -51,10 +51,11 @@ class HeaderOnly(Source):
         found: list[Element] = []
         try:
             found.extend(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
-        except DamagedFile as error:
+        except (DamagedFile, RecursionError) as error:
             if not found:
                 raise
-            self.damage = error
+            deep = DamagedFile("sequences are nested too deeply", path=self.path)
+            self.damage = error if isinstance(error, DamagedFile) else deep
             self.data = bytes(self.data[: found[-1].end])
         return found
 

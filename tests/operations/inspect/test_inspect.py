@@ -2,15 +2,20 @@
 
 import json
 import random
+import struct
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import cinemill
+from cinemill.cli import app
 from cinemill.operations.inspect.checks.among import among
 from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
 from cinemill.operations.inspect.trees import inspect_all
+from cinemill.operations.operation import Control
+from cinemill.operations.transcode.request import Transcode
 from tests.fuzz.inspections import mutated, told_without_harm
 from tests.support import clips, generate, soundness
 from tests.support.files import bundled, pydicom_files
@@ -95,6 +100,18 @@ def test_of_a_header_that_breaks_off_what_stands_before_is_told(tmp_path):
     assert (found.facts.modality, found.facts.manufacturer) == ("US", "Example")
 
 
+@pytest.mark.parametrize("depth", [3000, 320, 300, 280, 100])
+def test_of_sequences_nested_too_deeply_the_rest_is_told(tmp_path, depth):
+    begin = struct.pack("<HH2sHLHHL", 0x0018, 0x6011, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
+    end = struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    data = soundness.native(SequenceOfUltrasoundRegions=None)
+    at = data.index(b"\x20\0\x0d\0UI")
+    (tmp_path / "a.dcm").write_bytes(data[:at] + begin * depth + end * depth + data[at:])
+    found = inspect(tmp_path / "a.dcm")
+    assert (found.facts.modality, found.facts.manufacturer) == ("US", "Example")
+    assert found.findings
+
+
 @pytest.mark.parametrize("content", [b"", b"text", bytes(1000), b"\x08\0" * 200])
 def test_what_is_no_dicom_file_is_a_finding(tmp_path, content):
     (tmp_path / "a.dcm").write_bytes(content)
@@ -155,10 +172,25 @@ def test_in_a_tree_what_is_no_dicom_file_is_left_out_unless_it_is_named(tmp_path
 def test_receipts_of_transcode_have_what_is_wrong_with_pixels_and_no_warning_says(tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(soundness.native(HighBit=6, CineRate="50", Manufacturer=""))
-    receipt = cinemill.transcode(path, tmp_path / "b.dcm", to="rle")
+    asked = Transcode(to="rle")
+    receipt = asked.reported().apply(path, tmp_path / "b.dcm", Control(1))
     assert receipt.findings == (
         "pixels.bits: High Bit is 6, expected 7 for Bits Stored 8",
         "timing.rates: frames a second: 25 by Frame Time, 50 by Cine Rate",
     )
+    assert asked.apply(path, tmp_path / "c.dcm", Control(1)).findings == ()
     path.write_bytes(soundness.SOUND["native"]())
-    assert cinemill.transcode(path, tmp_path / "c.dcm", to="rle").findings == ()
+    assert asked.reported().apply(path, tmp_path / "d.dcm", Control(1)).findings == ()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_report_of_transcode_has_findings(tmp_path, suffix):
+    path, report = tmp_path / "a.dcm", tmp_path / f"r.{suffix}"
+    path.write_bytes(soundness.native(HighBit=6, CineRate="50"))
+    arguments = ["transcode", str(path), str(tmp_path / "b.dcm"), "--to", "rle", "--report", str(report)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    text = report.read_text()
+    assert "pixels.bits: High Bit is 6, expected 7 for Bits Stored 8" in text
+    assert "timing.rates: frames a second" in text
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert "pixels.bits: High Bit is 6" in report.read_text()

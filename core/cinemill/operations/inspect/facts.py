@@ -126,7 +126,7 @@ def regions_of(source: Source) -> tuple[Region, ...]:
     try:
         found = {"SequenceOfUltrasoundRegions": region_items(source)}
         return tuple(read_regions(found, rows or 0, columns or 0))
-    except CinemillError:
+    except (CinemillError, RecursionError):
         return ()
 
 
@@ -230,6 +230,6 @@ def _functional_groups(source: Source) -> tuple[str, ...]:
                     encoding = item_encoding(source.data, item, item.end, source.encoding)
                     elements = walk(source.data, *item_content(item), encoding)
                     found |= dict.fromkeys(element.tag for element in elements)
-    except DamagedFile:
+    except (DamagedFile, RecursionError):
         pass
     return tuple(filter(None, map(find_keyword, found)))
