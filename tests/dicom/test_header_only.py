@@ -67,6 +67,17 @@ def test_what_is_missing_of_native_pixel_data_is_told(source):
         assert "promises 192 bytes, 100 are there" in found.damage.message
 
 
+@pytest.mark.parametrize("level", [b"\xff" * 4, b"\0\x10\0\0"], ids=["too deep", "cut short"])
+def test_what_stands_before_damage_is_told(source, level):
+    opened = b"\x28\0\x02\x30SQ\0\0" + level + b"\xfe\xff\0\xe0" + b"\xff" * 4
+    nested = (b"\x08\0\x15\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0" + b"\xff" * 4) * 200
+    path = source(part10(header(FRAMES), opened + nested * (15 if level[0] else 0), "1.2.840.10008.1.2.1"))
+    with HeaderOnly(path) as found:
+        assert isinstance(found.damage, DamagedFile)
+        assert found.text(0x00100010) == "Doe^Jane"
+        assert found.pixel_data is None
+
+
 def resident(path):
     """How many pages of a file are in memory."""
     size = path.stat().st_size
