@@ -83,11 +83,14 @@ def _undecodable(subject: Subject, codec: str) -> Iterator[str]:
     for element in source.elements:
         if element.length == UNDEFINED or element.tag >> 16 & 1:
             continue
+        value = bytes(source.data[element.value : element.end])
+        if value.isascii():
+            continue
         vr = element.vr.decode("latin-1") if element.vr is not None else find_vr(element.tag)
         if vr not in _TEXT_VRS:
             continue
         try:
-            codecs.decode(bytes(source.data[element.value : element.end]), codec)
+            codecs.decode(value, codec)
         except ValueError:
             yield tag_name(element.tag)
 
