@@ -30,6 +30,7 @@ def test_the_public_names():
         "dataset",
         "deidentify",
         "extract",
+        "index",
         "inspect",
         "open",
         "restore",

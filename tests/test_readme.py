@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[test]' && .venv/bin/pytest -n auto": "installs "
     "packages; the gate runs it",
     ". .venv/bin/activate": "needs the environment that the first one makes",
-    "pip install --quiet --editable '.[video,zarr,metrics,deid]'": "installs packages",
+    "pip install --quiet --editable '.[video,zarr,metrics,deid,index]'": "installs packages",
     "pip uninstall --yes pylibjpeg-libjpeg": "changes the environment; tests/codecs/test_licences.py does without it",
     "cinemill up": "stays up; tests/workers/local starts it",
     "cinemill submit /archive /migrated --to jpeg-ls --name spring && cinemill jobs watch": "needs the service; "
@@ -100,6 +101,21 @@ def test_the_python_in_it_runs(folder, monkeypatch):
     assert names["receipt"].status == "transcoded"
     assert isinstance(names["picture"], np.ndarray)
     assert len(list(Path("arrays").glob("*.npy"))) == 15
+
+
+def test_the_queries_in_it_run(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    Path("archive").mkdir()
+    for number in range(3):
+        shutil.copy(CINE, f"archive/{number}.dcm")
+        shutil.copy(bundled("examples_rgb_color.dcm"), f"archive/{number}")
+    cinemill.index("archive", "2019.parquet", jobs=1)
+    queries = [query for query in blocks("sql") if "'2019.parquet'" in query]
+    vendors, rates, studies = (duckdb.sql(query).fetchall() for query in queries)
+    assert vendors == [("SonoSite, Inc.", 3, 3)]
+    assert [(rate, cines) for rate, cines, _ in rates] == [(30.0, 3)]
+    assert [images for _, _, images in studies] == [3]
 
 
 def test_the_policy_in_it_is_one():

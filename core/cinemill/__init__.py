@@ -3,7 +3,8 @@
 `open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
 file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
 long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time,
-`inspect` tells what a file is and what is wrong with it, `dataset` makes clips for training.
+`inspect` tells what a file is and what is wrong with it, `index` what is in an archive, `dataset` makes clips for
+training.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "dataset",
     "deidentify",
     "extract",
+    "index",
     "inspect",
     "open",
     "restore",
@@ -37,6 +39,7 @@ _HOMES = {
     "dataset": "cinemill.operations.dataset.dataset",
     "deidentify": "cinemill.operations.deidentify.deidentify",
     "extract": "cinemill.operations.extract.extract",
+    "index": "cinemill.operations.index.index",
     "inspect": "cinemill.operations.inspect.inspect",
     "open": "cinemill.frames.cine",
     "restore": "cinemill.operations.restore.restore",
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from cinemill.operations.dataset.dataset import dataset
     from cinemill.operations.deidentify.deidentify import deidentify
     from cinemill.operations.extract.extract import extract
+    from cinemill.operations.index.index import index
     from cinemill.operations.inspect.inspect import inspect
     from cinemill.operations.inspect.model import Inspection
     from cinemill.operations.receipt import Receipt

@@ -40,6 +40,8 @@ def printable(text: str) -> str:
 
     Headers, names and paths hold anything: control characters, escape sequences, marks that turn the direction of text.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -41,6 +41,7 @@ COMMANDS = [
     "inspect",
     "syntaxes",
     "forecast",
+    "index",
     "review",
     "bench",
     "warmup",

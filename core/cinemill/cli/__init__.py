@@ -43,6 +43,7 @@ _PLACES = {
     "inspect": "cinemill.cli.inspect:inspect",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
+    "index": "cinemill.cli.index:index",
     "review": "cinemill.cli.review:review",
     "bench": "cinemill.cli.bench:bench",
     "warmup": "cinemill.cli.warmup:warmup",

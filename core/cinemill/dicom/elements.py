@@ -72,6 +72,12 @@ _IMPLICIT, _EXPLICIT, _LENGTH = (
 )
 """By form: how a header is read in big and in little endian."""
 
+_RARE_GROUPS = (0, 0xFFFE)
+"""Of padding, and of items and delimiters, whose headers have no VR."""
+
+_new = tuple.__new__
+"""Makes elements in half of the time."""
+
 _BLANK = tuple(bytes(size) for size in range(5))
 
 
@@ -123,11 +129,23 @@ def walk(
     DamagedFile
         An element's header or value reaches past the end.
     """
-    offset = start
+    offset, implicit = start, encoding.implicit_vr
+    unpack = (_IMPLICIT if implicit else _EXPLICIT)[encoding.little_endian].unpack_from
+    vr: bytes | None = None
     while offset < end:
-        if data[offset : offset + 4] in _BLANK and not bytes(data[offset:end]).strip(b"\0"):
-            return
-        tag, vr, value, length = _read(data, offset, end, encoding)
+        value = offset + 8
+        try:
+            if implicit:
+                group, number, length = unpack(data, offset)
+            else:
+                group, number, vr, length = unpack(data, offset)
+        except struct.error:
+            group = number = length = 0
+        tag = group << 16 | number
+        if group in _RARE_GROUPS or value > end or not (implicit or vr in SHORT_VRS):
+            if data[offset : offset + 4] in _BLANK and not bytes(data[offset:end]).strip(b"\0"):
+                return
+            tag, vr, value, length = _read(data, offset, end, encoding)
         if tag in until:
             return
         if length == UNDEFINED:
@@ -142,7 +160,7 @@ def walk(
                     f"{tag_name(tag)} at byte {offset} promises {length} bytes of value, "
                     f"{end - value} are there; the file is truncated or damaged"
                 )
-        yield Element(tag, vr, offset, value, after, length)
+        yield _new(Element, (tag, vr, offset, value, after, length))
         offset = after
 
 

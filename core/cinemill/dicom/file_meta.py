@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding, tag_name, walk
+from cinemill.dicom.elements import EXPLICIT_LE, SHORT_VRS, Element, Encoding, tag_name, walk
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values
@@ -35,6 +35,8 @@ def meta_encoding(data: Bytes, offset: int) -> Encoding | None:
     It should be Explicit VR Little Endian; some writers encode the group as they do the data set.
     """
     head = bytes(data[offset : offset + 8])
+    if head[:2] == b"\2\0" and head[4:6] in SHORT_VRS and len(head) == 8:
+        return EXPLICIT_LE
     if len(head) < 8 or head[:2] not in {b"\2\0", b"\0\2"}:
         return None
     little = head[:2] == b"\2\0"

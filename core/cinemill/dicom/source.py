@@ -115,7 +115,7 @@ class Source(Values):
         self.data, start, size = opened.data, opened.start, len(opened.data)
         if self._scan:
             self.read_in_order()
-        before = list(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
+        before = self._read_before(start, size)
         after = before[-1].end if before else start
         self.pixel_data: Element | None = None
         self._encapsulated: EncapsulatedFrames | None = None
@@ -136,6 +136,9 @@ class Source(Values):
             self.warnings.append("delimiters stand outside any sequence; they were left out")
         self._spans |= {element.tag: element for element in self.elements}
         self.warnings += meta_faults(self)
+
+    def _read_before(self, start: int, size: int) -> list[Element]:
+        return list(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
 
     def _read_behind(self, start: int, size: int) -> list[Element]:
         """Return the elements behind the pixel data."""

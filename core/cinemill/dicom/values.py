@@ -21,6 +21,8 @@ from cinemill.storage.mapped import Bytes
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+_CHARACTER_SET = 0x00080005
+
 
 @contextmanager
 def explained(what: str, advice: str, kind: type[CinemillError] = UnsupportedPixelFormat) -> Iterator[None]:
@@ -74,25 +76,29 @@ class Values:
     def header(self) -> Dataset:
         """All elements but the pixel data, with ``file_meta``, as pydicom reads them; big endian ones in little endian."""
         from pydicom.dataset import FileMetaDataset
-        from pydicom.filereader import read_dataset
 
-        def parse(encoded: Iterable[bytes | memoryview], encoding: Encoding = EXPLICIT_LE) -> Dataset:
-            return read_dataset(BytesIO(b"".join(encoded)), encoding.implicit_vr, is_little_endian=True)
-
-        with (
-            explained("elements can't be read", "the file is damaged", DamagedFile),
-            python_warnings.catch_warnings(),
-        ):
-            python_warnings.simplefilter("ignore")
-            if self.encoding.little_endian:
-                header = parse((self.data[e.start : e.end] for e in self.elements), self.encoding)
-            else:
-                recoder = Recoder(
-                    self.data, self.encoding, EXPLICIT_LE, signed=self.short(0x00280103, 0) == 1
-                )
-                header = parse(encoded for _, encoded in recoder.encode(self.elements))
-            header.file_meta = FileMetaDataset(parse(map(self.meta_bytes, self.meta)))
+        with _readable():
+            header = self._parsed(self.elements)
+            header.file_meta = FileMetaDataset(_parsed(map(self.meta_bytes, self.meta)))
         return header
+
+    def part(self, *tags: int) -> Dataset:
+        """Return some top-level elements, and the character set, as `header` has them; the others are not read.
+
+        Raises
+        ------
+        DamagedFile
+            They can't be read.
+        """
+        found = (self._spans.get(tag) for tag in sorted({_CHARACTER_SET, *tags}))
+        with _readable():
+            return self._parsed([element for element in found if element is not None])
+
+    def _parsed(self, elements: list[Element]) -> Dataset:
+        if self.encoding.little_endian:
+            return _parsed((self.data[e.start : e.end] for e in elements), self.encoding)
+        recoder = Recoder(self.data, self.encoding, EXPLICIT_LE, signed=self.short(0x00280103, 0) == 1)
+        return _parsed(encoded for _, encoded in recoder.encode(elements))
 
     def element(self, tag: int) -> Element | None:
         """Return where a top-level element stands, None where it is absent."""
@@ -137,3 +143,19 @@ class Values:
             )
         number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
         return number
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    with (
+        explained("elements can't be read", "the file is damaged", DamagedFile),
+        python_warnings.catch_warnings(),
+    ):
+        python_warnings.simplefilter("ignore")
+        yield
+
+
+def _parsed(encoded: Iterable[bytes | memoryview], encoding: Encoding = EXPLICIT_LE) -> Dataset:
+    from pydicom.filereader import read_dataset
+
+    return read_dataset(BytesIO(b"".join(encoded)), encoding.implicit_vr, is_little_endian=True)

@@ -117,7 +117,7 @@ def _group_times(source: Source, frames: int) -> NDArray[np.float64] | None:
         return None
     try:
         with explained("functional groups can't be read", "their times are not used", DamagedFile):
-            groups = source.header.get("PerFrameFunctionalGroupsSequence") or ()
+            groups = source.part(_PER_FRAME_GROUPS).get("PerFrameFunctionalGroupsSequence") or ()
             times = [_acquisition_seconds(group) for group in groups]
     except DamagedFile as error:
         source.warnings.append(error.message)

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cinemill.errors import UsageError
@@ -24,7 +25,8 @@ class Item:
 
 def files_below(sources: Sequence[Path]) -> Iterator[Path]:
     """Yield the files below the sources, for what writes no outputs of theirs: see `discover`."""
-    return (item.source for item in discover(sources, Path("/nonexistent")))
+    _check(sources, Path("/nonexistent"))
+    return chain.from_iterable(_walk(each, None) if each.is_dir() else (each,) for each in sources)
 
 
 def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
@@ -43,10 +45,7 @@ def discover(sources: Sequence[Path], destination: Path, *, after: Item | None =
     UsageError
         A source is missing, or the destination is one of the sources or lies in one.
     """
-    if not sources:
-        raise UsageError("no source was given")
-    for source in sources:
-        _check_apart(source, destination)
+    _check(sources, destination)
     return _discover(sources, destination, after)
 
 
@@ -77,6 +76,13 @@ def mirrored(item: Item, sources: Sequence[Path], destination: Path) -> bool:
     return any(_comes_from(item, source, output) for source, output in _roots(sources, destination))
 
 
+def _check(sources: Sequence[Path], destination: Path) -> None:
+    if not sources:
+        raise UsageError("no source was given")
+    for source in sources:
+        _check_apart(source, destination)
+
+
 def _discover(sources: Sequence[Path], destination: Path, after: Item | None) -> Iterator[Item]:
     for source, output in _roots(sources, destination):
         if after is not None and not _comes_from(after, source, output):
@@ -100,6 +106,10 @@ def _comes_from(item: Item, source: Path, output: Path) -> bool:
 
 
 def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterator[Item]:
+    return (Item(path, destination / path.relative_to(root)) for path in _walk(root, after))
+
+
+def _walk(root: Path, after: Path | None) -> Iterator[Path]:
     unlisted: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
         here = Path(folder)
@@ -108,14 +118,9 @@ def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterato
         if after is not None and after.is_relative_to(here):
             _drop_before(after, here, folders, names)
         while unlisted:
-            path = unlisted.pop()
-            yield Item(path, destination / path.relative_to(root))
-        for name in names:
-            path = here / name
-            if _may_be_instance(path):
-                yield Item(path, destination / path.relative_to(root))
-    for path in unlisted:
-        yield Item(path, destination / path.relative_to(root))
+            yield unlisted.pop()
+        yield from filter(_may_be_instance, map(here.joinpath, names))
+    yield from unlisted
 
 
 def _drop_before(after: Path, here: Path, folders: list[str], names: list[str]) -> None:

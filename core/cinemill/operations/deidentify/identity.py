@@ -25,6 +25,7 @@ from cinemill.operations.deidentify.words import vocabulary, words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
+    from cinemill.dicom.values import Values
     from cinemill.operations.deidentify.keys import Key
 
 NAME, PATIENT_ID = "name", "patient-id"
@@ -76,11 +77,10 @@ class Identity:
             texts.append(text)
             if tag in _OF_PATIENT:
                 own.append(text)
-        name, birth = source.text(_PATIENT_NAME), source.text(_BIRTH_DATE)
-        whose = source.text(_PATIENT_ID) or (f"{name}\n{birth}" if name else f"study {source.text(_STUDY)}")
+        patient = whose(source)
         return cls(
-            key.patient(whose),
-            key.days(whose),
+            key.patient(patient),
+            key.days(patient),
             charsets,
             frozenset(words_of(texts)),
             frozenset(word for word in words_of(own) if len(word) > 3) - vocabulary(),
@@ -102,6 +102,12 @@ class Identity:
         """
         found = {word.lower() for word in _WORD.findall(text)} & self.patient
         return len(found) > several
+
+
+def whose(source: Values) -> str:
+    """Return by what a patient is told from others: Patient ID, else name and birth date, else the study."""
+    name, birth = source.text(_PATIENT_NAME), source.text(_BIRTH_DATE)
+    return source.text(_PATIENT_ID) or (f"{name}\n{birth}" if name else f"study {source.text(_STUDY)}")
 
 
 def dictionary_vr(tag: int) -> str | None:

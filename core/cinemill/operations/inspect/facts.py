@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.dicom.dictionary import find_keyword, uid_names
-from cinemill.dicom.elements import UNDEFINED
+from cinemill.dicom.elements import UNDEFINED, item_content, item_encoding, items, walk
 from cinemill.dicom.fragments import ITEM_HEADER
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
@@ -18,9 +18,7 @@ from cinemill.frames.timing import Timing, durations, read_timing
 from cinemill.operations.inspect.model import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pydicom import Dataset
+    from collections.abc import Iterator, Sequence
 
     from cinemill.dicom.source import Source
 
@@ -126,8 +124,8 @@ def regions_of(source: Source) -> tuple[Region, ...]:
         return ()
     rows, columns = short(source, 0x00280010), short(source, 0x00280011)
     try:
-        items = {"SequenceOfUltrasoundRegions": region_items(source)}
-        return tuple(read_regions(items, rows or 0, columns or 0))
+        found = {"SequenceOfUltrasoundRegions": region_items(source)}
+        return tuple(read_regions(found, rows or 0, columns or 0))
     except (CinemillError, RecursionError):
         return ()
 
@@ -148,7 +146,7 @@ def text(source: Source, tag: int) -> str | None:
         return plain or None
     try:
         with explained("text can't be read", "its character set is wrong", DamagedFile):
-            decoded = source.header.get(find_keyword(tag))
+            decoded = source.part(tag).get(find_keyword(tag))
             several = (
                 decoded if isinstance(decoded, list | tuple) or hasattr(decoded, "append") else [decoded]
             )
@@ -159,10 +157,8 @@ def text(source: Source, tag: int) -> str | None:
 
 def short(source: Source, tag: int) -> int | None:
     """Return the first value of an element of VR US, None where it is absent or empty."""
-    try:
-        return source.short(tag)
-    except CinemillError:
-        return None
+    element = source.element(tag)
+    return None if element is None or element.end < element.value + 2 else source.short(tag)
 
 
 def numbers(source: Source, tag: int) -> list[float]:
@@ -226,19 +222,14 @@ def _private_creators(source: Source) -> Iterator[str]:
 def _functional_groups(source: Source) -> tuple[str, ...]:
     if source.value(_SHARED_GROUPS) is None and source.value(_PER_FRAME_GROUPS) is None:
         return ()
-    found: dict[str, None] = {}
+    found: dict[int, None] = {}
     try:
-        with explained("functional groups can't be read", "the file is damaged", DamagedFile):
-            for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-                found |= dict.fromkeys(_keywords(source.header.get(name) or ()))
-    except DamagedFile:
+        for group in (_SHARED_GROUPS, _PER_FRAME_GROUPS):
+            if (sequence := source.element(group)) is not None:
+                for item in items(source.data, sequence, source.encoding):
+                    encoding = item_encoding(source.data, item, item.end, source.encoding)
+                    elements = walk(source.data, *item_content(item), encoding)
+                    found |= dict.fromkeys(element.tag for element in elements)
+    except (DamagedFile, RecursionError):
         pass
-    return tuple(found)
-
-
-def _keywords(groups: Iterable[Dataset]) -> Iterator[str]:
-    for group in groups:
-        for tag in group.keys():  # noqa: SIM118  # a data set yields its elements
-            keyword = find_keyword(int(tag))
-            if keyword:
-                yield keyword
+    return tuple(filter(None, map(find_keyword, found)))

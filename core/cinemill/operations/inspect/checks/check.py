@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from cinemill.dicom.dictionary import find_keyword
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.fragments import group_fragments, pieces_between
 from cinemill.dicom.values import explained
@@ -193,10 +194,11 @@ class Subject:
         except CinemillError:
             return ()
 
-    def items(self, keyword: str) -> list[Dataset]:
+    def items(self, tag: int) -> list[Dataset]:
         """Return the items of a sequence, none where it is absent."""
+        keyword = find_keyword(tag)
         with explained(f"{keyword} can't be read", "the file is damaged", DamagedFile):
-            return list(self.header.get(keyword) or ())
+            return list(self.source.part(tag).get(keyword) or ())
 
     def short(self, tag: int) -> int | None:
         """Return the first value of an element of VR US, None where it is absent or empty."""

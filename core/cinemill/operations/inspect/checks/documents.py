@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from cinemill.operations.inspect.checks.check import Check, Problem, Problems, Subject, check, gathered
-from cinemill.operations.inspect.documents import faults
-from cinemill.operations.inspect.documents.content import Content
-from cinemill.operations.inspect.documents.values import quiet
 from cinemill.operations.inspect.model import Severity
+
+if TYPE_CHECKING:
+    from cinemill.operations.inspect.documents.content import Content
 
 _AGAIN = "have the report made again by the system that it is from"
 
 
-def _found(subject: Subject, fault: Callable[[Content], Iterator[str]]) -> Problems:
+_VALUE_TYPE = 0x0040A040
+_FAULTS = "cinemill.operations.inspect.documents.faults"
+"""Needs pydicom, which takes long to import: for documents only."""
+
+
+def _is_document(subject: Subject) -> bool:
+    return subject.source.element(_VALUE_TYPE) is not None
+
+
+def _found(subject: Subject, name: str) -> Problems:
     """Return the first of the faults of a document's tree, with how many others there are."""
+    if not _is_document(subject):
+        return ()
+    from cinemill.operations.inspect.documents.values import quiet
+
+    fault: Callable[[Content], Iterator[str]] = getattr(import_module(_FAULTS), name)
     with quiet():
         return list(gathered(Problem(each) for each in fault(subject.content)))
 
@@ -23,7 +39,7 @@ def _of_tree(
     name: str,
     severity: Severity,
     section: str,
-    fault: Callable[[Content], Iterator[str]],
+    fault: str,
     *,
     about: str,
     remedy: str,
@@ -36,7 +52,7 @@ CONCEPT = _of_tree(
     "report.concept",
     Severity.WARNING,
     "PS3.3 C.17.3",
-    faults.nameless,
+    "nameless",
     about="numeric values say what was measured",
     remedy=_AGAIN,
 )
@@ -44,7 +60,7 @@ VALUE = _of_tree(
     "report.value",
     Severity.WARNING,
     "PS3.3 C.18.1",
-    faults.valueless,
+    "valueless",
     about="numeric values are there, or a qualifier says why not",
     remedy=_AGAIN,
 )
@@ -52,7 +68,7 @@ DECIMAL = _of_tree(
     "report.decimal",
     Severity.WARNING,
     "PS3.5 6.2",
-    faults.not_decimal,
+    "not_decimal",
     about="a Numeric Value is one decimal number",
     remedy="read the number from its text, and have the system that wrote it mended",
 )
@@ -60,7 +76,7 @@ UNIT = _of_tree(
     "report.unit",
     Severity.WARNING,
     "PS3.3 C.18.1",
-    faults.unitless,
+    "unitless",
     about="numeric values have units; those without any have the UCUM code 1",
     remedy="don't compare such values: find out what the system measures in",
 )
@@ -68,7 +84,7 @@ PRECISION = _of_tree(
     "report.precision",
     Severity.WARNING,
     "PS3.3 C.18.1",
-    faults.at_odds,
+    "at_odds",
     about="Numeric Value is Floating Point Value, rounded",
     remedy="ask the system that it is from which one it means; programs show one or the other",
 )
@@ -76,7 +92,7 @@ ASTRAY = _of_tree(
     "report.astray",
     Severity.WARNING,
     "PS3.3 C.17.3.2.5",
-    faults.astray,
+    "astray",
     about="references within the tree lead to items by value",
     remedy=_AGAIN,
 )
@@ -84,7 +100,7 @@ DEPTH = _of_tree(
     "report.depth",
     Severity.WARNING,
     "PS3.3 C.17.3",
-    faults.too_deep,
+    "too_deep",
     about="the content tree has at most 200 levels",
     remedy=_AGAIN,
 )
@@ -99,7 +115,10 @@ DEPTH = _of_tree(
 )
 def evidence(subject: Subject) -> Problems:
     """Yield what the lists of evidence lack."""
+    if not _is_document(subject):
+        return ()
+    from cinemill.operations.inspect.documents.faults import without_evidence
+    from cinemill.operations.inspect.documents.values import quiet
+
     with quiet():
-        return list(
-            gathered(Problem(each) for each in faults.without_evidence(subject.header, subject.content))
-        )
+        return list(gathered(Problem(each) for each in without_evidence(subject.header, subject.content)))

@@ -181,8 +181,7 @@ def uid_syntax(subject: Subject) -> Problems:
     """Yield UIDs that are none."""
     source = subject.source
     for element in source.elements:
-        vr = element.vr.decode("latin-1") if element.vr is not None else find_vr(element.tag)
-        if vr != "UI":
+        if element.vr != b"UI" and (element.vr is not None or find_vr(element.tag) != "UI"):
             continue
         value = bytes(source.data[element.value : element.end]).decode("latin-1").rstrip("\0")
         for uid in value.split("\\") if value else ():

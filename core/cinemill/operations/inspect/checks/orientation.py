@@ -77,7 +77,7 @@ def groups(subject: Subject) -> Problems:
             return
         yield "there is no Per-Frame Functional Groups Sequence (5200,9230)"
         return
-    items = len(subject.items("PerFrameFunctionalGroupsSequence"))
+    items = len(subject.items(_PER_FRAME_GROUPS))
     if items != frames:
         yield f"Per-Frame Functional Groups Sequence has {items} items for {frames} frames"
 

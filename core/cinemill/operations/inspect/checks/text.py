@@ -83,11 +83,14 @@ def _undecodable(subject: Subject, codec: str) -> Iterator[str]:
     for element in source.elements:
         if element.length == UNDEFINED or element.tag >> 16 & 1:
             continue
+        value = bytes(source.data[element.value : element.end])
+        if value.isascii():
+            continue
         vr = element.vr.decode("latin-1") if element.vr is not None else find_vr(element.tag)
         if vr not in _TEXT_VRS:
             continue
         try:
-            codecs.decode(bytes(source.data[element.value : element.end]), codec)
+            codecs.decode(value, codec)
         except ValueError:
             yield tag_name(element.tag)
 
@@ -175,7 +178,7 @@ def icon(subject: Subject) -> Problems:
     """Yield what is wrong with the icon."""
     if not subject.source.value(_ICON):
         return
-    items = subject.items("IconImageSequence")
+    items = subject.items(_ICON)
     if len(items) != 1:
         yield f"Icon Image Sequence has {len(items)} items, expected 1"
     for item in items[:1]:
