@@ -45,7 +45,7 @@ def peak(*arguments):
 
 @pytest.fixture(scope="module")
 def cine():
-    """Frames of 640×480 in colour: those of a small cine, each four times side by side."""
+    """Frames of 480 rows and 640 columns in colour: those of a small cine, each four times side by side."""
     import pydicom
 
     frames = pydicom.dcmread(bundled("examples_ybr_color.dcm")).pixel_array[:8]

@@ -55,10 +55,10 @@ class _Library(AOTCodeLibrary):  # type: ignore[misc]
                 continue
             seen.add(library)
             if isinstance(library, _Library):
-                left += library._linking_libraries
-                module = library._alone()
+                left += library._linking_libraries  # noqa: SLF001  # of its own kind
+                module = library._alone()  # noqa: SLF001
             else:
-                module = library._get_module_for_linking()
+                module = library._get_module_for_linking()  # noqa: SLF001  # as numba does
             self._final_module.link_in(module, preserve=True)
         self._linking_libraries = []
 

@@ -88,7 +88,7 @@ class Steps(CompilerBase):  # type: ignore[misc]
 class _Lives(postproc.PostProcessor):  # type: ignore[misc]
     """Finds out how long variables live when that is asked for, which it is once, not after each step."""
 
-    def run(self, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:
+    def run(self, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:  # noqa: FBT002
         """Bring the blocks into order, and forget what was known of variables before."""
         self.func_ir.blocks = transforms.canonicalize_cfg(self.func_ir.blocks)
         self.func_ir.variable_lifetime = postproc.VariableLifetime(self.func_ir.blocks)
@@ -148,9 +148,8 @@ class _Lowering(CPUContext):  # type: ignore[misc]
 
 def _registered(context: Any) -> int:
     """Count the functions that a context could know."""
-    return sum(
-        len(registry.functions) + len(getattr(registry, "globals", ())) for registry in context._registries
-    )
+    registries = context._registries  # noqa: SLF001  # of numba's types and of its code
+    return sum(len(each.functions) + len(getattr(each, "globals", ())) for each in registries)
 
 
 def contexts(codegen: Any) -> tuple[Any, Any]:
