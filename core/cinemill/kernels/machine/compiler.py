@@ -35,6 +35,7 @@ class _Library(AOTCodeLibrary):  # type: ignore[misc]
     """What a function was lowered to; what it calls is linked to it, and optimised, only if it is all of a kernel."""
 
     whole = False
+    _linking_libraries: list[Any]
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001  # as what this overrides

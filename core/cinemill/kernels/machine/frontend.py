@@ -111,7 +111,7 @@ class _Types(typing.Context):  # type: ignore[misc]
     """What numba knows of types, shared with its own; what an operator makes of some types is found out once."""
 
     def __init__(self) -> None:
-        vars(self).update(vars(cpu_target.typing_context))
+        self.__dict__.update(vars(cpu_target.typing_context))
         self._found: dict[Any, Any] = {}
         self._known = _registered(self)
 
@@ -136,7 +136,7 @@ class _Lowering(CPUContext):  # type: ignore[misc]
     """How numba lowers what has types, shared with its own."""
 
     def __init__(self) -> None:
-        vars(self).update(vars(cpu_target.target_context))
+        self.__dict__.update(vars(cpu_target.target_context))
         self._known = _registered(self)
 
     def refresh(self) -> None:
