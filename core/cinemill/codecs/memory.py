@@ -22,6 +22,9 @@ class Memory(threading.local):
     def __init__(self) -> None:
         self._held: dict[str, NDArray[Any]] = {}
 
+    def begin(self) -> None:
+        """Begin a call: the arrays of the one before are used no more."""
+
     def array(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
         """Return an array of any content, in place of the last one of this name.
 
@@ -41,7 +44,7 @@ class Memory(threading.local):
         return held[:size].reshape(shape)
 
 
-class SharedMemory(threading.local):
+class SharedMemory(Memory):
     """Arrays in a block that a thread keeps for calls of several kinds, large ones, of which it makes one at a time."""
 
     def __init__(self) -> None:
@@ -50,7 +53,7 @@ class SharedMemory(threading.local):
         self._end = 0
 
     def begin(self) -> None:
-        """Begin a call: the arrays of the one before are used no more."""
+        """Begin a call: its arrays take the place of those of the one before."""
         self._places.clear()
         self._end = 0
 

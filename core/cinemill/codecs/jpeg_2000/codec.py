@@ -10,7 +10,6 @@ import numpy as np
 
 from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
-from cinemill.codecs.jpeg_2000.decode import memory
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
@@ -66,7 +65,7 @@ class Jpeg2000:
             Other samples than these, or values beyond ``bits_stored``.
         """
         check_encodable(pixels)
-        memory.begin()
+        begin()
         layout = lay_out(
             pixels.rows,
             pixels.columns,
@@ -77,6 +76,9 @@ class Jpeg2000:
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
+
+
+_memory = jpeg2000_decode._memory  # noqa: SLF001  # a thread decodes or encodes
 
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
@@ -93,7 +95,7 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
 
     frame_size = pixels.rows * pixels.columns * pixels.samples
     size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
-    coefficients = memory.array("coefficients", (size,), np.int32)
+    coefficients = _memory.array("coefficients", (size,), np.int32)
     for index, frame in enumerate(frames):
         if frame.shape != pixels.shape or frame.dtype != pixels.dtype:
             raise UnsupportedPixelFormat(
@@ -108,11 +110,11 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     count_planes(coefficients, blocks, planes)
     longest_first = np.argsort(-planes * blocks[:, ROWS] * blocks[:, COLUMNS], kind="stable")
     most = int(planes.max())
-    symbols = memory.array("symbols", (LANES * symbol_room(most),), np.uint8)
-    words = memory.array("words", (LANES, word_room(most)), np.int64)
+    symbols = _memory.array("symbols", (LANES * symbol_room(most),), np.uint8)
+    words = _memory.array("words", (LANES, word_room(most)), np.int64)
     room, end = data_room(size, most), -1
     while end < 0:
-        data = memory.array("data", (room,), np.uint8)
+        data = _memory.array("data", (room,), np.uint8)
         lanes, work = new_lanes(words), new_work()
         end = code_blocks(
             coefficients, blocks, planes, longest_first, symbols, lanes, work, data, starts, lengths
@@ -122,8 +124,13 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
 
 
+def begin() -> None:
+    """Begin to encode: what was kept of the call before is used no more."""
+    _memory.begin()
+
+
 def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
-    """Turn samples into wavelet coefficients.
+    """Turn samples into wavelet coefficients, the memory for which is of the call that `begin` began.
 
     Parameters
     ----------
@@ -141,9 +148,9 @@ def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: ND
     """
     from cinemill.kernels.jpeg_2000.wavelet import analyse, shift_levels, transform_colour
 
-    planes = memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
-    spare = memory.array("spare", (pixels.rows, pixels.columns), np.int32)
-    scratch = memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
+    planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
+    spare = _memory.array("spare", (pixels.rows, pixels.columns), np.int32)
+    scratch = _memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
     flat = planes.reshape(pixels.samples, -1)
     sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
     offset = sign or 1 << (pixels.bits_stored - 1)

@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked,
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
-from cinemill.codecs.memory import SharedMemory
+from cinemill.codecs.memory import Memory, SharedMemory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
@@ -27,8 +27,8 @@ _BLOCKS_AT_ONCE = 2560
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
-memory = SharedMemory()
-"""Of decoding and of encoding."""
+_memory: Memory = SharedMemory()
+"""For encoding, too."""
 
 
 class _Frame(NamedTuple):
@@ -42,7 +42,7 @@ class _Frame(NamedTuple):
 
 def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """Decode frames as `OpenJpeg.decode` does."""
-    memory.begin()
+    _memory.begin()
     checked = [check_codestream(data, pixels, number) for number, data in enumerate(codestreams)]
     alike: dict[object, list[_Frame]] = {}
     for number, (codestream, header) in enumerate(checked):
@@ -83,7 +83,7 @@ def decode_irregular(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
     UnsupportedPixelFormat
         The kernels don't decode such codestreams.
     """
-    memory.begin()
+    _memory.begin()
     codestream, header = check_codestream(data, pixels, number, tolerant=True)
     packets = read_packets_header(codestream, header)
     tables = None if packets is None else lay_out_packets(packets.parameters)
@@ -175,7 +175,7 @@ def _decode_in_lanes(
         return {}
     blocks = np.tile(whole.blocks, (len(frames), 1))
     blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.size, len(whole.blocks))
-    coefficients = memory.array("samples", (len(frames) * whole.size,), np.int16)
+    coefficients = _memory.array("samples", (len(frames) * whole.size,), np.int16)
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     decoded = {}
@@ -243,7 +243,7 @@ def _restore_in_lanes(
         half if pixels.signed else 0,
         whole.bands,
         0,
-        memory.array("ring", (ring_room(columns, pixels.samples),), np.int16),
+        _memory.array("ring", (ring_room(columns, pixels.samples),), np.int16),
         samples.reshape(-1).view(np.uint8),
         0,
         rows + 2,
@@ -270,7 +270,7 @@ def _decode_wide(
     size = pixels.rows * pixels.columns * pixels.samples
     blocks = np.tile(tables.blocks, (len(frames), 1))
     blocks[:, START] += np.repeat(np.arange(len(frames)) * size, len(tables.blocks))
-    coefficients = memory.array("coefficients", (len(frames) * size,), np.int32)
+    coefficients = _memory.array("coefficients", (len(frames) * size,), np.int32)
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     parts = coefficients.reshape(len(frames), size)
@@ -301,8 +301,8 @@ def _decode_blocks(
             lengths,
             blocks,
             group,
-            memory.array("unstuffed", (unstuffed_room(lengths[group]),), np.uint8),
-            memory.array("lanes", (MEMORY,), np.uint8),
+            _memory.array("unstuffed", (unstuffed_room(lengths[group]),), np.uint8),
+            _memory.array("lanes", (MEMORY,), np.uint8),
             coefficients,
         )
 
@@ -312,9 +312,9 @@ def _restore(coefficients: NDArray[np.int32], frame: _Frame, pixels: PixelFormat
     from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
 
     parameters = frame.packets.parameters
-    planes = memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
-    spare = memory.array("spare", (pixels.rows, pixels.columns), np.int32)
-    scratch = memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
+    planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
+    spare = _memory.array("spare", (pixels.rows, pixels.columns), np.int32)
+    scratch = _memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
     for source, plane in zip(coefficients.reshape(planes.shape), planes, strict=True):
         synthesise(source, parameters.levels, spare, scratch, plane)
     flat = planes.reshape(pixels.samples, -1)
