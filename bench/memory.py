@@ -1,9 +1,9 @@
 """Shows that memory does not grow with a cine's length, and that any frame of a long one is there at once.
 
-    python bench/memory.py [--folder DIR] [--sizes 0.1 1 6]
+    python bench/memory.py [--folder DIR] [--sizes 0.1 1 6] [--to jpeg-ls] [--jobs 1]
 
 makes cines of so many GB of pixels (JPEG Baseline, RLE, native; the last up to 4 GiB, which is all its length field
-can say), transcodes each with ``cinemill transcode --to jpeg-ls --jobs 1`` in a process of its own, and prints the peak
+can say), transcodes each with ``cinemill transcode`` in a process of its own, and prints the peak
 of its resident memory. The first, the middle and the last frame of each output are compared with what pydicom reads.
 Then it opens a cine of 20,000 frames with and without an offset table and reads its last frame.
 Exit code 1: memory grew by more than 40 MB, or a frame differs.
@@ -52,6 +52,8 @@ def main() -> int:
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1], help="GB of pixels")
     parser.add_argument("--sources", nargs="+", default=["jpeg", "rle", "native"])
     parser.add_argument("--verify", default="full")
+    parser.add_argument("--to", default="jpeg-ls", help="the target")
+    parser.add_argument("--jobs", default="1", help="threads")
     arguments = parser.parse_args()
     well = True
     subprocess.run([sys.executable, "-c", "from cinemill.warmup import load_all; load_all()"], check=True)
@@ -61,7 +63,7 @@ def main() -> int:
         for coding in arguments.sources:
             peaks = []
             for size in arguments.sizes:
-                peak, exact = _transcode(Path(folder), coding, size, arguments.verify)
+                peak, exact = _transcode(Path(folder), coding, size, _options(arguments))
                 peaks.append(peak)
                 well &= exact
             print(f"| {coding} | | | +{max(peaks) - min(peaks):.0f} | | |", flush=True)
@@ -70,16 +72,18 @@ def main() -> int:
     return 0 if well else 1
 
 
-def _transcode(folder: Path, coding: str, size: float, verify: str) -> tuple[float, bool]:
+def _options(arguments: argparse.Namespace) -> list[str]:
+    return ["--to", arguments.to, "--jobs", arguments.jobs, "--verify", arguments.verify]
+
+
+def _transcode(folder: Path, coding: str, size: float, options: list[str]) -> tuple[float, bool]:
     """Transcode one generated cine; return the peak in MB, and whether frames are exact."""
     frames = int(size * 1e9) // RGB.pixels.nbytes
     if coding == "native":
         frames = min(frames, _NATIVE_LIMIT // RGB.pixels.nbytes)
     source, output = folder / "source.dcm", folder / "output.dcm"
     write(source, RGB.pixels, frames, coding, _codestreams(coding, frames))
-    peak = _peak(
-        ["transcode", str(source), str(output), "--to", "jpeg-ls", "--jobs", "1", "--verify", verify]
-    )
+    peak = _peak(["transcode", str(source), str(output), *options])
     chosen = (0, frames // 2, frames - 1)
     exact = all(_equal(source, output, index, coding) for index in chosen)
     written = dcmread(output, stop_before_pixels=True, defer_size=1 << 10)

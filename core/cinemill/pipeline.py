@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ Made = TypeVar("Made")
 Told = TypeVar("Told")
 
 _KEPT = 31 << 20
+_ARENA_MAX = -8
+"""`mallopt` of glibc: how many heaps there are, at most."""
 _SMALL_CHUNK = 1 << 20
 _LARGE_CHUNK = 40 << 20
 _MANY, _LARGE_CHUNK_OF_MANY = 16, 20 << 20
@@ -81,10 +84,12 @@ class Pipeline:
         write: Callable[[Made], Made],
         check: Callable[[Made], Told],
         given: Iterable[Given],
+        *,
+        large: bool = False,
     ) -> Iterator[Told]:
         """Make something of each item, write it in order, then check it; yield what the checks tell, in order.
 
-        Items under way are one more than threads, and each is let go once it is checked: they may be large.
+        Each item is let go once it is checked.
 
         Parameters
         ----------
@@ -94,6 +99,8 @@ class Pipeline:
             Called in this one.
         given
             Drawn only as items are done.
+        large
+            Have no more items under way than threads; otherwise one more, so that no thread waits for the writing.
 
         Raises
         ------
@@ -110,10 +117,11 @@ class Pipeline:
         making: deque[Future[Made]] = deque()
         checking: deque[Future[Told]] = deque()
         waiting, more = iter(given), True
+        most = self._threads if large else self._threads + 1
         item: Given | None
         try:
             while more or making or checking:
-                if more and len(making) + len(checking) <= self._threads:
+                if more and len(making) + len(checking) < most:
                     self._check()
                     item = next(waiting, None)
                     more = item is not None
@@ -157,7 +165,10 @@ def _keep_freed_memory() -> None:
 
     The C library of Linux gives memory back to the system above twice the largest block that was ever freed, and new pages are
     cleared and mapped one by one: an eighth of the time of decoding RLE or JPEG. Blocks of 32 MiB and more don't count.
+    Threads have one heap, so that what one of them freed serves the others, too.
     """
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
     np.empty(_KEPT, np.uint8)
 
 

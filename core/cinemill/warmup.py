@@ -17,7 +17,7 @@ from cinemill.errors import UsageError
 from cinemill.kernels import machine
 from cinemill.kernels.machine import jit, processor
 
-_COMPILERS = {f"{machine.__name__}.{name}" for name in ("compiler", "numba_cache")}
+_COMPILERS = {f"{machine.__name__}.{name}" for name in ("compiler", "frontend", "numba_cache")}
 """What imports numba, which is not needed where all kernels are compiled."""
 _KERNEL = re.compile(r"^@jit\((?:.*\n)*?def (\w+)", re.MULTILINE)
 

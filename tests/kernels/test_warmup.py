@@ -24,7 +24,7 @@ def test_every_kernel_and_every_codec_on_disk_is_loaded(monkeypatch):
         ".".join(file.parent.parts if file.stem == "__init__" else file.with_suffix("").parts)
         for file in files
     }
-    compilers = {f"cinemill.kernels.machine.{name}" for name in ("compiler", "numba_cache")}
+    compilers = {f"cinemill.kernels.machine.{name}" for name in ("compiler", "frontend", "numba_cache")}
     assert len(modules) > 40
     assert set(loaded) | {"cinemill.kernels", "cinemill.codecs"} | compilers == modules
     assert not compilers & set(loaded)

@@ -13,7 +13,6 @@ from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
-from cinemill.codecs.memory import Memory
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START
 from cinemill.kernels.machine import x86
@@ -66,6 +65,7 @@ class Jpeg2000:
             Other samples than these, or values beyond ``bits_stored``.
         """
         check_encodable(pixels)
+        begin()
         layout = lay_out(
             pixels.rows,
             pixels.columns,
@@ -78,7 +78,7 @@ class Jpeg2000:
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
 
 
-_memory = Memory()
+_memory = jpeg2000_decode._memory  # noqa: SLF001  # a thread decodes or encodes
 
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:
@@ -124,8 +124,13 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
 
 
+def begin() -> None:
+    """Begin to encode: what was kept of the call before is used no more."""
+    _memory.begin()
+
+
 def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
-    """Turn samples into wavelet coefficients.
+    """Turn samples into wavelet coefficients, the memory for which is of the call that `begin` began.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked,
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
-from cinemill.codecs.memory import Memory
+from cinemill.codecs.memory import Memory, SharedMemory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
@@ -27,7 +27,8 @@ _BLOCKS_AT_ONCE = 2560
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
-_memory = Memory()
+_memory: Memory = SharedMemory()
+"""For encoding, too."""
 
 
 class _Frame(NamedTuple):
@@ -41,6 +42,7 @@ class _Frame(NamedTuple):
 
 def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """Decode frames as `OpenJpeg.decode` does."""
+    _memory.begin()
     checked = [check_codestream(data, pixels, number) for number, data in enumerate(codestreams)]
     alike: dict[object, list[_Frame]] = {}
     for number, (codestream, header) in enumerate(checked):
@@ -81,6 +83,7 @@ def decode_irregular(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
     UnsupportedPixelFormat
         The kernels don't decode such codestreams.
     """
+    _memory.begin()
     codestream, header = check_codestream(data, pixels, number, tolerant=True)
     packets = read_packets_header(codestream, header)
     tables = None if packets is None else lay_out_packets(packets.parameters)

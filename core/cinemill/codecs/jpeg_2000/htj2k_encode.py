@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.codecs.jpeg_2000.codec import transform
+from cinemill.codecs.jpeg_2000.codec import begin, transform
 from cinemill.codecs.jpeg_2000.htj2k_layout import Plan, plan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS
 from cinemill.codecs.jpeg_2000.markers import CAP, COD, EOC, QCD, SIZ, SOC, SOD, SOT, TLM
@@ -140,6 +140,7 @@ def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks | 
     from cinemill.kernels.htj2k.encode_wavelet import TAIL
 
     wide = _memory.array("wide", (frame.size,), np.int32)
+    begin()
     transform(frame, pixels, how.layout.levels, wide)
     if max(int(wide.max()), -int(wide.min())) >= 1 << 15:
         return None

@@ -19,7 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
-from cinemill.kernels.machine import processor
+from cinemill.kernels.machine import frontend, processor
 from cinemill.kernels.machine.deferred import numba_types as types
 from cinemill.kernels.machine.library import CALLS
 from cinemill.kernels.machine.link import Image, Unlinkable, linked
@@ -32,16 +32,46 @@ if llvm.get_default_triple().startswith("x86_64"):
 
 
 class _Library(AOTCodeLibrary):  # type: ignore[misc]
-    """What a function was lowered to; it is optimised only if it is all of a kernel."""
+    """What a function was lowered to; what it calls is linked to it, and optimised, only if it is all of a kernel."""
 
     whole = False
+    _linking_libraries: list[Any]
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001  # as what this overrides
 
-    def _optimize_final_module(self) -> None:
+    def finalize(self) -> None:
+        """Link and optimise a kernel; leave a part of one as it is."""
         if self.whole:
-            super()._optimize_final_module()
+            self._link()
+            super().finalize()
+        self._finalized = True
+
+    def _link(self) -> None:
+        """Take in what this calls, and what that calls, each once."""
+        seen, left = {self}, [*self._linking_libraries]
+        while left:
+            library = left.pop(0)
+            if library in seen:
+                continue
+            seen.add(library)
+            if isinstance(library, _Library):
+                left += library._linking_libraries  # noqa: SLF001  # of its own kind
+                module = library._alone()  # noqa: SLF001
+            else:
+                module = library._get_module_for_linking()  # noqa: SLF001  # as numba does
+            self._final_module.link_in(module, preserve=True)
+        self._linking_libraries = []
+
+    def _alone(self) -> Any:
+        return super()._get_module_for_linking()
+
+    def _get_module_for_linking(self) -> Any:
+        """Return a part and what it calls, for a kernel that numba makes: it looks no further than this."""
+        if self._linking_libraries:
+            self._link()
+            self._shared_module = None
+        return self._alone()
 
 
 class _Codegen(AOTCPUCodegen):  # type: ignore[misc]
@@ -61,8 +91,7 @@ class _Target:
     """numba's description of a processor, with code that can lie anywhere."""
 
     options = cpu_target.options
-    typing_context = cpu_target.typing_context
-    target_context = cpu_target.target_context.subtarget(_internal_codegen=_Codegen("cinemill"))
+    typing_context, target_context = frontend.contexts(_Codegen("cinemill"))
 
 
 class Part(Dispatcher):
@@ -93,6 +122,7 @@ class Part(Dispatcher):
             return_type=result,
             flags=flags,
             locals=self.locals,
+            pipeline_class=frontend.Steps,
         )
         made = made._replace(entry_point=object())
         context.insert_user_function(made.entry_point, made.fndesc, [made.library])
@@ -118,7 +148,7 @@ def image(lowered: Callable[[], Part], name: str) -> Image:
     Unlinkable
         It needs more than `cinemill.kernels.machine.library` provides.
     """
-    with global_compiler_lock, _no_garbage_collection():
+    with global_compiler_lock, frontend.hastened(), _no_garbage_collection():
         library = _Target.target_context.codegen().create_library(name)
         library.whole = True
         entries = []

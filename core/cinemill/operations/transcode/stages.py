@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 _GROWTH = 1.25
 """No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""
 
+_LARGE = 4 << 20
+"""Bytes of samples of so many frames as are encoded at once; of larger ones fewer are under way."""
+
 _NOT_INDEPENDENT = "--verify independent: no decoder is installed that shares no code with {}, which encoded the frames and verified them"
 
 
@@ -113,6 +116,7 @@ class _Stages:
             for frame, codestream in zip(chunk.frames, chunk.codestreams, strict=True):
                 self.digest.update(frame.data)
                 writer.add(codestream)
+        chunk.codestreams = ()
         if chunk.unmasked is not None:
             self.masked = True
         if self.overlays is not None:
@@ -253,7 +257,8 @@ def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control)
     frames = len(stages.decoder.source)
     cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
     write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
-    for indices in pipe.written(stages.encode, write, compare, cut):
+    large = stages.encoder.batch * stages.plan.encoded.nbytes > _LARGE
+    for indices in pipe.written(stages.encode, write, compare, cut, large=large):
         if control.progress is not None:
             control.progress(indices.stop, frames)
 

@@ -1,0 +1,160 @@
+"""numba's way from a function to LLVM's code, by those of its steps that kernels need, which ask nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numba.core import ir, postproc, transforms, typing
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
+from numba.core.cpu import CPUContext
+from numba.core.registry import cpu_target
+from numba.core.typed_passes import (
+    InlineOverloads,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonRewrites,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.types import Function
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    GenericRewrites,
+    InlineClosureLikes,
+    InlineInlinables,
+    IRProcessing,
+    ReconstructSSA,
+    RewriteSemanticConstants,
+    TranslateByteCode,
+)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _EndLives(AnalysisPass):  # type: ignore[misc]
+    """Notes where variables end whose memory is counted: numba's own step notes all, most of them numbers."""
+
+    _name = "cinemill_end_lives"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Add what numba calls Del."""
+        postproc.PostProcessor(state.func_ir).run(emit_dels=True)
+        models = state.targetctx.data_model_manager
+        counted = {name for name, kind in state.typemap.items() if models[kind].contains_nrt_meminfo()}
+        for block in state.func_ir.blocks.values():
+            block.body = [one for one in block.body if not isinstance(one, ir.Del) or one.value in counted]
+        return True
+
+
+_STEPS = (
+    TranslateByteCode,
+    FixupArgs,
+    IRProcessing,
+    InlineClosureLikes,
+    RewriteSemanticConstants,
+    DeadBranchPrune,
+    GenericRewrites,
+    InlineInlinables,
+    ReconstructSSA,
+    DeadBranchPrune,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+    InlineOverloads,
+    NopythonRewrites,
+    _EndLives,
+    NativeLowering,
+    NoPythonBackend,
+)
+
+
+class Steps(CompilerBase):  # type: ignore[misc]
+    """The steps from a kernel to LLVM's code: none for contexts, literals on demand, parallel loops, object mode."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the steps."""
+        manager = PassManager("kernel")
+        for step in _STEPS:
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
+
+
+class _Lives(postproc.PostProcessor):  # type: ignore[misc]
+    """Finds out how long variables live when that is asked for, which it is once, not after each step."""
+
+    def run(self, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:  # noqa: FBT002
+        """Bring the blocks into order, and forget what was known of variables before."""
+        self.func_ir.blocks = transforms.canonicalize_cfg(self.func_ir.blocks)
+        self.func_ir.variable_lifetime = postproc.VariableLifetime(self.func_ir.blocks)
+        self.func_ir.generator_info = None
+        if emit_dels:
+            self._insert_var_dels(extend_lifetimes=extend_lifetimes)
+
+
+@contextmanager
+def hastened() -> Iterator[None]:
+    """Have numba's steps use `_Lives` for the time of the context; who enters it holds numba's lock."""
+    original, postproc.PostProcessor = postproc.PostProcessor, _Lives
+    try:
+        yield
+    finally:
+        postproc.PostProcessor = original
+
+
+class _Types(typing.Context):  # type: ignore[misc]
+    """What numba knows of types, shared with its own; what an operator makes of some types is found out once."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(vars(cpu_target.typing_context))
+        self._found: dict[Any, Any] = {}
+        self._known = _registered(self)
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        """Return the signature of a call."""
+        if kws or type(func) is not Function:
+            return super().resolve_function_type(func, args, kws)
+        key = func, tuple(args)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = super().resolve_function_type(func, args, kws)
+        return found
+
+    def refresh(self) -> None:
+        """Take up what was registered since, if anything was."""
+        if (now := _registered(self)) != self._known:
+            super().refresh()
+            self._known = now
+
+
+class _Lowering(CPUContext):  # type: ignore[misc]
+    """How numba lowers what has types, shared with its own."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(vars(cpu_target.target_context))
+        self._known = _registered(self)
+
+    def refresh(self) -> None:
+        """Take up what was registered since, if anything was."""
+        if (now := _registered(self)) != self._known:
+            super().refresh()
+            self._known = now
+
+
+def _registered(context: Any) -> int:
+    """Count the functions that a context could know."""
+    registries = context._registries  # noqa: SLF001  # of numba's types and of its code
+    return sum(len(each.functions) + len(getattr(each, "globals", ())) for each in registries)
+
+
+def contexts(codegen: Any) -> tuple[Any, Any]:
+    """Return what numba types functions in, and what it lowers them in, to generate code by ``codegen``."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+    types = _Types()
+    return types, _Lowering().subtarget(typing_context=types, _internal_codegen=codegen)
