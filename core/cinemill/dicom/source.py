@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 _PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
-_FILE_META = 0x0002
+_FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
+_FOREIGN = frozenset((_FILE_META, _DELIMITERS))
+"""Groups that no element of a data set has."""
 _NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 16 << 20
@@ -126,16 +128,22 @@ class Source(Values):
         behind = self._read_behind(after, size) if self.pixel_data else []
         if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
-        found = [*before, *behind]
-        if stray := next((element for element in found if element.tag >> 16 == _FILE_META), None):
+        self.elements = [*before, *behind]
+        self._spans |= {element.tag: element for element in behind}
+        if any(tag >> 16 in _FOREIGN for tag in self._spans):
+            self._leave_out()
+        self.meta_faults = meta_faults(self)
+        self.warnings += self.meta_faults
+
+    def _leave_out(self) -> None:
+        """Leave out delimiters that stand outside any sequence."""
+        stray = next((element for element in self.elements if element.tag >> 16 == _FILE_META), None)
+        if stray is not None:
             raise DamagedFile(
                 f"{tag_name(stray.tag)} of the File Meta Information stands in the data set, at byte {stray.start}"
             )
-        self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
-        if len(self.elements) < len(found):
-            self.warnings.append("delimiters stand outside any sequence; they were left out")
-        self._spans |= {element.tag: element for element in self.elements}
-        self.warnings += meta_faults(self)
+        self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
+        self.warnings.append("delimiters stand outside any sequence; they were left out")
 
     def _read_behind(self, start: int, size: int) -> list[Element]:
         """Return the elements behind the pixel data."""
@@ -310,7 +318,7 @@ class Source(Values):
                 f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
                 path=self.path,
             )
-        describe(self)
+        _ = self.pixels
         len(self)
         frames = self._encapsulated
         if frames is not None and not frames.claimed and self.transfer_syntax.coding != "video":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -47,17 +48,21 @@ def located(location: Location) -> Path:
 
 def state(location: Location) -> State | None:
     """Return the state of a file, None where there is no such file."""
-    try:
-        there = Path(location).stat()
-    except OSError:
-        return None
-    return State(there.st_size, there.st_mtime_ns)
+    there = _status(location)
+    return None if there is None else State(there.st_size, there.st_mtime_ns)
 
 
 def size(location: Location) -> int:
     """Return the bytes of a file, 0 where there is none."""
-    there = state(location) if Path(location).is_file() else None
-    return 0 if there is None else there.size
+    there = _status(location)
+    return there.st_size if there is not None and stat.S_ISREG(there.st_mode) else 0
+
+
+def _status(location: Location) -> os.stat_result | None:
+    try:
+        return os.stat(location)  # noqa: PTH116  # a path is made of it in no time, but not of thousands
+    except OSError:
+        return None
 
 
 def total_size(path: Path) -> int:
