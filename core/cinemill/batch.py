@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -24,6 +23,7 @@ from cinemill.storage.tree import Item
 from cinemill.warmup import announcing
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -223,6 +223,8 @@ def _work(
     announce: bool,  # noqa: FBT001
 ) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
+    from concurrent.futures import ThreadPoolExecutor
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_arenas()
     sending = threading.Lock()
@@ -258,7 +260,7 @@ def _received(jobs: Connection) -> Sequence[Item] | None:
 
 
 def _together(
-    executor: ThreadPoolExecutor, party: Party, one: Callable[[int, Item], None], items: Sequence[Item]
+    executor: Executor, party: Party, one: Callable[[int, Item], None], items: Sequence[Item]
 ) -> None:
     """Work on small items at the same time.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Made = TypeVar("Made")
 Work: TypeAlias = "Callable[[list[Any]], list[Any]]"
@@ -31,7 +33,7 @@ class Party:
         A single thread that makes the calls, so that what codecs keep in memory for the next frames is kept once.
     """
 
-    def __init__(self, size: int, caller: ThreadPoolExecutor) -> None:
+    def __init__(self, size: int, caller: Executor) -> None:
         self._turn = threading.Lock()
         self._changed = threading.Condition(self._turn)
         self._caller = caller
@@ -164,7 +166,12 @@ def once(work: Callable[[Any], None], given: Hashable) -> None:
         To what.
     """
     party = _party.get()
+
+    def for_all(them: list[Any]) -> list[Any]:
+        work(given)
+        return them
+
     if party is None:
         work(given)
     else:
-        party.call((work, given), lambda each: [work(given)] * len(each), [given], waits=True)
+        party.call((work, given), for_all, [given], waits=True)

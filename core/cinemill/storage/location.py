@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cinemill.errors import UsageError
 
@@ -16,8 +15,7 @@ Location: TypeAlias = "str | os.PathLike[str]"
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """By what a file is known to be the same as before.
 
     Attributes

@@ -23,7 +23,7 @@ from cinemill.operations.origin import uid_of
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
 from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
-from cinemill.operations.transcode.verify import FrameVerifier
+from cinemill.operations.transcode.verify import FrameVerifier, heard_twice
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.digests import named
 from cinemill.storage.file import Sink
@@ -66,8 +66,11 @@ class _Stages:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
         source = decoder.source
-        verifiers = table.verifiers(plan.target.coding)
-        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid_of(source), len(source))
+        uid, frames = uid_of(source), len(source)
+        verifiers = table.verifiers(
+            plan.target.coding, first=level == "full" and not heard_twice(uid, frames)
+        )
+        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid, frames)
         self.clock = Clock()
         self.digest = xxhash.xxh3_128()
         self.masked = False
@@ -197,7 +200,7 @@ def transcode_frames(
     with (
         together.within(plan.encoded.nbytes * len(source)),
         Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
-        pipeline(control.cores, control.cancelled) as pipe,
+        pipeline(control.cores_for(len(source)), control.cancelled) as pipe,
     ):
         instance = InstanceWriter(
             sink, source, target, changes, change_item or native_icons(source), origin.room
