@@ -20,7 +20,6 @@ from cinemill.party import Party
 from cinemill.processes import safe_path, share_arenas
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
-from cinemill.warmup import announcing
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -224,6 +223,8 @@ def _work(
 ) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
     from concurrent.futures import ThreadPoolExecutor
+
+    from cinemill.warmup import announcing
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_arenas()

@@ -116,6 +116,16 @@ def test_a_still_starts_no_threads_reads_no_policy_and_loads_no_second_decoder(t
     assert sorted(roots & set(SPARED)) == []
 
 
+def test_who_hands_out_the_files_of_a_tree_knows_no_pixels(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "still.dcm").write_bytes(bundled("CT_small.dcm").read_bytes())
+    modules, _ = imported(
+        "transcode", tmp_path / "in", tmp_path / "out", "--to", "rle", "-q", given=("click",)
+    )
+    assert (tmp_path / "out" / "still.dcm").exists()
+    assert not [name for name in modules if name.startswith(("numpy", "imagecodecs", "cinemill.kernels"))]
+
+
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("transcode", "--help"), ("jobs", "--help")])
 def test_what_only_prints_imports_the_command_line_only(words):
     modules, _ = imported(*words, given=("click",))

@@ -136,11 +136,12 @@ def _receipts(
 ) -> Iterator[Receipt]:
     """Work on one file in this process, on more over several, telling the bar."""
     from cinemill.batch import attempt, run_all
-    from cinemill.errors import Cancelled
-    from cinemill.warmup import announcing
 
     progress, compiling = (None, None) if shown is None else (shown.frames, shown.compiling)
     if len(sources) == 1 and not sources[0].is_dir():
+        from cinemill.errors import Cancelled
+        from cinemill.warmup import announcing
+
         (item,) = items
         told = None if progress is None else partial(progress, item)
         with suppress(Cancelled), announcing(compiling):
