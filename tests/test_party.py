@@ -3,12 +3,13 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from cinemill.errors import OutputError
 from cinemill.party import Party, current, once, waiting
-from cinemill.storage import file as storage_file
+from cinemill.storage.atomic import sync
 from cinemill.storage.file import Sink
 
 
@@ -56,12 +57,10 @@ def test_calls_of_all_threads_are_made_by_one_that_is_none_of_them():
 
     def work(number):
         members.add(threading.get_ident())
-        together = current().call("alike", doubled, [number])
-        return [
-            *together,
-            *current().call(number, doubled, [number]),
-            current().alone(lambda: doubled([9])[0]),
-        ]
+        party: Any = current()
+        together = party.call("alike", doubled, [number])
+        alone = party.alone(lambda: doubled([9])[0])
+        return [*together, *party.call(number, doubled, [number]), alone]
 
     assert outcomes(*(lambda n=n: work(n) for n in range(4))) == [[2 * n, 2 * n, 18] for n in range(4)]
     assert len(callers) == 1
@@ -83,15 +82,19 @@ def test_what_is_done_once_is_done_when_all_have_come():
 
 
 def test_what_goes_wrong_once_goes_wrong_for_all_that_asked_for_it():
+    def done(_):
+        pass
+
     def refused(folder):
         raise OutputError(folder)
 
-    told = outcomes(*(lambda n=n: once(refused if n else str, "folder") for n in range(3)))
+    works: list[Any] = [done, refused, refused]
+    told = outcomes(*(lambda work=work: once(work, "folder") for work in works))
     assert [isinstance(each, OutputError) for each in told] == [False, True, True]
 
 
 def test_without_a_party_nobody_is_waited_for():
-    said = []
+    said: list[int] = []
     with waiting():
         once(said.append, 1)
     assert said == [1]
@@ -104,10 +107,12 @@ def test_a_directory_is_synced_once_for_the_files_of_a_party_which_all_have_thei
 ):
     synced = []
     paths = [tmp_path / str(number % folders) / f"file{number}" for number in range(4)]
-    honest = storage_file.sync
-    monkeypatch.setattr(
-        storage_file, "sync", lambda path: (synced.append((path, len(list(path.iterdir())))), honest(path))
-    )
+
+    def noted(path):
+        synced.append((path, len(list(path.iterdir()))))
+        sync(path)
+
+    monkeypatch.setattr("cinemill.storage.file.sync", noted)
 
     def work(path):
         with Sink(path) as sink:
