@@ -344,13 +344,11 @@ def module_directory(module: str, source: Path) -> Path:
 
 def module_directories(module: str, source: Path) -> Iterator[Path]:
     """Return where a module's kernels may be: in this processor's place, or in those of the kinds it is of."""
-    if processor.compiled_for:
-        yield module_directory(module, source)
-        return
     folder = f"{module}-{sources_hash(source)}"
-    if cache_directory.cache_info().currsize:  # something was compiled: maybe into a temporary one
+    if processor.compiled_for or cache_directory.cache_info().currsize:  # it may be a temporary one
         yield cache_directory() / folder
-    yield from (cache_parent() / _machine(kind) / folder for kind in ("", *processor.this().kinds))
+    if not processor.compiled_for:
+        yield from (cache_parent() / _machine(kind) / folder for kind in ("", *processor.this().kinds))
 
 
 def is_ready(module: str, source: Path, name: str) -> bool:
