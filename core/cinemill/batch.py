@@ -9,21 +9,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from cinemill.codecs.together import Party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
+from cinemill.party import Party
 from cinemill.processes import safe_path, share_arenas
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
-from cinemill.warmup import announcing
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -223,6 +222,10 @@ def _work(
     announce: bool,  # noqa: FBT001
 ) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from cinemill.warmup import announcing
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_arenas()
     sending = threading.Lock()
@@ -235,12 +238,17 @@ def _work(
         progress = _throttled(lambda done: send((number, done)))
         send((number, _told(item, operation, Control(threads, lambda: stopping.value, progress))))
 
-    with announcing(send if announce else None), ThreadPoolExecutor(_PARTY) as executor, suppress(OSError):
+    with (
+        announcing(send if announce else None),
+        ThreadPoolExecutor(_PARTY) as executor,
+        ThreadPoolExecutor(1) as caller,
+        suppress(OSError),
+    ):
         while items := _received(jobs):
             if len(items) == 1:
                 one(0, *items)
             else:
-                _together(executor, one, items)
+                _together(executor, Party(len(items), caller), one, items)
 
 
 def _received(jobs: Connection) -> Sequence[Item] | None:
@@ -252,9 +260,22 @@ def _received(jobs: Connection) -> Sequence[Item] | None:
     return items
 
 
-def _together(executor: ThreadPoolExecutor, one: Callable[[int, Item], None], items: Sequence[Item]) -> None:
-    """Work on small items at the same time."""
-    party = Party(len(items))
+def _together(
+    executor: Executor, party: Party, one: Callable[[int, Item], None], items: Sequence[Item]
+) -> None:
+    """Work on small items at the same time.
+
+    Parameters
+    ----------
+    executor
+        Has a thread for each.
+    party
+        Of as many.
+    one
+        Does what is to be done to one of them.
+    items
+        In their order.
+    """
 
     def joined(number: int, item: Item) -> None:
         with party.joined():

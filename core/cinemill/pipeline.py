@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from cinemill.errors import Cancelled
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -114,6 +116,8 @@ class Pipeline:
                 self._check()
                 yield check(write(make(each)))
             return
+        from concurrent.futures import FIRST_COMPLETED, wait
+
         making: deque[Future[Made]] = deque()
         checking: deque[Future[Told]] = deque()
         waiting, more = iter(given), True
@@ -152,6 +156,8 @@ def pipeline(threads: int, cancelled: Callable[[], bool] | None = None) -> Itera
     if threads == 1:
         yield Pipeline(None, 1, cancelled)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     executor = ThreadPoolExecutor(threads, thread_name_prefix="cinemill")
     try:
         yield Pipeline(executor, threads, cancelled)

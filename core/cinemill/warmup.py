@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from pkgutil import walk_packages
 
 import cinemill.codecs
 import cinemill.kernels
@@ -30,6 +29,8 @@ def load_all(announce: Callable[[str], None] | None = None) -> None:
     announce
         Called with each kernel's name before it is compiled.
     """
+    from pkgutil import walk_packages
+
     with announcing(announce):
         for package in (cinemill.kernels, cinemill.codecs):
             for module in walk_packages(package.__path__, f"{package.__name__}."):

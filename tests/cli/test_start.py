@@ -29,6 +29,28 @@ HEAVY = (
 )
 """Of the standard library."""
 
+SPARED = (
+    *(
+        "bz2",
+        "concurrent",
+        "csv",
+        "imagecodecs",
+        "logging",
+        "lzma",
+        "pkgutil",
+        "random",
+        "shutil",
+        "tempfile",
+    ),
+    *(
+        "tomllib",
+        "cinemill.operations.policy.read",
+        "cinemill.operations.policy.match",
+        "cinemill.operations.report",
+    ),
+)
+"""What a still needs as little, whose target is named and which no second decoder is asked about."""
+
 MEGABYTES = 85
 """Most that a command on a small file takes beyond what is given."""
 
@@ -85,6 +107,23 @@ def test_a_command_on_one_file_imports_no_more_than_it_needs(tmp_path, words):
     modules, megabytes = imported(command, bundled(source), tmp_path / output, *options)
     assert heavy(modules) == []
     assert megabytes < MEGABYTES
+
+
+@pytest.mark.parametrize("source", ["CT_small.dcm", "MR_small_implicit.dcm"])
+def test_a_still_starts_no_threads_reads_no_policy_and_loads_no_second_decoder(tmp_path, source):
+    modules, _ = imported("transcode", bundled(source), tmp_path / "out.dcm", "--to", "jpeg-ls")
+    roots = {".".join(name.split(".")[:depth]) for name in modules for depth in range(1, 5)}
+    assert sorted(roots & set(SPARED)) == []
+
+
+def test_who_hands_out_the_files_of_a_tree_knows_no_pixels(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "still.dcm").write_bytes(bundled("CT_small.dcm").read_bytes())
+    modules, _ = imported(
+        "transcode", tmp_path / "in", tmp_path / "out", "--to", "rle", "-q", given=("click",)
+    )
+    assert (tmp_path / "out" / "still.dcm").exists()
+    assert not [name for name in modules if name.startswith(("numpy", "imagecodecs", "cinemill.kernels"))]
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("transcode", "--help"), ("jobs", "--help")])

@@ -9,8 +9,8 @@ import pytest
 
 from cinemill.codecs import together
 from cinemill.codecs.table import encoder
-from cinemill.codecs.together import Party
 from cinemill.errors import CodecError
+from cinemill.party import Party, waiting
 from tests.support.generate import noise
 
 PIXELS = object()
@@ -38,7 +38,8 @@ class Doubling:
 
 def outcomes(works):
     """What the threads of a party return, or the error of each."""
-    party = Party(len(works))
+    caller = ThreadPoolExecutor(1)
+    party = Party(len(works), caller)
 
     def one(work):
         with party.joined():
@@ -47,7 +48,7 @@ def outcomes(works):
             except CodecError as error:
                 return error
 
-    with ThreadPoolExecutor(len(works)) as executor:
+    with caller, ThreadPoolExecutor(len(works)) as executor:
         return [future.result(timeout=20) for future in [executor.submit(one, work) for work in works]]
 
 
@@ -95,7 +96,11 @@ def test_a_codec_that_takes_one_frame_at_a_time_is_not_waited_for():
         encode(codec, [1], PIXELS)
         called.set()
 
-    assert outcomes([first, lambda: called.wait(20)]) == [None, True]
+    def second():
+        with waiting():
+            return called.wait(20)
+
+    assert outcomes([first, second]) == [None, True]
 
 
 @pytest.mark.parametrize("batch", [1, 16])

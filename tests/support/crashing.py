@@ -14,6 +14,7 @@ from cinemill.errors import NoRoom
 from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.request import Transcode
+from cinemill.party import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,10 @@ class CountingCompany(Transcode):
     def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
         """Wait a little for others, and pretend."""
         _under_way.append(src.name)
-        time.sleep(0.2)
+        with waiting():
+            time.sleep(0.2)
         told = str(len(_under_way))
-        time.sleep(0.2)
+        with waiting():
+            time.sleep(0.2)
         _under_way.remove(src.name)
         return Receipt(str(src), str(dst), "transcoded", warnings=(told,))

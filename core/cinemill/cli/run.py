@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,12 @@ def files(sources: Sequence[Path]) -> Iterator[list[Path]]:
 
     Frames and tables are reached by their offsets, so a pipe is written down, piece by piece, before it is read.
     """
-    from cinemill.errors import UsageError
-    from cinemill.storage.spool import spooled
-
     if Path("-") not in sources:
         yield list(sources)
         return
+    from cinemill.errors import UsageError
+    from cinemill.storage.spool import spooled
+
     if sys.stdin.isatty():
         raise UsageError("- reads standard input, which is a terminal here; pipe a file into it")
     with spooled(sys.stdin.buffer, "stdin") as spool:
@@ -96,16 +96,17 @@ def run(
     if report is not None or as_json:
         operation = operation.reported()
     items, full = operation.discover(sources, destination), False
+    alone = len(sources) == 1 and not sources[0].is_dir()
     named = [source for source in sources if source.is_file()]
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
-        Twins() as twins,
+        nullcontext() if alone else Twins() as twins,
         LateBar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown,
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
-            receipt = twins.noted(each)
+            receipt = each if twins is None else twins.noted(each)
             full |= is_no_room(receipt)
             tally.add(receipt)
             told = operation.published(receipt)
@@ -113,7 +114,7 @@ def run(
             if as_json:
                 click.echo(json.dumps(told.to_dict()))
     if not quiet:
-        tally.show(twins.found)
+        tally.show([] if twins is None else twins.found)
     if stopping():
         again = "begins anew" if operation.only_reads else "goes on from here"
         click.echo(f"stopped; the same command {again}", err=True)
@@ -137,11 +138,12 @@ def _receipts(
 ) -> Iterator[Receipt]:
     """Work on one file in this process, on more over several, telling the bar."""
     from cinemill.batch import attempt, run_all
-    from cinemill.errors import Cancelled
-    from cinemill.warmup import announcing
 
     progress, compiling = (None, None) if shown is None else (shown.frames, shown.compiling)
     if len(sources) == 1 and not sources[0].is_dir():
+        from cinemill.errors import Cancelled
+        from cinemill.warmup import announcing
+
         (item,) = items
         told = None if progress is None else partial(progress, item)
         with suppress(Cancelled), announcing(compiling):
@@ -167,12 +169,12 @@ def _measure(items: Iterator[Item]) -> tuple[int, int]:
 
 @contextmanager
 def _report(path: Path | None, sources: list[Path]) -> Iterator[Callable[[Receipt], None]]:
-    from cinemill.errors import UsageError
-    from cinemill.operations.report import Report
-
     if path is None:
         yield lambda receipt: None  # noqa: ARG005
         return
+    from cinemill.errors import UsageError
+    from cinemill.operations.report import Report
+
     if any(path.resolve().is_relative_to(source.resolve()) for source in sources):
         raise UsageError(
             "the report would be, or lie among, the sources or what is only read; choose another place",

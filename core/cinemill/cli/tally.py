@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from cinemill.cli.progress import say
 from cinemill.errors import printable
-from cinemill.operations.copies import is_not_copied
 from cinemill.operations.policy.targets import recompression
-from cinemill.operations.receipt import DONE, SUCCESSES, Receipt
+from cinemill.operations.receipt import DONE, SUCCESSES, Receipt, is_not_copied
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,14 +8,13 @@ of ISO/IEC 18181-1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cinemill.codecs.jpeg import markers as jpeg
-from cinemill.codecs.jpeg_2000 import boxes
-from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
-from cinemill.codecs.jpeg_xl.boxes import is_jpeg_xl
-from cinemill.codecs.jpeg_xl.headers import read_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import Buffer, PixelFormat
+
+if TYPE_CHECKING:
+    from cinemill.codecs.jpeg.markers import Component, FrameHeader
 
 _SOF_CODINGS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2), "jpeg"),
@@ -81,7 +80,10 @@ def read_codestream(data: Buffer) -> Codestream | None:
     view = memoryview(data)
     if bytes(view[:2]) == b"\xff\xd8":
         return _read_jpeg(view)
-    if bytes(view[:4]) == b"\xff\x4f\xff\x51" or boxes.has_boxes(view):
+    from cinemill.codecs.jpeg_2000.boxes import has_boxes
+    from cinemill.codecs.jpeg_xl.boxes import is_jpeg_xl
+
+    if bytes(view[:4]) == b"\xff\x4f\xff\x51" or has_boxes(view):
         return _read_jpeg_2000(view)
     if is_jpeg_xl(view):
         return _read_jpeg_xl(view)
@@ -112,6 +114,8 @@ def with_end(data: Buffer) -> Buffer:
     Decoders of JPEG and JPEG-LS see whether samples are missing; of JPEG 2000, lengths must show that nothing else is.
     """
     if bytes(data[:2]) == b"\xff\x4f":
+        from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
+
         return jpeg_2000.with_end(data)
     if bytes(data[:2]) != b"\xff\xd8":
         return data
@@ -120,7 +124,9 @@ def with_end(data: Buffer) -> Buffer:
 
 
 def _read_jpeg(view: memoryview) -> Codestream:
-    frame: jpeg.FrameHeader | None = None
+    from cinemill.codecs.jpeg import markers as jpeg
+
+    frame: FrameHeader | None = None
     has_jfif, adobe = False, None
     process = near = point_transform = 0
     for marker, position, body in jpeg.header_segments(view):
@@ -160,7 +166,7 @@ def _read_jpeg(view: memoryview) -> Codestream:
     )
 
 
-def _jpeg_colour(adobe: int | None, components: tuple[jpeg.Component, ...], *, has_jfif: bool) -> str | None:
+def _jpeg_colour(adobe: int | None, components: tuple[Component, ...], *, has_jfif: bool) -> str | None:
     if has_jfif:
         return "YBR_FULL"
     if adobe is not None:
@@ -171,11 +177,14 @@ def _jpeg_colour(adobe: int | None, components: tuple[jpeg.Component, ...], *, h
     return "YBR_FULL" if subsampled else None
 
 
-def _ids(components: tuple[jpeg.Component, ...]) -> bytes:
+def _ids(components: tuple[Component, ...]) -> bytes:
     return bytes(component.number for component in components)
 
 
 def _read_jpeg_2000(view: memoryview) -> Codestream:
+    from cinemill.codecs.jpeg_2000 import boxes
+    from cinemill.codecs.jpeg_2000 import markers as jpeg_2000
+
     header = jpeg_2000.read_main_header(boxes.bare_codestream(view))
     reversible = header.coding.wavelet == 1
     transformed = header.coding.colour_transform and header.samples >= 3
@@ -195,6 +204,8 @@ def _read_jpeg_2000(view: memoryview) -> Codestream:
 
 def _read_jpeg_xl(view: memoryview) -> Codestream:
     """Lossy colours come out of every decoder as RGB; lossless ones are what the label says."""
+    from cinemill.codecs.jpeg_xl.headers import read_header
+
     header = read_header(view)
     how = "lossless" if header.lossless else "DCT" if not header.modular else "lossy"
     return Codestream(

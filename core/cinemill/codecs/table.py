@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DECODERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
     "encapsulated-uncompressed": ("native:Native",),
-    "deflated-frame": ("native:DeflatedFrame", "native:Libdeflate"),
+    "deflated-frame": ("native:DeflatedFrame", "libdeflate:Libdeflate"),
     "rle": ("rle:Rle",),
     "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo", "jpeg.pylibjpeg:Pylibjpeg"),
     "jpeg-lossless": (
@@ -53,7 +53,7 @@ _ENCODERS: dict[str, str] = {
     "htj2k": "jpeg_2000.htj2k:fastest",  # the kernels where they run, else OpenJPH
     "jpeg-xl": "jpeg_xl.libjxl:Libjxl",
     "encapsulated-uncompressed": "native:Native",
-    "deflated-frame": "native:Libdeflate",
+    "deflated-frame": "libdeflate:Libdeflate",
 }
 _VERIFIERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
@@ -103,9 +103,9 @@ def encoder(coding: str) -> Codec:
     return _load(_ENCODERS[coding])
 
 
-def verifiers(coding: str) -> list[Codec]:
-    """Return the decoders that check what the encoder wrote: for every frame, then for samples of them."""
-    return _different(_VERIFIERS[coding])
+def verifiers(coding: str, *, first: bool = False) -> list[Codec]:
+    """Return the decoders that check what the encoder wrote: for every frame, then, unless only the first is asked for, of some."""
+    return _different(_VERIFIERS[coding][: 1 if first else None])
 
 
 def independent(coding: str) -> Codec:

@@ -28,7 +28,7 @@ def compare_elements(source: Source, output: Source, may_change: Collection[int]
     VerificationError
         An element is lost, new or different; the message names up to five.
     """
-    if source.encoding == output.encoding and _as_found(source, may_change) == _as_found(output, may_change):
+    if source.encoding == output.encoding and _same_as_found(source, output, may_change):
         return
     before, after = _normal(source, may_change), _normal(output, may_change)
     different = [tag for tag in before.keys() | after.keys() if before.get(tag) != after.get(tag)]
@@ -64,9 +64,16 @@ def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None =
             raise VerificationError("the bytes differ", path=output.path, frame=index)
 
 
-def _as_found(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
-    compared = (e for e in source.elements if e.tag & 0xFFFF and e.tag not in may_change)
-    return {element.tag: bytes(source.data[element.start : element.end]) for element in compared}
+def _same_as_found(source: Source, output: Source, may_change: Collection[int]) -> bool:
+    """Whether the elements stand in both files in the same order, as the same bytes."""
+    before, after = (
+        [e for e in file.elements if e.tag & 0xFFFF and e.tag not in may_change] for file in (source, output)
+    )
+    here, there = source.data, output.data
+    return len(before) == len(after) and all(
+        here[one.start : one.end] == there[other.start : other.end]
+        for one, other in zip(before, after, strict=True)
+    )
 
 
 def compare_encapsulated(source: Source, output: Source) -> None:

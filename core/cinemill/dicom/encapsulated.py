@@ -122,6 +122,13 @@ class EncapsulatedFrames:
             read.add(index)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def empty(self) -> list[int]:
+        """Return the frames that have no bytes."""
+        bytes_before = np.append(0, np.cumsum(self.fragments.lengths))
+        first = np.searchsorted(self.fragments.offsets - 8, self.index.starts)
+        found: list[int] = np.flatnonzero(np.diff(bytes_before[first]) == 0).tolist()
+        return found
+
     def _check_begins(self, pieces: list[memoryview], believed: FrameIndex) -> None:
         """Check that a codestream begins where a frame is claimed to, if one begins at the first frame.
 

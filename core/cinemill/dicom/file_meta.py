@@ -35,12 +35,12 @@ def meta_encoding(data: Bytes, offset: int) -> Encoding | None:
     It should be Explicit VR Little Endian; some writers encode the group as they do the data set.
     """
     head = bytes(data[offset : offset + 8])
-    if head[:2] == b"\2\0" and head[4:6] in SHORT_VRS and len(head) == 8:
-        return EXPLICIT_LE
-    if len(head) < 8 or head[:2] not in {b"\2\0", b"\0\2"}:
-        return None
     little = head[:2] == b"\2\0"
+    if len(head) < 8 or not (little or head[:2] == b"\0\2"):
+        return None
     vr = head[4:6]
+    if little and vr in SHORT_VRS:
+        return EXPLICIT_LE
     upper_half = head[6:8] if little else head[4:6]
     return Encoding(
         implicit_vr=not (vr.isalpha() and vr.isupper()) and upper_half == b"\0\0", little_endian=little
@@ -111,4 +111,4 @@ def is_part10(source: Values) -> bool:
     if source.element(_DIRECTORY_RECORDS) is not None:
         return True
     preamble = bytes(source.file[128:132]) == b"DICM"
-    return preamble and bool(source.meta_text(_TRANSFER_SYNTAX)) and not meta_faults(source)
+    return preamble and bool(source.meta_text(_TRANSFER_SYNTAX)) and not source.meta_faults

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill import syntaxes
 from cinemill.dicom.elements import (
@@ -29,8 +28,7 @@ _PIECE = 1 << 20
 _VRS = SHORT_VRS | LONG_VRS
 
 
-@dataclass(frozen=True, slots=True)
-class Part10:
+class Part10(NamedTuple):
     """A file whose data set can be walked.
 
     Attributes

@@ -44,6 +44,7 @@ _WORD_SIZES = {
     **dict.fromkeys((b"UL", b"SL", b"FL", b"OL", b"OF"), 4),
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
+_WITHOUT_ITEMS = (SHORT_VRS | LONG_VRS) - {b"SQ", b"UN"}
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
@@ -87,7 +88,7 @@ class Recoder:
 
         Group lengths are retired (PS3.5 §7.2), and would be wrong.
         """
-        level = (element for element in elements if element.tag & 0xFFFF)
+        level = [element for element in elements if element.tag & 0xFFFF]
         return self._encode_level(level, self.source, self.target, {})
 
     def _encode(
@@ -168,7 +169,11 @@ class Recoder:
         self, elements: Iterable[Element], source: Encoding, target: Encoding, changed: Mapping[int, bytes]
     ) -> Iterator[tuple[Element, bytes]]:
         creators: dict[int, str] = {}
+        as_found = source == target == EXPLICIT_LE and not self.canonical
         for element in elements:
+            if as_found and element.vr in _WITHOUT_ITEMS and element.tag not in changed:
+                yield element, bytes(self.data[element.start : element.end])
+                continue
             if element.tag & 0x10000:
                 self._note_creator(element, creators)
             if element.tag in changed:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill._version import __version__
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
@@ -35,8 +35,7 @@ REWRITTEN_META = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The encoded parts of an output around its pixel data.
 
     Attributes
@@ -109,11 +108,8 @@ def compose(
     before: list[tuple[int, bytes]] = []
     after: list[tuple[int, bytes]] = []
     with_icons = set()
-    for element, encoded in recoder.encode(e for e in source.elements if e.tag not in changes):
-        if element.start < pixels_at:
-            before.append((element.tag, encoded))
-        else:
-            after.append((element.tag, encoded))
+    for element, encoded in recoder.encode([e for e in source.elements if e.tag not in changes]):
+        (before if element.start < pixels_at else after).append((element.tag, encoded))
         if items_changed:
             with_icons.add(element.tag)
             items_changed = False
@@ -121,9 +117,9 @@ def compose(
     for tag, new in changes.items():
         if new is not None and tag >> 16 != _META:
             (before if tag < last else after).append((tag, _encoded(new, encoding)))
-    before.sort(key=lambda element: element[0])
-    after.sort(key=lambda element: element[0])
-    head, tail = (b"".join(encoded for _, encoded in part) for part in (before, after))
+    before.sort(key=itemgetter(0))
+    after.sort(key=itemgetter(0))
+    head, tail = (b"".join([encoded for _, encoded in part]) for part in (before, after))
     meta = _file_meta(source, target, changes, private)
     return Header(meta, _private(meta, private), head, tail, frozenset(with_icons))
 
@@ -157,8 +153,9 @@ def _encoded(element: bytes, encoding: Encoding) -> bytes:
 
 def _private(meta: bytes, size: int) -> range:
     """Return where our Private Information, still blank, stands in the File Meta Information."""
-    start = meta.find(_blank(size)) + len(_blank(0)) if size and _blank(size) in meta else 0
-    return range(start, start + size if start else 0)
+    blank = _blank(size)
+    start = meta.find(blank) if size else -1
+    return range(0) if start < 0 else range(start + len(blank) - size, start + len(blank))
 
 
 def _blank(size: int) -> bytes:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
-_FILE_META = 0x0002
+_FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
 _NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 16 << 20
@@ -126,16 +126,21 @@ class Source(Values):
         behind = self._read_behind(after, size) if self.pixel_data else []
         if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
-        found = [*before, *behind]
-        if stray := next((element for element in found if element.tag >> 16 == _FILE_META), None):
-            raise DamagedFile(
-                f"{tag_name(stray.tag)} of the File Meta Information stands in the data set, at byte {stray.start}"
-            )
-        self.elements = [element for element in found if element.tag >> 16 != ITEM >> 16]
-        if len(self.elements) < len(found):
-            self.warnings.append("delimiters stand outside any sequence; they were left out")
-        self._spans |= {element.tag: element for element in self.elements}
-        self.warnings += meta_faults(self)
+        self.elements = [*before, *behind]
+        self._spans |= {element.tag: element for element in behind}
+        if any(tag >> 16 in {_FILE_META, _DELIMITERS} for tag in self._spans):
+            self._leave_out()
+        self.meta_faults = meta_faults(self)
+        self.warnings += self.meta_faults
+
+    def _leave_out(self) -> None:
+        """Leave out delimiters that stand outside any sequence."""
+        for element in self.elements:
+            if element.tag >> 16 == _FILE_META:
+                where = f"of the File Meta Information stands in the data set, at byte {element.start}"
+                raise DamagedFile(f"{tag_name(element.tag)} {where}")
+        self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
+        self.warnings.append("delimiters stand outside any sequence; they were left out")
 
     def _read_before(self, start: int, size: int) -> list[Element]:
         return list(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
@@ -313,19 +318,14 @@ class Source(Values):
                 f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
                 path=self.path,
             )
-        describe(self)
+        _ = self.pixels
         len(self)
         frames = self._encapsulated
-        if frames is not None and not frames.claimed and self.transfer_syntax.coding != "video":
-            self._check_filled(frames)
-
-    def _check_filled(self, frames: EncapsulatedFrames) -> None:
-        bytes_before = np.append(0, np.cumsum(frames.fragments.lengths))
-        first = np.searchsorted(frames.fragments.offsets - 8, frames.index.starts)
-        empty = np.flatnonzero(np.diff(bytes_before[first]) == 0)
-        if len(empty):
+        if frames is None or frames.claimed or self.transfer_syntax.coding == "video":
+            return
+        if empty := frames.empty():
             raise DamagedFile(
-                f"{len(empty)} of {len(self)} frames have no bytes", path=self.path, frame=int(empty[0])
+                f"{len(empty)} of {len(self)} frames have no bytes", path=self.path, frame=empty[0]
             )
 
     def frame(self, index: int) -> Buffer:

@@ -60,6 +60,8 @@ class Values:
         The file, or the inflated data set of a deflated one; offsets of elements count from its start.
     meta : list of Element
         File Meta Information (group 0002).
+    meta_faults : list of str
+        What is wrong with it: see `cinemill.dicom.file_meta.meta_faults`.
     elements : list of Element
         All other top-level elements, in order.
     """
@@ -69,6 +71,7 @@ class Values:
     file: Bytes
     data: Bytes
     meta: list[Element]
+    meta_faults: list[str]
     elements: list[Element]
     _spans: dict[int, Element]
 

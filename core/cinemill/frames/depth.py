@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cinemill.frames.overlays import EmbeddedOverlays
 
@@ -17,8 +16,7 @@ class DepthExceeded(Exception):  # a signal to the planner, never seen outside
     """Samples of a codestream use more bits than Bits Stored says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
+class Depth(NamedTuple):
     """Which bits of decoded values are the sample (PS3.5 §8.1.1).
 
     Attributes

@@ -12,6 +12,7 @@ import xxhash
 from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, VerificationError
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.origin import look_at
+from cinemill.operations.receipt import NOT_COPIED, is_not_copied
 from cinemill.storage.digests import named, pieces
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 _NOT_THE_SOURCES = frozenset(("UsageError", "NoRoom", "OutputError", "OutputExists"))
 """Kinds of errors that a copy would meet as well."""
 
-_NOT_COPIED = "not copied:"
-_TAKEN = f"{_NOT_COPIED} something else stands there already; use --overwrite to replace it"
-
-
-def is_not_copied(said: str) -> bool:
-    """Whether `copy_rest` said so."""
-    return said.startswith(_NOT_COPIED)
+_TAKEN = f"{NOT_COPIED} something else stands there already; use --overwrite to replace it"
 
 
 def copy(
@@ -213,7 +208,7 @@ def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
     try:
         data = _bytes(source)
         if is_same_file(source, output):
-            return f"{_NOT_COPIED} source and output are the same file"
+            return f"{NOT_COPIED} source and output are the same file"
         if output.exists() and not overwrite:
             if is_copy(source, data, output, read=False):
                 return "an unchanged copy of the source stands in the output tree"
@@ -228,7 +223,7 @@ def copy_rest(receipt: Receipt, *, overwrite: bool, preserve: bool) -> str:
     except OutputExists:
         return _TAKEN
     except CinemillError as error:
-        return f"{_NOT_COPIED} {error.message}"
+        return f"{NOT_COPIED} {error.message}"
     return "copied unchanged to the output tree"
 
 

@@ -102,7 +102,7 @@ def carry(
                     _compare(bytes(writer.read(index)), frame.jpeg, carrier, index)
         return made[0]
 
-    with pipeline(control.cores, control.cancelled) as pipe:
+    with pipeline(control.cores_for(len(source)), control.cancelled) as pipe:
         cut = chunks(len(source), max(1, source.encoded_bytes // len(source)), 1, control.cores)
         for indices in pipe.written(make, write, compare, cut):
             if control.progress is not None:

@@ -42,6 +42,10 @@ class Control(NamedTuple):
         """Threads to use."""
         return self.threads or len(os.sched_getaffinity(0))
 
+    def cores_for(self, frames: int) -> int:
+        """Threads to use for so many frames: one of them is worked on where it is asked for."""
+        return min(self.cores, max(frames, 1))
+
 
 class Option(NamedTuple):
     """How the command line has one option.

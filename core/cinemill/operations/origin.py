@@ -105,14 +105,14 @@ class Origin:
             The source changed while it was read.
         """
         self.check()
-        return lambda written: self._encoded(replace(receipt, bytes_after=written.size), written)
+        return lambda written: self._encoded(receipt, written)
 
     def _encoded(self, receipt: Receipt, written: Written) -> bytes:
         """Return the text, with as many of the warnings as there is room for."""
         for count in range(len(receipt.warnings), -1, -1):
             more = len(receipt.warnings) - count
             left_out = (f"{more} more warnings were not kept with the output",) if more else ()
-            shorter = replace(receipt, warnings=receipt.warnings[:count] + left_out)
+            shorter = replace(receipt, bytes_after=written.size, warnings=receipt.warnings[:count] + left_out)
             text = _sealed(
                 {
                     "source": {**self._state(), "digest": self.digest},
@@ -313,7 +313,7 @@ def _brief(receipt: Receipt) -> dict[str, Any]:
 def _sealed(content: Mapping[str, Any]) -> bytes:
     """Encode content with its own digest at the end."""
     text = _dumped(content)
-    return _dumped({**content, "seal": xxhash.xxh3_64_hexdigest(text)})
+    return text[:-1] + b',"seal":"%s"}' % xxhash.xxh3_64_hexdigest(text).encode()
 
 
 def _unsealed(text: bytes) -> Mapping[str, Any] | None:

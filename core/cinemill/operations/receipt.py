@@ -35,6 +35,9 @@ DONE = (
 )
 """What `Receipt.done` may say, in the order of tables."""
 
+NOT_COPIED = "not copied:"
+"""How a warning begins that says why what was to be copied unchanged was not."""
+
 SUCCESSES: frozenset[str] = frozenset(
     ("transcoded", "deidentified", "extracted", "verified", "copied", "kept", "skipped", "ignored")
 )
@@ -147,6 +150,11 @@ class Receipt:
         """Return the record as JSON-ready values."""
         told = {name: getattr(self, name) for name in self.__slots__}
         return {name: value.copy() if isinstance(value, dict) else value for name, value in told.items()}
+
+
+def is_not_copied(warning: str) -> bool:
+    """Whether a warning says that something was not copied."""
+    return warning.startswith(NOT_COPIED)
 
 
 def failure(source: Path, output: Path, error: CinemillError) -> Receipt:

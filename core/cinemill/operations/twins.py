@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Self
 
 import xxhash
@@ -26,6 +25,8 @@ class Twins:
     """
 
     def __init__(self) -> None:
+        from tempfile import SpooledTemporaryFile
+
         self._paths = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._end = 0
         self._first: dict[int, int] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import xxhash
 
+from cinemill import party
 from cinemill.errors import WouldGrow
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import open_temporary, output_error, publish, sweep, sync
@@ -189,7 +190,8 @@ class OutputFile:
             raise output_error(self.path, error) from None
 
     def _sync(self) -> None:
-        os.fsync(self._file.fileno())
+        with party.waiting():
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +252,7 @@ class Sink(OutputFile):
             The file system refused.
         """
         publish(self.temporary, self.path, overwrite=self.overwrite)
-        sync(self.path.parent)
+        party.once(sync, self.path.parent)
 
 
 def label_of(path: Path) -> bytes:

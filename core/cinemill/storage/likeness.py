@@ -6,15 +6,14 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 _READABLE, _EXECUTABLE = 0o444, 0o111
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(NamedTuple):
     """The mode and the time of last modification for a file that is made from another.
 
     Attributes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterable
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
@@ -69,7 +68,9 @@ def map_pieces(pieces: Iterable[bytes]) -> Bytes:
     OSError
         The temporary directory has no room.
     """
-    with tempfile.TemporaryFile() as file:
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as file:
         file.writelines(pieces)
         file.flush()
         return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""

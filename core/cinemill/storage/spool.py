@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from cinemill.errors import UsageError
@@ -30,6 +28,9 @@ def spooled(stream: BinaryIO, name: str) -> Iterator[Path]:
     UsageError
         There is no room for it.
     """
+    from shutil import copyfileobj
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="cinemill-") as folder:
         spool = Path(folder) / name
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from cinemill.errors import UsageError
 
@@ -15,8 +15,7 @@ OURS = ".cinemill"
 """Name of the directory that holds what the service tells of a tree's instances: no instances, and never looked into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One file and where its output belongs."""
 
     source: Path

@@ -92,7 +92,7 @@ def test_where_nothing_can_be_written_kernels_work_all_the_same(start, tmp_path)
     assert lines(start(CINEMILL_CACHE_DIR=str(tmp_path / "file")))[-1] == "12"
 
 
-def test_a_read_only_cache_with_warm_kernels_is_copied_not_compiled_anew(start, tmp_path):
+def test_a_read_only_cache_is_read_where_it_is_and_copied_where_something_is_compiled(start, tmp_path):
     environment = {"CINEMILL_CACHE_DIR": str(tmp_path / "cache")}
     lines(start(**environment))
     read_only = """
@@ -104,6 +104,10 @@ def refused(**_):
 tempfile.TemporaryFile = refused
 import some_kernel
 """
+    assert lines(start(read_only, **environment, TMPDIR=str(tmp_path))) == ["12"]
+    assert not list(tmp_path.glob("cinemill-kernels-*"))
+    (warm,) = (tmp_path / "cache").rglob("fourfold.code")
+    warm.unlink()
     assert lines(start(read_only, **environment, TMPDIR=str(tmp_path))) == ["12"]
     assert list(tmp_path.glob("cinemill-kernels-*/some_kernel-*/*.code"))
 

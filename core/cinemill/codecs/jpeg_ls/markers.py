@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ APP0, APP8, APP15 = 0xE0, 0xE8, 0xEF
 INTERLEAVE_NONE, INTERLEAVE_LINE, INTERLEAVE_SAMPLE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
+class FrameHeader(NamedTuple):
     """SOF55: sample precision and size of the frame, and its component identifiers in order."""
 
     precision: int
@@ -34,8 +33,7 @@ class FrameHeader:
     components: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """An entropy-coded segment without stuffed bits: the whole scan, or the lines up to a restart marker."""
 
     plain: NDArray[np.uint8]
@@ -44,8 +42,7 @@ class Interval:
     """Byte offset in the codestream where the segment starts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """One scan: which components it holds, how they are interleaved and coded, and the code."""
 
     header: FrameHeader
@@ -59,8 +56,7 @@ class Scan:
     intervals: tuple[Interval, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Preset:
+class _Preset(NamedTuple):
     """LSE of type 1: preset coding parameters; a zero stands for the default."""
 
     max_value: int = 0
@@ -184,7 +180,7 @@ class _Reader:
             interval, self.position = _read_interval(self.data, self.position)
             if count > 1:
                 plain = interval.plain[: interval.bits // 8 + 1 + PADDING].copy()
-                interval = replace(interval, plain=plain)
+                interval = interval._replace(plain=plain)
             intervals.append(interval)
         return tuple(intervals)
 
@@ -226,7 +222,7 @@ def read_another(codestream: Buffer, before: Buffer, scans: list[Scan]) -> Scan 
     rest = bytes(data[end:])
     if not rest.startswith(EPILOGUE) or b"\xff\xd8\xff" in rest:
         return None
-    return replace(scans[0], intervals=(interval,))
+    return scans[0]._replace(intervals=(interval,))
 
 
 def read_scans(codestream: Buffer) -> Iterator[Scan]:

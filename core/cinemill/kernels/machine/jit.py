@@ -18,9 +18,7 @@ import hashlib
 import importlib.util
 import os
 import re
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -294,8 +292,11 @@ def without_numba() -> bool:
 def cache_directory() -> Path:
     """Return a writable directory for kernels compiled by this Python and numba on exactly this processor.
 
-    A directory that is there but can't be written (a read-only image with warm kernels) is copied to a temporary one.
+    A directory that is there but can't be written (a read-only image) is copied to a temporary one.
     """
+    import shutil
+    import tempfile
+
     wanted = cache_parent() / _machine(processor.compiled_for[0] if processor.compiled_for else "")
     try:
         wanted.mkdir(parents=True, exist_ok=True)
@@ -343,11 +344,11 @@ def module_directory(module: str, source: Path) -> Path:
 
 def module_directories(module: str, source: Path) -> Iterator[Path]:
     """Return where a module's kernels may be: in this processor's place, or in those of the kinds it is of."""
-    if (cache_parent() / _machine()).is_dir() or processor.compiled_for:
-        yield module_directory(module, source)
+    folder = f"{module}-{sources_hash(source)}"
+    if processor.compiled_for or cache_directory.cache_info().currsize:  # it may be a temporary one
+        yield cache_directory() / folder
     if not processor.compiled_for:
-        folder = f"{module}-{sources_hash(source)}"
-        yield from (cache_parent() / _machine(kind) / folder for kind in processor.this().kinds)
+        yield from (cache_parent() / _machine(kind) / folder for kind in ("", *processor.this().kinds))
 
 
 def is_ready(module: str, source: Path, name: str) -> bool:

@@ -17,7 +17,6 @@ import os
 import pickle
 import struct
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -52,7 +51,9 @@ def save(path: Path, name: str, image: Image) -> None:
     """
     about = {"name": name, "entries": list(image.entries.values()), "slots": image.slots}
     body = json.dumps(about | {"addresses": image.addresses}).encode() + b"\n" + image.code
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(_digest(body) + body)
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)

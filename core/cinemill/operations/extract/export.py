@@ -174,7 +174,7 @@ class Export:
         writer = self.row.open(self.clip, staging)
         beside = staging.reserve(f"{self.clip.stem}.json") if self.request.sidecar else None
         try:
-            with pipeline(control.cores, control.cancelled) as pipe:
+            with pipeline(control.cores_for(len(self.clip.indices)), control.cancelled) as pipe:
                 self._write(writer, pipe, control)
         except BaseException:
             with suppress(Exception):

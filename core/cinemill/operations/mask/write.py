@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,4 +133,4 @@ def masked_plan(plan: Plan, decoder: FrameDecoder, mask: Mask) -> Plan:
         What becomes black.
     """
     value = (0,) if plan.grey else darkest(decoder, plan.interpretation)
-    return replace(plan, transform=Blackened(mask, as_stored(decoder, value), plan.decoded))
+    return plan._replace(transform=Blackened(mask, as_stored(decoder, value), plan.decoded))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cinemill.operations.policy.facts import Facts
 from cinemill.operations.policy.readers import readable
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of an instance.
 
     Attributes

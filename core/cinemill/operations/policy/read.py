@@ -15,7 +15,7 @@ from cinemill.operations.policy.archive import archive
 from cinemill.operations.policy.conditions import Wrong, read_condition
 from cinemill.operations.policy.match import YES, Leaf, parts_of
 from cinemill.operations.policy.readers import readable
-from cinemill.operations.policy.rules import Policy, Rule, one_target
+from cinemill.operations.policy.rules import Policy, Rule
 from cinemill.operations.policy.targets import read_wanted
 from cinemill.operations.policy.words import WORDS, check_word
 from cinemill.storage.digests import named
@@ -58,20 +58,20 @@ def read_file(path: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def policy_of(to: str, text: str, readable_by: str) -> Policy:
-    """Return what decides: the targets, a policy by its text, or ``archive`` for neither.
+def policy_of(text: str, readable_by: str) -> Policy:
+    """Return what decides: a policy by its text, or ``archive`` for none.
 
     Parameters
     ----------
-    to, text, readable_by
-        As the options of the same names have them.
+    text, readable_by
+        As the options ``policy`` and ``readable_by`` have them.
 
     Raises
     ------
     UsageError
         It is none.
     """
-    return one_target(to) if to else parse(text or archive(readers_named=bool(readable_by)))
+    return parse(text or archive(readers_named=bool(readable_by)))
 
 
 def parse(text: str) -> Policy:

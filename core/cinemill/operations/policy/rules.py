@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cinemill.errors import UsageError
-from cinemill.operations.policy.match import complementary, covers, impossible
 from cinemill.operations.policy.readers import readable
 from cinemill.operations.policy.targets import Wanted, read_wanted
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from cinemill.operations.policy.words import Options
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule.
 
     Attributes
@@ -38,15 +38,14 @@ class Rule:
     line: int
     when: Condition | None
     wanted: Wanted | None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def applied(self, options: Options) -> Options:
         """Return the options that hold for what it matches."""
         return replace(options, **self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """Rules in order.
 
     Attributes
@@ -91,6 +90,8 @@ class Policy:
         UsageError
             One can't be; the message names the line.
         """
+        from cinemill.operations.policy.match import complementary, covers, impossible
+
         for number, rule in enumerate(self.rules):
             if impossible(rule.when):
                 raise UsageError(
@@ -113,6 +114,7 @@ class Policy:
             )
 
 
+@lru_cache(maxsize=8)
 def one_target(to: str) -> Policy:
     """Return the policy that ``--to`` is: everything becomes that."""
     return Policy("", "", (Rule("", 0, None, read_wanted(to)),))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs import table
 from cinemill.errors import Cancelled, CinemillError
@@ -39,8 +38,7 @@ _CLEAR = 1.2
 """How many times the source's size an output must reach, had every frame the size of the least one that was tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(NamedTuple):
     """What a target would make of an instance.
 
     Attributes
@@ -62,8 +60,7 @@ class Trial:
     exact: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What is done to an instance.
 
     Attributes

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cinemill.errors import CinemillError, VerificationError
-from cinemill.frames.regions import read_regions
 from cinemill.pipeline import chunks, pipeline
 
 if TYPE_CHECKING:
@@ -38,6 +36,8 @@ def may_collapse(source: Source, decoder: FrameDecoder) -> bool:
     if source.short(_COLOUR_PRESENT, 0):
         return False
     try:
+        from cinemill.frames.regions import read_regions
+
         regions = read_regions(source.header, pixels.rows, pixels.columns)
     except CinemillError:
         return False
@@ -60,7 +60,7 @@ def all_grey(decoder: FrameDecoder, control: Control) -> bool:
         A frame can't be decoded.
     """
     cut = chunks(len(decoder.source), decoder.pixels.nbytes, decoder.batch, control.cores)
-    with pipeline(control.cores, control.cancelled) as pipe:
+    with pipeline(control.cores_for(len(decoder.source)), control.cancelled) as pipe:
         return all(pipe.stage(lambda indices: all(map(is_grey, decoder.decode(indices, "RGB"))), cut))
 
 
@@ -82,8 +82,7 @@ def collapsed(plan: Plan) -> Plan:
         The target can't hold that.
     """
     grey = {"samples": 1, "photometric_interpretation": "MONOCHROME2", "planar_configuration": 0}
-    return replace(
-        plan,
+    return plan._replace(
         encoded=plan.encoded.with_(**grey),
         written=plan.written.with_(**grey),
         decoded_as="RGB",

@@ -6,8 +6,7 @@ colour space ultrasound has in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
@@ -35,8 +34,7 @@ _WHOLE_CONTAINER = _UNCOMPRESSED | {"rle"}
 """Codings that hold every allocated bit, so that nothing needs masking."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How the frames of one instance are transcoded.
 
     Attributes
@@ -65,7 +63,7 @@ class Plan:
     written: PixelFormat
     limit: int | None
     masked: bool
-    transform: FrameTransform = field(default_factory=Identity)
+    transform: FrameTransform = Identity()
     decoded_as: str = ""
     grey: bool = False
 

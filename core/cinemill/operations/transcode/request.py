@@ -119,9 +119,13 @@ class Transcode(Operation):
     @property
     def rules(self) -> Policy:
         """What decides for each instance."""
+        if self.to:
+            from cinemill.operations.policy.rules import one_target
+
+            return one_target(self.to)
         from cinemill.operations.policy.read import policy_of
 
-        return policy_of(self.to, self.policy, self.readable_by)
+        return policy_of(self.policy, self.readable_by)
 
     @property
     def options(self) -> Options:

@@ -23,7 +23,7 @@ from cinemill.operations.origin import uid_of
 from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
 from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
-from cinemill.operations.transcode.verify import FrameVerifier
+from cinemill.operations.transcode.verify import FrameVerifier, heard_twice
 from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.digests import named
 from cinemill.storage.file import Sink
@@ -69,8 +69,11 @@ class _Stages:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
         source = decoder.source
-        verifiers = table.verifiers(plan.target.coding)
-        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid_of(source), len(source))
+        uid, frames = uid_of(source), len(source)
+        verifiers = table.verifiers(
+            plan.target.coding, first=level == "full" and not heard_twice(uid, frames)
+        )
+        self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid, frames)
         self.clock = Clock()
         self.digest = xxhash.xxh3_128()
         self.masked = False
@@ -201,7 +204,7 @@ def transcode_frames(
     with (
         together.within(plan.encoded.nbytes * len(source)),
         Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink,
-        pipeline(control.cores, control.cancelled) as pipe,
+        pipeline(control.cores_for(len(source)), control.cancelled) as pipe,
     ):
         instance = InstanceWriter(
             sink, source, target, changes, change_item or native_icons(source), origin.room
@@ -211,7 +214,7 @@ def transcode_frames(
         _run(pipe, stages, writer, control)
         writer.end()
         with clock("write"):
-            receipt = replace(_receipt(stages, origin, output), **told)
+            receipt = _receipt(stages, origin, output, told)
             overlays = None if stages.overlays is None else stages.overlays.data()
             instance.end(overlays, origin.remembered(receipt))
         if request.verify != "none":
@@ -223,34 +226,43 @@ def transcode_frames(
     return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
 
 
-def _receipt(stages: _Stages, origin: Origin, output: Path) -> Receipt:
-    """Return what is known of an output once all its frames are written."""
+def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, Any]) -> Receipt:
+    """Return what is known of an output once all its frames are written.
+
+    Parameters
+    ----------
+    stages
+        What its frames went through.
+    origin
+        What it is made from.
+    output
+        Where it will appear.
+    told
+        What is said besides.
+    """
     source, decoder, plan = origin.source, stages.decoder, stages.plan
-    return record(
-        source,
-        output,
-        "transcoded",
-        plan.target,
-        photometric_interpretation_after=plan.written.photometric_interpretation,
-        bits_allocated=plan.written.bits_allocated,
-        bits_stored=plan.written.bits_stored,
-        samples=plan.written.samples,
-        frames=len(source),
-        decoder=f"{decoder.codec.name} {decoder.codec.version}",
-        encoder=f"{stages.encoder.name} {stages.encoder.version}",
-        digest=named(stages.digest),
-        lossy_source=decoder.lossy,
-        pixel_bytes=plan.encoded.nbytes * len(source),
-        verification=str(stages.verifier),
-        mask=plan.transform.told(),
-        warnings=(
+    known = {
+        "photometric_interpretation_after": plan.written.photometric_interpretation,
+        "bits_allocated": plan.written.bits_allocated,
+        "bits_stored": plan.written.bits_stored,
+        "samples": plan.written.samples,
+        "frames": len(source),
+        "decoder": f"{decoder.codec.name} {decoder.codec.version}",
+        "encoder": f"{stages.encoder.name} {stages.encoder.version}",
+        "digest": named(stages.digest),
+        "lossy_source": decoder.lossy,
+        "pixel_bytes": plan.encoded.nbytes * len(source),
+        "verification": str(stages.verifier),
+        "mask": plan.transform.told(),
+        "warnings": (
             *source.warnings,
             *decoder.warnings,
             *lossy_contradiction(source, decoder),
             *stages.warnings(),
         ),
-        source_digest=origin.digest,
-    )
+        "source_digest": origin.digest,
+    }
+    return record(source, output, "transcoded", plan.target, **{**known, **told})
 
 
 def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control) -> None:

@@ -163,7 +163,7 @@ def _check(control: Control) -> None:
 def _compare_samples(before: Reader, after: Reader, control: Control) -> Comparison:
     compared = _Compared(before, after)
     decoded = after.decoder.pixels
-    with pipeline(control.cores, control.cancelled) as pipe:
+    with pipeline(control.cores_for(len(before.source)), control.cancelled) as pipe:
         cut = chunks(len(before.source), decoded.nbytes, before.decoder.batch, control.cores)
         for indices in pipe.stage(compared.look_at, cut):
             compared.add(indices)

@@ -1,0 +1,177 @@
+"""Threads of one process that work by turns: one at a time, while others wait for the disk or for what all of them need done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+Made = TypeVar("Made")
+Work: TypeAlias = "Callable[[list[Any]], list[Any]]"
+"""Makes something of each of what it is given."""
+
+
+class Party:
+    """Threads, each at work on an instance of its own, of which one works at a time: a party keeps one core busy.
+
+    Threads that all want to work hand Python's lock to and fro, thousands of times a second. Here a thread works until it is
+    done, waits in `waiting`, or has something done that the others need as well (`call`): that waits until every thread of the
+    party waits so or has left. Then all is done, what is alike at once; where that fails, each on its own, so that an
+    error is that of its own thread.
+
+    Parameters
+    ----------
+    size
+        How many threads there are: each has to join once.
+    caller
+        A single thread that makes the calls, so that what codecs keep in memory for the next frames is kept once.
+    """
+
+    def __init__(self, size: int, caller: Executor) -> None:
+        self._turn = threading.Lock()
+        self._changed = threading.Condition(self._turn)
+        self._caller = caller
+        self._at_work = size
+        self._calls: list[_Call] = []
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Belong to the party until the context is left."""
+        with self._turn:
+            token = _party.set(self)
+            try:
+                yield
+            finally:
+                _party.reset(token)
+                self._one_less()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let others work until the context is left."""
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
+
+    def call(self, alike: Hashable, work: Work, given: Sequence[Any], *, waits: bool = False) -> list[Any]:
+        """Have something done with what the others have.
+
+        Parameters
+        ----------
+        alike
+            Equal for what is done at once.
+        work
+            What is done.
+        given
+            To what.
+        waits
+            Whether it waits for the disk, in this thread, and not for a codec.
+        """
+        call = _Call(alike, work, given, waits=waits)
+        self._calls.append(call)
+        self._one_less()
+        self._changed.wait_for(lambda: call.made is not None or call.error is not None)
+        if call.error is not None:
+            raise call.error
+        assert call.made is not None
+        return call.made
+
+    def alone(self, work: Callable[[], Made]) -> Made:
+        """Have something done at once, without the others, who do nothing meanwhile."""
+        return self._caller.submit(work).result()
+
+    def _one_less(self) -> None:
+        """Note that a thread waits or leaves; the last one makes all calls, while nobody else has anything to do."""
+        self._at_work -= 1
+        if self._at_work or not self._calls:
+            return
+        calls, self._calls = self._calls, []
+        alike: dict[Hashable, list[_Call]] = {}
+        for call in calls:
+            alike.setdefault(call.alike, []).append(call)
+        for some in alike.values():
+            if some[0].waits:
+                _make(some)
+            else:
+                self.alone(partial(_make, some))
+        self._at_work = len(calls)
+        self._changed.notify_all()
+
+
+class _Call:
+    """What a thread has done, and what came of it."""
+
+    def __init__(self, alike: Hashable, work: Work, given: Sequence[Any], *, waits: bool = False) -> None:
+        self.alike, self.work, self.given, self.waits = alike, work, list(given), waits
+        self.made: list[Any] | None = None
+        self.error: BaseException | None = None
+
+    def make(self) -> None:
+        """Make it; its thread raises what goes wrong."""
+        try:
+            self.made = self.work(self.given)
+        except BaseException as error:  # noqa: BLE001
+            self.error = error
+
+
+def _make(calls: Sequence[_Call]) -> None:
+    """Make calls that are alike."""
+    first = calls[0]
+    whole = _Call(first.alike, first.work, [each for call in calls for each in call.given])
+    if len(calls) > 1:
+        whole.make()
+    if whole.made is None:
+        for call in calls:
+            call.make()
+        return
+    made = iter(whole.made)
+    for call in calls:
+        call.made = [next(made) for _ in call.given]
+
+
+_party: ContextVar[Party | None] = ContextVar("party", default=None)
+
+
+def current() -> Party | None:
+    """Return the party that this thread belongs to, None where it works on its own."""
+    return _party.get()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Wait for the disk, while other threads of the process work."""
+    party = _party.get()
+    if party is None:
+        yield
+        return
+    with party.waiting():
+        yield
+
+
+def once(work: Callable[[Any], None], given: Hashable) -> None:
+    """Do something that waits for the disk, once for all threads of a party, when they all have come to it.
+
+    Parameters
+    ----------
+    work
+        What is done.
+    given
+        To what.
+    """
+    party = _party.get()
+
+    def for_all(them: list[Any]) -> list[Any]:
+        work(given)
+        return them
+
+    if party is None:
+        work(given)
+    else:
+        party.call((work, given), for_all, [given], waits=True)
