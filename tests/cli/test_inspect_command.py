@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -22,11 +23,12 @@ def run(*arguments, code=0, **more):
 def tree(tmp_path):
     folder = tmp_path / "study"
     (folder / "b").mkdir(parents=True)
-    for place, changes in {
+    copies: dict[str, dict[str, Any]] = {
         "2.dcm": {"InstanceNumber": 2, "SOPInstanceUID": "1.2.3.42"},
         "10.dcm": {"InstanceNumber": 10, "SOPInstanceUID": "1.2.3.43", "HighBit": 6},
         "b/1.dcm": {"StudyInstanceUID": "1.2.3.51", "SeriesInstanceUID": "1.2.3.61", "Manufacturer": ""},
-    }.items():
+    }
+    for place, changes in copies.items():
         (folder / place).write_bytes(soundness.native(**changes))
     (folder / "notes.txt").write_text("no image")
     return folder

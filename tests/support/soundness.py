@@ -76,13 +76,17 @@ def jpeg(**options: Any) -> list[list[bytes]]:
     return [[generate.jpeg(frame, **options)] for frame in FRAMES]
 
 
-LOSSY = {
+LOSSY: dict[str, Any] = {
     "LossyImageCompression": "01",
     "LossyImageCompressionMethod": "ISO_10918_1",
     "LossyImageCompressionRatio": "3",
 }
-_CINE = {"FrameTime": None, "FrameIncrementPointer": None, "SequenceOfUltrasoundRegions": None}
-_SLICE = {
+_CINE: dict[str, Any] = {
+    "FrameTime": None,
+    "FrameIncrementPointer": None,
+    "SequenceOfUltrasoundRegions": None,
+}
+_SLICE: dict[str, Any] = {
     **_CINE,
     "sop_class": _STORAGE + "2",
     "Modality": "CT",
@@ -90,7 +94,12 @@ _SLICE = {
     "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
     "PixelSpacing": [1, 1],
 }
-_PROJECTION = {**_CINE, "sop_class": _STORAGE + "1.1", "Modality": "DX", "PatientOrientation": ["L", "F"]}
+_PROJECTION: dict[str, Any] = {
+    **_CINE,
+    "sop_class": _STORAGE + "1.1",
+    "Modality": "DX",
+    "PatientOrientation": ["L", "F"],
+}
 
 
 def _groups(count: int, *, oriented: bool = True) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
 from cinemill.operations.inspect.trees import inspect_all
 from tests.fuzz.inspections import mutated, told_without_harm
-from tests.support import clips, soundness
+from tests.support import clips, generate, soundness
 from tests.support.files import bundled, pydicom_files
 from tests.support.tools import conformance_errors
 
@@ -108,7 +109,7 @@ def test_a_finding_of_frames_tells_the_first_and_how_many_others(tmp_path):
     frames = soundness.jpeg_ls()
     for at in (1, 3):
         frames[at] = [b"\0\0" + frames[at][0][2:]]
-    (tmp_path / "a.dcm").write_bytes(soundness.coded(soundness.JPEG_LS, frames))
+    (tmp_path / "a.dcm").write_bytes(soundness.coded(generate.JPEG_LS, frames))
     (found,) = inspect(tmp_path / "a.dcm").findings
     assert (found.check, found.frame) == ("codestream.markers", 1)
     assert found.found.endswith("; so 1 other")
@@ -122,13 +123,14 @@ def test_findings_hold_no_control_characters(tmp_path):
 
 
 def test_instances_are_looked_at_together(tmp_path):
-    for name, changes in {
+    copies: dict[str, dict[str, Any]] = {
         "a": {},
         "b": {"InstanceNumber": 2},
         "c": {"SOPInstanceUID": "1.2.3.40", "InstanceNumber": 1},
         "d": {"SOPInstanceUID": "1.2.3.41", "InstanceNumber": 4, "Modality": "IVUS"},
         "e": {"SOPInstanceUID": "1.2.3.42", "InstanceNumber": 5, "StudyInstanceUID": "1.2.3.50"},
-    }.items():
+    }
+    for name, changes in copies.items():
         (tmp_path / f"{name}.dcm").write_bytes(soundness.native(**changes))
     inspections = [inspect(path) for path in sorted(tmp_path.iterdir())]
     found = [(path.stem, finding.check) for path, finding in among(inspections)]
