@@ -6,6 +6,8 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ from cinemill.cli.run import files
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cinemill.operations.inspect.checks.unresolved import References
+    from cinemill.operations.inspect.documents.table import MeasurementTable
     from cinemill.operations.inspect.model import Finding, Inspection
 
 _STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
@@ -38,41 +42,77 @@ _NARROWEST, _WIDTH = 20, 240
 @click.option(
     "--phi", is_flag=True, help="Tell patient and study, too: name, ID, birth date, sex, study, institution."
 )
-def inspect(sources: tuple[Path, ...], *, as_json: bool, expect_model: str | None, phi: bool) -> None:
+@click.option(
+    "--measurements",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a row for each numeric value of structured reports: .csv or .parquet.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace that file.")
+def inspect(
+    sources: tuple[Path, ...],
+    *,
+    as_json: bool,
+    expect_model: str | None,
+    phi: bool,
+    measurements: Path | None,
+    overwrite: bool,
+) -> None:
     """Tell what files are, and what is wrong with them.
 
     Nothing is decoded or written. Each finding has an id, the section of the standard, what was found, and how to mend it.
     The exit code is 1 where one of them is an error.
     """
-    with files(sources) as found:
+    with files(sources) as found, _table(measurements, overwrite=overwrite) as table:
         wrong = False
         for inspection in _show(found, as_json=as_json, expect_model=expect_model, phi=phi):
             wrong |= any(each.severity == "error" for each in inspection.findings)
+            if table is not None:
+                table.add(inspection.facts, inspection.measurements)
     raise Exit(1 if wrong else 0)
 
 
+def _table(path: Path | None, *, overwrite: bool) -> MeasurementTable | nullcontext[None]:
+    """Open the table of measurements that was asked for."""
+    if path is None:
+        return nullcontext()
+    from cinemill.operations.inspect.documents.table import MeasurementTable
+
+    return MeasurementTable(path, overwrite=overwrite)
+
+
 def _show(sources: list[Path], *, as_json: bool, expect_model: str | None, phi: bool) -> Iterator[Inspection]:
-    """Print inspections, and yield each."""
-    from cinemill.operations.inspect.inspect import to_record
+    """Print inspections, and yield each; then what is wrong with references between them."""
+    from cinemill.operations.inspect.checks.unresolved import References
     from cinemill.operations.inspect.trees import inspect_all
 
-    inspections = inspect_all(sources, expect_model=expect_model, phi=phi)
-    if as_json:
-        for each in inspections:
-            click.echo(json.dumps(to_record(each)))
-            yield each
-        return
-    from rich.console import Console
+    with References() as references:
+        inspections = inspect_all(sources, expect_model=expect_model, phi=phi, references=references)
+        if as_json:
+            yield from _show_records(inspections, references)
+            return
+        from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    if len(sources) == 1 and not sources[0].is_dir():
-        for each in inspections:
-            _show_one(console, each)
-            yield each
-    else:
-        yield from _show_tree(console, inspections)
+        console = Console(highlight=False, markup=False, emoji=False)
+        if not console.is_terminal:
+            console.width = _WIDTH
+        if len(sources) == 1 and not sources[0].is_dir():
+            for each in inspections:
+                _show_one(console, each)
+                yield each
+        else:
+            yield from _show_tree(console, inspections, references)
+
+
+def _show_records(inspections: Iterator[Inspection], references: References) -> Iterator[Inspection]:
+    """Print a JSON line for each instance, then one for each whose references lead nowhere: its path and these findings."""
+    from cinemill.operations.inspect.inspect import to_record
+
+    for each in inspections:
+        click.echo(json.dumps(to_record(each)))
+        yield each
+    for path, found in groupby(references.findings(), lambda located: located[0]):
+        click.echo(json.dumps({"path": str(path), "findings": [asdict(finding) for _, finding in found]}))
 
 
 def _show_one(console: Console, inspection: Inspection) -> None:
@@ -98,8 +138,10 @@ def _show_finding(console: Console, finding: Finding) -> None:
     console.print()
 
 
-def _show_tree(console: Console, inspections: Iterator[Inspection]) -> Iterator[Inspection]:
-    """Print a line for each instance below its study and series, then how often each check found something."""
+def _show_tree(
+    console: Console, inspections: Iterator[Inspection], references: References
+) -> Iterator[Inspection]:
+    """Print a line for each instance, then references that lead nowhere, and how often each check found something."""
     from cinemill.operations.inspect.words import counts, line
 
     instances: Counter[str] = Counter()
@@ -124,6 +166,13 @@ def _show_tree(console: Console, inspections: Iterator[Inspection]) -> Iterator[
                 kinds |= {finding.check: finding for finding in each.findings}
                 number += 1
                 yield each
+    for path, in_file in groupby(references.findings(), lambda located: located[0]):
+        findings = [finding for _, finding in in_file]
+        _say(console, f"{path.name} refers to what is not so", "bold")
+        for finding in findings:
+            _show_finding(console, finding)
+        instances.update({finding.check for finding in findings})
+        kinds |= {finding.check: finding for finding in findings}
     _show_counts(console, number, instances, kinds)
 
 

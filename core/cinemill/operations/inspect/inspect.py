@@ -22,6 +22,9 @@ from cinemill.operations.inspect.checks.table import (
     findings_of,
     in_order,
 )
+from cinemill.operations.inspect.documents.measurements import measurements_of
+from cinemill.operations.inspect.documents.presentation import presentation_of
+from cinemill.operations.inspect.documents.references import references_of
 from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
 from cinemill.operations.inspect.model import Facts, Finding, Inspection
 from cinemill.storage.location import located, size
@@ -70,7 +73,23 @@ def _inspected(
     found = findings_of(subject, CHECKS if whole else HEADER_CHECKS)
     patient = patient_of(source) if phi else {}
     findings = in_order(found if damage is None else dict.fromkeys([damage, *found]))
-    return Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    told = Inspection(facts, regions_of(source), tuple(findings), (), (), patient)
+    try:
+        return _documented(subject, told, phi=phi)
+    except CinemillError as error:
+        unread = finding(DAMAGED, error.message)
+        return replace(told, findings=tuple(in_order(dict.fromkeys([*findings, unread]))))
+
+
+def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
+    """Return an inspection with what was measured, and what the instance refers to and would change."""
+    header = subject.header
+    return replace(
+        told,
+        measurements=measurements_of(header, phi=phi, content=subject.content),
+        references=references_of(header),
+        presentation=presentation_of(header),
+    )
 
 
 def _repaired(path: Path) -> Source:

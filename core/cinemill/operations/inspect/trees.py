@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cinemill.operations.inspect.checks.among import Seen
 from cinemill.operations.inspect.checks.table import NO_DICOM, in_order
+from cinemill.operations.inspect.checks.unresolved import References
 from cinemill.operations.inspect.inspect import inspect
 from cinemill.operations.inspect.model import Inspection
 from cinemill.storage.tree import files_below
@@ -18,7 +19,11 @@ _AT_ONCE = 2000
 
 
 def inspect_all(
-    sources: Sequence[Path], *, expect_model: str | None = None, phi: bool = False
+    sources: Sequence[Path],
+    *,
+    expect_model: str | None = None,
+    phi: bool = False,
+    references: References | None = None,
 ) -> Iterator[Inspection]:
     """Yield the inspections of all files below sources: by folder, in it by study, series and Instance Number.
 
@@ -30,6 +35,8 @@ def inspect_all(
         Files and directories.
     expect_model, phi
         See `cinemill.operations.inspect.inspect.inspect`.
+    references
+        Takes what each refers to: what of it is not there is known at the end.
     """
     seen, named = Seen(), set(sources)
     for _, paths in groupby(files_below(sources), lambda path: path.parent):
@@ -37,6 +44,8 @@ def inspect_all(
             inspected = [inspect(path, expect_model=expect_model, phi=phi) for path in some]
             for each in sorted(inspected, key=_place):
                 if each.facts.path in named or not _is_no_dicom(each):
+                    if references is not None:
+                        references.add(each.facts, each.references)
                     yield replace(each, findings=tuple(in_order([*each.findings, *seen.add(each.facts)])))
 
 

@@ -11,7 +11,13 @@ from cinemill.frames.regions import Region
 from cinemill.operations.inspect.model import Finding, Severity
 
 if TYPE_CHECKING:
-    from cinemill.operations.inspect.model import Facts, Inspection
+    from cinemill.operations.inspect.model import (
+        Facts,
+        Inspection,
+        Measurement,
+        Presentation,
+        Reference,
+    )
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _TABLES = {"none": "native", "empty": "no offset table"}
@@ -31,6 +37,9 @@ def sections(inspection: Inspection) -> Iterator[tuple[str, list[str]]]:
         ("regions", [f"{number}: {region(each)}" for number, each in enumerate(inspection.regions, 1)]),
         ("lossy", _lossy(facts)),
         ("besides", _besides(facts)),
+        ("measured", [measured(each) for each in inspection.measurements]),
+        ("shows", _shows(inspection.presentation)),
+        ("refers to", _refers(inspection.references)),
     ):
         told = [line for line in lines if line]
         if told:
@@ -69,6 +78,47 @@ def region(region: Region) -> str:
     return f"{shows}, columns {left} to {right}, rows {top} to {bottom}" + (
         f", a pixel is {sizes}" if measured else ", not calibrated"
     )
+
+
+def measured(measurement: Measurement) -> str:
+    """Return a measurement: what, where, how much, and what qualifies it."""
+    named = measurement.concept.meaning or measurement.concept.value or "?"
+    where = (code.meaning for code in (measurement.laterality, measurement.site) if code)
+    unit = measurement.unit.value if measurement.unit and measurement.unit.value != "1" else ""
+    value = f"{measurement.text} {unit}".strip() or "no value"
+    more = [
+        *([measurement.qualifier.meaning] if measurement.qualifier else []),
+        *(f"{name.meaning}: {text}" for name, text in (*measurement.modifiers, *measurement.context)),
+        *map(_referred, measurement.references),
+    ]
+    site = " ".join(where)
+    return f"{measurement.position}  {named}{f' of {site}' if site else ''}: {value}" + "".join(
+        f"; {each}" for each in more
+    )
+
+
+def _referred(reference: Reference) -> str:
+    frames = ", ".join(map(str, reference.frames))
+    return f"image {reference.sop_instance_uid}" + (f" frames {frames}" if frames else "")
+
+
+def _refers(references: tuple[Reference, ...]) -> list[str]:
+    """Return how many instances each attribute names."""
+    named: dict[str, set[str]] = {}
+    for each in references:
+        named.setdefault(each.attribute, set()).add(each.sop_instance_uid)
+    return [f"{_plural(len(uids), 'instance')} by {attribute}" for attribute, uids in named.items()]
+
+
+def _shows(presentation: Presentation | None) -> list[str]:
+    if presentation is None:
+        return []
+    label = f"{presentation.label}, " if presentation.label else ""
+    changes = [
+        f"{each.what}: {each.how}" + (f" (of {_plural(each.images, 'image')})" if each.images else "")
+        for each in presentation.changes
+    ]
+    return [f"{label}of {_plural(len(presentation.images), 'image')}", *changes]
 
 
 def size(count: float) -> str:

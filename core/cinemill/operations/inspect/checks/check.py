@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
     from cinemill.dicom.fragments import Fragments, FrameIndex, Offsets
     from cinemill.dicom.source import Source
+    from cinemill.operations.inspect.documents.content import Content
     from cinemill.pixel_format import Buffer, PixelFormat
 
-_EXTENDED_OFFSET_TABLE, _DIRECTORY_RECORDS = 0x7FE00001, 0x00041220
+_EXTENDED_OFFSET_TABLE, _DIRECTORY_RECORDS, _VALUE_TYPE = 0x7FE00001, 0x00041220, 0x0040A040
 
 
 class Problem(NamedTuple):
@@ -167,6 +168,13 @@ class Subject:
             return self.source.pixels if self.image else None
         except CinemillError:
             return None
+
+    @cached_property
+    def content(self) -> Content:
+        """The content tree of a document; empty of anything else."""
+        from cinemill.operations.inspect.documents.content import Content
+
+        return Content(self.header if self.source.element(_VALUE_TYPE) is not None else None)
 
     @cached_property
     def region_items(self) -> list[dict[str, Any]]:

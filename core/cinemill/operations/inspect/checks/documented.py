@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cinemill.operations.inspect.checks.among import AMONG
 from cinemill.operations.inspect.checks.table import CHECKS
+from cinemill.operations.inspect.checks.unresolved import UNRESOLVED
 
-_ALL = {each.id: each for each in (*CHECKS, *AMONG)}
+_ALL = {each.id: each for each in (*CHECKS, *AMONG, *UNRESOLVED)}
 
 
 def about(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cinemill.errors import CinemillError, printable
 from cinemill.operations.inspect.checks import (
     codestream,
+    documents,
     encapsulation,
     file,
     frames,
@@ -21,7 +22,20 @@ from cinemill.operations.inspect.checks import (
 from cinemill.operations.inspect.checks.check import Check, Problem, Subject
 from cinemill.operations.inspect.model import Finding, Severity
 
-_GROUPS = file, identity, frames, codestream, encapsulation, pixels, lossy, timing, regions, orientation, text
+_GROUPS = (
+    file,
+    identity,
+    frames,
+    codestream,
+    encapsulation,
+    pixels,
+    lossy,
+    timing,
+    regions,
+    orientation,
+    text,
+    documents,
+)
 _WORST = list(Severity)
 
 DAMAGED = Check(

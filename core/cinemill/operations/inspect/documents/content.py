@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from cinemill.operations.inspect.documents.values import code_of, integers_of, items_of, text_of
+from cinemill.operations.inspect.documents.values import code_of, integers_of, items_of, quiet, text_of
 from cinemill.operations.inspect.model import Code
 
 _CONTENT = "ContentSequence"
@@ -70,7 +70,7 @@ class Content:
     Parameters
     ----------
     header
-        Of the instance.
+        Of the instance; None where it is surely no document.
 
     Attributes
     ----------
@@ -80,11 +80,12 @@ class Content:
         Whether items below the deepest level that is read were left out.
     """
 
-    def __init__(self, header: Dataset) -> None:
+    def __init__(self, header: Dataset | None) -> None:
         self.items: dict[tuple[int, ...], ContentItem] = {}
         self.too_deep = False
-        if text_of(header, "ValueType") or _CONTENT in header:
-            self._read(header)
+        if header is not None and (text_of(header, "ValueType") or _CONTENT in header):
+            with quiet():
+                self._read(header)
 
     def _read(self, header: Dataset) -> None:
         waiting = [_item(header, (1,), None)]

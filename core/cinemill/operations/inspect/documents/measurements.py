@@ -34,7 +34,9 @@ _REGIONS_OF_GROUPS = frozenset(("1410", "1411", "1501"))
 """Templates in which what a group of measurements was taken from stands beside them."""
 
 
-def measurements_of(header: Dataset, *, phi: bool = False) -> tuple[Measurement, ...]:
+def measurements_of(
+    header: Dataset, *, phi: bool = False, content: Content | None = None
+) -> tuple[Measurement, ...]:
     """Return every numeric value of a document, in the order of its tree; none where the instance is no document.
 
     Parameters
@@ -43,9 +45,11 @@ def measurements_of(header: Dataset, *, phi: bool = False) -> tuple[Measurement,
         Of the instance.
     phi
         Also what may be about a person: the subject's age, free text, dates and names in modifiers and context.
+    content
+        The document's tree, where it was read already.
     """
     with quiet():
-        content = Content(header)
+        content = content or Content(header)
         numbers = [item for item in content.items.values() if item.value_type == "NUM"]
         if not numbers:
             return ()
