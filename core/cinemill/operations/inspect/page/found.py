@@ -90,9 +90,10 @@ def _part(kind: _Kind) -> str:
     expected = f"<p>What should be: {text(should)}.</p>" if should else ""
     shown, hidden = "".join(kind.named[:_OPEN]), "".join(kind.named[_OPEN:])
     rest = kind.findings - len(kind.named)
-    if rest > 0:
+    if rest:
         hidden += f"<li>and {counted(rest, 'more finding')}</li>"
-    more = f"<details><summary>all that are named</summary><ul>{hidden}</ul></details>" if hidden else ""
+    count = kind.findings - min(len(kind.named), _OPEN)
+    more = f"<details><summary>{count:,} more</summary><ul>{hidden}</ul></details>" if count else ""
     return (
         f'<article class="card finding {finding.severity}"><h3>{text(finding.check)}</h3>'
         f'<p><span class="severity {finding.severity}">{finding.severity}</span>, '

@@ -26,6 +26,9 @@ _ELSEWHERE = frozenset(("patient", "regions", "measured", "shows"))
 _FACT, _FOUND, _NAME = 600, 1200, 120
 """Characters of a text at most."""
 
+_DRAWN = 480
+"""Pixels that regions are wide, and high, where there is no picture."""
+
 _LINES, _FINDINGS, _REGIONS, _MEASUREMENTS, _CHANGES, _IMAGES = 24, 40, 40, 400, 60, 40
 """Of each at most."""
 
@@ -119,7 +122,7 @@ def _seen(inspection: Inspection, *, phi: bool, pictured: bool) -> Iterator[str]
         yield f"<h4>Times</h4>{drawn}"
     if inspection.regions:
         yield "<h4>Ultrasound regions</h4>"
-        yield _stage(found.stage, inspection) if found.stage else ""
+        yield _stage(found.stage, inspection)
         yield _regions(inspection.regions)
 
 
@@ -142,27 +145,50 @@ def _framed(picture: Picture, inspection: Inspection) -> str:
     )
 
 
-def _stage(picture: Picture, inspection: Inspection) -> str:
-    """Return a picture with the regions drawn over it."""
-    facts, (width, height) = inspection.facts, picture.size
+def _stage(picture: Picture | None, inspection: Inspection) -> str:
+    """Return the regions, drawn over a picture where there is one."""
+    facts, regions = inspection.facts, inspection.regions
     columns, rows = facts.columns or 1, facts.rows or 1
-    across, down = width / columns, height / rows
-    size = max(11, width // 32)
-    shapes = []
-    for number, region in enumerate(inspection.regions[:_REGIONS], 1):
-        if not region.empty:
-            left, top, right, bottom = region.bounds
-            x, y = left * across, top * down
-            wide, high = (right + 1 - left) * across, (bottom + 1 - top) * down
-            shapes.append(
-                f'<rect x="{x:.4g}" y="{y:.4g}" width="{wide:.4g}" height="{high:.4g}">'
-                f"<title>{number}: {clipped(told_region(region), _FACT)}</title></rect>"
-                f'<text x="{x + 4:.4g}" y="{y + size:.4g}" font-size="{size}">{number}</text>'
-            )
-    told = f"frame {picture.frame} with {counted(len(inspection.regions), 'ultrasound region')}"
+    scale = min(1.0, _DRAWN / columns, _DRAWN / rows)
+    width, height = picture.size if picture else (columns * scale, rows * scale)
+    shapes = "".join(
+        _shape(number, region, width / columns, height / rows, max(13.0, width / 30))
+        for number, region in enumerate(regions[:_REGIONS], 1)
+        if not region.empty
+    )
+    shown, told = "", counted(len(regions), "ultrasound region")
+    if picture:
+        alternative = f"frame {picture.frame} with {told}"
+        shown = f'<img alt="{alternative}" width="{width}" height="{height}" src="{picture.address}">'
+    drawing = (
+        f'<svg role="img" aria-label="{told}" viewBox="0 0 {width:.6g} {height:.6g}" '
+        f'preserveAspectRatio="none">{shapes}</svg>'
+    )
+    return f'<div class="stage" style="max-width:{width:.6g}px">{shown}{drawing}</div>'
+
+
+def _shape(number: int, region: Region, across: float, down: float, size: float) -> str:
+    """Return a region as a rectangle with its number.
+
+    Parameters
+    ----------
+    number
+        Counted from 1.
+    region
+        In pixels of the frame.
+    across, down
+        By which the drawing is larger.
+    size
+        Height of the number's tag.
+    """
+    left, top, right, bottom = region.bounds
+    x, y = left * across, top * down
+    wide, high = (right + 1 - left) * across, (bottom + 1 - top) * down
     return (
-        f'<div class="stage" style="max-width:{width}px"><img alt="{told}" width="{width}" height="{height}" '
-        f'src="{picture.address}"><svg viewBox="0 0 {width} {height}" aria-hidden="true">{"".join(shapes)}</svg></div>'
+        f'<rect x="{x:.6g}" y="{y:.6g}" width="{wide:.6g}" height="{high:.6g}">'
+        f"<title>{number}: {clipped(told_region(region), _FACT)}</title></rect>"
+        f'<rect class="tag" x="{x:.6g}" y="{y:.6g}" width="{size * 1.2:.6g}" height="{size:.6g}"/>'
+        f'<text x="{x + size * 0.6:.6g}" y="{y + size * 0.82:.6g}" font-size="{size * 0.85:.6g}">{number}</text>'
     )
 
 
@@ -181,7 +207,7 @@ def _regions(regions: tuple[Region, ...]) -> str:
     for number, region in enumerate(regions[:_REGIONS], 1):
         left, top, right, bottom = region.bounds
         sizes = [
-            f"{delta:.4g} {unit}" if delta is not None and unit else ""
+            f"{delta:.4g} {unit}" if delta is not None and unit not in {"", "none"} else ""
             for delta, unit in zip(region.deltas, region.units, strict=True)
         ]
         reference = [str(at) for at in region.reference_pixel if at is not None]

@@ -28,20 +28,20 @@ figcaption{font-size:.78rem;color:var(--soft);overflow-wrap:anywhere;font-varian
 .missing{border:1px dashed var(--rule);border-radius:4px;padding:6px 8px;font-size:.78rem;color:var(--mark);overflow-wrap:anywhere}
 .stage{position:relative;line-height:0;max-width:720px;background:#000;border-radius:4px;overflow:hidden;margin-bottom:8px}
 .stage img{width:100%;height:auto;display:block}
-.stage svg{position:absolute;inset:0;width:100%;height:100%}
+.stage svg{display:block;width:100%;height:auto}.stage img+svg{position:absolute;inset:0;height:100%}
 .stage rect{fill:none;stroke:#4cc2ff;stroke-width:2;vector-effect:non-scaling-stroke}
-.stage text{fill:#fff;stroke:#000;stroke-width:3px;paint-order:stroke;font-weight:700;font-family:inherit}
+.stage rect.tag{fill:#4cc2ff;stroke:none}.stage text{fill:#000;font-weight:700;font-family:inherit;text-anchor:middle}
 .plot{max-width:720px}
 .plot svg{display:block;width:100%;height:110px;background:var(--ground);border:1px solid var(--rule)}
 .plot path{fill:none;stroke:var(--strong);stroke-width:1.5;vector-effect:non-scaling-stroke}
 .ends{display:flex;justify-content:space-between;gap:12px;font-size:.78rem;color:var(--soft);font-variant-numeric:tabular-nums}
-.stacked td{overflow-wrap:anywhere}
+.stacked td{overflow-wrap:anywhere;min-width:4.6em}
 @media (max-width:640px){main{padding:16px 12px 32px}.card{padding:12px}
 dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:5px}
 .strip{grid-template-columns:1fr 1fr}.strip.one{grid-template-columns:minmax(0,1fr)}
 .stacked thead{display:none}.stacked table,.stacked tbody,.stacked tr,.stacked td{display:block;width:100%}
 .stacked tr{padding:6px 0;border-bottom:1px solid var(--rule)}
-.stacked td{border:0;padding:1px 0;text-align:left;white-space:normal}.stacked td:empty{display:none}
+.stacked td{border:0;min-width:0;padding:1px 0;text-align:left;white-space:normal}.stacked td:empty{display:none}
 .stacked td::before{content:attr(data-head) ": ";color:var(--soft)}}
 @media print{:root{--error:#b91c1c;--warning:#9a5b00;--notice:#1f6fc4}
 main{max-width:none;padding:0}section{margin-top:18pt}

@@ -58,7 +58,7 @@ def plot(times: NDArray[np.float64], attribute: str | None, rate: float | None) 
     top = max(most, 0.0) * 1.15 or 1.0
     return (
         f"<p>{text(f'{told}{mean}{source}.')}</p>"
-        f'<div class="plot"><div class="ends"><span>{top:.4g} ms to the next frame</span></div>'
+        f'<div class="plot"><div class="ends"><span>time to the next frame, 0 to {top:.4g} ms</span></div>'
         f'<svg role="img" aria-label="{text(f"Time from each frame to the next one: {told}")}" '
         f'viewBox="0 0 {_COLUMNS} {_HEIGHT}" preserveAspectRatio="none"><path d="{_path(steps, top)}"/></svg>'
         f'<div class="ends"><span>frame 0, at 0 ms</span><span>frame {len(steps)}, at {times[-1] - times[0]:.6g} ms</span></div>'
@@ -69,7 +69,9 @@ def plot(times: NDArray[np.float64], attribute: str | None, rate: float | None) 
 def _words(steps: NDArray[np.float64], least: float, most: float) -> str:
     if most - least <= _ALIKE * abs(most):
         return f"All {len(steps):,} intervals last {float(np.median(steps)):.4g} ms"
-    return f"{len(steps):,} intervals of {least:.4g} to {most:.4g} ms, half of them below {float(np.median(steps)):.4g} ms"
+    return (
+        f"{len(steps):,} intervals of {least:.4g} to {most:.4g} ms, median {float(np.median(steps)):.4g} ms"
+    )
 
 
 def _path(steps: NDArray[np.float64], top: float) -> str:
