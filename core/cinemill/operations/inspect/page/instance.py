@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cinemill.frames.regions import Region
-    from cinemill.operations.inspect.model import Code, Finding, Inspection, Measurement, Presentation
+    from cinemill.operations.inspect.model import Code, Facts, Finding, Inspection, Measurement, Presentation
     from cinemill.operations.inspect.page.pictures import Picture
 
 _ELSEWHERE = frozenset(("patient", "regions", "measured", "shows"))
@@ -104,7 +104,7 @@ def _seen(inspection: Inspection, *, phi: bool, pictured: bool) -> Iterator[str]
     """Yield frames, times and regions."""
     facts, found = inspection.facts, Pictures()
     drawn = ""
-    if facts.pixel_bytes is not None:
+    if is_image(facts):
         try:
             with _opened(facts.path) as source:
                 drawn = plot(*times_of(source, facts), facts.frame_rate)
@@ -124,6 +124,11 @@ def _seen(inspection: Inspection, *, phi: bool, pictured: bool) -> Iterator[str]
         yield "<h4>Ultrasound regions</h4>"
         yield _stage(found.stage, inspection)
         yield _regions(inspection.regions)
+
+
+def is_image(facts: Facts) -> bool:
+    """Whether there is, or should be, pixel data."""
+    return facts.pixel_bytes is not None or bool(facts.rows and facts.columns)
 
 
 def _opened(path: Path) -> Source:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from cinemill.errors import OutputExists
 from cinemill.operations.inspect.model import Severity
 from cinemill.operations.inspect.page.found import Found
-from cinemill.operations.inspect.page.instance import article, clipped
+from cinemill.operations.inspect.page.instance import article, clipped, is_image
 from cinemill.operations.inspect.page.pictures import may_show
 from cinemill.operations.inspect.page.style import STYLE
 from cinemill.operations.inspect.words import counts, line, size
@@ -120,7 +120,7 @@ class InspectionPage:
         anchor = None
         if len(self._articles) < bounds.described and self._written < bounds.articles:
             anchor = f"i{self._instances}"
-            shows = facts.pixel_bytes is not None and may_show(inspection, phi=self._phi)
+            shows = is_image(facts) and may_show(inspection, phi=self._phi)
             fits = self._pictured < bounds.pictured and self._written < bounds.pictures
             self._articles.append(article(inspection, anchor, phi=self._phi, pictured=fits or not shows))
             self._written += len(self._articles[-1])
