@@ -86,7 +86,15 @@ def section(title: str, content: str, kind: str = "") -> str:
 
 
 def figure(name: str, value: str, more: str) -> str:
-    """Return a number that is large, what it is, and what else is to be said of it."""
+    """Return a number that is seen at once; all is plain.
+
+    Parameters
+    ----------
+    name, value
+        What it is, and the number.
+    more
+        What else is to be said of it.
+    """
     return (
         f'<div class="figure"><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>'
     )
