@@ -93,6 +93,8 @@ def run(
     operation = operation.aimed_at(sources, destination)
     if len(sources) > 1 or sources[0].is_dir():
         operation = operation.in_bulk()
+    if report is not None or as_json:
+        operation = operation.reported()
     items, full = operation.discover(sources, destination), False
     named = [source for source in sources if source.is_file()]
     with (

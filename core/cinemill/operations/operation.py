@@ -149,6 +149,10 @@ class Operation:
         """Return the same for directories and jobs, where nobody looks at each instance."""
         return self
 
+    def reported(self) -> Self:
+        """Return the same for a run whose receipts are read: its report has what is not worth its time elsewhere."""
+        return self
+
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:

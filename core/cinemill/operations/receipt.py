@@ -89,7 +89,7 @@ class Receipt:
         How many elements of the header that changed, by what was done to them.
     findings
         What checks of the source's header find wrong with its pixels, as ``id: found``, and no warning says: see
-        `cinemill.inspect`. Empty for outputs that were kept.
+        `cinemill.inspect`. In reports of ``transcode``, of outputs that were not there already.
     """
 
     source: str

@@ -5,12 +5,16 @@ import random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import cinemill
+from cinemill.cli import app
 from cinemill.operations.inspect.checks.among import among
 from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
 from cinemill.operations.inspect.trees import inspect_all
+from cinemill.operations.operation import Control
+from cinemill.operations.transcode.request import Transcode
 from tests.fuzz.inspections import mutated, told_without_harm
 from tests.support import clips, generate, soundness
 from tests.support.files import bundled, pydicom_files
@@ -155,10 +159,25 @@ def test_in_a_tree_what_is_no_dicom_file_is_left_out_unless_it_is_named(tmp_path
 def test_receipts_of_transcode_have_what_is_wrong_with_pixels_and_no_warning_says(tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(soundness.native(HighBit=6, CineRate="50", Manufacturer=""))
-    receipt = cinemill.transcode(path, tmp_path / "b.dcm", to="rle")
+    asked = Transcode(to="rle")
+    receipt = asked.reported().apply(path, tmp_path / "b.dcm", Control(1))
     assert receipt.findings == (
         "pixels.bits: High Bit is 6, expected 7 for Bits Stored 8",
         "timing.rates: frames a second: 25 by Frame Time, 50 by Cine Rate",
     )
+    assert asked.apply(path, tmp_path / "c.dcm", Control(1)).findings == ()
     path.write_bytes(soundness.SOUND["native"]())
-    assert cinemill.transcode(path, tmp_path / "c.dcm", to="rle").findings == ()
+    assert asked.reported().apply(path, tmp_path / "d.dcm", Control(1)).findings == ()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_report_of_transcode_has_findings(tmp_path, suffix):
+    path, report = tmp_path / "a.dcm", tmp_path / f"r.{suffix}"
+    path.write_bytes(soundness.native(HighBit=6, CineRate="50"))
+    arguments = ["transcode", str(path), str(tmp_path / "b.dcm"), "--to", "rle", "--report", str(report)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    text = report.read_text()
+    assert "pixels.bits: High Bit is 6, expected 7 for Bits Stored 8" in text
+    assert "timing.rates: frames a second" in text
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert "pixels.bits: High Bit is 6" in report.read_text()

@@ -44,6 +44,7 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
     regions
         Its ultrasound regions, where they are known already.
     """
+    sop_class = text(source, 0x00080016) or source.meta_text(0x00020002) or None
     frames = frames_of(source)
     stored = None if source.pixel_data is None else source.pixel_data.end - source.pixel_data.value
     there = stored is not None and 1 < (frames or 0) <= stored
@@ -61,8 +62,8 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
         sop_instance_uid=text(source, 0x00080018),
         series_instance_uid=text(source, 0x0020000E),
         study_instance_uid=text(source, 0x0020000D),
-        sop_class=_name(source.text(0x00080016)),
-        sop_class_uid=text(source, 0x00080016),
+        sop_class=_name(sop_class or ""),
+        sop_class_uid=sop_class,
         transfer_syntax=_name(source.transfer_syntax.uid),
         transfer_syntax_uid=source.transfer_syntax.uid,
         modality=text(source, 0x00080060),

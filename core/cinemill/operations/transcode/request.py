@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from cinemill import syntaxes
@@ -155,6 +155,12 @@ class Transcode(Operation):
             lossy_source=_settled(self.lossy_source, "keep"),
         )
 
+    def reported(self) -> Transcode:
+        """Return the same, whose receipts say what is wrong with the pixels of sources."""
+        if type(self) is not Transcode:
+            return self
+        return ReportedTranscode(**{each.name: getattr(self, each.name) for each in fields(self)})
+
     def settle(self, receipt: Receipt) -> Receipt:
         """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
         if not self.copy_rest:
@@ -162,6 +168,14 @@ class Transcode(Operation):
         from cinemill.operations.copies import settle
 
         return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)
+
+
+class ReportedTranscode(Transcode):
+    """The same operation, whose receipts have findings."""
+
+    __slots__ = ()
+
+    body: ClassVar[str] = "cinemill.operations.transcode.reported"
 
 
 def _settled(value: _Word, otherwise: _Word) -> _Word:

@@ -20,7 +20,6 @@ from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
-from cinemill.operations.inspect.pixels import found_in
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin
@@ -144,16 +143,24 @@ def run(request: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
         Threads, cancellation and progress.
     """
     return of_source(
-        src, dst, lambda source: _transcode(source, dst, request, control), repair=request.repair
+        src, dst, lambda source: transcode_source(source, dst, request, control), repair=request.repair
     )
 
 
-def _transcode(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
-    receipt = _transcoded(source, output, asked, control)
-    return receipt if receipt.status == "kept" else replace(receipt, findings=found_in(source))
+def transcode_source(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
+    """Transcode an open file.
 
-
-def _transcoded(source: Source, output: Path, asked: Transcode, control: Control) -> Receipt:
+    Parameters
+    ----------
+    source
+        The open file.
+    output
+        The place of its output.
+    asked
+        The options.
+    control
+        Threads, cancellation and progress.
+    """
     if is_directory(source):
         source.warnings.append(_NO_DIRECTORY)
         return record(source, output, "skipped", source.transfer_syntax, bytes_after=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cinemill.dicom.dictionary import find_keyword
 from cinemill.dicom.elements import PIXEL_DATA
-from cinemill.dicom.fragments import group_fragments
+from cinemill.dicom.fragments import group_fragments, pieces_between
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import MARKED, read_markers
@@ -20,6 +20,7 @@ from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
 from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Facts, Severity
+from cinemill.storage.mapped import forget
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer, PixelFormat
 
 _EXTENDED_OFFSET_TABLE, _DIRECTORY_RECORDS, _VALUE_TYPE = 0x7FE00001, 0x00041220, 0x0040A040
+_HEAD = 1 << 16
+_RESIDENT = 64
+"""Frames looked at before the pages around them are given back."""
 
 
 class Problem(NamedTuple):
@@ -227,31 +231,53 @@ class Subject:
         except DamagedFile:
             return None
 
-    def frames(self) -> Iterator[tuple[int, Buffer]]:
-        """Yield the bytes of each encapsulated frame with its number, where all promised ones are there."""
-        from cinemill.dicom.fragments import join
-        from cinemill.storage.mapped import forget
-
+    def pieces(self) -> Iterator[tuple[int, list[memoryview]]]:
+        """Yield the fragments of each encapsulated frame with its number, where all promised ones are there."""
         if self.index is None:
             return
         starts = self.index.starts.tolist()
         for number, (start, end) in enumerate(pairwise(starts)):
-            yield number, join(self.source.data, start, end)
-            if number % 256 == 255:
+            if number % _RESIDENT == 0:
                 forget(self.source.data)
+            yield number, pieces_between(self.source.data, start, end)
 
     @cached_property
     def streams(self) -> list[Codestream | CinemillError]:
         """What each frame's codestream says of itself, or why it can't be read; none where codestreams have no markers."""
         if self.source.transfer_syntax.coding not in MARKED:
             return []
-        return [self._stream(number, data) for number, data in self.frames()]
+        return [self._stream(number, pieces) for number, pieces in self.pieces()]
 
-    def _stream(self, number: int, data: Buffer) -> Codestream | CinemillError:
+    def _stream(self, number: int, pieces: list[memoryview]) -> Codestream | CinemillError:
+        """Read the markers of a frame: of several fragments, the first ones should be enough."""
+        head = first_bytes(pieces, _HEAD)
         try:
-            return read_markers(self.source, number, data)
+            return read_markers(self.source, number, head)
+        except CinemillError as error:
+            if len(pieces) == 1:
+                return error
+        try:
+            return read_markers(self.source, number, b"".join(pieces))
         except CinemillError as error:
             return error
+
+
+def first_bytes(pieces: list[memoryview], count: int) -> Buffer:
+    """Return the first fragments of a frame, as many as hold this number of bytes."""
+    if len(pieces) == 1 or len(pieces[0]) >= count:
+        return pieces[0]
+    last = int(np.searchsorted(np.cumsum([len(piece) for piece in pieces]), count))
+    return b"".join(pieces[: last + 1])
+
+
+def last_bytes(pieces: list[memoryview], count: int) -> bytes:
+    """Return the last bytes of a frame, over as many fragments as they take."""
+    tail = b""
+    for piece in reversed(pieces):
+        tail = bytes(piece[-count:]) + tail
+        if len(tail) >= count:
+            break
+    return tail[-count:]
 
 
 def gathered(problems: Iterable[Problem]) -> Iterator[Problem]:

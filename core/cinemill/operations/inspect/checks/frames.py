@@ -11,7 +11,15 @@ from cinemill.dicom.fragments import count_frames
 from cinemill.dicom.native import frame_bits
 from cinemill.dicom.pixel_description import describe
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.operations.inspect.checks.check import Problem, Problems, Subject, check, gathered
+from cinemill.operations.inspect.checks.check import (
+    Problem,
+    Problems,
+    Subject,
+    check,
+    first_bytes,
+    gathered,
+    last_bytes,
+)
 from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Severity
 
@@ -168,8 +176,8 @@ def end(subject: Subject) -> Problems:
     if subject.source.transfer_syntax.coding in {"jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k"}:
         yield from gathered(
             Problem(f"the codestream of frame {at} has no end marker in its last bytes", at)
-            for at, data in subject.frames()
-            if bytes(data[:2]) in _STARTS and b"\xff\xd9" not in bytes(data[-64:])
+            for at, pieces in subject.pieces()
+            if bytes(first_bytes(pieces, 2)[:2]) in _STARTS and b"\xff\xd9" not in last_bytes(pieces, 64)
         )
 
 
@@ -189,8 +197,8 @@ def rle(subject: Subject) -> Problems:
     wanted = pixels.samples * max(pixels.bits_allocated, 8) // 8
     yield from gathered(
         Problem(fault, at)
-        for at, data in subject.frames()
-        if (fault := _rle_fault(bytes(data[:64]), len(data), wanted, at))
+        for at, pieces in subject.pieces()
+        if (fault := _rle_fault(bytes(first_bytes(pieces, 64)[:64]), sum(map(len, pieces)), wanted, at))
     )
 
 
