@@ -4,6 +4,7 @@ import csv
 import json
 
 from click.testing import CliRunner
+from pydicom.uid import UID
 
 from cinemill.cli import app
 from cinemill.errors import UsageError
@@ -61,3 +62,14 @@ def test_references_that_lead_nowhere_are_told_at_the_end(tmp_path):
     assert [len(line.get("measurements", [])) for line in lines[:3]] == [5, 22, 11]
     assert [sorted(line) for line in lines[3:]] == [["findings", "path"]] * 3
     assert {finding["check"] for line in lines[3:] for finding in line["findings"]} == {"references.missing"}
+
+
+def test_of_many_instances_with_such_references_the_first_are_told(tmp_path):
+    folder = sources(tmp_path)
+    for number in range(22):
+        header = reports.simplified_echo()
+        header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.9.{number + 1}")
+        reports.saved(header, folder / f"more{number}.dcm")
+    output = run(folder).output
+    assert output.count("refers to what is not so") == 20
+    assert "5 more instances do; --json tells all" in output

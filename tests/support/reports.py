@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -160,7 +163,8 @@ def report(
     header.StudyDate = header.ContentDate = "20240102"
     header.StudyTime = header.ContentTime = "120000"
     header.StudyID, header.AccessionNumber, header.ReferringPhysicianName = "1", "", ""
-    header.SeriesNumber, header.InstanceNumber, header.Manufacturer = 1, 1, "Example"
+    header.SeriesNumber, header.InstanceNumber = 1, 1
+    header.Manufacturer, header.ManufacturerModelName = "Example", "E1"
     header.CompletionFlag, header.VerificationFlag = "COMPLETE", "UNVERIFIED"
     header.ReferencedPerformedProcedureStepSequence, header.PerformedProcedureCodeSequence = [], []
     header.CurrentRequestedProcedureEvidenceSequence = [evidence(*images)]
@@ -457,3 +461,117 @@ def simplified_echo() -> Dataset:
             CONTAINS, ("125302", "DCM", "Post-coordinated Measurements"), measured, vendor, template="5302"
         ),
     )
+
+
+LENGTH = ("410668003", "SCT", "Length")
+
+
+def _nameless() -> Dataset:
+    found = num(LENGTH, "1", CM)
+    del found.ConceptNameCodeSequence
+    return found
+
+
+def _not_decimal() -> Dataset:
+    found = num(LENGTH, "1", CM)
+    found.MeasuredValueSequence[0].NumericValue = ["1", "2"]
+    return found
+
+
+def _chain() -> Dataset:
+    below = num(LENGTH, "1", CM)
+    for _ in range(210):
+        below = container(CONTAINS, LENGTH, below)
+    return below
+
+
+FAULTS: dict[str, tuple[Callable[[], Dataset], str]] = {
+    "report.concept": (_nameless, "item 1.1 has no concept name"),
+    "report.value": (
+        lambda: num(LENGTH, None, None),
+        "item 1.1 (Length) has neither a value nor a qualifier",
+    ),
+    "report.decimal": (
+        _not_decimal,
+        r"item 1.1 (Length) has the Numeric Value '1\\2', expected one decimal number",
+    ),
+    "report.unit": (lambda: num(LENGTH, "1", None), "item 1.1 (Length) has no unit"),
+    "report.precision": (
+        lambda: num(LENGTH, "1.25", CM, FloatingPointValue=12.5),
+        "item 1.1 (Length) has the Numeric Value 1.25 and the Floating Point Value 12.5",
+    ),
+    "report.astray": (
+        lambda: num(LENGTH, "1", CM, elsewhere(INFERRED, 1, 7)),
+        "item 1.1.1 refers to item 1.7, which leads to none",
+    ),
+    "report.depth": (_chain, "the content tree is deeper than 200 levels; what lies below was not read"),
+    "report.evidence": (
+        lambda: num(LENGTH, "1", CM, image(INFERRED, "9.9")),
+        "item 1.1.1 refers to 9.9, which is not listed as evidence",
+    ),
+}
+"""For each check, an item that fails it in a report that passes all others, and what is found."""
+
+
+def encoded(header: Dataset) -> bytes:
+    """A document as it stands in a file."""
+    buffer = BytesIO()
+    header.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def faulty(check: str) -> bytes:
+    """A report that fails one check."""
+    return encoded(report(("126000", "DCM", "Imaging Measurement Report"), "1500", FAULTS[check][0]()))
+
+
+def any_tree(random: Random) -> Dataset:
+    """A tree of no template: values, codes, texts, images and coordinates below each other, some by reference."""
+    places: list[tuple[int, ...]] = [(1,)]
+
+    def name() -> CodeOf:
+        return (
+            f"{random.randrange(1000)}",
+            random.choice(("LN", "SRT", "99ANY")),
+            random.choice(("Length", "Größe", "a, b")),
+        )
+
+    def below(position: tuple[int, ...], depth: int) -> list[Dataset]:
+        return [
+            made((*position, number), depth) for number in range(1, random.randrange(1, 5) if depth else 1)
+        ]
+
+    def made(position: tuple[int, ...], depth: int) -> Dataset:
+        relationship = random.choice((CONTAINS, CONTAINS, MOD, OBS, ACQ, PROPERTIES, INFERRED, SELECTED))
+        if len(position) > 2 and random.random() < 0.1:
+            target = random.choice(places)
+            if position[: len(target)] != target:
+                return elsewhere(relationship, *target)
+        places.append(position)
+        inner = below(position, depth - 1)
+        match random.choice(("NUM", "NUM", "CONTAINER", "CODE", "TEXT", "IMAGE", "SCOORD")):
+            case "NUM":
+                text = random.choice(("1", "-2.50", "3E-4", ".5"))
+                number = random.choice((text, text, None))
+                return num(name(), number, random.choice((CM, MM, NONE)), *inner, relationship=relationship)
+            case "CONTAINER":
+                return container(relationship, name(), *inner, template=random.choice(("", "", "300")))
+            case "CODE":
+                return code(relationship, name(), name(), *inner)
+            case "TEXT":
+                return item(
+                    relationship, "TEXT", name(), *inner, TextValue=random.choice(("one", "zwei\r\ndrei"))
+                )
+            case "IMAGE":
+                shown = image(
+                    relationship, f"1.2.3.{random.randrange(4)}", *random.choice(((), (1,), (2, 3)))
+                )
+                if inner:
+                    shown.ContentSequence = inner
+                return shown
+        coordinates = outline(relationship, 1, 2, 3, 4)
+        if inner:
+            coordinates.ContentSequence = inner
+        return coordinates
+
+    return report(("1", "99ANY", "Any"), "", *below((1,), 4))

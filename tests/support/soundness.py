@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydicom import DataElement, Dataset
 
-from tests.support import clips, generate
+from tests.support import clips, generate, reports
 from tests.support.generate import EXPLICIT, IMPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LS, JPEG_LS_NEAR, RLE
 
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
@@ -138,6 +139,7 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "slice": lambda: native(GREY[:1], "MONOCHROME2", **_SLICE),
     "projection": lambda: native(GREY[:1], "MONOCHROME2", **_PROJECTION),
     "groups": lambda: native(GREY, "MONOCHROME2", **_groups(4)),
+    "report": lambda: reports.encoded(reports.echo()),
 }
 """Files that no check finds anything in."""
 
@@ -374,5 +376,6 @@ DEFECTS: dict[str, Defect] = {
         "native", lambda: native(BurnedInAnnotation="YES", PatientIdentityRemoved="YES")
     ),
     "icon.sound": Defect("native", lambda: native(**_icon(PhotometricInterpretation="RGB"))),
+    **{check: Defect("report", partial(reports.faulty, check)) for check in reports.FAULTS},
 }
 """For each check, a file with one defect."""

@@ -33,6 +33,9 @@ _LEAD = 10
 _NARROWEST, _WIDTH = 20, 240
 """Characters of a line at least, and where that is not shown on a terminal."""
 
+_UNRESOLVED = 20
+"""Instances whose references are told."""
+
 
 @click.command()
 @sources_argument("Files and directories; - for standard input.")
@@ -192,14 +195,25 @@ def _show_tree(
                 kinds |= {finding.check: finding for finding in each.findings}
                 number += 1
                 yield each
-    for path, in_file in groupby(references.findings(), lambda located: located[0]):
-        findings = [finding for _, finding in in_file]
-        _say(console, f"{path.name} refers to what is not so", "bold")
-        for finding in findings:
-            _show_finding(console, finding)
+    for findings in _show_unresolved(console, references):
         instances.update({finding.check for finding in findings})
         kinds |= {finding.check: finding for finding in findings}
     _show_counts(console, number, instances, kinds)
+
+
+def _show_unresolved(console: Console, references: References) -> Iterator[list[Finding]]:
+    """Print what is wrong with references of the first few instances, and yield the findings of each one."""
+    told = 0
+    for path, in_file in groupby(references.findings(), lambda located: located[0]):
+        findings = [finding for _, finding in in_file]
+        told += 1
+        if told <= _UNRESOLVED:
+            _say(console, f"{path.name} refers to what is not so", "bold")
+            for finding in findings:
+                _show_finding(console, finding)
+        yield findings
+    if told > _UNRESOLVED:
+        _say(console, f"{told - _UNRESOLVED} more instances do; --json tells all", "bold")
 
 
 def _study(inspection: Inspection, study: str | None) -> str:

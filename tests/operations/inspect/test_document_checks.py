@@ -4,55 +4,9 @@ import pytest
 
 from cinemill.operations.inspect.inspect import inspect
 from tests.support import reports
-from tests.support.reports import CM, CONTAINS, INFERRED, container, elsewhere, image, num
+from tests.support.reports import CM, num
 
-LENGTH = ("410668003", "SCT", "Length")
-
-
-def nameless():
-    found = num(LENGTH, "1", CM)
-    del found.ConceptNameCodeSequence
-    return found
-
-
-def not_decimal():
-    found = num(LENGTH, "1", CM)
-    found.MeasuredValueSequence[0].NumericValue = ["1", "2"]
-    return found
-
-
-def chain():
-    below = num(LENGTH, "1", CM)
-    for _ in range(210):
-        below = container(CONTAINS, LENGTH, below)
-    return below
-
-
-FAULTS = {
-    "report.concept": (nameless, "item 1.1 has no concept name"),
-    "report.value": (
-        lambda: num(LENGTH, None, None),
-        "item 1.1 (Length) has neither a value nor a qualifier",
-    ),
-    "report.decimal": (
-        not_decimal,
-        r"item 1.1 (Length) has the Numeric Value '1\\2', expected one decimal number",
-    ),
-    "report.unit": (lambda: num(LENGTH, "1", None), "item 1.1 (Length) has no unit"),
-    "report.precision": (
-        lambda: num(LENGTH, "1.25", CM, FloatingPointValue=12.5),
-        "item 1.1 (Length) has the Numeric Value 1.25 and the Floating Point Value 12.5",
-    ),
-    "report.astray": (
-        lambda: num(LENGTH, "1", CM, elsewhere(INFERRED, 1, 7)),
-        "item 1.1.1 refers to item 1.7, which leads to none",
-    ),
-    "report.depth": (chain, "the content tree is deeper than 200 levels; what lies below was not read"),
-    "report.evidence": (
-        lambda: num(LENGTH, "1", CM, image(INFERRED, "9.9")),
-        "item 1.1.1 refers to 9.9, which is not listed as evidence",
-    ),
-}
+LENGTH = reports.LENGTH
 
 
 def inspected(tmp_path, *items):
@@ -60,9 +14,9 @@ def inspected(tmp_path, *items):
     return inspect(reports.saved(header, tmp_path / "report.dcm"))
 
 
-@pytest.mark.parametrize("check", FAULTS)
+@pytest.mark.parametrize("check", reports.FAULTS)
 def test_a_report_that_fails_a_check_has_its_finding(tmp_path, check):
-    make, told = FAULTS[check]
+    make, told = reports.FAULTS[check]
     findings = inspected(tmp_path, make()).findings
     assert [(each.check, each.found) for each in findings] == [(check, told)]
 
@@ -76,6 +30,8 @@ def test_faults_of_a_kind_are_counted(tmp_path):
 def test_a_sound_report_has_no_finding(tmp_path, made):
     inspection = inspect(reports.saved(made(), tmp_path / "report.dcm"))
     assert inspection.findings == ()
+    assert inspection.title
+    assert inspection.title.scheme == "DCM"
     assert inspection.measurements
     assert inspection.references
 
@@ -106,3 +62,17 @@ def test_an_image_has_no_finding_of_reports():
     inspection = inspect(bundled("examples_ybr_color.dcm"))
     assert [each.check for each in inspection.findings if each.check.startswith("report.")] == []
     assert (inspection.measurements, inspection.presentation) == ((), None)
+
+
+@pytest.mark.parametrize("levels", [100, 500, 5000])
+def test_sequences_of_undefined_length_in_each_other_are_inspected(tmp_path, levels):
+    header = reports.report(("126000", "DCM", "Imaging Measurement Report"), "")
+    del header.ConceptNameCodeSequence, header.ContinuityOfContent, header.ValueType
+    sequence = b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    delimiters = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+    kind = b"\x40\x00\x40\xa0CS\x0a\x00CONTAINER "
+    path = reports.saved(header, tmp_path / "deep.dcm")
+    path.write_bytes(path.read_bytes() + kind + (sequence + kind) * levels + delimiters * levels)
+    findings = {each.check for each in inspect(path).findings}
+    assert findings <= {"file.damaged", "file.order", "report.evidence"}
+    assert ("file.damaged" in findings) == (levels > 100)

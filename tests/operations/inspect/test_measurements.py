@@ -1,6 +1,7 @@
 """Measurements of structured reports: what DCMTK's dsrdump prints of them, and what their trees say besides."""
 
 import subprocess
+from random import Random
 
 import pydicom
 import pytest
@@ -92,6 +93,17 @@ def test_any_encoding_of_a_report_is_read_alike(tmp_path, syntax):
     subprocess.run(["dcmconv", option, plain_path, other], check=True, capture_output=True)
     assert read(other) == read(plain_path)
     assert_same(other)
+
+
+@pytest.mark.tools
+def test_trees_of_no_template_are_read_as_dsrdump_reads_them(tmp_path):
+    found = [
+        number
+        for seed in range(12)
+        for number in assert_same(reports.saved(reports.any_tree(Random(seed)), tmp_path / "any.dcm"))
+    ]
+    assert len(found) > 20
+    assert any(number.images for number in found)
 
 
 @pytest.mark.tools
@@ -299,6 +311,19 @@ def test_what_is_about_a_person_is_left_out_unless_it_is_asked_for():
         assert secret in asked
 
 
+def test_what_a_reader_typed_in_is_no_code():
+    typed = reports.code(
+        CONTAINS, ("121071", "DCM", "Finding"), ("CORNERSTONEFREETEXT", "CST4", "Jane's lesion")
+    )
+    header = reports.report(
+        ("1", "99SITE", "Title"),
+        "",
+        container(CONTAINS, reports.GROUP, typed, num(("2", "99SITE", "Length"), "1", CM)),
+    )
+    assert by_place(header)["1.1.2"].modifiers == ()
+    assert pairs(by_place(header, phi=True)["1.1.2"].modifiers) == [("Finding", "Jane's lesion")]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e3", 1000.0), ("+.5", 0.5), ("1,5", None), ("nan", None), ("1_0", None), ("1\\2", None), ("", None)],
@@ -312,6 +337,23 @@ def test_what_is_no_decimal_string_has_no_value(tmp_path, text, value):
     path.write_bytes(data.replace(old, b"\x40\x00\x0a\xa3DS\x04\x00" + text.encode().ljust(4)))
     (found,) = read(path)
     assert (found.text, found.value) == (text, value)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Größe"),
+        (["", "ISO 2022 IR 87"], "長さ"),
+        ("GB18030", "长度"),
+        ("ISO_IR 192", "長さ"),
+        ("ISO_IR 144", "Длина"),
+    ],
+)
+def test_names_are_read_in_the_character_set_of_the_report(tmp_path, charset, name):
+    header = reports.report(("1", "99SITE", "Title"), "", num(("2", "99SITE", name), "1", CM))
+    header.SpecificCharacterSet = charset
+    (found,) = read(reports.saved(header, tmp_path / "report.dcm"))
+    assert found.concept.meaning == name
 
 
 def chain(length):

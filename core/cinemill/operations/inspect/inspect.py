@@ -77,8 +77,9 @@ def _inspected(
     try:
         return _documented(subject, told, phi=phi)
     except CinemillError as error:
-        unread = finding(DAMAGED, error.message)
-        return replace(told, findings=tuple(in_order(dict.fromkeys([*findings, unread]))))
+        if any(each.check == DAMAGED.id for each in findings):
+            return told
+        return replace(told, findings=(finding(DAMAGED, error.message), *findings))
 
 
 def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
@@ -88,6 +89,7 @@ def _documented(subject: Subject, told: Inspection, *, phi: bool) -> Inspection:
         told,
         measurements=measurements_of(header, phi=phi, content=subject.content),
         references=references_of(header),
+        title=subject.content.title,
         presentation=presentation_of(header),
     )
 
@@ -100,7 +102,7 @@ def _header_alone(path: Path) -> Source:
     """Open what stands before the pixel data, or before the element that can't be read."""
     opened = read_part10(path, None, [])
     end = opened.start
-    with suppress(DamagedFile):
+    with suppress(DamagedFile, RecursionError):
         for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
             end = element.end
     if opened.transfer_syntax.deflated:

@@ -299,6 +299,8 @@ class Inspection:
         All instances that it points to, once each.
     patient
         What names the patient and the study, by keyword; empty unless it was asked for.
+    title
+        Of a document: the name of its root. None of anything else.
     presentation
         What a presentation state would change; None of anything else.
     """
@@ -309,4 +311,5 @@ class Inspection:
     measurements: tuple[Measurement, ...]
     references: tuple[Reference, ...]
     patient: Mapping[str, str] = field(default_factory=dict)
+    title: Code | None = None
     presentation: Presentation | None = None

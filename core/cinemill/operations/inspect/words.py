@@ -37,6 +37,7 @@ def sections(inspection: Inspection) -> Iterator[tuple[str, list[str]]]:
         ("regions", [f"{number}: {region(each)}" for number, each in enumerate(inspection.regions, 1)]),
         ("lossy", _lossy(facts)),
         ("besides", _besides(facts)),
+        ("document", [inspection.title.meaning or inspection.title.value] if inspection.title else []),
         ("measured", [measured(each) for each in inspection.measurements]),
         ("shows", _shows(inspection.presentation)),
         ("refers to", _refers(inspection.references)),

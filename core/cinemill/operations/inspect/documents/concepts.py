@@ -33,6 +33,8 @@ MEASUREMENT_GROUP = ("125007", "DCM")
 
 FETUS = frozenset((("121026", "DCM"), ("83418008", "SCT")))
 """Subject classes: a fetus (PS3.16 CID 271)."""
+FREE_TEXT = "CORNERSTONEFREETEXT"
+"""Code Value of what a reader typed in: its Code Meaning is a text, and no concept's name."""
 LANGUAGES = frozenset((("121046", "DCM"), ("121049", "DCM")))
 """What is said of the document's language says nothing of what was measured."""
 _TIME_POINTS = (("C67447", "NCIt"), ("C2348792", "UMLS"), ("126070", "DCM"))

@@ -101,6 +101,11 @@ class Content:
             ]
             waiting += reversed(item.children)
 
+    @property
+    def title(self) -> Code | None:
+        """The name of the root."""
+        return self.items[1,].concept if self.items else None
+
     def resolve(self, item: ContentItem) -> ContentItem | None:
         """Return the item that one stands for, itself where it is there by value; None where it points nowhere."""
         seen = set()

@@ -69,6 +69,7 @@ class _Reader:
         self.homes = homes
         self.phi = phi
         self._qualifiers: dict[tuple[int, ...], list[Qualifier]] = {}
+        self._groups: dict[tuple[int, ...], list[Reference]] = {}
 
     def read(self, item: ContentItem) -> Measurement:
         measured = next(iter(items_of(item.dataset, "MeasuredValueSequence")), Dataset())
@@ -140,10 +141,16 @@ class _Reader:
         """Return the instances that a measurement was taken from, and the measurements that it was computed from."""
         references, numbers = self._follow(item.children)
         if not references and (group := _group_of_regions(item)):
-            references = self._follow(
-                [each for each in group.children if each.value_type in _COORDINATES | _OBJECTS]
-            )[0]
+            references = self._of_group(group)
         return tuple(dict.fromkeys(references)), tuple(dict.fromkeys(numbers))
+
+    def _of_group(self, group: ContentItem) -> list[Reference]:
+        """Return the instances that the values of a group were taken from."""
+        found = self._groups.get(group.position)
+        if found is None:
+            regions = [each for each in group.children if each.value_type in _COORDINATES | _OBJECTS]
+            found = self._groups[group.position] = self._follow(regions)[0]
+        return found
 
     def _follow(self, items: list[ContentItem]) -> tuple[list[Reference], list[str]]:
         references: list[Reference] = []

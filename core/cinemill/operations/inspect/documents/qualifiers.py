@@ -78,7 +78,10 @@ def qualifiers_of(content: Content, item: ContentItem, *, phi: bool) -> Iterator
             ]
         key = concept_key(there.concept)
         text, code = _value(there)
-        harmless = _may_be_told(there, key, context=each.relationship == _CONTEXT, of_fetus=of_fetus)
+        typed = code is not None and code.value == concepts.FREE_TEXT
+        harmless = not typed and _may_be_told(
+            there, key, context=each.relationship == _CONTEXT, of_fetus=of_fetus
+        )
         if text and key not in concepts.LANGUAGES and (phi or harmless):
             yield Qualifier(
                 there.concept, key, text, code, each.relationship == _CONTEXT, each.relationship not in _OWN

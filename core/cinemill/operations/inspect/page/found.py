@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cinemill.operations.inspect.checks.documented import about
 from cinemill.operations.inspect.checks.table import in_order
-from cinemill.operations.inspect.page.instance import clipped
+from cinemill.operations.inspect.page.instance import clipped, told_frame
 from cinemill.operations.pages import counted, text
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class Found:
         if len(kind.named) < _NAMED:
             told = clipped(name, _NAME)
             link = f'<a href="#{anchor}">{told}</a>' if anchor else told
-            frame = "" if finding.frame is None else f", frame {finding.frame}"
-            kind.named.append(f"<li>{link}{frame}: {clipped(finding.found)}</li>")
+            kind.named.append(f"<li>{link}{told_frame(finding)}: {clipped(finding.found)}</li>")
 
     def parts(self) -> Iterator[str]:
         """Yield each check that found something, as HTML."""

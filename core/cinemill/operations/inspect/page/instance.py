@@ -84,11 +84,17 @@ def _findings(findings: tuple[Finding, ...]) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    frame = "" if finding.frame is None else f", frame {finding.frame}"
     return (
         f'<b class="severity {finding.severity}">{finding.severity}</b> '
-        f"{text(finding.check)}{frame}: {clipped(finding.found)}"
+        f"{text(finding.check)}{told_frame(finding)}: {clipped(finding.found)}"
     )
+
+
+def told_frame(finding: Finding) -> str:
+    """Return the frame that a finding is about, empty where there is none or it says so itself."""
+    if finding.frame is None or finding.found.startswith(f"frame {finding.frame}"):
+        return ""
+    return f", frame {finding.frame}"
 
 
 def _facts(inspection: Inspection) -> str:
