@@ -18,7 +18,7 @@ _NAMED, _OPEN = 24, 4
 """Instances that are named for a check, and those of them that are seen at once."""
 
 _CHECKS = 300
-_NAME = 120
+_NAME, _FOUND = 120, 600
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Found:
         if len(kind.named) < _NAMED:
             told = clipped(name, _NAME)
             link = f'<a href="#{anchor}">{told}</a>' if anchor else told
-            kind.named.append(f"<li>{link}{told_frame(finding)}: {clipped(finding.found)}</li>")
+            kind.named.append(f"<li>{link}{told_frame(finding)}: {clipped(finding.found, _FOUND)}</li>")
 
     def parts(self) -> Iterator[str]:
         """Yield each check that found something, as HTML."""
