@@ -25,7 +25,7 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .strip figure,.stage{margin:0}
 .strip img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
 figcaption{font-size:.78rem;color:var(--soft);overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-.missing{border:1px dashed var(--rule);border-radius:4px;padding:6px 8px;font-size:.78rem;color:var(--mark);overflow-wrap:anywhere}
+.strip .missing{border:1px dashed var(--rule);border-radius:4px;padding:6px 8px;font-size:.78rem;color:var(--mark);overflow-wrap:anywhere}
 .stage{position:relative;line-height:0;max-width:720px;background:#000;border-radius:4px;overflow:hidden;margin-bottom:8px}
 .stage img{width:100%;height:auto;display:block}
 .stage svg{display:block;width:100%;height:auto}.stage img+svg{position:absolute;inset:0;height:100%}
