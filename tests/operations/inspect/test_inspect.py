@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 from typing import Any
 
 import pytest
@@ -97,6 +98,18 @@ def test_of_a_header_that_breaks_off_what_stands_before_is_told(tmp_path):
     found = inspect(tmp_path / "a.dcm")
     assert "file.damaged" in ids(found)
     assert (found.facts.modality, found.facts.manufacturer) == ("US", "Example")
+
+
+@pytest.mark.parametrize("depth", [3000, 320, 300, 280, 100])
+def test_of_sequences_nested_too_deeply_the_rest_is_told(tmp_path, depth):
+    begin = struct.pack("<HH2sHLHHL", 0x0018, 0x6011, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
+    end = struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    data = soundness.native(SequenceOfUltrasoundRegions=None)
+    at = data.index(b"\x20\0\x0d\0UI")
+    (tmp_path / "a.dcm").write_bytes(data[:at] + begin * depth + end * depth + data[at:])
+    found = inspect(tmp_path / "a.dcm")
+    assert (found.facts.modality, found.facts.manufacturer) == ("US", "Example")
+    assert found.findings
 
 
 @pytest.mark.parametrize("content", [b"", b"text", bytes(1000), b"\x08\0" * 200])

@@ -124,9 +124,9 @@ def regions_of(source: Source) -> tuple[Region, ...]:
         return ()
     rows, columns = short(source, 0x00280010), short(source, 0x00280011)
     try:
-        found = {"SequenceOfUltrasoundRegions": region_items(source)}
-        return tuple(read_regions(found, rows or 0, columns or 0))
-    except CinemillError:
+        items = {"SequenceOfUltrasoundRegions": region_items(source)}
+        return tuple(read_regions(items, rows or 0, columns or 0))
+    except (CinemillError, RecursionError):
         return ()
 
 
