@@ -74,12 +74,12 @@ def forecast(
     source is touched, and nothing is written but what is asked for by --html. Ctrl-C tells what is known so far.
     """
     from cinemill.batch import run_all
-    from cinemill.errors import UsageError
     from cinemill.operations.forecast.conduct import Conductor, Question
+    from cinemill.operations.pages import check_place, publish
 
     asked = made(Transcode, options).in_bulk()
-    if html is not None and any(html.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise UsageError("the page would be, or lie among, the sources; choose another place", path=html)
+    if html is not None:
+        check_place(html, sources)
     more = {} if jobs is None else {"jobs": jobs}
     question = Question(sources, asked, sample, within, workers=workers, price=price, **more)
     with interruption() as stopping, phases(hidden=quiet) as shown:
@@ -87,7 +87,7 @@ def forecast(
     if html is not None:
         from cinemill.operations.forecast.page import page
 
-        _write(html, page(found))
+        publish(html, [page(found)])
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
     elif not quiet:
@@ -95,15 +95,6 @@ def forecast(
     if stopping():
         click.echo("stopped; this is what was known by then", err=True)
         raise Exit(130)
-
-
-def _write(path: Path, text: str) -> None:
-    from cinemill.errors import OutputError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the page can't be written: {error.strerror}", path=path) from None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import sources_argument
+from cinemill.cli.options import PATH, sources_argument
 from cinemill.cli.run import files
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cinemill.operations.inspect.checks.unresolved import References
     from cinemill.operations.inspect.documents.table import MeasurementTable
     from cinemill.operations.inspect.model import Finding, Inspection
+    from cinemill.operations.inspect.page.page import InspectionPage
 
 _STYLES = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 _LEAD = 10
@@ -51,7 +52,10 @@ _UNRESOLVED = 20
     metavar="FILE",
     help="Write a row for each numeric value of structured reports: .csv or .parquet.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace that file.")
+@click.option(
+    "--html", type=PATH, metavar="FILE", help="Write a page: findings, frames, times, regions, measurements."
+)
+@click.option("--overwrite", is_flag=True, help="Replace these files.")
 def inspect(
     sources: tuple[Path, ...],
     *,
@@ -59,19 +63,33 @@ def inspect(
     expect_model: str | None,
     phi: bool,
     measurements: Path | None,
+    html: Path | None,
     overwrite: bool,
 ) -> None:
     """Tell what files are, and what is wrong with them.
 
-    Nothing is decoded. Each finding has an id, the section of the standard, what was found, and how to mend it.
-    The exit code is 1 where one of them is an error.
+    Nothing is decoded, but for the pictures of a page. Each finding has an id, the section of the standard, what was found,
+    and how to mend it. The exit code is 1 where one of them is an error.
     """
-    with files(sources) as found, _table(measurements, overwrite=overwrite) as table:
+    from cinemill.operations.inspect.checks.unresolved import References
+    from cinemill.operations.inspect.trees import inspect_all
+
+    with (
+        files(sources) as found,
+        References() as references,
+        _table(measurements, overwrite=overwrite) as table,
+        _page(html, found, overwrite=overwrite, phi=phi) as page,
+    ):
         wrong = False
-        for inspection in _show(found, as_json=as_json, expect_model=expect_model, phi=phi):
+        inspections = inspect_all(found, expect_model=expect_model, phi=phi, references=references)
+        for inspection in _show(found, inspections, references, as_json=as_json):
             wrong |= any(each.severity == "error" for each in inspection.findings)
             if table is not None:
                 table.add(inspection.facts, inspection.measurements)
+            if page is not None:
+                page.add(inspection)
+        if page is not None:
+            page.add_findings(references.findings())
     raise Exit(1 if wrong else 0)
 
 
@@ -84,27 +102,35 @@ def _table(path: Path | None, *, overwrite: bool) -> MeasurementTable | nullcont
     return MeasurementTable(path, overwrite=overwrite)
 
 
-def _show(sources: list[Path], *, as_json: bool, expect_model: str | None, phi: bool) -> Iterator[Inspection]:
+def _page(
+    path: Path | None, sources: list[Path], *, overwrite: bool, phi: bool
+) -> InspectionPage | nullcontext[None]:
+    """Begin the page that was asked for."""
+    if path is None:
+        return nullcontext()
+    from cinemill.operations.inspect.page.page import InspectionPage
+
+    return InspectionPage(path, sources, overwrite=overwrite, phi=phi)
+
+
+def _show(
+    sources: list[Path], inspections: Iterator[Inspection], references: References, *, as_json: bool
+) -> Iterator[Inspection]:
     """Print inspections, and yield each; then what is wrong with references between them."""
-    from cinemill.operations.inspect.checks.unresolved import References
-    from cinemill.operations.inspect.trees import inspect_all
+    if as_json:
+        yield from _show_records(inspections, references)
+        return
+    from rich.console import Console
 
-    with References() as references:
-        inspections = inspect_all(sources, expect_model=expect_model, phi=phi, references=references)
-        if as_json:
-            yield from _show_records(inspections, references)
-            return
-        from rich.console import Console
-
-        console = Console(highlight=False, markup=False, emoji=False)
-        if not console.is_terminal:
-            console.width = _WIDTH
-        if len(sources) == 1 and not sources[0].is_dir():
-            for each in inspections:
-                _show_one(console, each)
-                yield each
-        else:
-            yield from _show_tree(console, inspections, references)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    if len(sources) == 1 and not sources[0].is_dir():
+        for each in inspections:
+            _show_one(console, each)
+            yield each
+    else:
+        yield from _show_tree(console, inspections, references)
 
 
 def _show_records(inspections: Iterator[Inspection], references: References) -> Iterator[Inspection]:

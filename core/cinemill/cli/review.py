@@ -80,10 +80,11 @@ def write_page(
         Whether nothing is printed.
     """
     from cinemill.cli.forecast import phases
-    from cinemill.errors import OutputError, UsageError
+    from cinemill.errors import UsageError
     from cinemill.operations.mask.page import page
     from cinemill.operations.mask.review import survey
     from cinemill.operations.mask.rules import rules_in, shipped_rules
+    from cinemill.operations.pages import publish
     from cinemill.storage.tree import files_below
 
     if any(output.resolve() == source.resolve() for source in sources) or output.suffix.lower() == ".dcm":
@@ -91,10 +92,7 @@ def write_page(
     known = (*(rules_in(rules) if rules else ()), *shipped_rules())
     with phases(hidden=quiet) as shown:
         found = survey(files_below(sources), known, lambda what, done: shown(what, done, None), reads=reads)
-    try:
-        output.write_text(page(found), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the page can't be written: {error.strerror}", path=output) from None
+    publish(output, [page(found)])
     if not quiet:
         instances = sum(group.instances for group in found.groups)
         click.echo(f"{len(found.groups)} kinds of instances stand for {instances:,}; look at {output}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
 from cinemill.errors import printable
+from cinemill.operations import pages
 from cinemill.operations.forecast.charts import Bar, Pair, bars, pairs
 from cinemill.operations.forecast.forecast import class_name, in_bytes, in_hours, syntax_name
 from cinemill.operations.forecast.style import STYLE
+from cinemill.operations.pages import figure, section, table, text
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.estimate import Row
@@ -34,32 +36,19 @@ def page(forecast: Forecast) -> str:
     """Return the page, in HTML: it has strata and totals, and nothing of a patient."""
     body = "\n".join(
         (
-            f"<h1>What <em>{_text(forecast.asked.plan.name)}</em> would take and save</h1>",
+            f"<h1>What <em>{text(forecast.asked.plan.name)}</em> would take and save</h1>",
             f'<p class="lead">{_lead(forecast)}</p>',
             f'<div class="figures">{"".join(_figures(forecast))}</div>',
-            _section("Advice", "".join(f"<p>{_text(line)}</p>" for line in forecast.advice), "advice"),
-            _section("Bytes after, by what could be done", _plans_chart(forecast) + _plans_table(forecast)),
-            _section("Bytes now and after, by kind of instance", _strata_chart(forecast)),
-            _section("Kinds of instances", _strata_table(forecast)),
+            section("Advice", "".join(f"<p>{text(line)}</p>" for line in forecast.advice), "advice"),
+            section("Bytes after, by what could be done", _plans_chart(forecast) + _plans_table(forecast)),
+            section("Bytes now and after, by kind of instance", _strata_chart(forecast)),
+            section("Kinds of instances", _strata_table(forecast)),
             *_problems(forecast),
-            _section("How this was found", "".join(f"<p>{line}</p>" for line in _method(forecast))),
+            section("How this was found", "".join(f"<p>{line}</p>" for line in _method(forecast))),
         )
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Forecast: {_text(forecast.asked.plan.name)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _section(title: str, content: str, kind: str = "") -> str:
-    return f'<section class="{kind}"><h2>{escape(title)}</h2>{content}</section>'
+    title = f"Forecast: {forecast.asked.plan.name}"
+    return f"{pages.begin(title, STYLE)}<main>\n{body}\n</main>{pages.END}"
 
 
 def _lead(forecast: Forecast) -> str:
@@ -73,26 +62,22 @@ def _lead(forecast: Forecast) -> str:
 def _figures(forecast: Forecast) -> Iterator[str]:
     total, found = forecast.found.total, forecast.found
     low, high = total.interval
-    yield _figure(
+    yield figure(
         "bytes after", in_bytes(total.after.value), f"{in_bytes(low)} to {in_bytes(high)}, in 95 of 100 cases"
     )
     saved = total.bytes - total.failed.bytes - total.after.value
     share = saved / total.bytes if total.bytes else 0.0
-    yield _figure("saved", in_bytes(max(0.0, saved)), f"{share:.0%}; {total.ratio:.2f} times smaller")
+    yield figure("saved", in_bytes(max(0.0, saved)), f"{share:.0%}; {total.ratio:.2f} times smaller")
     here = in_hours(found.seconds / forecast.cores)
     processor = f"on {forecast.cores} cores; processor time {in_hours(found.seconds)}"
-    yield _figure("time on this machine", here, processor)
+    yield figure("time on this machine", here, processor)
     if forecast.workers:
-        yield _figure(
+        yield figure(
             "time on workers", in_hours(found.seconds / forecast.workers), f"on {forecast.workers} cores"
         )
     now, after = forecast.cost(forecast.asked.bytes), forecast.cost(forecast.asked.after)
     if now is not None and after is not None:
-        yield _figure("a year", f"€ {_money(after)}", f"€ {_money(now)} now")
-
-
-def _figure(name: str, value: str, more: str) -> str:
-    return f'<div class="figure"><span>{escape(name)}</span><b>{escape(value)}</b><small>{escape(more)}</small></div>'
+        yield figure("a year", f"€ {_money(after)}", f"€ {_money(now)} now")
 
 
 def _money(cost: float) -> str:
@@ -133,7 +118,7 @@ def _plans_table(forecast: Forecast) -> str:
     for each in _ordered(forecast):
         cost = forecast.cost(each.after)
         failed = 0.0 if each.found is None else each.found.total.failed.instances
-        cells = [_text(each.plan.name), f"<code>{_text(each.plan.typed)}</code>" if each.plan.typed else ""]
+        cells = [text(each.plan.name), f"<code>{text(each.plan.typed)}</code>" if each.plan.typed else ""]
         cells.append(in_bytes(each.after))
         cells += [
             in_hours(each.seconds / cores) if each.found else "none"
@@ -142,21 +127,7 @@ def _plans_table(forecast: Forecast) -> str:
         cells += [] if cost is None else [_money(cost)]
         rows.append([*cells, f"{failed:,.0f}" if failed else ""])
     note = f"<p class=note>{_REFUSED}</p>" if forecast.found.total.errors else ""
-    return _table(heads, rows, 2) + note
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """Return a table whose first columns are words, and the others numbers."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        marked = (
-            f"<{tag}{'' if at < words else ' class=number'}>{cell}</{tag}>" for at, cell in enumerate(cells)
-        )
-        return f"<tr>{''.join(marked)}</tr>"
-
-    head = row([escape(head) for head in heads], "th")
-    body = "".join(row(cells, "td") for cells in rows)
-    return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+    return table(heads, rows, 2) + note
 
 
 def _maker(key: Key) -> str:
@@ -184,7 +155,7 @@ def _strata_table(forecast: Forecast) -> str:
     rows.append(["all", "", "", "", "", *_numbers(forecast.found.total)])
     more = len(forecast.found.rows) - _LISTED
     note = f"<p class=note>{more:,} smaller kinds are left out; --json has all.</p>" if more > 0 else ""
-    return _table(heads, rows, 5) + note
+    return table(heads, rows, 5) + note
 
 
 def _stratum(row: Row) -> list[str]:
@@ -197,7 +168,7 @@ def _stratum(row: Row) -> list[str]:
         key.geometry,
         ", ".join(sorted(name for name, part in row.done.items() if part.instances)),
     )
-    syntax, sop_class, maker, pixels, done = map(_text, words)
+    syntax, sop_class, maker, pixels, done = map(text, words)
     pixels = pixels.replace(" × ", "&nbsp;×&nbsp;").replace(" bits", "&nbsp;bits")
     return [_BREAKS.sub("<wbr>", syntax), sop_class, maker, pixels, done, *_numbers(row)]
 
@@ -220,11 +191,11 @@ def _problems(forecast: Forecast) -> Iterator[str]:
     total = forecast.found.total
     if total.errors:
         ordered = sorted(total.errors.items(), key=lambda each: -each[1].instances)
-        rows = [[_text(why), f"{part.instances:,.0f}", in_bytes(part.bytes)] for why, part in ordered]
-        yield _section("Refused, or failed", _table(["why", "instances", "bytes now"], rows, 1))
+        rows = [[text(why), f"{part.instances:,.0f}", in_bytes(part.bytes)] for why, part in ordered]
+        yield section("Refused, or failed", table(["why", "instances", "bytes now"], rows, 1))
     grown = total.done.get("copied, would grow")
     if grown is not None and grown.instances:
-        yield _section(
+        yield section(
             "Would grow",
             f"<p>About {grown.instances:,.0f} instances of {in_bytes(grown.bytes)} would be larger after: they are "
             "copied as they are, once a trial, or the writing, has shown it.</p>",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
-from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from cinemill.errors import printable
 from cinemill.operations.mask.masks import Mask, sized
 from cinemill.operations.mask.page_parts import SCRIPT, STYLE
 from cinemill.operations.mask.rules import toml_of
+from cinemill.operations.pages import END, begin, counted, embedded, text
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cinemill.operations.mask.review import Group, Survey
 
 _QUALITY = 88
@@ -32,10 +26,7 @@ def page(found: Survey) -> str:
     )
     instances = sum(group.instances for group in found.groups)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Review of masks</title><style>{STYLE}</style></head>\n<body><main>\n"
+        f"{begin('Review of masks', STYLE)}<main>\n"
         "<h1>What is to be black</h1>\n"
         f'<p class="lead">{len(found.groups):,} kinds of instances stand for {instances:,}. Each picture shows the brightest '
         "that every pixel ever is in some of them; what is covered would be black. Accept what hides every name and date and "
@@ -45,42 +36,34 @@ def page(found: Survey) -> str:
         f'<div class="cards">\n{cards}\n</div>\n{"".join(_left_over(found))}'
         '</main>\n<footer><span id="state"></span>'
         '<button id="download" class="strong">Download rules</button></footer>\n'
-        f'<script id="groups" type="application/json">{data}</script>\n<script>{SCRIPT}</script></body></html>\n'
+        f'<script id="groups" type="application/json">{data}</script>\n<script>{SCRIPT}</script>{END}'
     )
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
 
 
 def _card(number: int, group: Group) -> str:
     kind = group.kind
     maker = " ".join(filter(None, (kind.manufacturer, kind.model))) or "no manufacturer told"
-    regions = "".join(f"<li>{_text(region)}</li>" for region in kind.regions)
+    regions = "".join(f"<li>{text(region)}</li>" for region in kind.regions)
     origin = group.proposed.origin if group.proposed else "nothing speaks for a mask"
     if group.picture is None:
         return (
-            f'<article data-group="{number}"><h2>{_text(maker)}</h2>'
-            f'<p class="problem">no picture: {_text(group.problem)}</p></article>'
+            f'<article data-group="{number}"><h2>{text(maker)}</h2>'
+            f'<p class="problem">no picture: {text(group.problem)}</p></article>'
         )
-    found = f"; text found in {_counted(len(group.text), 'place')} (dashed)" if group.text else ""
-    problem = f'<p class="problem">{_text(group.problem)}</p>' if group.problem else ""
+    found = f"; text found in {counted(len(group.text), 'place')} (dashed)" if group.text else ""
+    problem = f'<p class="problem">{text(group.problem)}</p>' if group.problem else ""
     return (
-        f'<article data-group="{number}"><h2>{_text(maker)}</h2>'
-        f"<p>{_counted(group.instances, 'instance')}, {_counted(group.frames, 'frame')} of {kind.columns} × {kind.rows}</p>"
-        f'<div class="stage"><img alt="" width="{kind.columns}" height="{kind.rows}" src="{_embedded(group.picture)}">'
-        f'<svg viewBox="0 0 {kind.columns} {kind.rows}" role="img" aria-label="the mask of {_text(maker)}"></svg></div>'
-        f'<p class="note">proposed: {_text(origin)}{found}'
+        f'<article data-group="{number}"><h2>{text(maker)}</h2>'
+        f"<p>{counted(group.instances, 'instance')}, {counted(group.frames, 'frame')} of {kind.columns} × {kind.rows}</p>"
+        f'<div class="stage"><img alt="" width="{kind.columns}" height="{kind.rows}" src="{embedded(group.picture, _QUALITY)}">'
+        f'<svg viewBox="0 0 {kind.columns} {kind.rows}" role="img" aria-label="the mask of {text(maker)}"></svg></div>'
+        f'<p class="note">proposed: {text(origin)}{found}'
         f"</p>{problem}"
         '<div class="buttons"><button data-do="accept">Accept</button><button data-do="reject">Reject</button>'
         '<button data-do="delete">Delete rectangle</button><button data-do="text">Cover text found</button>'
         '<button data-do="clear">Clear</button><button data-do="reset">As proposed</button></div>'
         f"<details><summary>{len(kind.regions)} ultrasound regions</summary><ul>{regions}</ul></details></article>"
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _data(number: int, group: Group) -> dict[str, Any]:
@@ -99,19 +82,11 @@ def _data(number: int, group: Group) -> dict[str, Any]:
     }
 
 
-def _embedded(picture: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _left_over(found: Survey) -> Iterator[str]:
     if found.without_pixels:
         yield f'<p class="note">{found.without_pixels:,} instances have no pixel data.</p>'
     if found.unread:
         lines = "".join(
-            f"<li>{_text(str(path))}: {_text(reason)}</li>" for path, reason in found.unread[:_LISTED]
+            f"<li>{text(str(path))}: {text(reason)}</li>" for path, reason in found.unread[:_LISTED]
         )
         yield f"<details><summary>{len(found.unread):,} files can't be read</summary><ul>{lines}</ul></details>"

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 STYLE = """
-:root{--ground:#fff;--card:#f5f6f8;--text:#1c1e21;--soft:#5b6168;--rule:#dcdfe3;--strong:#1f6fc4;--on:#fff;
---yes:#15803d;--no:#b91c1c;--mark:#c2410c}
-@media (prefers-color-scheme:dark){:root{--ground:#15171a;--card:#1f2226;--text:#e8eaed;--soft:#a3a9b1;--rule:#363b41;
---strong:#6cb0ff;--on:#10151c;--yes:#4ade80;--no:#f87171;--mark:#fb923c}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--text);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
-"Noto Sans","DejaVu Sans",sans-serif}
+:root{--on:#fff;--yes:#15803d;--no:#b91c1c}
+@media (prefers-color-scheme:dark){:root{--on:#10151c;--yes:#4ade80;--no:#f87171}}
 main{max-width:1400px;margin:0 auto;padding:24px 20px 96px}
-h1{font-size:1.7rem;line-height:1.25;margin:0 0 8px}
 h2{font-size:1.05rem;margin:0;overflow-wrap:anywhere}
-p{margin:0 0 8px}.lead{max-width:80ch;color:var(--soft)}.note,article p{color:var(--soft);font-size:.88rem}
+p{max-width:none}.lead{max-width:80ch}.note,article p{color:var(--soft);font-size:.88rem}
 .warning{color:var(--mark);font-weight:600}.problem{color:var(--mark)!important}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:20px;margin-top:20px}
 article{background:var(--card);border-radius:8px;padding:14px;border:2px solid var(--rule);min-width:0}
@@ -37,7 +31,7 @@ button.strong{background:var(--strong);border-color:var(--strong);color:var(--on
 details{font-size:.85rem;color:var(--soft)}ul{margin:4px 0;padding-left:20px}li{overflow-wrap:anywhere}
 footer{position:fixed;left:0;right:0;bottom:0;display:flex;gap:14px;align-items:center;justify-content:space-between;
 padding:10px 20px;background:var(--card);border-top:1px solid var(--rule)}
-@media (max-width:520px){main{padding:16px 12px 96px}h1{font-size:1.35rem}footer{padding:10px 12px;font-size:.88rem}}
+@media (max-width:520px){main{padding:16px 12px 96px}footer{padding:10px 12px;font-size:.88rem}}
 @media print{footer,.buttons{display:none}article{break-inside:avoid}}
 """.strip()
 
