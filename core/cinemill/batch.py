@@ -17,7 +17,7 @@ from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalEr
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.party import Party
-from cinemill.processes import safe_path, share_arenas
+from cinemill.processes import safe_path, share_heap
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 
@@ -227,7 +227,7 @@ def _work(
     from cinemill.warmup import announcing
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    share_arenas()
+    share_heap()
     sending = threading.Lock()
 
     def send(message: Any) -> None:

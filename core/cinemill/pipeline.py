@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,8 +20,6 @@ Made = TypeVar("Made")
 Told = TypeVar("Told")
 
 _KEPT = 31 << 20
-_ARENA_MAX = -8
-"""`mallopt` of glibc: how many heaps there are, at most."""
 _SMALL_CHUNK = 1 << 20
 _LARGE_CHUNK = 40 << 20
 _MANY, _LARGE_CHUNK_OF_MANY = 16, 20 << 20
@@ -171,10 +168,7 @@ def _keep_freed_memory() -> None:
 
     The C library of Linux gives memory back to the system above twice the largest block that was ever freed, and new pages are
     cleared and mapped one by one: an eighth of the time of decoding RLE or JPEG. Blocks of 32 MiB and more don't count.
-    Threads have one heap, so that what one of them freed serves the others, too.
     """
-    with suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
     np.empty(_KEPT, np.uint8)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 _SAFE, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 _lock = threading.Lock()
-_M_ARENA_MAX, _ARENAS = -8, 2
+_M_ARENA_MAX = -8
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -51,7 +51,10 @@ def _put(variables: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def share_arenas() -> None:
-    """Have the threads of this process allocate from the same memory: each would keep for itself what it once needed (glibc)."""
+def share_heap() -> None:
+    """Have the threads of this process allocate from one heap (glibc): what one of them freed serves the others, too.
+
+    For processes that are cinemill's own.
+    """
     if sys.platform == "linux" and hasattr(c := ctypes.CDLL(None), "mallopt"):
-        c.mallopt(_M_ARENA_MAX, _ARENAS)
+        c.mallopt(_M_ARENA_MAX, 1)

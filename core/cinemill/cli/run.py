@@ -142,10 +142,12 @@ def _receipts(
     progress, compiling = (None, None) if shown is None else (shown.frames, shown.compiling)
     if len(sources) == 1 and not sources[0].is_dir():
         from cinemill.errors import Cancelled
+        from cinemill.processes import share_heap
         from cinemill.warmup import announcing
 
         (item,) = items
         told = None if progress is None else partial(progress, item)
+        share_heap()
         with suppress(Cancelled), announcing(compiling):
             yield attempt(item, operation, Control(jobs, stopping, told))
         return

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from cinemill.errors import UsageError
 from cinemill.operations.table import OPERATIONS
+from cinemill.processes import share_heap
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
@@ -181,6 +182,7 @@ app.steps["worker"].add(Companions)
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_what_children_share(**_: object) -> None:
+    share_heap()
     load_all()
     for operation in OPERATIONS.values():
         import_module(operation.body)

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-import xxhash
-
 from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.dataset.splits import Splits, read_splits
@@ -213,6 +211,8 @@ class MakeClips(Operation):
 
     def digest(self) -> str:
         """Return a digest of what clips depend on."""
+        import xxhash
+
         return xxhash.xxh3_128_hexdigest(json.dumps(self.told(), sort_keys=True).encode())
 
     def check_destination(self, destination: Path) -> None:

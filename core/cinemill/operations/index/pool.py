@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.errors import DecoderCrashed, UsageError
-from cinemill.processes import safe_path, share_arenas
+from cinemill.processes import safe_path, share_heap
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -165,7 +165,7 @@ def _context() -> ForkServerContext | SpawnContext:
 def _serve(connection: Connection, reader: Reader) -> None:
     """Read parcels until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    share_arenas()
+    share_heap()
     with suppress(EOFError, OSError):
         connection.send(_READY)
         while True:
