@@ -42,6 +42,7 @@ _PLACES = {
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
     "review": "cinemill.cli.review:review",
+    "receive": "cinemill.cli.receive:receive",
     "bench": "cinemill.cli.bench:bench",
     "warmup": "cinemill.cli.warmup:warmup",
     "key": "cinemill.cli.deidentify:keys",

@@ -1,0 +1,182 @@
+"""Reads what a peer sends, and writes to it: never more in memory than two buffers, never longer than a deadline."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from cinemill.network.receive.pdus import Violation
+
+_SMALL = 1 << 14
+_LARGE = 1 << 18
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 4 << 20
+
+
+class Gone(Exception):  # a signal to the association, never seen outside
+    """The peer closed the connection, or the network did."""
+
+
+class Late(Exception):  # a signal to the association, never seen outside
+    """The peer was given time, and did not use it."""
+
+
+class Stream:
+    """The two ways of one connection.
+
+    Parameters
+    ----------
+    connection
+        Connected.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._small = bytearray(_SMALL)
+        self._large: memoryview | None = None
+        self._start = self._end = 0
+        self._deadline = time.monotonic()
+
+    def allow(self, seconds: float) -> None:
+        """Give the peer so much time from now on, for whatever is read or written."""
+        self._deadline = time.monotonic() + seconds
+
+    def shake_hands(self) -> None:
+        """Do the handshake of TLS, where the connection is one."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(self._left)
+            try:
+                self._socket.do_handshake()
+            except TimeoutError:
+                raise Late("no TLS handshake in time") from None
+            except OSError as error:
+                raise Gone(f"no TLS handshake: {getattr(error, 'reason', None) or error.strerror}") from None
+
+    def wait(self, stop: int | None) -> bool:
+        """Wait until something can be read; False where `stop`, a descriptor, can be read before.
+
+        Raises
+        ------
+        Late
+            Nothing came until the deadline.
+        """
+        if self._start < self._end or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if stop is not None:
+            poll.register(stop, select.POLLIN)
+        ready = poll.poll(self._left * 1000)
+        if not ready:
+            raise Late("nothing was sent in time")
+        return all(descriptor != stop for descriptor, _ in ready)
+
+    def exact(self, count: int) -> bytes:
+        """Return the next bytes, which are few.
+
+        Raises
+        ------
+        Gone
+            The connection was closed before.
+        Late
+            They did not come until the deadline.
+        """
+        parts = []
+        while count:
+            if self._start == self._end:
+                self._start, self._end = 0, self._receive(memoryview(self._small))
+            part = bytes(self._small[self._start : min(self._end, self._start + count)])
+            self._start += len(part)
+            count -= len(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """Yield the next bytes, piece by piece, each of which is gone when the next one is asked for.
+
+        Raises
+        ------
+        Gone
+            The connection was closed before.
+        Late
+            They did not come until the deadline.
+        """
+        if self._start < self._end and count:
+            stop = min(self._end, self._start + count)
+            piece = memoryview(self._small)[self._start : stop]
+            self._start = stop
+            count -= len(piece)
+            yield piece
+        if count and self._large is None:
+            self._large = memoryview(bytearray(_LARGE))
+        while count:
+            assert self._large is not None
+            got = self._receive(self._large[:count])
+            count -= got
+            yield self._large[:got]
+
+    def send(self, data: bytes) -> None:
+        """Send bytes.
+
+        Raises
+        ------
+        Gone
+            The connection was closed.
+        Late
+            The peer does not take them.
+        """
+        self._socket.settimeout(self._left)
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise Late("an answer was not taken in time") from None
+        except OSError as error:
+            raise Gone(error.strerror or "closed") from None
+
+    def part(self, farewell: bytes = b"") -> None:
+        """Send a last PDU and close; what the peer still sends is read for a moment, so that the PDU is not lost."""
+        with suppress(OSError, Gone, Late, ValueError):
+            self.allow(_LINGER_SECONDS)
+            if farewell:
+                self.send(farewell)
+                self._socket.shutdown(socket.SHUT_WR)
+                for _ in self.pieces(_LINGER_BYTES):
+                    pass
+        with suppress(OSError):
+            self._socket.close()
+
+    @property
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise Late("what was begun was not sent in time")
+        return left
+
+    def _receive(self, into: memoryview) -> int:
+        self._socket.settimeout(self._left)
+        try:
+            got = self._socket.recv_into(into)
+        except TimeoutError:
+            raise Late("what was begun was not sent in time") from None
+        except OSError as error:
+            raise Gone(error.strerror or "closed") from None
+        if not got:
+            raise Gone("the peer closed the connection")
+        return got
+
+
+def checked(length: int, most: int, what: str) -> int:
+    """Return a length that a peer claims.
+
+    Raises
+    ------
+    Violation
+        It is more than was agreed.
+    """
+    if length > most:
+        raise Violation(f"{what} of {length} bytes: at most {most} are taken")
+    return length
