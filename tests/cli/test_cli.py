@@ -40,6 +40,7 @@ COMMANDS = [
     "syntaxes",
     "forecast",
     "review",
+    "receive",
     "bench",
     "warmup",
     "key",

@@ -105,14 +105,14 @@ def receive(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Receive instances by DICOM C-STORE, from any number of senders.
+    """Receive instances by C-STORE, and answer for them.
 
     Every storage SOP class and transfer syntax is taken, byte for byte. An instance is acknowledged once it is whole, is
     what its UIDs say, and is on the disk under its name; so what was acknowledged is there, even after a kill. With --to or
     --policy it is transcoded behind the acknowledgement, as `cinemill transcode` does, and DIR holds the outputs. Storage
     commitment is answered. Ctrl-C or SIGTERM ends it, once instances under way are done.
     """
-    from cinemill.cli.receiving import Board, Log
+    from cinemill.cli.receiving import Board, Log, made_of
     from cinemill.network.receive.inbox import Inbox
     from cinemill.network.receive.listener import Listener
     from cinemill.network.receive.reports import Reports, checked, places
@@ -122,15 +122,13 @@ def receive(
     limits, tls = _limits(options), _tls(options)
     with (
         Log(report, folder) as log,
-        Inbox(folder, _rules(options), spooled=transcode is not None) as inbox,
+        Inbox(folder, _rules(options), made_of=None if transcode is None else made_of) as inbox,
         interruption() as stopping,
         Board(log, hidden=quiet) as board,
     ):
         reports = Reports(inbox, aet, known, board)
         with Listener(host, port, inbox, limits, board, reports, tls) as listener:
             board.begin(aet, host, listener.port, inbox.root, secure=tls is not None)
-            serving = threading.Thread(target=listener.serve, daemon=True)
-            serving.start()
             if transcode is not None:
                 from cinemill.cli.receiving import transcode_arrivals
 

@@ -28,6 +28,9 @@ _TICK = 0.5
 _LINE_SECONDS = 60.0
 """Without a terminal, what was received is said so often."""
 
+_ROOM_SECONDS = 30.0
+"""Where there was no room for an output, it is tried again after so long."""
+
 _DONE = frozenset(("transcoded", "copied", "kept"))
 """Statuses of outputs that hold what was received, so that it need not wait any longer."""
 
@@ -164,10 +167,11 @@ class Board:
             self._next, self._said = now + _LINE_SECONDS, state
         time.sleep(_TICK)
 
-    def await_arrivals(self) -> None:
-        """Wait a moment for an instance."""
-        if self._arrived.wait(_TICK):
-            self._arrived.clear()
+    def await_arrivals(self) -> bool:
+        """Wait a moment for an instance; whether one has come."""
+        come = self._arrived.wait(_TICK)
+        self._arrived.clear()
+        return come
 
     def _line(self, now: float, associations: int) -> str:
         self._samples = [*self._samples[-10:], (now, self._bytes)]
@@ -190,6 +194,20 @@ class Board:
             self._print(self._line(time.monotonic(), 0))
 
 
+def made_of(source: Path, output: Path) -> bool:
+    """Whether an output was made of this instance, or is a copy of it."""
+    from cinemill.network.receive.duplicates import same_data_set
+    from cinemill.operations.origin import look_at
+    from cinemill.storage.digests import data_digest
+    from cinemill.storage.mapped import map_file
+
+    there = look_at(output)
+    remembered = None if there is None or there.memory is None else there.memory.get("source")
+    if isinstance(remembered, dict):
+        return bool(remembered.get("digest") == data_digest(map_file(source)))
+    return same_data_set(source, output)
+
+
 def transcode_arrivals(
     operation: Transcode, inbox: Inbox, jobs: int | None, board: Board, stopping: Callable[[], bool]
 ) -> None:
@@ -208,21 +226,39 @@ def transcode_arrivals(
     stopping
         Whether to stop.
     """
-    from cinemill.batch import run_all
+    settled: set[Path] = set()
+    again = 0.0
+    while not stopping():
+        if board.await_arrivals() or 0.0 <= again <= time.monotonic():
+            done = _transcode_waiting(operation, inbox, jobs, board, stopping, settled)
+            again = -1.0 if done else time.monotonic() + _ROOM_SECONDS
+
+
+def _transcode_waiting(
+    operation: Transcode,
+    inbox: Inbox,
+    jobs: int | None,
+    board: Board,
+    stopping: Callable[[], bool],
+    settled: set[Path],
+) -> bool:
+    """Transcode what waits; False where that has to be tried again, since there was no room for an output."""
+    from cinemill.batch import is_no_room, run_all
     from cinemill.storage.tree import discover
 
-    settled: set[Path] = set()
-    while not stopping():
-        waiting = (item for item in discover([inbox.folder], inbox.root) if item.source not in settled)
-        for receipt in run_all(waiting, operation, jobs=jobs, stop=stopping):
-            board.transcoded(receipt)
-            source = Path(receipt.source)
-            if receipt.status in _DONE and Path(receipt.output).exists():
-                source.unlink(missing_ok=True)
-                _prune(source.parent, inbox.folder)
-            else:
-                settled.add(source)
-        board.await_arrivals()
+    full = False
+    waiting = (item for item in discover([inbox.folder], inbox.root) if item.source not in settled)
+    for receipt in run_all(waiting, operation, jobs=jobs, stop=stopping):
+        board.transcoded(receipt)
+        source = Path(receipt.source)
+        if receipt.status in _DONE and Path(receipt.output).exists():
+            source.unlink(missing_ok=True)
+            _prune(source.parent, inbox.folder)
+        elif is_no_room(receipt):
+            full = True
+        else:
+            settled.add(source)
+    return not full
 
 
 def _prune(folder: Path, root: Path) -> None:

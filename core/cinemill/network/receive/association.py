@@ -54,7 +54,17 @@ class Observer(Protocol):
     """Who is told of what comes, on the threads of associations."""
 
     def stored(self, peer: Peer, outcome: Outcome, seconds: float) -> None:
-        """Take what became of an instance."""
+        """Take what became of an instance.
+
+        Parameters
+        ----------
+        peer
+            Who sent it.
+        outcome
+            What became of it.
+        seconds
+            Since its command began to arrive.
+        """
 
     def told(self, peer: Peer, message: str) -> None:
         """Take what else is worth telling: an association that did not end as it should, a commitment."""
@@ -112,13 +122,15 @@ class Association:
         self._begun = 0.0
         self._message_size = 0
 
-    def serve(self, admitted: Callable[[], bool]) -> None:
+    def serve(self, admitted: Callable[[], bool], leave: Callable[[], None]) -> None:
         """Take a request and, where it is admitted, messages until the end; closes the connection.
 
         Parameters
         ----------
         admitted
             Says whether there is room for one more association; it is asked once, by who may come in.
+        leave
+            Called before the peer is told that it is over: it may come again at once.
         """
         farewell = b""
         try:
@@ -139,10 +151,19 @@ class Association:
         finally:
             if self._incoming is not None:
                 self._incoming.discard()
+            leave()
             self._stream.part(farewell)
 
     def report(self, context: int, command: bytes, data_set: bytes) -> None:
-        """Send a message that is no answer."""
+        """Send a message that is no answer.
+
+        Parameters
+        ----------
+        context
+            By which presentation context.
+        command, data_set
+            Encoded.
+        """
         self._stream.allow(self._limits.network_seconds)
         for pdu in pdus.data(context, command, data_set, longest=self._longest):
             self._stream.send(pdu)
@@ -279,8 +300,8 @@ class Association:
         self._incoming = self._references = None
         if incoming is not None:
             outcome = incoming.finish()
-            self._send(command, commands.answer(command, outcome.status, outcome.message))
             self._observer.stored(self.peer, outcome, time.monotonic() - self._begun)
+            self._send(command, commands.answer(command, outcome.status, outcome.message))
         elif command.field == commands.C_ECHO:
             self._send(command, commands.answer(command, commands.SUCCESS))
         elif command.field == commands.N_ACTION and references is not None:

@@ -9,11 +9,11 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from cinemill import __version__
+from cinemill._version import __version__
 from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID
 from cinemill.errors import CinemillError, NoRoom, OutputError, OutputExists, SourceError, UsageError
@@ -34,7 +34,7 @@ IMPLEMENTATION = IMPLEMENTATION_CLASS_UID, f"CINEMILL_{__version__}"
 _STEP = 16 << 20
 """Bytes after which room is looked for, and the disk begins to write."""
 
-_REMEMBERED = 10_000
+_REMEMBERED = 4_000
 _NO_STUDY, _NO_SERIES = "no-study", "no-series"
 
 
@@ -112,8 +112,9 @@ class Inbox:
         The directory, made where there is none.
     rules
         By what instances are taken.
-    spooled
-        Whether they wait in a hidden directory below it, for somebody to make of them what belongs into the directory.
+    made_of
+        Where instances wait in a hidden directory below it, for somebody to make of them what belongs into the directory:
+        tells whether a file there was made of one that has just come.
 
     Attributes
     ----------
@@ -128,9 +129,11 @@ class Inbox:
         It can't be written.
     """
 
-    def __init__(self, root: Path, rules: Rules, *, spooled: bool = False) -> None:
-        self.root, self.rules = root.absolute(), rules
-        self.folder = self.root / OURS / "received" if spooled else self.root
+    def __init__(
+        self, root: Path, rules: Rules, *, made_of: Callable[[Path, Path], bool] | None = None
+    ) -> None:
+        self.root, self.rules, self._made_of = root.absolute(), rules, made_of
+        self.folder = self.root if made_of is None else self.root / OURS / "received"
         self._incoming = self.root / OURS / "receiving"
         self._numbers = itertools.count()
         self._making = threading.Lock()
@@ -153,6 +156,8 @@ class Inbox:
 
     def begin(self, claim: Claim) -> Incoming:
         """Return the file for an instance that is going to be sent."""
+        if self._made_of is not None:  # what is made of an instance does not depend on who sent it
+            claim = replace(claim, sender="", receiver="")
         return Incoming(self, claim, self._incoming / f"{next(self._numbers)}.part")
 
     def find(self, sop_instance: str) -> Path | None:
@@ -162,6 +167,13 @@ class Inbox:
 
     def place(self, temporary: Path, claim: Claim, identity: Identity) -> tuple[What, Path]:
         """Give a synced file its name for good, by the rule for duplicates.
+
+        Parameters
+        ----------
+        temporary
+            The file.
+        claim, identity
+            What was said of it, and what it holds.
 
         Raises
         ------
@@ -175,27 +187,44 @@ class Inbox:
             folder = self._folder(identity)
             path = folder / f"{claim.sop_instance}{f'.{number}' if number > 1 else ''}.dcm"
             try:
-                publish(temporary, path, overwrite=False)
-            except OutputExists:
-                if same_data_set(temporary, path):
+                if self._stands(temporary, path):
                     return "duplicate", path
+                publish(temporary, path, overwrite=self.rules.duplicates == "replace")
+            except OutputExists:
                 if self.rules.duplicates == "keep":
                     raise
-                if self.rules.duplicates == "both":
-                    number += 1
-                    continue
-                publish(temporary, path, overwrite=True)
+                number += 1
             except OutputError:
                 if folder.exists():
                     raise
                 continue  # nothing waited in the directory any more, so it was removed
-            break
+            else:
+                break
         sync(folder)
         with self._making:
             self._places[claim.sop_instance] = path
             while len(self._places) > _REMEMBERED:
                 self._places.popitem(last=False)
         return "stored", path
+
+    def _stands(self, temporary: Path, path: Path) -> bool:
+        """Whether the same instance is there already, under this name.
+
+        Raises
+        ------
+        OutputExists
+            Another one is, which is not to be replaced.
+        """
+        places: list[tuple[Path, Callable[[Path, Path], bool]]] = [(path, same_data_set)]
+        if self._made_of is not None:
+            places.append((self.root / path.relative_to(self.folder), self._made_of))
+        for there, same in places:
+            if there.exists():
+                if same(temporary, there):
+                    return True
+                if self.rules.duplicates != "replace":
+                    raise OutputExists("another instance of this UID is there", path=there)
+        return False
 
     def _folder(self, identity: Identity) -> Path:
         """Return the directory of a series, which is on the disk when it is returned."""
@@ -311,7 +340,7 @@ class Incoming:
         at = self._size + self._head
         if at - self._looked >= _STEP:
             disk = os.fstatvfs(self._file)
-            if disk.f_bavail * disk.f_frsize < self._inbox.rules.reserve + _STEP:
+            if disk.f_bavail * disk.f_frsize < self._inbox.rules.reserve:
                 raise OSError(errno.ENOSPC, "the reserve of the disk is reached")
             if self._looked > 0:
                 begin_writing(self._file, self._begun, self._looked)

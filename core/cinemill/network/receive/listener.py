@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -23,13 +23,13 @@ from cinemill.network.receive.stream import Stream
 _WAITING = 64
 """Connections that may not have asked for an association yet; one more, and the oldest is closed."""
 
-_BACKLOG = 128
+_BACKLOG = 1024
 _TICK_MILLISECONDS = 500
 _OVERLOADED_SECONDS = 0.1
 
 
 class Listener:
-    """Takes associations until it is stopped.
+    """Takes associations for the time of the context, or until it is stopped.
 
     Parameters
     ----------
@@ -76,6 +76,7 @@ class Listener:
         self._waiting: dict[socket.socket, None] = {}
         self._admitted: Counter[str] = Counter()
         self._threads: set[threading.Thread] = set()
+        self._thread = threading.Thread(target=self._take_connections, daemon=True)
 
     @property
     def associations(self) -> int:
@@ -83,8 +84,7 @@ class Listener:
         with self._lock:
             return self._admitted.total()
 
-    def serve(self) -> None:
-        """Take connections until `stop` is called."""
+    def _take_connections(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -152,33 +152,37 @@ class Listener:
         def admit() -> bool:
             with self._lock:
                 self._waiting.pop(connection, None)
+                of_address = self._admitted[peer.address]
                 if (
                     self._admitted.total() >= self._limits.associations
-                    or self._admitted[peer.address] >= self._limits.per_address
+                    or of_address >= self._limits.per_address
                 ):
                     return False
-                self._admitted[peer.address] += 1
+                self._admitted[peer.address] = of_address + 1
             admitted.append(peer.address)
             return True
 
+        def leave() -> None:
+            with self._lock:
+                self._admitted.subtract(admitted)
+                self._admitted += Counter()
+            admitted.clear()
+
         try:
-            Association(Stream(connection), peer, self._service).serve(admit)
+            Association(Stream(connection), peer, self._service).serve(admit, leave)
         except Exception as error:  # noqa: BLE001  # one association must not stop the others
             self._observer.told(
                 peer, f"ended by an unexpected {type(error).__name__}: {error}; please report it"
             )
         finally:
+            leave()
             connection.close()
-            self._forget(connection, threading.current_thread(), admitted)
+            self._forget(connection, threading.current_thread())
 
-    def _forget(
-        self, connection: socket.socket, thread: threading.Thread, admitted: Iterable[str] = ()
-    ) -> None:
+    def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
         with self._lock:
             self._waiting.pop(connection, None)
             self._threads.discard(thread)
-            self._admitted.subtract(admitted)
-            self._admitted += Counter()
 
     def _close_oldest(self) -> None:
         """Make room: who has not asked for an association for longest goes; its thread notices and closes."""
@@ -191,11 +195,16 @@ class Listener:
             socket.socket.shutdown(oldest, socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._thread.join()
         self._socket.close()
+        if not self._all_threads():
+            os.close(self._wake)
+            os.close(self._stop)
 
 
 def _bound(host: str, port: int) -> socket.socket:

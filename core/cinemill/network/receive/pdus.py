@@ -147,7 +147,13 @@ def acceptance(body: bytes, answers: list[Answer], longest: int, implementation:
 
 
 def rejection(result: int, source: int, reason: int) -> bytes:
-    """Return an A-ASSOCIATE-RJ (PS3.8 §9.3.4)."""
+    """Return an A-ASSOCIATE-RJ.
+
+    Parameters
+    ----------
+    result, source, reason
+        Numbers of PS3.8 §9.3.4.
+    """
     return _pdu(ASSOCIATE_RJ, bytes((0, result, source, reason)))
 
 

@@ -176,6 +176,13 @@ class Stream:
 def checked(length: int, most: int, what: str) -> int:
     """Return a length that a peer claims.
 
+    Parameters
+    ----------
+    length, most
+        What it claims, and what was agreed.
+    what
+        Whose length it is, for the message.
+
     Raises
     ------
     Violation
