@@ -1,10 +1,11 @@
-"""`cinemill receive` beside DCMTK's storescp +B, each sent the same by DCMTK's storescu: rates, and peaks of memory.
+"""`cinemill receive` beside DCMTK's storescp +B and pynetdicom, each sent the same by storescu: rates, and peaks of memory.
 
     python bench/receive.py [--megabytes 200] [--small 2000] [--associations 8] [--rounds 3]
 
 sends a cine of so many MB over one association, and then small instances over several at once, and prints for each receiver MB/s
 and instances/s by the clock, the best of so many rounds, the receiver's processor time and its peak memory; for small ones also
-how much memory it took after a quarter of them and at the end. The receivers differ in what they promise: ours has instances on
+how much memory it took after a quarter of them and at the end. Last, a peer that claims a PDU of 4 GiB and sends a tenth of it,
+and 300 connections that say nothing. pynetdicom writes in chunks, and syncs. The receivers differ in what they promise: ours has instances on
 the disk before it says so, storescp has not, so a second ratio counts the time that it takes to sync what storescp wrote.
 Exit code 1: less than 60 % of storescp's MB/s as it is, 120 MB of memory or more, or growth.
 """
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,35 @@ FLOOR = 0.6
 MOST = 120.0
 GROWTH = 4.0
 """MB that the receiver may grow by while most of the small instances come."""
+
+RECEIVERS = "cinemill", "storescp", "pynetdicom"
+CLAIMED, SENT, IDLE = (1 << 32) - 1, 400 << 20, 300
+
+PYNETDICOM = """
+import os, signal, sys, tempfile
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.sop_class import Verification
+folder, port = sys.argv[1], int(sys.argv[2])
+tempfile.tempdir = folder
+_config.STORE_RECV_CHUNKED_DATASET = True
+def store(event):
+    path = event.dataset_path
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(path, os.path.join(folder, f"{event.request.AffectedSOPInstanceUID}.dcm"))
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+    return 0
+ae = AE("BENCH")
+ae.maximum_pdu_size = 1 << 17
+ae.maximum_associations = 1000
+for context in AllStoragePresentationContexts:
+    ae.add_supported_context(context.abstract_syntax, context.transfer_syntax)
+ae.add_supported_context(Verification)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+ae.start_server(("", port), evt_handlers=[(evt.EVT_C_STORE, store)])
+"""
 
 
 @dataclass
@@ -62,6 +92,7 @@ def main() -> int:
             instance(parts[number % len(parts)] / f"{number}.dcm", 1, 96)
         bad = compare("MB/s", asked.megabytes, cine, folder, asked.rounds)
         bad |= compare("instances/s", asked.small, parts, folder, 1)
+        bad |= endure(folder)
     return int(bad)
 
 
@@ -69,19 +100,19 @@ def compare(unit: str, amount: int, sources: list[Path], folder: Path, rounds: i
     """Print what each receiver does with these directories, one association each."""
     best: dict[str, Measured] = {}
     for _ in range(rounds):
-        for name in ("cinemill", "storescp"):
+        for name in RECEIVERS:
             now = measure(name, sources, folder / "received", amount)
             if name not in best or now.seconds < best[name].seconds:
                 best[name] = now
     for name, one in best.items():
         print(
-            f"{name:9} {amount / one.seconds:8.1f} {unit:12} {one.processor:6.2f} s of processor time, "
+            f"{name:10} {amount / one.seconds:8.1f} {unit:12} {one.processor:6.2f} s of processor time, "
             f"peak {max(one.memory):6.1f} MB, at a quarter {one.memory[0]:.1f}, at the end {one.memory[-1]:.1f}"
         )
     promised = best["storescp"].synced / best["cinemill"].seconds
     ratio = best["storescp"].seconds / best["cinemill"].seconds
     ours = best["cinemill"].memory
-    print(f"ratio     {ratio:8.2f} of storescp's {unit}, {promised:.2f} of those once they are on the disk")
+    print(f"ratio      {ratio:8.2f} of storescp's {unit}, {promised:.2f} of those once they are on the disk")
     grown = ours[-1] - ours[0] if unit == "instances/s" else 0.0
     return ratio < FLOOR or max(ours) >= MOST or grown > GROWTH
 
@@ -111,6 +142,43 @@ def measure(name: str, sources: list[Path], received: Path, amount: int) -> Meas
         return Measured(seconds, used, synced, [quarter or end, max(peak, end), end])
 
 
+def endure(folder: Path) -> bool:
+    """Print what memory receivers take by peers that mean no good."""
+    bad = False
+    for name in RECEIVERS:
+        taken = []
+        for annoy in (claim_much, say_nothing):
+            received = folder / "received"
+            shutil.rmtree(received, ignore_errors=True)
+            received.mkdir()
+            with receiver(name, received) as (process, port), ExitStack() as stack:
+                before = memory(process.pid)
+                annoy(port, stack)
+                taken.append(memory(process.pid) - before)
+        print(
+            f"{name:10} {taken[0]:8.1f} MB more by a PDU of 4 GiB, {taken[1]:.1f} MB more by {IDLE} connections"
+        )
+        bad |= name == "cinemill" and max(taken) >= MOST
+    return bad
+
+
+def claim_much(port: int, stack: ExitStack) -> None:
+    """Claim a PDU of 4 GiB, and send the beginning of it."""
+    peer = stack.enter_context(socket.create_connection(("localhost", port), timeout=5))
+    with suppress(OSError):
+        peer.sendall(b"\1\0" + CLAIMED.to_bytes(4, "big"))
+        for _ in range(SENT >> 20):
+            peer.sendall(bytes(1 << 20))
+    time.sleep(1)
+
+
+def say_nothing(port: int, stack: ExitStack) -> None:
+    """Connect many times, and wait."""
+    for _ in range(IDLE):
+        stack.enter_context(socket.create_connection(("localhost", port), timeout=5))
+    time.sleep(2)
+
+
 def sync(folder: Path) -> None:
     """Have the disk hold the files of a directory."""
     for path in (*folder.iterdir(), folder):
@@ -130,6 +198,8 @@ def receiver(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes],
     port = free_port()
     if name == "storescp":
         command = [PEER, "+B", "--fork", "--max-pdu", "131072", "-od", str(folder), str(port)]
+    elif name == "pynetdicom":
+        command = [sys.executable, "-c", PYNETDICOM, str(folder), str(port)]
     else:
         code = "from cinemill_workers.cli.main import main; main()"
         command = [sys.executable, "-c", code, "receive", str(folder), "--port", str(port), "--quiet"]

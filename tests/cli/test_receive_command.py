@@ -11,7 +11,7 @@ from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
 from tests.cli.test_cli import cinemill
 from tests.support.harness import write_instance
-from tests.support.peers import Client, command, data_set
+from tests.support.senders import Client, command, data_set
 
 
 @pytest.mark.parametrize(

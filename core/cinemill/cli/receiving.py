@@ -20,8 +20,8 @@ from cinemill.operations.receipt import Receipt
 from cinemill.storage.atomic import output_error
 
 if TYPE_CHECKING:
-    from cinemill.network.receive.association import Peer
     from cinemill.network.receive.inbox import Inbox, Outcome
+    from cinemill.network.receive.peers import Peer
     from cinemill.operations.transcode.request import Transcode
 
 _TICK = 0.5

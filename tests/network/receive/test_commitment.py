@@ -14,7 +14,7 @@ from cinemill.errors import UsageError
 from cinemill.network.receive.reports import Place, places
 from tests.support.files import bundled
 from tests.support.generate import encode
-from tests.support.peers import CT, EXPLICIT, IMPLICIT, Client, receiving, value
+from tests.support.senders import CT, EXPLICIT, IMPLICIT, Client, receiving, value
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 

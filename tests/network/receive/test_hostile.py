@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cinemill.network.receive.limits import Limits, networks
-from tests.support.peers import (
+from tests.support.senders import (
     ABORT,
     ACCEPT,
     CT,

@@ -12,7 +12,7 @@ from cinemill.errors import UsageError
 from cinemill.network.receive.inbox import Inbox, Rules
 from cinemill.network.receive.limits import Limits
 from tests.support.files import bundled
-from tests.support.peers import CT, EXPLICIT, IMPLICIT, VERIFICATION, Client, data_set, instance, receiving
+from tests.support.senders import CT, EXPLICIT, IMPLICIT, VERIFICATION, Client, data_set, instance, receiving
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from tests.support.peers import (
+from tests.support.senders import (
     ABORT,
     CT,
     EXPLICIT,

@@ -18,7 +18,7 @@ from cinemill.network.receive.classes import is_stored
 from cinemill.network.receive.limits import Limits, server_tls
 from cinemill.network.receive.reports import Place
 from tests.support.files import bundled
-from tests.support.peers import (
+from tests.support.senders import (
     ACCEPT,
     CT,
     EXPLICIT,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from cinemill.network.receive.pdus import Answer, Proposal
+from cinemill.network.pdu import Proposed
+from cinemill.network.receive.limits import Limits
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -35,17 +36,18 @@ def is_stored(uid: str, private: Collection[str] = ()) -> bool:
     return (uid.startswith(_STORED) and uid not in _NOT_STORED) or uid in _OTHERS or uid in private
 
 
-def answered(proposal: Proposal, private: Collection[str]) -> Answer:
-    """Say what becomes of a presentation context; of several transfer syntaxes the first that is known is taken.
+def answered(proposed: Proposed, limits: Limits) -> tuple[int, str]:
+    """Return what becomes of a presentation context: 0 and its transfer syntax, or why it is not accepted (PS3.8 §9.3.3.2).
 
-    The peer prefers that one; who does not want to decode proposes what it has by itself.
+    Of several transfer syntaxes the first that is known is taken: the peer prefers that one; who does not want to decode
+    proposes what it has by itself. Who fetches instances as they are takes one that is compressed, if there is one.
     """
     known: Collection[str] = TRANSFER_SYNTAXES
-    if proposal.abstract_syntax in {VERIFICATION, COMMITMENT}:
+    if proposed.sop_class in {VERIFICATION, COMMITMENT}:
         known = (EXPLICIT, IMPLICIT)
-    elif not is_stored(proposal.abstract_syntax, private):
-        return Answer(proposal.number, _UNKNOWN_CLASS, proposal.transfer_syntaxes[0])
-    for syntax in proposal.transfer_syntaxes:
-        if syntax in known:
-            return Answer(proposal.number, 0, syntax)
-    return Answer(proposal.number, _UNKNOWN_SYNTAX, proposal.transfer_syntaxes[0])
+    elif not is_stored(proposed.sop_class, limits.private):
+        return _UNKNOWN_CLASS, proposed.syntaxes[0]
+    found = [syntax for syntax in proposed.syntaxes if syntax in known]
+    if limits.compressed_first:
+        found.sort(key=lambda syntax: not TRANSFER_SYNTAXES[syntax].encapsulated)
+    return (0, found[0]) if found else (_UNKNOWN_SYNTAX, proposed.syntaxes[0])

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, Element, Encoding, item_content, items, walk
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import encode_element, encode_item
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.network.receive import commands
+from cinemill.network import commands
+from cinemill.network.commands import Field
 from cinemill.network.receive.classes import COMMITMENT, COMMITMENT_INSTANCE, IMPLICIT
 from cinemill.network.receive.identity import is_uid
 from cinemill.network.receive.inbox import Inbox
@@ -62,18 +64,15 @@ class Promise:
         """Type of the event that is reported."""
         return _NOT_ALL if self.failed else _ALL
 
-    def command(self, message: int = 1) -> bytes:
+    def command(self, message: int = 1) -> dict[str, Any]:
         """Return the N-EVENT-REPORT-RQ."""
-        return commands.encode(
-            {
-                commands.AFFECTED_CLASS: COMMITMENT,
-                commands.FIELD: commands.N_EVENT_REPORT,
-                commands.MESSAGE_ID: message,
-                commands.AFFECTED_INSTANCE: COMMITMENT_INSTANCE,
-                commands.EVENT_TYPE: self.event,
-            },
-            data_set=True,
-        )
+        return {
+            "AffectedSOPClassUID": COMMITMENT,
+            "CommandField": Field.EVENT_RQ,
+            "MessageID": message,
+            "AffectedSOPInstanceUID": COMMITMENT_INSTANCE,
+            "EventTypeID": self.event,
+        }
 
     def data_set(self, transfer_syntax: str) -> bytes:
         """Return what is reported."""

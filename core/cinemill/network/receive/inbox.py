@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from cinemill._version import __version__
 from cinemill.dicom.recode import encode_element
-from cinemill.dicom.rewrite import IMPLEMENTATION_CLASS_UID
 from cinemill.errors import CinemillError, NoRoom, OutputError, OutputExists, SourceError, UsageError
-from cinemill.network.receive import commands
+from cinemill.network import commands
+from cinemill.network.pdu import IMPLEMENTATION
 from cinemill.network.receive.duplicates import same_data_set
 from cinemill.network.receive.identity import Identity, identify, is_uid
 from cinemill.pixel_format import Buffer
@@ -28,8 +27,6 @@ from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 Duplicates: TypeAlias = Literal["keep", "replace", "both"]
 What: TypeAlias = Literal["stored", "duplicate", "refused"]
-
-IMPLEMENTATION = IMPLEMENTATION_CLASS_UID, f"CINEMILL_{__version__}"
 
 _STEP = 16 << 20
 """Bytes after which room is looked for, and the disk begins to write."""

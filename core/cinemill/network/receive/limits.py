@@ -26,6 +26,8 @@ class Limits:
         AE titles that may call; any where there is none.
     networks
         Addresses that may connect; any where there is none.
+    called
+        AE titles that may be called; any where there is none.
     private
         SOP classes that are stored besides those of the standard.
     associations
@@ -40,10 +42,13 @@ class Limits:
         For a PDU, and for an answer to be taken.
     idle_seconds
         Between two messages.
+    compressed_first
+        Whether of several transfer syntaxes of a presentation context one that is compressed is chosen.
     """
 
     titles: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
+    called: frozenset[str] = frozenset()
     private: frozenset[str] = frozenset()
     associations: int = 32
     per_address: int = 32
@@ -51,10 +56,15 @@ class Limits:
     request_seconds: float = 10.0
     network_seconds: float = 60.0
     idle_seconds: float = 120.0
+    compressed_first: bool = False
 
     def allows_title(self, title: str) -> bool:
         """Whether an AE title may call."""
         return not self.titles or title in self.titles
+
+    def answers_to(self, title: str) -> bool:
+        """Whether an AE title may be called."""
+        return not self.called or title in self.called
 
     def allows_address(self, address: str) -> bool:
         """Whether an address may connect."""

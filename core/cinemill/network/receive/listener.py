@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import Self
 
 from cinemill.errors import UsageError
-from cinemill.network.receive.association import Association, Observer, Peer, Service
+from cinemill.network.association import Association
+from cinemill.network.pdu import Context
+from cinemill.network.receive.acceptor import Acceptor, Destination, Service
 from cinemill.network.receive.commitment import Asked
-from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.limits import Limits
-from cinemill.network.receive.stream import Stream
+from cinemill.network.receive.peers import Observer, Peer
+from cinemill.network.stream import Stream
 
 _WAITING = 64
 """Connections that may not have asked for an association yet; one more, and the oldest is closed."""
@@ -41,7 +43,7 @@ class Listener:
         What is allowed.
     observer
         Who is told.
-    committed
+    committed, reported, passed
         See `Service`.
     tls
         Peers have to speak TLS.
@@ -56,11 +58,14 @@ class Listener:
         self,
         host: str,
         port: int,
-        inbox: Inbox,
+        inbox: Destination,
         limits: Limits,
         observer: Observer,
-        committed: Callable[[Association, int, Asked], None],
+        committed: Callable[[Peer, Association, Context, Asked], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        *,
+        reported: Callable[[bytes, str], None] | None = None,
+        passed: Callable[[int], None] | None = None,
     ) -> None:
         self._limits, self._observer, self._tls = limits, observer, tls
         try:
@@ -71,7 +76,7 @@ class Listener:
             ) from None
         self.port: int = self._socket.getsockname()[1]
         self._wake, self._stop = os.pipe()
-        self._service = Service(inbox, limits, observer, committed, self._wake)
+        self._service = Service(inbox, limits, observer, committed, self._wake, reported, passed)
         self._lock = threading.Lock()
         self._waiting: dict[socket.socket, None] = {}
         self._admitted: Counter[str] = Counter()
@@ -169,7 +174,8 @@ class Listener:
             admitted.clear()
 
         try:
-            Association(Stream(connection), peer, self._service).serve(admit, leave)
+            stream = Stream(connection, self._limits.network_seconds)
+            Acceptor(stream, peer, self._service).serve(admit, leave)
         except Exception as error:  # noqa: BLE001  # one association must not stop the others
             self._observer.told(
                 peer, f"ended by an unexpected {type(error).__name__}: {error}; please report it"

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cinemill.errors import UsageError
-from cinemill.network.receive.association import Association, Observer, Peer
+from cinemill.errors import NodeError, UsageError
+from cinemill.network.association import Association
+from cinemill.network.pdu import Context
 from cinemill.network.receive.classes import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT
 from cinemill.network.receive.commitment import Asked, Promise, promised
 from cinemill.network.receive.inbox import Inbox
-from cinemill.network.receive.stream import Gone, Late
+from cinemill.network.receive.peers import Observer, Peer
 
 _PAUSES = (1.0, 10.0, 60.0)
 """Seconds between attempts."""
@@ -65,19 +66,26 @@ class Reports:
     def __init__(self, inbox: Inbox, title: str, known: Mapping[str, Place], observer: Observer) -> None:
         self._inbox, self._title, self._known, self._observer = inbox, title, known, observer
 
-    def __call__(self, association: Association, context: int, asked: Asked) -> None:
-        """Look for the instances, and report, by a thread of its own where that needs an association."""
+    def __call__(self, peer: Peer, association: Association, context: Context, asked: Asked) -> None:
+        """Look for the instances, and report, by a thread of its own where that needs an association.
+
+        Parameters
+        ----------
+        peer
+            Who asks.
+        association, context
+            Under which it asks.
+        asked
+            For what.
+        """
         promise = promised(asked, self._inbox)
-        place = self._known.get(association.peer.title)
+        place = self._known.get(peer.title)
         if place is not None:
-            threading.Thread(
-                target=self._deliver, args=(association.peer, place, promise), daemon=True
-            ).start()
+            threading.Thread(target=self._deliver, args=(peer, place, promise), daemon=True).start()
             return
-        with suppress(Gone, Late):
-            syntax = association.transfer_syntax(context)
-            association.report(context, promise.command(), promise.data_set(syntax))
-            self._observer.told(association.peer, _told(promise))
+        with suppress(NodeError):
+            association.send(context, promise.command(), promise.data_set(context.syntax))
+            self._observer.told(peer, _told(promise))
 
     def _deliver(self, peer: Peer, place: Place, promise: Promise) -> None:
         for pause in (*_PAUSES, 0.0):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from cinemill.network.receive.pdus import Violation
+from cinemill.errors import NodeError
 
 _SMALL = 1 << 14
 _LARGE = 1 << 18
@@ -18,12 +18,18 @@ _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 4 << 20
 
 
-class Gone(Exception):  # a signal to the association, never seen outside
+class Gone(NodeError):
     """The peer closed the connection, or the network did."""
 
+    def __init__(self, message: str, outcome: str = "lost") -> None:
+        super().__init__(message, outcome=outcome)
 
-class Late(Exception):  # a signal to the association, never seen outside
+
+class Late(NodeError):
     """The peer was given time, and did not use it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, outcome="stalled")
 
 
 class Stream:
@@ -33,18 +39,26 @@ class Stream:
     ----------
     connection
         Connected.
+    seconds
+        That the peer is given where nothing else is said.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._socket = connection
         self._small = bytearray(_SMALL)
         self._large: memoryview | None = None
         self._start = self._end = 0
+        self._usual = self._allowed = seconds
         self._deadline = time.monotonic()
 
-    def allow(self, seconds: float) -> None:
+    def allow(self, seconds: float | None = None) -> None:
         """Give the peer so much time from now on, for whatever is read or written."""
-        self._deadline = time.monotonic() + seconds
+        self._allowed = self._usual if seconds is None else seconds
+        self._deadline = time.monotonic() + self._allowed
+
+    def shorten(self, seconds: float) -> None:
+        """Take so many seconds from what the peer was given."""
+        self._deadline -= seconds
 
     def shake_hands(self) -> None:
         """Do the handshake of TLS, where the connection is one."""
@@ -55,7 +69,7 @@ class Stream:
             except TimeoutError:
                 raise Late("no TLS handshake in time") from None
             except OSError as error:
-                raise Gone(f"no TLS handshake: {getattr(error, 'reason', None) or error.strerror}") from None
+                raise _gone(error, "no TLS handshake: ") from None
 
     def wait(self, stop: int | None) -> bool:
         """Wait until something can be read; False where `stop`, a descriptor, can be read before.
@@ -65,7 +79,7 @@ class Stream:
         Late
             Nothing came until the deadline.
         """
-        if self._start < self._end or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+        if self._is_read_already:
             return True
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -73,8 +87,19 @@ class Stream:
             poll.register(stop, select.POLLIN)
         ready = poll.poll(self._left * 1000)
         if not ready:
-            raise Late("nothing was sent in time")
+            raise Late(f"nothing came for {self._allowed:.0f} s")
         return all(descriptor != stop for descriptor, _ in ready)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something can be read at once."""
+        return self._is_read_already or bool(select.select([self._socket], [], [], 0)[0])
+
+    @property
+    def _is_read_already(self) -> bool:
+        return self._start < self._end or (
+            isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.pending())
+        )
 
     def exact(self, count: int) -> bytes:
         """Return the next bytes, which are few.
@@ -120,7 +145,7 @@ class Stream:
             count -= got
             yield self._large[:got]
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | bytearray) -> None:
         """Send bytes.
 
         Raises
@@ -134,9 +159,27 @@ class Stream:
         try:
             self._socket.sendall(data)
         except TimeoutError:
-            raise Late("an answer was not taken in time") from None
+            raise Late(f"what was sent was not taken in {self._allowed:.0f} s") from None
         except OSError as error:
-            raise Gone(error.strerror or "closed") from None
+            raise _gone(error) from None
+
+    def ask(self, question: bytes, length: int, seconds: float) -> None:
+        """Send a last PDU, wait for the beginning of its answer, and close.
+
+        Parameters
+        ----------
+        question
+            The PDU.
+        length
+            Of the beginning.
+        seconds
+            How long it is waited for.
+        """
+        with suppress(OSError, Gone, Late):
+            self.allow(seconds)
+            self.send(question)
+            self.exact(length)
+        self.part()
 
     def part(self, farewell: bytes = b"") -> None:
         """Send a last PDU and close; what the peer still sends is read for a moment, so that the PDU is not lost."""
@@ -154,7 +197,7 @@ class Stream:
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Late("what was begun was not sent in time")
+            raise Late(f"what was awaited did not come in {self._allowed:.0f} s")
         return left
 
     def _receive(self, into: memoryview) -> int:
@@ -165,29 +208,15 @@ class Stream:
         try:
             got = self._socket.recv_into(into)
         except TimeoutError:
-            raise Late("what was begun was not sent in time") from None
+            raise Late(f"what was awaited did not come in {self._allowed:.0f} s") from None
         except OSError as error:
-            raise Gone(error.strerror or "closed") from None
+            raise _gone(error) from None
         if not got:
             raise Gone("the peer closed the connection")
         return got
 
 
-def checked(length: int, most: int, what: str) -> int:
-    """Return a length that a peer claims.
-
-    Parameters
-    ----------
-    length, most
-        What it claims, and what was agreed.
-    what
-        Whose length it is, for the message.
-
-    Raises
-    ------
-    Violation
-        It is more than was agreed.
-    """
-    if length > most:
-        raise Violation(f"{what} of {length} bytes: at most {most} are taken")
-    return length
+def _gone(error: OSError, when: str = "") -> Gone:
+    if isinstance(error, ssl.SSLError):
+        return Gone(f"{when}TLS failed: {error.reason or error}", outcome="tls")
+    return Gone(f"{when}the connection was lost: {error.strerror or error}")

@@ -19,10 +19,10 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from cinemill.network.receive.association import Peer
 from cinemill.network.receive.inbox import Inbox, Outcome, Rules
 from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.listener import Listener
+from cinemill.network.receive.peers import Peer
 from cinemill.network.receive.reports import Reports
 from tests.support.files import bundled
 
