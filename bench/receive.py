@@ -5,7 +5,7 @@
 sends a cine of so many MB over one association, and then small instances over several at once, and prints for each receiver MB/s
 and instances/s by the clock, the best of so many rounds, the receiver's processor time and its peak memory; for small ones also
 how much memory it took after a quarter of them and at the end. Last, a peer that claims a PDU of 4 GiB and sends a tenth of it,
-and 300 connections that say nothing. pynetdicom writes in chunks, and syncs. The receivers differ in what they promise: ours has instances on
+and 300 connections that say nothing. The receivers differ in what they promise: ours, and pynetdicom as it is used here, have it on
 the disk before it says so, storescp has not, so a second ratio counts the time that it takes to sync what storescp wrote.
 Exit code 1: less than 60 % of storescp's MB/s as it is, 120 MB of memory or more, or growth.
 """

@@ -19,7 +19,8 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from cinemill.network.receive.inbox import Inbox, Outcome, Rules
+from cinemill.network.incoming import Rules, Taken
+from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.listener import Listener
 from cinemill.network.receive.peers import Peer
@@ -36,10 +37,10 @@ class Observed:
     """Remembers all that a receiver tells."""
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Taken] = []
         self.messages: list[str] = []
 
-    def stored(self, peer: Peer, outcome: Outcome, seconds: float) -> None:
+    def stored(self, peer: Peer, outcome: Taken, seconds: float) -> None:
         self.outcomes.append(outcome)
 
     def told(self, peer: Peer, message: str) -> None:

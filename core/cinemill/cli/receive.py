@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from cinemill.network.receive.inbox import Rules
+    from cinemill.network.incoming import Rules
     from cinemill.network.receive.limits import Limits
 
 _MEGABYTE = 1_000_000
@@ -161,7 +161,7 @@ def _transcode(options: dict[str, Any]) -> Transcode | None:
 
 
 def _rules(options: dict[str, Any]) -> Rules:
-    from cinemill.network.receive.inbox import Rules
+    from cinemill.network.incoming import Rules
 
     return Rules(
         duplicates=options["duplicates"],
@@ -172,7 +172,7 @@ def _rules(options: dict[str, Any]) -> Rules:
 
 def _limits(options: dict[str, Any]) -> Limits:
     from cinemill.errors import UsageError
-    from cinemill.network.receive.identity import is_uid
+    from cinemill.network.identity import is_uid
     from cinemill.network.receive.limits import Limits, networks
 
     if wrong := [uid for uid in options["accept"] if not is_uid(uid)]:

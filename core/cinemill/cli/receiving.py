@@ -20,7 +20,8 @@ from cinemill.operations.receipt import Receipt
 from cinemill.storage.atomic import output_error
 
 if TYPE_CHECKING:
-    from cinemill.network.receive.inbox import Inbox, Outcome
+    from cinemill.network.incoming import Taken
+    from cinemill.network.receive.inbox import Inbox
     from cinemill.network.receive.peers import Peer
     from cinemill.operations.transcode.request import Transcode
 
@@ -115,7 +116,7 @@ class Board:
             )
         self._print("Ctrl-C ends it, once instances under way are done")
 
-    def stored(self, peer: Peer, outcome: Outcome, seconds: float) -> None:
+    def stored(self, peer: Peer, outcome: Taken, seconds: float) -> None:
         """Count an instance, and say why it was refused."""
         claim = outcome.claim
         self._log.add(
@@ -196,7 +197,7 @@ class Board:
 
 def made_of(source: Path, output: Path) -> bool:
     """Whether an output was made of this instance, or is a copy of it."""
-    from cinemill.network.receive.duplicates import same_data_set
+    from cinemill.network.duplicates import same_data_set
     from cinemill.operations.origin import look_at
     from cinemill.storage.digests import data_digest
     from cinemill.storage.mapped import map_file

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from cinemill.errors import UsageError
-from cinemill.network.receive.inbox import Inbox, Rules
+from cinemill.network.incoming import Rules
+from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.limits import Limits
 from tests.support.files import bundled
 from tests.support.senders import CT, EXPLICIT, IMPLICIT, VERIFICATION, Client, data_set, instance, receiving

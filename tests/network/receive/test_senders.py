@@ -14,7 +14,7 @@ import pynetdicom
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, _config
 
-from cinemill.network.receive.classes import is_stored
+from cinemill.network.classes import is_stored
 from cinemill.network.receive.limits import Limits, server_tls
 from cinemill.network.receive.reports import Place
 from tests.support.files import bundled

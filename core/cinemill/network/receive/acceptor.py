@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from cinemill.errors import DamagedFile, NodeError
 from cinemill.network import commands, pdu
 from cinemill.network.association import Aborted, Association, Released, farewell
+from cinemill.network.classes import (
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    EXPLICIT,
+    IMPLICIT,
+    VERIFICATION,
+    is_stored,
+)
 from cinemill.network.commands import Command, Field
-from cinemill.network.pdu import Acceptance, Context, Request, Violation, checked
+from cinemill.network.incoming import Claim, Incoming
+from cinemill.network.pdu import Acceptance, Context, Proposed, Request, Violation, checked
 from cinemill.network.receive import commitment
-from cinemill.network.receive.classes import COMMITMENT, COMMITMENT_INSTANCE, VERIFICATION, answered
 from cinemill.network.receive.commitment import Asked
-from cinemill.network.receive.inbox import Claim, Incoming
 from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.peers import Observer, Peer
 from cinemill.network.stream import Gone, Late, Stream
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _LARGEST_REFERENCES = 8 << 20
 _COMMIT = 1
 _REJECTED_FOR_GOOD, _REJECTED_FOR_NOW = 1, 2
 _USER, _PRESENTATION = 1, 3
+_UNKNOWN_CLASS, _UNKNOWN_SYNTAX = 3, 4
 _CALLING_UNKNOWN, _CALLED_UNKNOWN, _FULL = 3, 7, 2
 
 
@@ -181,9 +190,7 @@ class Acceptor:
             }.get(kind, (commands.UNRECOGNISED_OPERATION, ""))
         association.send(context, commands.response(request, status, comment))
 
-    def _store(
-        self, association: Association, context: Context, request: dict[str, Any] | Command
-    ) -> tuple[int, str]:
+    def _store(self, association: Association, context: Context, request: Command) -> tuple[int, str]:
         claim = Claim(
             request.get("AffectedSOPClassUID", ""),
             request.get("AffectedSOPInstanceUID", ""),
@@ -223,3 +230,20 @@ class Acceptor:
         association.send(context, commands.response(request, status, comment))
         if asked is not None and self._service.committed is not None:
             self._service.committed(self._peer, association, context, asked)
+
+
+def answered(proposed: Proposed, limits: Limits) -> tuple[int, str]:
+    """Return what becomes of a presentation context: 0 and its transfer syntax, or why it is not accepted (PS3.8 §9.3.3.2).
+
+    Of several transfer syntaxes the first that is known is taken: the peer prefers that one; who does not want to decode
+    proposes what it has by itself. Who fetches instances as they are takes one that is compressed, if there is one.
+    """
+    known: Collection[str] = TRANSFER_SYNTAXES
+    if proposed.sop_class in {VERIFICATION, COMMITMENT}:
+        known = (EXPLICIT, IMPLICIT)
+    elif not is_stored(proposed.sop_class, limits.private):
+        return _UNKNOWN_CLASS, proposed.syntaxes[0]
+    found = [syntax for syntax in proposed.syntaxes if syntax in known]
+    if limits.compressed_first:
+        found.sort(key=lambda syntax: not TRANSFER_SYNTAXES[syntax].encapsulated)
+    return (0, found[0]) if found else (_UNKNOWN_SYNTAX, proposed.syntaxes[0])

@@ -14,9 +14,9 @@ from cinemill.dicom.recode import encode_element, encode_item
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.network import commands
+from cinemill.network.classes import COMMITMENT, COMMITMENT_INSTANCE, IMPLICIT
 from cinemill.network.commands import Field
-from cinemill.network.receive.classes import COMMITMENT, COMMITMENT_INSTANCE, IMPLICIT
-from cinemill.network.receive.identity import is_uid
+from cinemill.network.identity import is_uid
 from cinemill.network.receive.inbox import Inbox
 from cinemill.storage.tree import OURS
 

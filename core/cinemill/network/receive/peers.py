@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cinemill.network.receive.inbox import Outcome
+from cinemill.network.incoming import Taken
 
 
 class Peer:
@@ -32,7 +32,7 @@ class Peer:
 class Observer(Protocol):
     """Who is told of what comes, on the threads of associations."""
 
-    def stored(self, peer: Peer, outcome: Outcome, seconds: float) -> None:
+    def stored(self, peer: Peer, outcome: Taken, seconds: float) -> None:
         """Take what became of an instance.
 
         Parameters

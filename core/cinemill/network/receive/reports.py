@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from cinemill.errors import NodeError, UsageError
 from cinemill.network.association import Association
+from cinemill.network.classes import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT
 from cinemill.network.pdu import Context
-from cinemill.network.receive.classes import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT
 from cinemill.network.receive.commitment import Asked, Promise, promised
 from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.peers import Observer, Peer
