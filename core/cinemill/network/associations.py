@@ -85,7 +85,9 @@ class Association:
     def context_for(self, sop_class: str, syntax: str = "") -> Context | None:
         """Return the accepted context of a class, and of a transfer syntax where one is given."""
         fitting = (
-            each for each in self.contexts.values() if each.sop_class == sop_class and syntax in {"", each.syntax}
+            each
+            for each in self.contexts.values()
+            if each.sop_class == sop_class and syntax in {"", each.syntax}
         )
         return next(fitting, None)
 
@@ -202,7 +204,9 @@ class Association:
         for part in self.data():
             whole += part
             if len(whole) > most:
-                raise NodeError(f"a data set has more than the {most} bytes that it may have here", outcome="nonsense")
+                raise NodeError(
+                    f"a data set has more than the {most} bytes that it may have here", outcome="nonsense"
+                )
         return bytes(whole)
 
     def _next_fragment(self) -> tuple[int, int, memoryview]:
@@ -212,7 +216,9 @@ class Association:
         left = self._end - self._at
         length = int.from_bytes(self._buffer[self._at : self._at + 4], "big") if left >= _PDV_HEAD else 0
         if not 2 <= length <= left - 4:
-            raise NodeError(f"a PDV of {length} bytes stands in a PDU that has {left} left", outcome="nonsense")
+            raise NodeError(
+                f"a PDV of {length} bytes stands in a PDU that has {left} left", outcome="nonsense"
+            )
         start, self._at = self._at, self._at + 4 + length
         part = memoryview(self._buffer)[start + _PDV_HEAD : self._at]
         return self._buffer[start + 4], self._buffer[start + 5], part
@@ -222,7 +228,11 @@ class Association:
         if kind == pdu.ABORT:
             self._open = False
             body = _read(self._socket, min(length, 64))
-            by = "the user" if body[2:3] == b"\0" else f"the provider, reason {body[3] if len(body) > 3 else 0}"
+            by = (
+                "the user"
+                if body[2:3] == b"\0"
+                else f"the provider, reason {body[3] if len(body) > 3 else 0}"
+            )
             raise NodeError(f"the association was aborted by the peer ({by})", outcome="aborted")
         if kind == pdu.RELEASE_RQ:
             _read(self._socket, min(length, 64))

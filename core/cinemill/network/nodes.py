@@ -22,6 +22,7 @@ Push: TypeAlias = Literal["dimse", "web"]
 _ENVIRONMENT = "CINEMILL_NODES"
 _DEFAULT = Path("~/.config/cinemill/nodes.toml")
 _LONGEST_TITLE = 16
+_LAST_PORT = 65535
 _EXAMPLE = """[node.pacs]
 pull = "get"
 [node.pacs.dimse]
@@ -98,10 +99,14 @@ class Web:
             try:
                 return self.secret_file.read_text().strip()
             except OSError as error:
-                raise UsageError(f"the secret can't be read: {error.strerror}", path=self.secret_file) from None
+                raise UsageError(
+                    f"the secret can't be read: {error.strerror}", path=self.secret_file
+                ) from None
         secret = os.environ.get(self.secret_variable or "", "")
         if not secret:
-            raise UsageError(f"the environment variable {self.secret_variable} is not set; it holds the secret")
+            raise UsageError(
+                f"the environment variable {self.secret_variable} is not set; it holds the secret"
+            )
         return secret
 
 
@@ -117,11 +122,14 @@ class Limits:
         MB/s; None for any.
     window
         When it may be asked for or sent instances.
+    answers
+        That it gives to a question at most, without saying that there are more; None where it has no such limit.
     """
 
     associations: int = 1
     rate: float | None = None
     window: Window | None = None
+    answers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +228,9 @@ def node_named(name: str, path: Path | None = None) -> Node:
     if name not in nodes:
         near = difflib.get_close_matches(name, nodes, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=path or nodes_file())
+        raise UsageError(
+            f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=path or nodes_file()
+        )
     return nodes[name]
 
 
@@ -244,10 +254,10 @@ def _node(name: str, entry: _Table) -> Node:
 def _dimse(entry: _Table) -> Dimse:
     found = Dimse(
         entry.text("host"),
-        entry.port("port"),
+        entry.whole("port", _LAST_PORT),
         entry.title("called-aet"),
         entry.title("calling-aet", "CINEMILL"),
-        entry.port("listen") if "listen" in entry.content else None,
+        entry.whole("listen", _LAST_PORT) if "listen" in entry.content else None,
         entry.number("timeout", 30.0),
         _tls(entry.table("tls")) if "tls" in entry.content else None,
     )
@@ -257,7 +267,9 @@ def _dimse(entry: _Table) -> Dimse:
 
 def _tls(entry: _Table) -> Tls:
     authority = entry.file("authority")
-    certificate, key = (entry.file(name) if name in entry.content else None for name in ("certificate", "key"))
+    certificate, key = (
+        entry.file(name) if name in entry.content else None for name in ("certificate", "key")
+    )
     if key is not None and certificate is None:
         raise entry.wrong("certificate", "a file, since there is a key", None)
     found = Tls(authority, certificate, key, entry.flag("check-host", default=True))
@@ -271,7 +283,9 @@ def _web(entry: _Table) -> Web:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise entry.wrong("url", "an address such as https://pacs.example.org/dicom-web", url)
     if parts.username or parts.password:
-        raise entry.wrong("url", "an address without user and password, which stand in user and secret-file", "one with")
+        raise entry.wrong(
+            "url", "an address without user and password, which stand in user and secret-file", "one with"
+        )
     found = Web(
         url,
         entry.text("user", "") or None,
@@ -281,15 +295,16 @@ def _web(entry: _Table) -> Web:
         entry.number("timeout", 30.0),
     )
     if found.user and found.secret_variable is None and found.secret_file is None:
-        raise entry.wrong("secret-file", "a file, or secret-variable, which hold the password of the user", None)
+        raise entry.wrong(
+            "secret-file", "a file, or secret-variable, which hold the password of the user", None
+        )
     entry.end()
     return found
 
 
 def _limits(entry: _Table) -> Limits:
-    associations = entry.number("associations", 1)
-    if not associations.is_integer() or not 1 <= associations <= 64:
-        raise entry.wrong("associations", "a whole number from 1 to 64", associations)
+    associations = entry.whole("associations", 64, 1)
+    answers = entry.whole("answers", 1_000_000) if "answers" in entry.content else None
     rate = entry.number("rate", 0.0) if "rate" in entry.content else None
     text = entry.text("window", "")
     try:
@@ -297,7 +312,7 @@ def _limits(entry: _Table) -> Limits:
     except UsageError:
         raise entry.wrong("window", 'a span of the day such as "20:00-06:00"', text) from None
     entry.end()
-    return Limits(int(associations), rate, window)
+    return Limits(associations, rate, window, answers)
 
 
 class _Table:
@@ -343,10 +358,10 @@ class _Table:
             raise self.wrong(key, "true or false", found)
         return found
 
-    def port(self, key: str) -> int:
-        found = self._take(key, None)
-        if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= 65535:
-            raise self.wrong(key, "a whole number from 1 to 65535", found)
+    def whole(self, key: str, most: int, default: int | None = None) -> int:
+        found = self._take(key, default)
+        if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= most:
+            raise self.wrong(key, f"a whole number from 1 to {most}", found)
         return found
 
     def file(self, key: str) -> Path:

@@ -38,7 +38,11 @@ OUTCOMES: Mapping[str, Kind] = MappingProxyType(
         for row in (
             Kind("stored", "the receiver says that it has the instance", well=True),
             Kind("coerced", "it has it, and says that it changed or left out elements", well=True),
-            Kind("fetched", "the instance is there as a whole, and its UIDs are those that were asked for", well=True),
+            Kind(
+                "fetched",
+                "the instance is there as a whole, and its UIDs are those that were asked for",
+                well=True,
+            ),
             Kind("kept", "it was there already", well=True),
             Kind("missing", "the node listed it and did not send it"),
             Kind("down", "nobody answers at that host and port", again=True),
@@ -134,7 +138,14 @@ def of_http(status: int) -> str:
     """Return the name for a status of HTTP that is no success."""
     exact = {401: "not-authorized", 403: "not-authorized", 404: "no-such", 408: "busy", 409: "duplicate"}
     exact |= {406: "syntax-refused", 410: "no-such", 413: "too-large", 415: "syntax-refused", 429: "busy"}
-    exact |= {400: "not-understood", 422: "not-understood", 502: "down", 503: "busy", 504: "stalled", 507: "no-room"}
+    exact |= {
+        400: "not-understood",
+        422: "not-understood",
+        502: "down",
+        503: "busy",
+        504: "stalled",
+        507: "no-room",
+    }
     if status in exact:
         return exact[status]
     return "redirected" if status < 400 else "server-error" if status >= 500 else "failed"

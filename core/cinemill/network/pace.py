@@ -34,7 +34,9 @@ class Window:
         """
         found = re.fullmatch(r"(\d\d:\d\d)-(\d\d:\d\d)", text)
         try:
-            begin, end = map(clock_time.fromisoformat, found.groups()) if found else (clock_time(), clock_time())
+            begin, end = (
+                map(clock_time.fromisoformat, found.groups()) if found else (clock_time(), clock_time())
+            )
         except ValueError:
             begin = end = clock_time()
         if begin == end:

@@ -170,7 +170,9 @@ def header(kind: int, length: int) -> bytes:
 
 
 def _associate(kind: int, said: Request | Acceptance, contexts: bytes) -> bytes:
-    titles = b"".join(title.encode("ascii", "replace").ljust(16)[:16] for title in (said.called, said.calling))
+    titles = b"".join(
+        title.encode("ascii", "replace").ljust(16)[:16] for title in (said.called, said.calling)
+    )
     roles = (
         _item(0x54, struct.pack(">H", len(uid)) + uid.encode() + b"\x01\x01") for uid in sorted(said.roles)
     )

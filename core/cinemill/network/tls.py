@@ -53,7 +53,9 @@ def server_context(tls: Tls) -> ssl.SSLContext:
         A file can't be read, or is none; or there is no certificate of one's own.
     """
     if tls.certificate is None:
-        raise UsageError("to accept associations by TLS takes a certificate of one's own; add certificate and key")
+        raise UsageError(
+            "to accept associations by TLS takes a certificate of one's own; add certificate and key"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     return _with_files(context, tls)
@@ -65,7 +67,9 @@ def _with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
     try:
         context.load_verify_locations(tls.authority)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"no trusted certificates can be read from it: {error}", path=tls.authority) from None
+        raise UsageError(
+            f"no trusted certificates can be read from it: {error}", path=tls.authority
+        ) from None
     if tls.certificate is not None:
         try:
             context.load_cert_chain(tls.certificate, tls.key)
