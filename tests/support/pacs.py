@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pydicom
+import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.network.nodes import Dimse, Limits, Node, Web
@@ -29,6 +30,22 @@ OURS = "CINEMILL"
 
 def orthanc_binary() -> str | None:
     return shutil.which("Orthanc", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+
+
+def need_orthanc() -> None:
+    """Skip a test where Orthanc is not installed; CI has it, so there the test fails instead."""
+    if not (orthanc_binary() and PLUGINS.exists()) and not os.environ.get("CI"):
+        pytest.skip("Orthanc is not installed (Debian: orthanc, orthanc-dicomweb)")
+
+
+def dcmtk(name: str) -> str:
+    """The tool of DCMTK; pynetdicom puts programs of the same names beside the interpreter."""
+    elsewhere = [
+        each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != Path(sys.executable).parent
+    ]
+    found = shutil.which(name, path=os.pathsep.join(elsewhere))
+    assert found is not None
+    return found
 
 
 def free_port() -> int:
@@ -113,7 +130,9 @@ def orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
     (folder / "orthanc.json").write_text(json.dumps(config))
     log = folder / "orthanc.log"
     with log.open("wb") as file:
-        process = subprocess.Popen([binary, str(folder / "orthanc.json")], stdout=file, stderr=file, cwd=folder)
+        process = subprocess.Popen(
+            [binary, str(folder / "orthanc.json")], stdout=file, stderr=file, cwd=folder
+        )
     try:
         for port in (dicom, http):
             wait_for_port(port, process)
@@ -129,7 +148,7 @@ def storescp(folder: Path, *options: str) -> Iterator[Node]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     chosen = options or ("+xa", "+B", "-aet", "STORESCP")
-    with _running(["storescp", *chosen, "-od", str(folder), str(port)], port):
+    with _running([dcmtk("storescp"), *chosen, "-od", str(folder), str(port)], port):
         yield Node("storescp", "get", Dimse("127.0.0.1", port, "STORESCP", OURS))
 
 
@@ -138,17 +157,15 @@ def dcmqrscp(folder: Path) -> Iterator[Node]:
     """Start DCMTK's archive."""
     port, listen = free_port(), free_port()
     area = folder / "area"
-    area.mkdir(parents=True)
+    area.mkdir(parents=True, exist_ok=True)
     config = folder / "dcmqrscp.cfg"
     config.write_text(
-        "NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n"
-        "HostTable BEGIN\nus = ({ours}, 127.0.0.1, {listen})\nHostTable END\n"
+        f"NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n"
+        f"HostTable BEGIN\nus = ({OURS}, 127.0.0.1, {listen})\nHostTable END\n"
         "VendorTable BEGIN\nVendorTable END\n"
-        "AETable BEGIN\nDCMQR {area} RW (200, 1024mb) ANY\nAETable END\n".format(
-            port=port, ours=OURS, listen=listen, area=area
-        )
+        f"AETable BEGIN\nDCMQR {area} RW (200, 1024mb) ANY\nAETable END\n"
     )
-    with _running(["dcmqrscp", "-c", str(config), "+xa"], port):
+    with _running([dcmtk("dcmqrscp"), "-c", str(config)], port):
         yield Node("dcmqrscp", "get", Dimse("127.0.0.1", port, "DCMQR", OURS, listen))
 
 
@@ -156,7 +173,7 @@ def dcmqrscp(folder: Path) -> Iterator[Node]:
 def qrscp(folder: Path) -> Iterator[Node]:
     """Start pynetdicom's archive."""
     port, listen = free_port(), free_port()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "qrscp.ini"
     config.write_text(
         f"[DEFAULT]\nae_title: QRSCP\nport: {port}\nmax_pdu: 131072\nacse_timeout: 30\ndimse_timeout: 30\n"

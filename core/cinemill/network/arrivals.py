@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cinemill.errors import CinemillError, DamagedFile, NodeError, NoRoom, OutputExists
+from cinemill.errors import Cancelled, CinemillError, DamagedFile, NodeError, NoRoom, OutputExists
 from cinemill.network.instances import SOP_CLASS, SOP_INSTANCE, STUDY, check_whole, file_meta
 from cinemill.network.outcomes import Outcome
 from cinemill.pixel_format import Buffer
@@ -109,6 +109,7 @@ class Arrivals:
         try:
             if not whole_file:
                 checked_uid(sop_class)
+                checked_uid(sop_instance)
             if self.awaited is not None and sop_instance and sop_instance not in self.awaited:
                 raise NodeError(f"{sop_instance} was not asked for", outcome="different")
             head = b"" if whole_file else file_meta(sop_class, sop_instance, syntax, sender)
@@ -119,6 +120,8 @@ class Arrivals:
             return Outcome(
                 error.outcome, None, sop_class, sop_instance, syntax, error.message, study=self.study
             )
+        except Cancelled:
+            raise
         except NoRoom as error:
             return Outcome("no-room", None, sop_class, sop_instance, syntax, str(error), study=self.study)
         except CinemillError as error:

@@ -7,10 +7,11 @@ data set than one block of it, whatever its size.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,9 +20,8 @@ from typing import Any, Self
 from cinemill.errors import NodeError
 from cinemill.network import commands, pdu
 from cinemill.network.commands import Command
-from cinemill.network.pdu import Context, Proposed
+from cinemill.network.pdu import Context
 
-MOST_CONTEXTS = 128
 LARGEST_PDU = 1 << 17
 _BLOCK = 1 << 20
 _PDV_HEAD = 6
@@ -187,6 +187,10 @@ class Association:
             yield part
             self._passed(len(part))
 
+    def has_news(self) -> bool:
+        """Whether the peer has sent something that was not received yet."""
+        return self._at < self._end or bool(select.select([self._socket], [], [], 0)[0])
+
     def skip_data(self) -> None:
         """Let the data set that follows pass."""
         for _ in self.data():
@@ -227,7 +231,7 @@ class Association:
         kind, length = read_head(self._socket)
         if kind == pdu.ABORT:
             self._open = False
-            body = _read(self._socket, min(length, 64))
+            body = read_exactly(self._socket, min(length, 64))
             by = (
                 "the user"
                 if body[2:3] == b"\0"
@@ -235,7 +239,7 @@ class Association:
             )
             raise NodeError(f"the association was aborted by the peer ({by})", outcome="aborted")
         if kind == pdu.RELEASE_RQ:
-            _read(self._socket, min(length, 64))
+            read_exactly(self._socket, min(length, 64))
             self._socket.sendall(pdu.header(pdu.RELEASE_RP, 4) + bytes(4))
             self._open = False
             raise Released("the peer released the association", outcome="lost")
@@ -291,73 +295,6 @@ class Released(NodeError):
     """The peer ended the association in good order."""
 
 
-def grouped(pairs: Collection[tuple[str, str]], most: int = MOST_CONTEXTS) -> Iterator[list[Proposed]]:
-    """Yield the contexts of associations: one for each class and transfer syntax, so that the peer can't choose another.
-
-    Parameters
-    ----------
-    pairs
-        SOP classes and transfer syntaxes.
-    most
-        Contexts of an association.
-    """
-    contexts = [Proposed(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(pairs)]
-    for start in range(0, len(contexts), most):
-        yield contexts[start : start + most]
-
-
-def request(
-    connection: socket.socket,
-    called: str,
-    calling: str,
-    contexts: Sequence[Proposed],
-    *,
-    roles: Collection[str] = (),
-    passed: Callable[[int], None] | None = None,
-) -> Association:
-    """Negotiate an association over an open connection.
-
-    Parameters
-    ----------
-    connection
-        Its timeout is the association's.
-    called, calling
-        AE titles.
-    contexts
-        At most 128.
-    roles
-        SOP classes of which one is the SCP oneself: C-GET, and results of storage commitment.
-    passed
-        See `Association`.
-
-    Raises
-    ------
-    NodeError
-        The association was refused, or the peer does not answer as the standard says.
-    """
-    numbered = {2 * index + 1: proposed for index, proposed in enumerate(contexts)}
-    asked = pdu.Request(called, calling, numbered, LARGEST_PDU, frozenset(roles))
-    with explained(connection.gettimeout(), "while the association was negotiated"):
-        connection.sendall(asked.encode())
-        kind, length = read_head(connection)
-        if length > LARGEST_PDU:
-            raise NodeError(f"an answer of {length} bytes came to the association", outcome="nonsense")
-        body = _read(connection, length)
-    if kind == pdu.ASSOCIATE_RJ and length >= 4:
-        raise pdu.rejection(body, called, calling)
-    if kind == pdu.ABORT:
-        raise NodeError("the association was aborted by the peer before it began", outcome="aborted")
-    if kind != pdu.ASSOCIATE_AC:
-        raise NodeError(f"a PDU of type {kind} came as the answer to an association", outcome="nonsense")
-    answer = pdu.Acceptance.decode(body)
-    accepted = {
-        number: Context(number, numbered[number].sop_class, syntax)
-        for number, (result, syntax) in answer.results.items()
-        if result == 0 and number in numbered and syntax in numbered[number].syntaxes
-    }
-    return Association(connection, accepted, answer.most, passed)
-
-
 @contextmanager
 def explained(timeout: float | None, when: str) -> Iterator[None]:
     """Turn what the system says of a connection into a named outcome.
@@ -381,7 +318,7 @@ def explained(timeout: float | None, when: str) -> Iterator[None]:
 
 def read_head(connection: socket.socket) -> tuple[int, int]:
     """Return type and length of the next PDU."""
-    kind, _, length = struct.unpack(">BBL", _read(connection, 6))
+    kind, _, length = struct.unpack(">BBL", read_exactly(connection, 6))
     return kind, length
 
 
@@ -394,7 +331,8 @@ def read_into(connection: socket.socket, view: memoryview) -> None:
         view = view[count:]
 
 
-def _read(connection: socket.socket, length: int) -> bytes:
+def read_exactly(connection: socket.socket, length: int) -> bytes:
+    """Return so many bytes of a connection."""
     data = bytearray(length)
     read_into(connection, memoryview(data))
     return bytes(data)

@@ -82,12 +82,12 @@ def decode(data: bytes) -> dict[str, Any]:
             raise NodeError(f"a command of {len(data)} bytes ends in an element", outcome="nonsense")
         group, number, length = struct.unpack_from("<HHL", data, offset)
         value = data[offset + 8 : offset + 8 + length]
-        if group or len(value) < length:
+        if len(value) < length:
             raise NodeError(
                 f"a command has the element ({group:04X},{number:04X}) of {length} bytes, {len(value)} came",
                 outcome="nonsense",
             )
-        if number in _NAMES:
+        if not group and number in _NAMES:  # some nodes put what they say of a failure behind the command
             name, vr = _NAMES[number]
             found[name] = _read(vr, value)
         offset += 8 + length

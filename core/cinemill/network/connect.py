@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Collection, Sequence
 
 from cinemill.errors import NodeError
-from cinemill.network import associations
+from cinemill.network import negotiation
 from cinemill.network.associations import Association
 from cinemill.network.nodes import Dimse, Node
 from cinemill.network.pdu import Proposed
@@ -48,7 +48,7 @@ def associate(
     way = node.by_dimse
     connection = connected(way)
     try:
-        return associations.request(connection, way.called, way.calling, contexts, roles=roles, passed=passed)
+        return negotiation.request(connection, way.called, way.calling, contexts, roles=roles, passed=passed)
     except BaseException:
         connection.close()
         raise

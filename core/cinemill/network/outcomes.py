@@ -43,6 +43,7 @@ OUTCOMES: Mapping[str, Kind] = MappingProxyType(
                 "the instance is there as a whole, and its UIDs are those that were asked for",
                 well=True,
             ),
+            Kind("committed", "the node answers for it", well=True),
             Kind("kept", "it was there already", well=True),
             Kind("missing", "the node listed it and did not send it"),
             Kind("down", "nobody answers at that host and port", again=True),

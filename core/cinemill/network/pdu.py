@@ -89,7 +89,7 @@ class Request:
         called, calling, items = _decoded(body)
         contexts = {}
         for kind, value in items:
-            if kind == 0x20:
+            if kind == 0x20 and len(value) >= 4:
                 parts = list(_items(value[4:]))
                 names = [text for what, text in parts if what == 0x30]
                 found = tuple(_uid(text) for what, text in parts if what == 0x40)

@@ -146,25 +146,25 @@ def studies(node: Node, criteria: Mapping[str, str], *, most: int = MOST_ANSWERS
     while spans:
         span = spans.pop()
         found, cut_off = _studies_of(
-            node, criteria if span is None else {**criteria, "StudyDate": _text(span)}, most
+            node, criteria if span is None else {**criteria, "StudyDate": span_text(span)}, most
         )
         for study in found:
             if study.uid not in known:
                 known.add(study.uid)
                 yield study
         if cut_off:
-            spans += reversed(halves(span or (_FIRST_DAY, date.today() + timedelta(days=1))))  # noqa: DTZ011
+            spans += reversed(halves(span))
 
 
-def halves(span: tuple[date, date]) -> list[tuple[date, date]]:
-    """Return the two halves of some days.
+def halves(span: tuple[date, date] | None) -> list[tuple[date, date]]:
+    """Return the two halves of some days, or of all days.
 
     Raises
     ------
     NodeError
         It is a single day.
     """
-    begin, end = span
+    begin, end = span or (_FIRST_DAY, date.today() + timedelta(days=1))  # noqa: DTZ011
     if begin >= end:
         raise NodeError(
             f"the node cuts off its answers even for the single day {begin:%Y%m%d}; add StudyTime or another keyword "
@@ -175,7 +175,8 @@ def halves(span: tuple[date, date]) -> list[tuple[date, date]]:
     return [(begin, middle), (middle + timedelta(days=1), end)]
 
 
-def _text(span: tuple[date, date]) -> str:
+def span_text(span: tuple[date, date]) -> str:
+    """Return days as a range to match."""
     return f"{span[0]:%Y%m%d}-{span[1]:%Y%m%d}"
 
 
@@ -310,6 +311,15 @@ def refused_by_status(what: str, status: int, answer: commands.Command, answered
 
 def context_of(association: Association, sop_class: str, what: str) -> Context:
     """Return the accepted context of a class.
+
+    Parameters
+    ----------
+    association
+        With the node.
+    sop_class
+        Whose context.
+    what
+        The node does not offer otherwise.
 
     Raises
     ------

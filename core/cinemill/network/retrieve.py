@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import NodeError
 from cinemill.network import commands
-from cinemill.network.associations import MOST_CONTEXTS, Association
+from cinemill.network.associations import Association
 from cinemill.network.commands import Field
 from cinemill.network.connect import associate
+from cinemill.network.negotiation import MOST_CONTEXTS
 from cinemill.network.pdu import Context, Proposed
 from cinemill.network.query import IDENTIFIER_SYNTAXES, context_of, encoded_identifier, refused_by_status
 from cinemill.syntaxes import TRANSFER_SYNTAXES
@@ -51,6 +52,7 @@ def get(
     arrivals: Arrivals,
     *,
     listed: Sequence[Listed] = (),
+    whole: bool = True,
     passed: Callable[[int], None] | None = None,
 ) -> None:
     """Fetch a study by C-GET: all of it, or those instances that are listed.
@@ -67,6 +69,8 @@ def get(
         Where instances go.
     listed
         What is wanted; classes that are known spare associations.
+    whole
+        Whether that is all of the study, which is then asked for by its UID alone.
     passed
         See `cinemill.network.associations.Association`.
 
@@ -75,7 +79,6 @@ def get(
     NodeError
         The node can't be asked, or fails; what came before is there.
     """
-    wanted = {each.sop_instance for each in listed}
     for classes in _classes(listed):
         missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
         if listed and not missing:
@@ -84,9 +87,9 @@ def get(
         contexts = [Proposed(STUDY_ROOT_GET, IDENTIFIER_SYNTAXES), *pairs]
         with associate(node, contexts, roles=classes, passed=passed) as association:
             context = context_of(association, STUDY_ROOT_GET, "C-GET in the Study Root model")
-            for identifier in _identifiers(study, missing, whole=not listed or len(missing) == len(wanted)):
+            for identifier in _identifiers(study, missing, whole=whole and len(missing) == len(listed)):
                 failed = _get(association, context, identifier, arrivals, node.by_dimse.called)
-        if not listed and not failed:
+        if not listed and not failed and (arrivals.fetched or arrivals.wrong):
             return
 
 
@@ -179,6 +182,7 @@ def move(
     arrivals: Arrivals,
     *,
     listed: Sequence[Listed] = (),
+    whole: bool = True,
 ) -> None:
     """Have the node send a study to ourselves by C-MOVE; a `cinemill.network.listener.Listener` takes what comes.
 
@@ -192,6 +196,8 @@ def move(
         What the listener was told of this study.
     listed
         What is wanted; all of the study without it.
+    whole
+        Whether that is all of the study, which is then asked for by its UID alone.
 
     Raises
     ------
@@ -199,8 +205,7 @@ def move(
         The node can't be asked, or fails.
     """
     missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
-    whole = len(missing) == len(listed)
-    for identifier in _identifiers(study, missing, whole=whole):
+    for identifier in _identifiers(study, missing, whole=whole and len(missing) == len(listed)):
         with associate(node, [Proposed(STUDY_ROOT_MOVE, IDENTIFIER_SYNTAXES)]) as association:
             _move(association, identifier, node.by_dimse.calling)
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from cinemill.errors import CinemillError, NodeError
 from cinemill.network import commands
-from cinemill.network.associations import MOST_CONTEXTS, Association, Stored, grouped
+from cinemill.network.associations import Association, Stored
 from cinemill.network.commands import Field
 from cinemill.network.connect import associate
 from cinemill.network.instances import Instance
+from cinemill.network.negotiation import MOST_CONTEXTS, grouped
 from cinemill.network.nodes import Node
 from cinemill.network.outcomes import OUTCOMES, Outcome, of_status
 from cinemill.storage.regular import open_regular
