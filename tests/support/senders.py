@@ -22,9 +22,9 @@ from pydicom.uid import generate_uid
 from cinemill.network.incoming import Rules, Taken
 from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.limits import Limits
-from cinemill.network.receive.listener import Listener
 from cinemill.network.receive.peers import Peer
 from cinemill.network.receive.reports import Reports
+from cinemill.network.receive.server import Server
 from tests.support.files import bundled
 
 VERIFICATION, CT = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2"
@@ -72,7 +72,7 @@ def receiving(
     tls = more.pop("tls", None)
     with Inbox(folder, rules or Rules(reserve=0), **more.pop("inbox", {})) as inbox:
         reports = Reports(inbox, "CINEMILL", more.pop("places", {}), here)
-        with Listener("localhost", 0, inbox, limits or Limits(), here, reports, tls) as listener:
+        with Server("localhost", 0, inbox, limits or Limits(), here, reports, tls) as listener:
             here.port = listener.port
             yield here
             listener.stop()

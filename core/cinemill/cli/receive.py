@@ -114,11 +114,11 @@ def receive(
     """
     from cinemill.cli.receiving import Board, Log, made_of
     from cinemill.network.receive.inbox import Inbox
-    from cinemill.network.receive.listener import Listener
-    from cinemill.network.receive.reports import Reports, checked, places
+    from cinemill.network.receive.reports import Reports, places
+    from cinemill.network.receive.server import Server
 
     transcode = _transcode(options)
-    known = checked(places(options["report_to"]))
+    known = places(options["report_to"])
     limits, tls = _limits(options), _tls(options)
     with (
         Log(report, folder) as log,
@@ -127,7 +127,7 @@ def receive(
         Board(log, hidden=quiet) as board,
     ):
         reports = Reports(inbox, aet, known, board)
-        with Listener(host, port, inbox, limits, board, reports, tls) as listener:
+        with Server(host, port, inbox, limits, board, reports, tls) as listener:
             board.begin(aet, host, listener.port, inbox.root, secure=tls is not None)
             if transcode is not None:
                 from cinemill.cli.receiving import transcode_arrivals
@@ -197,6 +197,6 @@ def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:
         return None
     if certificate is None or key is None:
         raise UsageError("TLS needs --tls-cert and --tls-key; give both, or leave out --tls-ca")
-    from cinemill.network.receive.limits import server_tls
+    from cinemill.network.tls import Tls, server_context
 
-    return server_tls(certificate, key, authorities)
+    return server_context(Tls(authorities, certificate, key))

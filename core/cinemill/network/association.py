@@ -290,7 +290,7 @@ class Association:
             raise Released
         if kind == pdu.ABORT:
             body = self._stream.exact(min(length, 4))
-            raise Aborted("the user" if body[2:3] == b"\0" else f"the provider, reason {[*body[3:4]]}")
+            raise Aborted(pdu.aborter(body))
         raise Violation(f"a PDU of type {kind} came in an association", 2 if kind < 8 else 1)
 
     def release(self) -> None:

@@ -223,6 +223,11 @@ def release(kind: int) -> bytes:
     return _pdu(kind, bytes(4))
 
 
+def aborter(body: bytes) -> str:
+    """Return who aborted, and why, by the body of an A-ABORT."""
+    return "the user" if body[2:3] == b"\0" else f"the provider, reason {body[3] if len(body) > 3 else 0}"
+
+
 def data(context: int, control: int, encoded: bytes, payload: int) -> Iterator[bytes]:
     """Yield the P-DATA-TFs of a command or a data set.
 

@@ -15,8 +15,9 @@ import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, _config
 
 from cinemill.network.classes import is_stored
-from cinemill.network.receive.limits import Limits, server_tls
+from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.reports import Place
+from cinemill.network.tls import Tls, server_context
 from tests.support.files import bundled
 from tests.support.senders import (
     ACCEPT,
@@ -173,7 +174,9 @@ def context(certificates, name):
 
 
 def test_tls_is_spoken_with_peers_whose_certificates_are_known(tmp_path, certificates):
-    server = server_tls(*(certificates / name for name in ("server.pem", "server.key", "authority.pem")))
+    server = server_context(
+        Tls(*(certificates / name for name in ("authority.pem", "server.pem", "server.key")))
+    )
     uid, sent = instance(side=200)
     with receiving(tmp_path, tls=server, limits=Limits(request_seconds=2)) as receiver:
         for name, kind in (("client", ACCEPT), ("stranger", 0), (None, 0), ("client", ACCEPT)):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from cinemill.errors import UsageError
@@ -91,30 +89,3 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
                 f"{text!r} is no address; expected one such as 10.1.2.3, or a network such as 10.1.0.0/16"
             ) from None
     return tuple(found)
-
-
-def server_tls(certificate: Path, key: Path, authorities: Path | None) -> ssl.SSLContext:
-    """Return what TLS needs at this end; where authorities are named, peers have to show a certificate of theirs.
-
-    Parameters
-    ----------
-    certificate, key, authorities
-        PEM files.
-
-    Raises
-    ------
-    UsageError
-        One can't be read, or the key is not the certificate's.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-        if authorities is not None:
-            context.load_verify_locations(authorities)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"the TLS files can't be used: {error.strerror or error}; expected PEM files"
-        ) from None
-    return context

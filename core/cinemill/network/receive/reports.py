@@ -9,9 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cinemill.errors import NodeError, UsageError
+from cinemill.network import commands
 from cinemill.network.association import Association
-from cinemill.network.classes import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT
-from cinemill.network.pdu import Context
+from cinemill.network.classes import COMMITMENT, EXPLICIT, IMPLICIT
+from cinemill.network.connect import associate
+from cinemill.network.nodes import Dimse, Node
+from cinemill.network.pdu import Context, Proposed
 from cinemill.network.receive.commitment import Asked, Promise, promised
 from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.peers import Observer, Peer
@@ -109,46 +112,21 @@ def deliver(place: Place, called: str, calling: str, promise: Promise) -> str | 
     promise
         What is reported.
     """
-    from io import BytesIO
-
-    from pydicom.filereader import read_dataset
-    from pynetdicom import AE, build_role
-
-    entity = AE(ae_title=calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS
-    entity.connection_timeout = _SECONDS
-    entity.add_requested_context(COMMITMENT, EXPLICIT)
-    role = build_role(COMMITMENT, scp_role=True)
-    association = entity.associate(place.host, place.port, ae_title=called, ext_neg=[role])
-    if not association.is_established:
-        return f"no association with {called} at {place.host}:{place.port}"
+    way = Dimse(place.host, place.port, called, calling, timeout=_SECONDS)
+    node = Node(called, "get", way)
     try:
-        data_set = read_dataset(
-            BytesIO(promise.data_set(EXPLICIT)), is_implicit_VR=False, is_little_endian=True
-        )
-        status, _ = association.send_n_event_report(data_set, promise.event, COMMITMENT, COMMITMENT_INSTANCE)
-    except (RuntimeError, ValueError) as error:
-        return str(error)
-    finally:
-        association.release()
-    answered = getattr(status, "Status", None)
-    return None if answered == 0 else f"answered {'nothing' if answered is None else f'0x{answered:04X}'}"
+        with associate(node, [Proposed(COMMITMENT, (EXPLICIT, IMPLICIT))], roles=[COMMITMENT]) as association:
+            context = association.context_for(COMMITMENT)
+            if context is None:
+                return f"{called} at {place.host}:{place.port} takes no reports"
+            association.send(context, promise.command(), promise.data_set(context.syntax))
+            _, answer = association.receive()
+            association.skip_data()
+            status = commands.status_of(answer)
+    except NodeError as error:
+        return error.message
+    return f"answered 0x{status:04X}" if status else None
 
 
 def _told(promise: Promise) -> str:
     return f"commitment: {len(promise.kept)} instances are kept, {len(promise.failed)} are not"
-
-
-def checked(wanted: Mapping[str, Place]) -> Mapping[str, Place]:
-    """Return where reports go, once it is known that they can be sent.
-
-    Raises
-    ------
-    UsageError
-        The package that sends them is missing.
-    """
-    from importlib.util import find_spec
-
-    if wanted and find_spec("pynetdicom") is None:
-        raise UsageError("reports need pynetdicom; install cinemill[net], or leave out --report-to")
-    return wanted

@@ -30,7 +30,7 @@ _TICK_MILLISECONDS = 500
 _OVERLOADED_SECONDS = 0.1
 
 
-class Listener:
+class Server:
     """Takes associations for the time of the context, or until it is stopped.
 
     Parameters
