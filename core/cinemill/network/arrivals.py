@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,13 +10,12 @@ from pathlib import Path
 
 from cinemill.errors import NodeError
 from cinemill.network import commands
-from cinemill.network.identity import Identity
+from cinemill.network.identity import Identity, is_uid
 from cinemill.network.incoming import Claim, Incoming, Rules, Taken, What, make_folder, settle
 from cinemill.network.outcomes import Outcome
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import open_temporary, sweep, sync
 
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _WELL = {"stored": "fetched", "duplicate": "kept"}
 _REFUSED = {
     commands.OUT_OF_RESOURCES: "no-room",
@@ -39,7 +37,7 @@ def checked_uid(uid: str) -> str:
     NodeError
         It is none (PS3.5 §9.1).
     """
-    if len(uid) > 64 or not _UID.fullmatch(uid):
+    if not is_uid(uid):
         raise NodeError(f"{uid[:64]!r} is no UID", outcome="nonsense")
     return uid
 

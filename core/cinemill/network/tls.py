@@ -71,14 +71,15 @@ def _with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
             context.load_verify_locations(tls.authority)
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
-                f"no trusted certificates can be read from it: {error}", path=tls.authority
+                f"no trusted certificates can be read from it: {error}; expected a PEM file",
+                path=tls.authority,
             ) from None
     if tls.certificate is not None:
         try:
             context.load_cert_chain(tls.certificate, tls.key)
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
-                f"no certificate and its key can be read from it and {tls.key or 'the same file'}: {error}",
+                f"no certificate and its key can be read from it and {tls.key or 'the same file'}: {error}; expected PEM files",
                 path=tls.certificate,
             ) from None
     return context
