@@ -143,9 +143,9 @@ def orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
 
 
 @contextmanager
-def storescp(folder: Path, *options: str) -> Iterator[Node]:
+def storescp(folder: Path, *options: str, port: int | None = None) -> Iterator[Node]:
     """Start DCMTK's receiver, which takes every transfer syntax that it knows."""
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     chosen = options or ("+xa", "+B", "-aet", "STORESCP")
     with _running([dcmtk("storescp"), *chosen, "-od", str(folder), str(port)], port):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     help="A different instance of a UID that is there: keep the first and answer 0x0111; replace it; or keep both.",
 )
 @accepting(Transcode, without=_WITHOUT)
+@click.option(
+    "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
+)
 @_several("--accept", "UID", "Store this private SOP class too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")
@@ -100,6 +104,7 @@ def receive(
     port: int,
     host: str,
     aet: str,
+    forward: str | None,
     report: Path | None,
     jobs: int | None,
     quiet: bool,
@@ -109,10 +114,12 @@ def receive(
 
     Every storage SOP class and transfer syntax is taken, byte for byte. An instance is acknowledged once it is whole, is
     what its UIDs say, and is on the disk under its name; so what was acknowledged is there, even after a kill. With --to or
-    --policy it is transcoded behind the acknowledgement, as `cinemill transcode` does, and DIR holds the outputs. Storage
-    commitment is answered. Ctrl-C or SIGTERM ends it, once instances under way are done.
+    --policy it is transcoded behind the acknowledgement, as `cinemill transcode` does, and DIR holds the outputs. With
+    --forward it is sent on once it is safe, or its output is; what could not be sent is named at the end, and goes at the
+    next start. Storage commitment is answered. Ctrl-C or SIGTERM ends it, once instances under way are done.
     """
-    from cinemill.cli.receiving import Board, Log, made_of
+    from cinemill.cli.forwarding import forward_arrivals, forwarded_to, name_left
+    from cinemill.cli.receiving import Board, Log, made_of, transcode_arrivals
     from cinemill.network.receive.inbox import Inbox
     from cinemill.network.receive.reports import Reports, places
     from cinemill.network.receive.server import Server
@@ -120,28 +127,33 @@ def receive(
     transcode = _transcode(options)
     known = places(options["report_to"])
     limits, tls = _limits(options), _tls(options)
+    node = None if forward is None else forwarded_to(forward)
+    of = None if transcode is None else made_of
     with (
         Log(report, folder) as log,
-        Inbox(folder, _rules(options), made_of=None if transcode is None else made_of) as inbox,
+        Inbox(folder, _rules(options), made_of=of, outbox=node is not None) as inbox,
         interruption() as stopping,
         Board(log, hidden=quiet) as board,
     ):
         reports = Reports(inbox, aet, known, board)
         with Server(host, port, inbox, limits, board, reports, tls) as listener:
             board.begin(aet, host, listener.port, inbox.root, secure=tls is not None)
+            workers = []
             if transcode is not None:
-                from cinemill.cli.receiving import transcode_arrivals
-
-                worker = threading.Thread(
-                    target=transcode_arrivals, args=(transcode, inbox, jobs, board, stopping)
-                )
-                worker.start()
+                workers.append(partial(transcode_arrivals, transcode, inbox, jobs, board, stopping))
+            if node is not None and inbox.outbox is not None:
+                workers.append(partial(forward_arrivals, node, inbox.outbox, board, stopping))
+            threads = [threading.Thread(target=worker) for worker in workers]
+            for thread in threads:
+                thread.start()
             while not stopping():
                 board.wait(listener.associations)
             listener.stop()
             whole = listener.join(limits.network_seconds)
-            if transcode is not None:
-                worker.join()
+            for thread in threads:
+                thread.join()
+    if node is not None and inbox.outbox is not None:
+        name_left(inbox.outbox, node.name)
     if not whole:
         click.echo("instances were still being sent; they were not acknowledged", err=True)
     raise Exit(0)

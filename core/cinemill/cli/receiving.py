@@ -21,6 +21,7 @@ from cinemill.storage.atomic import output_error
 
 if TYPE_CHECKING:
     from cinemill.network.incoming import Taken
+    from cinemill.network.outcomes import Outcome
     from cinemill.network.receive.inbox import Inbox
     from cinemill.network.receive.peers import Peer
     from cinemill.operations.transcode.request import Transcode
@@ -154,6 +155,22 @@ class Board:
         )
         if receipt.error is not None:
             self._print(f"{receipt.done}: {receipt.source}: {receipt.error['message']}", "red")
+
+    def forwarded(self, outcome: Outcome) -> None:
+        """Count an instance that was forwarded, and say why it was not."""
+        what = "forwarded" if outcome.kind.well else "not forwarded"
+        with self._lock:
+            self._counts[what] += 1
+        self._log.add(outcome=what, path=str(outcome.source), message=f"{outcome.name}: {outcome.detail}")
+        if not outcome.kind.well:
+            told = outcome.detail or outcome.kind.meaning
+            self._print(f"{what}: {outcome.source}: {outcome.name}: {told}", "red")
+
+    def delayed(self, count: int, outcome: Outcome) -> None:
+        """Say that instances are forwarded later, and why, by the outcome of the first."""
+        if not self._hidden:
+            told = outcome.detail or outcome.kind.meaning
+            self._print(f"{count} not forwarded yet: {outcome.name}: {told}", "yellow")
 
     def wait(self, associations: int) -> None:
         """Show how much has arrived, and wait a moment."""

@@ -14,6 +14,7 @@ from typing import Self
 from cinemill.errors import OutputError, OutputExists, UsageError
 from cinemill.network.identity import Identity
 from cinemill.network.incoming import Claim, Incoming, Rules, Same, What, make_folder, settle
+from cinemill.network.receive.outbox import Outbox
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.tree import OURS
 
@@ -33,11 +34,15 @@ class Inbox:
     made_of
         Where instances wait in a hidden directory below it, for somebody to make of them what belongs into the directory:
         tells whether a file there was made of one that has just come.
+    outbox
+        Whether instances are noted there, to be forwarded.
 
     Attributes
     ----------
     root, folder
         The directory, and that into which instances go.
+    outbox
+        What is to be forwarded, None where nothing is.
 
     Raises
     ------
@@ -47,7 +52,9 @@ class Inbox:
         It can't be written.
     """
 
-    def __init__(self, root: Path, rules: Rules, *, made_of: Same | None = None) -> None:
+    def __init__(
+        self, root: Path, rules: Rules, *, made_of: Same | None = None, outbox: bool = False
+    ) -> None:
         self.root, self.rules, self._made_of = root.absolute(), rules, made_of
         self.folder = self.root if made_of is None else self.root / OURS / "received"
         self._incoming = self.root / OURS / "receiving"
@@ -67,6 +74,7 @@ class Inbox:
             raise UsageError("another receiver writes here; choose another directory", path=root) from None
         except OSError:
             pass  # a file system without locks
+        self.outbox = Outbox(self.root, self.folder) if outbox else None
         for left in self._incoming.glob("*.part"):
             left.unlink(missing_ok=True)
 
@@ -97,6 +105,8 @@ class Inbox:
             made = self.root / path.relative_to(self.folder)
             others = () if self._made_of is None else ((made, self._made_of),)
             try:
+                if self.outbox is not None:
+                    self.outbox.note(path.relative_to(self.folder))
                 what = settle(temporary, path, self.rules.duplicates, others)
             except OutputExists:
                 if self.rules.duplicates == "keep":
