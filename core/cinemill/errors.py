@@ -23,6 +23,7 @@
     │   ├── MissingOutput             a source has no output
     │   └── ExtraOutput               an output has no source
     ├── Cancelled                     stopped between two frames, on request
+    ├── NodeError                     a node of the network did not do what was asked of it
     ├── WouldGrow                     the output would be larger than it may be
     └── OutputError                   the output can't be written (also OSError)
         ├── OutputExists
@@ -207,6 +208,32 @@ class ExtraOutput(VerificationError):
 
 class Cancelled(CinemillError):
     """The work was stopped on request, between two frames."""
+
+
+class NodeError(CinemillError):
+    """A node of the network did not do what was asked of it.
+
+    Parameters
+    ----------
+    message
+        What was asked, what came back, and what to do.
+    outcome
+        Its name in `cinemill.network.outcomes`, which says whether it is worth trying again.
+    after
+        Seconds that the node asks to wait before that.
+    """
+
+    def __init__(self, message: str, *, outcome: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.after = after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _node_error, (self.message, self.outcome, self.after)
+
+
+def _node_error(message: str, outcome: str, after: float | None) -> NodeError:
+    return NodeError(message, outcome=outcome, after=after)
 
 
 class WouldGrow(CinemillError):

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import cinemill_workers.cli.main  # noqa: F401  registers the commands of the service
 from cinemill.cli import app
 from cinemill.errors import CinemillError, UsageError
+from cinemill.network.pace import Window
 from cinemill.operations.deidentify.keys import make_key
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
@@ -25,7 +26,6 @@ from cinemill.operations.table import OPERATIONS
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.engine import client
 from cinemill_workers.engine.kinds import describe, from_json, to_json
-from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.model import JobSpec
 
 ASKED: list[Operation] = [

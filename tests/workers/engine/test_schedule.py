@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from cinemill import errors
-from cinemill_workers.engine.schedule import Window
+from cinemill.network.pace import Window
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from cinemill.errors import CinemillError
+from cinemill.network.pace import Window
 from cinemill.storage.tree import Item
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine, emptied, inodes, trouble
-from cinemill_workers.engine.schedule import Window
 from cinemill_workers.engine.standing import Watch
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem

@@ -11,9 +11,9 @@ from pathlib import Path
 from redis.exceptions import NoPermissionError, RedisError
 
 from cinemill.errors import CinemillError, UsageError
+from cinemill.network.pace import Window
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine, empty_sources
-from cinemill_workers.engine.schedule import Window
 from cinemill_workers.ledger.connection import WritesRefused, connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, JobGone, JobSpec

@@ -1,0 +1,203 @@
+"""What `cinemill push` and `cinemill pull` show: a bar, what went wrong, a table at the end, and a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO
+
+import click
+
+from cinemill.cli.progress import say
+from cinemill.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from cinemill.cli.options import Decorated
+    from cinemill.network.nodes import Node
+    from cinemill.network.outcomes import Outcome
+    from cinemill.network.pace import Pace
+
+_MEGABYTE = 1_000_000
+_MOST_SAID = 20
+
+
+class Shown:
+    """Counts what became of instances, and shows it. Thread-safe, as far as its lines are whole.
+
+    Parameters
+    ----------
+    pace
+        Counts the bytes.
+    report
+        Takes a JSON line for each instance.
+    as_json
+        Print such a line on standard output as well.
+    quiet
+        Print errors only.
+    """
+
+    def __init__(
+        self, pace: Pace, report: TextIO | None = None, *, as_json: bool = False, quiet: bool = False
+    ) -> None:
+        self._pace, self._report, self._as_json, self._quiet = pace, report, as_json, quiet
+        self._counts: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._transcoded = self._said = 0
+        self._started = time.perf_counter()
+        self._stack = ExitStack()
+        self.well = True
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            self._stack.enter_context(_bar(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one instance; say what is wrong with it."""
+        self._counts[outcome.name] += 1
+        self._bytes[outcome.name] += outcome.bytes
+        self._transcoded += bool(outcome.before)
+        line = json.dumps(outcome.to_dict())
+        if self._report is not None:
+            self._report.write(line + "\n")
+        if self._as_json:
+            click.echo(line)
+        if not outcome.kind.well:
+            self.well = False
+            self._said += 1
+            if self._said <= _MOST_SAID:
+                what = outcome.source or outcome.sop_instance or f"study {outcome.study}"
+                say(
+                    printable(f"{outcome.name}: {what}: {outcome.detail or outcome.kind.meaning}"),
+                    outcome.name,
+                    "red",
+                )
+            elif self._said == _MOST_SAID + 1:
+                say("more went wrong; --report FILE has all of it")
+
+    def add_good(self, outcome: Outcome) -> None:
+        """Count an instance that went well; what did not may be mended by another attempt."""
+        if outcome.kind.well and outcome.name != "kept":
+            self.add(outcome)
+
+    def keep(self, count: int) -> None:
+        """Count instances that were there before."""
+        if count:
+            self._counts["kept"] += count
+
+    @property
+    def line(self) -> str:
+        """What the bar says."""
+        seconds = max(time.perf_counter() - self._started, 1e-3)
+        rate = self._pace.bytes / seconds / _MEGABYTE
+        return f"{self._counts.total()} instances, {self._pace.bytes / _MEGABYTE:.0f} MB, {rate:.0f} MB/s"
+
+    def table(self) -> None:
+        """Print how many instances came to what."""
+        if self._quiet or not self._counts:
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        from cinemill.cli.show import console
+        from cinemill.network.outcomes import OUTCOMES
+
+        table = Table(box=None, pad_edge=False)
+        for name in ("outcome", "instances", "MB", ""):
+            table.add_column(name, justify="right" if name in {"instances", "MB"} else "left")
+        for kind in OUTCOMES.values():
+            if count := self._counts[kind.name]:
+                size = self._bytes[kind.name]
+                style = "green" if kind.well else "red"
+                meaning = "" if kind.name in {"stored", "fetched"} else kind.meaning
+                table.add_row(
+                    Text(kind.name, style),
+                    str(count),
+                    f"{size / _MEGABYTE:.1f}" if size else "",
+                    Text(meaning),
+                )
+        seconds = max(time.perf_counter() - self._started, 1e-3)
+        transcoded = f"; {self._transcoded} transcoded on the way" if self._transcoded else ""
+        moved = self._pace.bytes / _MEGABYTE
+        console.print(table, soft_wrap=True)
+        moved = self._pace.bytes / _MEGABYTE
+        say(f"{moved:.0f} MB in {seconds:.1f} s: {moved / seconds:.0f} MB/s{transcoded}")
+
+
+@contextmanager
+def _bar(shown: Shown) -> Iterator[None]:
+    """Draw the bar until the context is left."""
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.text import Text
+
+    from cinemill.cli.show import console
+
+    class Said(ProgressColumn):
+        def render(self, task: Task) -> Text:  # noqa: ARG002
+            return Text(shown.line)
+
+    with Progress(SpinnerColumn(), Said(), console=console, transient=True) as progress:
+        progress.add_task("", total=None)
+        yield
+
+
+@contextmanager
+def report_file(path: Path | None) -> Iterator[TextIO | None]:
+    """Open a report for what is appended to it, None where there is to be none.
+
+    Raises
+    ------
+    UsageError
+        It can't be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
+    with file:
+        yield file
+
+
+def limits_options(command: Decorated) -> Decorated:
+    """Give a command the options that a node is spared by."""
+    for option in (
+        click.option("--window", metavar="HH:MM-HH:MM", help="Work in this part of the day only."),
+        click.option(
+            "--max-rate", metavar="MB/S", type=click.FloatRange(min=0, min_open=True), help="At most so fast."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def limited(node: Node, max_rate: float | None, window: str | None) -> Node:
+    """Return a node whose limits are those that were typed, where they were.
+
+    Parameters
+    ----------
+    node
+        As its entry has it.
+    max_rate, window
+        As they were typed.
+    """
+    from dataclasses import replace
+
+    from cinemill.network.pace import Window
+
+    limits = node.limits
+    if max_rate is not None:
+        limits = replace(limits, rate=max_rate)
+    if window:
+        limits = replace(limits, window=Window.parse(window))
+    return replace(node, limits=limits)

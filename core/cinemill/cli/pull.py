@@ -1,0 +1,104 @@
+"""`cinemill pull`: studies of a node into a folder, by C-GET, C-MOVE or DICOMweb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+from click.exceptions import Exit
+
+from cinemill.cli.exchange import Shown, limited, limits_options, report_file
+from cinemill.cli.options import PATH, Whole, destination_argument
+from cinemill.cli.run import interruption, quiet_option
+
+if TYPE_CHECKING:
+    from cinemill.network.nodes import Node
+    from cinemill.network.query import Study
+    from cinemill.operations.exchange.pull import By
+
+
+@click.command("pull")
+@click.argument("node", metavar="NODE", help="A node of the nodes file.")
+@destination_argument("Folder; gets one for each study.")
+@click.option("--study", "uids", metavar="UID", multiple=True, help="A study; several are several options.")
+@click.option(
+    "--query",
+    metavar="KEYWORD=VALUE,...",
+    help="Studies that match, e.g. StudyDate=20150101-20201231,ModalitiesInStudy=US.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(("study", "day")),
+    default="study",
+    help="Folders: of each study, or of each day with its studies.",
+)
+@click.option("--associations", metavar="N", type=Whole(min=1, max=64), help="Studies at a time.")
+@click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@limits_options
+@quiet_option
+def pull(
+    node: str,
+    destination: Path,
+    *,
+    uids: tuple[str, ...],
+    query: str | None,
+    by: str,
+    associations: int | None,
+    report: Path | None,
+    as_json: bool,
+    max_rate: float | None,
+    window: str | None,
+    quiet: bool,
+) -> None:
+    """Fetch studies from a node, and say what is missing.
+
+    Instances that are there already are not fetched again. Only whole files get their names, DST/STUDY/INSTANCE.dcm. What
+    the node counts and lists is compared with what is there: exit code 1 if anything is missing, and it is said by name.
+    """
+    from dataclasses import replace
+
+    from cinemill.errors import Cancelled, UsageError
+    from cinemill.network.nodes import node_named
+    from cinemill.network.pace import Pace
+    from cinemill.operations.exchange.pull import pull as fetch
+
+    if bool(uids) == bool(query):
+        raise UsageError("give --study or --query, and not both")
+    found = limited(node_named(node), max_rate, window)
+    if associations is not None:
+        found = replace(found, limits=replace(found.limits, associations=associations))
+    if found.pull == "web":
+        found.by_web.authorization()
+    studies = _studies(found, uids, query)
+    with interruption() as stopping, report_file(report) as file:
+        pace = Pace(found.limits.rate, found.limits.window, stopping)
+        shown = Shown(pace, file, as_json=as_json, quiet=quiet)
+        try:
+            with shown:
+                for study in fetch(
+                    found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
+                ):
+                    shown.keep(study.kept)
+                    for outcome in study.missing:
+                        shown.add(outcome)
+        except Cancelled:
+            shown.table()
+            click.echo("stopped; the same command goes on from here", err=True)
+            raise Exit(130) from None
+    shown.table()
+    raise Exit(0 if shown.well else 1)
+
+
+def _studies(node: Node, uids: tuple[str, ...], query: str | None) -> Iterator[Study]:
+    from cinemill.network import archive
+    from cinemill.network.query import Study, parse_query
+
+    if query is not None:
+        return archive.studies(node, parse_query(query))
+    return (
+        next(archive.studies(node, {"StudyInstanceUID": uid}), None) or Study(uid)
+        for uid in dict.fromkeys(uids)
+    )

@@ -1,0 +1,75 @@
+"""`cinemill push`: files to a node, by C-STORE or STOW-RS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.exceptions import Exit
+
+from cinemill.cli.exchange import Shown, limited, limits_options, report_file
+from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.run import interruption, quiet_option
+
+
+@click.command("push")
+@sources_argument("Files and directories.")
+@click.argument("node", metavar="NODE", help="A node of the nodes file.")
+@click.option(
+    "--via", type=click.Choice(("dimse", "web")), help="C-STORE or STOW-RS; default: what the node has."
+)
+@click.option(
+    "--fallback",
+    metavar="TARGETS",
+    default="",
+    help="Where the node refuses a file's transfer syntax: transcode it to the first of these that it takes.",
+)
+@click.option("--force", is_flag=True, help="Send by STOW-RS what the node may not be able to give back.")
+@click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@limits_options
+@quiet_option
+def push(
+    sources: tuple[Path, ...],
+    node: str,
+    *,
+    via: str | None,
+    fallback: str,
+    force: bool,
+    report: Path | None,
+    as_json: bool,
+    max_rate: float | None,
+    window: str | None,
+    quiet: bool,
+) -> None:
+    """Send files to a node, as they are.
+
+    What the node takes is asked first. Without --fallback, files whose transfer syntax it refuses are refused by name.
+    Exit code 1 if anything was not sent.
+    """
+    from cinemill.errors import Cancelled
+    from cinemill.network.nodes import node_named
+    from cinemill.network.pace import Pace
+    from cinemill.operations.exchange.push import Sender, read_fallback
+    from cinemill.storage.tree import files_below
+
+    found = limited(node_named(node), max_rate, window)
+    way = via or found.push
+    if way == "web":
+        found.by_web.authorization()
+    else:
+        found.by_dimse  # noqa: B018  # says what is missing
+    with interruption() as stopping, report_file(report) as file:
+        pace = Pace(found.limits.rate, found.limits.window, stopping)
+        sender = Sender(found, "web" if way == "web" else "dimse", read_fallback(fallback), force, pace)
+        shown = Shown(pace, file, as_json=as_json, quiet=quiet)
+        try:
+            with shown:
+                for outcome in sender.send(files_below(sources)):
+                    shown.add(outcome)
+        except Cancelled:
+            shown.table()
+            click.echo("stopped; the same command sends everything again", err=True)
+            raise Exit(130) from None
+    shown.table()
+    raise Exit(0 if shown.well else 1)

@@ -1,0 +1,135 @@
+"""What a node has, and how it is fetched, whichever way its entry names: C-MOVE, C-GET or DICOMweb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinemill.errors import NodeError
+from cinemill.network import query, retrieve
+from cinemill.network.arrivals import Arrivals
+from cinemill.network.instances import Instance, read_instance
+from cinemill.network.query import Listed, Study
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from cinemill.network.listener import Listener
+    from cinemill.network.nodes import Node
+
+
+def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
+    """Yield the studies of a node that match: see `cinemill.network.query.studies`."""
+    if node.pull == "web":
+        from cinemill.network import web
+
+        return web.studies(node, criteria)
+    return query.studies(node, criteria)
+
+
+def instances(node: Node, study: str) -> list[Listed]:
+    """Return the instances of a study that a node lists: see `cinemill.network.query.instances`."""
+    if node.pull == "web":
+        from cinemill.network import web
+
+        return web.instances(node, study)
+    return query.instances(node, study)
+
+
+def listening(
+    node: Node, passed: Callable[[int], None] | None = None
+) -> AbstractContextManager[Listener | None]:
+    """Return what takes the instances of C-MOVE for the time of its context, which is nothing for other ways.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how it is fetched from.
+    passed
+        See `cinemill.network.associations.Association`.
+    """
+    if node.pull != "move":
+        return nullcontext()
+    from cinemill.network.listener import Listener
+
+    return Listener(node.by_dimse, passed)
+
+
+def fetch(
+    node: Node,
+    study: str,
+    arrivals: Arrivals,
+    *,
+    listed: Sequence[Listed] = (),
+    whole: bool = True,
+    listener: Listener | None = None,
+    passed: Callable[[int], None] | None = None,
+) -> None:
+    """Fetch a study, or those of its instances that are listed and have not arrived.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how.
+    study
+        Its UID.
+    arrivals
+        Where instances go, and what is known of them afterwards.
+    listed
+        What is wanted; all of the study without it.
+    whole
+        Whether that is all of the study, which is then asked for by its UID alone.
+    listener
+        For C-MOVE: see `listening`.
+    passed
+        See `cinemill.network.associations.Association`.
+
+    Raises
+    ------
+    NodeError
+        The node can't be asked, or fails; what came before is there.
+    """
+    if node.pull == "web":
+        from cinemill.network import web
+
+        web.retrieve(node, study, arrivals, listed=listed, whole=whole, passed=passed)
+    elif listener is not None:
+        listener.expect(arrivals)
+        try:
+            retrieve.move(node, study, arrivals, listed=listed, whole=whole)
+        finally:
+            listener.forget(arrivals)
+    else:
+        retrieve.get(node, study, arrivals, listed=listed, whole=whole, passed=passed)
+
+
+def seen(node: Node, instance: Instance, folder: Path) -> Instance:
+    """Ask a node for an instance again, and return what it gave: its file is in the folder.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how.
+    instance
+        As it was sent.
+    folder
+        Takes the file; another one of this instance must not be there.
+
+    Raises
+    ------
+    NodeError
+        The node does not give it back.
+    """
+    arrivals = Arrivals(folder, instance.study, frozenset((instance.sop_instance,)))
+    listed = [Listed(instance.sop_instance, instance.sop_class, instance.series, instance.transfer_syntax)]
+    with listening(node) as listener:
+        fetch(node, instance.study, arrivals, listed=listed, whole=False, listener=listener)
+    if instance.sop_instance not in arrivals.fetched:
+        wrong = arrivals.wrong.get(instance.sop_instance)
+        raise NodeError(
+            f"the node does not give {instance.sop_instance} back" + (f": {wrong.detail}" if wrong else ""),
+            outcome="missing" if wrong is None else wrong.name,
+        )
+    return read_instance(arrivals.path_of(instance.sop_instance))

@@ -1,0 +1,98 @@
+"""Says what a received file holds, and whether all of it is there."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinemill.dicom.elements import EXPLICIT_LE, walk
+from cinemill.dicom.part10 import read_meta, text_of
+from cinemill.dicom.source import Source
+from cinemill.errors import DamagedFile
+from cinemill.storage.mapped import Bytes, forget
+
+_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_TAGS = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
+_HEAD = 1 << 18
+_PIECE = 1 << 18
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+LONGEST_UID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The UIDs of an instance, as its data set has them; empty where they are absent."""
+
+    sop_class: str
+    sop_instance: str
+    study: str
+    series: str
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID, and so a name without any meaning to a file system: digits, and dots between them."""
+    return len(text) <= LONGEST_UID and _UID.fullmatch(text) is not None
+
+
+def identify(path: Path, *, deflated: bool, most: int) -> Identity:
+    """Read the UIDs of a file, and look whether its elements end where it ends.
+
+    Parameters
+    ----------
+    path
+        A Part 10 file.
+    deflated
+        Whether its data set is: it is inflated, and not kept.
+    most
+        Bytes that it may be inflated to.
+
+    Raises
+    ------
+    SourceError
+        It is truncated, or no data set.
+    """
+    if deflated:
+        return _identify_deflated(path, most)
+    with Source(path) as source:
+        return Identity(*map(source.text, _TAGS))
+
+
+def _identify_deflated(path: Path, most: int) -> Identity:
+    file, meta = read_meta(path)
+    head = _inflated_head(file, meta[-1].end, most)
+    found: dict[int, str] = {}
+    try:
+        for element in walk(head, 0, len(head), EXPLICIT_LE):
+            if element.tag in _TAGS:
+                found[element.tag] = text_of(head, element)
+            if element.tag >= _SERIES:
+                break
+    except DamagedFile:
+        if len(head) < _HEAD:
+            raise
+    return Identity(*(found.get(tag, "") for tag in _TAGS))
+
+
+def _inflated_head(file: Bytes, start: int, most: int) -> bytes:
+    """Inflate a data set to its end, and return its beginning."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    head, size = b"", 0
+    try:
+        for offset in range(start, len(file), _PIECE):
+            deflated = bytes(file[offset : offset + _PIECE])
+            while deflated and not inflater.eof:
+                inflated = inflater.decompress(deflated, _PIECE)
+                deflated = inflater.unconsumed_tail
+                size += len(inflated)
+                if len(head) < _HEAD:
+                    head += inflated
+                if size > most:
+                    raise DamagedFile(f"the data set inflates to more than {most} bytes")
+            forget(file)
+    except zlib.error as error:
+        raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
+    if not inflater.eof:
+        raise DamagedFile("the deflated data set ends too early; the file is truncated")
+    return head

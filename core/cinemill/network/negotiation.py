@@ -1,0 +1,77 @@
+"""Negotiates associations over open connections: what is proposed, and what becomes of the answer (PS3.8 §7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from cinemill.network import pdu
+from cinemill.network.association import LARGEST_PDU, Aborted, Association
+from cinemill.network.pdu import Context, Proposed, Violation, checked
+from cinemill.network.stream import Stream
+
+MOST_CONTEXTS = 128
+
+
+def grouped(pairs: Collection[tuple[str, str]], most: int = MOST_CONTEXTS) -> Iterator[list[Proposed]]:
+    """Yield the contexts of associations: one for each class and transfer syntax, so that the peer can't choose another.
+
+    Parameters
+    ----------
+    pairs
+        SOP classes and transfer syntaxes.
+    most
+        Contexts of an association.
+    """
+    contexts = [Proposed(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(pairs)]
+    for start in range(0, len(contexts), most):
+        yield contexts[start : start + most]
+
+
+def request(
+    stream: Stream,
+    called: str,
+    calling: str,
+    contexts: Sequence[Proposed],
+    *,
+    roles: Collection[str] = (),
+    passed: Callable[[int], None] | None = None,
+) -> Association:
+    """Negotiate an association over an open connection.
+
+    Parameters
+    ----------
+    stream
+        The connection; what it gives the peer is what the association does.
+    called, calling
+        AE titles.
+    contexts
+        At most 128.
+    roles
+        SOP classes of which one is the SCP oneself: C-GET, and results of storage commitment.
+    passed
+        See `Association`.
+
+    Raises
+    ------
+    NodeError
+        The association was refused, or the peer does not answer as the standard says.
+    """
+    numbered = {2 * index + 1: proposed for index, proposed in enumerate(contexts)}
+    asked = pdu.Request(called, calling, numbered, LARGEST_PDU, frozenset(roles))
+    stream.allow()
+    stream.send(asked.encode())
+    kind, length = pdu.HEADER.unpack(stream.exact(pdu.HEADER.size))
+    body = stream.exact(checked(length, LARGEST_PDU, "an answer to an association"))
+    if kind == pdu.ASSOCIATE_RJ and length >= 4:
+        raise pdu.rejection(body, called, calling)
+    if kind == pdu.ABORT:
+        raise Aborted(pdu.aborter(body))
+    if kind != pdu.ASSOCIATE_AC:
+        raise Violation(f"a PDU of type {kind} came as the answer to an association")
+    answer = pdu.Acceptance.decode(body)
+    accepted = {
+        number: Context(number, numbered[number].sop_class, syntax)
+        for number, (result, syntax) in answer.results.items()
+        if result == 0 and number in numbered and syntax in numbered[number].syntaxes
+    }
+    return Association(stream, accepted, answer.most, passed=passed)

@@ -1,0 +1,228 @@
+"""Fetches studies from a node: only what is not there, again where that helps, and says by name what is missing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cinemill.errors import NodeError
+from cinemill.network import archive
+from cinemill.network.arrivals import Arrivals, checked_uid
+from cinemill.network.outcomes import OUTCOMES, Outcome
+from cinemill.network.pace import Pace
+from cinemill.network.query import Listed, Study
+
+if TYPE_CHECKING:
+    from cinemill.network.listener import Listener
+    from cinemill.network.nodes import Node
+
+By: TypeAlias = Literal["study", "day"]
+ATTEMPTS = 3
+_PATIENCE = 2.0
+_UNKNOWN = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
+"""What nodes say of studies that they don't have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PulledStudy:
+    """What became of one study.
+
+    Attributes
+    ----------
+    expected
+        Instances that the node says the study has; None where it does not say.
+    there
+        Instances that are there now, fetched or kept.
+    kept
+        Those of them that an earlier run had fetched.
+    missing
+        An outcome for each instance that is not there; without UIDs where the node did not list them.
+    """
+
+    uid: str
+    folder: Path
+    expected: int | None
+    there: int
+    kept: int
+    missing: tuple[Outcome, ...] = ()
+
+
+def folder_of(destination: Path, study: Study, by: By) -> Path:
+    """Return where the instances of a study go: a folder of its UID, by day in one of its date.
+
+    Parameters
+    ----------
+    destination
+        Of the run.
+    study
+        As the node lists it.
+    by
+        ``study`` or ``day``.
+    """
+    uid = checked_uid(study.uid)
+    if by == "study":
+        return destination / uid
+    day = study.date if len(study.date) == 8 and study.date.isdigit() else "undated"
+    return destination / day / uid
+
+
+def pull(
+    node: Node,
+    destination: Path,
+    studies: Iterable[Study],
+    *,
+    by: By = "study",
+    pace: Pace | None = None,
+    told: Callable[[Outcome], None] = lambda _: None,
+) -> Iterator[PulledStudy]:
+    """Fetch studies, as many at once as the node's limits allow; yield what became of each.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how.
+    destination
+        Gets a folder for each study.
+    studies
+        See `cinemill.network.archive.studies`; taken lazily.
+    by
+        How folders are arranged: see `folder_of`.
+    pace
+        When and how fast; may stop everything by `Cancelled`.
+    told
+        Called with what became of each instance, from several threads.
+
+    Raises
+    ------
+    Cancelled
+        On request; what is there stays, and nothing else.
+    """
+    pace = pace or Pace(node.limits.rate, node.limits.window)
+    at_once = node.limits.associations
+    waiting: deque[Future[PulledStudy]] = deque()
+    with archive.listening(node, pace.passed) as listener, ThreadPoolExecutor(at_once) as executor:
+        try:
+            for study in studies:
+                pace.wait()
+                folder = folder_of(destination, study, by)
+                waiting.append(executor.submit(pull_study, node, study, folder, pace, listener, told))
+                while len(waiting) > at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def pull_study(
+    node: Node,
+    study: Study,
+    folder: Path,
+    pace: Pace,
+    listener: Listener | None = None,
+    told: Callable[[Outcome], None] = lambda _: None,
+) -> PulledStudy:
+    """Fetch one study: see `pull`.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how.
+    study
+        As the node lists it.
+    folder
+        Takes its instances; those that are there are not fetched again.
+    pace
+        When and how fast.
+    listener
+        For C-MOVE: see `cinemill.network.archive.listening`.
+    told
+        Called with what became of each instance.
+    """
+    listed: list[Listed] = []
+    kept: set[str] = set()
+    error: NodeError | None = None
+    arrivals = Arrivals(folder, study.uid, told=told)
+    for attempt in range(ATTEMPTS):
+        error = None
+        try:
+            if not listed:
+                listed = archive.instances(node, study.uid)
+                kept = {each.sop_instance for each in listed if arrivals.has(each.sop_instance)}
+                arrivals.fetched |= kept
+                arrivals.awaited = frozenset(each.sop_instance for each in listed) or None
+            if not listed or len(kept) < len(listed):
+                hopeless = {uid for uid, outcome in arrivals.wrong.items() if not outcome.kind.again}
+                wanted = [each for each in listed if each.sop_instance not in hopeless]
+                archive.fetch(
+                    node,
+                    study.uid,
+                    arrivals,
+                    listed=wanted,
+                    whole=len(wanted) == len(listed),
+                    listener=listener,
+                    passed=pace.passed,
+                )
+        except NodeError as found:
+            error = found
+        if not _worth_again(error, arrivals, listed, study):
+            break
+        pace.rest(_delay(error, attempt))
+    return _reconciled(study, folder, arrivals, listed, kept, error)
+
+
+def _worth_again(error: NodeError | None, arrivals: Arrivals, listed: Sequence[Listed], study: Study) -> bool:
+    """Whether something is missing that another attempt may bring."""
+    missing = _missing(arrivals, listed)
+    if not missing and (listed or len(arrivals.fetched) >= (study.instances or 0)):
+        return error is not None and not listed and OUTCOMES[error.outcome].again
+    untried = [each for each in missing if each.sop_instance not in arrivals.wrong]
+    if arrivals.wrong and untried and len(untried) < len(missing):
+        return (
+            True  # some nodes stop at the first instance that is refused: the others are asked for without it
+        )
+    if error is not None:
+        return OUTCOMES[error.outcome].again
+    return any(each.kind.again for each in arrivals.wrong.values())
+
+
+def _delay(error: NodeError | None, attempt: int) -> float:
+    asked = error.after if error is not None and error.after is not None else 0.0
+    return max(asked, _PATIENCE * float(2**attempt))
+
+
+def _missing(arrivals: Arrivals, listed: Sequence[Listed]) -> list[Listed]:
+    return [each for each in listed if each.sop_instance not in arrivals.fetched]
+
+
+def _reconciled(
+    study: Study,
+    folder: Path,
+    arrivals: Arrivals,
+    listed: Sequence[Listed],
+    kept: Collection[str],
+    error: NodeError | None,
+) -> PulledStudy:
+    """Compare what is there with what the node said, instance by instance and by their count."""
+    expected = max(study.instances or 0, len(listed)) if listed or study.instances is not None else None
+    there = len(listed) - len(_missing(arrivals, listed)) if listed else len(arrivals.fetched)
+    name, detail = ("missing", "") if error is None else (error.outcome, error.message)
+    if error is not None and name in _UNKNOWN and not listed and not study.instances:
+        name, detail = "no-such", f"the node lists no such study ({error.message})"
+    missing = [
+        arrivals.wrong.get(each.sop_instance)
+        or arrivals.wrong.get("")
+        or Outcome(name, None, each.sop_class, each.sop_instance, "", detail, study=study.uid)
+        for each in _missing(arrivals, listed)
+    ]
+    unnamed = (expected or 0) - there - len(missing)
+    if unnamed > 0 or (error is not None and not missing):
+        told = detail or f"the node counts {expected} instances, and lists {len(listed)}; {there} are there"
+        wrong = arrivals.wrong.values() if not listed else ()
+        missing += list(wrong) or [Outcome(name, None, detail=told, study=study.uid)] * max(unnamed, 1)
+    return PulledStudy(study.uid, folder, expected, there, len(kept), tuple(missing))

@@ -1,0 +1,210 @@
+"""Sends files to a node: asked first what it takes, transcoded on the way where that was allowed, again where that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from cinemill.errors import Cancelled, CinemillError, NodeError, NotDicom, UsageError
+from cinemill.network.instances import Instance, read_instance
+from cinemill.network.outcomes import Outcome
+from cinemill.network.pace import Pace
+from cinemill.network.store import accepted, outcome_of, store
+from cinemill.operations.policy.readers import readable
+from cinemill.syntaxes import TRANSFER_SYNTAXES, TransferSyntax, target
+
+if TYPE_CHECKING:
+    from cinemill.network.nodes import Node, Push
+
+ATTEMPTS = 3
+_PATIENCE = 2.0
+_AT_ONCE = 1000
+"""Files whose headers are known at the same time."""
+
+_NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+_ANYWHERE = frozenset(("native", "rle", "jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "video"))
+"""Codings that every server of today can give back by WADO-RS."""
+
+
+@dataclass
+class Sender:
+    """Sends files to one node, and remembers what it takes.
+
+    Parameters
+    ----------
+    node
+        Where they go.
+    via
+        ``dimse`` or ``web``.
+    fallback
+        Targets for what the node does not take, the best first; none for refusing it by name.
+    force
+        Send by STOW-RS what the node may not be able to give back.
+    pace
+        When and how fast; may stop everything by `Cancelled`.
+    scratch
+        Where files that are transcoded stand for the time; the system's temporary directory by default.
+    """
+
+    node: Node
+    via: Push
+    fallback: Sequence[TransferSyntax] = ()
+    force: bool = False
+    pace: Pace = field(default_factory=Pace)
+    scratch: Path | None = None
+    _asked: set[tuple[str, str]] = field(default_factory=set)
+    _taken: set[tuple[str, str]] = field(default_factory=set)
+
+    def send(self, files: Iterable[Path]) -> Iterator[Outcome]:
+        """Send files, and yield what became of each, those that are tried again behind the others.
+
+        Raises
+        ------
+        Cancelled
+            On request.
+        """
+        waiting = iter(files)
+        while batch := list(islice(waiting, _AT_ONCE)):
+            instances: list[Instance] = []
+            for file in batch:
+                found = surveyed(file)
+                if isinstance(found, Outcome):
+                    yield found
+                else:
+                    instances.append(found)
+            yield from self._send_again(instances)
+
+    def _send_again(self, instances: list[Instance]) -> Iterator[Outcome]:
+        """Send instances, some of them several times."""
+        for attempt in range(ATTEMPTS):
+            by_path = {each.path: each for each in instances}
+            again, delay = [], _PATIENCE * 2**attempt
+            for outcome in self.send_once(instances):
+                if not outcome.kind.again or attempt == ATTEMPTS - 1 or outcome.source not in by_path:
+                    yield outcome
+                    continue
+                again.append(by_path[outcome.source])
+                delay = max(delay, outcome.after or 0.0)
+            if not again:
+                return
+            instances = again
+            self.pace.rest(delay)
+
+    def send_once(self, instances: Sequence[Instance]) -> Iterator[Outcome]:
+        """Send instances once, and yield what became of each."""
+        self.pace.wait()
+        try:
+            self._ask(instances)
+        except NodeError as error:
+            yield from (outcome_of(each, error) for each in instances)
+            return
+        direct: list[Instance] = []
+        others: list[Instance] = []
+        for each in instances:
+            (direct if self._takes(each) else others).append(each)
+        yield from self._sent(direct)
+        for each in others:
+            yield self._transcoded(each)
+
+    def _sent(self, instances: Sequence[Instance]) -> Iterator[Outcome]:
+        if not instances:
+            return
+        if self.via == "web":
+            from cinemill.network import web
+
+            yield from web.store(self.node, instances, passed=self.pace.passed)
+        else:
+            yield from store(self.node, instances, passed=self.pace.passed)
+
+    def _ask(self, instances: Sequence[Instance]) -> None:
+        """Ask the node, once for each, which classes it takes in which transfer syntaxes."""
+        if self.node.dimse is None or (self.via == "web" and all(map(self._served_anywhere, instances))):
+            return
+        targets = [*_NATIVE, *(each.uid for each in self.fallback)]
+        pairs = {(each.sop_class, each.transfer_syntax): None for each in instances}
+        pairs |= {(each.sop_class, uid): None for each in instances for uid in targets}
+        new = [pair for pair in pairs if pair not in self._asked]
+        if new:
+            self._taken |= accepted(self.node, new)
+            self._asked.update(new)
+
+    @staticmethod
+    def _served_anywhere(instance: Instance) -> bool:
+        return TRANSFER_SYNTAXES[instance.transfer_syntax].coding in _ANYWHERE
+
+    def _takes(self, instance: Instance, syntax: str = "") -> bool:
+        """Whether the node takes an instance in a syntax; by STOW-RS, whether it can be expected to give it back."""
+        syntax = syntax or instance.transfer_syntax
+        if self.via == "dimse":
+            return (instance.sop_class, syntax) in self._taken
+        row = TRANSFER_SYNTAXES[syntax]
+        if self.force or row.coding in _ANYWHERE or (instance.sop_class, syntax) in self._taken:
+            return True
+        return bool(self.node.readable_by) and row in readable(self.node.readable_by)
+
+    def _transcoded(self, instance: Instance) -> Outcome:
+        """Transcode an instance to the best that the node takes, verified, and send that."""
+        chosen = next((each for each in self.fallback if self._takes(instance, each.uid)), None)
+        if chosen is None:
+            return outcome_of(instance, self._refusal(instance))
+        from cinemill.operations.transcode.transcode import transcode
+
+        with TemporaryDirectory(prefix="cinemill-push-", dir=self.scratch) as folder:
+            output = Path(folder) / "instance.dcm"
+            try:
+                transcode(instance.path, output, to=chosen.uid, preserve=False)
+                made = read_instance(output)
+            except Cancelled:
+                raise
+            except CinemillError as error:
+                return replace(outcome_of(instance, error), name="not-transcoded")
+            if not self._takes(made):
+                return outcome_of(instance, self._refusal(instance))
+            (outcome,) = self._sent([made])
+        return replace(outcome, source=instance.path, before=instance.transfer_syntax)
+
+    def _refusal(self, instance: Instance) -> NodeError:
+        row = TRANSFER_SYNTAXES[instance.transfer_syntax]
+        if self.via == "web":
+            return NodeError(
+                f"{self.node.name} may take {row}, and not be able to give it back; name a --fallback, or --force",
+                outcome="not-served",
+            )
+        if not any(sop_class == instance.sop_class for sop_class, _ in self._taken):
+            return NodeError(
+                f"{self.node.name} does not take SOP class {instance.sop_class}", outcome="class-refused"
+            )
+        advice = (
+            "none of the fallbacks either"
+            if self.fallback
+            else "name a --fallback, such as jpeg-2000,explicit"
+        )
+        return NodeError(f"{self.node.name} does not take {row}; {advice}", outcome="syntax-refused")
+
+
+def surveyed(file: Path) -> Instance | Outcome:
+    """Return what a file says of itself, or why it can't be sent."""
+    try:
+        return read_instance(file)
+    except NotDicom as error:
+        return Outcome("not-dicom", file, detail=error.message)
+    except CinemillError as error:
+        return Outcome("damaged", file, detail=error.message)
+
+
+def read_fallback(text: str) -> tuple[TransferSyntax, ...]:
+    """Read targets with commas between.
+
+    Raises
+    ------
+    UsageError
+        One of them can't be written.
+    """
+    try:
+        return tuple(target(name.strip()) for name in text.split(",") if name.strip())
+    except UsageError as error:
+        raise UsageError(f"--fallback: {error.message}") from None

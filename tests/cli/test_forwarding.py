@@ -1,0 +1,131 @@
+"""`cinemill receive --forward`: what is acknowledged comes to another node too, whatever happens in between."""
+
+import signal
+import time
+from contextlib import contextmanager
+
+import pydicom
+import pytest
+
+from cinemill.cli.receive import receive
+from cinemill.errors import UsageError
+from cinemill.network.receive.outbox import Outbox
+from tests.cli.test_receive_command import send
+from tests.support.harness import write_instance
+from tests.support.pacs import storescp
+from tests.support.senders import command, data_set, free_port
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    """An entry of the nodes file, whose port is returned."""
+    port = free_port()
+    (tmp_path / "nodes.toml").write_text(
+        f'[node.pacs.dimse]\nhost = "127.0.0.1"\nport = {port}\ncalled-aet = "PACS"\n'
+    )
+    monkeypatch.setenv("CINEMILL_NODES", str(tmp_path / "nodes.toml"))
+    return port
+
+
+@contextmanager
+def pacs(folder, port):
+    with storescp(folder, "+xa", "+B", port=port):
+        yield
+
+
+@pytest.fixture
+def sources(tmp_path):
+    files = [tmp_path / f"{number}.dcm" for number in range(3)]
+    for number, path in enumerate(files):
+        write_instance(path, number, side=64)
+    return files
+
+
+def there(folder, count):
+    """What another node has, once it is so much."""
+    end = time.monotonic() + 30
+    while True:
+        found = sorted(each for each in folder.iterdir() if each.stat().st_size) if folder.exists() else []
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def end(process):
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    return process.stderr.read()
+
+
+def notes(folder):
+    return list((folder / ".cinemill" / "forwarding").iterdir())
+
+
+def await_nothing_noted(folder):
+    end = time.monotonic() + 30
+    while notes(folder):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_could_not_be_forwarded_is_named_and_goes_at_the_next_start(tmp_path, node, sources):
+    folder = tmp_path / "in"
+    with command(folder, "--forward", "pacs", "--quiet") as (process, port):
+        assert [send(port, path) for path in sources] == [0, 0, 0]
+        process.kill()
+    with command(folder, "--forward", "pacs", "--quiet") as (process, _):
+        told = end(process)
+    assert "3 instances were not forwarded to pacs" in told
+    for path in sources:
+        assert f"{pydicom.dcmread(path).SOPInstanceUID}.dcm" in told
+    with (
+        pacs(tmp_path / "out", node),
+        command(folder, "--forward", "pacs", "--quiet") as (process, _),
+    ):
+        await_nothing_noted(folder)
+        found = there(tmp_path / "out", 3)
+        assert "not forwarded" not in end(process)
+    assert sorted(data_set(path.read_bytes()) for path in found) == sorted(
+        data_set(path.read_bytes()) for path in sources
+    )
+
+
+def test_what_is_transcoded_is_forwarded_as_it_is_then(tmp_path, node, sources):
+    folder = tmp_path / "in"
+    options = ("--to", "jpeg-ls", "--if-larger", "write", "--forward", "pacs", "--quiet")
+    with pacs(tmp_path / "out", node), command(folder, *options) as (process, port):
+        assert [send(port, path) for path in sources] == [0, 0, 0]
+        found = there(tmp_path / "out", 3)
+        await_nothing_noted(folder)
+        end(process)
+    received = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in found}
+    for path in sources:
+        source = pydicom.dcmread(path)
+        output = received[source.SOPInstanceUID]
+        assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.80"
+        assert (output.pixel_array == source.pixel_array).all()
+
+
+def test_a_node_that_is_not_in_the_nodes_file_is_said_before_anything_is_listened_for(tmp_path, node):
+    with pytest.raises(UsageError, match="other"):
+        receive.main([str(tmp_path / "in"), "--forward", "other"], standalone_mode=False)
+    assert not (tmp_path / "in").exists()
+
+
+def test_what_was_noted_and_never_acknowledged_is_forgotten_and_what_was_noted_anew_is_not(tmp_path):
+    outbox = Outbox(tmp_path, tmp_path)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "2.dcm").touch()
+    for name in ("2.dcm", "3.dcm"):
+        outbox.note((tmp_path / "1" / name).relative_to(tmp_path))
+    assert outbox.left() == [tmp_path / "1" / "2.dcm"]
+    again = Outbox(tmp_path, tmp_path)
+    assert len(notes(tmp_path)) == 1
+    ((path, noted),) = again.ready()
+    time.sleep(0.01)
+    again.note(path.relative_to(tmp_path))
+    again.cross_out(path, noted)
+    ((path, noted),) = again.ready()
+    again.cross_out(path, noted)
+    assert not notes(tmp_path)

@@ -1,0 +1,277 @@
+"""Servers of DICOMweb on their bad days, and multipart bodies however they are cut into pieces."""
+
+from __future__ import annotations
+
+import json
+from email.message import Message
+from email.parser import BytesParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cinemill.errors import NodeError
+from cinemill.network import web
+from cinemill.network.arrivals import Arrivals
+from cinemill.network.instances import read_instance
+from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
+from cinemill.network.pace import Pace
+from cinemill.network.query import Study
+from cinemill.network.web_answers import retry_after
+from cinemill.operations.exchange import push as pushing
+from cinemill.operations.exchange.push import Sender
+from tests.support.pacs import write_study
+from tests.support.peers import web_peer
+
+JSON = {"Content-Type": "application/dicom+json"}
+PARTS = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=xyz'}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("files"), 5, 2)
+
+
+def uid(text):
+    return {"vr": "UI", "Value": [text]}
+
+
+def stored_answer(sop_instance, status=200, **more):
+    body = {
+        "00081198": {"vr": "SQ"},
+        "00081199": {"vr": "SQ", "Value": [{"00081155": uid(sop_instance)}]},
+        **more,
+    }
+    return status, JSON, json.dumps(body).encode()
+
+
+def failed_answer(sop_instance, reason, status=409):
+    failed = {"00081155": uid(sop_instance), "00081197": {"vr": "US", "Value": [reason]}}
+    return status, JSON, json.dumps({"00081198": {"vr": "SQ", "Value": [failed]}}).encode()
+
+
+def outcome_of(answer, file):
+    with web_peer(answer) as (node, _):
+        (outcome,) = web.store(node, [read_instance(file)])
+    return outcome
+
+
+def test_an_empty_sequence_of_failures_is_success(files):
+    assert outcome_of(stored_answer(read_instance(files[0]).sop_instance), files[0]).name == "stored"
+
+
+def test_what_was_sent_is_the_file_as_any_parser_of_mime_reads_it(files):
+    with web_peer(stored_answer(read_instance(files[0]).sop_instance)) as (node, told):
+        list(web.store(node, [read_instance(files[0])]))
+    (body,) = told.bodies
+    boundary = body.split(b"\r\n", 1)[0][2:].decode()
+    head = f"Content-Type: multipart/related; boundary={boundary}\r\n\r\n".encode()
+    message = BytesParser().parsebytes(head + body)
+    parts = message.get_payload()
+    assert isinstance(parts, list)
+    (part,) = parts
+    assert isinstance(part, Message)
+    assert part.get_content_type() == "application/dicom"
+    assert body.count(files[0].read_bytes()) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "name"),
+    [
+        (0x0110, "failed"),
+        (0x0111, "duplicate"),
+        (0x0122, "class-refused"),
+        (0xA700, "no-room"),
+        (0xA900, "does-not-match"),
+        (0xC000, "not-understood"),
+    ],
+)
+def test_each_reason_of_a_failure_has_its_name(files, reason, name):
+    outcome = outcome_of(failed_answer(read_instance(files[0]).sop_instance, reason), files[0])
+    assert (outcome.name, outcome.detail) == (name, f"failure reason {reason:04X}")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (301, "redirected"),
+        (400, "not-understood"),
+        (401, "not-authorized"),
+        (403, "not-authorized"),
+        (404, "no-such"),
+        (409, "duplicate"),
+        (413, "too-large"),
+        (415, "syntax-refused"),
+        (429, "busy"),
+        (500, "server-error"),
+        (503, "busy"),
+        (507, "no-room"),
+    ],
+)
+def test_each_status_has_its_name(files, status, name):
+    outcome = outcome_of((status, {"Location": "http://elsewhere.example/"}, b""), files[0])
+    assert outcome.name == name
+    assert str(status) in outcome.detail
+    assert ("elsewhere" in outcome.detail) == (status == 301)
+
+
+def test_an_answer_of_another_instance_is_not_believed(files):
+    assert outcome_of(stored_answer("1.2.3"), files[0]).name == "different"
+
+
+def test_a_busy_server_is_asked_again_after_the_time_that_it_names(files, monkeypatch):
+    monkeypatch.setattr(pushing, "_PATIENCE", 0.01)
+    rested = []
+    monkeypatch.setattr(Pace, "rest", lambda _, seconds: rested.append(seconds))
+    good = stored_answer(read_instance(files[0]).sop_instance)
+    with web_peer((503, {"Retry-After": "7"}, b""), good) as (node, told):
+        (outcome,) = Sender(node, "web").send([files[0]])
+    assert outcome.name == "stored"
+    assert len(told.requests) == 2
+    assert 7.0 in rested
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [("5", 5, 5), ("-3", 0, 0), ("99999", 3600, 3600), ("Wed, 21 Oct 2099 07:28:00 GMT", 3600, 3600)],
+)
+def test_how_long_to_wait_is_read_as_a_number_or_a_date(text, least, most):
+    assert least <= (retry_after(text) or 0) <= most
+    assert retry_after("soon") is None
+
+
+def multipart(*bodies, end=b"\r\n--xyz--\r\n"):
+    parts = (b"--xyz\r\nContent-Type: application/dicom\r\n\r\n" + body for body in bodies)
+    return b"\r\n".join(parts) + end
+
+
+def retrieved(tmp_path, files, answer):
+    instance = read_instance(files[0])
+    arrivals = Arrivals(tmp_path / "out", instance.study)
+    with web_peer(answer) as (node, _):
+        web.retrieve(node, instance.study, arrivals)
+    return arrivals
+
+
+def test_instances_of_one_answer_are_written_as_they_came(tmp_path, files):
+    body = b"preamble\r\n" + multipart(*(file.read_bytes() for file in files)) + b"epilogue"
+    arrivals = retrieved(tmp_path, files, (200, PARTS, body))
+    assert len(arrivals.fetched) == 2
+    for file in files:
+        assert arrivals.path_of(read_instance(file).sop_instance).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("cut", [40, 2000, -30])
+def test_an_answer_that_is_cut_off_leaves_nothing_of_its_last_part(tmp_path, files, cut):
+    body = multipart(*(file.read_bytes() for file in files))
+    for length in ({}, {"Content-Length": str(len(body))}):
+        with pytest.raises(NodeError) as raised:
+            retrieved(tmp_path, files, (200, PARTS | length, body[:cut]))
+        assert raised.value.outcome == "truncated"
+    expected = 1 if cut == -30 else 0
+    written = list((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else []
+    assert len(written) == expected
+
+
+@pytest.mark.parametrize("kind", ["text/html", "multipart/related", "application/dicom"])
+def test_an_answer_that_is_no_multipart_is_named(tmp_path, files, kind):
+    with pytest.raises(NodeError, match="expected multipart/related") as raised:
+        retrieved(tmp_path, files, (200, {"Content-Type": kind}, b"<html>"))
+    assert raised.value.outcome == "nonsense"
+
+
+def test_a_part_that_is_cut_off_or_of_another_study_is_not_kept(tmp_path, files):
+    (other,) = write_study(tmp_path / "other", 77, 1)
+    body = multipart(files[0].read_bytes()[:-300], other.read_bytes(), files[1].read_bytes())
+    arrivals = retrieved(tmp_path, files, (200, PARTS, body))
+    assert arrivals.fetched == {read_instance(files[1]).sop_instance}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [
+        f"{read_instance(files[1]).sop_instance}.dcm"
+    ]
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a": 1}', b"[1]", b"<html>"])
+def test_answers_to_queries_that_are_none_are_named(body):
+    with web_peer((200, JSON, body)) as (node, _), pytest.raises(NodeError) as raised:
+        list(web.studies(node, {}))
+    assert raised.value.outcome == "nonsense"
+
+
+def test_pages_are_asked_for_until_one_is_not_full(monkeypatch):
+    monkeypatch.setattr(web, "_PAGE", 2)
+
+    def page(request):
+        offset = int(request.path.partition("offset=")[2].partition("&")[0] or 0)
+        found = [{"0020000D": uid(f"1.2.{number}")} for number in range(offset, min(offset + 2, 5))]
+        return 200, JSON, json.dumps(found).encode()
+
+    with web_peer(page) as (node, told):
+        assert [study.uid for study in web.studies(node, {})] == [f"1.2.{number}" for number in range(5)]
+    assert len(told.requests) == 3
+
+
+def test_a_server_that_heeds_no_offset_is_not_asked_for_ever(monkeypatch):
+    monkeypatch.setattr(web, "_PAGE", 2)
+    body = json.dumps([{"0020000D": uid("1.2.1")}, {"0020000D": uid("1.2.2")}]).encode()
+    with web_peer((200, JSON, body)) as (node, told):
+        assert list(web.studies(node, {})) == [Study("1.2.1"), Study("1.2.2")]
+    assert len(told.requests) == 2
+
+
+def test_a_secret_goes_into_the_header_and_nowhere_else(files, tmp_path, monkeypatch):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers.get("Authorization"))
+        return 401, {}, b""
+
+    from dataclasses import replace
+
+    with web_peer(answer) as (node, _):
+        basic = replace(node, web=replace(node.by_web, user="me", secret_file=secret))
+        (outcome,) = web.store(basic, [read_instance(files[0])])
+        monkeypatch.setenv("PACS_TOKEN", "t0ken")
+        list(
+            web.store(
+                replace(node, web=replace(node.by_web, secret_variable="PACS_TOKEN")),
+                [read_instance(files[0])],
+            )
+        )
+    assert seen == ["Basic bWU6czNjcmV0", "Bearer t0ken"]
+    assert "s3cret" not in outcome.detail + repr(outcome)
+
+
+@given(
+    bodies=st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"--xyz", b"--xy")), max_size=4),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    near=st.booleans(),
+)
+def test_parts_are_the_same_however_the_body_is_cut(bodies, sizes, near):
+    if near:
+        bodies = [body + b"\r\n--xy\r\n-" for body in bodies]
+    whole = multipart(*bodies) if bodies else b"--xyz--\r\n"
+
+    def pieces():
+        offset = number = 0
+        while offset < len(whole):
+            size = sizes[number % len(sizes)]
+            yield whole[offset : offset + size]
+            offset, number = offset + size, number + 1
+
+    found = [(fields, b"".join(map(bytes, body))) for fields, body in Parts(pieces(), "xyz")]
+    assert [body for _, body in found] == bodies
+    assert all(fields == {"content-type": "application/dicom"} for fields, _ in found)
+
+
+@pytest.mark.parametrize(
+    "text", ['boundary="a b"', "boundary=a b", 'type="application/dicom"; boundary=a b; x=1']
+)
+def test_the_boundary_is_found(text):
+    assert boundary_of(f"multipart/related; {text}") == "a b"
+
+
+def test_the_length_of_a_body_is_known_before_it_is_sent(files):
+    instances = [read_instance(file) for file in files]
+    assert length_of(instances, "xyz") == sum(map(len, body_of(instances, "xyz")))
