@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pydicom
@@ -15,6 +16,7 @@ from cinemill.network.commands import Field
 from cinemill.network.incoming import Claim, Rules
 from cinemill.network.instances import read_instance
 from cinemill.network.pdu import Context
+from cinemill.network.receive.inbox import Inbox
 from cinemill.network.stream import Late, Stream
 from tests.support.pacs import data_set_of, write_study
 
@@ -46,6 +48,24 @@ def test_the_same_instance_is_kept_and_another_one_of_its_uid_is_refused(tmp_pat
     assert (again.status, path.read_bytes()) == (commands.DUPLICATE_INSTANCE, before)
     assert [each.name for each in arrivals.wrong.values()] == ["duplicate"]
     assert list((tmp_path / "to").iterdir()) == [path]
+
+
+def test_the_same_instance_that_comes_several_times_at_once_is_a_success_each_time(tmp_path, file):
+    instance = read_instance(file)
+    claim = Claim(instance.sop_class, instance.sop_instance, instance.transfer_syntax)
+    together = threading.Barrier(6)
+
+    def what(inbox):
+        incoming = inbox.begin(claim)
+        incoming.write(data_set_of(file))
+        together.wait()
+        return incoming.finish()
+
+    with Inbox(tmp_path / "to", Rules(reserve=0)) as inbox, ThreadPoolExecutor(6) as executor:
+        for _ in range(10):
+            found = list(executor.map(what, [inbox] * 6))
+            assert sorted(each.what for each in found) == ["duplicate"] * 5 + ["stored"]
+            found[0].path.unlink()
 
 
 def test_the_reserve_of_the_disk_is_left_alone(tmp_path, file):
