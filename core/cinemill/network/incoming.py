@@ -295,7 +295,12 @@ def settle(
                 return "duplicate"
             if duplicates != "replace":
                 raise OutputExists("another instance of this UID is there", path=there)
-    publish(temporary, path, overwrite=duplicates == "replace")
+    try:
+        publish(temporary, path, overwrite=duplicates == "replace")
+    except OutputExists:
+        if same_data_set(temporary, path):  # it came twice at once
+            return "duplicate"
+        raise
     return "stored"
 
 

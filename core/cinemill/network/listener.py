@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cinemill.network.nodes import Dimse
 
 _MOST_ASSOCIATIONS = 16
+_PATIENCE = 2.0
+"""Seconds that instances under way are given at the end."""
 
 
 @dataclass
@@ -91,6 +93,8 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._server.stop()
+        self._server.join(_PATIENCE)
         self._stack.close()
 
     @property

@@ -93,7 +93,11 @@ class Stream:
     @property
     def has_news(self) -> bool:
         """Whether something can be read at once."""
-        return self._is_read_already or bool(select.select([self._socket], [], [], 0)[0])
+        if self._is_read_already:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     @property
     def _is_read_already(self) -> bool:

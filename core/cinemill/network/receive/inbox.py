@@ -60,7 +60,7 @@ class Inbox:
         self._incoming = self.root / OURS / "receiving"
         self._numbers = itertools.count()
         self._making = threading.Lock()
-        self._places: OrderedDict[str, Path] = OrderedDict()
+        self._places: OrderedDict[str, str] = OrderedDict()
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(exist_ok=True)
@@ -92,7 +92,8 @@ class Inbox:
     def find(self, sop_instance: str) -> Path | None:
         """Return where an instance is that was received lately, None where that is not known."""
         with self._making:
-            return self._places.get(sop_instance)
+            found = self._places.get(sop_instance)
+        return None if found is None else Path(found)
 
     def place(self, temporary: Path, claim: Claim, identity: Identity) -> tuple[What, Path]:
         """Give a synced file its name for good: see `cinemill.network.incoming.Home`."""
@@ -122,7 +123,7 @@ class Inbox:
             return what, path
         sync(folder)
         with self._making:
-            self._places[claim.sop_instance] = path
+            self._places[claim.sop_instance] = str(path)
             while len(self._places) > _REMEMBERED:
                 self._places.popitem(last=False)
         return what, path
