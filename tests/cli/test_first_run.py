@@ -13,7 +13,6 @@ from rich.progress import Progress
 import cinemill as package
 from cinemill import warmup
 from cinemill.cli import show
-from cinemill.kernels.machine import jit
 from tests.cli.test_cli import cinemill
 from tests.support.files import bundled
 
@@ -29,7 +28,7 @@ def test_all_kernels_are_counted(monkeypatch, tmp_path):
     kernels = (Path(package.__file__).parent / "kernels").rglob("*.py")
     expected = sum(is_kernel(node) for path in kernels for node in ast.walk(ast.parse(path.read_text())))
     assert warmup.compiled()[1] == expected > 80
-    monkeypatch.setattr(jit, "cache_directory", lambda: tmp_path)
+    monkeypatch.setenv("CINEMILL_CACHE_DIR", str(tmp_path))
     assert warmup.compiled() == (0, expected)
 
 

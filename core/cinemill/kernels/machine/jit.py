@@ -1,11 +1,11 @@
 """The decorators that every kernel uses, and the cache that kernels are compiled into.
 
-Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``:
-MACHINE names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel
-is in and of the kernel modules that it imports, itself or through others. A change makes a new directory, and no
-other module's kernels are compiled for it. Old directories stay, for whoever still runs them;
-all may be deleted at any time. Beside the directory of exactly this processor there may be those of kinds of
-processors (`cinemill warmup --processor`): the best of them that fits has what the first lacks.
+Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``: MACHINE
+names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel is in and
+of the kernel modules that it imports, itself or through others. A change makes a new directory, and no other module's
+kernels are compiled for it. Old directories stay, for whoever still runs them; all may be deleted at any time. Beside the
+directory of exactly this processor there may be those of kinds of processors (`cinemill warmup --processor`): the best
+of them that fits has what the first lacks.
 
 A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
 imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba than `library` provides, numba calls it.
@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
@@ -40,6 +41,7 @@ kernels: dict[str, Kernel] = {}
 """All kernels that have been imported."""
 
 _compiling = threading.RLock()
+_temporary: list[Path] = []  # cache directories, in place of one that can't be written
 
 
 class Count:
@@ -297,7 +299,7 @@ def cache_directory() -> Path:
     import shutil
     import tempfile
 
-    wanted = cache_parent() / _machine(processor.compiled_for[0] if processor.compiled_for else "")
+    wanted = cache_parent() / _machine(*processor.compiled_for[:1])
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
@@ -306,16 +308,14 @@ def cache_directory() -> Path:
         private = Path(tempfile.mkdtemp(prefix="cinemill-kernels-"))
         if wanted.is_dir():
             shutil.copytree(wanted, private, dirs_exist_ok=True)
+        _temporary.append(private)
         return private
-
-
-def _user_cache() -> str:
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cinemill")
 
 
 def cache_parent() -> Path:
     """Return where the directories of all processors are."""
-    return Path(os.environ.get("CINEMILL_CACHE_DIR") or _user_cache()) / "kernels"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("CINEMILL_CACHE_DIR") or user / "cinemill") / "kernels"
 
 
 def _machine(kind: str = "") -> str:
@@ -345,10 +345,10 @@ def module_directory(module: str, source: Path) -> Path:
 def module_directories(module: str, source: Path) -> Iterator[Path]:
     """Return where a module's kernels may be: in this processor's place, or in those of the kinds it is of."""
     folder = f"{module}-{sources_hash(source)}"
-    if processor.compiled_for or cache_directory.cache_info().currsize:  # it may be a temporary one
-        yield cache_directory() / folder
-    if not processor.compiled_for:
-        yield from (cache_parent() / _machine(kind) / folder for kind in ("", *processor.this().kinds))
+    if processor.compiled_for:
+        return iter((cache_directory() / folder,))
+    usual = (cache_parent() / _machine(kind) for kind in ("", *processor.this().kinds))
+    return (place / folder for place in chain(_temporary, usual))
 
 
 def is_ready(module: str, source: Path, name: str) -> bool:
