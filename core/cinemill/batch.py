@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -71,6 +72,31 @@ def run_all(
         yield from pool.run(chain(first, waiting), stop)
 
 
+@contextmanager
+def staying(
+    operation: Operation, *, jobs: int | None = None, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Callable[[Sequence[Item]], Iterator[Receipt]]]:
+    """Yield what does an operation to items as `run_all` does, over processes that stay from call to call; one call at a time.
+
+    Parameters
+    ----------
+    operation
+        What is done to each item.
+    jobs
+        Cores to keep busy, all by default: a lone item gets several threads.
+    stop
+        Polled; True cancels what is under way between two frames, and ends every call.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+
+        @cache
+        def pool(size: int) -> _Pool:
+            return stack.enter_context(_Pool(size, jobs // size, operation, None, None))
+
+        yield lambda items: pool(jobs if len(items) > 1 else 1).run(iter(items), stop)
+
+
 class _Pool:
     """Child processes that work on one item at a time or on a party of small ones, and are replaced when they die."""
 
@@ -96,6 +122,7 @@ class _Pool:
         """Yield receipts until no item is left, or those under way have been cancelled."""
         from multiprocessing import connection
 
+        self._full = False
         while True:
             if not self._stopping.value:
                 self._feed(items)

@@ -39,6 +39,7 @@ COMMANDS = [
     "audit",
     "push",
     "pull",
+    "migrate",
     "nodes",
     "syntaxes",
     "forecast",

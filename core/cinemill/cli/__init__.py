@@ -41,6 +41,7 @@ _PLACES = {
     "audit": "cinemill.cli.deidentify:audit",
     "push": "cinemill.cli.push:push",
     "pull": "cinemill.cli.pull:pull",
+    "migrate": "cinemill.cli.migrate:migrate",
     "nodes": "cinemill.cli.nodes:nodes",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
