@@ -192,25 +192,28 @@ class Moved(Shown):
         """Count a study, with what is left of it, and what earlier runs had finished."""
         self._studies += 1
         self._left += not study.well
+        left: dict[tuple[str, str], list[str]] = {}
         with self._lock:
             for entry in study.entries:
                 key = (entry.study, entry.sop_instance)
                 if not entry.finished:
-                    self._tell(entry)
+                    left.setdefault((self._tell(entry), entry.detail), []).append(entry.sop_instance)
                 elif key not in self._told:
                     self._earlier += 1
                 self._told.discard(key)
+        for (name, detail), uids in left.items():
+            more = f" and {len(uids) - 1} more of study {study.uid}" if len(uids) > 1 else ""
+            self.wrong(name, f"{uids[0]}{more}: {detail}")
         if not study.well and all(each.finished for each in study.entries):
             self.wrong(study.detail.partition(":")[0], f"study {study.uid}: {study.detail}")
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(self, entry: Entry) -> str:
         from cinemill.operations.exchange.migrate import outcome_of
 
         name = outcome_of(entry, same=self._same)
         self._sizes.add(name, 1, entry.bytes_before, entry.bytes_after)
         self.write({"outcome": name, **entry.to_dict()})
-        if not entry.finished:
-            self.wrong(name, f"{entry.sop_instance}: {entry.detail}")
+        return name
 
     @property
     def line(self) -> str:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from cinemill.syntaxes import TransferSyntax
 
 _IN_A_ROW = 3
-"""Studies whose every instance fails for a reason that may pass, after which a run ends: the node is not well."""
+"""Studies of which nothing went well for a reason that is the node's, after which a run ends."""
+_OF_THE_NODE = frozenset(("kept-by-node", "refused", "tls", "not-authorized", "redirected"))
+"""Failures that others will share, besides those that may pass."""
 
 
 @dataclass
@@ -159,7 +161,7 @@ def migrate(
     into, out = migration.paces
     sender = Sender(target, migration.via, migration.fallback, migration.force, out, scratch=migration.spool)
     waiting: deque[tuple[Study, Future[str]]] = deque()
-    in_a_row = 0
+    row = _Row()
     with listening(migration) as (fetching, answering), ThreadPoolExecutor(at_once) as executor:
         control = Control(None, migration.stopping)
         steps = Steps(source, target, ledger, sender, work, into, fetching, answering, told, control)
@@ -169,12 +171,9 @@ def migrate(
                 out.wait()
                 waiting.append((study, executor.submit(steps.carry_out, study)))
                 if len(waiting) > at_once:
-                    done = _ended(ledger, waiting)
-                    yield done
-                    in_a_row = in_a_row + 1 if _is_stuck(done) else 0
-                    _check(in_a_row, done)
+                    yield from row.ended(ledger, waiting.popleft())
             while waiting:
-                yield _ended(ledger, waiting)
+                yield from row.ended(ledger, waiting.popleft())
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -194,29 +193,35 @@ def study_of(source: Node, uid: str) -> Study:
     return next(archive.studies(source, {"StudyInstanceUID": uid}), None) or Study(uid)
 
 
-def _ended(ledger: Ledger, waiting: deque[tuple[Study, Future[str]]]) -> Migrated:
-    study, future = waiting.popleft()
-    detail = future.result()
-    return Migrated(study.uid, tuple(ledger.entries(study.uid).values()), detail)
+class _Row:
+    """Studies of which nothing went well, one after the other."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def ended(self, ledger: Ledger, ended: tuple[Study, Future[str]]) -> Iterator[Migrated]:
+        """Yield what became of a study; raise where it was one too many."""
+        study, future = ended
+        detail = future.result()
+        done = Migrated(study.uid, tuple(ledger.entries(study.uid).values()), detail)
+        yield done
+        self._length = self._length + 1 if _is_stuck(done) else 0
+        if self._length >= _IN_A_ROW:
+            entry = next((each for each in done.entries if each.failure), None)
+            why = done.detail if entry is None else f"{entry.failure}: {entry.detail}"
+            raise NodeError(
+                f"stopped, for {_IN_A_ROW} studies in a row failed, the last by {why}; once that is mended, "
+                "the same command goes on from here",
+                outcome="down",
+            )
 
 
 def _is_stuck(done: Migrated) -> bool:
-    """Whether nothing of a study went well, for reasons that may pass."""
+    """Whether nothing of a study went well, for reasons that others will share."""
     if done.well or any(each.finished for each in done.entries):
         return False
     failures = {each.failure for each in done.entries if each.failure} or {done.detail.partition(":")[0]}
-    return all(name in OUTCOMES and OUTCOMES[name].again for name in failures)
-
-
-def _check(in_a_row: int, done: Migrated) -> None:
-    if in_a_row >= _IN_A_ROW:
-        entry = next((each for each in done.entries if each.failure), None)
-        why = done.detail if entry is None else f"{entry.failure}: {entry.detail}"
-        raise NodeError(
-            f"{_IN_A_ROW} studies in a row failed, the last by {why}; once the node is well, "
-            "the same command goes on from here",
-            outcome="down",
-        )
+    return all(name in _OF_THE_NODE or (name in OUTCOMES and OUTCOMES[name].again) for name in failures)
 
 
 @contextmanager

@@ -210,9 +210,9 @@ class Steps:
             self._fail(entry, name, str(error["message"]))
             return
         more = {"after": receipt.transfer_syntax_after, "bytes_after": receipt.bytes_after}
-        as_it_is = receipt.status == "copied" or receipt.reason is not None
+        as_it_is = receipt.status != "transcoded" and bool(receipt.reason)
         if as_it_is and self.same:
-            self._advance(entry, "unchanged", **more)
+            self._advance(entry, "unchanged", detail=receipt.reason or "", **more)
             self._remove(entry)
         else:
             self.ledger.advance(entry, "transcoded", **more)
