@@ -81,7 +81,7 @@ def run(
             file
             for number in range(instances // a_study)
             for file in write_study(
-                folder / "in", seed * 1000 + number, a_study, side=40, most=40, study_date="20190301"
+                folder / "in", seed * 1000 + number, a_study, side=64, most=40, study_date="20190301"
             )
         ]
         stored = Counter(each.name for each in store(archive.node(), map(read_instance, files)))

@@ -123,6 +123,14 @@ class Ledger:
             self._occupy(spool)
         with self._explained():
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            self._open(settings, only_reads=only_reads)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, settings: Mapping[str, str] | None, *, only_reads: bool) -> None:
+        with self._explained():
             self._database.execute("PRAGMA busy_timeout = 10000")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
