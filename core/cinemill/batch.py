@@ -74,7 +74,11 @@ def run_all(
 
 @contextmanager
 def staying(
-    operation: Operation, *, jobs: int | None = None, stop: Callable[[], bool] = lambda: False
+    operation: Operation,
+    *,
+    jobs: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    compiling: Callable[[str], None] | None = None,
 ) -> Iterator[Callable[[Sequence[Item]], Iterator[Receipt]]]:
     """Yield what does an operation to items as `run_all` does, over processes that stay from call to call; one call at a time.
 
@@ -86,13 +90,16 @@ def staying(
         Cores to keep busy, all by default: a lone item gets several threads.
     stop
         Polled; True cancels what is under way between two frames, and ends every call.
+    compiling
+        Called with the name of each kernel that a process has to compile.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
+    progress: Progress | None = None if compiling is None else lambda *_: None
     with ExitStack() as stack:
 
         @cache
         def pool(size: int) -> _Pool:
-            return stack.enter_context(_Pool(size, jobs // size, operation, None, None))
+            return stack.enter_context(_Pool(size, jobs // size, operation, progress, compiling))
 
         yield lambda items: pool(jobs if len(items) > 1 else 1).run(iter(items), stop)
 

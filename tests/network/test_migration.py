@@ -10,20 +10,23 @@ import httpx
 import pydicom
 import pytest
 
+import cinemill
 from cinemill.batch import attempt
-from cinemill.errors import InternalError, NodeError, UsageError
+from cinemill.errors import Cancelled, InternalError, NodeError, UsageError
 from cinemill.network.instances import read_instance
 from cinemill.network.query import Listed, Study
 from cinemill.network.store import store
 from cinemill.operations.exchange.ledger import Entry, Ledger
 from cinemill.operations.exchange.migrate import Migration, check, migrate, outcome_of
 from cinemill.operations.exchange.push import read_fallback
+from cinemill.operations.exchange.seen import Other, compared
 from cinemill.operations.operation import Control
 from cinemill.operations.transcode.request import Transcode
 from tests.support.pacs import free_port, orthanc, write_study
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 EXPLICIT = "1.2.840.10008.1.2.1"
+IMPLICIT = "1.2.840.10008.1.2"
 
 
 class Killed(BaseException):
@@ -282,6 +285,62 @@ def test_what_the_archive_does_not_list_afterwards_is_missing(archive, tmp_path,
     assert outcomes == {"replaced": 1, "missing": 1}
     assert not ended.well
     assert "does not list it now" in next(each.detail for each in ended.entries if each.failure)
+
+
+def test_a_comparison_that_is_stopped_is_no_difference(archive, tmp_path):
+    files = write_study(tmp_path / "in", 610, 1, side=64, most=40)
+    study = sent(archive.node(), files)
+    seen = []
+    with pytest.raises(Cancelled):
+        migrated(
+            tmp_path / "spool",
+            archive.node(),
+            study,
+            stopping=lambda: bool(seen),
+            told=seen.append,
+            work=lambda items: (
+                seen.append(each) or each for each in working(Transcode(to="jpeg-ls"))(items)
+            ),
+        )
+    with Ledger(tmp_path / "spool", only_reads=True) as ledger:
+        assert [row[:3] for row in ledger.totals()[2]] == [("transcoded", "", 1)]
+    file, other = tmp_path / "one.dcm", tmp_path / "other.dcm"
+    cinemill.transcode(files[0], file, to="jpeg-ls")
+    cinemill.transcode(files[0], other, to="jpeg-2000")
+    entry = Entry(
+        study, "1.2", "", "", "sent", "", "", 0, EXPLICIT, read_instance(other).transfer_syntax, 0, 0, ""
+    )
+    with pytest.raises(Cancelled):
+        compared(entry, file, other, Control(cancelled=lambda: True))
+
+
+def test_other_pixels_in_the_right_transfer_syntax_are_found_out(tmp_path):
+    files = write_study(tmp_path / "in", 611, 2, side=64, most=40)
+    ours, theirs = tmp_path / "ours.dcm", tmp_path / "theirs.dcm"
+    cinemill.transcode(files[0], ours, to="jpeg-ls")
+    cinemill.transcode(files[1], theirs, to="jpeg-ls")
+    entry = Entry("1.2", "1.3", "", "", "sent", "", "", 0, EXPLICIT, JPEG_LS, 0, 0, "")
+    with pytest.raises(Other, match="1 of 1 frames differ") as raised:
+        compared(entry, ours, theirs, Control())
+    assert raised.value.outcome == "not-as-sent"
+    assert compared(entry, ours, ours, Control()) == "every frame's bytes, every other element"
+
+
+def test_native_instances_may_come_back_in_another_vr_encoding_unless_that_hides_the_older_one(tmp_path):
+    (file,) = write_study(tmp_path / "in", 612, 1)
+    implicit = tmp_path / "implicit.dcm"
+    cinemill.transcode(file, implicit, to="implicit")
+
+    def of(before, after):
+        return Entry("1.2", "1.3", "", "", "sent", "", "", 0, before, after, 0, 0, "")
+
+    assert (
+        compared(of(JPEG_LS, EXPLICIT), file, implicit, Control())
+        == "every frame's bytes, every other element"
+    )
+    assert compared(of(EXPLICIT, EXPLICIT), file, implicit, Control())
+    with pytest.raises(Other, match="given back in implicit, as the node had it before"):
+        compared(of(IMPLICIT, EXPLICIT), file, implicit, Control())
 
 
 def test_a_spool_belongs_to_one_migration_and_one_process(tmp_path):

@@ -89,7 +89,7 @@ def migrate(
     Without --to, the built-in policy archive decides. Exit code 1 if anything is left.
 
     \b
-    cinemill migrate pacs --query StudyDate=2019-,ModalitiesInStudy=US --to jpeg-ls
+    cinemill migrate pacs --query StudyDate=20190101-20191231,ModalitiesInStudy=US --to jpeg-ls
     """
     from cinemill.errors import UsageError
     from cinemill.network.nodes import node_named
@@ -141,7 +141,7 @@ def _run(migration: Migration, studies: Iterator[Study], shown: Moved, jobs: int
     try:
         with (
             Ledger(migration.spool, migration.settings) as ledger,
-            staying(migration.wanted, jobs=jobs, stop=migration.stopping) as work,
+            staying(migration.wanted, jobs=jobs, stop=migration.stopping, compiling=shown.compiling) as work,
             shown,
         ):
             for study in carry_out(migration, ledger, studies, work, shown.moved):
@@ -180,6 +180,7 @@ class Moved(Shown):
         self._sizes = Sizes()
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self._compiled = False
 
     def moved(self, entry: Entry) -> None:
         """Count an instance that is finished; what failed may yet be mended."""
@@ -206,6 +207,12 @@ class Moved(Shown):
             self.wrong(name, f"{uids[0]}{more}: {detail}")
         if not study.well and all(each.finished for each in study.entries):
             self.wrong(study.detail.partition(":")[0], f"study {study.uid}: {study.detail}")
+
+    def compiling(self, _: str) -> None:
+        """Say once that kernels are compiled, which takes a minute."""
+        if not (self._compiled or self._quiet):
+            self._compiled = True
+            say("compiling kernels for this processor, once; `cinemill warmup` does it beforehand")
 
     def _tell(self, entry: Entry) -> str:
         from cinemill.operations.exchange.migrate import outcome_of

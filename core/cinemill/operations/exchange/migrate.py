@@ -122,6 +122,8 @@ def outcome_of(entry: Entry, *, same: bool) -> str:
     """
     if entry.failure:
         return entry.failure
+    if same and entry.before == entry.after and entry.finished:
+        return "unchanged"
     return {"seen": "replaced" if same else "seen", "unchanged": "unchanged"}.get(entry.state, "stopped")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.source import Source
-from cinemill.errors import CinemillError, NodeError
+from cinemill.errors import Cancelled, CinemillError, NodeError
 from cinemill.network.instances import read_instance
 from cinemill.operations.verify.elements import differences
 from cinemill.operations.verify.pixels import compare_pixels
@@ -46,12 +46,14 @@ def compared(entry: Entry, sent: Path, given: Path, control: Control) -> str:
     ------
     Other
         It is something else.
+    Cancelled
+        On request.
     """
     try:
         _compare_syntax(entry, read_instance(given).transfer_syntax)
         with Source(sent) as expected, Source(given) as found:
             return _compare(expected, found, control)
-    except NodeError:
+    except (NodeError, Cancelled):
         raise
     except CinemillError as error:
         raise Other(error.message, outcome="not-as-sent") from None

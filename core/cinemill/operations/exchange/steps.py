@@ -176,7 +176,12 @@ class Steps:
             self._fail(entry, "damaged", error.message)
             return
         self.ledger.advance(
-            entry, "fetched", before=instance.transfer_syntax, bytes_before=path.stat().st_size
+            entry,
+            "fetched",
+            before=instance.transfer_syntax,
+            bytes_before=path.stat().st_size,
+            series=instance.series,
+            sop_class=instance.sop_class,
         )
 
     def _missed(self, study: Study, pulled: PulledStudy) -> str:
