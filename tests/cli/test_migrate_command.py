@@ -44,14 +44,14 @@ def test_a_migration_shows_what_there_is_what_was_done_and_what_is_left(pacs, ty
     assert [each.name for each in store(pacs.node(), map(read_instance, files))] == ["stored"] * 2
     planned = typed("pacs", *QUERY, "--dry-run")
     assert planned.returncode == 0, planned.stderr
-    assert "1 studies, 2 instances" in planned.stdout
+    assert "1 study, 2 instances" in planned.stdout
     done = typed("pacs", *QUERY, "--to", "jpeg-ls", "--report", "report.jsonl")
     assert done.returncode == 0, done.stderr
     assert "2  replaced" in done.stderr
     told = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
     assert [(each["outcome"], each["state"]) for each in told] == [("replaced", "seen")] * 2
     status = typed("pacs", "--status")
-    assert "1 of 1 studies are settled" in status.stdout
+    assert "1 of 1 study is settled" in status.stdout
     assert "2 seen" in status.stdout
     again = typed("pacs", *QUERY, "--to", "jpeg-ls", "--json")
     assert again.returncode == 0, again.stderr
@@ -81,11 +81,13 @@ def test_what_is_typed_wrong_is_said(typed, arguments, told):
 def test_a_study_that_is_nowhere_leaves_exit_code_1(typed):
     done = typed("pacs", "--study", "1.2.3")
     assert done.returncode == 1, done.stderr
+    assert "no-such: study 1.2.3: the node lists no such study" in done.stderr
+    assert "0 of 0 studies" in typed("pacs", "--status").stdout
 
 
 def test_nothing_is_lost_when_the_network_the_archive_and_the_migration_fail(tmp_path):
     need_orthanc()
-    from bench.network_chaos import run
+    from network_chaos import run
 
     told = run(tmp_path, seed=7, instances=24, a_study=6, kills=2, restarts=1)
     assert told.kills + told.restarts > 0

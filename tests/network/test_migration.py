@@ -14,14 +14,16 @@ import cinemill
 from cinemill.batch import attempt
 from cinemill.errors import Cancelled, InternalError, NodeError, UsageError
 from cinemill.network.instances import read_instance
+from cinemill.network.outcomes import Outcome
 from cinemill.network.query import Listed, Study
 from cinemill.network.store import store
 from cinemill.operations.exchange.ledger import Entry, Ledger
 from cinemill.operations.exchange.migrate import Migration, check, migrate, outcome_of
-from cinemill.operations.exchange.push import read_fallback
+from cinemill.operations.exchange.push import Sender, read_fallback
 from cinemill.operations.exchange.seen import Other, compared
 from cinemill.operations.operation import Control
 from cinemill.operations.transcode.request import Transcode
+from cinemill.storage.tree import Item
 from tests.support.pacs import free_port, orthanc, write_study
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
@@ -76,7 +78,7 @@ def held(archive, files):
 @pytest.mark.parametrize("way", ["get", "move", "web"])
 def test_instances_are_replaced_once_the_archive_gives_them_back(archive, tmp_path, way):
     node = replace(archive.node(way), commitment=way == "move")
-    files = write_study(tmp_path / "in", 500 + len(way) + ord(way[0]), 3, side=64, most=40)
+    files = write_study(tmp_path / "in", 810 + ord(way[0]), 3, side=64, most=40)
     study = sent(archive.node(), files)
     told: list[Entry] = []
     (ended,), outcomes = migrated(tmp_path / "spool", node, study, told=told.append)
@@ -122,8 +124,8 @@ def test_another_archive_gets_all_of_a_study_also_what_is_kept_as_it_is(
     archive, other_archives, tmp_path, name
 ):
     target = other_archives(name)
-    files = write_study(tmp_path / "in", 520 + len(name), 2, side=64, most=40)
-    small = write_study(tmp_path / "small", 530 + len(name), 1, side=24)
+    files = write_study(tmp_path / "in", 940 + len(name), 2, side=64, most=40)
+    small = write_study(tmp_path / "small", 960 + len(name), 1, side=24)
     dataset = pydicom.dcmread(small[0])
     dataset.StudyInstanceUID = pydicom.dcmread(files[0]).StudyInstanceUID
     dataset.save_as(small[0])
@@ -166,7 +168,7 @@ def test_what_is_put_in_by_stow_and_can_not_be_given_back_is_found_out(archive, 
 
 @pytest.mark.parametrize("state", ["fetched", "transcoded", "sent", "seen"])
 def test_a_run_that_was_cut_off_after_any_step_goes_on_from_there(archive, tmp_path, monkeypatch, state):
-    files = write_study(tmp_path / "in", 550 + len(state) + ord(state[0]), 3, side=64, most=40)
+    files = write_study(tmp_path / "in", 1000 + len(state) + ord(state[2]), 3, side=64, most=40)
     study = sent(archive.node(), files)
     advance = Ledger.advance
 
@@ -178,7 +180,7 @@ def test_a_run_that_was_cut_off_after_any_step_goes_on_from_there(archive, tmp_p
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Ledger, "advance", cut_off)
         migrated(tmp_path / "spool", archive.node(), study)
-    steps = Counter()
+    steps: Counter[str] = Counter()
 
     def counted(ledger, entry, new, **more):
         advance(ledger, entry, new, **more)
@@ -268,6 +270,26 @@ def test_a_node_that_is_down_ends_the_run_and_loses_nothing(archive, tmp_path, m
     assert len(ended) == outcomes.total()
 
 
+def test_studies_that_failed_before_do_not_keep_others_from_their_turn(archive, tmp_path, monkeypatch):
+    sets = [write_study(tmp_path / "in", 800 + number, 1, side=64, most=40) for number in range(4)]
+    studies = [sent(archive.node(), files) for files in sets]
+    send = Sender.send
+
+    def stalls(sender, files):
+        for file in files:
+            if read_instance(file).study == studies[3]:
+                yield from send(sender, [file])
+            else:
+                yield Outcome("stalled", file)
+
+    monkeypatch.setattr(Sender, "send", stalls)
+    with pytest.raises(NodeError, match="3 studies in a row"):
+        migrated(tmp_path / "spool", archive.node(), *studies)
+    ended, outcomes = migrated(tmp_path / "spool", archive.node(), *studies)
+    assert outcomes == {"stalled": 3, "replaced": 1}
+    assert [study.uid for study in ended if study.well] == [studies[3]]
+
+
 def test_what_the_archive_does_not_list_afterwards_is_missing(archive, tmp_path, monkeypatch):
     files = write_study(tmp_path / "in", 600, 2, side=64, most=40)
     study = sent(archive.node(), files)
@@ -290,18 +312,14 @@ def test_what_the_archive_does_not_list_afterwards_is_missing(archive, tmp_path,
 def test_a_comparison_that_is_stopped_is_no_difference(archive, tmp_path):
     files = write_study(tmp_path / "in", 610, 1, side=64, most=40)
     study = sent(archive.node(), files)
-    seen = []
+    worked_on: list[Item] = []
+
+    def work(items):
+        worked_on.extend(items)
+        return working(Transcode(to="jpeg-ls"))(items)
+
     with pytest.raises(Cancelled):
-        migrated(
-            tmp_path / "spool",
-            archive.node(),
-            study,
-            stopping=lambda: bool(seen),
-            told=seen.append,
-            work=lambda items: (
-                seen.append(each) or each for each in working(Transcode(to="jpeg-ls"))(items)
-            ),
-        )
+        migrated(tmp_path / "spool", archive.node(), study, stopping=lambda: bool(worked_on), work=work)
     with Ledger(tmp_path / "spool", only_reads=True) as ledger:
         assert [row[:3] for row in ledger.totals()[2]] == [("transcoded", "", 1)]
     file, other = tmp_path / "one.dcm", tmp_path / "other.dcm"

@@ -81,7 +81,7 @@ def migrate(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Have a node hold its studies in another transfer syntax, or another node.
+    r"""Transcode what a node holds, there or to another node.
 
     Instances are fetched, transcoded with every frame verified, sent, and asked for again: one counts as replaced once the
     node gives it back in the new transfer syntax with the same pixels. Nothing is deleted at a node. A ledger in the
@@ -206,7 +206,8 @@ class Moved(Shown):
             more = f" and {len(uids) - 1} more of study {study.uid}" if len(uids) > 1 else ""
             self.wrong(name, f"{uids[0]}{more}: {detail}")
         if not study.well and all(each.finished for each in study.entries):
-            self.wrong(study.detail.partition(":")[0], f"study {study.uid}: {study.detail}")
+            name, _, detail = study.detail.partition(": ")
+            self.wrong(name, f"study {study.uid}: {detail}")
 
     def compiling(self, _: str) -> None:
         """Say once that kernels are compiled, which takes a minute."""
@@ -228,7 +229,9 @@ class Moved(Shown):
         seconds = max(time.perf_counter() - self._started, 1e-3)
         moved = sum(pace.bytes for pace in self._paces) / _MEGABYTE
         counted = ", ".join(f"{count} {name}" for name, count in self._sizes.instances.items())
-        return f"{self._studies} studies; {counted or 'no instance yet'}; {moved / seconds:.0f} MB/s"
+        earlier = [f"{self._earlier} finished earlier"] if self._earlier else []
+        told = "; ".join([_studies(self._studies), *filter(None, [counted]), *earlier])
+        return f"{told}; {moved / seconds:.0f} MB/s"
 
     def table(self) -> None:
         """Print how many instances came to what, and what is left."""
@@ -237,7 +240,11 @@ class Moved(Shown):
         self._sizes.show()
         earlier = f"; {self._earlier} instances were finished by earlier runs" if self._earlier else ""
         left = f", {self._left} of them with something left" if self._left else ""
-        say(f"{self._studies} studies{left}{earlier}; {time.perf_counter() - self._started:.1f} s")
+        say(f"{_studies(self._studies)}{left}{earlier}; {time.perf_counter() - self._started:.1f} s")
+
+
+def _studies(count: int) -> str:
+    return f"{count} {'study' if count == 1 else 'studies'}"
 
 
 class Sizes:
@@ -296,7 +303,9 @@ def _show_status(spool: Path) -> None:
     with Ledger(spool, only_reads=True) as ledger:
         studies, settled, rows = ledger.totals()
         nodes = dict.fromkeys(ledger.setting(name) for name in ("node", "to node"))
-    click.echo(f"{' to '.join(nodes)}: {settled} of {studies} studies are settled")
+    click.echo(
+        f"{' to '.join(nodes)}: {settled} of {_studies(studies)} {'is' if studies == 1 else 'are'} settled"
+    )
     for state in STATES:
         for found, failure, count, before, after in rows:
             if found == state:
@@ -311,7 +320,7 @@ def _show_forecast(source: Node, studies: Iterable[Study]) -> None:
     from cinemill.syntaxes import TRANSFER_SYNTAXES
 
     count, found = forecast(source, studies)
-    click.echo(f"{count} studies, {found.total()} instances")
+    click.echo(f"{_studies(count)}, {found.total()} instances")
     for uid, instances in found.most_common():
         told = str(TRANSFER_SYNTAXES[uid]) if uid else f"{source.name} does not say in which transfer syntax"
         click.echo(f"{instances:>9} {told}")

@@ -187,6 +187,11 @@ class Ledger:
                 "UPDATE studies SET settled = ?, detail = ? WHERE study = ?", (not detail, detail, study)
             )
 
+    def forget(self, study: str) -> None:
+        """Know nothing of a study that has no instances."""
+        with self._explained():
+            self._database.execute("DELETE FROM studies WHERE study = ?", (study,))
+
     def unsettled(self) -> list[str]:
         """Return the studies that were begun, and have something left to be done."""
         with self._explained():

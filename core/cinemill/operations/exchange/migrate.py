@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 _IN_A_ROW = 3
 """Studies of which nothing went well for a reason that is the node's, after which a run ends."""
-_OF_THE_NODE = frozenset(("kept-by-node", "refused", "tls", "not-authorized", "redirected"))
-"""Failures that others will share, besides those that may pass."""
+_OF_THE_NODE = frozenset(("down", "refused", "tls", "not-authorized", "redirected"))
+"""Failures that all others share."""
+_SHARED = frozenset(("kept-by-node", "syntax-refused", "not-served"))
+"""Failures that others will most likely share, as those do that may pass: unless that study has failed before."""
 
 
 @dataclass
@@ -223,7 +225,10 @@ def _is_stuck(done: Migrated) -> bool:
     if done.well or any(each.finished for each in done.entries):
         return False
     failures = {each.failure for each in done.entries if each.failure} or {done.detail.partition(":")[0]}
-    return all(name in _OF_THE_NODE or (name in OUTCOMES and OUTCOMES[name].again) for name in failures)
+    if failures <= _OF_THE_NODE:
+        return True
+    likely = all(name in _SHARED or (name in OUTCOMES and OUTCOMES[name].again) for name in failures)
+    return likely and all(each.attempts <= 1 for each in done.entries)
 
 
 @contextmanager

@@ -112,7 +112,10 @@ class Steps:
             self._clean(study.uid, left)
             if left and not detail:
                 detail = f"{len(left)} instances are left"
-        self.ledger.settle(study.uid, detail)
+        if self.ledger.entries(study.uid):
+            self.ledger.settle(study.uid, detail)
+        else:
+            self.ledger.forget(study.uid)
         return detail
 
     def _round(self, study: Study) -> str:
