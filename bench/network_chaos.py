@@ -3,7 +3,8 @@
     python bench/network_chaos.py [--runs 20] [--instances 200] [--seed 1]
 
 Orthanc holds the instances, and gets them back as JPEG-LS. Both processes are killed (SIGKILL) at random times, and connections
-between them fail, for many starts of the same command, until one ends well. Afterwards the archive has to have every instance exactly once, in the target transfer syntax, with the pixels of the source, and the ledger to say so.
+between them fail, for many starts of the same command, until one ends well. Afterwards the archive has to have every
+instance exactly once, in the target transfer syntax, with the pixels of the source, and the ledger to say so.
 """
 
 from __future__ import annotations
