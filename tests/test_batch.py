@@ -161,6 +161,7 @@ def test_processes_stay_from_call_to_call_and_those_that_die_are_replaced(tmp_pa
         second = [*work([Item(path, tmp_path / "2" / path.name) for path in files])]
         assert {each.pid for each in multiprocessing.active_children()} == children
         for pid in children:
+            assert pid is not None
             os.kill(pid, signal.SIGKILL)
         third = [*work([Item(path, tmp_path / "3" / path.name) for path in files])]
     assert [{each.status for each in receipts} for receipts in (first, second, third)] == [{"transcoded"}] * 3

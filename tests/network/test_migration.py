@@ -18,7 +18,7 @@ from cinemill.network.outcomes import Outcome
 from cinemill.network.query import Listed, Study
 from cinemill.network.store import store
 from cinemill.operations.exchange.ledger import Entry, Ledger
-from cinemill.operations.exchange.migrate import Migration, check, migrate, outcome_of
+from cinemill.operations.exchange.migrate import Migration, check, migrate, outcome_of, settings
 from cinemill.operations.exchange.push import Sender, read_fallback
 from cinemill.operations.exchange.seen import Other, compared
 from cinemill.operations.operation import Control
@@ -369,6 +369,23 @@ def test_a_spool_belongs_to_one_migration_and_one_process(tmp_path):
         Ledger(tmp_path, settings | {"--to": "rle"})
     with Ledger(tmp_path, only_reads=True) as ledger:
         assert ledger.totals() == (0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("lossy_source", "transcode"),
+        ("if_larger", "write"),
+        ("readable_by", "dcmtk"),
+        ("policy", 'name = "mine"\n[[rule]]\nname = "all"\nto = "rle"\n'),
+    ],
+)
+def test_what_is_made_of_instances_can_not_change_on_the_way(archive, tmp_path, option, value):
+    told = settings(archive.node(), archive.node(), Transcode(preserve=False).in_bulk())
+    other = settings(archive.node(), archive.node(), Transcode(**{option: value}).in_bulk())
+    Ledger(tmp_path, told).close()
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} .* name another --spool"):
+        Ledger(tmp_path, other)
 
 
 def test_a_damaged_ledger_is_named_and_not_written_over(tmp_path):

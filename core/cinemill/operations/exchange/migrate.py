@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _IN_A_ROW = 3
 """Studies of which nothing went well for a reason that is the node's, after which a run ends."""
+_DECISIVE = ("to", "colour", "if_larger", "lossy_source", "readable_by", "collapse_grey")
+"""Options that decide what is made of an instance, besides the policy."""
 _OF_THE_NODE = frozenset(("down", "refused", "tls", "not-authorized", "redirected"))
 """Failures that all others share."""
 _SHARED = frozenset(("kept-by-node", "syntax-refused", "not-served"))
@@ -98,7 +102,7 @@ class Migrated:
         return not self.detail
 
 
-def settings(source: Node, target: Node, wanted: Transcode | None = None) -> dict[str, str]:
+def settings(source: Node, target: Node, wanted: Transcode) -> dict[str, str]:
     """Return what the ledger of a migration holds for all time.
 
     Parameters
@@ -108,8 +112,10 @@ def settings(source: Node, target: Node, wanted: Transcode | None = None) -> dic
     wanted
         What is made of instances.
     """
-    found = {"node": source.name, "to node": target.name}
-    return found if wanted is None else found | {"--to": wanted.to, "--policy": wanted.policy}
+    options = {f"--{name.replace('_', '-')}": str(getattr(wanted, name) or "") for name in _DECISIVE}
+    if wanted.policy:
+        options["--policy"] = f"sha256:{hashlib.sha256(wanted.policy.encode()).hexdigest()}"
+    return {"node": source.name, "to node": target.name, **options}
 
 
 def outcome_of(entry: Entry, *, same: bool) -> str:
@@ -163,7 +169,10 @@ def migrate(
     source, target = migration.source, migration.target
     at_once = min(source.limits.associations, target.limits.associations)
     into, out = migration.paces
-    sender = Sender(target, migration.via, migration.fallback, migration.force, out, scratch=migration.spool)
+    scratch = migration.spool / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    sender = Sender(target, migration.via, migration.fallback, migration.force, out, scratch)
     waiting: deque[tuple[Study, Future[str]]] = deque()
     row = _Row()
     with listening(migration) as (fetching, answering), ThreadPoolExecutor(at_once) as executor:
