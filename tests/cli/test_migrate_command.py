@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
+from cinemill.cli.migrate import Moved
 from cinemill.network.instances import read_instance
 from cinemill.network.store import store
+from cinemill.operations.exchange.ledger import Entry
+from cinemill.operations.exchange.migrate import Migrated, Migration
+from cinemill.operations.transcode.request import Transcode
 from tests.cli.test_cli import cinemill
 from tests.support.pacs import need_orthanc, orthanc, write_study
 
@@ -83,6 +88,21 @@ def test_a_study_that_is_nowhere_leaves_exit_code_1(typed):
     assert done.returncode == 1, done.stderr
     assert "no-such: study 1.2.3: the node lists no such study" in done.stderr
     assert "0 of 0 studies" in typed("pacs", "--status").stdout
+
+
+def test_an_instance_that_is_missing_after_it_was_seen_is_counted_once(pacs, tmp_path, capsys):
+    node = pacs.node()
+    migration = Migration(node, node, tmp_path, Transcode(to="jpeg-ls"), "dimse")
+    entry = Entry("1.2", "1.2.3", "1", "1.9", "seen", "", "", 0, "1.1", "1.5", 2_000_000, 1_000_000, "")
+    shown = Moved(migration, None, as_json=False, quiet=False)
+    shown.moved(entry)
+    assert shown.line.startswith("0 studies; 1 replaced")
+    shown.end(Migrated("1.2", (replace(entry, failure="missing", detail="gone"),), "1 instances are left"))
+    shown.table()
+    told = capsys.readouterr().err
+    assert "missing: 1.2.3: gone" in told
+    assert "replaced" not in told
+    assert not shown.well
 
 
 def test_nothing_is_lost_when_the_network_the_archive_and_the_migration_fail(tmp_path):

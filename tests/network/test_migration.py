@@ -270,6 +270,19 @@ def test_a_node_that_is_down_ends_the_run_and_loses_nothing(archive, tmp_path, m
     assert len(ended) == outcomes.total()
 
 
+def test_a_node_that_lists_no_instances_is_migrated_by_what_it_sends(archive, tmp_path, monkeypatch):
+    files = write_study(tmp_path / "in", 605, 2, side=64, most=40)
+    study = sent(archive.node(), files)
+    monkeypatch.setattr("cinemill.network.archive.instances", lambda *_: [])
+    for _ in range(2):
+        (ended,), outcomes = migrated(tmp_path / "spool", archive.node(), study)
+        assert outcomes == {"replaced": 2}
+        assert ended.well
+        assert {each.series for each in ended.entries} == {read_instance(files[0]).series}
+        assert not [path for path in (tmp_path / "spool" / "studies").rglob("*") if path.is_file()]
+    assert held(archive, files) == [JPEG_LS] * 2
+
+
 def test_studies_that_failed_before_do_not_keep_others_from_their_turn(archive, tmp_path, monkeypatch):
     sets = [write_study(tmp_path / "in", 800 + number, 1, side=64, most=40) for number in range(4)]
     studies = [sent(archive.node(), files) for files in sets]

@@ -198,6 +198,8 @@ class Moved(Shown):
             for entry in study.entries:
                 key = (entry.study, entry.sop_instance)
                 if not entry.finished:
+                    if key in self._told:
+                        self._take_back(entry)
                     left.setdefault((self._tell(entry), entry.detail), []).append(entry.sop_instance)
                 elif key not in self._told:
                     self._earlier += 1
@@ -208,6 +210,15 @@ class Moved(Shown):
         if not study.well and all(each.finished for each in study.entries):
             name, _, detail = study.detail.partition(": ")
             self.wrong(name, f"study {study.uid}: {detail}")
+
+    def _take_back(self, entry: Entry) -> None:
+        """Count an instance no more that was finished, and is missing since."""
+        from dataclasses import replace
+
+        from cinemill.operations.exchange.migrate import outcome_of
+
+        before = outcome_of(replace(entry, failure=""), same=self._same)
+        self._sizes.add(before, -1, -entry.bytes_before, -entry.bytes_after)
 
     def compiling(self, _: str) -> None:
         """Say once that kernels are compiled, which takes a minute."""
@@ -277,12 +288,12 @@ class Sizes:
         from cinemill.cli.show import console
         from cinemill.network.outcomes import OUTCOMES
 
-        if not self.instances:
+        if not any(self.instances.values()):
             return
         table = Table(box=None, pad_edge=False)
         for name in ("instances", "", "MB before", "MB after", ""):
             table.add_column(name, justify="left" if not name else "right")
-        for name in sorted(self.instances, key=[*OUTCOMES].index):
+        for name in sorted(+self.instances, key=[*OUTCOMES].index):
             kind = OUTCOMES[name]
             table.add_row(
                 str(self.instances[name]),

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, TypeAlias
@@ -234,8 +234,8 @@ class Ledger:
             if not states or (each.state in states and not each.failure)
         }
 
-    def advance(self, entry: Entry, state: State, **more: Any) -> None:
-        """Note that an instance has a step behind it.
+    def advance(self, entry: Entry, state: State, **more: Any) -> Entry:
+        """Note that an instance has a step behind it, and return it as it is now.
 
         Parameters
         ----------
@@ -248,14 +248,14 @@ class Ledger:
         """
         if state not in STATES[entry.state]:
             raise InternalError(f"{entry.sop_instance} was {entry.state} and can't be {state} next")
-        self._update(entry, {"state": state, "failure": "", "detail": "", **more})
+        return self._update(entry, {"state": state, "failure": "", "detail": "", **more})
 
     def back(self, entry: Entry, state: State) -> None:
         """Note that an instance has to go on from an earlier state."""
         self._update(entry, {"state": state, "failure": "", "detail": ""})
 
-    def fail(self, entry: Entry, failure: str, detail: str) -> None:
-        """Note what keeps an instance from its next step; it stays in its state.
+    def fail(self, entry: Entry, failure: str, detail: str) -> Entry:
+        """Note what keeps an instance from its next step, and return it as it is now; it stays in its state.
 
         Parameters
         ----------
@@ -266,15 +266,16 @@ class Ledger:
         detail
             What is wrong.
         """
-        self._update(entry, {"failure": failure, "detail": detail, "attempts": entry.attempts + 1})
+        return self._update(entry, {"failure": failure, "detail": detail, "attempts": entry.attempts + 1})
 
-    def _update(self, entry: Entry, values: Mapping[str, Any]) -> None:
+    def _update(self, entry: Entry, values: Mapping[str, Any]) -> Entry:
         named = ", ".join(f"{name} = ?" for name in values)
         with self._explained():
             self._database.execute(
                 f"UPDATE instances SET {named} WHERE study = ? AND sop_instance = ?",  # noqa: S608  # names of ours
                 (*values.values(), entry.study, entry.sop_instance),
             )
+        return replace(entry, **values)
 
     def totals(self) -> tuple[int, int, list[tuple[str, str, int, int, int]]]:
         """Return how many studies there are, how many are settled, and by state and failure: instances, bytes before and after."""

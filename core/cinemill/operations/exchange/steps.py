@@ -18,7 +18,7 @@ from cinemill.network.instances import read_instance
 from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Listed, Study
-from cinemill.operations.exchange.ledger import STATES, Entry, Ledger
+from cinemill.operations.exchange.ledger import STATES, Entry, Ledger, State
 from cinemill.operations.exchange.pull import ATTEMPTS, PulledStudy, pull_study
 from cinemill.operations.exchange.push import Sender
 from cinemill.operations.exchange.seen import Other, compared
@@ -335,13 +335,11 @@ class Steps:
         new = [each for each in listed if each.sop_instance not in entries]
         return "", bool(new) and self.same
 
-    def _advance(self, entry: Entry, state: str, **more: object) -> None:
-        self.ledger.advance(entry, state, **more)  # type: ignore[arg-type]
-        self.told(self.ledger.entries(entry.study)[entry.sop_instance])
+    def _advance(self, entry: Entry, state: State, **more: object) -> None:
+        self.told(self.ledger.advance(entry, state, **more))
 
     def _fail(self, entry: Entry, failure: str, detail: str) -> None:
-        self.ledger.fail(entry, failure, detail)
-        self.told(self.ledger.entries(entry.study)[entry.sop_instance])
+        self.told(self.ledger.fail(entry, failure, detail))
 
     def _remove(self, entry: Entry) -> None:
         for part in ("fetched", "made"):
