@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 import cinemill
 from cinemill import batch
-from cinemill.batch import run_all
+from cinemill.batch import run_all, staying
 from cinemill.errors import UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control
@@ -78,7 +79,7 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
     for copy in range(12):
         shutil.copy(bundled("examples_ybr_color.dcm"), tree / f"cine{copy}.dcm")
     script = (
-        "import sys; from pathlib import Path; from cinemill.batch import run_all\n"
+        "import sys; from pathlib import Path; from cinemill.batch import run_all, staying\n"
         "from cinemill.operations.transcode.request import Transcode; from cinemill.storage.tree import discover\n"
         "list(run_all(discover([Path(sys.argv[1])], Path(sys.argv[2])), Transcode('rle'), jobs=2))"
     )
@@ -150,6 +151,21 @@ def test_small_files_are_worked_on_together_and_come_out_as_alone(tmp_path):
         same = cinemill.transcode(root / name, alone / name, to="jpeg-ls")
         assert (same.digest, same.verification) == (receipt.digest, receipt.verification)
         assert (alone / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_processes_stay_from_call_to_call_and_those_that_die_are_replaced(tmp_path):
+    files = [bundled(name) for name in ("CT_small.dcm", "MR_small_RLE.dcm")]
+    with staying(Transcode(to="jpeg-ls"), jobs=2) as work:
+        first = [*work([Item(path, tmp_path / "1" / path.name) for path in files])]
+        children = {each.pid for each in multiprocessing.active_children()}
+        second = [*work([Item(path, tmp_path / "2" / path.name) for path in files])]
+        assert {each.pid for each in multiprocessing.active_children()} == children
+        for pid in children:
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        third = [*work([Item(path, tmp_path / "3" / path.name) for path in files])]
+    assert [{each.status for each in receipts} for receipts in (first, second, third)] == [{"transcoded"}] * 3
+    assert len(third) == 2
 
 
 def test_children_killed_while_they_ask_whether_to_stop_hold_nothing_up(tmp_path):

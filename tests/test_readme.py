@@ -34,6 +34,14 @@ NOT_RUN = {
     "cinemill up": "stays up; tests/workers/local starts it",
     "cinemill submit /archive /migrated --to jpeg-ls --name spring && cinemill jobs watch": "needs the service; "
     "tests/workers/cli runs both",
+    **dict.fromkeys(
+        (
+            "cinemill nodes test pacs",
+            "cinemill migrate pacs --query StudyDate=20190101-20191231,ModalitiesInStudy=US --to jpeg-ls --report 2019.jsonl",
+            "cinemill migrate pacs --status",
+        ),
+        "needs a node; tests/cli/test_migrate_command.py and test_exchange_commands.py run them",
+    ),
 }
 """Commands that this test does not run, each with its reason."""
 

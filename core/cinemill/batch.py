@@ -9,7 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -70,6 +71,38 @@ def run_all(
         yield from pool.run(chain(first, waiting), stop)
 
 
+@contextmanager
+def staying(
+    operation: Operation,
+    *,
+    jobs: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    compiling: Callable[[str], None] | None = None,
+) -> Iterator[Callable[[Sequence[Item]], Iterator[Receipt]]]:
+    """Yield what does an operation to items as `run_all` does, over processes that stay from call to call; one call at a time.
+
+    Parameters
+    ----------
+    operation
+        What is done to each item.
+    jobs
+        Cores to keep busy, all by default: a lone item gets several threads.
+    stop
+        Polled; True cancels what is under way between two frames, and ends every call.
+    compiling
+        Called with the name of each kernel that a process has to compile.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    progress: Progress | None = None if compiling is None else lambda *_: None
+    with ExitStack() as stack:
+
+        @cache
+        def pool(size: int) -> _Pool:
+            return stack.enter_context(_Pool(size, jobs // size, operation, progress, compiling))
+
+        yield lambda items: pool(jobs if len(items) > 1 else 1).run(iter(items), stop)
+
+
 class _Pool:
     """Child processes that work on one item at a time or on a party of small ones, and are replaced when they die."""
 
@@ -95,6 +128,7 @@ class _Pool:
         """Yield receipts until no item is left, or those under way have been cancelled."""
         from multiprocessing import connection
 
+        self._full = False
         while True:
             if not self._stopping.value:
                 self._feed(items)

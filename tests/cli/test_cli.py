@@ -46,6 +46,7 @@ COMMANDS = [
     "receive",
     "pull",
     "push",
+    "migrate",
     "bench",
     "warmup",
     "nodes",

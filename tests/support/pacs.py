@@ -77,6 +77,15 @@ class Orthanc:
     listen: int
     log: Path
 
+    def restart(self) -> None:
+        """Kill it, and start it with what is on its disk."""
+        self.process.kill()
+        self.process.wait(20)
+        with self.log.open("ab") as file:
+            self.process = subprocess.Popen(self.process.args, stdout=file, stderr=file, cwd=self.log.parent)
+        for port in (self.dicom, self.http):
+            wait_for_port(port, self.process)
+
     def node(self, pull: str = "get", **limits: Any) -> Node:
         return Node(
             "orthanc",
@@ -133,13 +142,14 @@ def orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
         process = subprocess.Popen(
             [binary, str(folder / "orthanc.json")], stdout=file, stderr=file, cwd=folder
         )
+    running = Orthanc(process, dicom, http, listen, log)
     try:
         for port in (dicom, http):
             wait_for_port(port, process)
-        yield Orthanc(process, dicom, http, listen, log)
+        yield running
     finally:
-        process.terminate()
-        process.wait(20)
+        running.process.terminate()
+        running.process.wait(20)
 
 
 @contextmanager
@@ -199,15 +209,22 @@ def _running(command: Sequence[str], port: int, **options: Any) -> Iterator[subp
 
 
 def write_study(
-    folder: Path, seed: int, count: int = 3, *, frames: int = 1, side: int = 24, study_date: str = "20200102"
+    folder: Path,
+    seed: int,
+    count: int = 3,
+    *,
+    frames: int = 1,
+    side: int = 24,
+    study_date: str = "20200102",
+    most: int = 4000,
 ) -> list[Path]:
-    """Write the instances of a study: grey, random, and in Explicit VR Little Endian."""
+    """Write the instances of a study: grey, random below `most`, and in Explicit VR Little Endian."""
     study, series = (generate_uid(entropy_srcs=[f"{seed}{what}"]) for what in ("study", "series"))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
         dataset = pydicom.dcmread(bundled("CT_small.dcm"))
-        pixels = np.random.default_rng((seed, number)).integers(0, 4000, (frames, side, side), dtype="<i2")
+        pixels = np.random.default_rng((seed, number)).integers(0, most, (frames, side, side), dtype="<i2")
         dataset.Rows = dataset.Columns = side
         if frames > 1:
             dataset.NumberOfFrames = frames

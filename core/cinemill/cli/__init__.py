@@ -48,6 +48,7 @@ _PLACES = {
     "receive": "cinemill.cli.receive:receive",
     "pull": "cinemill.cli.pull:pull",
     "push": "cinemill.cli.push:push",
+    "migrate": "cinemill.cli.migrate:migrate",
     "bench": "cinemill.cli.bench:bench",
     "warmup": "cinemill.cli.warmup:warmup",
     "nodes": "cinemill.cli.nodes:nodes",

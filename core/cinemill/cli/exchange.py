@@ -1,4 +1,4 @@
-"""What `cinemill push` and `cinemill pull` show: a bar, what went wrong, a table at the end, and a report."""
+"""What `cinemill push`, `pull` and `migrate` show: a bar, what went wrong, a table at the end, and a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
@@ -65,23 +65,35 @@ class Shown:
         self._counts[outcome.name] += 1
         self._bytes[outcome.name] += outcome.bytes
         self._transcoded += bool(outcome.before)
-        line = json.dumps(outcome.to_dict())
+        self.write(outcome.to_dict())
+        if not outcome.kind.well:
+            what = outcome.source or outcome.sop_instance or f"study {outcome.study}"
+            self.wrong(outcome.name, f"{what}: {outcome.detail or outcome.kind.meaning}")
+
+    def wrong(self, name: str, text: str) -> None:
+        """Say what went wrong, as long as that is not too much.
+
+        Parameters
+        ----------
+        name
+            Of the outcome.
+        text
+            What happened to what.
+        """
+        self.well = False
+        self._said += 1
+        if self._said <= _MOST_SAID:
+            say(printable(f"{name}: {text}"), name, "red")
+        elif self._said == _MOST_SAID + 1:
+            say("more went wrong; --report FILE has all of it")
+
+    def write(self, told: Mapping[str, object]) -> None:
+        """Append a line to the report, and print it if that was asked for."""
+        line = json.dumps(told)
         if self._report is not None:
             self._report.write(line + "\n")
         if self._as_json:
             click.echo(line)
-        if not outcome.kind.well:
-            self.well = False
-            self._said += 1
-            if self._said <= _MOST_SAID:
-                what = outcome.source or outcome.sop_instance or f"study {outcome.study}"
-                say(
-                    printable(f"{outcome.name}: {what}: {outcome.detail or outcome.kind.meaning}"),
-                    outcome.name,
-                    "red",
-                )
-            elif self._said == _MOST_SAID + 1:
-                say("more went wrong; --report FILE has all of it")
 
     def add_good(self, outcome: Outcome) -> None:
         """Count an instance that went well; what did not may be mended by another attempt."""

@@ -72,7 +72,7 @@ def pull(
         found = replace(found, limits=replace(found.limits, associations=associations))
     if found.pull == "web":
         found.by_web.authorization()
-    studies = _studies(found, uids, query)
+    studies = studies_asked(found, uids, query)
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
@@ -92,7 +92,16 @@ def pull(
     raise Exit(0 if shown.well else 1)
 
 
-def _studies(node: Node, uids: tuple[str, ...], query: str | None) -> Iterator[Study]:
+def studies_asked(node: Node, uids: tuple[str, ...], query: str | None) -> Iterator[Study]:
+    """Return the studies that were named, or that a query finds.
+
+    Parameters
+    ----------
+    node
+        Is asked.
+    uids, query
+        As they were typed; one of them.
+    """
     from cinemill.network import archive
     from cinemill.network.query import Study, parse_query
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cinemill.network.listener import Listener
     from cinemill.network.nodes import Node
 
+_NO_LISTS = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
+"""What nodes answer that match an instance by one UID only."""
+
 
 def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
     """Yield the studies of a node that match: see `cinemill.network.query.studies`."""
@@ -69,6 +72,8 @@ def fetch(
 ) -> None:
     """Fetch a study, or those of its instances that are listed and have not arrived.
 
+    A node that does not understand a list of instances is asked for one after the other.
+
     Parameters
     ----------
     node
@@ -91,6 +96,34 @@ def fetch(
     NodeError
         The node can't be asked, or fails; what came before is there.
     """
+    try:
+        _fetch(node, study, arrivals, listed, listener, passed, whole=whole)
+    except NodeError as error:
+        if whole or len(listed) < 2 or error.outcome not in _NO_LISTS:
+            raise
+        failed = None
+        for each in listed:
+            if each.sop_instance not in arrivals.fetched:
+                try:
+                    _fetch(node, study, arrivals, [each], listener, passed, whole=False)
+                except NodeError as found:
+                    if found.outcome not in _NO_LISTS:
+                        raise
+                    failed = found
+        if failed is not None:
+            raise failed from None
+
+
+def _fetch(
+    node: Node,
+    study: str,
+    arrivals: Arrivals,
+    listed: Sequence[Listed],
+    listener: Listener | None,
+    passed: Callable[[int], None] | None,
+    *,
+    whole: bool,
+) -> None:
     if node.pull == "web":
         from cinemill.network import web
 

@@ -142,6 +142,8 @@ class Node:
         How instances are fetched.
     readable_by
         Readers that are behind it: see `cinemill.operations.policy.readers`.
+    commitment
+        Whether it is asked to answer for what it was sent.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Node:
     web: Web | None = None
     limits: Limits = field(default_factory=Limits)
     readable_by: str = ""
+    commitment: bool = False
 
     @property
     def by_dimse(self) -> Dimse:
@@ -247,8 +250,11 @@ def _node(name: str, entry: _Table) -> Node:
     if pull == "move" and dimse is not None and dimse.listen is None:
         raise entry.wrong("dimse.listen", "the port at which C-MOVE brings instances to us", None)
     readable_by = entry.text("readable-by", "")
+    commitment = entry.flag("commitment", default=False)
+    if commitment and dimse is None:
+        raise entry.wrong("commitment", f"[node.{name}.dimse], by which it is asked for", None)
     entry.end()
-    return Node(name, pull, dimse, web, limits, readable_by)
+    return Node(name, pull, dimse, web, limits, readable_by, commitment)
 
 
 def _dimse(entry: _Table) -> Dimse:

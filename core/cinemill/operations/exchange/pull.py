@@ -126,6 +126,7 @@ def pull_study(
     pace: Pace,
     listener: Listener | None = None,
     told: Callable[[Outcome], None] = lambda _: None,
+    settled: Callable[[Sequence[Listed]], Collection[str]] = lambda _: (),
 ) -> PulledStudy:
     """Fetch one study: see `pull`.
 
@@ -143,6 +144,8 @@ def pull_study(
         For C-MOVE: see `cinemill.network.archive.listening`.
     told
         Called with what became of each instance.
+    settled
+        Called with what the node lists; returns the instances of it that are not needed, which count as kept.
     """
     listed: list[Listed] = []
     kept: set[str] = set()
@@ -153,7 +156,9 @@ def pull_study(
         try:
             if not listed:
                 listed = archive.instances(node, study.uid)
-                kept = {each.sop_instance for each in listed if arrivals.has(each.sop_instance)}
+                done = settled(listed)
+                uids = {each.sop_instance for each in listed}
+                kept = {uid for uid in uids if uid in done or arrivals.has(uid)}
                 arrivals.fetched |= kept
                 arrivals.awaited = frozenset(each.sop_instance for each in listed) or None
             if not listed or len(kept) < len(listed):

@@ -129,7 +129,7 @@ class Sender:
         pairs |= {(each.sop_class, uid): None for each in instances for uid in targets}
         new = [pair for pair in pairs if pair not in self._asked]
         if new:
-            self._taken |= accepted(self.node, new)
+            self._taken = self._taken | accepted(self.node, new)  # not in place: other threads go through it
             self._asked.update(new)
 
     @staticmethod
