@@ -95,7 +95,15 @@ class Arrivals:
         return open_temporary(path)
 
     def place(self, temporary: Path, claim: Claim, identity: Identity) -> tuple[What, Path]:
-        """Give a synced file its name for good: see `cinemill.network.incoming.Home`."""
+        """Give a synced file its name for good: see `cinemill.network.incoming.Home`.
+
+        Parameters
+        ----------
+        temporary
+            The file, synced.
+        claim, identity
+            What its sender said that it is, and what its data set says.
+        """
         if identity.study != self.study:
             raise NodeError("the data set is of another study than was asked for", outcome="different")
         if not self.awaits(identity.sop_instance):

@@ -110,7 +110,17 @@ class Listener:
         return found.begin(claim)
 
     def stored(self, peer: Peer, outcome: Taken, seconds: float) -> None:  # noqa: ARG002
-        """Account for an instance."""
+        """Account for an instance.
+
+        Parameters
+        ----------
+        peer
+            Who sent it.
+        outcome
+            What became of it.
+        seconds
+            How long it took.
+        """
         found = self._arrivals(outcome.claim)
         if found is not None:
             found.note(outcome)

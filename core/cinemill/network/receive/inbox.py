@@ -96,7 +96,15 @@ class Inbox:
         return None if found is None else Path(found)
 
     def place(self, temporary: Path, claim: Claim, identity: Identity) -> tuple[What, Path]:
-        """Give a synced file its name for good: see `cinemill.network.incoming.Home`."""
+        """Give a synced file its name for good: see `cinemill.network.incoming.Home`.
+
+        Parameters
+        ----------
+        temporary
+            The file, synced.
+        claim, identity
+            What its sender said that it is, and what its data set says.
+        """
         number = 1
         while True:
             folder = make_folder(
