@@ -21,6 +21,7 @@ from cinemill.network.pdu import IMPLEMENTATION
 from cinemill.pixel_format import Buffer
 from cinemill.storage.atomic import is_no_room, output_error, publish, sync
 from cinemill.storage.disk_space import begin_writing
+from cinemill.storage.private import flush
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 Duplicates: TypeAlias = Literal["keep", "replace", "both"]
@@ -231,7 +232,8 @@ class Incoming:
         identity = self._checked()
         if identity is None:
             return None
-        os.fsync(self._file)
+        assert self._opened is not None
+        flush(self._opened)
         try:
             what, path = self._home.place(self._temporary, self._claim, identity)
         except OutputExists:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +43,7 @@ def open_locked(path: Path) -> BinaryIO:
     return file
 
 
-def flush(file: BinaryIO) -> None:
+def flush(file: BinaryIO | FileIO) -> None:
     """Have the disk hold what was written."""
     file.flush()
     os.fsync(file.fileno())

@@ -405,7 +405,7 @@ def test_another_key_other_options_and_other_files_are_refused(tree, tmp_path):
         cinemill.index(tree, tmp_path / "x.sqlite", phi=True)
     with pytest.raises(UsageError, match="lie among, the sources"):
         cinemill.index(tree, tree / "deep" / "x.sqlite")
-    with pytest.raises(UsageError, match="ends in .sqlite, .parquet, .csv"):
+    with pytest.raises(UsageError, match=r"ends in \.sqlite, \.csv or \.parquet"):
         cinemill.index(tree, tmp_path / "x.json")
     with pytest.raises(UsageError, match="no such file or directory"):
         cinemill.index(tree / "nothing", tmp_path / "y.sqlite")

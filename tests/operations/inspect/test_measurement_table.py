@@ -12,6 +12,8 @@ from cinemill.operations.inspect.model import Facts
 from tests.support import reports
 from tests.support.files import REPOSITORY
 
+NAMES = [column.name for column in COLUMNS]
+
 MADE = (reports.obstetric, reports.vascular, reports.echo, reports.simplified_echo)
 FACTS = Facts(Path("a.dcm"), 1, "1.2.3.2.9", "1.2.3.2", "1.2.3", manufacturer="=Example", model="E9")
 
@@ -28,7 +30,7 @@ def written(path, *, times=1):
 def test_a_csv_has_a_row_for_each_measurement(tmp_path):
     with written(tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == NAMES
     assert len(rows) == sum(len(measurements_of(made())) for made in MADE)
     named = {(row["template"], row["position"]): row for row in rows}
     dimension = named["5200", "1.1.2.4"]
@@ -78,8 +80,8 @@ def test_parquet_holds_the_same_rows_typed(tmp_path):
     path = written(tmp_path / "all.parquet", times=250)
     with duckdb.connect() as base:
         base.execute(f"select * from '{path}' limit {len(rows)}")
-        assert [column[0] for column in base.description or ()] == list(COLUMNS)
-        found = [dict(zip(COLUMNS, row, strict=True)) for row in base.fetchall()]
+        assert [column[0] for column in base.description or ()] == NAMES
+        found = [dict(zip(NAMES, row, strict=True)) for row in base.fetchall()]
         base.execute(
             f"select avg(value), count(*) from '{path}' where concept_code = 'LN:11820-8' and derivation is null"
         )
@@ -116,5 +118,5 @@ def test_negative_numbers_stay_numbers(tmp_path):
 
 def test_columns_are_documented():
     text = (REPOSITORY / "docs" / "MEASUREMENTS.md").read_text()
-    missing = [name for name in COLUMNS if f"`{name}`" not in text and not name.endswith("_code")]
+    missing = [name for name in NAMES if f"`{name}`" not in text and not name.endswith("_code")]
     assert missing == []

@@ -11,11 +11,12 @@ from cinemill.dicom.header_only import HeaderOnly
 from cinemill.errors import CinemillError, InternalError, MissingFile, NotAFile, NotDicom, Unreadable
 from cinemill.operations.deidentify.values import decoded
 from cinemill.operations.index.identity import NOTHING, Pseudonyms, Words
-from cinemill.operations.index.schema import FACTS, KEYS, MEASURED, PATIENT, as_text
+from cinemill.operations.index.schema import FACTS, KEYS, MEASURED, PATIENT
 from cinemill.operations.inspect.checks.check import Subject
 from cinemill.operations.inspect.checks.table import DAMAGED, HEADER_CHECKS, finding, findings_of, in_order
 from cinemill.operations.inspect.documents.table import row_of
 from cinemill.operations.inspect.facts import facts_of, regions_of
+from cinemill.operations.tables import as_text
 from cinemill.storage.location import state
 
 if TYPE_CHECKING:

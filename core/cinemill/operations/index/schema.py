@@ -6,33 +6,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
-from cinemill.operations.inspect.documents import table as documents
+from cinemill.operations.inspect.documents.table import COLUMNS
 from cinemill.operations.inspect.model import Facts
+from cinemill.operations.tables import Column, Kind
 
 VERSION = 1
 """Of the tables: an index of another version is made anew."""
-
-Kind: TypeAlias = Literal["text", "integer", "real", "boolean", "texts", "numbers"]
-"""Of a column's values; ``texts`` and ``numbers`` are lists, JSON where a format has none."""
 
 _SQL: Mapping[str, str] = {"integer": "INTEGER", "real": "REAL", "boolean": "BOOLEAN"}
 _KINDS: Mapping[Any, Kind] = {int: "integer", float: "real", bool: "boolean", str: "text"}
 _UIDS = ("sop_instance_uid", "series_instance_uid", "study_instance_uid")
 _OWN = ("path", "file_bytes", *_UIDS)
-
-
-class Column(NamedTuple):
-    """One column of a table."""
-
-    name: str
-    kind: Kind
-
-    @property
-    def declared(self) -> str:
-        """How SQL declares it."""
-        return f"{self.name} {_SQL.get(self.kind, 'TEXT')}"
 
 
 class Table(NamedTuple):
@@ -54,7 +40,7 @@ class Table(NamedTuple):
     def created(self) -> str:
         """The SQL that makes it."""
         rowid = "" if self.key == "id" else " WITHOUT ROWID"
-        columns = ", ".join(column.declared for column in self.columns)
+        columns = ", ".join(f"{name} {_SQL.get(kind, 'TEXT')}" for name, kind in self.columns)
         return f"CREATE TABLE {self.name} ({columns}, PRIMARY KEY ({self.key})){rowid}"
 
     @property
@@ -105,10 +91,11 @@ _FIRST = (
 
 _OF_INSTANCE = (Column("instance", "integer"), Column("number", "integer"))
 
-_NUMBERS: Mapping[str, Kind] = {"value": "real", "images": "integer"}
 _KEYED = {"image_sop_instance_uid": "image_key", "tracking_uid": "tracking_key", "references": "image_keys"}
 
-MEASURED = tuple(name for name in documents.COLUMNS if name not in {*_UIDS, "manufacturer", "model"})
+_MEASURED = [each for each in COLUMNS if each.name not in {*_UIDS, "manufacturer", "model"}]
+
+MEASURED = tuple(name for name, _ in _MEASURED)
 """Columns of docs/MEASUREMENTS.md that say nothing of the instance itself."""
 
 REGIONS = Table(
@@ -127,7 +114,7 @@ REGIONS = Table(
 
 MEASUREMENTS = Table(
     "measurements",
-    (*_OF_INSTANCE, *(Column(_KEYED.get(name, name), _NUMBERS.get(name, "text")) for name in MEASURED)),
+    (*_OF_INSTANCE, *(Column(_KEYED.get(name, name), kind) for name, kind in _MEASURED)),
     "instance, number",
 )
 
@@ -140,11 +127,6 @@ FINDINGS = Table(
     ),
     "instance, number",
 )
-
-
-def as_text(text: str) -> str:
-    """Return a text as UTF-8 can hold it: names of files may be any bytes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 @cache

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cinemill.errors import UsageError
-from cinemill.operations.index.schema import VERSION, as_text, tables
+from cinemill.operations.index.schema import VERSION, tables
+from cinemill.operations.tables import as_text
 from cinemill.storage.database import close_database, explained, open_database
 
 if TYPE_CHECKING:

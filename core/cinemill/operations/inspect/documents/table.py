@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from types import MappingProxyType
+from typing import TypeAlias
 
-from cinemill.errors import UsageError
 from cinemill.operations.inspect.documents import concepts
 from cinemill.operations.inspect.documents.concepts import concept_key
-from cinemill.operations.inspect.documents.values import decimal
 from cinemill.operations.inspect.model import Code, Facts, Measurement, Reference
-from cinemill.operations.report import cell
-from cinemill.storage.file import Sink
+from cinemill.operations.tables import Column, Kind, TableFile
 
 Row: TypeAlias = dict[str, str | float | int | None]
-
-_AT_ONCE = 8192
-"""Rows that are held."""
 
 _COLUMNS_OF_MODIFIERS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
@@ -44,9 +36,9 @@ _COLUMNS_OF_CONTEXT: Mapping[tuple[str, str], str] = MappingProxyType(
         concepts.TRACKING_UID: "tracking_uid",
     }
 )
-_NUMBERS = MappingProxyType({"value": "real", "images": "integer"})
+_KINDS: Mapping[str, Kind] = MappingProxyType({"value": "real", "value_text": "decimal", "images": "integer"})
 
-COLUMNS: tuple[str, ...] = (
+_NAMES = (
     *("study_instance_uid", "series_instance_uid", "sop_instance_uid", "manufacturer", "model"),
     *("position", "template", "concept", "concept_code", "value", "value_text", "unit", "unit_meaning"),
     *("qualifier", "qualifier_code", "site", "site_code", "laterality", "laterality_code"),
@@ -54,7 +46,9 @@ COLUMNS: tuple[str, ...] = (
     *("fetus", "tracking_identifier", "tracking_uid", "containers", "modifiers", "context", "inferred_from"),
     *("image_sop_instance_uid", "image_frames", "images", "references"),
 )
-"""In their order; all are text but `value`, a real number, and `images`, a whole one."""
+
+COLUMNS = tuple(Column(name, _KINDS.get(name, "text")) for name in _NAMES)
+"""In their order."""
 
 
 def row_of(facts: Facts, measurement: Measurement) -> Row:
@@ -67,7 +61,7 @@ def row_of(facts: Facts, measurement: Measurement) -> Row:
     measurement
         One of its values.
     """
-    row: Row = dict.fromkeys(COLUMNS)
+    row: Row = dict.fromkeys(_NAMES)
     row.update(
         study_instance_uid=facts.study_instance_uid,
         series_instance_uid=facts.series_instance_uid,
@@ -135,8 +129,8 @@ def _put_references(row: Row, references: tuple[Reference, ...]) -> None:
         )
 
 
-class MeasurementTable:
-    """A file of measurements in the making; it appears as a whole when its context is left, or not at all.
+class MeasurementTable(TableFile):
+    """A file of measurements in the making.
 
     Parameters
     ----------
@@ -154,11 +148,7 @@ class MeasurementTable:
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        check_name(path)
-        self._sink = Sink(path, overwrite=overwrite)
-        stream = _Stream(self._sink)
-        self._writer: _Writer = _Parquet(stream) if path.suffix == ".parquet" else _Csv(stream)
-        self._waiting: list[Row] = []
+        super().__init__(path, COLUMNS, overwrite=overwrite)
 
     def add(self, facts: Facts, measurements: Iterable[Measurement]) -> None:
         """Add the measurements of one report.
@@ -170,118 +160,5 @@ class MeasurementTable:
         measurements
             Its values.
         """
-        self._waiting += [row_of(facts, each) for each in measurements]
-        if len(self._waiting) >= _AT_ONCE:
-            self._write()
-
-    def _write(self) -> None:
-        if self._waiting:
-            self._writer.write(self._waiting)
-        self._waiting = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._sink:
-            if error is None:
-                self._write()
-                self._writer.close()
-                self._sink.finish()
-                self._sink.commit()
-
-
-def check_name(path: Path) -> None:
-    """Raise where a table can't be written by this name.
-
-    Raises
-    ------
-    UsageError
-        It ends in neither ``.csv`` nor ``.parquet``, or what writes Parquet is not installed.
-    """
-    if path.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"expected a name that ends in .csv or .parquet, found {path.suffix!r}", path=path)
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow as pa  # noqa: F401
-        except ImportError:
-            raise UsageError(
-                "Parquet needs the extra index: pip install 'cinemill[index]'", path=path
-            ) from None
-
-
-class _Writer(Protocol):
-    def write(self, rows: list[Row]) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Csv:
-    """A line a row (RFC 4180), in UTF-8; no cell is a formula."""
-
-    def __init__(self, stream: _Stream) -> None:
-        self._stream = stream
-        self._put([COLUMNS])
-
-    def write(self, rows: list[Row]) -> None:
-        self._put([_cell(name, row[name]) for name in COLUMNS] for row in rows)
-
-    def _put(self, rows: Iterable[Iterable[str]]) -> None:
-        lines = io.StringIO(newline="")
-        csv.writer(lines).writerows(rows)
-        self._stream.write(lines.getvalue().encode("utf-8", "backslashreplace"))
-
-    def close(self) -> None:
-        """All is written."""
-
-
-def _cell(name: str, value: str | float | None) -> str:
-    if value is None:
-        return ""
-    is_number = name in _NUMBERS or (name == "value_text" and decimal(str(value)) is not None)
-    return str(value) if is_number else cell(value)
-
-
-class _Parquet:
-    """A row group for some thousand rows, compressed by Zstandard."""
-
-    def __init__(self, stream: _Stream) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        kinds: dict[str, Callable[[], Any]] = {"real": pa.float64, "integer": pa.int32}
-        self._schema = pa.schema([(name, kinds.get(_NUMBERS.get(name, ""), pa.string)()) for name in COLUMNS])
-        self._batch = pa.RecordBatch.from_pylist
-        self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
-
-    def write(self, rows: list[Row]) -> None:
-        printable = [
-            {
-                name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-                for name, value in row.items()
-            }
-            for row in rows
-        ]
-        self._writer.write_batch(self._batch(printable, schema=self._schema))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _Stream(io.RawIOBase):
-    """A file in the making, as Arrow writes to it."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._sink.tell()
-
-    def write(self, data: Any) -> int:
-        self._sink.write(memoryview(data))
-        return len(data)
+        rows = (row_of(facts, each) for each in measurements)
+        self.write([row[name] for name in _NAMES] for row in rows)
