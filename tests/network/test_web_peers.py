@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from email.message import Message
 from email.parser import BytesParser
 
@@ -215,6 +216,22 @@ def test_a_server_that_heeds_no_offset_is_not_asked_for_ever(monkeypatch):
     body = json.dumps([{"0020000D": uid("1.2.1")}, {"0020000D": uid("1.2.2")}]).encode()
     with web_peer((200, JSON, body)) as (node, told):
         assert list(web.studies(node, {})) == [Study("1.2.1"), Study("1.2.2")]
+    assert len(told.requests) == 2
+
+
+def hang_up(request):
+    request.connection.shutdown(socket.SHUT_RDWR)
+    return 200, {}, b""
+
+
+def test_a_question_is_asked_once_more_where_the_node_hung_up():
+    body = json.dumps([{"0020000D": uid("1.2.1")}]).encode()
+    with web_peer(hang_up, (200, JSON, body)) as (node, told):
+        assert list(web.studies(node, {})) == [Study("1.2.1")]
+        assert len(told.requests) == 2
+    with web_peer(hang_up) as (node, told), pytest.raises(NodeError) as caught:
+        list(web.studies(node, {}))
+    assert caught.value.outcome == "lost"
     assert len(told.requests) == 2
 
 

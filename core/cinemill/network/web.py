@@ -206,15 +206,12 @@ def ask(http: httpx.Client, url: str, asked: Mapping[str, str]) -> list[dict[str
     NodeError
         The node can't be asked, or fails.
     """
-    with _explained(url), http.stream("GET", url, params=asked, headers={"Accept": _JSON}) as answer:
-        if answer.status_code == 204:
-            return []
-        check_status(answer)
-        body = bytearray()
-        for piece in answer.iter_bytes(_PIECE):
-            body += piece
-            if len(body) > _LARGEST_ANSWER:
-                raise NodeError(f"an answer has more than {_LARGEST_ANSWER} bytes", outcome="nonsense")
+    try:
+        body = _answer(http, url, asked)
+    except NodeError as error:
+        if error.outcome != "lost":
+            raise
+        body = _answer(http, url, asked)  # a node may close a connection just when it is used again
     try:
         found = json.loads(body or b"[]")
     except ValueError as error:
@@ -332,6 +329,18 @@ def _store(http: httpx.Client, url: str, instance: Instance, passed: Callable[[i
     )
 
 
+def _answer(http: httpx.Client, url: str, asked: Mapping[str, str]) -> bytes:
+    body = bytearray()
+    with _explained(url), http.stream("GET", url, params=asked, headers={"Accept": _JSON}) as answer:
+        if answer.status_code != 204:
+            check_status(answer)
+            for piece in answer.iter_bytes(_PIECE):
+                body += piece
+                if len(body) > _LARGEST_ANSWER:
+                    raise NodeError(f"an answer has more than {_LARGEST_ANSWER} bytes", outcome="nonsense")
+    return bytes(body)
+
+
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Turn what the HTTP client raises into a named outcome."""
@@ -347,9 +356,11 @@ def _explained(url: str) -> Iterator[None]:
         name = "tls" if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error) else "down"
         raise NodeError(f"{url} can't be reached: {error}", outcome=name) from None
     except httpx.RemoteProtocolError as error:
-        name = (
-            "truncated" if "without sending complete" in str(error) or "closed" in str(error) else "nonsense"
-        )
+        told = str(error)
+        if "without sending a response" in told:
+            name = "lost"
+        else:
+            name = "truncated" if "without sending complete" in told or "closed" in told else "nonsense"
         raise NodeError(f"{url}: {error}", outcome=name) from None
     except httpx.TransportError as error:
         raise NodeError(f"{url}: {str(error) or type(error).__name__}", outcome="lost") from None
