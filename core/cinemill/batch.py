@@ -18,7 +18,7 @@ from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalEr
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.party import Party
-from cinemill.processes import safe_path, share_heap
+from cinemill.processes import children_context, ended, safe_path, share_heap
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 
@@ -114,7 +114,7 @@ class _Pool:
         progress: Progress | None,
         compiling: Callable[[str], None] | None,
     ) -> None:
-        self._context = _context()
+        self._context = children_context()
         self._context.set_forkserver_preload([__name__, operation.body])
         self._stopping = self._context.RawValue(ctypes.c_bool)  # has no lock, which a dying child would keep
         self._arguments = (operation, threads, self._stopping, progress is not None)
@@ -235,17 +235,7 @@ class _Child:
         with suppress(OSError):
             self.connection.send(None)
         self.connection.close()
-        self._process.join()
-        code = self._process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    import multiprocessing
-
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    return multiprocessing.get_context("forkserver")
+        return ended(self._process)
 
 
 def _work(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.process import BaseProcess
 
 _SAFE, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 _lock = threading.Lock()
@@ -58,3 +64,19 @@ def share_heap() -> None:
     """
     if sys.platform == "linux" and hasattr(c := ctypes.CDLL(None), "mallopt"):
         c.mallopt(_M_ARENA_MAX, 1)
+
+
+def children_context() -> ForkServerContext | SpawnContext:
+    """Return how child processes are started: by a server that has imported what they need, where there is one."""
+    import multiprocessing
+
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    return multiprocessing.get_context("forkserver")
+
+
+def ended(process: BaseProcess) -> str:
+    """Wait for a process, and say how it ended."""
+    process.join()
+    code = process.exitcode or 0
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from collections import Counter, deque
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill.operations.forecast.headers import Unread, read_header
 from cinemill.operations.forecast.strata import Header, Strata, lot_of
-from cinemill.processes import safe_path
+from cinemill.processes import children_context, safe_path
 from cinemill.storage.location import size
 
 if TYPE_CHECKING:
@@ -208,10 +207,8 @@ def read_headers(paths: list[str], asked: Transcode) -> list[_Found]:
 
 def _by_processes(parcels: Iterator[list[str]], asked: Transcode, jobs: int) -> Iterator[list[_Found]]:
     """Yield what is found, in order, with few parcels in flight."""
-    there = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in there else "spawn")
     with safe_path():
-        pool = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        pool = ProcessPoolExecutor(jobs, children_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     pending: deque[Future[list[_Found]]] = deque()
     try:
         for parcel in parcels:

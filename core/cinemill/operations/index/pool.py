@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.errors import DecoderCrashed, UsageError
-from cinemill.processes import safe_path, share_heap
+from cinemill.processes import children_context, ended, safe_path, share_heap
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -59,7 +58,7 @@ class _Pool:
     """Processes that are given parcels in turn, and asked in the same order."""
 
     def __init__(self, reader: Reader, jobs: int) -> None:
-        self._context = _context()
+        self._context = children_context()
         self._context.set_forkserver_preload([__name__, type(reader).__module__])
         self._reader = reader
         self._children = [_Child(self._context, reader) for _ in range(jobs)]
@@ -151,15 +150,7 @@ class _Child:
     def end(self) -> str:
         """Close its connection, which ends it, wait for it, and return how it ended."""
         self.connection.close()
-        self._process.join()
-        code = self._process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    return multiprocessing.get_context("forkserver")
+        return ended(self._process)
 
 
 def _serve(connection: Connection, reader: Reader) -> None:
