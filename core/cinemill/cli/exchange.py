@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
+from cinemill.cli.options import PATH, Whole
 from cinemill.cli.progress import say
 from cinemill.errors import UsageError, printable
 
@@ -183,12 +184,63 @@ def report_file(path: Path | None) -> Iterator[TextIO | None]:
 
 def limits_options(command: Decorated) -> Decorated:
     """Give a command the options that a node is spared by."""
-    for option in (
-        click.option("--window", metavar="HH:MM-HH:MM", help="Work in this part of the day only."),
+    return _with(
+        command,
         click.option(
             "--max-rate", metavar="MB/S", type=click.FloatRange(min=0, min_open=True), help="At most so fast."
         ),
-    ):
+        click.option("--window", metavar="HH:MM-HH:MM", help="Work in this part of the day only."),
+    )
+
+
+def studies_options(command: Decorated) -> Decorated:
+    """Give a command the options that say which studies, ``uids`` and ``query``, and how many at a time."""
+    return _with(
+        command,
+        click.option(
+            "--study", "uids", metavar="UID", multiple=True, help="A study; several are several options."
+        ),
+        click.option(
+            "--query",
+            metavar="KEYWORD=VALUE,...",
+            help="Studies that match, e.g. StudyDate=20150101-20201231,ModalitiesInStudy=US.",
+        ),
+        click.option("--associations", metavar="N", type=Whole(min=1, max=64), help="Studies at a time."),
+    )
+
+
+def sending_options(command: Decorated) -> Decorated:
+    """Give a command the options that say how instances are sent."""
+    return _with(
+        command,
+        click.option(
+            "--via",
+            type=click.Choice(("dimse", "web")),
+            help="C-STORE or STOW-RS; default: what the node has.",
+        ),
+        click.option(
+            "--fallback",
+            metavar="TARGETS",
+            default="",
+            help="Where the node refuses a transfer syntax: transcode to the first of these that it takes.",
+        ),
+        click.option(
+            "--force", is_flag=True, help="Send by STOW-RS what the node may not be able to give back."
+        ),
+    )
+
+
+def telling_options(command: Decorated) -> Decorated:
+    """Give a command the options that have it tell of each instance."""
+    return _with(
+        command,
+        click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance."),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance."),
+    )
+
+
+def _with(command: Decorated, *options: Callable[[Decorated], Decorated]) -> Decorated:
+    for option in reversed(options):
         command = option(command)
     return command
 

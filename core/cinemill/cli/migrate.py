@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.exchange import Shown, limited, limits_options, report_file
-from cinemill.cli.options import PATH, Whole, accepting, made
+from cinemill.cli.exchange import (
+    Shown,
+    limited,
+    limits_options,
+    report_file,
+    sending_options,
+    studies_options,
+    telling_options,
+)
+from cinemill.cli.options import PATH, accepting, made
 from cinemill.cli.progress import say
 from cinemill.cli.pull import studies_asked
-from cinemill.cli.run import interruption, quiet_option
+from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
@@ -32,31 +40,15 @@ _MEGABYTE = 1_000_000
 @click.command("migrate")
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
 @click.argument("target", metavar="[NODE2]", required=False, help="Where they go; default: back to NODE.")
-@click.option("--study", "uids", metavar="UID", multiple=True, help="A study; several are several options.")
-@click.option(
-    "--query",
-    metavar="KEYWORD=VALUE,...",
-    help="Studies that match, e.g. StudyDate=20150101-20201231,ModalitiesInStudy=US.",
-)
+@studies_options
 @click.option(
     "--spool", metavar="DIR", type=PATH, help="Ledger, and files on their way; default: ./NODE.migration."
 )
-@click.option("--associations", metavar="N", type=Whole(min=1, max=64), help="Studies at a time.")
-@click.option(
-    "--via", type=click.Choice(("dimse", "web")), help="C-STORE or STOW-RS; default: what the node has."
-)
-@click.option(
-    "--fallback",
-    metavar="TARGETS",
-    default="",
-    help="Where the node refuses a transfer syntax: the first of these that it takes.",
-)
-@click.option("--force", is_flag=True, help="Send by STOW-RS what the node may not be able to give back.")
-@click.option("--jobs", "-j", metavar="N", type=Whole(min=1), help="Cores to keep busy; default: all.")
+@sending_options
+@jobs_option
 @click.option("--dry-run", is_flag=True, help="Count what matches, by transfer syntax, and fetch nothing.")
 @click.option("--status", is_flag=True, help="Say how far a migration is, from the ledger alone.")
-@click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@telling_options
 @limits_options
 @accepting(Transcode, without=_WITHOUT)
 @quiet_option

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, cast
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.exchange import Shown, limited, limits_options, report_file
-from cinemill.cli.options import PATH, Whole, destination_argument
+from cinemill.cli.exchange import (
+    Shown,
+    limited,
+    limits_options,
+    report_file,
+    studies_options,
+    telling_options,
+)
+from cinemill.cli.options import destination_argument
 from cinemill.cli.run import interruption, quiet_option
 
 if TYPE_CHECKING:
@@ -22,21 +29,14 @@ if TYPE_CHECKING:
 @click.command("pull")
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
 @destination_argument("Folder; gets one for each study.")
-@click.option("--study", "uids", metavar="UID", multiple=True, help="A study; several are several options.")
-@click.option(
-    "--query",
-    metavar="KEYWORD=VALUE,...",
-    help="Studies that match, e.g. StudyDate=20150101-20201231,ModalitiesInStudy=US.",
-)
+@studies_options
 @click.option(
     "--by",
     type=click.Choice(("study", "day")),
     default="study",
     help="Folders: of each study, or of each day with its studies.",
 )
-@click.option("--associations", metavar="N", type=Whole(min=1, max=64), help="Studies at a time.")
-@click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@telling_options
 @limits_options
 @quiet_option
 def pull(

@@ -7,26 +7,23 @@ from pathlib import Path
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.exchange import Shown, limited, limits_options, report_file
-from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.exchange import (
+    Shown,
+    limited,
+    limits_options,
+    report_file,
+    sending_options,
+    telling_options,
+)
+from cinemill.cli.options import sources_argument
 from cinemill.cli.run import interruption, quiet_option
 
 
 @click.command("push")
 @sources_argument("Files and directories.")
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
-@click.option(
-    "--via", type=click.Choice(("dimse", "web")), help="C-STORE or STOW-RS; default: what the node has."
-)
-@click.option(
-    "--fallback",
-    metavar="TARGETS",
-    default="",
-    help="Where the node refuses a file's transfer syntax: transcode it to the first of these that it takes.",
-)
-@click.option("--force", is_flag=True, help="Send by STOW-RS what the node may not be able to give back.")
-@click.option("--report", metavar="FILE", type=PATH, help="Append a JSON line for each instance.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
+@sending_options
+@telling_options
 @limits_options
 @quiet_option
 def push(
