@@ -29,23 +29,25 @@ def outcomes(*works):
 
 
 def test_one_thread_works_at_a_time_and_lets_the_others_while_it_waits():
-    at_work, waiting_at_once = [0, 0], [0, 0]
+    at_work, most_at_work = 0, 0
+    all_wait = threading.Barrier(5)
 
-    def counted(counts):
-        counts[0] += 1
-        counts[1] = max(counts)
-        time.sleep(0.02)
-        counts[0] -= 1
+    def worked():
+        nonlocal at_work, most_at_work
+        at_work += 1
+        most_at_work = max(most_at_work, at_work)
+        time.sleep(0.002)
+        at_work -= 1
 
     def work():
-        counted(at_work)
+        worked()
         with waiting():
-            counted(waiting_at_once)
-        counted(at_work)
+            all_wait.wait(timeout=20)
+        worked()
 
     outcomes(*[work] * 5)
-    assert at_work == [0, 1]
-    assert waiting_at_once[1] > 1
+    assert at_work == 0
+    assert most_at_work == 1
 
 
 def test_calls_of_all_threads_are_made_by_one_that_is_none_of_them():
