@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,7 +18,6 @@ from cinemill.cli.exchange import (
     limited,
     limits_options,
     report_file,
-    sending_options,
     studies_options,
     telling_options,
 )
@@ -25,7 +25,7 @@ from cinemill.cli.options import PATH, accepting, made
 from cinemill.cli.progress import say
 from cinemill.cli.pull import studies_asked
 from cinemill.cli.run import interruption, jobs_option, quiet_option
-from cinemill.operations.transcode.request import Transcode
+from cinemill.operations.exchange.request import Migrate
 
 if TYPE_CHECKING:
     from cinemill.network.nodes import Node
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from cinemill.operations.exchange.ledger import Entry
     from cinemill.operations.exchange.migrate import Migrated, Migration
 
-_WITHOUT = ("overwrite", "recheck", "preserve", "copy_rest", "repair")
 _MEGABYTE = 1_000_000
 
 
@@ -44,13 +43,12 @@ _MEGABYTE = 1_000_000
 @click.option(
     "--spool", metavar="DIR", type=PATH, help="Ledger, and files on their way; default: ./NODE.migration."
 )
-@sending_options
 @jobs_option
 @click.option("--dry-run", is_flag=True, help="Count what matches, by transfer syntax, and fetch nothing.")
 @click.option("--status", is_flag=True, help="Say how far a migration is, from the ledger alone.")
 @telling_options
 @limits_options
-@accepting(Transcode, without=_WITHOUT)
+@accepting(Migrate, without=("node", "target"))
 @quiet_option
 def migrate(
     node: str,
@@ -60,9 +58,6 @@ def migrate(
     query: str | None,
     spool: Path | None,
     associations: int | None,
-    via: str | None,
-    fallback: str,
-    force: bool,
     jobs: int | None,
     dry_run: bool,
     status: bool,
@@ -85,8 +80,6 @@ def migrate(
     """
     from cinemill.errors import UsageError
     from cinemill.network.nodes import node_named
-    from cinemill.operations.exchange.migrate import Migration, check
-    from cinemill.operations.exchange.push import read_fallback
 
     source = _node(node_named(node), max_rate, window, associations)
     other = (
@@ -101,23 +94,15 @@ def migrate(
     if dry_run:
         _show_forecast(source, studies_asked(source, uids, query))
         return
-    readers = options["readable_by"] or other.readable_by
-    wanted = made(Transcode, {**options, "readable_by": readers, "preserve": False}).in_bulk()
-    way = via or other.push
+    planned = made(Migrate, options).between(source, other, folder)
     with interruption() as stopping, report_file(report) as file:
-        migration = Migration(
-            *(source, other, folder, wanted, "web" if way == "web" else "dimse"),
-            *(read_fallback(fallback), force, stopping),
-        )
-        check(migration)
+        migration = replace(planned, stopping=stopping)
         shown = Moved(migration, file, as_json=as_json, quiet=quiet)
         _run(migration, studies_asked(source, uids, query), shown, jobs)
     raise Exit(0 if shown.well else 1)
 
 
 def _node(node: Node, max_rate: float | None, window: str | None, associations: int | None) -> Node:
-    from dataclasses import replace
-
     found = limited(node, max_rate, window)
     if associations is not None:
         found = replace(found, limits=replace(found.limits, associations=associations))
@@ -205,8 +190,6 @@ class Moved(Shown):
 
     def _take_back(self, entry: Entry) -> None:
         """Count an instance no more that was finished, and is missing since."""
-        from dataclasses import replace
-
         from cinemill.operations.exchange.migrate import outcome_of
 
         before = outcome_of(replace(entry, failure=""), same=self._same)

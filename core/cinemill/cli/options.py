@@ -46,9 +46,10 @@ def current_name(name: str) -> str:
     return OLD_NAMES.get(name, name)
 
 
-def sources_argument(text: str) -> Callable[[Decorated], Decorated]:
+def sources_argument(text: str, *, required: bool = True) -> Callable[[Decorated], Decorated]:
     """Return the decorator for the first arguments."""
-    return click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=PATH, help=text)
+    shown = "SRC..." if required else "[SRC...]"
+    return click.argument("sources", metavar=shown, nargs=-1, required=required, type=PATH, help=text)
 
 
 def destination_argument(text: str) -> Callable[[Decorated], Decorated]:

@@ -17,8 +17,9 @@ from cinemill.cli.exchange import (
     studies_options,
     telling_options,
 )
-from cinemill.cli.options import destination_argument
+from cinemill.cli.options import accepting, destination_argument
 from cinemill.cli.run import interruption, quiet_option
+from cinemill.operations.exchange.request import Pull
 
 if TYPE_CHECKING:
     from cinemill.network.nodes import Node
@@ -30,12 +31,7 @@ if TYPE_CHECKING:
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
 @destination_argument("Folder; gets one for each study.")
 @studies_options
-@click.option(
-    "--by",
-    type=click.Choice(("study", "day")),
-    default="study",
-    help="Folders: of each study, or of each day with its studies.",
-)
+@accepting(Pull, without=("node",))
 @telling_options
 @limits_options
 @quiet_option

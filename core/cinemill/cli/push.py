@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.exceptions import Exit
@@ -12,17 +13,17 @@ from cinemill.cli.exchange import (
     limited,
     limits_options,
     report_file,
-    sending_options,
     telling_options,
 )
-from cinemill.cli.options import sources_argument
+from cinemill.cli.options import accepting, made, sources_argument
 from cinemill.cli.run import interruption, quiet_option
+from cinemill.operations.exchange.request import Push
 
 
 @click.command("push")
 @sources_argument("Files and directories.")
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
-@sending_options
+@accepting(Push, without=("node",))
 @telling_options
 @limits_options
 @quiet_option
@@ -30,14 +31,12 @@ def push(
     sources: tuple[Path, ...],
     node: str,
     *,
-    via: str | None,
-    fallback: str,
-    force: bool,
     report: Path | None,
     as_json: bool,
     max_rate: float | None,
     window: str | None,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Send files to a node, as they are.
 
@@ -47,18 +46,15 @@ def push(
     from cinemill.errors import Cancelled
     from cinemill.network.nodes import node_named
     from cinemill.network.pace import Pace
-    from cinemill.operations.exchange.push import Sender, read_fallback
+    from cinemill.operations.exchange.push import Sender
     from cinemill.storage.tree import files_below
 
     found = limited(node_named(node), max_rate, window)
-    way = via or found.push
-    if way == "web":
-        found.by_web.authorization()
-    else:
-        found.by_dimse  # noqa: B018  # says what is missing
+    asked = made(Push, options)
+    way = asked.way(found)
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)
-        sender = Sender(found, "web" if way == "web" else "dimse", read_fallback(fallback), force, pace)
+        sender = Sender(found, way, asked.targets, asked.force, pace)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
         try:
             with shown:

@@ -89,6 +89,7 @@ OUTCOMES: Mapping[str, Kind] = MappingProxyType(
             Kind("different", "what was sent is not the instance that was announced"),
             Kind("damaged", "the file, or what was sent, is no whole data set"),
             Kind("not-dicom", "the file is not DICOM", well=True),
+            Kind("closed", "it is not the time of day at which the node may be used", again=True),
             Kind("not-transcoded", "it could not be transcoded to what the receiver takes"),
             Kind("stopped", "the run was stopped before", again=True),
         )

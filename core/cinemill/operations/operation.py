@@ -149,6 +149,15 @@ class Operation:
         """
         return self
 
+    def check_here(self) -> None:
+        """See that what it needs is on this machine.
+
+        Raises
+        ------
+        UsageError
+            It is not.
+        """
+
     def in_bulk(self) -> Self:
         """Return the same for directories and jobs, where nobody looks at each instance."""
         return self

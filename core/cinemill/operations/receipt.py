@@ -14,6 +14,9 @@ Status: TypeAlias = Literal[
     "deidentified",
     "extracted",
     "verified",
+    "fetched",
+    "sent",
+    "migrated",
     "copied",
     "kept",
     "skipped",
@@ -29,7 +32,17 @@ _COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by po
 _RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 
 DONE = (
-    *("transcoded", "recompressed", "deidentified", "extracted", "verified", "copied"),
+    *(
+        "transcoded",
+        "recompressed",
+        "deidentified",
+        "extracted",
+        "verified",
+        "fetched",
+        "sent",
+        "migrated",
+        "copied",
+    ),
     *(f"copied, {why}" for why in _COPIED.values()),
     *("kept", "skipped", "ignored", "refused", "failed"),
 )
@@ -39,7 +52,10 @@ NOT_COPIED = "not copied:"
 """How a warning begins that says why what was to be copied unchanged was not."""
 
 SUCCESSES: frozenset[str] = frozenset(
-    ("transcoded", "deidentified", "extracted", "verified", "copied", "kept", "skipped", "ignored")
+    (
+        *("transcoded", "deidentified", "extracted", "verified", "fetched", "sent", "migrated"),
+        *("copied", "kept", "skipped", "ignored"),
+    )
 )
 """Statuses that need nobody's attention."""
 
@@ -51,8 +67,9 @@ class Receipt:
     Attributes
     ----------
     status
-        ``transcoded``, ``deidentified``, ``extracted``, ``verified``, ``copied`` (byte for byte), ``kept`` (finished by an
-        earlier run), ``skipped`` (not attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
+        ``transcoded``, ``deidentified``, ``extracted``, ``verified``, ``fetched`` (a study from a node), ``sent`` (to one),
+        ``migrated`` (a study of one), ``copied`` (byte for byte), ``kept`` (finished by an earlier run), ``skipped`` (not
+        attempted), ``ignored`` (not DICOM), ``refused`` (by rule) or ``failed`` (by damage).
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.
     digest
@@ -93,6 +110,8 @@ class Receipt:
     findings
         What checks of the source's header find wrong with its pixels, as ``id: found``, and no warning says: see
         `cinemill.inspect`. In reports of ``transcode``, of outputs that were not there already.
+    instances
+        Of what was exchanged with a node: how many instances, by what became of them (`cinemill.network.outcomes`).
     """
 
     source: str
@@ -134,6 +153,7 @@ class Receipt:
     profile: str = ""
     elements: dict[str, int] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    instances: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cinemill.cli.exchange import studies_options
 from cinemill.cli.options import (
     Number,
     accepting,
@@ -17,8 +20,9 @@ from cinemill.cli.options import (
     made,
     sources_argument,
 )
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, printable
 from cinemill.operations.deidentify.request import Deidentify
+from cinemill.operations.exchange.request import EXCHANGES, Migrate, Pull, Push
 from cinemill.operations.extract import request as extraction
 from cinemill.operations.extract.request import FORMATS, Extract
 from cinemill.operations.restore.request import Restore
@@ -28,6 +32,8 @@ from cinemill.operations.transcode.request import TARGETS, Transcode
 from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
+    from cinemill.network.nodes import Node
+    from cinemill.network.query import Study
     from cinemill.operations.operation import Operation
     from cinemill_workers.ledger.model import JobSpec
 
@@ -37,13 +43,18 @@ CHOICES: Mapping[str, type[Operation]] = {
     "--split": Split,
     "--restore": Restore,
     "--deidentify": Deidentify,
+    "--pull": Pull,
+    "--push": Push,
+    "--migrate": Migrate,
 }
 """The operation that each of these options asks for."""
 
 
 @click.command()
-@sources_argument("Files and directories.")
-@destination_argument("A directory (or a file, for one SRC file).")
+@sources_argument("Files and directories; none with --pull and --migrate.", required=False)
+@destination_argument(
+    "A directory (or a file, for one SRC file); with --push for the receipts only, with --migrate the spool."
+)
 @click.option(
     "--to",
     metavar="TARGET",
@@ -63,7 +74,16 @@ CHOICES: Mapping[str, type[Operation]] = {
 @click.option(
     "--deidentify", is_flag=True, help="De-identify, by --key; with --to, code pixels anew as well."
 )
-@accepting(*CHOICES.values(), without=("to", "format"))
+@click.option("--pull", metavar="NODE", default="", help="Fetch studies from this node: see `cinemill pull`.")
+@click.option("--push", metavar="NODE", default="", help="Send files to this node: see `cinemill push`.")
+@click.option(
+    "--migrate",
+    metavar="NODE",
+    default="",
+    help="Transcode studies of this node, there or --to-node: see `cinemill migrate`.",
+)
+@studies_options
+@accepting(*CHOICES.values(), without=("to", "format", "node"))
 @click.option("--name", metavar="TEXT", default="", help="A name to recognise the job by; not a patient's.")
 @click.option(
     "--priority",
@@ -98,6 +118,12 @@ def submit(
     split: bool,
     restore: bool,
     deidentify: bool,
+    pull: str,
+    push: str,
+    migrate: str,
+    uids: tuple[str, ...],
+    query: str | None,
+    associations: int | None,
     name: str,
     priority: str,
     hours: str,
@@ -123,9 +149,30 @@ def submit(
         "--split": split,
         "--restore": restore,
         "--deidentify": deidentify,
+        "--pull": pull,
+        "--push": push,
+        "--migrate": migrate,
     }
     operation = _chosen(choices, options)
+    if isinstance(operation, Pull | Push | Migrate):
+        operation = _with_nodes(operation, associations)
+    elif associations is not None:
+        raise UsageError("--associations goes with --pull, --push and --migrate")
     operation = operation.aimed_at(sources, destination).in_bulk()
+    studies = _studies(operation, sources, uids, query)
+    if standing and operation.kind in EXCHANGES:
+        raise UsageError(
+            "only jobs that leave an output for each file stand; `cinemill receive --forward NODE` sends on"
+        )
+    if studies is not None and dry_run:
+        found = [study.instances for study in studies]
+        told = {"studies": len(found), "instances": sum(filter(None, found))}
+        terminal.say(
+            told, f"{len(found)} studies, {told['instances']} instances as the node counts them", as_json
+        )
+        return
+    if studies is not None:
+        sources = (_listed(destination, studies),)
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
         destination=str(destination.absolute()),
@@ -135,6 +182,7 @@ def submit(
         window=hours,
         max_rate=max_rate * 1e6,
         standing=standing,
+        at_once=operation.at_once if isinstance(operation, Pull | Push | Migrate) else 0,
     )
     if standing and wait:
         raise UsageError("a standing job has no end to wait for: leave out --wait, `jobs watch` follows it")
@@ -154,6 +202,73 @@ def submit(
         return
     hint = "" if ledger.workers() else "; no worker has been seen yet"
     terminal.say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
+
+
+def _with_nodes(operation: Pull | Push | Migrate, associations: int | None) -> Pull | Push | Migrate:
+    """Return the same, once its nodes are known, for as many at a time as they allow, or as was typed.
+
+    Instances of C-MOVE come to one port, which one process listens at.
+    """
+    from cinemill.network.nodes import node_named
+
+    operation.check_here()
+    nodes = [node_named(operation.node)]
+    if isinstance(operation, Migrate) and operation.target:
+        nodes.append(node_named(operation.target))
+    if any(map(_listens, nodes)) and not isinstance(operation, Push):
+        return replace(operation, at_once=1)
+    return replace(operation, at_once=associations or min(node.limits.associations for node in nodes))
+
+
+def _listens(node: Node) -> bool:
+    return node.pull == "move" or node.commitment
+
+
+def _studies(
+    operation: Operation, sources: tuple[Path, ...], uids: tuple[str, ...], query: str | None
+) -> Iterator[Study] | None:
+    """Return the studies that are worked through, None where files are.
+
+    Raises
+    ------
+    UsageError
+        What was named is not what the operation is done to.
+    """
+    from cinemill.cli.pull import studies_asked
+    from cinemill.network.nodes import node_named
+
+    if not isinstance(operation, Pull | Migrate):
+        if uids or query:
+            raise UsageError("--study and --query go with --pull and --migrate")
+        if not sources:
+            raise UsageError("expected SRC... and DST: what is worked on, and where outputs go")
+        return None
+    if sources:
+        raise UsageError(
+            f"expected DST alone, for studies of {operation.node} are asked for, found SRC {sources[0]}"
+        )
+    if bool(uids) == bool(query):
+        raise UsageError("give --study or --query, and not both")
+    return studies_asked(node_named(operation.node), uids, query)
+
+
+def _listed(destination: Path, studies: Iterator[Study]) -> Path:
+    """Write the list of studies that a job works through beside its receipts, and return where it is."""
+    from cinemill.operations.exchange import worklist
+    from cinemill.storage.tree import OURS
+
+    path = destination.absolute() / OURS / f"studies-{secrets.token_hex(4)}.tsv"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the destination can't be written: {error.strerror}", path=destination) from None
+    count, _, wrong = worklist.write(path, studies)
+    for uid in wrong:
+        click.echo(f"left out: the node lists a study whose UID is none, {printable(uid)!r}", err=True)
+    if not count:
+        path.unlink()
+        raise UsageError("the node lists no such study: nothing was submitted")
+    return path
 
 
 def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:
@@ -176,11 +291,12 @@ def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Opera
         Several were, or an option belongs to another one.
     """
     chosen = [name for name, value in choices.items() if value] or ["--to"]
-    if chosen == ["--to", "--deidentify"]:
-        chosen = ["--deidentify"]
+    if len(chosen) == 2 and chosen[0] == "--to" and CHOICES[chosen[1]] in {Deidentify, Migrate}:
+        del chosen[0]
     if len(chosen) != 1:
         raise UsageError(
-            "expected either --to TARGET or --extract FORMAT, or else --split, --restore or --deidentify"
+            "expected either --to TARGET or --extract FORMAT, or else --split, --restore, --deidentify, --pull, --push or "
+            "--migrate"
         )
     (choice,) = chosen
     operation = CHOICES[choice]
@@ -189,4 +305,12 @@ def _chosen(choices: Mapping[str, str | bool], options: dict[str, Any]) -> Opera
         for name in given(kind, options):
             if name not in own:
                 raise UsageError(f"options such as {name} go with {other}, not with {choice}")
-    return made(operation, {**options, "to": choices["--to"], "format": choices["--extract"]})
+    return made(
+        operation,
+        {
+            **options,
+            "to": choices["--to"],
+            "format": choices["--extract"],
+            "node": choices.get(choice, ""),
+        },
+    )

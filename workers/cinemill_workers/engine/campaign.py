@@ -94,7 +94,7 @@ class Campaign:
             self._items = self._listing(job)
         self._listed = job.listed
         roots = job.roots or inodes(job.spec)
-        parcels, ended = self._parcels(self._items)
+        parcels, ended = self._parcels(self._items, apart=job.spec.at_once > 0)
         if lost := trouble(roots) or emptied(job.spec):
             self._forget()
             await_roots(self._ledger, job.id, lost)
@@ -118,8 +118,8 @@ class Campaign:
         after = Item(*map(Path, job.cursor)) if job.cursor else None
         return discover(job.spec, after=after)
 
-    def _parcels(self, items: Iterator[Item | None]) -> tuple[list[list[ListedItem]], bool]:
-        """Gather some parcels; also return whether the listing has come to its end."""
+    def _parcels(self, items: Iterator[Item | None], *, apart: bool) -> tuple[list[list[ListedItem]], bool]:
+        """Gather some parcels, `apart` of an item each; also return whether the listing has come to its end."""
         parcels: list[list[ListedItem]] = []
         parcel: list[ListedItem] = []
         room = 0
@@ -131,7 +131,7 @@ class Campaign:
                     break
                 continue
             listed = ListedItem(number, os.fspath(item.source), os.fspath(item.output), _size(item.source))
-            if parcel and (listed.size > room or len(parcel) >= self._most_items(number)):
+            if parcel and (listed.size > room or apart or len(parcel) >= self._most_items(number)):
                 parcels.append(parcel)
                 parcel = []
             if not parcel:

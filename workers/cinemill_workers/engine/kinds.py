@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cinemill.errors import UsageError
+from cinemill.operations.exchange.request import EXCHANGES
 from cinemill.operations.operation import Operation
 from cinemill.operations.policy.targets import read_wanted
 from cinemill.operations.table import OPERATIONS
@@ -15,7 +16,7 @@ from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item
 from cinemill_workers.ledger.model import LAYOUT, JobSpec
 
-KINDS = OPERATIONS
+KINDS: Mapping[str, type[Operation]] = {**OPERATIONS, **EXCHANGES}
 
 
 def to_json(operation: Operation) -> dict[str, Any]:
@@ -24,8 +25,13 @@ def to_json(operation: Operation) -> dict[str, Any]:
 
 
 def describe(values: Mapping[str, Any]) -> str:
-    """Name the operation in a word or two: the target syntax or the policy, or what is extracted."""
-    if values.get("kind") == "transcode":
+    """Name the operation in a word or two: the target syntax or the policy, what is extracted, or the node."""
+    kind = values.get("kind")
+    if kind == "migrate":
+        return f"migrate {values.get('node')} {describe({**values, 'kind': 'transcode'})}"
+    if kind in EXCHANGES:
+        return f"{kind} {values.get('node')}"
+    if kind == "transcode":
         try:
             asked = Transcode(
                 **{name: values[name] for name in ("to", "policy", "readable_by") if name in values}
@@ -33,7 +39,7 @@ def describe(values: Mapping[str, Any]) -> str:
             return f"to {read_wanted(asked.to).named}" if asked.to else f"by {asked.rules.name}"
         except UsageError:
             return f"to {values['to']}"
-    return f"{values.get('kind')} {values.get('format', '')}".rstrip()
+    return f"{kind} {values.get('format', '')}".rstrip()
 
 
 def from_json(values: Mapping[str, Any]) -> Operation:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from cinemill import errors
+from cinemill.network.outcomes import OUTCOMES
 from cinemill.storage.atomic import NO_ROOM, is_no_room
 
 
@@ -61,6 +62,10 @@ the error: what is not permitted, or has gone, may be mended between two attempt
 """
 
 
+NODE_AWAY = frozenset(("down", "refused", "tls", "not-authorized", "redirected", "closed"))
+"""Outcomes that all other items of the job would have as well, until a person or the time of the day changes that."""
+
+
 class WorkerLost(errors.CinemillError):
     """The process that worked on the item died: a crash in native code, or killed for its memory."""
 
@@ -70,7 +75,11 @@ class OutsideRoots(errors.Refused):
 
 
 def fate_of(error: BaseException) -> Fate:
-    """Look the error, and whatever caused it, up in the table."""
+    """Look the error, and whatever caused it, up in the table; what a node did, in that of its outcomes."""
+    if isinstance(error, errors.NodeError):
+        if error.outcome in NODE_AWAY:
+            return Fate.HOLD
+        return Fate.RETRY if OUTCOMES[error.outcome].again else Fate.FAIL
     for each in _chain(error):
         if isinstance(each, OSError) and each.errno in SYSTEM_FATES:
             return SYSTEM_FATES[each.errno]
@@ -78,11 +87,13 @@ def fate_of(error: BaseException) -> Fate:
 
 
 def storage_away(error: BaseException) -> str:
-    """Say what the storage answered, if it is one that answers so to whatever is asked of it; else nothing.
+    """Say what the storage or the node answered, if it is one that answers so to whatever is asked of it; else nothing.
 
     An output that is not permitted is such an answer too: exports change under running jobs. A source that is not may be
     a single one.
     """
+    if isinstance(error, errors.NodeError):
+        return OUTCOMES[error.outcome].meaning if OUTCOMES[error.outcome].again else ""
     for each in _chain(error):
         if isinstance(each, OSError):
             of_output = isinstance(error, errors.OutputError) and each.errno in {errno.EPERM, errno.EACCES}
@@ -91,7 +102,14 @@ def storage_away(error: BaseException) -> str:
     return ""
 
 
-def no_room(error: BaseException) -> str:
+def waits_for(error: BaseException) -> str:
+    """Say what a job has to wait for, and what to do about it."""
+    if isinstance(error, errors.NodeError):
+        return f"{error.message}; the job tries again by itself"
+    return f"{_no_room(error)}; free some space there, the job then goes on by itself"
+
+
+def _no_room(error: BaseException) -> str:
     """Say in which way there is no room, and where if that is known."""
     for each in _chain(error):
         if isinstance(each, OSError) and is_no_room(each):

@@ -13,7 +13,7 @@ from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
 from cinemill_workers.engine.lease import Lease, shutdown
-from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room, storage_away
+from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, storage_away, waits_for
 from cinemill_workers.engine.roots import confine, emptied, trouble, withdraw
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem, Parcel
@@ -26,6 +26,7 @@ STATES = {
     "transcoded": "done",
     "deidentified": "done",
     "extracted": "done",
+    **dict.fromkeys(("fetched", "sent", "migrated"), "done"),
     "copied": "copied",
     "kept": "skipped",
     "skipped": "skipped",
@@ -45,6 +46,7 @@ def work_through(ledger: Ledger, parcel: Parcel, worker: str) -> None:
     try:
         job = ledger.job(parcel.job)
         operation = from_json(job.spec.work)
+        operation.check_here()
     except UsageError as error:
         ledger.release(parcel, hold=settings().hold_seconds, note=f"{worker}: {error}")
         return
@@ -67,7 +69,7 @@ def _rests(ledger: Ledger, parcel: Parcel, job: Job, error: Exception | None = N
         ledger.release(parcel)
         return True
     answer = storage_away(error) if error is not None else ""
-    note = f"the storage answers {answer!r} to one file after the other; the job tries again by itself"
+    note = f"the answer to one item after the other is {answer!r}; the job tries again by itself"
     return bool(answer) and ledger.stumble(
         parcel, most=ERRORS_IN_A_ROW, rests=MOST_RESTS, hold=settings().hold_seconds, note=note
     )
@@ -94,9 +96,17 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
         if STATES[receipt.status] != "skipped":
             withdraw([Path(each) for each in receipt.outputs or (item.output,)], Path(job.spec.destination))
         return not _rests(ledger, parcel, job)
-    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict(), did=receipt.done)
+    seconds = time.monotonic() - began
+    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict(), did=receipt.done, took=seconds)
     state = STATES[receipt.status] if counted else "lost"
-    _log(parcel.job, item, state, parcel.attempt, seconds=round(time.monotonic() - began, 3), bytes=item.size)
+    _log(
+        parcel.job,
+        item,
+        state,
+        parcel.attempt,
+        seconds=round(seconds, 3),
+        bytes=item.size or receipt.bytes_before,
+    )
     return counted
 
 
@@ -116,9 +126,8 @@ def _settle_error(ledger: Ledger, parcel: Parcel, job: Job, error: Exception) ->
 
 
 def _hold(ledger: Ledger, parcel: Parcel, error: Exception) -> bool:
-    """Let the job rest until there is room; False, for the parcel is handed back."""
-    note = f"{no_room(error)}; free some space there, the job then goes on by itself"
-    ledger.release(parcel, hold=settings().hold_seconds, note=note)
+    """Let the job rest until there is room, or the node answers; False, for the parcel is handed back."""
+    ledger.release(parcel, hold=settings().hold_seconds, note=waits_for(error))
     return False
 
 

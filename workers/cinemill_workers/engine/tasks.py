@@ -16,12 +16,12 @@ from celery.signals import setup_logging, worker_init, worker_shutting_down
 from redis.exceptions import RedisError
 
 from cinemill.errors import UsageError
-from cinemill.operations.table import OPERATIONS
 from cinemill.processes import share_heap
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
 from cinemill_workers.engine.app import app
+from cinemill_workers.engine.kinds import KINDS
 from cinemill_workers.engine.lease import shutdown
 from cinemill_workers.engine.preflight import check, check_server
 from cinemill_workers.internals import end_worker, keep_pool_full, telling_task
@@ -184,7 +184,7 @@ app.steps["worker"].add(Companions)
 def _load_what_children_share(**_: object) -> None:
     share_heap()
     load_all()
-    for operation in OPERATIONS.values():
+    for operation in KINDS.values():
         import_module(operation.body)
 
 

@@ -93,6 +93,7 @@ class Jobs(Workers):
             "state": "running",
             "priority": spec.priority,
             "rate": round(spec.max_rate),
+            "at_once": spec.at_once,
             "folder": os.fsencode(spec.folder(job)),
             "listed": 0,
             "created": round(self.now() * 1000),

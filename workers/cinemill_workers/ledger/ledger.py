@@ -110,6 +110,7 @@ class Ledger(Jobs):
         receipt: dict[str, Any],
         *,
         did: str | None = None,
+        took: float = 0.0,
         delay: float = 0.0,
         expired: bool = False,
         release: bool = False,
@@ -122,6 +123,8 @@ class Ledger(Jobs):
             JSON form of the item's receipt.
         did
             What was done, as tables have it: bytes are added up by it.
+        took
+            Seconds of work on it: bytes that nobody knew of when it was listed count towards the rate from its beginning on.
         expired
             Only if the claim has run out.
         release
@@ -158,6 +161,8 @@ class Ledger(Jobs):
             release=release,
             bytes_in=int(receipt.get("bytes_before") or 0),
             bytes_out=int(receipt.get("bytes_after") or 0),
+            unlisted=0 if item.size else int(receipt.get("bytes_before") or 0),
+            took=round(took * 1000),
             pixel_bytes=0 if receipt.get("status") == "kept" else int(receipt.get("pixel_bytes") or 0),
         )
         parcel.position += 1

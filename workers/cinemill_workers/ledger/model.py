@@ -54,6 +54,8 @@ class JobSpec:
     """Source bytes a second over all workers; 0 is unlimited."""
     empty: tuple[str, ...] = ()
     """Sources that were empty directories when it was submitted: another one that is has lost its share."""
+    at_once: int = 0
+    """Parcels that may be claimed at the same time, of one item each; 0 for any number of any size."""
     standing: bool = False
     """Whether it does not end by itself: its sources, if it has any, are walked again and again."""
 

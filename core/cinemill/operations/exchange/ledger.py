@@ -93,6 +93,10 @@ class Entry:
         return {each: getattr(self, each) for each in self.__slots__}
 
 
+class SpoolInUse(UsageError):
+    """Another process migrates in the spool."""
+
+
 class Ledger:
     """The ledger of one migration; what it was told is on the disk when a call returns. Thread-safe.
 
@@ -152,7 +156,7 @@ class Ledger:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            raise UsageError(
+            raise SpoolInUse(
                 "another process migrates in this spool; wait for it, or name another --spool", path=spool
             ) from None
         except OSError as error:

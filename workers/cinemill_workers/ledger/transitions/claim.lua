@@ -43,12 +43,10 @@ local function next_parcel(time)
     return found
 end
 
--- Delay the chosen job's next start by what its rate (bytes a second) asks for these bytes.
-local function throttle(sizes, time)
-    local rate, bytes = number("rate"), 0
-    if rate == 0 then return end
+local function sum(sizes)
+    local bytes = 0
     for _, size in ipairs(sizes) do bytes = bytes + size end
-    set("next_start", math.max(time - args.burst, number("next_start")) + math.ceil(bytes * 1000 / rate))
+    return bytes
 end
 
 -- Parcels that are claimed, or wait in the chosen job, and one for each other job of its priority that may start.
@@ -79,7 +77,7 @@ local function operate()
     if not parcel_number then return false end
     local text = redis.call("HGET", work, parcel_number)
     local parcel = cjson.decode(text)
-    throttle(parcel.bytes, time)
+    throttle(sum(parcel.bytes), args.burst)
     redis.call("ZREM", pending, parcel_number)
     lease(parcel_number)
     hold(parcel_number, name, 0)

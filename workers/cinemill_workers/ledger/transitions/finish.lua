@@ -7,6 +7,7 @@ local STATES = {
 local shape = {
     id = TEXT, parcel = TEXT, holder = TEXT, position = INTEGER, item = INTEGER, state = STATES, delay = INTEGER,
     count = INTEGER, expired = FLAG, release = FLAG, bytes_in = INTEGER, bytes_out = INTEGER, pixel_bytes = INTEGER,
+    unlisted = INTEGER, took = INTEGER,
 }
 local traits = {moves = true, records = true, stays = args.state ~= "retry" and not args.release}
 
@@ -40,6 +41,7 @@ local function operate()
                 add("did:" .. name .. ":" .. args.did, amount)
             end
         end
+        throttle(args.unlisted, args.took)
         add("bytes_in", args.bytes_in)
         add("bytes_out", args.bytes_out)
         add("pixel_bytes", args.pixel_bytes)
@@ -47,6 +49,7 @@ local function operate()
     if args.release then give_back(parcel, args.position + 1) end
     if args.release or args.position + 1 == args.count then
         forget(args.parcel)
+        traits.stays = traits.stays and number("at_once") == 0
     else
         hold(args.parcel, args.holder, string.format("%.0f", args.position + 1))
     end

@@ -34,7 +34,7 @@ local NEVER = 1e15 -- jobs never served come first, in the order in which they c
 local COUNTERS = {"bytes_in", "bytes_out", "pixel_bytes", "retries"}
 local FIELDS = {
     "state", "pending", "running", "exhausted", "priority", "next_start", "served", "note", "storage_errors", "rests",
-    "unwritten", "rate", "started", "retries", "bytes_in", "bytes_out", "pixel_bytes",
+    "unwritten", "rate", "at_once", "started", "retries", "bytes_in", "bytes_out", "pixel_bytes",
 }
 for _, name in ipairs({args.state, args.status and "status:" .. args.status}) do FIELDS[#FIELDS + 1] = name end
 if args.did then
@@ -127,10 +127,23 @@ local function ending(parcel) return tonumber(redis.call("ZSCORE", CLAIMED, chos
 -- Have the leader look at the chosen job soon.
 local function tell() redis.call("ZADD", DUE, "NX", now(), chosen) end
 
+-- How many parcels of the chosen job may be claimed besides those that are.
+local function room()
+    local most = number("at_once")
+    return most > 0 and most - redis.call("HLEN", holders) or math.huge
+end
+
+-- Delay the chosen job's next start by what its rate (bytes a second) asks for these bytes; so many milliseconds ago it
+-- might have begun with them.
+local function throttle(bytes, ago)
+    local rate = number("rate")
+    if rate > 0 and bytes > 0 then set("next_start", math.max(now() - ago, number("next_start")) + math.ceil(bytes * 1000 / rate)) end
+end
+
 -- Put the chosen job where claims look for it: `READY` by whose turn it is, `LATER` by when it may start.
 local function place()
     local ready = READY .. (get("priority") or "")
-    local first = get("state") == "running" and redis.call("ZRANGE", pending, 0, 0, "WITHSCORES") or {}
+    local first = get("state") == "running" and room() > 0 and redis.call("ZRANGE", pending, 0, 0, "WITHSCORES") or {}
     local start = first[2] and math.max(tonumber(first[2]), number("next_start"))
     if start and not get("served") then set("served", redis.call("INCR", SERVED) - NEVER) end
     if start and start <= now() then

@@ -12,7 +12,7 @@ local function operate()
             if count >= args.most then break end
             choose(id)
             local waiting = redis.call("ZCOUNT", pending, "-inf", time)
-            count = count + (waiting > 1 and number("rate") > 0 and 1 or waiting)
+            count = count + math.min(room(), waiting > 1 and number("rate") > 0 and 1 or waiting)
         end
     end
     return {math.min(count, args.most), redis.call("ZRANGEBYSCORE", CLAIMED, "-inf", time, "LIMIT", 0, DUE_AT_ONCE)}
