@@ -401,6 +401,13 @@ def test_what_is_made_of_instances_can_not_change_on_the_way(archive, tmp_path, 
         Ledger(tmp_path, other)
 
 
+def test_a_spool_has_all_settings_of_its_migration_or_none(tmp_path):
+    with pytest.raises(UsageError, match="not supported"):
+        Ledger(tmp_path, {"node": "pacs", "to node": object()})
+    with Ledger(tmp_path, {"node": "other", "to node": "other"}) as ledger:
+        assert ledger.setting("node") == "other"
+
+
 def test_a_damaged_ledger_is_named_and_not_written_over(tmp_path):
     (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UsageError, match="the ledger is damaged"):

@@ -12,7 +12,7 @@ import pytest
 
 from cinemill import errors
 from cinemill.storage.file import Sink
-from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, no_room
+from cinemill_workers.engine.outcomes import Fate, WorkerLost, fate_of, waits_for
 
 
 def _from(error: Exception, cause: Exception) -> Exception:
@@ -74,7 +74,7 @@ def test_every_error_has_a_fate(error: Exception, fate: Fate) -> None:
     ],
 )
 def test_it_is_said_where_there_is_no_room(error: Exception, text: str) -> None:
-    assert no_room(error) == f"no room: {text}"
+    assert waits_for(error).startswith(f"no room: {text}; free some space")
 
 
 @pytest.fixture

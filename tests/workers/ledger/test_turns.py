@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,11 @@ SPEC = job_spec(Path("/archive"), Path("/migrated"))
 MANY = 2000
 
 
-def fill(ledger: Ledger, count: int, *, priority: str = "normal", exhausted: bool = True) -> str:
+def fill(ledger: Ledger, count: int, *, exhausted: bool = True, size: int = 1, **more: Any) -> str:
     """Make a job of so many parcels of one item."""
-    job = ledger.create(replace(SPEC, priority=priority))
+    job = ledger.create(replace(SPEC, **more))
     parcels = [
-        [ListedItem(number, f"/archive/{number}", f"/migrated/{number}", 1)] for number in range(count)
+        [ListedItem(number, f"/archive/{number}", f"/migrated/{number}", size)] for number in range(count)
     ]
     ledger.feed(job, 0, parcels, exhausted=exhausted)
     return job
@@ -45,6 +46,34 @@ def commands(ledger: Ledger) -> int:
         for name, each in found.items()
         if name not in {"cmdstat_info", "cmdstat_config|resetstat"}
     )
+
+
+def test_of_a_job_with_a_limit_no_more_parcels_are_claimed_at_once(ledger: Ledger) -> None:
+    job = fill(ledger, 5, at_once=2)
+    assert ledger.look(most=9)[0] == 2
+    held = [claim(ledger), claim(ledger)]
+    assert ledger.claim("worker/next", "worker") is None
+    assert ledger.look(most=9)[0] == 0
+    assert ledger.finish(held[0], "done", {})
+    third = claim(ledger)
+    assert ledger.claim("worker/next", "worker") is None
+    ledger.release(held[1])
+    assert ledger.look(most=9)[0] == 1
+    assert ledger.finish(third, "done", {})
+    for _ in range(3):
+        assert ledger.finish(claim(ledger), "done", {})
+    assert ledger.job(job).over
+
+
+def test_bytes_that_nobody_knew_of_count_towards_the_rate_from_the_beginning_of_their_item(
+    ledger: Ledger,
+) -> None:
+    job = fill(ledger, 3, size=0, max_rate=1000.0)
+    assert ledger.finish(claim(ledger), "done", {"bytes_before": 9000}, took=9.0)
+    parcel = claim(ledger)
+    assert ledger.finish(parcel, "done", {"bytes_before": 90_000}, took=1.0)
+    assert ledger.claim("worker/next", "worker") is None
+    assert ledger.job(job).state == "running"
 
 
 def test_every_priority_has_its_share_of_sixteen_claims(ledger: Ledger) -> None:

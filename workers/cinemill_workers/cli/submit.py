@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from cinemill.cli.options import (
     made,
     sources_argument,
 )
-from cinemill.errors import UsageError, printable
+from cinemill.errors import UsageError
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.exchange.request import EXCHANGES, Migrate, Pull, Push
 from cinemill.operations.extract import request as extraction
@@ -32,8 +30,6 @@ from cinemill.operations.transcode.request import TARGETS, Transcode
 from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
-    from cinemill.network.nodes import Node
-    from cinemill.network.query import Study
     from cinemill.operations.operation import Operation
     from cinemill_workers.ledger.model import JobSpec
 
@@ -113,14 +109,6 @@ def submit(
     sources: tuple[Path, ...],
     destination: Path,
     *,
-    to: str,
-    extract: str,
-    split: bool,
-    restore: bool,
-    deidentify: bool,
-    pull: str,
-    push: str,
-    migrate: str,
     uids: tuple[str, ...],
     query: str | None,
     associations: int | None,
@@ -135,6 +123,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Have workers do what a command does at once, to many files."""
+    from cinemill_workers.cli.studies import listed, studies_of, with_nodes
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
@@ -143,23 +132,14 @@ def submit(
         options["window"] not in {"", "auto"} and "," not in options["window"]
     ):  # its old name for the part of the day
         hours, options["window"] = options["window"], ""
-    choices: dict[str, str | bool] = {
-        "--to": to,
-        "--extract": extract,
-        "--split": split,
-        "--restore": restore,
-        "--deidentify": deidentify,
-        "--pull": pull,
-        "--push": push,
-        "--migrate": migrate,
-    }
+    choices = {name: options.pop(name.removeprefix("--")) for name in CHOICES}
     operation = _chosen(choices, options)
     if isinstance(operation, Pull | Push | Migrate):
-        operation = _with_nodes(operation, associations)
+        operation = with_nodes(operation, associations)
     elif associations is not None:
         raise UsageError("--associations goes with --pull, --push and --migrate")
     operation = operation.aimed_at(sources, destination).in_bulk()
-    studies = _studies(operation, sources, uids, query)
+    studies = studies_of(operation, sources, uids, query)
     if standing and operation.kind in EXCHANGES:
         raise UsageError(
             "only jobs that leave an output for each file stand; `cinemill receive --forward NODE` sends on"
@@ -172,7 +152,7 @@ def submit(
         )
         return
     if studies is not None:
-        sources = (_listed(destination, studies),)
+        sources = (listed(destination, studies),)
     spec = JobSpec(
         sources=tuple(str(source.absolute()) for source in sources),
         destination=str(destination.absolute()),
@@ -202,73 +182,6 @@ def submit(
         return
     hint = "" if ledger.workers() else "; no worker has been seen yet"
     terminal.say({"id": job}, f"submitted {job}; see `cinemill jobs watch {job}`{hint}", as_json)
-
-
-def _with_nodes(operation: Pull | Push | Migrate, associations: int | None) -> Pull | Push | Migrate:
-    """Return the same, once its nodes are known, for as many at a time as they allow, or as was typed.
-
-    Instances of C-MOVE come to one port, which one process listens at.
-    """
-    from cinemill.network.nodes import node_named
-
-    operation.check_here()
-    nodes = [node_named(operation.node)]
-    if isinstance(operation, Migrate) and operation.target:
-        nodes.append(node_named(operation.target))
-    if any(map(_listens, nodes)) and not isinstance(operation, Push):
-        return replace(operation, at_once=1)
-    return replace(operation, at_once=associations or min(node.limits.associations for node in nodes))
-
-
-def _listens(node: Node) -> bool:
-    return node.pull == "move" or node.commitment
-
-
-def _studies(
-    operation: Operation, sources: tuple[Path, ...], uids: tuple[str, ...], query: str | None
-) -> Iterator[Study] | None:
-    """Return the studies that are worked through, None where files are.
-
-    Raises
-    ------
-    UsageError
-        What was named is not what the operation is done to.
-    """
-    from cinemill.cli.pull import studies_asked
-    from cinemill.network.nodes import node_named
-
-    if not isinstance(operation, Pull | Migrate):
-        if uids or query:
-            raise UsageError("--study and --query go with --pull and --migrate")
-        if not sources:
-            raise UsageError("expected SRC... and DST: what is worked on, and where outputs go")
-        return None
-    if sources:
-        raise UsageError(
-            f"expected DST alone, for studies of {operation.node} are asked for, found SRC {sources[0]}"
-        )
-    if bool(uids) == bool(query):
-        raise UsageError("give --study or --query, and not both")
-    return studies_asked(node_named(operation.node), uids, query)
-
-
-def _listed(destination: Path, studies: Iterator[Study]) -> Path:
-    """Write the list of studies that a job works through beside its receipts, and return where it is."""
-    from cinemill.operations.exchange import worklist
-    from cinemill.storage.tree import OURS
-
-    path = destination.absolute() / OURS / f"studies-{secrets.token_hex(4)}.tsv"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the destination can't be written: {error.strerror}", path=destination) from None
-    count, _, wrong = worklist.write(path, studies)
-    for uid in wrong:
-        click.echo(f"left out: the node lists a study whose UID is none, {printable(uid)!r}", err=True)
-    if not count:
-        path.unlink()
-        raise UsageError("the node lists no such study: nothing was submitted")
-    return path
 
 
 def _by_rule(operation: Operation, spec: JobSpec) -> dict[str, Any]:

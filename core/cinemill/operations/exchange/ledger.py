@@ -165,7 +165,9 @@ class Ledger:
     def _settle(self, settings: Mapping[str, str]) -> None:
         found = dict(self._database.execute("SELECT name, value FROM settings"))
         if not found:
-            self._database.executemany("INSERT INTO settings VALUES (?, ?)", list(settings.items()))
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany("INSERT INTO settings VALUES (?, ?)", list(settings.items()))
             return
         for name, value in settings.items():
             if found.get(name, "") != value:

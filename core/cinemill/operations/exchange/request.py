@@ -66,7 +66,17 @@ class Pull(Operation):
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the studies of lists, each with its folder: see `cinemill.operations.exchange.worklist`."""
+        """Find the studies of lists, each with its folder: see `cinemill.operations.exchange.worklist`.
+
+        Parameters
+        ----------
+        sources
+            The lists.
+        destination
+            What holds the folders.
+        after
+            Begin behind this one.
+        """
         from cinemill.operations.exchange.worklist import items
 
         return items(sources, destination, self.by, after)
@@ -187,7 +197,17 @@ class Migrate(Transcode):
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the studies of lists, each with its spool: see `cinemill.operations.exchange.worklist`."""
+        """Find the studies of lists, each with its spool: see `cinemill.operations.exchange.worklist`.
+
+        Parameters
+        ----------
+        sources
+            The lists.
+        destination
+            What holds the spools.
+        after
+            Begin behind this one.
+        """
         from cinemill.operations.exchange.worklist import items
 
         return items(sources, destination, "study", after)
