@@ -18,14 +18,14 @@ from cinemill.errors import CinemillError, UsageError
 from cinemill.network.pace import Window
 from cinemill.operations.deidentify.keys import make_key
 from cinemill.operations.deidentify.request import Deidentify
+from cinemill.operations.exchange.request import Migrate, Pull, Push
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation
 from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
-from cinemill.operations.table import OPERATIONS
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.engine import client
-from cinemill_workers.engine.kinds import describe, from_json, to_json
+from cinemill_workers.engine.kinds import KINDS, describe, from_json, to_json
 from cinemill_workers.ledger.model import JobSpec
 
 ASKED: list[Operation] = [
@@ -34,6 +34,9 @@ ASKED: list[Operation] = [
     Split(max_bytes=9),
     Restore(recheck=True),
     Deidentify(key="/secret/key", option="retain-uids", mask="none"),
+    Pull("pacs", "day", at_once=2),
+    Push("pacs", "web", "jpeg-2000,explicit"),
+    Migrate("jpeg-ls", node="pacs", target="other", force=True),
 ]
 IN_BULK: dict[str, Any] = {"if_larger": "keep", "lossy_source": "keep"}
 """What jobs do unless they are told otherwise."""
@@ -70,6 +73,13 @@ KEYS = {
         *("if_larger", "lossy_source", "readable_by", "policy", "collapse_grey"),
         *("profile", "option", "key", "map", "mask", "mask_rules"),
     },
+    "pull": {"kind", "node", "by", "at_once"},
+    "push": {"kind", "node", "via", "fallback", "force", "at_once"},
+    "migrate": {
+        *("kind", "to", "colour", "verify", "overwrite", "repair", "recheck", "preserve", "copy_rest"),
+        *("if_larger", "lossy_source", "readable_by", "policy", "collapse_grey"),
+        *("node", "target", "via", "fallback", "force", "at_once"),
+    },
 }
 
 
@@ -81,7 +91,7 @@ def test_an_operation_comes_back_from_json(operation: Operation) -> None:
 
 
 def test_every_operation_is_a_kind_of_job() -> None:
-    assert {operation.kind for operation in ASKED} == set(OPERATIONS)
+    assert {operation.kind for operation in ASKED} == set(KINDS)
 
 
 def test_a_job_of_another_version_is_refused() -> None:
@@ -97,6 +107,9 @@ def test_an_operation_is_named_in_a_word_or_two() -> None:
         "split",
         "restore",
         "deidentify",
+        "pull pacs",
+        "push pacs",
+        "migrate pacs to jpeg-ls",
     ]
     assert describe({"kind": "transcode", "to": "newest"}) == "to newest"
     assert describe(to_json(Transcode())) == "by archive"
@@ -209,7 +222,7 @@ def test_processes_are_counted_by_jobs_as_everywhere(
 
 
 def test_a_field_of_an_operation_is_in_its_job() -> None:
-    for kind, operation in OPERATIONS.items():
+    for kind, operation in KINDS.items():
         assert {each.name for each in fields(operation)} | {"kind"} == KEYS[kind]  # type: ignore[arg-type]
 
 
@@ -217,8 +230,8 @@ def test_a_worker_loads_every_operation_before_it_forks() -> None:
     script = (
         "import sys; from celery.signals import worker_init; import cinemill_workers.engine.tasks\n"
         "worker_init.send(sender=None)\n"
-        "from cinemill.operations.table import OPERATIONS\n"
-        "print([each.kind for each in OPERATIONS.values() if each.body not in sys.modules])"
+        "from cinemill_workers.engine.kinds import KINDS\n"
+        "print([each.kind for each in KINDS.values() if each.body not in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -18,8 +18,9 @@ from rich.text import Text
 
 from cinemill.cli.tally import LOSSY, advice_for, cells
 from cinemill.errors import printable
+from cinemill.operations.exchange.request import EXCHANGES
 from cinemill.operations.receipt import DONE
-from cinemill_workers.engine.kinds import describe
+from cinemill_workers.engine.kinds import describe, of_studies
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job
 
@@ -43,17 +44,17 @@ class Pace:
     def add(self, job: Job) -> None:
         """Take note of the job's progress now."""
         now = time.monotonic()
-        self._samples.append((now, job.settled, job.pixel_bytes))
+        self._samples.append((now, job.settled, _worked(job)))
         while now - self._samples[0][0] > SPAN_SECONDS:
             self._samples.popleft()
 
     @property
     def per_second(self) -> tuple[float, float]:
-        """Items and MB of pixels a second."""
-        (begin, items, pixels), (end, items_now, pixels_now) = self._samples[0], self._samples[-1]
+        """Items and MB a second, of pixels or of what is exchanged with a node."""
+        (begin, items, worked), (end, items_now, worked_now) = self._samples[0], self._samples[-1]
         seconds = end - begin
         return (
-            ((items_now - items) / seconds, (pixels_now - pixels) / seconds / 1e6) if seconds else (0.0, 0.0)
+            ((items_now - items) / seconds, (worked_now - worked) / seconds / 1e6) if seconds else (0.0, 0.0)
         )
 
 
@@ -119,7 +120,7 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
     lines = [
         f"{job.id} {job.spec.name}".rstrip(),
         f"{describe(job.spec.work)}: {' '.join(job.spec.sources)} → {job.spec.destination}",
-        f"submitted {moment}, {state}; {_progress(job)} instances settled",
+        f"submitted {moment}, {state}; {_progress(job)} {'studies' if of_studies(job.spec.work) else 'instances'} settled",
         f"receipts: {job.folder}",
     ]
     shown = {
@@ -127,8 +128,10 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
         **job.statuses,
         **{state: job.counts[state] for state in ("quarantined", "cancelled") if job.counts[state]},
     }
-    table = _table(*shown, "MB before", "MB after", "MB/s of pixels", "retries")
-    rate = job.pixel_bytes / job.seconds / 1e6 if job.seconds else 0.0
+    table = _table(
+        *shown, "MB before", "MB after", "MB/s" if _exchanges(job) else "MB/s of pixels", "retries"
+    )
+    rate = _worked(job) / job.seconds / 1e6 if job.seconds else 0.0
     sizes = (f"{job.bytes_in / 1e6:.1f}", f"{job.bytes_out / 1e6:.1f}", f"{rate:.1f}", str(job.retries))
     table.add_row(*map(str, shown.values()), *sizes)
     kept = job.outcomes.get(LOSSY)
@@ -137,6 +140,15 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
     if reasons:
         reasons.append(Text(f"all of them: cinemill jobs report {job.id} -o FILE.csv", style="dim"))
     return Group(*map(_text, lines), table, *_outcomes(job), *told, *_notes([job]), *reasons)
+
+
+def _exchanges(job: Job) -> bool:
+    return job.spec.work.get("kind") in EXCHANGES
+
+
+def _worked(job: Job) -> int:
+    """Return the bytes that the speed of a job is told by."""
+    return job.bytes_in if _exchanges(job) else job.pixel_bytes
 
 
 def _outcomes(job: Job) -> Iterator[RenderableType]:

@@ -42,6 +42,11 @@ def describe(values: Mapping[str, Any]) -> str:
     return f"{kind} {values.get('format', '')}".rstrip()
 
 
+def of_studies(values: Mapping[str, Any]) -> bool:
+    """Whether the items of the operation are studies."""
+    return values.get("kind") in {"pull", "migrate"}
+
+
 def from_json(values: Mapping[str, Any]) -> Operation:
     """Undo `to_json`.
 
