@@ -46,6 +46,14 @@ def typed(pacs, tmp_path):
     return run
 
 
+def test_a_query_that_finds_nothing_or_asks_for_what_studies_do_not_have_says_so(typed):
+    done = typed("pull", "pacs", "out", "--query", "StudyDate=19000101")
+    assert (done.returncode, done.stderr.strip()) == (0, "nothing was found to do")
+    done = typed("pull", "pacs", "out", "--query", "Modality=US")
+    assert done.returncode == 2
+    assert "studies have no Modality; name ModalitiesInStudy" in done.stderr
+
+
 def test_what_is_pushed_is_pulled_by_each_way_and_not_twice(typed, tmp_path):
     files = write_study(tmp_path / "in", 1, 2, study_date="20190301") + write_study(
         tmp_path / "in", 2, 1, study_date="20190302"

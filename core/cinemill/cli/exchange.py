@@ -115,7 +115,10 @@ class Shown:
 
     def table(self) -> None:
         """Print how many instances came to what."""
-        if self._quiet or not self._counts:
+        if self._quiet:
+            return
+        if not self._counts:
+            say("nothing was found to do")
             return
         from rich.table import Table
         from rich.text import Text

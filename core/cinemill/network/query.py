@@ -29,6 +29,13 @@ MOST_ANSWERS = 50_000
 """Answers that one question may have; with more, it is asked again in parts."""
 
 _MEDIUM = 0
+_OF_PARTS = {
+    "Modality": "ModalitiesInStudy",
+    "SOPClassUID": "SOPClassesInStudy",
+    "SeriesInstanceUID": "StudyInstanceUID",
+    "SOPInstanceUID": "StudyInstanceUID",
+}
+"""Attributes of series and instances, and that of studies which is told instead (PS3.4 C.6.2.1)."""
 _FIRST_DAY = date(1895, 11, 8)
 _OF_STUDY = ("StudyInstanceUID", "StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
 _OF_SERIES = ("StudyInstanceUID", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
@@ -86,6 +93,8 @@ def parse_query(text: str) -> dict[str, str]:
             near = difflib.get_close_matches(keyword, keywords(), 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"--query: {keyword!r} is no keyword of the standard{meant}")
+        if value and keyword in _OF_PARTS:
+            raise UsageError(f"--query: studies have no {keyword}; name {_OF_PARTS[keyword]}")
         found[keyword] = value
     if not found:
         raise UsageError(

@@ -316,12 +316,12 @@ def test_codes_of_persons_are_replaced_where_the_sequence_is_to_be_replaced(made
     dataset = identified()
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
     operator = Dataset()
-    operator.PersonIdentificationCodeSequence = coded("4711", "Dr Seward")
+    operator.PersonIdentificationCodeSequence = coded("STAFF-4711", "Dr Seward")
     dataset.OperatorIdentificationSequence = Sequence([operator])
-    dataset.InstitutionCodeSequence = coded("0815", "Whitby Hospital")
+    dataset.InstitutionCodeSequence = coded("HOSP-0815", "Whitby Hospital")
     dataset.ViewCodeSequence = coded("A4C", "Apical four chamber")
     output, after = made(dataset)
-    for name in (b"Seward", b"4711", b"0815", b"Whitby"):
+    for name in (b"Seward", b"STAFF-4711", b"HOSP-0815", b"Whitby"):
         assert name not in output.read_bytes()
     assert after.ViewCodeSequence[0].CodeMeaning == "Apical four chamber"
     assert after.OperatorIdentificationSequence[0].PersonIdentificationCodeSequence[0].CodeValue == "REMOVED"

@@ -289,7 +289,17 @@ def test_a_page_refers_to_nothing_and_names_no_patient(tmp_path):
         cine(tmp_path / f"Planted-{number}.dcm", 3, seed=number, **planted)
     found = forecast(tmp_path, price=100.0, workers=4)
     html = page(found)
-    for text in ("Planted", "ID-4711", "Secret", "http:", "https:", "url(", "@import", "<script", str(tmp_path)):
+    for text in (
+        "Planted",
+        "ID-4711",
+        "Secret",
+        "http:",
+        "https:",
+        "url(",
+        "@import",
+        "<script",
+        str(tmp_path),
+    ):
         assert text not in html
         assert text not in json.dumps(found.to_dict())
     parsed = _Page()
