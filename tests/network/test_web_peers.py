@@ -6,6 +6,8 @@ import json
 import socket
 from email.message import Message
 from email.parser import BytesParser
+from io import BytesIO
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -270,14 +272,12 @@ def test_parts_are_the_same_however_the_body_is_cut(bodies, sizes, near):
         bodies = [body + b"\r\n--xy\r\n-" for body in bodies]
     whole = multipart(*bodies) if bodies else b"--xyz--\r\n"
 
-    def pieces():
-        offset = number = 0
-        while offset < len(whole):
-            size = sizes[number % len(sizes)]
-            yield whole[offset : offset + size]
-            offset, number = offset + size, number + 1
+    body, size_of_next = BytesIO(whole), cycle(sizes)
 
-    found = [(fields, b"".join(map(bytes, body))) for fields, body in Parts(pieces(), "xyz")]
+    def into(buffer):
+        return body.readinto(buffer[: next(size_of_next)])
+
+    found = [(fields, b"".join(map(bytes, part))) for fields, part in Parts(into, "xyz")]
     assert [body for _, body in found] == bodies
     assert all(fields == {"content-type": "application/dicom"} for fields, _ in found)
 
