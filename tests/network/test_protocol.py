@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import time
@@ -111,33 +110,6 @@ def test_a_data_set_arrives_whole_whatever_the_peer_takes_at_once(tmp_path, most
         (outcome,) = store(node, [read_instance(files[0])])
     assert outcome.name == "stored"
     assert received == [data_set_of(files[0])]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, a certificate of it for this host and one for another, and one that nobody signed."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def run(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "rsa:2048", "-nodes")
-    for name in ("authority", "stranger"):
-        run("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    for name, host in (("here", "IP:127.0.0.1"), ("elsewhere", "DNS:elsewhere.example")):
-        run("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
-        signed = (
-            "-CA",
-            "authority.pem",
-            "-CAkey",
-            "authority.key",
-            "-CAcreateserial",
-            "-extfile",
-            f"{name}.ext",
-        )
-        run("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
-    return folder
 
 
 def tls_of(folder, name=None, authority="authority", **more):
