@@ -129,9 +129,10 @@ def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(beg
         connection.sendall(begun)
         ended.wait(10)
 
-    with server(conduct) as (way, _), Client(way) as client, pytest.raises(NodeError) as raised:
-        body_from(client, way)
-    ended.set()
+    with server(conduct) as (way, _), Client(way) as client:
+        with pytest.raises(NodeError) as raised:
+            body_from(client, way)
+        ended.set()
     assert raised.value.outcome == "stalled"
 
 
@@ -144,7 +145,7 @@ def test_a_server_that_takes_nothing_is_not_waited_for_longer_than_is_allowed():
             client.ask("POST", f"{way.url}/studies", {}, endless, 1000 << 18),
         ):
             pass
-    ended.set()
+        ended.set()
     assert raised.value.outcome == "stalled"
 
 
@@ -190,14 +191,17 @@ def test_what_is_no_address_is_named(url):
 def test_the_certificate_of_the_server_is_looked_at(certificates, name, authority, well):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
-    with server(answering(WHOLE), context=context) as (way, _):
-        with Client(Web(way.url, authority=certificates / f"{authority}.pem")) as client:
-            if well:
-                assert body_from(client, way) == b"hello"
-            else:
-                with pytest.raises(NodeError, match="certificate verify failed") as raised:
-                    body_from(client, way)
-                assert raised.value.outcome == "tls"
+    authorities = certificates / f"{authority}.pem"
+    with (
+        server(answering(WHOLE), context=context) as (way, _),
+        Client(Web(way.url, authority=authorities)) as client,
+    ):
+        if well:
+            assert body_from(client, way) == b"hello"
+        else:
+            with pytest.raises(NodeError, match="certificate verify failed") as raised:
+                body_from(client, way)
+            assert raised.value.outcome == "tls"
 
 
 def test_an_authority_that_is_none_is_named(tmp_path):
