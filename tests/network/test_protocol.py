@@ -22,6 +22,7 @@ from cinemill.network.commands import Field
 from cinemill.network.instances import read_instance
 from cinemill.network.listener import Listener
 from cinemill.network.pace import Pace, Window
+from cinemill.network.query import encoded_identifier
 from cinemill.network.store import accepted, store
 from cinemill.network.tls import Tls
 from tests.support.pacs import data_set_of, write_study
@@ -218,3 +219,16 @@ def test_the_rate_holds_over_all_that_passes(monkeypatch):
         pace.passed(1_000_000)
     assert pace.bytes == 30_000_000
     assert 1.5 < rested[-1] < 3.1
+
+
+def test_results_of_storage_commitment_are_kept_as_long_as_somebody_awaits_them():
+    listener = Listener(dimse_node(1).by_dimse)
+    with listener.awaiting("1.2.1"):
+        for number in range(100):
+            report = encoded_identifier({"TransactionUID": f"1.2.{number}"}, NATIVE)
+            listener._report(report, NATIVE)
+        found = listener.result("1.2.1", 0.0)
+        assert found is not None
+        assert found.TransactionUID == "1.2.1"
+        assert len(listener._results) == 1
+    assert not listener._results

@@ -47,7 +47,7 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
 )
-@_several("--accept", "UID", "Store this private SOP class too.")
+@_several("--accept", "UID", "Store this private SOP class, or what is in this private transfer syntax, too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")
 @_several("--report-to", "AET=HOST:PORT", "Where this peer takes reports of storage commitment.")
@@ -188,7 +188,7 @@ def _limits(options: dict[str, Any]) -> Limits:
     from cinemill.network.receive.limits import Limits, networks
 
     if wrong := [uid for uid in options["accept"] if not is_uid(uid)]:
-        raise UsageError(f"{wrong[0]!r} is no UID; --accept takes the UID of a SOP class")
+        raise UsageError(f"{wrong[0]!r} is no UID; --accept takes the UID of a SOP class or transfer syntax")
     return Limits(
         titles=frozenset(options["allow_aet"]),
         networks=networks(options["allow_address"]),

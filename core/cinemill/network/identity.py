@@ -7,11 +7,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinemill.dicom.elements import EXPLICIT_LE, walk
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, LONG_VRS, SHORT_VRS, walk
 from cinemill.dicom.part10 import read_meta, text_of
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, forget
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _TAGS = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
@@ -36,15 +37,16 @@ def is_uid(text: str) -> bool:
     return len(text) <= LONGEST_UID and _UID.fullmatch(text) is not None
 
 
-def identify(path: Path, *, deflated: bool, most: int) -> Identity:
+def identify(path: Path, syntax: str, *, most: int) -> Identity:
     """Read the UIDs of a file, and look whether its elements end where it ends.
 
     Parameters
     ----------
     path
         A Part 10 file.
-    deflated
-        Whether its data set is: it is inflated, and not kept.
+    syntax
+        UID of its transfer syntax. A data set that is deflated is inflated, and not kept; that of a private one is little
+        endian, with or without VRs.
     most
         Bytes that it may be inflated to.
 
@@ -53,10 +55,22 @@ def identify(path: Path, *, deflated: bool, most: int) -> Identity:
     SourceError
         It is truncated, or no data set.
     """
-    if deflated:
+    row = TRANSFER_SYNTAXES.get(syntax)
+    if row is None:
+        return _identify_private(path)
+    if row.deflated:
         return _identify_deflated(path, most)
     with Source(path) as source:
         return Identity(*map(source.text, _TAGS))
+
+
+def _identify_private(path: Path) -> Identity:
+    file, meta = read_meta(path)
+    start = meta[-1].end
+    explicit = bytes(file[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
+    elements = walk(file, start, len(file), EXPLICIT_LE if explicit else IMPLICIT_LE)
+    found = {each.tag: text_of(file, each) for each in elements if each.tag in _TAGS}
+    return Identity(*(found.get(tag, "") for tag in _TAGS))
 
 
 def _identify_deflated(path: Path, most: int) -> Identity:
