@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
+from cinemill.cli.exchange import fallback_option
 from cinemill.cli.options import PATH, Number, Whole, accepting, given, made
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
@@ -47,6 +48,7 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
 )
+@fallback_option
 @_several("--accept", "UID", "Store this private SOP class, or what is in this private transfer syntax, too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")
@@ -105,6 +107,7 @@ def receive(
     host: str,
     aet: str,
     forward: str | None,
+    fallback: str,
     report: Path | None,
     jobs: int | None,
     quiet: bool,
@@ -127,11 +130,11 @@ def receive(
     transcode = _transcode(options)
     known = places(options["report_to"])
     limits, tls = _limits(options), _tls(options)
-    node = None if forward is None else forwarded_to(forward)
+    sender = forwarded_to(forward, fallback, transcode)
     of = None if transcode is None else made_of
     with (
         Log(report, folder) as log,
-        Inbox(folder, _rules(options), made_of=of, outbox=node is not None) as inbox,
+        Inbox(folder, _rules(options), made_of=of, outbox=sender is not None) as inbox,
         interruption() as stopping,
         Board(log, hidden=quiet) as board,
     ):
@@ -141,8 +144,8 @@ def receive(
             workers = []
             if transcode is not None:
                 workers.append(partial(transcode_arrivals, transcode, inbox, jobs, board, stopping))
-            if node is not None and inbox.outbox is not None:
-                workers.append(partial(forward_arrivals, node, inbox.outbox, board, stopping))
+            if sender is not None and inbox.outbox is not None:
+                workers.append(partial(forward_arrivals, sender, inbox.outbox, board, stopping))
             threads = [threading.Thread(target=worker) for worker in workers]
             for thread in threads:
                 thread.start()
@@ -152,8 +155,8 @@ def receive(
             whole = listener.join(limits.network_seconds)
             for thread in threads:
                 thread.join()
-    if node is not None and inbox.outbox is not None:
-        name_left(inbox.outbox, node.name)
+    if sender is not None and inbox.outbox is not None:
+        name_left(inbox.outbox, sender.node.name)
     if not whole:
         click.echo("instances were still being sent; they were not acknowledged", err=True)
     raise Exit(0)
