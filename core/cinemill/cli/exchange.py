@@ -209,14 +209,6 @@ def studies_options(command: Decorated) -> Decorated:
     )
 
 
-fallback_option = click.option(
-    "--fallback",
-    metavar="TARGETS",
-    default="",
-    help="Where the node refuses a transfer syntax: transcode to the first of these that it takes.",
-)
-
-
 def sending_options(command: Decorated) -> Decorated:
     """Give a command the options that say how instances are sent."""
     return _with(
@@ -226,7 +218,12 @@ def sending_options(command: Decorated) -> Decorated:
             type=click.Choice(("dimse", "web")),
             help="C-STORE or STOW-RS; default: what the node has.",
         ),
-        fallback_option,
+        click.option(
+            "--fallback",
+            metavar="TARGETS",
+            default="",
+            help="Where the node refuses a transfer syntax: transcode to the first of these that it takes.",
+        ),
         click.option(
             "--force", is_flag=True, help="Send by STOW-RS what the node may not be able to give back."
         ),

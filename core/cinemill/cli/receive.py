@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.exchange import fallback_option
 from cinemill.cli.options import PATH, Number, Whole, accepting, given, made
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
@@ -48,7 +47,12 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
 )
-@fallback_option
+@click.option(
+    "--fallback",
+    metavar="TARGETS",
+    default="",
+    help="Where that node refuses a transfer syntax: transcode to the first of these that it takes.",
+)
 @_several("--accept", "UID", "Store this private SOP class, or what is in this private transfer syntax, too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")

@@ -60,7 +60,7 @@ def _of_reason(reason: int | None) -> str:
 def _told(answer: Answer) -> dict[str, Any]:
     try:
         told = json.loads(answer.whole(LARGEST) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     except NodeError:
         if 200 <= answer.code < 300:
