@@ -56,7 +56,7 @@ sys.exit(bool(status))
 SERVER = """
 import json, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-path, study, series, instance, sop_class = sys.argv[1:]
+path, boundary, study, series, instance, sop_class = sys.argv[1:]
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
@@ -78,9 +78,9 @@ class Handler(BaseHTTPRequestHandler):
         if "json" in self.headers["Accept"]:
             uids = {"0020000D": study, "0020000E": series, "00080018": instance, "00080016": sop_class}
             return self.tell([{tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}])
-        head, tail = b"--xyz\\r\\nContent-Type: application/dicom\\r\\n\\r\\n", b"\\r\\n--xyz--\\r\\n"
+        head, tail = f"--{boundary}\\r\\nContent-Type: application/dicom\\r\\n\\r\\n".encode(), f"\\r\\n--{boundary}--\\r\\n".encode()
         with open(path, "rb") as file:
-            self.answer("multipart/related; boundary=xyz", len(head) + file.seek(0, 2) + len(tail))
+            self.answer(f"multipart/related; boundary={boundary}", len(head) + file.seek(0, 2) + len(tail))
             file.seek(0)
             self.wfile.write(head)
             while piece := file.read(1 << 20):
@@ -99,7 +99,7 @@ def plain_server(cine: Path) -> Iterator[Node]:
     header = pydicom.dcmread(cine, stop_before_pixels=True)
     uids = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(cine), *uids], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, str(cine), BOUNDARY, *uids], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 
@@ -245,3 +247,12 @@ def test_instances_come_chunk_by_chunk_and_connections_are_kept_between_them(tmp
             assert len(heads) == connections
         for file, each in zip(files, instances, strict=True):
             assert arrivals.path_of(each.sop_instance).read_bytes() == file.read_bytes()
+
+
+def test_nothing_is_loaded_that_takes_longer_than_the_first_answer():
+    """The start of a command is a part of the time that one instance takes."""
+    modules = ("web", "arrivals", "archive", "instances")
+    told = "import sys; print({'numpy', 'pydicom'} & set(sys.modules))"
+    script = "; ".join([*(f"import cinemill.network.{each}" for each in modules), told])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -148,7 +148,7 @@ def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | No
 
 def empty_body() -> tuple[str, bytes]:
     """Return the Content-Type and the bytes of a body without instances."""
-    boundary = secrets.token_hex(16)
+    boundary = os.urandom(16).hex()
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     return kind, b"".join(body_of([], boundary))
 
@@ -265,7 +265,7 @@ def store(
 
 
 def _store(http: Client, url: str, instance: Instance, passed: Callable[[int], None]) -> Outcome:
-    boundary = secrets.token_hex(16)
+    boundary = os.urandom(16).hex()
     fields = {
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Accept": _JSON,
