@@ -1,14 +1,16 @@
-"""A 200 MB cine out to nodes and in from them, by DIMSE and by DICOMweb: MB/s and peak memory, beside DCMTK in the same run.
+"""A 200 MB cine out to nodes and in from them, by DIMSE and by DICOMweb: MB/s, processor time and peak memory, beside DCMTK and curl.
 
     python bench/network.py [--megabytes 200] [--rounds 3]
 
-The nodes are storescp and Orthanc, as real processes on this machine; each number is the best of the rounds.
+The nodes are storescp, Orthanc and a plain HTTP server, as real processes on this machine, asked in turns. DCMTK's tools and
+curl show what a node itself can do, and neither syncs what it writes. Each number is the best of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -26,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cinemill.network.nodes import Node, Web
 from tests.support.files import bundled
 from tests.support.pacs import Orthanc, dcmtk, orthanc, storescp
+
+BOUNDARY = "0123456789abcdef" * 2
 
 PYNETDICOM = """
 import sys
@@ -43,7 +48,7 @@ MEASURE = """
 import os, sys
 pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
 _, status, used = os.wait4(pid, 0)
-print(used.ru_maxrss)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 sys.exit(bool(status))
 """
 """What is started from a process keeps that one's memory as its peak: this one has little."""
@@ -51,7 +56,7 @@ sys.exit(bool(status))
 SERVER = """
 import json, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-path, study, series, instance, sop_class = sys.argv[1:]
+path, boundary, study, series, instance, sop_class = sys.argv[1:]
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
@@ -73,9 +78,9 @@ class Handler(BaseHTTPRequestHandler):
         if "json" in self.headers["Accept"]:
             uids = {"0020000D": study, "0020000E": series, "00080018": instance, "00080016": sop_class}
             return self.tell([{tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}])
-        head, tail = b"--xyz\\r\\nContent-Type: application/dicom\\r\\n\\r\\n", b"\\r\\n--xyz--\\r\\n"
+        head, tail = f"--{boundary}\\r\\nContent-Type: application/dicom\\r\\n\\r\\n".encode(), f"\\r\\n--{boundary}--\\r\\n".encode()
         with open(path, "rb") as file:
-            self.answer("multipart/related; boundary=xyz", len(head) + file.seek(0, 2) + len(tail))
+            self.answer(f"multipart/related; boundary={boundary}", len(head) + file.seek(0, 2) + len(tail))
             file.seek(0)
             self.wfile.write(head)
             while piece := file.read(1 << 20):
@@ -94,7 +99,7 @@ def plain_server(cine: Path) -> Iterator[Node]:
     header = pydicom.dcmread(cine, stop_before_pixels=True)
     uids = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(cine), *uids], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, str(cine), BOUNDARY, *uids], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -125,8 +130,16 @@ def write_cine(path: Path, megabytes: int) -> int:
     return path.stat().st_size
 
 
-def run(command: Sequence[str], folder: Path, **variables: str) -> tuple[float, float]:
-    """Run a command in a folder, below a small process; return its seconds and its peak memory in MB."""
+class Used(NamedTuple):
+    """Seconds on the clock and of the processor, and peak memory in MB."""
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def run(command: Sequence[str], folder: Path, **variables: str) -> Used:
+    """Run a command in a folder, below a small process; return what it used."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-S", "-c", MEASURE, *command],
@@ -139,7 +152,8 @@ def run(command: Sequence[str], folder: Path, **variables: str) -> tuple[float, 
     seconds = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(f"{command}: {done.stdout[-500:]}{done.stderr[-500:]}")
-    return seconds, int(done.stdout.splitlines()[-1]) / 1000
+    processor, memory = done.stdout.splitlines()[-1].split()
+    return Used(seconds, float(processor), int(memory) / 1000)
 
 
 def entry(node: Node, pull: str = "get") -> str:
@@ -155,6 +169,27 @@ def entry(node: Node, pull: str = "get") -> str:
     if node.web is not None:
         text += f'[node.{node.name}.web]\nurl = "{node.web.url}"\ntimeout = 120\n'
     return text
+
+
+def curl_out(body: Path, url: str) -> list[str]:
+    """Return the command by which curl sends a body of STOW-RS that stands in a file."""
+    kind = 'multipart/related; type="application/dicom"; boundary=' + BOUNDARY
+    options = ["-X", "POST", "-H", "Expect:", "-H", f"Content-Type: {kind}", "-o", os.devnull]
+    return ["curl", "-sf", *options, "-T", str(body), f"{url}/studies"]
+
+
+def curl_in(folder: Path, url: str, study: str) -> list[str]:
+    """Return the command by which curl fetches a study."""
+    kind = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+    return ["curl", "-sf", "-H", f"Accept: {kind}", "-o", f"{folder}/curl", f"{url}/studies/{study}"]
+
+
+def write_body(cine: Path) -> None:
+    """Write a body of STOW-RS beside a file."""
+    with cine.with_suffix(".body").open("wb") as body, cine.open("rb") as file:
+        body.write(f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode())
+        shutil.copyfileobj(file, body, 1 << 20)
+        body.write(f"\r\n--{BOUNDARY}--\r\n".encode())
 
 
 def ours(*arguments: object) -> list[str]:
@@ -184,6 +219,9 @@ def rows(
     archive = ["127.0.0.1", str(server.dicom)]
     yield "out to Orthanc", "storescu", [dcmtk("storescu"), "-aec", "ORTHANC", *archive, str(cine)], ""
     yield "out to Orthanc", "cinemill, DIMSE", ours("push", cine, node.name, "-q"), entry(node)
+    body = cine.with_suffix(".body")
+    assert node.web is not None
+    yield "out to Orthanc", "curl, STOW-RS", curl_out(body, node.web.url), ""
     yield (
         "out to Orthanc",
         "cinemill, STOW-RS",
@@ -202,18 +240,14 @@ def rows(
         [dcmtk("movescu"), "-aem", "CINEMILL", "--port", str(server.listen), "+B", "+xa", *common, *archive],
         "",
     )
-    yield "out to plain HTTP", "cinemill, STOW-RS", ours("push", cine, plain.name, "-q"), entry(plain, "web")
     assert plain.web is not None
-    url = f"{plain.web.url}/studies/{study}"
-    yield (
-        "in from plain HTTP",
-        "curl",
-        ["curl", "-sf", "-H", "Accept: multipart/related", "-o", f"{folder}/curl", url],
-        "",
-    )
+    yield "out to plain HTTP", "curl, STOW-RS", curl_out(body, plain.web.url), ""
+    yield "out to plain HTTP", "cinemill, STOW-RS", ours("push", cine, plain.name, "-q"), entry(plain, "web")
+    yield "in from plain HTTP", "curl", curl_in(folder, plain.web.url, study), ""
     destination = folder / f"in-plain-{time.monotonic_ns()}"
     command = ours("pull", plain.name, destination, "--study", study, "-q")
     yield "in from plain HTTP", "cinemill", command, entry(plain, "web")
+    yield "in from Orthanc", "curl, WADO-RS", curl_in(folder, node.web.url, study), ""
     for way in ("get", "move", "web"):
         destination = folder / f"in-{way}-{time.monotonic_ns()}"
         command = ours("pull", node.name, destination, "--study", study, "-q")
@@ -229,8 +263,9 @@ def main() -> None:
     with TemporaryDirectory(prefix="cinemill-bench-") as name:
         folder = Path(name)
         size = write_cine(folder / "cine.dcm", asked.megabytes)
-        best: dict[tuple[str, str], tuple[float, float]] = {}
-        start_up, start_memory = min(run(ours("nodes", "--help"), folder) for _ in range(2))
+        write_body(folder / "cine.dcm")
+        best: dict[tuple[str, str], Used] = {}
+        start = min(run(ours("nodes", "--help"), folder) for _ in range(2))
         with (
             orthanc(folder / "orthanc") as server,
             storescp(folder / "storescp") as receiver,
@@ -241,12 +276,20 @@ def main() -> None:
                     folder, folder / "cine.dcm", server, receiver, plain
                 ):
                     (folder / "nodes.toml").write_text(nodes)
-                    seconds, memory = run(command, folder, CINEMILL_NODES=str(folder / "nodes.toml"))
-                    before = best.get((direction, what), (seconds, memory))
-                    best[direction, what] = min(seconds, before[0]), max(memory, before[1])
-        print(f"{size / 1e6:.0f} MB; start of the command alone {start_up:.2f} s, {start_memory:.0f} MB")
-        for (direction, what), (seconds, memory) in best.items():
-            print(f"{direction:19} {what:20} {size / 1e6 / seconds:6.0f} MB/s {memory:5.0f} MB")
+                    used = run(command, folder, CINEMILL_NODES=str(folder / "nodes.toml"))
+                    before = best.get((direction, what), used)
+                    best[direction, what] = Used(
+                        min(used.seconds, before.seconds),
+                        min(used.processor, before.processor),
+                        max(used.memory, before.memory),
+                    )
+                    for made in folder.glob("in-*"):
+                        shutil.rmtree(made)
+        told = f"{start.seconds:.2f} s, {start.processor:.2f} s of processor, {start.memory:.0f} MB"
+        print(f"{size / 1e6:.0f} MB; start of the command alone {told}; load {os.getloadavg()[0]:.1f}")
+        for (direction, what), used in best.items():
+            rate = size / 1e6 / used.seconds
+            print(f"{direction:19} {what:20} {rate:6.0f} MB/s {used.processor:6.2f} s {used.memory:5.0f} MB")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ instance exactly once, in the target transfer syntax, with the pixels of the sou
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -22,7 +23,6 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import pydicom
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -143,11 +143,11 @@ def _started(folder: Path) -> subprocess.Popen[bytes]:
 def check(folder: Path, archive: Orthanc, files: list[Path]) -> None:
     """Compare the archive, by its own interface and pydicom's decoders, with the sources, and the ledger with both."""
     sources = {str(each.SOPInstanceUID): each for each in map(pydicom.dcmread, files)}
-    held = httpx.get(f"{archive.url}/instances?expand", timeout=60).json()
+    held = json.loads(archive.rest("/instances?expand"))
     uids = Counter(each["MainDicomTags"]["SOPInstanceUID"] for each in held)
     assert uids == Counter(list(sources)), f"{len(held)} instances are held, {len(sources)} were sent"
     for each in held:
-        data = httpx.get(f"{archive.url}/instances/{each['ID']}/file", timeout=60).content
+        data = archive.rest(f"/instances/{each['ID']}/file")
         found = pydicom.dcmread(BytesIO(data))
         assert found.file_meta.TransferSyntaxUID == JPEG_LS, found.file_meta.TransferSyntaxUID
         expected = sources[str(found.SOPInstanceUID)]

@@ -135,16 +135,3 @@ def test_nodes_are_listed_and_tested(typed):
     table = typed("nodes", "test", "pacs").stdout
     assert "takes by C-STORE" in table
     assert "htj2k-rpcl" in table
-
-
-def test_without_the_extra_the_command_says_what_to_install(typed, tmp_path):
-    (tmp_path / "httpx.py").write_text("raise ImportError")
-    write_study(tmp_path / "in", 3, 1)
-    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom cinemill_workers.cli.main import main; main()"
-    nodes = tmp_path / "nodes.toml"
-    nodes.write_text('[node.pacs.web]\nurl = "http://127.0.0.1:9/x"\n')
-    done = cinemill(
-        "push", tmp_path / "in", "pacs", script=script, env={**os.environ, "CINEMILL_NODES": str(nodes)}
-    )
-    assert done.returncode == 2
-    assert "cinemill[net]" in done.stderr

@@ -28,8 +28,8 @@ def node(tmp_path, monkeypatch):
 
 
 @contextmanager
-def pacs(folder, port):
-    with storescp(folder, "+xa", "+B", port=port):
+def pacs(folder, port, syntaxes="+xa"):
+    with storescp(folder, syntaxes, "+B", port=port):
         yield
 
 
@@ -105,6 +105,33 @@ def test_what_is_transcoded_is_forwarded_as_it_is_then(tmp_path, node, sources):
         output = received[source.SOPInstanceUID]
         assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.80"
         assert (output.pixel_array == source.pixel_array).all()
+
+
+def test_what_the_node_refuses_is_transcoded_on_the_way_to_what_it_takes(tmp_path, node, sources):
+    folder = tmp_path / "in"
+    options = ("--to", "jpeg-ls", "--if-larger", "write", "--forward", "pacs")
+    with pacs(tmp_path / "out", node, "+x="):
+        with pytest.raises(UsageError, match="pacs does not take jpeg-ls, but .*explicit.*name a --fallback"):
+            receive.main([str(folder), *options], standalone_mode=False)
+        assert not folder.exists()
+        with command(folder, *options, "--fallback", "jpeg-2000,explicit", "--quiet") as (process, port):
+            assert [send(port, path) for path in sources] == [0, 0, 0]
+            found = there(tmp_path / "out", 3)
+            await_nothing_noted(folder)
+            end(process)
+    received = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in found}
+    for path in sources:
+        source = pydicom.dcmread(path)
+        output = received[source.SOPInstanceUID]
+        assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+        assert (output.pixel_array == source.pixel_array).all()
+    syntaxes = {pydicom.dcmread(path).file_meta.TransferSyntaxUID for path in folder.rglob("*.dcm")}
+    assert syntaxes == {"1.2.840.10008.1.2.4.80"}
+
+
+def test_a_fallback_without_a_node_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="--fallback goes with --forward"):
+        receive.main([str(tmp_path / "in"), "--fallback", "explicit"], standalone_mode=False)
 
 
 def test_a_node_that_is_not_in_the_nodes_file_is_said_before_anything_is_listened_for(tmp_path, node):

@@ -67,6 +67,21 @@ def test_a_migration_shows_what_there_is_what_was_done_and_what_is_left(pacs, ty
     assert "this spool belongs to a migration with --to" in other.stderr
 
 
+def test_a_target_that_the_node_refuses_is_said_before_anything_is_fetched(pacs, typed, tmp_path):
+    files = write_study(tmp_path / "in", 710, 1, side=64, most=40, study_date="20190302")
+    assert [each.name for each in store(pacs.node(), map(read_instance, files))] == ["stored"]
+    study = ("--study", read_instance(files[0]).study)
+    refused = typed("pacs", *study, "--to", "htj2k,jpeg-ls")
+    assert refused.returncode == 2
+    assert "pacs does not take htj2k, but " in refused.stderr
+    assert "choose another --to, or name a --fallback, such as jpeg-2000,jpeg-ls,explicit" in refused.stderr
+    assert not (tmp_path / "pacs.migration").exists()
+    done = typed("pacs", *study, "--to", "htj2k", "--fallback", "jpeg-ls", "--report", "report.jsonl")
+    assert done.returncode == 0, done.stderr
+    (told,) = map(json.loads, (tmp_path / "report.jsonl").read_text().splitlines())
+    assert (told["outcome"], told["after"]) == ("replaced", "1.2.840.10008.1.2.4.80")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from io import BytesIO
 
-import httpx
 import pydicom
 import pytest
 
@@ -214,7 +213,7 @@ def test_an_instance_that_the_archive_loses_while_it_is_replaced_is_sent_again(
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Ledger, "advance", cut_off)
         migrated(tmp_path / "spool", archive.node(), study)
-    httpx.delete(f"{archive.url}/instances/{archive.instances()[uid]}", timeout=30)
+    archive.rest(f"/instances/{archive.instances()[uid]}", "DELETE")
     monkeypatch.setattr("cinemill.operations.exchange.steps._PATIENCE", 0.0)
     (ended,), outcomes = migrated(tmp_path / "spool", archive.node())
     assert outcomes == {"not-given-back": 1}

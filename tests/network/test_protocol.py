@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import time
@@ -23,6 +22,7 @@ from cinemill.network.commands import Field
 from cinemill.network.instances import read_instance
 from cinemill.network.listener import Listener
 from cinemill.network.pace import Pace, Window
+from cinemill.network.query import encoded_identifier
 from cinemill.network.store import accepted, store
 from cinemill.network.tls import Tls
 from tests.support.pacs import data_set_of, write_study
@@ -111,33 +111,6 @@ def test_a_data_set_arrives_whole_whatever_the_peer_takes_at_once(tmp_path, most
         (outcome,) = store(node, [read_instance(files[0])])
     assert outcome.name == "stored"
     assert received == [data_set_of(files[0])]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, a certificate of it for this host and one for another, and one that nobody signed."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def run(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "rsa:2048", "-nodes")
-    for name in ("authority", "stranger"):
-        run("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    for name, host in (("here", "IP:127.0.0.1"), ("elsewhere", "DNS:elsewhere.example")):
-        run("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
-        signed = (
-            "-CA",
-            "authority.pem",
-            "-CAkey",
-            "authority.key",
-            "-CAcreateserial",
-            "-extfile",
-            f"{name}.ext",
-        )
-        run("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
-    return folder
 
 
 def tls_of(folder, name=None, authority="authority", **more):
@@ -246,3 +219,16 @@ def test_the_rate_holds_over_all_that_passes(monkeypatch):
         pace.passed(1_000_000)
     assert pace.bytes == 30_000_000
     assert 1.5 < rested[-1] < 3.1
+
+
+def test_results_of_storage_commitment_are_kept_as_long_as_somebody_awaits_them():
+    listener = Listener(dimse_node(1).by_dimse)
+    with listener.awaiting("1.2.1"):
+        for number in range(100):
+            report = encoded_identifier({"TransactionUID": f"1.2.{number}"}, NATIVE)
+            listener._report(report, NATIVE)
+        found = listener.result("1.2.1", 0.0)
+        assert found is not None
+        assert found.TransactionUID == "1.2.1"
+        assert len(listener._results) == 1
+    assert not listener._results

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import struct
 from email.message import Message
 from email.parser import BytesParser
+from io import BytesIO
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -19,6 +23,7 @@ from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.network.web_answers import retry_after
+from cinemill.operations.exchange import pull as pulling
 from cinemill.operations.exchange import push as pushing
 from cinemill.operations.exchange.push import Sender
 from tests.support.pacs import write_study
@@ -235,6 +240,36 @@ def test_a_question_is_asked_once_more_where_the_node_hung_up():
     assert len(told.requests) == 2
 
 
+def reset(request):
+    """Break off in the middle of an answer, by RST."""
+    request.wfile.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=xyz\r\nContent-Length: 9999\r\n\r\n--xyz"
+    )
+    request.wfile.flush()
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(request.connection.detach())
+    return 200, {}, b""
+
+
+@pytest.mark.parametrize("conduct", [hang_up, reset])
+def test_what_is_lost_on_the_way_is_tried_again_in_both_directions(files, tmp_path, monkeypatch, conduct):
+    monkeypatch.setattr(pushing, "_PATIENCE", 0.01)
+    monkeypatch.setattr(pulling, "_PATIENCE", 0.01)
+    instance = read_instance(files[0])
+    good = stored_answer(instance.sop_instance)
+    with web_peer(conduct, conduct, good) as (node, told):
+        (outcome,) = Sender(node, "web").send([files[0]])
+        assert outcome.name == "stored"
+        assert len(told.requests) == 3
+    listed = {"00080018": uid(instance.sop_instance), "0020000E": uid(instance.series)}
+    listing = 200, JSON, json.dumps([listed]).encode()
+    body = 200, PARTS, multipart(files[0].read_bytes())
+    with web_peer(listing, conduct, conduct, body) as (node, told):
+        study = pulling.pull_study(node, Study(instance.study), tmp_path, Pace())
+        assert (study.there, study.missing) == (1, ())
+        assert len(told.requests) == 4
+
+
 def test_a_secret_goes_into_the_header_and_nowhere_else(files, tmp_path, monkeypatch):
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
@@ -270,14 +305,12 @@ def test_parts_are_the_same_however_the_body_is_cut(bodies, sizes, near):
         bodies = [body + b"\r\n--xy\r\n-" for body in bodies]
     whole = multipart(*bodies) if bodies else b"--xyz--\r\n"
 
-    def pieces():
-        offset = number = 0
-        while offset < len(whole):
-            size = sizes[number % len(sizes)]
-            yield whole[offset : offset + size]
-            offset, number = offset + size, number + 1
+    body, size_of_next = BytesIO(whole), cycle(sizes)
 
-    found = [(fields, b"".join(map(bytes, body))) for fields, body in Parts(pieces(), "xyz")]
+    def into(buffer):
+        return body.readinto(buffer[: next(size_of_next)])
+
+    found = [(fields, b"".join(map(bytes, part))) for fields, part in Parts(into, "xyz")]
     assert [body for _, body in found] == bodies
     assert all(fields == {"content-type": "application/dicom"} for fields, _ in found)
 

@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pydicom
 import pytest
@@ -99,14 +99,21 @@ class Orthanc:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http}"
 
+    def rest(self, path: str, method: str = "GET") -> bytes:
+        """Answer of its own interface."""
+        asked = urllib.request.Request(self.url + path, method=method)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as answer:
+            found: bytes = answer.read()
+            return found
+
     def instances(self) -> dict[str, str]:
-        """SOP Instance UIDs, by Orthanc's own names."""
-        told = httpx.get(f"{self.url}/instances?expand", timeout=30).json()
+        """Orthanc's own names, by SOP Instance UIDs."""
+        told = json.loads(self.rest("/instances?expand"))
         return {each["MainDicomTags"]["SOPInstanceUID"]: each["ID"] for each in told}
 
     def file(self, sop_instance: str) -> bytes:
         """What it has of an instance."""
-        return httpx.get(f"{self.url}/instances/{self.instances()[sop_instance]}/file", timeout=60).content
+        return self.rest(f"/instances/{self.instances()[sop_instance]}/file")
 
 
 @contextmanager

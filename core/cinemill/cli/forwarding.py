@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cinemill.errors import Cancelled, printable
+from cinemill.errors import Cancelled, UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.cli.receiving import Board
-    from cinemill.network.nodes import Node
     from cinemill.network.receive.outbox import Outbox
+    from cinemill.operations.exchange.push import Sender
+    from cinemill.operations.transcode.request import Transcode
 
 _TICK = 0.5
 _AT_ONCE = 500
@@ -26,31 +27,49 @@ _AGAIN_SECONDS = 30.0
 _MOST_NAMED = 20
 
 
-def forwarded_to(name: str) -> Node:
-    """Return a node of the nodes file that can be sent to.
+def forwarded_to(name: str | None, fallback: str, transcode: Transcode | None) -> Sender | None:
+    """Return what sends to a node of the nodes file, None where nothing is to be forwarded.
+
+    Parameters
+    ----------
+    name
+        Of the node.
+    fallback
+        Targets for what it does not take, as they were typed.
+    transcode
+        What is done to instances before, None for nothing.
 
     Raises
     ------
     UsageError
-        There is no such node, or its entry does not say how it is reached.
+        There is no such node, its entry does not say how it is reached, or it refuses the target.
     """
     from cinemill.network.nodes import node_named
+    from cinemill.operations.exchange.push import Sender, check_targets, read_fallback
 
+    targets = read_fallback(fallback)
+    if name is None:
+        if targets:
+            raise UsageError("--fallback goes with --forward, without which nothing is sent")
+        return None
     node = node_named(name)
     if node.push == "web":
         node.by_web.authorization()
     else:
         node.by_dimse  # noqa: B018  # says what is missing
-    return node
+    sender = Sender(node, node.push, targets)
+    if transcode is not None:
+        check_targets(sender, transcode)
+    return sender
 
 
-def forward_arrivals(node: Node, outbox: Outbox, board: Board, stopping: Callable[[], bool]) -> None:
+def forward_arrivals(sender: Sender, outbox: Outbox, board: Board, stopping: Callable[[], bool]) -> None:
     """Send what is noted, and what arrives, until it is stopped; what the node has is crossed out.
 
     Parameters
     ----------
-    node
-        Where it goes, by the way that its entry names.
+    sender
+        Sends to the node, at the pace that its entry names.
     outbox
         What is to be sent.
     board
@@ -59,9 +78,9 @@ def forward_arrivals(node: Node, outbox: Outbox, board: Board, stopping: Callabl
         Whether to stop.
     """
     from cinemill.network.pace import Pace
-    from cinemill.operations.exchange.push import Sender
 
-    sender = Sender(node, node.push, pace=Pace(node.limits.rate, node.limits.window, stopping))
+    limits = sender.node.limits
+    sender.pace = Pace(limits.rate, limits.window, stopping)
     refused: dict[Path, int] = {}
     resting: dict[Path, float] = {}
     while not stopping():

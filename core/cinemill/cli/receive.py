@@ -47,7 +47,13 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
 )
-@_several("--accept", "UID", "Store this private SOP class too.")
+@click.option(
+    "--fallback",
+    metavar="TARGETS",
+    default="",
+    help="Where that node refuses a transfer syntax: transcode to the first of these that it takes.",
+)
+@_several("--accept", "UID", "Store this private SOP class, or what is in this private transfer syntax, too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")
 @_several("--report-to", "AET=HOST:PORT", "Where this peer takes reports of storage commitment.")
@@ -105,6 +111,7 @@ def receive(
     host: str,
     aet: str,
     forward: str | None,
+    fallback: str,
     report: Path | None,
     jobs: int | None,
     quiet: bool,
@@ -127,11 +134,11 @@ def receive(
     transcode = _transcode(options)
     known = places(options["report_to"])
     limits, tls = _limits(options), _tls(options)
-    node = None if forward is None else forwarded_to(forward)
+    sender = forwarded_to(forward, fallback, transcode)
     of = None if transcode is None else made_of
     with (
         Log(report, folder) as log,
-        Inbox(folder, _rules(options), made_of=of, outbox=node is not None) as inbox,
+        Inbox(folder, _rules(options), made_of=of, outbox=sender is not None) as inbox,
         interruption() as stopping,
         Board(log, hidden=quiet) as board,
     ):
@@ -141,8 +148,8 @@ def receive(
             workers = []
             if transcode is not None:
                 workers.append(partial(transcode_arrivals, transcode, inbox, jobs, board, stopping))
-            if node is not None and inbox.outbox is not None:
-                workers.append(partial(forward_arrivals, node, inbox.outbox, board, stopping))
+            if sender is not None and inbox.outbox is not None:
+                workers.append(partial(forward_arrivals, sender, inbox.outbox, board, stopping))
             threads = [threading.Thread(target=worker) for worker in workers]
             for thread in threads:
                 thread.start()
@@ -152,8 +159,8 @@ def receive(
             whole = listener.join(limits.network_seconds)
             for thread in threads:
                 thread.join()
-    if node is not None and inbox.outbox is not None:
-        name_left(inbox.outbox, node.name)
+    if sender is not None and inbox.outbox is not None:
+        name_left(inbox.outbox, sender.node.name)
     if not whole:
         click.echo("instances were still being sent; they were not acknowledged", err=True)
     raise Exit(0)
@@ -188,7 +195,7 @@ def _limits(options: dict[str, Any]) -> Limits:
     from cinemill.network.receive.limits import Limits, networks
 
     if wrong := [uid for uid in options["accept"] if not is_uid(uid)]:
-        raise UsageError(f"{wrong[0]!r} is no UID; --accept takes the UID of a SOP class")
+        raise UsageError(f"{wrong[0]!r} is no UID; --accept takes the UID of a SOP class or transfer syntax")
     return Limits(
         titles=frozenset(options["allow_aet"]),
         networks=networks(options["allow_address"]),

@@ -10,8 +10,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
-import numpy as np
-
 from cinemill.dicom.dictionary import find_private_vr, find_vr
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
@@ -265,4 +263,6 @@ def _swap(value: bytes, vr: bytes) -> bytes:
     whole = len(value) // size * size
     if size == 1 or not whole:
         return value
+    import numpy as np
+
     return np.frombuffer(value[:whole], f">u{size}").astype(f"<u{size}").tobytes() + value[whole:]

@@ -152,8 +152,9 @@ def _find(node: Node) -> str:
 
 def _qido(way: Web) -> str:
     from cinemill.network import web
+    from cinemill.network.web_client import Client
 
-    with web.client(way) as http:
+    with Client(way) as http:
         web.ask(http, f"{way.url}/studies", {"limit": "1"})
     return "answers"
 
@@ -161,8 +162,9 @@ def _qido(way: Web) -> str:
 def _wado(way: Web) -> str:
     """Ask for a study that there is not: a server with WADO-RS says so."""
     from cinemill.network import web
+    from cinemill.network.web_client import Client
 
-    with web.client(way) as http:
+    with Client(way) as http:
         code = web.status_for(http, "GET", f"{way.url}/studies/{_NO_STUDY}")
     if code in {200, 204, 404, 410}:
         return "answers"
@@ -172,8 +174,9 @@ def _wado(way: Web) -> str:
 def _stow(way: Web) -> str:
     """Send a body without a part: a server with STOW-RS finds fault with the body, and not with the address."""
     from cinemill.network import web
+    from cinemill.network.web_client import Client
 
-    with web.client(way) as http:
+    with Client(way) as http:
         code = web.status_for(http, "POST", f"{way.url}/studies", web.empty_body())
     if code in {200, 202, 204, 400, 409, 415, 422}:
         return "answers"

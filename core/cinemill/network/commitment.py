@@ -59,7 +59,10 @@ def commit(
             each.sop_instance,
         )
         references.append(reference)
-    with associate(node, [Proposed(COMMITMENT, IDENTIFIER_SYNTAXES)]) as association:
+    with (
+        listener.awaiting(transaction),
+        associate(node, [Proposed(COMMITMENT, IDENTIFIER_SYNTAXES)]) as association,
+    ):
         context = context_of(association, COMMITMENT, "storage commitment")
         request = {
             "RequestedSOPClassUID": COMMITMENT,

@@ -7,14 +7,19 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinemill.dicom.elements import EXPLICIT_LE, walk
-from cinemill.dicom.part10 import read_meta, text_of
-from cinemill.dicom.source import Source
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, LONG_VRS, SHORT_VRS, Encoding, walk
+from cinemill.dicom.part10 import read_meta, read_part10, text_of
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, forget
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _TAGS = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
+_FILE_META = 0x0002
+_PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+_MOST_ELEMENTS = 1 << 15
+"""Of one level: real data sets have hundreds."""
+
 _HEAD = 1 << 18
 _PIECE = 1 << 18
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -36,15 +41,16 @@ def is_uid(text: str) -> bool:
     return len(text) <= LONGEST_UID and _UID.fullmatch(text) is not None
 
 
-def identify(path: Path, *, deflated: bool, most: int) -> Identity:
+def identify(path: Path, syntax: str, *, most: int) -> Identity:
     """Read the UIDs of a file, and look whether its elements end where it ends.
 
     Parameters
     ----------
     path
         A Part 10 file.
-    deflated
-        Whether its data set is: it is inflated, and not kept.
+    syntax
+        UID of its transfer syntax. A data set that is deflated is inflated, and not kept; that of a private one is little
+        endian, with or without VRs.
     most
         Bytes that it may be inflated to.
 
@@ -53,10 +59,40 @@ def identify(path: Path, *, deflated: bool, most: int) -> Identity:
     SourceError
         It is truncated, or no data set.
     """
-    if deflated:
+    row = TRANSFER_SYNTAXES.get(syntax)
+    if row is None:
+        file, meta = read_meta(path)
+        start = meta[-1].end
+        explicit = bytes(file[start + 4 : start + 6]) in SHORT_VRS | LONG_VRS
+        return _identify_walked(file, start, EXPLICIT_LE if explicit else IMPLICIT_LE)
+    if row.deflated:
         return _identify_deflated(path, most)
+    if not row.encapsulated:
+        part10 = read_part10(path, None, [])
+        return _identify_walked(part10.data, part10.start, part10.encoding)
+    from cinemill.dicom.source import Source
+
     with Source(path) as source:
         return Identity(*map(source.text, _TAGS))
+
+
+def _identify_walked(data: Bytes, start: int, encoding: Encoding) -> Identity:
+    """Read the UIDs on the way through all elements."""
+    found: dict[int, str] = {}
+    tags: list[int] = []
+    for element in walk(data, start, len(data), encoding):
+        tags.append(element.tag)
+        if element.tag in _TAGS:
+            found[element.tag] = text_of(data, element)
+        if len(tags) > _MOST_ELEMENTS:
+            raise DamagedFile(f"more than {_MOST_ELEMENTS} elements stand in a row; this is no data set")
+    if not tags:
+        raise DamagedFile("there are no data elements; the file is truncated")
+    if any(tag >> 16 == _FILE_META for tag in tags):
+        raise DamagedFile("File Meta Information stands in the data set")
+    if sum(tag in _PIXELS for tag in tags) > 1:
+        raise DamagedFile("there is pixel data twice; which one is meant can't be told")
+    return Identity(*(found.get(tag, "") for tag in _TAGS))
 
 
 def _identify_deflated(path: Path, most: int) -> Identity:

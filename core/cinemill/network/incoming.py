@@ -250,8 +250,7 @@ class Incoming:
         try:
             if not self._claim.transfer_syntax:
                 self._claim = replace(self._claim, transfer_syntax=_declared(self._temporary))
-            deflated = TRANSFER_SYNTAXES[self._claim.transfer_syntax].deflated
-            found = identify(self._temporary, deflated=deflated, most=self._rules.most)
+            found = identify(self._temporary, self._claim.transfer_syntax, most=self._rules.most)
         except SourceError as error:
             self.refuse(commands.NOT_UNDERSTOOD, error.message)
             return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -46,7 +46,7 @@ class Listener:
     passed: Callable[[int], None] | None = None
     host: str = ""
     _studies: dict[str, Arrivals] = field(default_factory=dict)
-    _results: list[Dataset] = field(default_factory=list)
+    _results: dict[str, Dataset | None] = field(default_factory=dict)
     _news: threading.Condition = field(default_factory=threading.Condition)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -58,14 +58,21 @@ class Listener:
         """Take no more of that study."""
         self._studies.pop(arrivals.study, None)
 
-    def result(self, transaction: str, timeout: float) -> Dataset | None:
-        """Return the result of a storage commitment, None where none comes in time."""
-
-        def there() -> Dataset | None:
-            return next((each for each in self._results if each.get("TransactionUID") == transaction), None)
-
+    @contextmanager
+    def awaiting(self, transaction: str) -> Iterator[None]:
+        """Keep the result of a storage commitment for the time of the context; those that nobody awaits are dropped."""
         with self._news:
-            return self._news.wait_for(there, timeout)
+            self._results[transaction] = None
+        try:
+            yield
+        finally:
+            with self._news:
+                del self._results[transaction]
+
+    def result(self, transaction: str, timeout: float) -> Dataset | None:
+        """Return the result of a storage commitment that is awaited, None where none comes in time."""
+        with self._news:
+            return self._news.wait_for(lambda: self._results[transaction], timeout)
 
     def __enter__(self) -> Self:
         limits = Limits(
@@ -135,6 +142,8 @@ class Listener:
 
     def _report(self, data: bytes, syntax: str) -> None:
         result = decoded_identifier(data, syntax)
+        transaction = str(result.get("TransactionUID", ""))
         with self._news:
-            self._results.append(result)
-            self._news.notify_all()
+            if transaction in self._results:
+                self._results[transaction] = result
+                self._news.notify_all()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from cinemill.errors import NodeError
 from cinemill.network.instances import Instance
 from cinemill.storage.regular import open_regular
+
+if TYPE_CHECKING:
+    from cinemill.pixel_format import Buffer
 
 _PIECE = 1 << 18
 _LARGEST_HEAD = 1 << 16
@@ -33,24 +37,28 @@ def boundary_of(content_type: str) -> str:
 
 
 class Parts:
-    """Reads a multipart body part by part.
+    """Reads a multipart body part by part, within one buffer.
 
     Parameters
     ----------
-    pieces
-        Of the body, as they come.
+    into
+        Reads bytes of the body into memory, and returns how many; 0 at its end.
     boundary
         Between parts.
     """
 
-    def __init__(self, pieces: Iterator[bytes], boundary: str) -> None:
-        self._pieces = pieces
+    def __init__(self, into: Callable[[memoryview], int], boundary: str) -> None:
+        self._into = into
         self._delimiter = b"\r\n--" + boundary.encode("latin-1")
-        self._held = b"\r\n"
-        self._at_end = False
+        self._buffer = bytearray(_PIECE)
+        self._view = memoryview(self._buffer)
+        self._buffer[:2] = b"\r\n"  # so that the first delimiter is one like the others
+        self._start, self._end = 0, 2
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, str], Iterator[memoryview]]]:
-        """Yield the fields and the bytes of each part; what is not read of it is passed over.
+        """Yield the fields and the bytes of each part, by pieces that are gone when the next one is asked for.
+
+        What is not read of a part is passed over.
 
         Raises
         ------
@@ -69,42 +77,47 @@ class Parts:
         """Yield what stands before the next delimiter, and stop behind that."""
         keep = len(self._delimiter) - 1
         while True:
-            found = self._held.find(self._delimiter)
+            start = self._start
+            found = self._buffer.find(self._delimiter, start, self._end)
             if found >= 0:
-                if found:
-                    yield memoryview(self._held)[:found]
-                self._held = self._held[found + len(self._delimiter) :]
+                self._start = found + len(self._delimiter)
+                if found > start:
+                    yield self._view[start:found]
                 return
-            if len(self._held) > keep:
-                yield memoryview(self._held)[: len(self._held) - keep]
-                self._held = self._held[-keep:]
+            self._start = max(self._end - keep, start)
+            if self._start > start:
+                yield self._view[start : self._start]
             self._more()
 
     def _begins(self) -> bool:
         """Whether another part begins behind the delimiter that was passed."""
-        while len(self._held) < 2:
+        while self._end - self._start < 2:
             self._more()
-        return self._held[:2] != b"--"
+        return not self._buffer.startswith(b"--", self._start)
 
     def _fields(self) -> dict[str, str]:
-        while (end := self._held.find(b"\r\n\r\n")) < 0:
-            if len(self._held) > _LARGEST_HEAD:
+        while (end := self._buffer.find(b"\r\n\r\n", self._start, self._end)) < 0:
+            if self._end - self._start > _LARGEST_HEAD:
                 raise NodeError(f"a part's head has more than {_LARGEST_HEAD} bytes", outcome="nonsense")
             self._more()
-        lines = self._held[:end].decode("latin-1").split("\r\n")
-        self._held = self._held[end + 4 :]
+        lines = self._buffer[self._start : end].decode("latin-1").split("\r\n")
+        self._start = end + 4
         pairs = (line.partition(":") for line in lines if ":" in line)
         return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
     def _more(self) -> None:
-        piece = next(self._pieces, b"")
-        if not piece:
+        """Read on behind what is not used yet, which is moved to the beginning."""
+        left = self._end - self._start
+        self._view[:left] = self._buffer[self._start : self._end]
+        self._start, self._end = 0, left
+        got = self._into(self._view[left:])
+        if not got:
             raise NodeError("the answer ended before the last delimiter of its parts", outcome="truncated")
-        self._held += piece
+        self._end += got
 
 
-def body_of(instances: Sequence[Instance], boundary: str) -> Iterator[bytes]:
-    """Yield the body that holds the files of instances, each as it is, by pieces.
+def body_of(instances: Sequence[Instance], boundary: str) -> Iterator[Buffer]:
+    """Yield the body that holds the files of instances, each as it is, by pieces that are gone when the next one is asked for.
 
     Parameters
     ----------
@@ -138,17 +151,18 @@ def _tail(boundary: str) -> bytes:
     return b"--" + boundary.encode() + b"--\r\n"
 
 
-def _file(instance: Instance) -> Iterator[bytes]:
+def _file(instance: Instance) -> Iterator[memoryview]:
+    piece = memoryview(bytearray(_PIECE))
     try:
         with os.fdopen(open_regular(instance.path), "rb", buffering=0) as file:
             left = instance.end
             while left:
-                piece = file.read(min(_PIECE, left))
-                if not piece:
+                got = file.readinto(piece[:left])
+                if not got:
                     raise NodeError(
                         f"{instance.end} bytes were expected, {left} are not there", outcome="damaged"
                     )
-                left -= len(piece)
-                yield piece
+                left -= got
+                yield piece[:got]
     except OSError as error:
         raise NodeError(f"can't be read: {error.strerror}", outcome="damaged") from None

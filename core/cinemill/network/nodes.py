@@ -85,12 +85,15 @@ class Web:
         Raises
         ------
         UsageError
-            The secret is not where the nodes file says.
+            The secret is not where the nodes file says, or is none.
         """
         if self.secret_variable is None and self.secret_file is None:
             return {}
         secret = self._secret()
         if self.user is None:
+            if not (secret.isascii() and secret.isprintable()):
+                where = self.secret_file or f"the environment variable {self.secret_variable}"
+                raise UsageError(f"{where} holds no bearer token: expected one line of ASCII")
             return {"Authorization": f"Bearer {secret}"}
         return {"Authorization": "Basic " + base64.b64encode(f"{self.user}:{secret}".encode()).decode()}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from cinemill.errors import NodeError, UsageError
+from cinemill.errors import NodeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,3 @@ def of_http(status: int) -> str:
 def name_of(error: Exception) -> str:
     """Return the name for what stopped something."""
     return error.outcome if isinstance(error, NodeError) else "failed"
-
-
-def missing_extra(what: str) -> UsageError:
-    """Return the error that says which extra is to be installed."""
-    return UsageError(f"{what} needs the extra net: pip install 'cinemill[net]'")

@@ -12,14 +12,16 @@ from cinemill.errors import NodeError
 from cinemill.network.outcomes import of_http, of_status
 
 if TYPE_CHECKING:
-    import httpx
+    from cinemill.network.web_client import Answer
 
 _SHOWN = 200
+LARGEST = 1 << 26
+"""Bytes that an answer may have, but for one with instances."""
 _FAILED, _REFERENCED, _REASON, _REFERENCED_UID = "00081198", "00081199", "00081197", "00081155"
 _WARNING = "00081196"
 
 
-def stored(answer: httpx.Response, sop_instance: str) -> tuple[str, str]:
+def stored(answer: Answer, sop_instance: str) -> tuple[str, str]:
     """Return the name of the outcome that an answer to STOW-RS says of an instance, and what it says besides.
 
     Parameters
@@ -39,7 +41,7 @@ def stored(answer: httpx.Response, sop_instance: str) -> tuple[str, str]:
         if text_of(item, _REFERENCED_UID) in {sop_instance, ""}:
             reason = number_of(item, _REASON)
             return _of_reason(reason), "no reason given" if reason is None else f"failure reason {reason:04X}"
-    if answer.status_code == 409 and told.get(_REFERENCED):
+    if answer.code == 409 and told.get(_REFERENCED):
         return "coerced", "status 409, but the instance is among those that were stored"
     check_status(answer)
     for item in _items(told, _REFERENCED):
@@ -55,11 +57,15 @@ def _of_reason(reason: int | None) -> str:
     return "failed" if name in {"stored", "coerced"} else name
 
 
-def _told(answer: httpx.Response) -> dict[str, Any]:
+def _told(answer: Answer) -> dict[str, Any]:
     try:
-        told = json.loads(answer.content or b"{}")
-    except ValueError:
+        told = json.loads(answer.whole(LARGEST) or b"{}")
+    except (ValueError, RecursionError):
         return {}
+    except NodeError:
+        if 200 <= answer.code < 300:
+            raise
+        return {}  # the status says enough
     if isinstance(told, list):
         told = told[0] if told else {}
     return told if isinstance(told, dict) else {}
@@ -71,7 +77,7 @@ def _items(told: Mapping[str, Any], tag: str) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def check_status(answer: httpx.Response) -> None:
+def check_status(answer: Answer) -> None:
     """Raise the error for a status of HTTP that is no success.
 
     Raises
@@ -79,19 +85,19 @@ def check_status(answer: httpx.Response) -> None:
     NodeError
         It is none: named, with what the server says, and how long it asks to wait.
     """
-    code = answer.status_code
+    code = answer.code
     if 200 <= code < 300:
         return
     name = of_http(code)
     said = ""
     if name == "redirected":
-        said = f" to {answer.headers.get('location', 'nowhere')}; name that address in url"
+        said = f" to {answer.field('location') or 'nowhere'}; name that address in url"
     elif name == "not-authorized":
         said = "; check user and secret of the node"
     raise NodeError(
-        f"{answer.request.url.copy_with(query=None)} answers {code} {answer.reason_phrase}{said}"[:_SHOWN],
+        f"{answer.url} answers {code} {answer.reason}{said}"[:_SHOWN],
         outcome=name,
-        after=retry_after(answer.headers.get("retry-after", "")),
+        after=retry_after(answer.field("retry-after")),
     )
 
 

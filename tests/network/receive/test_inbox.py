@@ -4,6 +4,7 @@ import os
 import subprocess
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -216,3 +217,24 @@ def test_a_private_class_is_taken_where_it_is_named(tmp_path):
             assert accepted[start + 6] == result
             if not result:
                 assert client.store(private, uid, sent) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "private"),
+    [("JPEG2000.dcm", "1.2.840.113619.5.2.1"), ("MR_small_implicit.dcm", "1.3.46.670589.33.1.4.1")],
+)
+def test_what_is_in_a_private_transfer_syntax_is_stored_as_it_is_where_that_is_named(tmp_path, name, private):
+    header = pydicom.dcmread(bundled(name), stop_before_pixels=True)
+    uid, sent = header.SOPInstanceUID, data_set(Path(bundled(name)).read_bytes())
+    for named, result in ((frozenset[str](), 4), (frozenset({private}), 0)):
+        with receiving(tmp_path, limits=Limits(private=named)) as receiver, Client(receiver.port) as client:
+            _, accepted = client.associate((header.SOPClassUID, private))
+            assert accepted[accepted.index(b"\x21\0") + 6] == result
+            if not result:
+                assert client.store(header.SOPClassUID, uid, sent[:-100]) == 0xC000
+                assert client.store(header.SOPClassUID, uid, sent) == 0
+                assert client.store(header.SOPClassUID, uid, sent) == 0
+                assert [outcome.what for outcome in receiver.outcomes] == ["refused", "stored", "duplicate"]
+                (file,) = receiver.files
+                assert data_set(file.read_bytes()) == sent
+                assert pydicom.filereader.read_file_meta_info(file).TransferSyntaxUID == private

@@ -238,12 +238,14 @@ def answered(proposed: Proposed, limits: Limits) -> tuple[int, str]:
     Of several transfer syntaxes the first that is known is taken: the peer prefers that one; who does not want to decode
     proposes what it has by itself. Who fetches instances as they are takes one that is compressed, if there is one.
     """
-    known: Collection[str] = TRANSFER_SYNTAXES
+    known: Collection[str] = TRANSFER_SYNTAXES.keys() | limits.private
     if proposed.sop_class in {VERIFICATION, COMMITMENT}:
         known = (EXPLICIT, IMPLICIT)
     elif not is_stored(proposed.sop_class, limits.private):
         return _UNKNOWN_CLASS, proposed.syntaxes[0]
     found = [syntax for syntax in proposed.syntaxes if syntax in known]
     if limits.compressed_first:
-        found.sort(key=lambda syntax: not TRANSFER_SYNTAXES[syntax].encapsulated)
+        found.sort(
+            key=lambda syntax: syntax in TRANSFER_SYNTAXES and not TRANSFER_SYNTAXES[syntax].encapsulated
+        )
     return (0, found[0]) if found else (_UNKNOWN_SYNTAX, proposed.syntaxes[0])

@@ -27,7 +27,7 @@ class Limits:
     called
         AE titles that may be called; any where there is none.
     private
-        SOP classes that are stored besides those of the standard.
+        SOP classes and transfer syntaxes that are stored besides those of the standard.
     associations
         At once, over all peers.
     per_address

@@ -18,7 +18,7 @@ from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
-from cinemill.operations.exchange.push import Sender
+from cinemill.operations.exchange.push import Sender, check_targets
 from cinemill.operations.exchange.steps import Steps, Work
 from cinemill.operations.operation import Control
 
@@ -291,7 +291,7 @@ def check(migration: Migration) -> None:
     Raises
     ------
     UsageError
-        A node's entry lacks what is needed.
+        A node's entry lacks what is needed; or the target's node refuses what the options have instances transcoded to.
     """
     for node in (migration.source, migration.target):
         if node.pull == "web":
@@ -305,3 +305,6 @@ def check(migration: Migration) -> None:
         migration.target.by_web.authorization()
     else:
         migration.target.by_dimse  # noqa: B018  # says what is missing
+    check_targets(
+        Sender(migration.target, migration.via, migration.fallback, migration.force), migration.wanted
+    )

@@ -15,10 +15,11 @@ from cinemill.network.outcomes import Outcome
 from cinemill.network.pace import Pace
 from cinemill.network.store import accepted, outcome_of, store
 from cinemill.operations.policy.readers import readable
-from cinemill.syntaxes import TRANSFER_SYNTAXES, TransferSyntax, target
+from cinemill.syntaxes import TARGETS, TRANSFER_SYNTAXES, TransferSyntax, target
 
 if TYPE_CHECKING:
     from cinemill.network.nodes import Node, Push
+    from cinemill.operations.transcode.request import Transcode
 
 ATTEMPTS = 3
 _PATIENCE = 2.0
@@ -105,7 +106,8 @@ class Sender:
         direct: list[Instance] = []
         others: list[Instance] = []
         for each in instances:
-            (direct if self._takes(each) else others).append(each)
+            taken = self._takes(each.sop_class, each.transfer_syntax)
+            (direct if taken else others).append(each)
         yield from self._sent(direct)
         for each in others:
             yield self._transcoded(each)
@@ -120,6 +122,27 @@ class Sender:
         else:
             yield from store(self.node, instances, passed=self.pace.passed)
 
+    def refused(self, targets: Iterable[TransferSyntax]) -> list[TransferSyntax]:
+        """Return those transfer syntaxes in which nothing would be sent, as far as that is known without instances.
+
+        The node is asked for the SOP classes of `cinemill.network.abilities.CLASSES`; one that takes none of them refuses
+        nothing.
+
+        Raises
+        ------
+        NodeError
+            It can't be asked.
+        """
+        from cinemill.network.abilities import CLASSES
+
+        asked = list(targets)
+        if self.node.dimse is not None:
+            uids = [*_NATIVE, *(each.uid for each in asked)]
+            self._learn([(sop_class, uid) for sop_class in CLASSES.values() for uid in uids])
+        if self.via == "dimse" and not any(taken in CLASSES.values() for taken, _ in self._taken):
+            return []
+        return [row for row in asked if not any(self._takes(each, row.uid) for each in CLASSES.values())]
+
     def _ask(self, instances: Sequence[Instance]) -> None:
         """Ask the node, once for each, which classes it takes in which transfer syntaxes."""
         if self.node.dimse is None or (self.via == "web" and all(map(self._served_anywhere, instances))):
@@ -127,6 +150,9 @@ class Sender:
         targets = [*_NATIVE, *(each.uid for each in self.fallback)]
         pairs = {(each.sop_class, each.transfer_syntax): None for each in instances}
         pairs |= {(each.sop_class, uid): None for each in instances for uid in targets}
+        self._learn(pairs)
+
+    def _learn(self, pairs: Iterable[tuple[str, str]]) -> None:
         new = [pair for pair in pairs if pair not in self._asked]
         if new:
             self._taken = self._taken | accepted(self.node, new)  # not in place: other threads go through it
@@ -136,19 +162,18 @@ class Sender:
     def _served_anywhere(instance: Instance) -> bool:
         return TRANSFER_SYNTAXES[instance.transfer_syntax].coding in _ANYWHERE
 
-    def _takes(self, instance: Instance, syntax: str = "") -> bool:
-        """Whether the node takes an instance in a syntax; by STOW-RS, whether it can be expected to give it back."""
-        syntax = syntax or instance.transfer_syntax
+    def _takes(self, sop_class: str, syntax: str) -> bool:
+        """Whether the node takes a SOP class in a syntax; by STOW-RS, whether it can be expected to give it back."""
         if self.via == "dimse":
-            return (instance.sop_class, syntax) in self._taken
+            return (sop_class, syntax) in self._taken
         row = TRANSFER_SYNTAXES[syntax]
-        if self.force or row.coding in _ANYWHERE or (instance.sop_class, syntax) in self._taken:
+        if self.force or row.coding in _ANYWHERE or (sop_class, syntax) in self._taken:
             return True
         return bool(self.node.readable_by) and row in readable(self.node.readable_by)
 
     def _transcoded(self, instance: Instance) -> Outcome:
         """Transcode an instance to the best that the node takes, verified, and send that."""
-        chosen = next((each for each in self.fallback if self._takes(instance, each.uid)), None)
+        chosen = next((each for each in self.fallback if self._takes(instance.sop_class, each.uid)), None)
         if chosen is None:
             return outcome_of(instance, self._refusal(instance))
         from cinemill.operations.transcode.transcode import transcode
@@ -162,7 +187,7 @@ class Sender:
                 raise
             except CinemillError as error:
                 return replace(outcome_of(instance, error), name="not-transcoded")
-            if not self._takes(made):
+            if not self._takes(made.sop_class, made.transfer_syntax):
                 return outcome_of(instance, self._refusal(instance))
             (outcome,) = self._sent([made])
         return replace(outcome, source=instance.path, before=instance.transfer_syntax)
@@ -208,3 +233,39 @@ def read_fallback(text: str) -> tuple[TransferSyntax, ...]:
         return tuple(target(name.strip()) for name in text.split(",") if name.strip())
     except UsageError as error:
         raise UsageError(f"--fallback: {error.message}") from None
+
+
+def check_targets(sender: Sender, wanted: Transcode) -> None:
+    """Ask a node whether it takes what was named with ``--to``, or any of what else may be chosen, before there is anything to send.
+
+    Parameters
+    ----------
+    sender
+        Of what is made; one with a fallback has a way out, and is not asked.
+    wanted
+        What is made of instances.
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
+    if sender.fallback:
+        return
+    allowed = readable(wanted.readable_by)
+    chosen = [rule.wanted.within(allowed) for rule in wanted.rules.rules if rule.wanted]
+    targets = dict.fromkeys(row for each in chosen for row in each.targets)
+    try:
+        refused = sender.refused(TARGETS)
+    except NodeError:
+        return  # whoever sends will say so
+    wrong = [row for row in targets if row in refused]
+    named = bool(wanted.to) and not any(each.every for each in chosen)
+    if not wrong or not (named or len(wrong) == len(targets)):
+        return
+    takes = ", ".join(str(row) for row in TARGETS if row not in refused)
+    how, more = ("take", "") if sender.via == "dimse" else ("give back", ", or --force")
+    raise UsageError(
+        f"{sender.node.name} does not {how} {', '.join(map(str, wrong))}, but {takes}; choose another --to, "
+        f"or name a --fallback, such as jpeg-2000,jpeg-ls,explicit{more}"
+    )

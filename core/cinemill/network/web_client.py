@@ -1,0 +1,249 @@
+"""Asks a server by HTTP, over a connection that is kept: bodies go from and into buffers that are there, whatever their size."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    IncompleteRead,
+    InvalidURL,
+    RemoteDisconnected,
+)
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote, urlsplit
+
+from cinemill.errors import NodeError, UsageError
+
+if TYPE_CHECKING:
+    from cinemill.network.nodes import Web
+    from cinemill.pixel_format import Buffer
+
+_CONNECT_SECONDS = 10.0
+_PIECE = 1 << 16
+_REST = 1 << 12
+"""Bytes behind what was wanted of an answer that are read, so that the connection can be used again."""
+
+_IN_A_PATH = "/%:@!$&'()*+,;=~-._"
+
+
+class Answer:
+    """What a server answers; its body is read once.
+
+    Parameters
+    ----------
+    response
+        Whose head was read.
+    url
+        That was asked for, without its query.
+
+    Attributes
+    ----------
+    code, reason
+        Of the status line.
+    """
+
+    def __init__(self, response: HTTPResponse, url: str) -> None:
+        self._response = response
+        self.url, self.code, self.reason = url, response.status, response.reason
+
+    def field(self, name: str) -> str:
+        """Return a field of the head, empty where it has none of that name."""
+        return self._response.headers.get(name, "")
+
+    def into(self, buffer: memoryview) -> int:
+        """Read bytes of the body into a buffer, and return how many; as many as fit, unless there are no more.
+
+        Raises
+        ------
+        NodeError
+            The body ends too early, does not come in time, or is encoded in a way that was not asked for.
+        """
+        if (coding := self.field("content-encoding")) not in {"", "identity"}:
+            raise NodeError(
+                f"{self.url} answers in {coding[:20]}; it was asked for identity", outcome="nonsense"
+            )
+        with _explained(self.url):
+            got = self._response.readinto(buffer)
+        if not got and self._response.length:
+            raise NodeError(
+                f"{self.url}: the answer ends {self._response.length} bytes before its Content-Length",
+                outcome="truncated",
+            )
+        return got
+
+    def whole(self, most: int) -> bytes:
+        """Return the body.
+
+        Parameters
+        ----------
+        most
+            Bytes that it may have.
+
+        Raises
+        ------
+        NodeError
+            It has more, ends too early, or does not come in time.
+        """
+        body, piece = bytearray(), memoryview(bytearray(_PIECE))
+        while got := self.into(piece):
+            body += piece[:got]
+            if len(body) > most:
+                raise NodeError(f"{self.url}: an answer has more than {most} bytes", outcome="nonsense")
+        return bytes(body)
+
+    def pass_over(self) -> bool:
+        """Read what little is left, as far as that is known; whether nothing is left then."""
+        left = self._response.length
+        if left is not None and left <= _REST:
+            with suppress(NodeError):
+                self.into(memoryview(bytearray(_REST)))
+        return self._response.isclosed()
+
+
+class Client:
+    """Asks one server, question by question. No proxy is used, and no redirection followed.
+
+    Parameters
+    ----------
+    way
+        How the node is reached.
+
+    Raises
+    ------
+    UsageError
+        The secret or the certificates can't be read.
+    """
+
+    def __init__(self, way: Web) -> None:
+        self._fields = way.authorization()
+        address = urlsplit(way.url)
+        seconds = min(way.timeout, _CONNECT_SECONDS)
+        if address.scheme == "https":
+            try:
+                context = ssl.create_default_context(
+                    cafile=None if way.authority is None else str(way.authority)
+                )
+            except OSError as error:
+                raise UsageError(
+                    f"no trusted certificates can be read from it: {error}", path=way.authority
+                ) from None
+            self._http: HTTPConnection = HTTPSConnection(
+                address.hostname or "", address.port, timeout=seconds, context=context
+            )
+        else:
+            self._http = HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+        self._url, self._timeout = way.url, way.timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    @contextmanager
+    def ask(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        body: Iterable[Buffer] = (),
+        length: int | None = None,
+    ) -> Iterator[Answer]:
+        """Yield the answer to a question, whatever its status.
+
+        Parameters
+        ----------
+        method, url
+            Of the request; the URL may have a query.
+        fields
+            Of its head, besides those of all requests.
+        body
+            By pieces, each of which is gone when the next one is asked for.
+        length
+            Of the body; None for none.
+
+        Raises
+        ------
+        NodeError
+            The server can't be asked.
+        """
+        if length is not None:
+            fields = {**fields, "Content-Length": str(length)}
+        asked = urlsplit(url)
+        target = quote(asked.path or "/", _IN_A_PATH) + (f"?{asked.query}" if asked.query else "")
+        done = False
+        try:
+            with _explained(url):
+                self._connect()
+                self._http.putrequest(method, target)
+                for name, value in {**self._fields, **fields}.items():
+                    self._http.putheader(name, value)
+                self._http.endheaders()
+            sent = self._send(url, body)
+            with _explained(url):
+                answer = Answer(self._http.getresponse(), url.partition("?")[0])
+            yield answer
+            done = sent and answer.pass_over()
+        finally:
+            if not done:
+                self._http.close()
+
+    def _send(self, url: str, body: Iterable[Buffer]) -> bool:
+        """Send a body; False where the server has hung up before its end, which it may have answered first."""
+        for piece in body:
+            try:
+                with _explained(url):
+                    self._http.send(piece)
+            except NodeError as error:
+                if error.outcome != "lost":
+                    raise
+                return False
+        return True
+
+    def _connect(self) -> None:
+        """See that there is a connection, and that the server has not closed it meanwhile."""
+        kept: socket.socket | None = self._http.sock
+        if kept is not None:
+            poll = select.poll()
+            poll.register(kept, select.POLLIN)
+            if not poll.poll(0):
+                return
+            self._http.close()
+        try:
+            self._http.connect()
+        except ssl.SSLError as error:
+            raise NodeError(f"{self._url} can't be reached: {error}", outcome="tls") from None
+        except TimeoutError:
+            raise NodeError(f"nobody answers at {self._url}", outcome="down") from None
+        except OSError as error:
+            raise NodeError(f"{self._url} can't be reached: {error}", outcome="down") from None
+        self._http.sock.settimeout(self._timeout)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what the library raises into a named outcome."""
+    try:
+        yield
+    except TimeoutError:
+        raise NodeError(f"{url}: nothing moved for the time that is allowed", outcome="stalled") from None
+    except RemoteDisconnected:
+        raise NodeError(f"{url}: the server hung up without an answer", outcome="lost") from None
+    except OSError as error:
+        raise NodeError(
+            f"{url}: the connection was lost: {error.strerror or error}", outcome="lost"
+        ) from None
+    except IncompleteRead:
+        raise NodeError(f"{url}: the answer ended too early", outcome="truncated") from None
+    except (InvalidURL, UnicodeError) as error:
+        raise NodeError(f"{url} is no address: {error}", outcome="nonsense") from None
+    except HTTPException as error:
+        told = f"{type(error).__name__} {error}"[:200]
+        raise NodeError(f"{url} answers with no HTTP: {told}", outcome="nonsense") from None
