@@ -92,7 +92,7 @@ def test_a_full_server_is_said_at_once(
     chosen = Settings(broker_url=f"unix://{server.socket}")
     monkeypatch.setattr(client, "settings", lambda: chosen)
     redis = service.ledger.client
-    redis.config_set("maxmemory", redis.info()["used_memory"])
+    redis.config_set("maxmemory", redis.info()["used_memory"] // 2)
     try:
         with pytest.raises(CinemillError, match=r"nothing was submitted.*memory"):
             client.store(job_spec(tmp_path / "in", tmp_path / "out"))
