@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.support import oracle
 
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 TOOLS = ("dcmdjpls", "dcmdrle", "dcmconv", "gdcmconv", "dciodvfy")
 

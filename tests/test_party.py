@@ -25,7 +25,7 @@ def outcomes(*works):
                 except OutputError as error:
                     return error
 
-        return [future.result(timeout=20) for future in [executor.submit(one, work) for work in works]]
+        return [future.result(timeout=120) for future in [executor.submit(one, work) for work in works]]
 
 
 def test_one_thread_works_at_a_time_and_lets_the_others_while_it_waits():
@@ -42,7 +42,7 @@ def test_one_thread_works_at_a_time_and_lets_the_others_while_it_waits():
     def work():
         worked()
         with waiting():
-            all_wait.wait(timeout=20)
+            all_wait.wait(timeout=120)
         worked()
 
     outcomes(*[work] * 5)

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from tests.cli.test_cli import cinemill
-from tests.support.pacs import free_port, need_orthanc, orthanc, write_study
+from tests.support.pacs import need_orthanc, orthanc, write_study
+from tests.support.ports import free_port
 
 ENTRY = """
 [node.pacs]

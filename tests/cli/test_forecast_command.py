@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +12,20 @@ from cinemill.cli import app
 from tests.support.files import bundled
 from tests.support.harness import write_archive
 
-RUN = "from cinemill.cli import main; main()"
+INTERRUPTED = """
+import os, signal
+from cinemill.cli import main
+from cinemill.operations.forecast.sampling import Sampler
+added, add = [], Sampler.add
+def and_then(self, receipt):
+    add(self, receipt)
+    added.append(1)
+    if len(added) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+Sampler.add = and_then
+main()
+"""
+"""A run that is interrupted once three instances were tried."""
 
 
 def run(*words, code=0):
@@ -81,30 +92,13 @@ def test_wrong_usage_is_told(tree, words):
 
 
 def test_ctrl_c_tells_what_is_known(tmp_path):
-    write_archive(tmp_path / "in", 400, side=256, frames=4)
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            RUN,
-            "forecast",
-            str(tmp_path / "in"),
-            "--json",
-            "--jobs",
-            "1",
-            "--sample",
-            "400",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    write_archive(tmp_path / "in", 40, frames=2)
+    words = ("forecast", tmp_path / "in", "--json", "--jobs", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *map(str, words)], capture_output=True, text=True, check=False
     )
-    time.sleep(1.2)
-    process.send_signal(signal.SIGINT)
-    told, errors = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("it was done already")
-    assert process.returncode == 130
-    assert "stopped" in errors
-    if told:
-        assert json.loads(told)["sample"]["stopped"] == "interrupted"
+    assert done.returncode == 130, done.stderr
+    assert "stopped" in done.stderr
+    sample = json.loads(done.stdout)["sample"]
+    assert sample["stopped"] == "interrupted"
+    assert 3 <= sample["instances"] < 40

@@ -11,9 +11,10 @@ from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
 from cinemill.network.receive.outbox import Outbox
 from tests.cli.test_receive_command import send
-from tests.support.harness import write_instance
+from tests.support.harness import wait_until, write_instance
 from tests.support.pacs import storescp
-from tests.support.senders import command, data_set, free_port
+from tests.support.ports import free_port
+from tests.support.senders import command, data_set
 
 
 @pytest.fixture
@@ -43,13 +44,12 @@ def sources(tmp_path):
 
 def there(folder, count):
     """What another node has, once it is so much."""
-    end = time.monotonic() + 30
-    while True:
-        found = sorted(each for each in folder.iterdir() if each.stat().st_size) if folder.exists() else []
-        if len(found) >= count:
-            return found
-        assert time.monotonic() < end
-        time.sleep(0.05)
+
+    def found():
+        return sorted(each for each in folder.iterdir() if each.stat().st_size) if folder.exists() else []
+
+    wait_until(lambda: len(found()) >= count)
+    return found()
 
 
 def end(process):
@@ -63,10 +63,7 @@ def notes(folder):
 
 
 def await_nothing_noted(folder):
-    end = time.monotonic() + 30
-    while notes(folder):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not notes(folder))
 
 
 def test_what_could_not_be_forwarded_is_named_and_goes_at_the_next_start(tmp_path, node, sources):

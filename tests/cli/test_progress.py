@@ -72,7 +72,7 @@ def test_a_longer_run_is_told_what_it_has_missed(drawn, monkeypatch):
         bar.compiling("kernel")
         bar.say("a line")
         bar.advance(SECOND)
-        assert drawn.whole.wait(10)
+        assert drawn.whole.wait(60)
     order = [each for each in drawn.told if each[0] != "total"]
     assert order == [
         ("advance", FIRST),
@@ -86,7 +86,7 @@ def test_a_longer_run_is_told_what_it_has_missed(drawn, monkeypatch):
 
 def test_it_is_drawn_by_itself_after_a_moment(drawn):
     with LateBar(lambda: (1, 1)):
-        assert drawn.whole.wait(10)
+        assert drawn.whole.wait(60)
     assert drawn.told == [("total", 1, 1), ("end",)]
 
 

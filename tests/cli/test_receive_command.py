@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 
 import pydicom
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
 from tests.cli.test_cli import cinemill
-from tests.support.harness import write_instance
+from tests.support.harness import wait_until, write_instance
 from tests.support.senders import Client, command, data_set
 
 
@@ -40,12 +39,8 @@ def test_a_port_in_use_is_said(tmp_path):
 
 
 def await_files(folder, count):
-    end = time.monotonic() + 60
-    while len(list(folder.rglob("*.dcm"))) != count or any(
-        (folder / ".cinemill" / "received").rglob("*.dcm")
-    ):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    received = folder / ".cinemill" / "received"
+    wait_until(lambda: len(list(folder.rglob("*.dcm"))) == count and not any(received.rglob("*.dcm")))
 
 
 def send(port, path):

@@ -49,7 +49,7 @@ def outcomes(works):
                 return error
 
     with caller, ThreadPoolExecutor(len(works)) as executor:
-        return [future.result(timeout=20) for future in [executor.submit(one, work) for work in works]]
+        return [future.result(timeout=120) for future in [executor.submit(one, work) for work in works]]
 
 
 def test_calls_are_made_as_one_and_each_gets_its_own():

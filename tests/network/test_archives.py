@@ -199,7 +199,7 @@ def test_an_archive_answers_for_what_it_has_and_not_for_what_it_lacks(archive, t
     instances = [read_instance(file) for file in files]
     absent = replace(instances[0], sop_instance="1.2.3.4")
     with Listener(node.by_dimse) as listener:
-        answered = commit(node, [*instances, absent], listener, 20)
+        answered = commit(node, [*instances, absent], listener, 120)
     assert [answered[each.sop_instance] for each in instances] == ["committed", "committed"]
     assert answered["1.2.3.4"] == "no-such"
 

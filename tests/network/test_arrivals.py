@@ -76,14 +76,14 @@ def test_the_reserve_of_the_disk_is_left_alone(tmp_path, file):
 
 
 @pytest.fixture
-def ends():
-    """Both ends of an association that was negotiated; the second is patient for a second only."""
+def ends(request):
+    """Both ends of an association that was negotiated; the second has as much patience as a test says."""
     first, second = socket.socketpair()
     contexts = {CONTEXT.number: CONTEXT}
     with closing(first), closing(second):
         yield (
-            Association(Stream(first, 20), contexts, 1000),
-            Association(Stream(second, 1.0), contexts, 0),
+            Association(Stream(first, 60), contexts, 1000),
+            Association(Stream(second, getattr(request, "param", 60)), contexts, 0),
         )
 
 
@@ -106,6 +106,7 @@ def test_what_is_left_of_a_data_set_can_be_skipped_anywhere_in_it(ends):
     assert not receiver.has_news
 
 
+@pytest.mark.parametrize("ends", [1.0], indirect=True)
 def test_the_time_that_is_taken_to_use_a_data_set_is_not_the_peers(ends):
     sender, receiver = ends
     command = commands.encode({**STORE, "CommandDataSetType": commands.SOME_DATA_SET})
@@ -121,18 +122,22 @@ def test_the_time_that_is_taken_to_use_a_data_set_is_not_the_peers(ends):
     assert next(parts, None) is None
 
 
+@pytest.mark.parametrize("ends", [1.0], indirect=True)
 def test_a_message_that_comes_a_byte_at_a_time_is_not_awaited(ends):
     sender, receiver = ends
-    sender._payload = 2
+    over = threading.Event()
 
     def send():
-        for part in range(60):
-            time.sleep(0.05)
+        for _ in range(400):
+            if over.wait(0.05):
+                return
             sender._stream.allow()
-            sender._stream.send(bytes((4, 0, 0, 0, 0, 7, 0, 0, 0, 3, 1, 1, part)))
+            sender._stream.send(bytes((4, 0, 0, 0, 0, 7, 0, 0, 0, 3, 1, 1, 0)))
+        sender._stream.part()
 
     sending = threading.Thread(target=send)
     sending.start()
     with pytest.raises(Late):
         receiver.receive()
+    over.set()
     sending.join()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from cinemill.operations.exchange import pull as pulling
 from cinemill.operations.exchange import push as pushing
 from cinemill.operations.exchange.pull import pull, pull_study
 from cinemill.operations.exchange.push import Sender
-from tests.support.pacs import data_set_of, free_port, write_study
+from tests.support.pacs import data_set_of, write_study
 from tests.support.peers import answering, dimse_node, keeping, peer, pynetdicom_peer
+from tests.support.ports import free_port
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 NATIVE = "1.2.840.10008.1.2.1"
@@ -131,20 +132,21 @@ def large(tmp_path_factory):
 
 
 def test_a_receiver_that_stalls_in_the_middle_costs_that_instance(large, files):
-    stalled = []
+    stalled, over = [], threading.Event()
 
     def conduct(association):
         context, request = association.receive()
         if request["AffectedSOPInstanceUID"] == read_instance(large).sop_instance:
             stalled.append(request)
             next(association.data())
-            time.sleep(8)
+            over.wait(60)
             return
         association.skip_data()
         association.send(context, commands.response(request, 0))
 
     with peer(conduct, timeout=2.0) as node:
         assert names(node, [large, files[0]]) == ["stalled", "stored"]
+    over.set()
     assert stalled
 
 
@@ -335,15 +337,17 @@ def test_a_sender_that_stalls_leaves_nothing_and_the_other_studies_go_on(tmp_pat
                 announced = {**store_request, "AffectedSOPInstanceUID": instance.sop_instance}
                 part = commands.encode({**announced, "CommandDataSetType": 1})
                 association._stream.send(b"".join(pdu.data(under.number, pdu.COMMAND, part, 1000)))
-                time.sleep(4)
+                over.wait(60)
                 return
             else:
                 send_instances(association, context, request, [other])
 
     store_request = {"AffectedSOPClassUID": CT, "CommandField": Field.STORE_RQ, "MessageID": 7, "Priority": 0}
-    with peer(conduct, timeout=1.5) as node:
+    over = threading.Event()
+    with peer(conduct, timeout=2.0) as node:
         asked = [Study(instance.study, instances=1), Study(read_instance(other).study, instances=1)]
         first, second = pull(node, tmp_path / "out", asked)
+    over.set()
     assert [outcome.name for outcome in first.missing] == ["stalled"]
     assert (second.there, second.missing) == (1, ())
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -23,7 +23,8 @@ from cinemill.operations.exchange.seen import Other, compared
 from cinemill.operations.operation import Control
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item
-from tests.support.pacs import free_port, orthanc, write_study
+from tests.support.pacs import orthanc, write_study
+from tests.support.ports import free_port
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 EXPLICIT = "1.2.840.10008.1.2.1"

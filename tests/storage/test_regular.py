@@ -53,7 +53,7 @@ def command(*arguments, **options):
     """Run the command; a hang is a failure."""
     start = [sys.executable, "-c", "from cinemill_workers.cli.main import main; main()"]
     return subprocess.run(
-        [*start, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options
+        [*start, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300, **options
     )
 
 

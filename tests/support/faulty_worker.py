@@ -3,6 +3,8 @@
 ``FAULTY_SECONDS``: each instance takes so much longer, stopping when asked to. ``FAULTY_CRASH``: instances with this
 in their name kill their process. ``FAULTY_HANG``: instances with this in their name never end; ``FAULTY_BLOCK``: nor
 do they let any other Python code run. ``FAULTY_FULL``: while this file exists, there is no room for any output.
+``FAULTY_GATE``: until this file exists, instances behind the first twenty of an archive wait, stopping when asked to.
+``FAULTY_READY``: until this file exists, the worker, whose children have been started, is not ready.
 ``FAULTY_LAYOUT``: the layout of the ledger that it takes for its own.
 """
 
@@ -17,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from celery.signals import worker_ready
+
 from cinemill.errors import Cancelled, OutputError
 from cinemill.operations.operation import Control
 from cinemill_workers.engine.app import app
@@ -25,6 +29,16 @@ from cinemill_workers.ledger import jobs
 from cinemill_workers.ledger.model import LAYOUT
 
 __all__ = ["app"]
+
+FREE = 20
+"""Instances of an archive that pass a gate."""
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def await_leave(**_: Any) -> None:
+    ready = os.environ.get("FAULTY_READY")
+    while ready and not Path(ready).exists():
+        time.sleep(0.02)
 
 
 def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,8 +54,9 @@ def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
             time.sleep(600)
         if blocking and blocking in source.name:
             ctypes.PyDLL(None).sleep(600)
+        gate = os.environ.get("FAULTY_GATE") if source.stem >= f"{FREE:05}" else None
         end = time.monotonic() + float(os.environ.get("FAULTY_SECONDS", "0"))
-        while time.monotonic() < end:
+        while time.monotonic() < end or (gate and not Path(gate).exists()):
             if control.cancelled is not None and control.cancelled():
                 raise Cancelled("stopped", path=source)
             time.sleep(0.02)

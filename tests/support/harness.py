@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,17 @@ def retry(ledger: Ledger, job: str) -> int:
     return journal.retry(ledger, ledger.job(job))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def closed_window() -> str:
+    """Return a window of the day that does not open during a test."""
+    opens, closes = (datetime.now() + timedelta(hours=hours) for hours in (2, 3))  # noqa: DTZ005
+    return f"{opens:%H:%M}-{closes:%H:%M}"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0, *, pause: float = 0.05) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @dataclass

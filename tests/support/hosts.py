@@ -239,7 +239,7 @@ def network(folder: Path) -> Iterator[Network]:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: _answers(made.local_url), 20)
+        wait_until(lambda: _answers(made.local_url))
         yield made
     finally:
         for host in made.hosts:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
+<<<<<<< HEAD
 import time
 import urllib.request
+=======
+>>>>>>> h-flaky
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cinemill.network.nodes import Dimse, Limits, Node, Web
 from tests.support.files import bundled
+from tests.support.ports import await_port, free_port
 
 PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 OURS = "CINEMILL"
@@ -48,25 +51,6 @@ def dcmtk(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
-            assert time.monotonic() < end, f"{process.args!r} does not listen at {port}"
-            time.sleep(0.05)
-        else:
-            return
-
-
 @dataclass
 class Orthanc:
     """A running Orthanc."""
@@ -80,11 +64,11 @@ class Orthanc:
     def restart(self) -> None:
         """Kill it, and start it with what is on its disk."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(120)
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(self.process.args, stdout=file, stderr=file, cwd=self.log.parent)
         for port in (self.dicom, self.http):
-            wait_for_port(port, self.process)
+            await_port(port, self.process)
 
     def node(self, pull: str = "get", **limits: Any) -> Node:
         return Node(
@@ -152,11 +136,11 @@ def orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
     running = Orthanc(process, dicom, http, listen, log)
     try:
         for port in (dicom, http):
-            wait_for_port(port, process)
+            await_port(port, process)
         yield running
     finally:
         running.process.terminate()
-        running.process.wait(20)
+        running.process.wait(120)
 
 
 @contextmanager
@@ -208,11 +192,11 @@ def _running(command: Sequence[str], port: int, **options: Any) -> Iterator[subp
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options
     )
     try:
-        wait_for_port(port, process)
+        await_port(port, process)
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def write_study(

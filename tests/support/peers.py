@@ -24,7 +24,7 @@ from cinemill.network.stream import Stream
 Conduct = Callable[[Association], None]
 
 
-def dimse_node(port: int, *, timeout: float = 5.0, listen: int | None = None, **more: Any) -> Node:
+def dimse_node(port: int, *, timeout: float = 30.0, listen: int | None = None, **more: Any) -> Node:
     return Node("peer", "get", Dimse("127.0.0.1", port, "PEER", "CINEMILL", listen, timeout), **more)
 
 
@@ -41,7 +41,7 @@ def peer(
 
     def one(connection: socket.socket) -> None:
         with connection, suppress(OSError, EOFError, NodeError):
-            connection.settimeout(10)
+            connection.settimeout(60)
             if bare is not None:
                 bare(connection)
             elif conduct is not None:
@@ -67,7 +67,7 @@ def peer(
 
 def accepted(connection: socket.socket) -> Association:
     """Accept whatever is proposed."""
-    stream = Stream(connection, 10.0)
+    stream = Stream(connection, 60.0)
     stream.allow()
     _, length = pdu.HEADER.unpack(stream.exact(pdu.HEADER.size))
     asked = pdu.Request.decode(stream.exact(length))
@@ -118,11 +118,11 @@ def web_peer(*answers: Any, **more: Any) -> Iterator[tuple[Node, WebPeer]]:
             given = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
             status, fields, body = given(self) if callable(given) else given
             self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | fields).items():
+            usual = {"Content-Length": str(len(body)), "Connection": "close"}
+            for name, value in (usual | fields).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
-            self.close_connection = True
 
         do_GET = do_POST = answer  # noqa: N815
 
@@ -130,7 +130,7 @@ def web_peer(*answers: Any, **more: Any) -> Iterator[tuple[Node, WebPeer]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/dicom-web"
-        yield Node("peer", "web", None, Web(url, timeout=2.0), **more), told
+        yield Node("peer", "web", None, Web(url, timeout=30.0), **more), told
     finally:
         server.shutdown()
         server.server_close()

@@ -9,7 +9,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from cinemill.network.receive.peers import Peer
 from cinemill.network.receive.reports import Reports
 from cinemill.network.receive.server import Server
 from tests.support.files import bundled
+from tests.support.ports import await_port, free_port
 
 VERIFICATION, CT = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -76,7 +76,7 @@ def receiving(
             here.port = listener.port
             yield here
             listener.stop()
-            assert listener.join(10)
+            assert listener.join(60)
 
 
 class Client:
@@ -233,12 +233,6 @@ def dcmtk(tool: str) -> str:
     return pytest.skip(f"not installed: DCMTK's {tool}")
 
 
-def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def command(
     folder: Path, *options: object, port: int | None = None
@@ -253,16 +247,3 @@ def command(
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-def await_port(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("localhost", port)).close()
-        except OSError:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError("nothing listens")

@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 def ledger(server: Server) -> Iterator[Ledger]:
     client = connect(f"unix://{server.socket}", patience=2)
     client.flushall()
-    yield Ledger(client, lease_seconds=3)
+    yield Ledger(client, lease_seconds=60)
     client.close()
 
 

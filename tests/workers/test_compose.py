@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -24,6 +23,7 @@ import yaml
 from tests.support.files import REPOSITORY
 from tests.support.harness import assert_exact, wait_until, write_archive
 from tests.support.hosts import redis_server
+from tests.support.ports import free_port
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 PING = """
@@ -191,12 +191,6 @@ class Container:
 def seconds(duration: str) -> float:
     assert duration.endswith("s")
     return float(duration[:-1])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_programs(folder: Path) -> None:

@@ -184,6 +184,7 @@ def test_what_can_not_be_submitted_is_said_before_anything_is_stored(submit: Any
         ((out, "--pull", "pcas", "--query", "StudyDate=20200102"), "did you mean pacs"),
         ((out, "--pull", "pacs"), "give --study or --query"),
         ((tmp_path, out, "--pull", "pacs", "--study", "1.2"), "expected DST alone"),
+        ((out, "--migrate", "pacs", "--study", "1.2", "--to", "htj2k"), "pacs does not take htj2k"),
         ((out, "--pull", "pacs", "--query", "StudyDate=19000102"), "lists no such study"),
         ((out, "--push", "pacs"), "expected SRC... and DST"),
         ((tmp_path, out, "--push", "pacs", "--standing"), "only jobs that leave an output"),

@@ -134,7 +134,7 @@ def test_clocks_that_differ_by_minutes(net: Network, tmp_path: Path) -> None:
     job = net.submit(tmp_path / "in", tmp_path / "out", **late)
     wait_until(lambda: done(net, job) > 3)
     for clock in (early, late):
-        assert 0 < net.show(job, **clock)["seconds"] < 60
+        assert 0 < net.show(job, **clock)["seconds"] < 300
     found = net.finish(job)
     assert found["retries"] == 0
     assert before - 1 <= found["created"] <= found["started"] <= found["finished"] <= time.time() + 1

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from tests.support.harness import Service, assert_exact, files_below, wait_until, write_instance
-from tests.support.senders import await_port, dcmtk, free_port, receiving
+from tests.support.ports import await_port, free_port
+from tests.support.senders import dcmtk, receiving
 
 pytestmark = [pytest.mark.service, pytest.mark.tools]
 

@@ -80,6 +80,7 @@ def migrate(
     """
     from cinemill.errors import UsageError
     from cinemill.network.nodes import node_named
+    from cinemill.operations.exchange.migrate import ask
 
     source = _node(node_named(node), max_rate, window, associations)
     other = (
@@ -95,6 +96,7 @@ def migrate(
         _show_forecast(source, studies_asked(source, uids, query))
         return
     planned = made(Migrate, options).between(source, other, folder)
+    ask(planned)
     with interruption() as stopping, report_file(report) as file:
         migration = replace(planned, stopping=stopping)
         shown = Moved(migration, file, as_json=as_json, quiet=quiet)

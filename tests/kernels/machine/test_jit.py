@@ -54,7 +54,7 @@ def start(tmp_path):
 
 
 def lines(process):
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     return out.splitlines()
 

@@ -8,6 +8,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from cinemill.errors import UsageError
@@ -23,16 +24,25 @@ class Reports:
     """What was reported."""
 
     def __init__(self):
-        self.there = threading.Event()
-        self.found: tuple[int, Dataset] = (0, Dataset())
+        self.answered = threading.Event()
+        self.found: tuple[int, Dataset] | None = None
+
+    @property
+    def handlers(self) -> list[Any]:
+        return [(evt.EVT_N_EVENT_REPORT, self.handle), (evt.EVT_PDU_SENT, self.sent)]
 
     def handle(self, event):
         self.found = event.event_type, event.event_information
-        self.there.set()
         return 0, None
 
+    def sent(self, event):
+        """Note that the report was answered: pynetdicom dies of an answer on an association that is being released."""
+        if self.found is not None and isinstance(event.pdu, P_DATA_TF):
+            self.answered.set()
+
     def wait(self):
-        assert self.there.wait(20)
+        assert self.answered.wait(60)
+        assert self.found is not None
         kind, told = self.found
         kept = {each.ReferencedSOPInstanceUID for each in told.get("ReferencedSOPSequence", [])}
         failed = {
@@ -57,8 +67,7 @@ def associated(port, reports, syntax=EXPLICIT):
     entity = AE(ae_title="ASKS")
     entity.add_requested_context(StorageCommitmentPushModel, syntax)
     entity.add_requested_context(CT, EXPLICIT)
-    handlers: Any = [(evt.EVT_N_EVENT_REPORT, reports.handle)]
-    association = entity.associate("localhost", port, evt_handlers=handlers)
+    association = entity.associate("localhost", port, evt_handlers=reports.handlers)
     assert association.is_established
     yield association
     association.release()
@@ -98,9 +107,7 @@ def test_of_another_class_or_damaged_it_is_not_promised(tmp_path):
 def test_a_report_comes_on_an_association_of_its_own_where_the_peer_is_known(tmp_path):
     reports, entity = Reports(), AE(ae_title="ASKS")
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-    server = entity.start_server(
-        ("localhost", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)]
-    )
+    server = entity.start_server(("localhost", 0), block=False, evt_handlers=reports.handlers)
     assert server is not None
     assert server.socket is not None
     try:

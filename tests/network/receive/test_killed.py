@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+from tests.support.harness import wait_until
 from tests.support.senders import (
     ABORT,
     CT,
@@ -72,12 +73,12 @@ def test_sigterm_ends_what_is_under_way_and_says_what_was_received(tmp_path):
         asked = command_set(affected_class=CT, field=1, id=1, priority=0, data=1, affected_instance=uid)
         busy.pdu(4, value(1, asked, 3))
         busy.pdu(4, value(1, sent[:500], 0))
-        time.sleep(0.3)
+        wait_until(lambda: any((tmp_path / "in").rglob("*.part")))
         process.send_signal(signal.SIGTERM)
         assert idle.read()[0] == ABORT
         busy.socket.sendall(struct.pack(">BxL", 4, len(sent) - 500 + 6) + value(1, sent[500:], 2))
         assert busy.status() == 0
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         said = process.stderr.read()
     assert f"listens at port {port}" in said

@@ -28,6 +28,7 @@ from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings
 from tests.support.harness import (
     assert_exact,
+    closed_window,
     files_below,
     job_spec,
     wait_until,
@@ -283,22 +284,14 @@ def test_parts_made_by_the_queue_are_those_of_the_command(terminal: Terminal, tm
 @pytest.mark.usefixtures("up")
 def test_steering_a_job(terminal: Terminal, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 3)
-    window = "00:00-00:01" if not _at_midnight() else "12:00-12:01"
-    job = terminal.json(
-        "submit", tmp_path / "in", tmp_path / "out", "--to", "rle", *WRITTEN, "--window", window
-    )["id"]
+    words = ("submit", tmp_path / "in", tmp_path / "out", "--to", "rle", *WRITTEN)
+    job = terminal.json(*words, "--window", closed_window())["id"]
     assert terminal.json("jobs", "pause", job)["state"] == "paused"
     assert terminal.json("jobs", "resume", job)["state"] in {"running", "waiting"}
     assert terminal.json("jobs", "cancel", job)["state"] == "cancelled"
     assert "can become running" in terminal.run("jobs", "resume", job, code=2)
     assert "submit it again" in terminal.run("jobs", "retry", job, code=2)
     assert "no job begins" in terminal.run("jobs", "show", "nothing", code=2)
-
-
-def _at_midnight() -> bool:
-    from datetime import datetime
-
-    return datetime.now().hour == 0  # noqa: DTZ005
 
 
 @pytest.mark.service
@@ -464,7 +457,7 @@ def test_interrupting_up_leaves_nothing_running(terminal: Terminal, tmp_path: Pa
         worker = json.loads(process.stdout.readline())["worker"]
         assert "runs here already" in Terminal(environment).run("up", code=2)
         socket = tmp_path / "state" / "server.sock"
-        client = connect(f"unix://{socket}", patience=8)
+        client = connect(f"unix://{socket}")
         os.kill(client.info()["process_id"], signal.SIGKILL)
         wait_until(lambda: bool(client.ping()))
         client.close()

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.service
 
 GENERATED = int(os.environ.get("CHAOS_INSTANCES", "250"))
 CRASHING = "crash"
-LONGEST_SECONDS = 180.0
+LONGEST_SECONDS = 400.0
 DISK_BYTES = 128_000_000
 WORKS: dict[str, Operation] = {"transcode": Transcode("jpeg-ls"), "extract": Extract("png", frames="0")}
 OPTIONS = {

@@ -28,6 +28,7 @@ from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import JobSpec, ListedItem
 from cinemill_workers.local.embedded import Server
 from cinemill_workers.settings import Settings
+from tests.support.faulty_worker import FREE
 from tests.support.harness import Service, failures, job_spec, receipts, retry, wait_until, write_archive
 
 HASTY = Settings(hold_seconds=0.001)
@@ -432,14 +433,16 @@ def test_after_redis_lost_everything_the_reports_of_both_jobs_are_complete(
     service: Service, tmp_path: Path
 ) -> None:
     paths = write_archive(tmp_path / "in", 40)
-    service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="0.1")
+    gate = tmp_path / "gate"
+    service.start_worker("tests.support.faulty_worker", FAULTY_GATE=str(gate))
     first = service.submit(tmp_path / "in", tmp_path / "out", name="first")
-    wait_until(lambda: service.ledger.job(first).settled > 10)
-    time.sleep(1.5)
+    wait_until(lambda: service.ledger.job(first).settled == FREE)
+    wait_until(lambda: not service.ledger.records(first))
     folder = Path(service.ledger.job(first).folder)
     service.ledger.client.flushall()
     before = list(journal.receipts(journal.of_tree(folder)))
-    assert len(before) >= 10
+    assert len(before) == FREE
+    gate.touch()
     assert {each["status"] for each in before} == {"transcoded"}
     second = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     wait_until(lambda: not service.ledger.unwritten())

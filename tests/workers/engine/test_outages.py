@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,13 +37,15 @@ def job(ledger: Ledger, tmp_path: Path) -> str:
     return job
 
 
-def work(ledger: Ledger) -> int:
-    """Work through what may start now; return how many parcels that were."""
-    done = 0
-    while (parcel := ledger.claim(f"holder{time.monotonic_ns()}", "worker@host")) is not None:
-        parcels.work_through(ledger, parcel, "worker@host")
-        done += 1
-    return done
+def work_until(ledger: Ledger, enough: Callable[[], bool]) -> None:
+    """Work through what may start, again and again."""
+
+    def worked() -> bool:
+        while (parcel := ledger.claim(f"holder{time.monotonic_ns()}", "worker@host")) is not None:
+            parcels.work_through(ledger, parcel, "worker@host")
+        return enough()
+
+    wait_until(worked)
 
 
 def failing(number: int, *, output: bool = False) -> CinemillError:
@@ -67,14 +70,11 @@ def test_a_job_outlasts_storage_that_answers_with_errors(
     ledger: Ledger, job: str, tmp_path: Path, error: Exception
 ) -> None:
     with patch.object(Transcode, "apply", side_effect=error):
-        for _ in range(8):
-            work(ledger)
-            time.sleep(0.11)
+        work_until(ledger, lambda: int(ledger.client.hget(f"cinemill:job:{job}", "rests") or 0) >= 8)
         found = ledger.job(job)
         assert "the storage answers" in found.note
         assert found.counts["failed"] + found.counts["quarantined"] == 0
-    while not ledger.job(job).over:
-        work(ledger)
+    work_until(ledger, lambda: ledger.job(job).over)
     assert ledger.job(job).counts["done"] == 12
     assert len(files_below(tmp_path / "out")) == 12
 
@@ -89,11 +89,8 @@ def test_single_bad_files_still_settle(ledger: Ledger, job: str) -> None:
         return whole(self, source, output, control)  # type: ignore[arg-type]
 
     with patch.object(Transcode, "apply", apply):
-        for _ in range(40):
-            work(ledger)
-            time.sleep(0.02)
+        work_until(ledger, lambda: ledger.job(job).over)
     found = ledger.job(job)
-    assert found.over
     assert (found.counts["done"], found.counts["quarantined"]) == (8, 4)
 
 
@@ -103,12 +100,8 @@ def test_a_job_whose_files_are_all_bad_ends(ledger: Ledger, job: str) -> None:
         patch.object(Transcode, "apply", side_effect=failing(errno.EIO)),
         patch.object(parcels, "MOST_RESTS", 2),
     ):
-        for _ in range(20):
-            work(ledger)
-            time.sleep(0.11)
-    found = ledger.job(job)
-    assert found.over
-    assert found.counts["quarantined"] == 12
+        work_until(ledger, lambda: ledger.job(job).over)
+    assert ledger.job(job).counts["quarantined"] == 12
 
 
 @pytest.mark.parametrize("which", ["in", "out"])
@@ -151,7 +144,7 @@ def test_a_job_that_was_paused_by_hand_still_notices_that_a_share_goes_away(
     wait_until(lambda: service.ledger.job(job).counts["done"] > 8)
     (tmp_path / "in").rename(tmp_path / "away")
     (tmp_path / "in").mkdir()
-    wait_until(lambda: service.ledger.job(job).state == "paused", 15)
+    wait_until(lambda: service.ledger.job(job).state == "paused")
     (tmp_path / "in").rmdir()
     (tmp_path / "away").rename(tmp_path / "in")
     assert service.finish(job).counts["done"] == 60

@@ -22,12 +22,15 @@ from cinemill.errors import UsageError
 from cinemill_workers.engine import journal
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import JobSpec, ListedItem, Parcel
-from tests.support.harness import failures, job_spec, receipts, retry
+from tests.support.harness import failures, job_spec, receipts, retry, wait_until
 
 pytestmark = pytest.mark.service
 
 HOLDERS = itertools.count()
 SPEC = job_spec(Path("/archive"), Path("/migrated"))
+
+CLOCK_SECONDS = 0.002
+"""So exactly is the server's clock known."""
 
 
 def item(number: int, size: int = 100) -> ListedItem:
@@ -49,6 +52,20 @@ def claim(ledger: Ledger, priority: str = "normal") -> Parcel:
     parcel = ledger.claim(f"holder{next(HOLDERS)}", "worker@host", [priority])
     assert parcel is not None
     return parcel
+
+
+def claim_after(ledger: Ledger, start: float, seconds: float) -> Parcel:
+    """Claim what may start so long after a moment of the server's clock, and not before."""
+    found: list[Parcel] = []
+
+    def claimed() -> bool:
+        parcel = ledger.claim(f"holder{next(HOLDERS)}", "worker@host")
+        found.extend([parcel] if parcel else [])
+        return bool(found)
+
+    wait_until(claimed, pause=0.01)
+    assert ledger.now() - start > seconds - CLOCK_SECONDS
+    return found[0]
 
 
 def test_an_item_is_counted_when_it_is_finished_and_only_then(ledger: Ledger) -> None:
@@ -261,15 +278,14 @@ def test_a_job_rests_when_the_storage_fails_one_item_after_the_other(ledger: Led
     job = fill(ledger, 1, 1, 1)
     first, second = claim(ledger), claim(ledger)
     assert not ledger.stumble(first, most=2, rests=2, hold=0.1, note="away")
+    start = ledger.now()
     assert ledger.stumble(second, most=2, rests=2, hold=0.1, note="away")
     assert ledger.job(job).note == "away"
-    assert ledger.claim("holder", "worker") is None
-    time.sleep(0.15)
-    again = claim(ledger)
+    again = claim_after(ledger, start, 0.1)
     assert again.attempt == 0
+    start = ledger.now()
     assert ledger.stumble(again, most=2, rests=2, hold=0.1, note="away")
-    time.sleep(0.15)
-    assert not ledger.stumble(claim(ledger), most=2, rests=2, hold=0.1, note="away")
+    assert not ledger.stumble(claim_after(ledger, start, 0.1), most=2, rests=2, hold=0.1, note="away")
     ledger.finish(first, "done", receipt())
     assert not ledger.stumble(claim(ledger), most=2, rests=2, hold=0.1, note="away")
 
@@ -318,12 +334,14 @@ def test_the_item_a_child_died_on_goes_alone_and_the_others_unharmed(ledger: Led
 
 
 def test_a_retry_waits_for_its_delay(ledger: Ledger) -> None:
-    job = fill(ledger, 1)
+    job = fill(ledger, 1, 1)
+    ledger.finish(claim(ledger), "retry", {}, delay=600)
+    assert ledger.waiting(job) == 1
+    start = ledger.now()
     ledger.finish(claim(ledger), "retry", {}, delay=0.2)
+    assert claim_after(ledger, start, 0.2).attempt == 1
     assert ledger.claim("holder", "worker") is None
     assert ledger.waiting(job) == 0
-    time.sleep(0.25)
-    assert claim(ledger).attempt == 1
 
 
 def test_pausing_stops_claims_and_tells_holders(ledger: Ledger) -> None:
@@ -370,14 +388,16 @@ def test_jobs_that_may_not_start_are_passed_by_and_found_again(ledger: Ledger) -
     first, second, third = (fill(ledger, 1) for _ in range(3))
     ledger.move(first, from_=["running"], to="paused")
     resting = claim(ledger)
-    ledger.release(resting, hold=0.2, note="no room")
+    ledger.release(resting, hold=600, note="no room")
     other = claim(ledger)
     assert {resting.job, other.job} == {second, third}
     assert ledger.claim("holder", "worker") is None
     ledger.move(first, from_=["paused"], to="running")
     assert claim(ledger).job == first
-    time.sleep(0.25)
-    assert claim(ledger).job == resting.job
+    assert ledger.claim("holder", "worker") is None
+    start = ledger.now()
+    ledger.release(other, hold=0.2, note="no room")
+    assert claim_after(ledger, start, 0.2).job == other.job
     assert ledger.claim("holder", "worker") is None
 
 
@@ -401,7 +421,7 @@ def test_a_note_that_says_why_a_job_is_paused_outlasts_what_still_ran(ledger: Le
 
 def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
     job = ledger.create(replace(SPEC, max_rate=1000.0))
-    ledger.feed(job, 0, [[item(n, size=1500)] for n in range(3)], exhausted=True)
+    ledger.feed(job, 0, [[item(n, size=size)] for n, size in enumerate((1500, 600_000, 1))], exhausted=True)
     claim(ledger)
     claim(ledger)
     assert ledger.claim("holder", "worker") is None
@@ -410,11 +430,10 @@ def test_a_rate_delays_the_next_start(ledger: Ledger) -> None:
 
 def test_a_hold_rests_the_whole_job_without_counting_an_attempt(ledger: Ledger) -> None:
     job = fill(ledger, 1, 1)
+    start = ledger.now()
     ledger.release(claim(ledger), hold=0.2, note="no room")
     assert ledger.job(job).note == "no room"
-    assert ledger.claim("holder", "worker") is None
-    time.sleep(0.25)
-    parcel = claim(ledger)
+    parcel = claim_after(ledger, start, 0.2)
     assert parcel.attempt == 0
     ledger.finish(parcel, "done", receipt())
     assert ledger.job(job).note == ""

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.local.embedded import Server, last_line, make_private, open_log, stored_ledger
 from cinemill_workers.settings import Settings
-from tests.support.harness import job_spec
+from tests.support.harness import job_spec, wait_until
 
 
 @pytest.mark.service
@@ -105,10 +104,7 @@ def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         owner.kill()
-    end = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 @pytest.mark.parametrize("name", ["lock", "server.log", "worker.log", "appendonly.aof.manifest"])

@@ -14,6 +14,7 @@ from cinemill.cli.pull import studies_asked
 from cinemill.errors import UsageError, printable
 from cinemill.network.nodes import node_named
 from cinemill.operations.exchange import worklist
+from cinemill.operations.exchange.migrate import ask
 from cinemill.operations.exchange.request import Migrate, Pull, Push
 from cinemill.storage.tree import OURS
 
@@ -30,8 +31,9 @@ def with_nodes(operation: Pull | Push | Migrate, associations: int | None) -> Pu
     """
     operation.check_here()
     nodes = [node_named(operation.node)]
-    if isinstance(operation, Migrate) and operation.target:
-        nodes.append(node_named(operation.target))
+    if isinstance(operation, Migrate):
+        nodes.append(node_named(operation.target or operation.node))
+        ask(operation.between(*nodes, Path()))
     if any(map(_listens, nodes)) and not isinstance(operation, Push):
         return replace(operation, at_once=1)
     return replace(operation, at_once=associations or min(node.limits.associations for node in nodes))

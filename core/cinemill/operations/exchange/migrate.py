@@ -291,7 +291,7 @@ def check(migration: Migration) -> None:
     Raises
     ------
     UsageError
-        A node's entry lacks what is needed; or the target's node refuses what the options have instances transcoded to.
+        A node's entry lacks what is needed.
     """
     for node in (migration.source, migration.target):
         if node.pull == "web":
@@ -305,6 +305,16 @@ def check(migration: Migration) -> None:
         migration.target.by_web.authorization()
     else:
         migration.target.by_dimse  # noqa: B018  # says what is missing
+
+
+def ask(migration: Migration) -> None:
+    """Ask the target's node whether it takes what the options have instances transcoded to.
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
     check_targets(
         Sender(migration.target, migration.via, migration.fallback, migration.force), migration.wanted
     )
