@@ -214,7 +214,7 @@ def ask(http: httpx.Client, url: str, asked: Mapping[str, str]) -> list[dict[str
         body = _answer(http, url, asked)  # a node may close a connection just when it is used again
     try:
         found = json.loads(body or b"[]")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NodeError(f"{url} answers with no JSON: {error}", outcome="nonsense") from None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise NodeError(f"{url} answers with JSON that is no list of data sets", outcome="nonsense")

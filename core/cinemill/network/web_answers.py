@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import NodeError
 from cinemill.network.outcomes import of_http, of_status
+from cinemill.network.query import count_of
 
 if TYPE_CHECKING:
     import httpx
@@ -58,7 +59,7 @@ def _of_reason(reason: int | None) -> str:
 def _told(answer: httpx.Response) -> dict[str, Any]:
     try:
         told = json.loads(answer.content or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if isinstance(told, list):
         told = told[0] if told else {}
@@ -125,6 +126,6 @@ def number_of(answer: Mapping[str, Any], tag: str) -> int | None:
     """Return the first value of an attribute as a number, None where it has none."""
     found = _value(answer, tag)
     try:
-        return None if found is None else int(found)
-    except (TypeError, ValueError):
+        return None if found is None else count_of(str(int(found)))
+    except (TypeError, ValueError, OverflowError):
         return None
