@@ -194,8 +194,8 @@ class Stream:
             if farewell:
                 self.send(farewell)
                 self._socket.shutdown(socket.SHUT_WR)
-                for _ in self.pieces(_LINGER_BYTES):
-                    pass
+                for _ in range(_LINGER_BYTES // _SMALL):
+                    self._receive(memoryview(self._small))
         with suppress(OSError):
             self._socket.close()
 
