@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.chaos import BadNetwork, bad_network, fill, small_disk
 from tests.support.pacs import dcmtk, free_port, wait_for_port, write_study
-from tests.support.senders import RUN
+from tests.support.senders import RUN, instances_below
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 NODES = """
@@ -47,6 +47,7 @@ port = {second}
 called-aet = "CINEMILL"
 timeout = 2
 """
+_LOG = "disk/log"
 _LONGEST = 400.0
 _FULL_SECONDS = 10.0
 _SENDERS = 4
@@ -153,7 +154,7 @@ class Receiver:
             options += ["--port", str(self.port), "--report", str(self._home / "report.jsonl")]
             if self._told.forwards:
                 options += ["--forward", "second"]
-            self._process = _started(self._home, "receive", str(self.folder), *options)
+            self._process = _started(self._home, "receive", str(self.folder), *options, log=_LOG)
             if self._told.kills == self._kills:
                 break
             with suppress(AssertionError):  # it may not start while there is no room
@@ -170,7 +171,7 @@ class Receiver:
         self._thread.join()
         hidden = self.folder / ".cinemill"
         end = time.monotonic() + _LONGEST
-        while any((hidden / "received").rglob("*.dcm")) or any((hidden / "forwarding").glob("*")):
+        while instances_below(hidden / "received") or any((hidden / "forwarding").glob("*")):
             assert time.monotonic() < end, self._log()
             time.sleep(0.1)
         assert self._process is not None
@@ -186,7 +187,7 @@ class Receiver:
             self._process.wait()
 
     def _log(self) -> str:
-        return (self._home / "log").read_text()[-2000:]
+        return (self._home / _LOG).read_text()[-2000:]
 
 
 def _send_all(folder: Path, files: list[Path], network: BadNetwork, told: Run) -> None:
@@ -255,7 +256,7 @@ def _by_push(folder: Path, files: list[Path], port: int) -> set[Path]:  # noqa: 
         return {Path(row["source"]) for row in rows if row["name"] == "stored"}
 
 
-def _started(folder: Path, *command: str, log: str = "log") -> subprocess.Popen[bytes]:
+def _started(folder: Path, *command: str, log: str) -> subprocess.Popen[bytes]:
     with (folder / log).open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-c", RUN, *command],

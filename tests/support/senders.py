@@ -230,6 +230,11 @@ def data_set(file: bytes) -> bytes:
     return file[144 + length :]
 
 
+def instances_below(folder: Path) -> list[Path]:
+    """Return the instances in a directory, from which some may be taken away meanwhile."""
+    return [Path(root, name) for root, _, names in os.walk(folder) for name in names if name.endswith(".dcm")]
+
+
 def dcmtk(tool: str) -> str:
     """Return a tool of DCMTK, and not the one of the same name that pynetdicom installs; skip where there is none."""
     for folder in os.environ["PATH"].split(os.pathsep):
