@@ -31,8 +31,8 @@ import pydicom
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.chaos import BadNetwork, bad_network, fill, small_disk
-from tests.support.pacs import dcmtk, free_port, wait_for_port, write_study
-from tests.support.senders import RUN, instances_below
+from tests.support.pacs import dcmtk, write_study
+from tests.support.senders import RUN, await_port, free_port, instances_below
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 NODES = """
@@ -141,7 +141,7 @@ class Receiver:
         self._home, self._told, self._chance, self._kills = folder, told, chance, kills
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Receive from now on, with interruptions."""
@@ -158,7 +158,7 @@ class Receiver:
             if self._told.kills == self._kills:
                 break
             with suppress(AssertionError):  # it may not start while there is no room
-                wait_for_port(self.port, self._process)
+                await_port(self.port, self._process)
             if self._ended.wait(self._chance.uniform(0.1, 1.5)):
                 break
             self._process.kill()
@@ -256,7 +256,7 @@ def _by_push(folder: Path, files: list[Path], port: int) -> set[Path]:  # noqa: 
         return {Path(row["source"]) for row in rows if row["name"] == "stored"}
 
 
-def _started(folder: Path, *command: str, log: str) -> subprocess.Popen[bytes]:
+def _started(folder: Path, *command: str, log: str) -> subprocess.Popen[str]:
     with (folder / log).open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-c", RUN, *command],
@@ -264,6 +264,7 @@ def _started(folder: Path, *command: str, log: str) -> subprocess.Popen[bytes]:
             env={**os.environ, "CINEMILL_NODES": str(folder / "nodes.toml")},
             stdout=file,
             stderr=file,
+            text=True,
         )
 
 
@@ -275,7 +276,7 @@ def _second(folder: Path) -> Iterator[int]:
         folder.parent, "receive", str(folder), "--port", str(port), "--quiet", log="second.log"
     )
     try:
-        wait_for_port(port, process)
+        await_port(port, process)
         yield port
     finally:
         process.terminate()

@@ -109,7 +109,9 @@ def test_a_directory_that_is_removed_in_the_moment_in_which_a_name_is_given_is_m
             one.write(data_set_of(file))
             taken = one.finish()
             assert (taken.what, taken.status) == ("stored", commands.SUCCESS)
-            taken.path.unlink(missing_ok=True)
+            inbox.folder.joinpath(instance.study, instance.series, f"{instance.sop_instance}.dcm").unlink(
+                missing_ok=True
+            )
 
 
 def test_the_reserve_of_the_disk_is_left_alone(tmp_path, file):

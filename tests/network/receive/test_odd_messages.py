@@ -154,7 +154,7 @@ def test_answers_are_cut_as_small_as_the_peer_wants_them(receiver, most, sizes):
     with Client(receiver.port) as client:
         assert client.associate((VERIFICATION, EXPLICIT), most=most)[0] == ACCEPT
         client.command(affected_class=VERIFICATION, field=0x30, id=7, data=0x0101)
-        answers = []
+        answers: list[bytes] = []
         while not answers or not answers[-1][5] & 2:
             kind, body = client.read()
             assert kind == DATA
