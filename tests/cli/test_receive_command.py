@@ -1,16 +1,24 @@
 """`cinemill receive` as a user types it: usage, and transcoding behind the acknowledgement."""
 
+import errno
+import io
+import os
 import re
 import signal
 
 import pydicom
 import pytest
 
+from cinemill.cli import receiving
 from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
+from cinemill.network.incoming import Claim, Rules, Taken
+from cinemill.network.receive.inbox import Inbox
+from cinemill.network.receive.peers import Peer
+from cinemill.operations.transcode.request import Transcode
 from tests.cli.test_cli import cinemill
 from tests.support.harness import wait_until, write_instance
-from tests.support.senders import Client, command, data_set
+from tests.support.senders import Client, command, data_set, instances_below
 
 
 @pytest.mark.parametrize(
@@ -40,7 +48,7 @@ def test_a_port_in_use_is_said(tmp_path):
 
 def await_files(folder, count):
     received = folder / ".cinemill" / "received"
-    wait_until(lambda: len(list(folder.rglob("*.dcm"))) == count and not any(received.rglob("*.dcm")))
+    wait_until(lambda: len(instances_below(folder)) == count and not instances_below(received))
 
 
 def send(port, path):
@@ -74,6 +82,43 @@ def test_instances_are_transcoded_behind_the_acknowledgement(tmp_path):
         assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.80"
         assert (output.pixel_array == source.pixel_array).all()
     assert not outputs
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_log_on_the_disk_that_is_full_does_not_end_the_receiver(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Full())
+    with receiving.Log(None, tmp_path) as log, receiving.Board(log, hidden=False) as board:
+        board.begin("CINEMILL", "", 11112, tmp_path, secure=False)
+        refused = Taken("refused", 0xA700, Claim("1.2", "1.2.3", "1.2"), 0, message="no room on the disk")
+        board.stored(Peer("127.0.0.1"), refused, 0.1)
+        board.wait(1)
+
+
+def test_transcoding_goes_on_after_the_file_system_failed_for_a_moment(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def waiting(*_):
+        asked.append(1)
+        if len(asked) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return True
+
+    monkeypatch.setattr(receiving, "_transcode_waiting", waiting)
+    monkeypatch.setattr(receiving, "_ROOM_SECONDS", 0.0)
+    monkeypatch.setattr(receiving, "_TICK", 0.01)
+    with (
+        receiving.Log(None, tmp_path) as log,
+        receiving.Board(log, hidden=True) as board,
+        Inbox(tmp_path / "in", Rules()) as inbox,
+    ):
+        receiving.transcode_arrivals(Transcode(to="jpeg-ls"), inbox, 1, board, lambda: len(asked) > 1)
+    assert "tried again: Input/output error" in capsys.readouterr().err
 
 
 def test_what_waits_from_before_is_transcoded_at_the_next_start(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from cinemill.dicom.header_only import HeaderOnly
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile
+from cinemill.operations.inspect.inspect import inspect
 from tests.support.generate import JPEG_BASELINE, encapsulated_element, encode, header, noise, part10
 
 FRAMES = np.zeros((3, 8, 8), np.uint8)
@@ -76,6 +77,18 @@ def test_what_stands_before_damage_is_told(source, level):
         assert isinstance(found.damage, DamagedFile)
         assert found.text(0x00100010) == "Doe^Jane"
         assert found.pixel_data is None
+
+
+def test_more_elements_than_any_data_set_has_are_not_all_read(source):
+    many = b"\x29\0\x00\x10LO\0\0" * 40_000
+    path = source(part10(header(FRAMES), many, "1.2.840.10008.1.2.1"))
+    with pytest.raises(DamagedFile, match="more than 32768 elements"):
+        Source(path)
+    with HeaderOnly(path) as found:
+        assert "more than 32768 elements" in str(found.damage)
+        assert found.text(0x00100010) == "Doe^Jane"
+        assert len(found.elements) == 32768
+    assert any("more than 32768 elements" in each.found for each in inspect(path).findings)
 
 
 def resident(path):

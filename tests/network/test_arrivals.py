@@ -9,13 +9,14 @@ from contextlib import closing
 import pydicom
 import pytest
 
-from cinemill.network import commands, pdu
+from cinemill.network import commands, incoming, pdu
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.association import Association
 from cinemill.network.commands import Field
-from cinemill.network.incoming import Claim, Rules
+from cinemill.network.incoming import Claim, Rules, settle
 from cinemill.network.instances import read_instance
 from cinemill.network.pdu import Context
+from cinemill.network.receive import inbox as receiving
 from cinemill.network.receive.inbox import Inbox
 from cinemill.network.stream import Late, Stream
 from tests.support.pacs import data_set_of, write_study
@@ -66,6 +67,51 @@ def test_the_same_instance_that_comes_several_times_at_once_is_a_success_each_ti
             found = list(executor.map(what, [inbox] * 6))
             assert sorted(each.what for each in found) == ["duplicate"] * 5 + ["stored"]
             found[0].path.unlink()
+
+
+def test_an_instance_that_something_is_made_of_while_it_is_compared_is_there(tmp_path, monkeypatch):
+    path, made, again = (tmp_path / name for name in ("waits", "made", "again"))
+    path.write_bytes(b"instance")
+    again.write_bytes(b"instance")
+
+    def is_made_meanwhile(_, there):
+        there.replace(made)
+        return False
+
+    monkeypatch.setattr(incoming, "same_data_set", is_made_meanwhile)
+    assert settle(again, path, "keep", [(made, lambda *_: True)]) == "duplicate"
+    assert sorted(tmp_path.iterdir()) == [again, made]
+
+
+def test_a_directory_that_is_removed_in_the_moment_in_which_a_name_is_given_is_made_again(
+    tmp_path, file, monkeypatch
+):
+    instance, fates = read_instance(file), ["removed", "and made by another", "well", "taken away"]
+
+    def settled(temporary, path, *more):
+        fate = fates.pop(0)
+        if fate.startswith(("removed", "and")):
+            path.parent.rmdir()
+        try:
+            return settle(temporary, path, *more)
+        finally:
+            if fate.startswith("and"):
+                path.parent.mkdir()
+            if fate == "taken away":
+                path.unlink()
+                path.parent.rmdir()
+
+    monkeypatch.setattr(receiving, "settle", settled)
+    claim = Claim(instance.sop_class, instance.sop_instance, instance.transfer_syntax)
+    with Inbox(tmp_path / "to", Rules(reserve=0)) as inbox:
+        for _ in range(2):
+            one = inbox.begin(claim)
+            one.write(data_set_of(file))
+            taken = one.finish()
+            assert (taken.what, taken.status) == ("stored", commands.SUCCESS)
+            inbox.folder.joinpath(instance.study, instance.series, f"{instance.sop_instance}.dcm").unlink(
+                missing_ok=True
+            )
 
 
 def test_the_reserve_of_the_disk_is_left_alone(tmp_path, file):

@@ -1,14 +1,16 @@
-"""A network that delays, stalls and cuts connections, between a client and a node on this machine."""
+"""What goes wrong around a process: a network that delays, stalls and cuts connections, and a disk that is full for a moment."""
 
 from __future__ import annotations
 
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _PIECE = 1 << 14
 
@@ -95,3 +97,29 @@ def bad_network(port: int, seed: int, bad: float = 0.3) -> Iterator[BadNetwork]:
         with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
         server.close()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """Make a directory, and mount a file system of its own there; False where that is not allowed."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
+    mounted = not subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def fill(folder: Path) -> Iterator[None]:
+    """Leave no room on a disk for the time of the context."""
+    filler = folder / "filler"
+    try:
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield
+    finally:
+        filler.unlink()

@@ -7,11 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-<<<<<<< HEAD
-import time
 import urllib.request
-=======
->>>>>>> h-flaky
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

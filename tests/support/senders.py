@@ -111,13 +111,18 @@ class Client:
             found += more
         return found
 
-    def associate(self, *contexts: tuple[str, ...], calling: str = "TEST") -> tuple[int, bytes]:
-        """Propose contexts, each a class and its transfer syntaxes."""
-        items = _item(0x10, b"1.2.840.10008.3.1.1.1")
+    def associate(
+        self, *contexts: tuple[str, ...], calling: str = "TEST", most: int = 1 << 15, user: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Propose contexts, each a class and its transfer syntaxes; `user` is what else is said of oneself."""
+        items = item(0x10, b"1.2.840.10008.3.1.1.1")
         for number, (abstract, *syntaxes) in enumerate(contexts):
-            inner = _item(0x30, abstract.encode()) + b"".join(_item(0x40, each.encode()) for each in syntaxes)
-            items += _item(0x20, bytes((2 * number + 1, 0, 0, 0)) + inner)
-        items += _item(0x50, _item(0x51, (1 << 15).to_bytes(4)) + _item(0x52, b"1.2.3"))
+            inner = b"".join(
+                item(kind, each.encode("latin-1"))
+                for kind, each in ((0x30, abstract), *((0x40, each) for each in syntaxes))
+            )
+            items += item(0x20, bytes((2 * number + 1, 0, 0, 0)) + inner)
+        items += item(0x50, item(0x51, most.to_bytes(4)) + item(0x52, b"1.2.3") + user)
         titles = b"ANY".ljust(16) + calling.encode().ljust(16)
         with suppress(ConnectionError, ssl.SSLError):  # who is not wanted may be gone already
             self.pdu(1, b"\0\1\0\0" + titles + bytes(32) + items)
@@ -192,7 +197,8 @@ def value(context: int, data: bytes, holds: int) -> bytes:
     return struct.pack(">LBB", len(data) + 2, context, holds) + data
 
 
-def _item(kind: int, data: bytes) -> bytes:
+def item(kind: int, data: bytes) -> bytes:
+    """Return an item of an association request."""
     return struct.pack(">BxH", kind, len(data)) + data
 
 
@@ -222,6 +228,11 @@ def data_set(file: bytes) -> bytes:
     assert file[128:132] == b"DICM"
     (length,) = struct.unpack_from("<L", file, 140)
     return file[144 + length :]
+
+
+def instances_below(folder: Path) -> list[Path]:
+    """Return the instances in a directory, from which some may be taken away meanwhile."""
+    return [Path(root, name) for root, _, names in os.walk(folder) for name in names if name.endswith(".dcm")]
 
 
 def dcmtk(tool: str) -> str:

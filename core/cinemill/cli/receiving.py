@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from cinemill.errors import UsageError, printable
+from cinemill.errors import CinemillError, UsageError, printable
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.atomic import output_error
 
@@ -156,6 +156,11 @@ class Board:
         if receipt.error is not None:
             self._print(f"{receipt.done}: {receipt.source}: {receipt.error['message']}", "red")
 
+    def interrupted(self, error: OSError) -> None:
+        """Say that nothing is transcoded for a moment, and why."""
+        told = error.message if isinstance(error, CinemillError) else error.strerror
+        self._print(f"transcoding is interrupted, and tried again: {told}", "red")
+
     def forwarded(self, outcome: Outcome) -> None:
         """Count an instance that was forwarded, and say why it was not."""
         what = "forwarded" if outcome.kind.well else "not forwarded"
@@ -202,7 +207,8 @@ class Board:
     def _print(self, line: str, colour: str | None = None) -> None:
         with self._lock:
             lead = "\r\x1b[2K" if self._live else ""
-            click.echo(lead + click.style(printable(line), colour), err=True)
+            with suppress(OSError):  # what is said may go to the disk that is full
+                click.echo(lead + click.style(printable(line), colour), err=True)
 
     def __enter__(self) -> Self:
         return self
@@ -248,7 +254,11 @@ def transcode_arrivals(
     again = 0.0
     while not stopping():
         if board.await_arrivals() or 0.0 <= again <= time.monotonic():
-            done = _transcode_waiting(operation, inbox, jobs, board, stopping, settled)
+            try:
+                done = _transcode_waiting(operation, inbox, jobs, board, stopping, settled)
+            except OSError as error:
+                board.interrupted(error)
+                done = False
             again = -1.0 if done else time.monotonic() + _ROOM_SECONDS
 
 

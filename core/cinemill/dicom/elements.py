@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Container, Iterator
 from functools import partial
+from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from cinemill.errors import DamagedFile
@@ -15,6 +16,9 @@ ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
+
+MOST_ELEMENTS = 1 << 15
+"""Of one level: real data sets have hundreds, and each takes forty times the memory of its eight bytes in a file."""
 
 LONG_VRS = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -164,6 +168,25 @@ def walk(
                 )
         yield _element((tag, vr, offset, value, after, length))
         offset = after
+
+
+def bounded(elements: Iterator[Element]) -> Iterator[Element]:
+    """Pass on the elements of a level that are all kept, as long as they are not more than any data set has.
+
+    Raises
+    ------
+    DamagedFile
+        They are more.
+    """
+    return chain(islice(elements, MOST_ELEMENTS), _too_many(elements))
+
+
+def _too_many(elements: Iterator[Element]) -> Iterator[Element]:
+    for element in elements:
+        raise DamagedFile(
+            f"more than {MOST_ELEMENTS} elements stand in a row, up to byte {element.start}; this is no data set"
+        )
+    yield from ()
 
 
 def read_header(data: Bytes, offset: int, end: int, encoding: Encoding) -> Element:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cinemill.dicom.elements import UNDEFINED, Element, read_header, walk
+from cinemill.dicom.elements import UNDEFINED, Element, bounded, read_header, walk
 from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, fetch, map_file
@@ -50,7 +50,7 @@ class HeaderOnly(Source):
     def _read_before(self, start: int, size: int) -> list[Element]:
         found: list[Element] = []
         try:
-            found.extend(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
+            found.extend(bounded(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS)))
         except (DamagedFile, RecursionError) as error:
             if not found:
                 raise

@@ -24,6 +24,7 @@ from cinemill.dicom.elements import (
     Element,
     Encoding,
     Ends,
+    bounded,
     has_long_header,
     item_content,
     item_encoding,
@@ -148,7 +149,7 @@ class Recoder:
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
         start, end = item_content(item)
         source = item_encoding(self.data, item, end, source)
-        elements = list(walk(self.data, start, end, source, ends=self._ends))
+        elements = list(bounded(walk(self.data, start, end, source, ends=self._ends)))
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
             changed = self.change_item(elements)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cinemill.dicom import kept_index
-from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, read_header, tag_name, walk
+from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, bounded, read_header, tag_name, walk
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
 from cinemill.dicom.file_meta import meta_faults
 from cinemill.dicom.fragments import (
@@ -143,14 +143,14 @@ class Source(Values):
         self.warnings.append("delimiters stand outside any sequence; they were left out")
 
     def _read_before(self, start: int, size: int) -> list[Element]:
-        return list(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS))
+        return list(bounded(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS)))
 
     def _read_behind(self, start: int, size: int) -> list[Element]:
         """Return the elements behind the pixel data."""
         found: list[Element] = []
         end = start
         try:
-            for element in walk(self.data, start, size, self.encoding):
+            for element in bounded(walk(self.data, start, size, self.encoding)):
                 found.append(element)
                 end = element.end
         except DamagedFile as error:

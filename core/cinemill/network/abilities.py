@@ -129,6 +129,7 @@ def _echo(node: Node) -> str:
         }
         association.send(context, request)
         _, answer = association.receive()
+        commands.check_answer(answer, request)
         status = commands.status_of(answer)
         if status:
             raise NodeError(f"status {status:04X}", outcome="failed")

@@ -25,6 +25,9 @@ _REFUSED = {
     commands.CLASS_NOT_SUPPORTED: "nonsense",
     commands.DUPLICATE_INSTANCE: "duplicate",
 }
+_MOST_WRONG = 50_000
+"""Instances that are remembered for what is wrong with them."""
+
 _UNNAMED = "arriving"
 """What a file is called while it is not known which instance comes."""
 
@@ -160,6 +163,6 @@ class Arrivals:
             if outcome.kind.well:
                 self.fetched.add(outcome.sop_instance)
                 self.wrong.pop(outcome.sop_instance, None)
-            else:
+            elif len(self.wrong) < _MOST_WRONG:
                 self.wrong[outcome.sop_instance] = outcome
             self.told(outcome)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,9 @@ LARGEST_PDU = 1 << 17
 """Bytes of a PDU that is sent, and of one that is taken where nothing else was agreed."""
 
 _BLOCK = 1 << 20
+_AT_ONCE = 512
+"""PDUs that are sent together, if they are small."""
+
 _SLOWEST = 1 << 10
 """Bytes a second that a message has to make in the long run."""
 
@@ -70,7 +74,7 @@ class Association:
     contexts
         Those that were accepted, by number.
     most
-        Bytes of a PDU that the peer takes; 0 for any number.
+        Bytes of a PDU that the peer takes, `cinemill.network.pdu.LEAST` or more; 0 for any number.
     taken
         Bytes of a PDU that it was told is taken.
     passed
@@ -89,7 +93,7 @@ class Association:
         self._stream = stream
         self.contexts = dict(contexts)
         header = pdu.VALUE_HEADER.size
-        self._payload = max((min(most, LARGEST_PDU) if most else LARGEST_PDU) - header, 64) // 2 * 2
+        self._payload = ((min(most, LARGEST_PDU) if most else LARGEST_PDU) - header) // 2 * 2
         self._taken = taken
         self._passed = passed or (lambda _: None)
         self._message = 0
@@ -150,11 +154,13 @@ class Association:
 
     def _send(self, context: Context, control: int, encoded: bytes) -> None:
         self._stream.allow()
-        self._stream.send(b"".join(pdu.data(context.number, control, encoded, self._payload)))
+        sent = pdu.data(context.number, control, encoded, self._payload)
+        while block := b"".join(islice(sent, _AT_ONCE)):
+            self._stream.send(block)
 
     def _send_stored(self, context: int, data: Stored) -> None:
         """Read block after block of a file to between the heads of its PDUs, so that nothing is copied once more."""
-        count = max(1, min(512, _BLOCK // self._payload))
+        count = max(1, min(_AT_ONCE, _BLOCK // self._payload))
         block, gaps = _framed(context, [self._payload] * count, last=False)
         offset, whole = data.start, self._payload * count
         while data.end - offset > whole:
@@ -284,6 +290,8 @@ class Association:
             self._stream.shorten(max(self.seconds - self._ours - self._size / _SLOWEST, 0.0))
         kind, length = pdu.HEADER.unpack(self._stream.exact(pdu.HEADER.size))
         if kind == pdu.DATA:
+            if length < pdu.VALUE_HEADER.size:
+                raise Violation(f"a PDU of {length} bytes holds no presentation data value")
             return checked(length, self._taken, "a PDU")
         if kind == pdu.RELEASE_RQ:
             self._stream.exact(checked(length, 4, "a release"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, TypeAlias
 
+from cinemill.errors import NodeError
 from cinemill.network.pdu import Violation
 
 Command: TypeAlias = Mapping[str, Any]
@@ -81,6 +82,8 @@ _NAMES = {number: (name, vr) for name, (number, vr) in _ELEMENTS.items()}
 _ELEMENT = struct.Struct("<HHL")
 _LONGEST_COMMENT = 64
 _LONGEST_UID = 64
+_LONGEST = 256
+"""Characters that are kept of a value: more than any may have."""
 
 
 def encode(command: Command) -> bytes:
@@ -130,6 +133,27 @@ def status_of(command: Command) -> int:
     return int(command.get("Status", PROCESSING_FAILURE))
 
 
+def check_answer(answer: Command, request: Command) -> None:
+    """Look whether a message answers a request.
+
+    Raises
+    ------
+    NodeError
+        It is no response, or one to another request.
+    """
+    expected = request["CommandField"] | RESPONSE
+    if answer["CommandField"] != expected:
+        raise NodeError(
+            f"command {answer['CommandField']:04X} came as an answer, expected {expected:04X}",
+            outcome="nonsense",
+        )
+    number, about = request["MessageID"], answer.get("MessageIDBeingRespondedTo")
+    if about not in {None, number}:
+        raise NodeError(
+            f"an answer to message {about} came, expected one to message {number}", outcome="nonsense"
+        )
+
+
 def response(request: Command, status: int, comment: str = "") -> dict[str, Any]:
     """Return the response to a request, without a data set.
 
@@ -171,4 +195,4 @@ def _value(vr: str, value: Any) -> bytes:
 def _read(vr: str, value: bytes) -> Any:
     if vr == "US":
         return int.from_bytes(value, "little")
-    return value.decode("latin-1").strip(" \0")
+    return value.decode("latin-1").strip(" \0")[:_LONGEST]

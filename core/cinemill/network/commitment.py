@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import NodeError
@@ -14,7 +14,13 @@ from cinemill.network.connect import associate
 from cinemill.network.listener import Listener
 from cinemill.network.outcomes import of_status
 from cinemill.network.pdu import Proposed
-from cinemill.network.query import IDENTIFIER_SYNTAXES, context_of, decoded_identifier, encoded_identifier
+from cinemill.network.query import (
+    IDENTIFIER_SYNTAXES,
+    context_of,
+    decoded_identifier,
+    encoded_identifier,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -73,13 +79,13 @@ def commit(
         }
         asked: dict[str, Any] = {"TransactionUID": transaction, "ReferencedSOPSequence": references}
         association.send(context, request, encoded_identifier(asked, context.syntax))
+        end = time.monotonic() + timeout
         result = None
-        while True:  # a node may report before it answers
-            found = _message(association)
-            if found is None:
-                break
-            if found.get("TransactionUID") == transaction:
+        while (found := _message(association)) is not None:  # a node may report before it answers
+            if text_of(found, "TransactionUID") == transaction:
                 result = found
+            if time.monotonic() > end:
+                raise NodeError("the node reports other commitments, and does not answer", outcome="nonsense")
         if result is None:
             result = _awaited(association, transaction, listener, timeout)
     return _answered(result, instances)
@@ -113,18 +119,40 @@ def _awaited(association: Association, transaction: str, listener: Listener, tim
                 found = _message(association)
             except NodeError:
                 open_still = False  # the node released it, and reports over its own
-            if found is not None and found.get("TransactionUID") == transaction:
+            if found is not None and text_of(found, "TransactionUID") == transaction:
                 return found
     raise NodeError(f"no result of the storage commitment came in {timeout:.0f} s", outcome="stalled")
 
 
 def _answered(result: Dataset, instances: Collection[Instance]) -> dict[str, str]:
     answered = dict.fromkeys((each.sop_instance for each in instances), "missing")
-    for item in result.get("ReferencedSOPSequence") or ():
-        if item.get("ReferencedSOPInstanceUID") in answered:
-            answered[str(item.ReferencedSOPInstanceUID)] = "committed"
-    for item in result.get("FailedSOPSequence") or ():
-        if item.get("ReferencedSOPInstanceUID") in answered:
-            reason = int(item.get("FailureReason") or 0x0110)
-            answered[str(item.ReferencedSOPInstanceUID)] = of_status(reason)
+    for item in _items(result, "ReferencedSOPSequence"):
+        uid = text_of(item, "ReferencedSOPInstanceUID")
+        if uid in answered:
+            answered[uid] = "committed"
+    for item in _items(result, "FailedSOPSequence"):
+        uid, reason = (text_of(item, each) for each in ("ReferencedSOPInstanceUID", "FailureReason"))
+        if uid in answered:
+            answered[uid] = of_status(int(reason) if reason.isdigit() else commands.PROCESSING_FAILURE)
     return answered
+
+
+def _items(result: Dataset, keyword: str) -> Sequence[Dataset]:
+    """Return the items of a sequence of a report.
+
+    Raises
+    ------
+    NodeError
+        It is none.
+    """
+    from pydicom import Sequence as Items
+
+    try:
+        found = result.get(keyword)
+    except Exception:  # noqa: BLE001  # pydicom has no family of errors
+        found = ""
+    if found is None:
+        return ()
+    if not isinstance(found, Items):
+        raise NodeError(f"a report of storage commitment has a {keyword} that is none", outcome="nonsense")
+    return found

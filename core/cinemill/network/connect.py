@@ -79,6 +79,8 @@ def _connected(way: Dimse) -> socket.socket:
         ) from None
     except OSError as error:
         connection.close()
+        lost = isinstance(error, ConnectionError | ssl.SSLEOFError)
+        name = "stalled" if isinstance(error, TimeoutError) else "lost" if lost else "tls"
         raise NodeError(
-            f"TLS with {where} failed: {error}; check that this port takes TLS", outcome="tls"
+            f"TLS with {where} failed: {error}; check that this port takes TLS", outcome=name
         ) from None

@@ -294,14 +294,14 @@ def settle(
         if there.exists():
             if same(temporary, there):
                 return "duplicate"
-            if duplicates != "replace":
+            if (
+                duplicates != "replace" and there.exists()
+            ):  # else something was made of it meanwhile, which is the next
                 raise OutputExists("another instance of this UID is there", path=there)
     try:
         publish(temporary, path, overwrite=duplicates == "replace")
-    except OutputExists:
-        if same_data_set(temporary, path):  # it came twice at once
-            return "duplicate"
-        raise
+    except OutputExists:  # it came twice at once, or something was made of the other already
+        return settle(temporary, path, duplicates, others)
     return "stored"
 
 

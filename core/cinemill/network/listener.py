@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from cinemill.errors import NodeError
 from cinemill.network.incoming import Claim, Incoming, Taken
-from cinemill.network.query import decoded_identifier
+from cinemill.network.query import decoded_identifier, text_of
 from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.peers import Peer
 from cinemill.network.receive.server import Server
@@ -142,7 +142,7 @@ class Listener:
 
     def _report(self, data: bytes, syntax: str) -> None:
         result = decoded_identifier(data, syntax)
-        transaction = str(result.get("TransactionUID", ""))
+        transaction = text_of(result, "TransactionUID")
         with self._news:
             if transaction in self._results:
                 self._results[transaction] = result

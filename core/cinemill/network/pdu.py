@@ -28,6 +28,9 @@ LAST, COMMAND = 2, 1
 LARGEST_REQUEST = 1 << 20
 """Bytes of a request: 128 presentation contexts with all transfer syntaxes there are take a third."""
 
+LEAST = VALUE_HEADER.size + 2
+"""Bytes of the smallest PDU that a fragment of a data set, which is even, fits into."""
+
 IMPLEMENTATION = IMPLEMENTATION_CLASS_UID, f"CINEMILL_{__version__}"[:16]
 """Class UID and version name of ours."""
 
@@ -38,6 +41,10 @@ _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _APPLICATION, _CONTEXT_RQ, _CONTEXT_AC, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
 _MAXIMUM, _CLASS, _ROLE, _VERSION = 0x51, 0x52, 0x54, 0x55
 _FIXED = 68
+_MOST_ITEMS = 512
+"""In one another: 128 contexts take as many items, their roles and extended negotiations twice as many."""
+
+_LONGEST_UID = 64
 _REASONS = {
     (1, 1): "it gives no reason",
     (1, 2): "it does not know the application context",
@@ -161,7 +168,7 @@ class Acceptance:
     def encode(self) -> bytes:
         """Return the PDU."""
         contexts = (
-            _item(_CONTEXT_AC, bytes((number, 0, result, 0)) + _item(_TRANSFER, syntax.encode()))
+            _item(_CONTEXT_AC, bytes((number, 0, result, 0)) + _item(_TRANSFER, _uid(syntax)))
             for number, (result, syntax) in self.results.items()
         )
         return _associate(ASSOCIATE_AC, self, b"".join(contexts))
@@ -323,8 +330,11 @@ def _proposed(value: bytes) -> tuple[int, Proposed]:
 
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
+    offset = count = 0
     while offset < len(data):
+        count += 1
+        if count > _MOST_ITEMS:
+            raise Violation(f"an association has more than {_MOST_ITEMS} items in a row")
         if offset + 4 > len(data):
             raise Violation("an association ends inside an item")
         kind, length = struct.unpack_from(">BxH", data, offset)
@@ -350,9 +360,14 @@ def _roles(items: Sequence[tuple[int, bytes]]) -> Iterator[str]:
 
 
 def _most(items: Sequence[tuple[int, bytes]]) -> int:
-    return next(
+    most = next(
         (int.from_bytes(value) for kind, value in _user(items) if kind == _MAXIMUM and len(value) == 4), 0
     )
+    if 0 < most < LEAST:
+        raise Violation(
+            f"PDUs of {most} bytes hold nothing; at least {LEAST} are expected, or 0 for any number"
+        )
+    return most
 
 
 def _item(kind: int, value: bytes) -> bytes:
@@ -361,6 +376,11 @@ def _item(kind: int, value: bytes) -> bytes:
 
 def _pdu(kind: int, body: bytes) -> bytes:
     return HEADER.pack(kind, len(body)) + body
+
+
+def _uid(text: str) -> bytes:
+    """Return a UID that the peer named, which may be none."""
+    return text.encode("latin-1", "replace")[:_LONGEST_UID]
 
 
 def _text(value: bytes) -> str:

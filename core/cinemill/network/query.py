@@ -28,6 +28,18 @@ FIND_CONTEXT = Proposed(STUDY_ROOT_FIND, IDENTIFIER_SYNTAXES)
 MOST_ANSWERS = 50_000
 """Answers that one question may have; with more, it is asked again in parts."""
 
+_ENDLESS = 2 * MOST_ANSWERS
+"""Answers after which a node is not listened to any more, whatever they hold."""
+
+_LARGEST = 1 << 20
+"""Bytes of an answer."""
+
+_LONGEST = 1 << 10
+"""Characters of a value."""
+
+_LONGEST_COUNT = 12
+"""Characters of an Integer String (PS3.5 §6.2)."""
+
 _MEDIUM = 0
 _OF_PARTS = {
     "Modality": "ModalitiesInStudy",
@@ -202,14 +214,17 @@ def _studies_of(node: Node, criteria: Mapping[str, str], most: int) -> tuple[lis
                 uid = text_of(answer, "StudyInstanceUID")
                 if uid:
                     number = text_of(answer, "NumberOfStudyRelatedInstances")
-                    found.append(
-                        Study(uid, text_of(answer, "StudyDate"), int(number) if number.isdigit() else None)
-                    )
+                    found.append(Study(uid, text_of(answer, "StudyDate"), count_of(number)))
         except NodeError as error:
             if error.outcome not in {"no-room", "truncated"}:
                 raise
             return found, True
     return found, node.limits.answers is not None and len(found) >= node.limits.answers
+
+
+def count_of(text: str) -> int | None:
+    """Return how many instances a node says there are, None where it says nothing that can be."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
 
 
 def instances(node: Node, study: str) -> list[Listed]:
@@ -221,6 +236,7 @@ def instances(node: Node, study: str) -> list[Listed]:
         The node can't be asked.
     """
     found: dict[str, Listed] = {}
+    answers = 0
     with associate(node, [FIND_CONTEXT]) as association:
         try:
             of_study = {**dict.fromkeys(_OF_SERIES, ""), "StudyInstanceUID": study}
@@ -231,7 +247,8 @@ def instances(node: Node, study: str) -> list[Listed]:
                     listed = _listed(image, uid)
                     if listed.sop_instance:
                         found[listed.sop_instance] = listed
-                    if len(found) > MOST_ANSWERS:
+                    answers += 1
+                    if answers > MOST_ANSWERS:
                         raise NodeError(
                             f"more than {MOST_ANSWERS} instances were listed for one study",
                             outcome="nonsense",
@@ -268,7 +285,8 @@ def find(association: Association, level: str, criteria: Mapping[str, str]) -> I
     Raises
     ------
     NodeError
-        The node fails; ``truncated`` where it ended with another status than success after some answers.
+        The node fails; ``truncated`` where it ended with another status than success after some answers, ``nonsense`` where
+        it does not end.
     """
     context = context_of(association, STUDY_ROOT_FIND, "C-FIND in the Study Root model")
     request = {
@@ -283,11 +301,14 @@ def find(association: Association, level: str, criteria: Mapping[str, str]) -> I
     answered = 0
     while True:
         _, answer = association.receive()
-        data = association.data_set()
+        commands.check_answer(answer, request)
+        data = association.data_set(_LARGEST)
         status = commands.status_of(answer)
         if status not in commands.PENDING:
             break
         answered += 1
+        if answered > _ENDLESS:
+            raise NodeError(f"more than {_ENDLESS} answers came to one question", outcome="nonsense")
         yield decoded_identifier(data, context.syntax)
     if status:
         raise refused_by_status("C-FIND", status, answer, answered)
@@ -394,4 +415,4 @@ def text_of(answer: Dataset, keyword: str) -> str:
     if value is None:
         return ""
     parts = value if isinstance(value, MultiValue | list) else [value]
-    return "\\".join(str(part).strip(" \0") for part in parts)
+    return "\\".join(str(part).strip(" \0") for part in parts)[:_LONGEST]

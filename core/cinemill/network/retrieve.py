@@ -27,6 +27,9 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _MEDIUM = 0
 _VIDEO = "video"
 _UIDS_AT_ONCE = 500
+_FRUITLESS = 100_000
+"""Messages that bring no new instance, after which a node is not listened to any more."""
+
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _LIKELY = tuple(
     _STORAGE + last
@@ -132,17 +135,35 @@ def _get(
         "Priority": _MEDIUM,
     }
     association.send(context, request, encoded_identifier(identifier, context.syntax))
-    while True:
+    for _ in _until_fruitless("C-GET", arrivals):
         under, message = association.receive()
         if message["CommandField"] == Field.STORE_RQ:
             take_store(association, under, message, arrivals, sender)
             continue
+        commands.check_answer(message, request)
         association.skip_data()
-        if message["CommandField"] != Field.GET_RSP:
-            raise NodeError(f"command {message['CommandField']:04X} came after C-GET", outcome="nonsense")
         status = commands.status_of(message)
         if status not in commands.PENDING:
             return _failed("C-GET", status, message)
+    raise AssertionError
+
+
+def _until_fruitless(what: str, arrivals: Arrivals) -> Iterator[None]:
+    """Go on as long as the messages of a node may still come to something.
+
+    Raises
+    ------
+    NodeError
+        They bring nothing, and don't end.
+    """
+    there = fruitless = 0
+    while fruitless <= _FRUITLESS:
+        fruitless = fruitless + 1 if there == len(arrivals.fetched) else 0
+        there = len(arrivals.fetched)
+        yield
+    raise NodeError(
+        f"{what}: {_FRUITLESS} messages came one after the other without another instance", outcome="nonsense"
+    )
 
 
 def take_store(
@@ -209,10 +230,10 @@ def move(
     missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
     for identifier in _identifiers(study, missing, whole=whole and len(missing) == len(listed)):
         with associate(node, [Proposed(STUDY_ROOT_MOVE, IDENTIFIER_SYNTAXES)]) as association:
-            _move(association, identifier, node.by_dimse.calling)
+            _move(association, identifier, arrivals, node.by_dimse.calling)
 
 
-def _move(association: Association, identifier: dict[str, Any], destination: str) -> None:
+def _move(association: Association, identifier: dict[str, Any], arrivals: Arrivals, destination: str) -> None:
     """Ask once, over an association of its own: two on one association confuse some nodes."""
     context = context_of(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model")
     request = {
@@ -223,8 +244,9 @@ def _move(association: Association, identifier: dict[str, Any], destination: str
         "MoveDestination": destination,
     }
     association.send(context, request, encoded_identifier(identifier, context.syntax))
-    while True:
+    for _ in _until_fruitless("C-MOVE", arrivals):
         _, message = association.receive()
+        commands.check_answer(message, request)
         association.skip_data()
         status = commands.status_of(message)
         if status not in commands.PENDING:

@@ -128,11 +128,7 @@ def store_one(association: Association, instance: Instance) -> Outcome:
     with file:
         association.send(context, request, Stored(file.fileno(), instance.start, instance.end))
     _, answer = association.receive()
-    if answer["CommandField"] != Field.STORE_RSP:
-        raise NodeError(
-            f"command {answer['CommandField']:04X} came as the answer to C-STORE, expected 8001",
-            outcome="nonsense",
-        )
+    commands.check_answer(answer, request)
     association.skip_data()
     status = commands.status_of(answer)
     told = f"status {status:04X}" + (f", {answer['ErrorComment']}" if answer.get("ErrorComment") else "")

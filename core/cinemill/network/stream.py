@@ -159,9 +159,11 @@ class Stream:
         Late
             The peer does not take them.
         """
-        self._socket.settimeout(self._left)
+        left = memoryview(data)
         try:
-            self._socket.sendall(data)
+            while left:  # TLS gives each of its records the whole time anew
+                self._socket.settimeout(self._left)
+                left = left[self._socket.send(left) :]
         except TimeoutError:
             raise Late(f"what was sent was not taken in {self._allowed:.0f} s") from None
         except OSError as error:
@@ -192,8 +194,8 @@ class Stream:
             if farewell:
                 self.send(farewell)
                 self._socket.shutdown(socket.SHUT_WR)
-                for _ in self.pieces(_LINGER_BYTES):
-                    pass
+                for _ in range(_LINGER_BYTES // _SMALL):
+                    self._receive(memoryview(self._small))
         with suppress(OSError):
             self._socket.close()
 
@@ -221,6 +223,6 @@ class Stream:
 
 
 def _gone(error: OSError, when: str = "") -> Gone:
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Gone(f"{when}TLS failed: {error.reason or error}", outcome="tls")
     return Gone(f"{when}the connection was lost: {error.strerror or error}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import NodeError
 from cinemill.network.outcomes import of_http, of_status
+from cinemill.network.query import count_of
 
 if TYPE_CHECKING:
     from cinemill.network.web_client import Answer
@@ -131,6 +132,6 @@ def number_of(answer: Mapping[str, Any], tag: str) -> int | None:
     """Return the first value of an attribute as a number, None where it has none."""
     found = _value(answer, tag)
     try:
-        return None if found is None else int(found)
-    except (TypeError, ValueError):
+        return None if found is None else count_of(str(int(found)))
+    except (TypeError, ValueError, OverflowError):
         return None

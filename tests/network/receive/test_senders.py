@@ -14,6 +14,7 @@ import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, _config
 
 from cinemill.network.classes import is_stored
+from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.reports import Place
 from cinemill.network.tls import Tls, server_context
 from tests.support.files import bundled
@@ -186,6 +187,21 @@ def test_tls_is_spoken_with_peers_whose_certificates_are_known(tmp_path, certifi
             assert plain.associate((CT, EXPLICIT))[0] != ACCEPT
         assert data_set(receiver.files[0].read_bytes()) == sent
         assert [outcome.what for outcome in receiver.outcomes] == ["stored", "duplicate"]
+
+
+def test_who_stalls_in_the_handshake_of_tls_is_sent_away_and_holds_nobody_up(tmp_path, certificates):
+    server = server_context(Tls(None, certificates / "server.pem", certificates / "server.key"))
+    uid, sent = instance()
+    with (
+        receiving(tmp_path, tls=server, limits=Limits(request_seconds=1)) as receiver,
+        Client(receiver.port) as silent,
+        Client(receiver.port) as half,
+    ):
+        half.socket.sendall(bytes.fromhex("16030102000100"))
+        with Client(receiver.port, context(certificates, None)) as good:
+            assert good.associate((CT, EXPLICIT))[0] == ACCEPT
+            assert good.store(CT, uid, sent) == 0
+        assert silent.read()[0] == half.read()[0] == 0
 
 
 def request(port, method, path, body=b""):

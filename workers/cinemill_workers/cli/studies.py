@@ -33,7 +33,7 @@ def with_nodes(operation: Pull | Push | Migrate, associations: int | None) -> Pu
     nodes = [node_named(operation.node)]
     if isinstance(operation, Migrate):
         nodes.append(node_named(operation.target or operation.node))
-        ask(operation.between(*nodes, Path()))
+        ask(operation.between(nodes[0], nodes[1], Path()))
     if any(map(_listens, nodes)) and not isinstance(operation, Push):
         return replace(operation, at_once=1)
     return replace(operation, at_once=associations or min(node.limits.associations for node in nodes))

@@ -142,7 +142,8 @@ def promised(asked: Asked, inbox: Inbox) -> Promise:
 def _references(data: bytes, sequence: Element, encoding: Encoding) -> Iterator[Reference]:
     for item in items(data, sequence, encoding):
         start, end = item_content(item)
-        told = {each.tag: text_of(data, each) for each in walk(data, start, end, encoding)}
+        parts = walk(data, start, end, encoding)
+        told = {each.tag: text_of(data, each) for each in parts if each.tag in {_CLASS, _INSTANCE}}
         uids = told.get(_CLASS, ""), told.get(_INSTANCE, "")
         if not all(map(is_uid, uids)):
             raise DamagedFile("a request for commitment asks for what has no UID")

@@ -19,6 +19,9 @@ from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.tree import OURS
 
 _REMEMBERED = 4_000
+_TRIES = 4
+"""At a name in a directory that is removed whenever nothing waits in it."""
+
 _NO_STUDY, _NO_SERIES = "no-study", "no-series"
 
 
@@ -105,7 +108,7 @@ class Inbox:
         claim, identity
             What its sender said that it is, and what its data set says.
         """
-        number = 1
+        number = tries = 1
         while True:
             folder = make_folder(
                 self.folder / (identity.study or _NO_STUDY) / (identity.series or _NO_SERIES)
@@ -122,14 +125,20 @@ class Inbox:
                     raise
                 number += 1
             except OutputError:
-                if folder.exists():
+                if tries == _TRIES:
                     raise
-                continue  # nothing waited in the directory any more, so it was removed
+                tries += (
+                    1  # nothing waited in the directory any more, so it was removed, and may be there again
+                )
             else:
                 break
         if what == "duplicate":
             return what, path
-        sync(folder)
+        try:
+            sync(folder)
+        except OutputError:
+            if path.exists():
+                raise  # else something was made of it already, and is on the disk
         with self._making:
             self._places[claim.sop_instance] = str(path)
             while len(self._places) > _REMEMBERED:

@@ -23,7 +23,8 @@ from cinemill.network.receive.peers import Observer, Peer
 from cinemill.network.stream import Stream
 
 _WAITING = 64
-"""Connections that may not have asked for an association yet; one more, and the oldest is closed."""
+"""Connections that may have no association, since they have not asked for one yet or are told that it is over; one more, and
+the oldest is closed."""
 
 _BACKLOG = 1024
 _TICK_MILLISECONDS = 500
@@ -169,6 +170,7 @@ class Server:
 
         def leave() -> None:
             with self._lock:
+                self._waiting[connection] = None
                 self._admitted.subtract(admitted)
                 self._admitted += Counter()
             admitted.clear()
@@ -191,7 +193,7 @@ class Server:
             self._threads.discard(thread)
 
     def _close_oldest(self) -> None:
-        """Make room: who has not asked for an association for longest goes; its thread notices and closes."""
+        """Make room: who has been without an association for longest goes; its thread notices and closes."""
         with self._lock:
             oldest = next(iter(self._waiting), None)
             if oldest is None:

@@ -14,7 +14,7 @@ from cinemill.network import archive
 from cinemill.network.arrivals import Arrivals, checked_uid
 from cinemill.network.outcomes import OUTCOMES, Outcome
 from cinemill.network.pace import Pace
-from cinemill.network.query import Listed, Study
+from cinemill.network.query import MOST_ANSWERS, Listed, Study
 
 if TYPE_CHECKING:
     from cinemill.network.listener import Listener
@@ -229,5 +229,6 @@ def _reconciled(
     if unnamed > 0 or (error is not None and not missing):
         told = detail or f"the node counts {expected} instances, and lists {len(listed)}; {there} are there"
         wrong = arrivals.wrong.values() if not listed else ()
-        missing += list(wrong) or [Outcome(name, None, detail=told, study=study.uid)] * max(unnamed, 1)
+        counted = min(max(unnamed, 1), MOST_ANSWERS)
+        missing += list(wrong) or [Outcome(name, None, detail=told, study=study.uid)] * counted
     return PulledStudy(study.uid, folder, expected, there, len(kept), tuple(missing))

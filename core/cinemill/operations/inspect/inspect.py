@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cinemill.dicom.elements import walk
+from cinemill.dicom.elements import bounded, walk
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import CinemillError, DamagedFile, NotDicom
@@ -103,7 +103,8 @@ def _header_alone(path: Path) -> Source:
     opened = read_part10(path, None, [])
     end = opened.start
     with suppress(DamagedFile, RecursionError):
-        for element in walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS):
+        elements = walk(opened.data, opened.start, len(opened.data), opened.encoding, until=PIXEL_TAGS)
+        for element in bounded(elements):
             end = element.end
     if opened.transfer_syntax.deflated:
         raise DamagedFile("what is deflated can't be cut")
