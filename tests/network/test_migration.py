@@ -403,7 +403,7 @@ def test_what_is_made_of_instances_can_not_change_on_the_way(archive, tmp_path, 
 
 def test_a_spool_has_all_settings_of_its_migration_or_none(tmp_path):
     with pytest.raises(UsageError, match="not supported"):
-        Ledger(tmp_path, {"node": "pacs", "to node": object()}  # type: ignore[dict-item])
+        Ledger(tmp_path, {"node": "pacs", "to node": object()})  # type: ignore[dict-item]
     with Ledger(tmp_path, {"node": "other", "to node": "other"}) as ledger:
         assert ledger.setting("node") == "other"
 
