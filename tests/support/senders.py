@@ -84,7 +84,7 @@ class Client:
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("localhost", port))
-        self.socket.settimeout(20)
+        self.socket.settimeout(50)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
 

@@ -47,4 +47,4 @@ def service(kernels: None, ledger: Ledger, server: Server, tmp_path: Path) -> It
     yield running
     for worker in running.workers:
         if worker.process.poll() is None:
-            worker.kill()
+            worker.end()
