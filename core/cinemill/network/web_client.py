@@ -19,7 +19,8 @@ from http.client import (
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
-from cinemill.errors import NodeError, UsageError
+from cinemill.errors import NodeError
+from cinemill.network.tls import Tls, client_context
 
 if TYPE_CHECKING:
     from cinemill.network.nodes import Web
@@ -130,14 +131,7 @@ class Client:
         address = urlsplit(way.url)
         seconds = min(way.timeout, _CONNECT_SECONDS)
         if address.scheme == "https":
-            try:
-                context = ssl.create_default_context(
-                    cafile=None if way.authority is None else str(way.authority)
-                )
-            except OSError as error:
-                raise UsageError(
-                    f"no trusted certificates can be read from it: {error}", path=way.authority
-                ) from None
+            context = client_context(Tls(way.authority))
             self._http: HTTPConnection = HTTPSConnection(
                 address.hostname or "", address.port, timeout=seconds, context=context
             )
