@@ -1,6 +1,6 @@
 """A 200 MB cine out to nodes and in from them, by DIMSE and by DICOMweb: MB/s, processor time and peak memory, beside DCMTK and curl.
 
-    python bench/network.py [--megabytes 200] [--rounds 3]
+    python bench/network.py [--megabytes 200] [--rounds 3] [--only TEXT]
 
 The nodes are storescp, Orthanc and a plain HTTP server, as real processes on this machine, asked in turns. DCMTK's tools and
 curl show what a node itself can do, and neither syncs what it writes. Each number is the best of the rounds.
@@ -259,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[], help="rows that have one of these texts")
     asked = parser.parse_args()
     with TemporaryDirectory(prefix="cinemill-bench-") as name:
         folder = Path(name)
@@ -275,6 +276,8 @@ def main() -> None:
                 for direction, what, command, nodes in rows(
                     folder, folder / "cine.dcm", server, receiver, plain
                 ):
+                    if not any(text in f"{direction} {what}" for text in asked.only or [""]):
+                        continue
                     (folder / "nodes.toml").write_text(nodes)
                     used = run(command, folder, CINEMILL_NODES=str(folder / "nodes.toml"))
                     before = best.get((direction, what), used)

@@ -140,9 +140,12 @@ def test_another_archive_gets_all_of_a_study_also_what_is_kept_as_it_is(
     assert held(archive, files) == [EXPLICIT] * 2
 
 
-def test_what_the_archive_refuses_is_refused_by_name_or_goes_in_the_fallback(archive, tmp_path):
+def test_what_the_archive_refuses_is_refused_by_name_or_goes_in_the_fallback(archive, tmp_path, monkeypatch):
     files = write_study(tmp_path / "in", 540, 2, side=64, most=40)
     study = sent(archive.node(), files)
+    with pytest.raises(UsageError, match="orthanc does not take htj2k, but .*jpeg-2000; .*--fallback"):
+        migrated(tmp_path / "spool", archive.node(), study, to="htj2k")
+    monkeypatch.setattr("cinemill.operations.exchange.migrate.check_targets", lambda *_: None)
     (ended,), outcomes = migrated(tmp_path / "spool", archive.node(), study, to="htj2k")
     assert outcomes == {"syntax-refused": 2}
     assert "--fallback" in ended.entries[0].detail

@@ -17,7 +17,7 @@ from cinemill.network import web
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.instances import read_instance
 from cinemill.network.multipart import body_of, length_of
-from cinemill.network.nodes import Web
+from cinemill.network.nodes import Node, Web
 from cinemill.network.web_client import Client
 from tests.support.pacs import write_study
 
@@ -120,6 +120,14 @@ def test_what_is_no_whole_answer_is_named(answer, outcome):
     with server(answering(answer)) as (way, _), Client(way) as client, pytest.raises(NodeError) as raised:
         body_from(client, way)
     assert raised.value.outcome == outcome
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", WHOLE[:-1], b"HTTP/1.1 500 No\r\n\r\n"])
+def test_what_a_query_is_about_is_not_said(answer):
+    with server(answering(answer), answering(answer)) as (way, _), pytest.raises(NodeError) as raised:
+        list(web.studies(Node("peer", "web", None, way), {"PatientName": "DOE^JANE"}))
+    assert way.url in raised.value.message
+    assert "DOE" not in raised.value.message
 
 
 @pytest.mark.parametrize("begun", [b"", HEAD, WHOLE[:-1]])

@@ -19,7 +19,8 @@ from http.client import (
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
-from cinemill.errors import NodeError, UsageError
+from cinemill.errors import NodeError
+from cinemill.network.tls import Tls, client_context
 
 if TYPE_CHECKING:
     from cinemill.network.nodes import Web
@@ -98,6 +99,10 @@ class Answer:
                 raise NodeError(f"{self.url}: an answer has more than {most} bytes", outcome="nonsense")
         return bytes(body)
 
+    def close(self) -> None:
+        """Read no more of it; a connection that is not kept goes with it."""
+        self._response.close()
+
     def pass_over(self) -> bool:
         """Read what little is left, as far as that is known; whether nothing is left then."""
         left = self._response.length
@@ -126,14 +131,7 @@ class Client:
         address = urlsplit(way.url)
         seconds = min(way.timeout, _CONNECT_SECONDS)
         if address.scheme == "https":
-            try:
-                context = ssl.create_default_context(
-                    cafile=None if way.authority is None else str(way.authority)
-                )
-            except OSError as error:
-                raise UsageError(
-                    f"no trusted certificates can be read from it: {error}", path=way.authority
-                ) from None
+            context = client_context(Tls(way.authority))
             self._http: HTTPConnection = HTTPSConnection(
                 address.hostname or "", address.port, timeout=seconds, context=context
             )
@@ -176,22 +174,24 @@ class Client:
         """
         if length is not None:
             fields = {**fields, "Content-Length": str(length)}
-        asked = urlsplit(url)
+        asked, shown = urlsplit(url), url.partition("?")[0]  # a query may be about patients
         target = quote(asked.path or "/", _IN_A_PATH) + (f"?{asked.query}" if asked.query else "")
-        done = False
+        done, answer = False, None
         try:
-            with _explained(url):
+            with _explained(shown):
                 self._connect()
                 self._http.putrequest(method, target)
                 for name, value in {**self._fields, **fields}.items():
                     self._http.putheader(name, value)
                 self._http.endheaders()
-            sent = self._send(url, body)
-            with _explained(url):
-                answer = Answer(self._http.getresponse(), url.partition("?")[0])
+            sent = self._send(shown, body)
+            with _explained(shown):
+                answer = Answer(self._http.getresponse(), shown)
             yield answer
             done = sent and answer.pass_over()
         finally:
+            if answer is not None:
+                answer.close()
             if not done:
                 self._http.close()
 
@@ -242,8 +242,8 @@ def _explained(url: str) -> Iterator[None]:
         ) from None
     except IncompleteRead:
         raise NodeError(f"{url}: the answer ended too early", outcome="truncated") from None
-    except (InvalidURL, UnicodeError) as error:
-        raise NodeError(f"{url} is no address: {error}", outcome="nonsense") from None
+    except (InvalidURL, UnicodeError):
+        raise NodeError(f"{url} is no address", outcome="nonsense") from None
     except HTTPException as error:
         told = f"{type(error).__name__} {error}"[:200]
         raise NodeError(f"{url} answers with no HTTP: {told}", outcome="nonsense") from None
