@@ -96,7 +96,9 @@ def run(folder: Path, seed: int, instances: int = 200, kills: int = 5, *, forwar
         Whether it sends on what it made, to another receiver.
     """
     told, started = Run(seed, forwards), time.monotonic()
-    files = write_study(folder / "in", seed, instances, side=64, most=40)
+    large = write_study(folder / "in", seed + 1000, instances // 6, side=320, most=40)
+    files = large + write_study(folder / "in", seed, instances - len(large), side=64, most=40)
+    random.Random(seed).shuffle(files)
     with ExitStack() as stack:
         told.disk = stack.enter_context(small_disk(folder / "disk", _MEGABYTES))
         receiver = Receiver(folder, free_port(), told, random.Random(seed), kills)
