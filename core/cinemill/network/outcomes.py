@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cinemill.errors import NodeError, UsageError
+from cinemill.network import commands
+from cinemill.network.commands import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,29 @@ def of_http(status: int) -> str:
     if status in exact:
         return exact[status]
     return "redirected" if status < 400 else "server-error" if status >= 500 else "failed"
+
+
+def refused_by_status(what: str, status: int, answer: Command, answered: int = 0) -> NodeError:
+    """Return the error for the last response to a question.
+
+    Parameters
+    ----------
+    what
+        Was asked.
+    status
+        Of the response.
+    answer
+        The response.
+    answered
+        Answers that came before.
+    """
+    name = (
+        "truncated"
+        if status == commands.CANCELLED or (answered and status >> 12 == 0xB)
+        else of_status(status)
+    )
+    comment = f" ({answer['ErrorComment']})" if answer.get("ErrorComment") else ""
+    return NodeError(f"{what} ended with status {status:04X}{comment} after {answered} answers", outcome=name)
 
 
 def name_of(error: Exception) -> str:
