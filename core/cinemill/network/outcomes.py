@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cinemill.errors import NodeError, UsageError
-from cinemill.network import commands
-from cinemill.network.commands import Command
+
+_CANCELLED = 0xFE00
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def of_http(status: int) -> str:
     return "redirected" if status < 400 else "server-error" if status >= 500 else "failed"
 
 
-def refused_by_status(what: str, status: int, answer: Command, answered: int = 0) -> NodeError:
+def refused_by_status(what: str, status: int, answer: Mapping[str, object], answered: int = 0) -> NodeError:
     """Return the error for the last response to a question.
 
     Parameters
@@ -186,11 +186,7 @@ def refused_by_status(what: str, status: int, answer: Command, answered: int = 0
     answered
         Answers that came before.
     """
-    name = (
-        "truncated"
-        if status == commands.CANCELLED or (answered and status >> 12 == 0xB)
-        else of_status(status)
-    )
+    name = "truncated" if status == _CANCELLED or (answered and status >> 12 == 0xB) else of_status(status)
     comment = f" ({answer['ErrorComment']})" if answer.get("ErrorComment") else ""
     return NodeError(f"{what} ended with status {status:04X}{comment} after {answered} answers", outcome=name)
 
