@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from cinemill.errors import NodeError
 from cinemill.network.incoming import Claim, Incoming, Taken
-from cinemill.network.query import decoded_identifier
+from cinemill.network.query import decoded_identifier, text_of
 from cinemill.network.receive.limits import Limits
 from cinemill.network.receive.peers import Peer
 from cinemill.network.receive.server import Server
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cinemill.network.nodes import Dimse
 
 _MOST_ASSOCIATIONS = 16
+_MOST_RESULTS = 64
 _PATIENCE = 2.0
 """Seconds that instances under way are given at the end."""
 
@@ -46,7 +48,7 @@ class Listener:
     passed: Callable[[int], None] | None = None
     host: str = ""
     _studies: dict[str, Arrivals] = field(default_factory=dict)
-    _results: list[Dataset] = field(default_factory=list)
+    _results: deque[Dataset] = field(default_factory=lambda: deque(maxlen=_MOST_RESULTS))
     _news: threading.Condition = field(default_factory=threading.Condition)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -62,7 +64,9 @@ class Listener:
         """Return the result of a storage commitment, None where none comes in time."""
 
         def there() -> Dataset | None:
-            return next((each for each in self._results if each.get("TransactionUID") == transaction), None)
+            return next(
+                (each for each in self._results if text_of(each, "TransactionUID") == transaction), None
+            )
 
         with self._news:
             return self._news.wait_for(there, timeout)

@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -233,3 +234,18 @@ def test_syntaxes_are_chosen_in_the_order_of_who_proposes_them(receiver):
             found.append((body[offset + 6], body[offset + 12 : offset + 4 + length].decode()))
         offset += 4 + length
     assert found == [(result, syntax) for _, result, syntax in proposals]
+
+
+def test_hundreds_that_are_turned_away_and_stay_are_not_all_waited_for(tmp_path):
+    before = threading.active_count()
+    with receiving(tmp_path, limits=Limits(associations=1)) as receiver, ExitStack() as open_:
+        first = open_.enter_context(Client(receiver.port))
+        assert first.associate((CT, EXPLICIT))[0] == ACCEPT
+        most = 0
+        for _ in range(300):
+            client = open_.enter_context(Client(receiver.port))
+            client.associate((CT, EXPLICIT))
+            most = max(most, threading.active_count() - before)
+        assert most < 150
+        uid, sent = instance(seed=12)
+        assert first.store(CT, uid, sent) == 0

@@ -7,6 +7,8 @@ import struct
 import threading
 import time
 
+import pytest
+
 from tests.support.senders import (
     ABORT,
     CT,
@@ -15,6 +17,7 @@ from tests.support.senders import (
     command,
     command_set,
     data_set,
+    dcmtk,
     instance,
     value,
 )
@@ -57,6 +60,15 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_none_is_doubled(tmp_pa
     files = list(folder.rglob("*.dcm"))
     assert {file.stem for file in files} == instances.keys()
     assert len(files) == len(instances)
+
+
+@pytest.mark.tools
+def test_nothing_is_lost_when_the_receiver_its_network_and_its_disk_fail(tmp_path):
+    dcmtk("storescu")
+    from receive_chaos import run
+
+    told = run(tmp_path, seed=31, instances=24, kills=2)
+    assert told.kills
 
 
 def test_sigterm_ends_what_is_under_way_and_says_what_was_received(tmp_path):

@@ -3,7 +3,7 @@
 import struct
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -258,18 +258,3 @@ def await_told(receiver, text):
     while not any(text in message for message in receiver.messages):
         assert time.monotonic() < end, receiver.messages
         time.sleep(0.02)
-
-
-def test_hundreds_that_are_turned_away_and_stay_are_not_all_waited_for(tmp_path):
-    before = threading.active_count()
-    with receiving(tmp_path, limits=Limits(associations=1)) as receiver, ExitStack() as open_:
-        first = open_.enter_context(Client(receiver.port))
-        assert first.associate((CT, EXPLICIT))[0] == ACCEPT
-        most = 0
-        for _ in range(300):
-            client = open_.enter_context(Client(receiver.port))
-            client.associate((CT, EXPLICIT))
-            most = max(most, threading.active_count() - before)
-        assert most < 150
-        uid, sent = instance(seed=12)
-        assert first.store(CT, uid, sent) == 0
