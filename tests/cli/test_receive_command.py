@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 from cinemill.cli import receiving
+from cinemill.cli.exchange import report_file
 from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
 from cinemill.network.incoming import Claim, Rules, Taken
@@ -82,6 +83,21 @@ def test_instances_are_transcoded_behind_the_acknowledgement(tmp_path):
         assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.80"
         assert (output.pixel_array == source.pixel_array).all()
     assert not outputs
+
+
+def test_a_line_of_the_report_that_a_kill_has_cut_spoils_no_other(tmp_path):
+    report = tmp_path / "report.jsonl"
+    for cut in (0, 9, 0):
+        with receiving.Log(report, tmp_path / "in") as log:
+            log.add(outcome="stored")
+        with report_file(report) as file:
+            assert file is not None
+            file.write('{"outcome": "sent"}\n')
+            assert report.read_text().endswith('"sent"}\n')
+        report.write_bytes(report.read_bytes()[: report.stat().st_size - cut])
+    lines = report.read_text().splitlines()
+    assert len(lines) == 6
+    assert [line.endswith("}") for line in lines] == [True, True, True, False, True, True]
 
 
 class Full(io.StringIO):

@@ -9,6 +9,7 @@ from contextlib import closing
 import pydicom
 import pytest
 
+from cinemill.errors import OutputExists
 from cinemill.network import commands, incoming, pdu
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.association import Association
@@ -81,6 +82,15 @@ def test_an_instance_that_something_is_made_of_while_it_is_compared_is_there(tmp
     monkeypatch.setattr(incoming, "same_data_set", is_made_meanwhile)
     assert settle(again, path, "keep", [(made, lambda *_: True)]) == "duplicate"
     assert sorted(tmp_path.iterdir()) == [again, made]
+
+
+def test_a_name_that_leads_nowhere_is_not_written_over(tmp_path):
+    again, path = tmp_path / "again", tmp_path / "name"
+    again.write_bytes(b"instance")
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputExists):
+        settle(again, path, "keep")
+    assert path.is_symlink()
 
 
 def test_a_directory_that_is_removed_in_the_moment_in_which_a_name_is_given_is_made_again(

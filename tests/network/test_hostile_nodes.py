@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -14,13 +15,14 @@ from pydicom.sequence import Sequence
 
 from cinemill.errors import NodeError
 from cinemill.network import arrivals as arriving
-from cinemill.network import commands, query, retrieve
+from cinemill.network import commands, query, retrieve, web
 from cinemill.network.abilities import services
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.commands import Field
 from cinemill.network.commitment import commit
 from cinemill.network.instances import read_instance
 from cinemill.network.listener import Listener
+from cinemill.network.nodes import Node, Web
 from cinemill.network.pace import Pace
 from cinemill.network.query import Listed, Study, encoded_identifier, instances, studies
 from cinemill.network.store import accepted, store
@@ -41,6 +43,7 @@ def soon_enough(monkeypatch):
     monkeypatch.setattr(query, "MOST_ANSWERS", MANY)
     monkeypatch.setattr(retrieve, "_FRUITLESS", MANY)
     monkeypatch.setattr(arriving, "_MOST_WRONG", MANY // 2)
+    monkeypatch.setattr(arriving, "_MOST_IN_VAIN", MANY)
     monkeypatch.setattr(pulling, "_PATIENCE", 0.01)
 
 
@@ -205,7 +208,7 @@ def test_instances_that_nobody_asked_for_are_not_taken_for_ever_nor_all_remember
             association.receive()
 
     arrivals = Arrivals(tmp_path / "out", read_instance(file).study, frozenset({"1.2.3"}))
-    with peer(conduct) as node, pytest.raises(NodeError, match="without another instance"):
+    with peer(conduct) as node, pytest.raises(NodeError, match="one after the other"):
         retrieve.get(node, arrivals.study, arrivals, listed=[Listed("1.2.3", CT)])
     assert len(came) <= MANY + 2
     assert len(arrivals.wrong) == MANY // 2
@@ -339,3 +342,58 @@ def test_an_answer_to_an_association_that_comes_a_byte_at_a_time_is_not_awaited(
     with peer(bare=conduct, timeout=0.5) as node, pytest.raises(NodeError) as raised:
         accepted(node, [(CT, NATIVE)])
     assert raised.value.outcome == "stalled"
+
+
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+PARTS = OK + b"Content-Type: multipart/related; boundary=xyz\r\n\r\n"
+ENDLESS = {
+    "parts that are no instances": (PARTS, b"\r\n--xyz\r\n\r\nx" * 500, "one after the other"),
+    "a preamble": (PARTS, b"a" * 10_000, "before the first part"),
+    "the head of a part": (PARTS + b"--xyz\r\nA: ", b"a" * 10_000, "head has more than"),
+}
+
+
+def speaking(answer, again=b""):
+    """Answer one request of HTTP by these bytes, and go on with others without an end."""
+
+    def conduct(connection):
+        connection.recv(1 << 16)
+        connection.sendall(answer)
+        while again:
+            connection.sendall(again)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+    return conduct
+
+
+@contextmanager
+def web_node(answer, again=b""):
+    with peer(bare=speaking(answer, again)) as node:
+        url = f"http://127.0.0.1:{node.by_dimse.port}/dicom-web"
+        yield Node("peer", "web", None, Web(url, timeout=2.0))
+
+
+@pytest.mark.parametrize(("begin", "again", "told"), ENDLESS.values(), ids=ENDLESS)
+def test_an_answer_of_dicomweb_without_an_end_is_left(tmp_path, begin, again, told):
+    arrivals = Arrivals(tmp_path / "out", "1.2.3")
+    with web_node(begin, again) as node, pytest.raises(NodeError, match=told) as raised:
+        web.retrieve(node, "1.2.3", arrivals)
+    assert raised.value.outcome == "nonsense"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_json_that_is_nested_without_an_end_is_named(file):
+    answer = OK + b"Content-Type: application/dicom+json\r\n\r\n" + b"[" * 100_000
+    with web_node(answer) as node, pytest.raises(NodeError, match="no JSON") as raised:
+        list(web.studies(node, {}))
+    assert raised.value.outcome == "nonsense"
+    with web_node(answer) as node:
+        list(web.store(node, [read_instance(file)]))
+
+
+@pytest.mark.parametrize("count", ["Infinity", "1e400", "-1", "99999999999999999999", '"x"', "[]"])
+def test_a_count_that_is_none_is_not_believed_by_dicomweb_either(count):
+    told = f'[{{"0020000D": {{"Value": ["1.2"]}}, "00201208": {{"Value": [{count}]}}}}]'
+    with web_node(OK + b"Content-Type: application/dicom+json\r\n\r\n" + told.encode()) as node:
+        assert list(web.studies(node, {})) == [Study("1.2")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -178,11 +179,24 @@ def report_file(path: Path | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        file = path.open("a", encoding="utf-8")
+        file = appending(path)
     except OSError as error:
         raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
     with file:
         yield file
+
+
+def appending(path: Path) -> TextIO:
+    """Open a file for lines that are written at once, behind those that are there, of which a kill may have cut the last."""
+    is_torn = False
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as there:
+            there.seek(-1, os.SEEK_END)
+            is_torn = there.read(1) != b"\n"
+    file = path.open("a", encoding="utf-8", buffering=1)
+    if is_torn:
+        file.write("\n")
+    return file
 
 
 def limits_options(command: Decorated) -> Decorated:

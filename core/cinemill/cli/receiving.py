@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from cinemill.cli.exchange import appending
 from cinemill.errors import CinemillError, UsageError, printable
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.atomic import output_error
@@ -59,7 +60,7 @@ class Log:
         if path is not None and path.resolve().is_relative_to(folder.resolve()):
             raise UsageError("the report would lie among the instances; choose another place", path=path)
         try:
-            self._file = None if path is None else path.open("a", encoding="utf-8", buffering=1)
+            self._file = None if path is None else appending(path)
         except OSError as error:
             assert path is not None
             raise output_error(path, error) from None

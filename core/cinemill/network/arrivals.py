@@ -28,6 +28,9 @@ _REFUSED = {
 _MOST_WRONG = 50_000
 """Instances that are remembered for what is wrong with them."""
 
+_MOST_IN_VAIN = 100_000
+"""Instances in a row that bring nothing, after which a node is not listened to any more."""
+
 _UNNAMED = "arriving"
 """What a file is called while it is not known which instance comes."""
 
@@ -70,6 +73,7 @@ class Arrivals:
     rules: Rules = field(default_factory=Rules)
     fetched: set[str] = field(default_factory=set)
     wrong: dict[str, Outcome] = field(default_factory=dict)
+    _in_vain: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def path_of(self, sop_instance: str) -> Path:
@@ -129,7 +133,7 @@ class Arrivals:
         Raises
         ------
         NodeError
-            The parts end too early: nothing is left of them.
+            The parts end too early: nothing is left of them; or there is no end of what can't be taken.
         """
         incoming = self.begin(claim)
         try:
@@ -144,6 +148,11 @@ class Arrivals:
         finally:
             incoming.discard()
         self.note(taken)
+        if self._in_vain > _MOST_IN_VAIN:
+            raise NodeError(
+                f"{_MOST_IN_VAIN} instances came one after the other that are there already, or are not taken",
+                outcome="nonsense",
+            )
         return taken
 
     def note(self, taken: Taken) -> None:
@@ -160,6 +169,8 @@ class Arrivals:
             study=self.study,
         )
         with self._lock:
+            new = outcome.kind.well and outcome.sop_instance not in self.fetched
+            self._in_vain = 0 if new else self._in_vain + 1
             if outcome.kind.well:
                 self.fetched.add(outcome.sop_instance)
                 self.wrong.pop(outcome.sop_instance, None)

@@ -32,6 +32,9 @@ Same: TypeAlias = "Callable[[Path, Path], bool]"
 _STEP = 16 << 20
 """Bytes after which room is looked for, and the disk begins to write."""
 
+_ATTEMPTS = 3
+"""At a name that others may give and take away meanwhile."""
+
 _making = threading.Lock()
 
 
@@ -290,18 +293,20 @@ def settle(
     OutputError
         The file system refused.
     """
-    for there, same in ((path, same_data_set), *others):
-        if there.exists():
-            if same(temporary, there):
-                return "duplicate"
-            if (
-                duplicates != "replace" and there.exists()
-            ):  # else something was made of it meanwhile, which is the next
-                raise OutputExists("another instance of this UID is there", path=there)
-    try:
-        publish(temporary, path, overwrite=duplicates == "replace")
-    except OutputExists:  # it came twice at once, or something was made of the other already
-        return settle(temporary, path, duplicates, others)
+    for attempt in range(_ATTEMPTS):
+        for there, same in ((path, same_data_set), *others):
+            if there.exists():
+                if same(temporary, there):
+                    return "duplicate"
+                if there.exists() and duplicates != "replace":  # else something was made of it: the next
+                    raise OutputExists("another instance of this UID is there", path=there)
+        try:
+            publish(temporary, path, overwrite=duplicates == "replace")
+        except OutputExists:  # it came twice at once, and something may be made of the other already
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            break
     return "stored"
 
 

@@ -65,8 +65,13 @@ class Parts:
         NodeError
             The body ends before its last delimiter, or is no multipart.
         """
-        for _ in self._until_delimiter():
-            pass
+        preamble = 0
+        for piece in self._until_delimiter():
+            preamble += len(piece)
+            if preamble > _LARGEST_HEAD:
+                raise NodeError(
+                    f"more than {_LARGEST_HEAD} bytes stand before the first part", outcome="nonsense"
+                )
         while self._begins():
             body = self._until_delimiter()
             yield self._fields(), body

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from cinemill.errors import NodeError
 
+_CANCELLED = 0xFE00
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -169,6 +171,25 @@ def of_http(status: int) -> str:
     if status in exact:
         return exact[status]
     return "redirected" if status < 400 else "server-error" if status >= 500 else "failed"
+
+
+def refused_by_status(what: str, status: int, answer: Mapping[str, object], answered: int = 0) -> NodeError:
+    """Return the error for the last response to a question.
+
+    Parameters
+    ----------
+    what
+        Was asked.
+    status
+        Of the response.
+    answer
+        The response.
+    answered
+        Answers that came before.
+    """
+    name = "truncated" if status == _CANCELLED or (answered and status >> 12 == 0xB) else of_status(status)
+    comment = f" ({answer['ErrorComment']})" if answer.get("ErrorComment") else ""
+    return NodeError(f"{what} ended with status {status:04X}{comment} after {answered} answers", outcome=name)
 
 
 def name_of(error: Exception) -> str:

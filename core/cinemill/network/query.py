@@ -14,6 +14,7 @@ from cinemill.network import commands
 from cinemill.network.association import Association
 from cinemill.network.commands import Field
 from cinemill.network.connect import associate
+from cinemill.network.outcomes import refused_by_status
 from cinemill.network.pdu import Context, Proposed
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
@@ -312,31 +313,6 @@ def find(association: Association, level: str, criteria: Mapping[str, str]) -> I
         yield decoded_identifier(data, context.syntax)
     if status:
         raise refused_by_status("C-FIND", status, answer, answered)
-
-
-def refused_by_status(what: str, status: int, answer: commands.Command, answered: int = 0) -> NodeError:
-    """Return the error for the last response to a question.
-
-    Parameters
-    ----------
-    what
-        Was asked.
-    status
-        Of the response.
-    answer
-        The response.
-    answered
-        Answers that came before.
-    """
-    from cinemill.network.outcomes import of_status
-
-    name = (
-        "truncated"
-        if status == commands.CANCELLED or (answered and status >> 12 == 0xB)
-        else of_status(status)
-    )
-    comment = f" ({answer['ErrorComment']})" if answer.get("ErrorComment") else ""
-    return NodeError(f"{what} ended with status {status:04X}{comment} after {answered} answers", outcome=name)
 
 
 def context_of(association: Association, sop_class: str, what: str) -> Context:

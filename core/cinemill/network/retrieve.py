@@ -12,8 +12,9 @@ from cinemill.network.commands import Field
 from cinemill.network.connect import associate
 from cinemill.network.incoming import Claim
 from cinemill.network.negotiation import MOST_CONTEXTS
+from cinemill.network.outcomes import refused_by_status
 from cinemill.network.pdu import Context, Proposed
-from cinemill.network.query import IDENTIFIER_SYNTAXES, context_of, encoded_identifier, refused_by_status
+from cinemill.network.query import IDENTIFIER_SYNTAXES, context_of, encoded_identifier
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Messages that are not put together as the standard says: refused by name or taken as they are, and the receiver goes on."""
 
-import socket
 import struct
 import threading
 import time
@@ -27,7 +26,7 @@ from tests.support.senders import (
     value,
 )
 
-HASTY = Limits(request_seconds=1, network_seconds=1, idle_seconds=1)
+HASTY = Limits(network_seconds=2)
 
 
 @pytest.fixture(scope="module")
@@ -244,8 +243,7 @@ def test_a_data_set_of_a_million_elements_is_refused_before_they_are_all_in_memo
 
 def test_who_does_not_read_our_answers_is_sent_away_and_holds_nothing_up(tmp_path):
     with receiving(tmp_path, limits=HASTY) as receiver, Client(receiver.port) as deaf:
-        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.associate((VERIFICATION, EXPLICIT))
+        deaf.associate((VERIFICATION, EXPLICIT), most=8)
         echo = value(1, command_set(affected_class=VERIFICATION, field=0x30, id=7, data=0x0101), 3)
         asked = (struct.pack(">BxL", DATA, len(echo)) + echo) * 500
         with suppress(OSError):
@@ -256,7 +254,7 @@ def test_who_does_not_read_our_answers_is_sent_away_and_holds_nothing_up(tmp_pat
 
 
 def await_told(receiver, text):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not any(text in message for message in receiver.messages):
         assert time.monotonic() < end, receiver.messages
         time.sleep(0.02)
