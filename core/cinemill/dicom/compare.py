@@ -72,7 +72,9 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int]) 
     if len(before) != len(after):
         return False
     here, there = source.data, output.data
-    start = end = further = 0  # of elements behind each other, and by how much further they stand in the output
+    start = end = further = (
+        0  # of elements behind each other, and by how much further they stand in the output
+    )
     for one, other in zip(before, after, strict=True):
         if other.end - one.end != other.start - one.start:
             return False

@@ -6,7 +6,16 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE, SHORT_VRS, UNDEFINED, Element, Encoding, read_header, tag_name, walk
+from cinemill.dicom.elements import (
+    EXPLICIT_LE,
+    SHORT_VRS,
+    UNDEFINED,
+    Element,
+    Encoding,
+    read_header,
+    tag_name,
+    walk,
+)
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values

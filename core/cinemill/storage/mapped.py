@@ -40,12 +40,12 @@ def map_file(path: Path, *, follow: bool = True) -> Bytes:
             mapped = mmap(file, 0, access=ACCESS_READ)
         finally:
             os.close(file)
-        read_ahead(mapped, wanted=False)
-        return mapped
     except NotDicom:
         raise
     except OSError as error:
         raise _unreadable(path, error) from None
+    read_ahead(mapped, wanted=False)
+    return mapped
 
 
 def _unreadable(path: Path, error: OSError) -> Unreadable:
