@@ -143,7 +143,8 @@ class Transcode(Operation):
 
     def decided(self, options: Options) -> Self:
         """Return the same with the options that a decision found."""
-        return _decided(self, options)
+        decided: Self = _decided(self, options)
+        return decided
 
     def in_bulk(self) -> Self:
         """Keep sources that would grow, and lossy ones, unless something else was asked for."""
