@@ -104,7 +104,11 @@ class Party:
         self._pass_turn()
         call.gate.acquire()
         if call.error is not None:
-            raise call.error
+            error, call.error = call.error, None
+            try:
+                raise error
+            finally:
+                del error  # which knows this frame, and with it what was given
         assert call.made is not None
         return call.made
 
@@ -157,6 +161,7 @@ def _make(calls: Sequence[_Call]) -> None:
     if len(calls) > 1:
         whole.make()
     if whole.made is None:
+        whole.error = None  # it knows the call, which would stay with all that was given until somebody looks for garbage
         for call in calls:
             call.make()
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SAFE, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 _lock = threading.Lock()
 _M_ARENA_MAX = -8
-_COLLECTED_AFTER = 20_000
+_COLLECTED_AFTER = 50_000
 """Objects more than before at which cycles are looked for; Python's 700 are fewer than a header has."""
 
 
