@@ -37,7 +37,6 @@ FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
-_NOT_IN_DATA_SETS = frozenset((_FILE_META, _DELIMITERS))
 _NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 16 << 20
@@ -129,7 +128,7 @@ class Source(Values):
             raise DamagedFile("there are no data elements; the file is truncated")
         self.elements = [*before, *behind]
         self._spans |= {element.tag: element for element in behind}
-        if not _NOT_IN_DATA_SETS.isdisjoint([tag >> 16 for tag in self._spans]):
+        if not {_FILE_META, _DELIMITERS}.isdisjoint([tag >> 16 for tag in self._spans]):
             self._leave_out()
         self.meta_faults = meta_faults(self)
         self.warnings += self.meta_faults
