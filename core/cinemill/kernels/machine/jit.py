@@ -27,10 +27,10 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
 
-import xxhash
-
 from cinemill.kernels.machine import processor
 from cinemill.kernels.machine.library import Call, callable_without_compiler, load, save
+from cinemill.kernels.machine.sources import KERNELS, imports, sources_hash
+from cinemill.kernels.machine.sources import imported_kernels as imported_kernels  # noqa: PLC0414  # known here
 from cinemill.kernels.machine.types import Signature, parsed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -260,10 +260,10 @@ def waiting(folder: str = "") -> list[Kernel]:
 def _names_used_later(folder: str) -> set[str]:
     """Find what kernel modules of a folder that are not, or not yet quite, imported take from others: parts of theirs."""
     names = set[str]()
-    for source in _KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
+    for source in KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
         module = sys.modules.get(f"{folder}.{source.stem}")
         if module is None or getattr(module.__spec__, "_initializing", False):
-            for _, imported in _imports(source):
+            for _, imported in imports(source):
                 names.update(re.findall(r"\w+", imported.decode()))
     return names
 
@@ -355,50 +355,6 @@ def module_directories(module: str, source: Path) -> Iterator[Path]:
 def is_ready(module: str, source: Path, name: str) -> bool:
     """Whether a kernel has been compiled, be it as a part of others."""
     return any((place / f"{name}.ready").exists() for place in module_directories(module, source))
-
-
-@cache
-def sources_hash(source: Path) -> str:
-    """Hash a module and all kernel modules it imports: numba alone does not notice a change in these."""
-    found, left = {source}, [source]
-    while left:
-        new = set(imported_kernels(left.pop())) - found
-        found |= new
-        left += new
-    digests = sorted((path.name, xxhash.xxh3_128_hexdigest(_text(path))) for path in found)
-    return xxhash.xxh3_64_hexdigest(repr(digests).encode())
-
-
-_KERNELS = Path(__file__).parents[1]
-_NAME = b" cinemill.kernels"
-_IMPORT = re.compile(rb"[ \t]*(?:from|import) cinemill\.kernels([.\w]*)(?: import (\([^)]*\)|.*))?")
-
-
-def _imports(source: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Yield which kernel modules a module imports, and what of them; to look for lines and not for the name takes ten times as long."""
-    text, end = _text(source), 0
-    while (at := text.find(_NAME, end)) >= 0:
-        end = at + len(_NAME)
-        if found := _IMPORT.match(text, text.rfind(b"\n", 0, at) + 1):
-            end = found.end()
-            yield found[1], found[2] or b""
-
-
-@cache
-def imported_kernels(source: Path) -> list[Path]:
-    """Find the kernel modules that a module imports, at its start or in a function; to parse it would take too long."""
-    imported = []
-    for module, names in _imports(source):
-        place = _KERNELS.joinpath(*module.decode().split("."))
-        many = place.is_dir()
-        imported += [place / name.decode() for name in re.findall(rb"\w+", names)] if many else [place]
-    files = (place.with_suffix(".py") for place in imported)
-    return [file for file in files if file.is_file()]
-
-
-@cache
-def _text(source: Path) -> bytes:
-    return source.read_bytes()
 
 
 @contextmanager
