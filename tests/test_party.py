@@ -1,5 +1,6 @@
 """Threads that work by turns: who works when, what is done once for all, and whose error it is."""
 
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -127,3 +128,48 @@ def test_a_directory_is_synced_once_for_the_files_of_a_party_which_all_have_thei
     outcomes(*(lambda path=path: work(path) for path in paths))
     assert sorted(synced) == [(tmp_path / str(number), 2 * 4 // folders) for number in range(folders)]
     assert [path.read_bytes() for path in paths] == [b"bytes"] * 4
+
+
+def test_who_waited_longest_works_next():
+    nobody: Any = None
+    party, worked = Party(6, nobody), []
+
+    def work(number):
+        with party.joined():
+            worked.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (4, 1, 3, 0, 2)]
+    with party.joined():
+        for place, thread in enumerate(threads, 1):
+            thread.start()
+            while len(party._in_line) < place:
+                time.sleep(0.001)
+        assert worked == []
+    for thread in threads:
+        thread.join(20)
+    assert worked == [4, 1, 3, 0, 2]
+
+
+def test_threads_that_wait_call_and_fail_at_random_all_get_what_is_theirs():
+    def checked(given):
+        if any(each % 7 == 3 for each in given):
+            raise ValueError("three")
+        return [3 * each for each in given]
+
+    def work(number):
+        chance, made = random.Random(number), 0
+        party: Any = current()
+        for each in range(40):
+            with waiting():
+                time.sleep(chance.choice((0, 0, 1e-4)))
+            if chance.random() < 0.5:
+                given = 100 * number + each
+                try:
+                    assert party.call(each % 3, checked, [given]) == [3 * given]
+                    assert given % 7 != 3
+                except ValueError:
+                    assert given % 7 == 3
+                made += 1
+        return made
+
+    assert min(outcomes(*(lambda n=n: work(n) for n in range(8)))) > 0

@@ -1,7 +1,11 @@
 """Stages keep their order, draw no more than they must, and stop at the first failure."""
 
+import contextlib
+import gc
 import threading
+import weakref
 from collections import deque
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -136,3 +140,36 @@ def test_threads_share_what_is_left():
     """A last chunk of eight would keep one thread busy while the other has nothing to do."""
     sizes = [len(chunk) for chunk in chunks(200, 1 << 20, 16, threads=2)]
     assert sizes == [16] * 12 + [4, 4]
+
+
+class _Frames:
+    """What is large."""
+
+
+@pytest.mark.parametrize("stage", ["make", "check", "stage"])
+def test_what_fails_on_threads_leaves_no_frames_for_somebody_to_look_for(stage):
+    there: list[weakref.ref[_Frames]] = []
+
+    def failing(number, name):
+        frames = _Frames()
+        there.append(weakref.ref(frames))
+        if name == stage and number == 5:
+            raise ValueError(number)
+        return number
+
+    def run():
+        with pipeline(3) as pipe:
+            if stage == "stage":
+                list(pipe.stage(lambda number: failing(number, "stage"), range(9)))
+            else:
+                make, check = partial(failing, name="make"), partial(failing, name="check")
+                list(pipe.written(make, lambda made: made, check, range(9)))
+
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            run()
+        assert [each() for each in there] == [None] * len(there)
+        assert len(there) > 5
+    finally:
+        gc.enable()

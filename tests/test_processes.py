@@ -113,3 +113,27 @@ def test_this_process_s_environment_is_as_before(monkeypatch):
         assert os.environ["PYTHONSAFEPATH"] == "1"
         assert os.environ["PYTHONPATH"] == "/elsewhere"
     assert dict(os.environ) == before
+
+
+def test_a_process_that_collects_seldom_collects_all_the_same():
+    code = """
+    import gc, weakref
+    from cinemill.processes import collect_seldom
+    class Circle: pass
+    def circle():
+        made = Circle()
+        made.itself = made
+        return weakref.ref(made)
+    before, usual = circle(), gc.get_threshold()[0]
+    collect_seldom()
+    circles = [circle() for _ in range(3 * gc.get_threshold()[0])]
+    print(gc.get_threshold()[0] > 10 * usual, sum(each() is not None for each in circles) < len(circles) / 2)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": PATHS},
+    )
+    assert done.stdout.split() == ["True", "True"]

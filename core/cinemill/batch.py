@@ -18,7 +18,7 @@ from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalEr
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.party import Party
-from cinemill.processes import children_context, ended, safe_path, share_heap
+from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 
@@ -252,6 +252,7 @@ def _work(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_heap()
+    collect_seldom()
     sending = threading.Lock()
 
     def send(message: Any) -> None:

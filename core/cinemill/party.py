@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,8 @@ Work: TypeAlias = "Callable[[list[Any]], list[Any]]"
 class Party:
     """Threads, each at work on an instance of its own, of which one works at a time: a party keeps one core busy.
 
-    Threads that all want to work hand Python's lock to and fro, thousands of times a second. Here a thread works until it is
+    Threads that all want to work hand Python's lock to and fro, thousands of times a second. Here the turn to work is handed
+    from one thread to the one that waited longest, and no other wakes up for it. A thread works until it is
     done, waits in `waiting`, or has something done that the others need as well (`call`): that waits until every thread of the
     party waits so or has left. Then all is done, what is alike at once; where that fails, each on its own, so that an
     error is that of its own thread.
@@ -34,8 +36,9 @@ class Party:
     """
 
     def __init__(self, size: int, caller: Executor) -> None:
-        self._turn = threading.Lock()
-        self._changed = threading.Condition(self._turn)
+        self._guard = threading.Lock()
+        self._taken = False
+        self._in_line: deque[threading.Lock] = deque()
         self._caller = caller
         self._at_work = size
         self._calls: list[_Call] = []
@@ -43,22 +46,43 @@ class Party:
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Belong to the party until the context is left."""
-        with self._turn:
-            token = _party.set(self)
+        self._take_turn()
+        token = _party.set(self)
+        try:
+            yield
+        finally:
+            _party.reset(token)
             try:
-                yield
-            finally:
-                _party.reset(token)
                 self._one_less()
+            finally:
+                self._pass_turn()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Let others work until the context is left."""
-        self._turn.release()
+        self._pass_turn()
         try:
             yield
         finally:
-            self._turn.acquire()
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Wait until it is this thread's turn."""
+        with self._guard:
+            if not self._taken:
+                self._taken = True
+                return
+            gate = _shut()
+            self._in_line.append(gate)
+        gate.acquire()
+
+    def _pass_turn(self) -> None:
+        """End this thread's turn; it is that of the first in line, if there is one."""
+        with self._guard:
+            if self._in_line:
+                self._in_line.popleft().release()
+            else:
+                self._taken = False
 
     def call(self, alike: Hashable, work: Work, given: Sequence[Any], *, waits: bool = False) -> list[Any]:
         """Have something done with what the others have.
@@ -77,9 +101,14 @@ class Party:
         call = _Call(alike, work, given, waits=waits)
         self._calls.append(call)
         self._one_less()
-        self._changed.wait_for(lambda: call.made is not None or call.error is not None)
+        self._pass_turn()
+        call.gate.acquire()
         if call.error is not None:
-            raise call.error
+            error, call.error = call.error, None
+            try:
+                raise error
+            finally:
+                del error  # which knows this frame, and with it what was given
         assert call.made is not None
         return call.made
 
@@ -102,16 +131,20 @@ class Party:
             else:
                 self.alone(partial(_make, some))
         self._at_work = len(calls)
-        self._changed.notify_all()
+        with self._guard:
+            self._in_line.extend(
+                call.gate for call in reversed(calls)
+            )  # the last is this thread's, unless it leaves
 
 
 class _Call:
-    """What a thread has done, and what came of it."""
+    """What a thread has done, and what came of it; the gate opens when it is its turn again."""
 
     def __init__(self, alike: Hashable, work: Work, given: Sequence[Any], *, waits: bool = False) -> None:
         self.alike, self.work, self.given, self.waits = alike, work, list(given), waits
         self.made: list[Any] | None = None
         self.error: BaseException | None = None
+        self.gate = _shut()
 
     def make(self) -> None:
         """Make it; its thread raises what goes wrong."""
@@ -128,12 +161,20 @@ def _make(calls: Sequence[_Call]) -> None:
     if len(calls) > 1:
         whole.make()
     if whole.made is None:
+        whole.error = None  # it knows the call, which would stay with all that was given until somebody looks for garbage
         for call in calls:
             call.make()
         return
     made = iter(whole.made)
     for call in calls:
         call.made = [next(made) for _ in call.given]
+
+
+def _shut() -> threading.Lock:
+    """Return a lock that is held."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
 
 
 _party: ContextVar[Party | None] = ContextVar("party", default=None)

@@ -74,8 +74,7 @@ class Pipeline:
                 self._check()
                 yield pending.popleft().result()
         finally:
-            for future in pending:
-                future.cancel()
+            _drop(pending)
 
     def written(
         self,
@@ -119,6 +118,7 @@ class Pipeline:
         checking: deque[Future[Told]] = deque()
         waiting, more = iter(given), True
         most = self._threads if large else self._threads + 1
+        oldest: list[Future[Any]] = []
         item: Given | None
         try:
             while more or making or checking:
@@ -129,21 +129,27 @@ class Pipeline:
                     if item is not None:
                         making.append(self._executor.submit(make, item))
                     continue
-                oldest: list[Future[Any]] = [*list(making)[:1], *list(checking)[:1]]
+                oldest[:] = [*list(making)[:1], *list(checking)[:1]]
                 wait(oldest, return_when=FIRST_COMPLETED)
                 if checking and checking[0].done():
                     yield checking.popleft().result()
                 elif making[0].done():
                     checking.append(self._executor.submit(check, write(making.popleft().result())))
         finally:
-            for made in making:
-                made.cancel()
-            for told in checking:
-                told.cancel()
+            _drop(making)
+            _drop(checking)
+            oldest.clear()
 
     def _check(self) -> None:
         if self._cancelled():
             raise Cancelled("stopped on request; nothing was written")
+
+
+def _drop(futures: deque[Future[Any]]) -> None:
+    """Cancel what was not begun, and forget all: a failure, which knows who waited for it, would stay with all frames under way."""
+    for future in futures:
+        future.cancel()
+    futures.clear()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from cinemill import __version__
 from cinemill.cli.commands import Commands
 from cinemill.cli.options import current_name
 from cinemill.errors import CinemillError
+from cinemill.processes import collect_seldom
 
 # numpy's linear algebra is not used, and would start a thread on every core. Huge pages hold what is never touched, too:
 # half the memory of encoders, which make room for the worst case, and no time gained.
@@ -110,6 +111,7 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
+    collect_seldom()
     try:
         sys.exit(app.main(standalone_mode=False))
     except click.ClickException as error:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill import party
+from cinemill.codecs.native import Native
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
@@ -50,7 +51,7 @@ def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list
 def _call(codec: Codec, work: Work, given: Sequence[Any], pixels: PixelFormat) -> list[Any]:
     """Make a call, without waiting for others where the codec gains nothing by that."""
     company = party.current()
-    if company is None:
+    if company is None or type(codec) is Native:  # which does less than it takes to ask another thread
         return work(given, pixels)
     if codec.batch == 1 or _alone.get():
         return company.alone(lambda: work(given, pixels))

@@ -69,11 +69,21 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int]) 
     before, after = (
         [e for e in file.elements if e.tag & 0xFFFF and e.tag not in may_change] for file in (source, output)
     )
+    if len(before) != len(after):
+        return False
     here, there = source.data, output.data
-    return len(before) == len(after) and all(
-        here[one.start : one.end] == there[other.start : other.end]
-        for one, other in zip(before, after, strict=True)
+    start = end = further = (
+        0  # of elements behind each other, and by how much further they stand in the output
     )
+    for one, other in zip(before, after, strict=True):
+        if other.end - one.end != other.start - one.start:
+            return False
+        if one.start != end or other.start - one.start != further:
+            if here[start:end] != there[start + further : end + further]:
+                return False
+            start, further = one.start, other.start - one.start
+        end = one.end
+    return bool(here[start:end] == there[start + further : end + further])
 
 
 def compare_encapsulated(source: Source, output: Source) -> None:

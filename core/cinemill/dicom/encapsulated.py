@@ -24,7 +24,7 @@ from cinemill.dicom.fragments import (
     read_fragments,
     walk_items,
 )
-from cinemill.errors import DamagedFile
+from cinemill.errors import DamagedFile, UsageError
 from cinemill.storage.mapped import Bytes, fetch, read_ahead
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ class EncapsulatedFrames:
             raise DamagedFile("not one codestream begins where the frame index has a frame")
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._data = b""
+        """Let go of the file, and of whoever groups its fragments."""
+        self._data, self._group = b"", _closed
 
     def joined(self) -> Buffer:
         """Return the bytes of all fragments."""
@@ -164,6 +164,10 @@ class EncapsulatedFrames:
             if moved.any():
                 self._warnings.append("the offset table or kept index does not fit the items; not used")
             self._index, self._read = scanned, None
+
+
+def _closed(_: Fragments) -> FrameIndex:
+    raise UsageError("the file is closed; open it again")
 
 
 def claimed_by_table(

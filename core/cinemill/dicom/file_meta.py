@@ -6,7 +6,16 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE, SHORT_VRS, Element, Encoding, tag_name, walk
+from cinemill.dicom.elements import (
+    EXPLICIT_LE,
+    SHORT_VRS,
+    UNDEFINED,
+    Element,
+    Encoding,
+    read_header,
+    tag_name,
+    walk,
+)
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values
@@ -22,9 +31,14 @@ _IN_DATA_SET = {
 
 def walk_meta(data: Bytes, start: int) -> Iterator[Element]:
     """Yield the elements of group 0002 that stand from an offset, each encoded in any way."""
-    offset = start
+    offset, size = start, len(data)
     while (encoding := meta_encoding(data, offset)) is not None:
-        element = next(walk(data, offset, len(data), encoding))
+        tag, vr, _, value, _, length = read_header(data, offset, size, encoding)
+        end = value + length
+        if length == UNDEFINED or end > size:
+            element = next(walk(data, offset, size, encoding))
+        else:
+            element = Element(tag, vr, offset, value, end, length)
         yield element
         offset = element.end
 

@@ -7,7 +7,9 @@ decode travels as it is (PS3.5 §6.2, §7.1, §7.3; private and unknown elements
 from __future__ import annotations
 
 import struct
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Literal
 
 from cinemill.dicom.dictionary import find_private_vr, find_vr
@@ -47,6 +49,7 @@ _WITHOUT_ITEMS = (SHORT_VRS | LONG_VRS) - {b"SQ", b"UN"}
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
+_BEYOND_TAGS = 1 << 32
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
@@ -89,6 +92,41 @@ class Recoder:
         """
         level = [element for element in elements if element.tag & 0xFFFF]
         return self._encode_level(level, self.source, self.target, {})
+
+    def encode_runs(
+        self, elements: Iterable[Element], apart: Iterable[int]
+    ) -> Iterator[tuple[Element, bytes]]:
+        """Yield what `encode` does, but for elements that stay as they are, one behind the other: these at once, with their first.
+
+        Parameters
+        ----------
+        elements
+            Of one level.
+        apart
+            Tags that are none of theirs, and that no run goes across.
+        """
+        level = [element for element in elements if element.tag & 0xFFFF]
+        plain = self.source == self.target == EXPLICIT_LE and not self.canonical
+        if not plain or any(one.tag >= other.tag for one, other in pairwise(level)):
+            yield from self._encode_level(level, self.source, self.target, {})
+            return
+        ends = [*sorted(apart), _BEYOND_TAGS]
+        first: Element | None = None
+        so_far = before = 0
+        for element in level:
+            tag, vr, start, _, end, _ = element
+            if first is not None and start == so_far and tag < before and vr in _WITHOUT_ITEMS:
+                so_far = end
+                continue
+            if first is not None:
+                yield first, bytes(self.data[first.start : so_far])
+                first = None
+            if vr in _WITHOUT_ITEMS:
+                first, so_far, before = element, end, ends[bisect(ends, tag)]
+            else:
+                yield element, self._encode(element, self.source, self.target, {})
+        if first is not None:
+            yield first, bytes(self.data[first.start : so_far])
 
     def _encode(
         self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]

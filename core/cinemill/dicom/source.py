@@ -128,7 +128,7 @@ class Source(Values):
             raise DamagedFile("there are no data elements; the file is truncated")
         self.elements = [*before, *behind]
         self._spans |= {element.tag: element for element in behind}
-        if any(tag >> 16 in {_FILE_META, _DELIMITERS} for tag in self._spans):
+        if not {_FILE_META, _DELIMITERS}.isdisjoint([tag >> 16 for tag in self._spans]):
             self._leave_out()
         self.meta_faults = meta_faults(self)
         self.warnings += self.meta_faults

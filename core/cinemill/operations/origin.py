@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,6 +78,8 @@ class Origin:
     @property
     def room(self) -> int:
         """Bytes that the output needs for what it remembers."""
+        if not self.source.warnings:
+            return _ROOM
         size = _ROOM + max(0, len(json.dumps(self.source.warnings)) - _FOR_WARNINGS)
         return size + size % 2
 
@@ -301,13 +303,18 @@ def _is_whole(there: _Output, output: Path, written: Mapping[str, Any], *, reche
 
 def _brief(receipt: Receipt) -> dict[str, Any]:
     """Return what of a receipt is neither empty, nor a path, nor in the instance anyway."""
-    told = receipt.to_dict()
-    empty = {each.name: None if each.default is MISSING else each.default for each in fields(Receipt)}
-    return {
-        name: value
-        for name, value in told.items()
-        if name not in _NOT_REMEMBERED and value not in (empty[name], {})
-    }
+    told = ((name, getattr(receipt, name), empty) for name, empty in _remembered_fields())
+    return {name: value for name, value, empty in told if value not in (empty, {})}
+
+
+@cache
+def _remembered_fields() -> list[tuple[str, Any]]:
+    """Return which fields of a receipt are remembered, each with what it is where there is nothing to say."""
+    return [
+        (each.name, None if each.default is MISSING else each.default)
+        for each in fields(Receipt)
+        if each.name not in _NOT_REMEMBERED
+    ]
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:

@@ -35,14 +35,17 @@ def map_file(path: Path, *, follow: bool = True) -> Bytes:
             )
         if state.st_size == 0:
             raise NotDicom("the file is empty")
-        with os.fdopen(open_regular(path, follow=follow), "rb") as file:
-            mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
-            read_ahead(mapped, wanted=False)
-            return mapped
+        file = open_regular(path, follow=follow)
+        try:
+            mapped = mmap(file, 0, access=ACCESS_READ)
+        finally:
+            os.close(file)
     except NotDicom:
         raise
     except OSError as error:
         raise _unreadable(path, error) from None
+    read_ahead(mapped, wanted=False)
+    return mapped
 
 
 def _unreadable(path: Path, error: OSError) -> Unreadable:

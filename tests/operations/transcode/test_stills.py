@@ -1,14 +1,22 @@
 """Stills: decoded once for their verification, and of which a second decoder is asked too."""
 
+import gc
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import cinemill
+from cinemill.batch import attempt
 from cinemill.codecs import table
+from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
+from cinemill.operations.operation import Control
+from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.verify import heard_twice
+from cinemill.party import Party
+from cinemill.storage.tree import Item
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 
 STILLS = 64
@@ -95,3 +103,50 @@ def test_one_decoder_is_enough_to_find_a_still_that_was_encoded_wrongly(tmp_path
     with pytest.raises(VerificationError, match="samples differ when cinemill-jpegls"):
         transcoded(tmp_path, number, "jpeg-ls")
     assert not (tmp_path / "output.dcm").exists()
+
+
+@pytest.fixture
+def collected():
+    """What Python finds that only refers to itself, from here on."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+
+    def found():
+        gc.collect()
+        return [
+            each for each in gc.garbage if isinstance(each, (Source, np.ndarray, memoryview, BaseException))
+        ]
+
+    yield found
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+def together(items, to):
+    """The statuses of instances that are worked on as one party."""
+    operation, control = Transcode(to=to), Control(1)
+    with ThreadPoolExecutor(len(items)) as executor, ThreadPoolExecutor(1) as caller:
+        party = Party(len(items), caller)
+
+        def one(item):
+            with party.joined():
+                return attempt(item, operation, control).status
+
+        return list(executor.map(one, items))
+
+
+def test_stills_that_are_done_or_fail_leave_no_memory_for_somebody_to_look_for(tmp_path, collected):
+    sources = [instance(tmp_path / f"{number}.dcm", number) for number in range(6)]
+    coded = [Item(source, tmp_path / "coded" / source.name) for source in sources]
+    again = [Item(item.output, tmp_path / "again" / item.output.name) for item in coded]
+    together(coded, "jpeg-ls")
+    assert together(again, "htj2k") == ["transcoded"] * 6
+    for item in coded[::2]:
+        data = item.output.read_bytes()
+        place = data.rindex(b"\xff\xd9") - 40
+        item.output.write_bytes(data[:place] + bytes(30) + data[place + 30 :])
+    last = [Item(item.output, tmp_path / "last" / item.output.name) for item in coded]
+    assert together(last, "htj2k") == ["failed", "transcoded"] * 3
+    assert collected() == []

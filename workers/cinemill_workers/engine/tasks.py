@@ -16,7 +16,7 @@ from celery.signals import setup_logging, worker_init, worker_shutting_down
 from redis.exceptions import RedisError
 
 from cinemill.errors import UsageError
-from cinemill.processes import share_heap
+from cinemill.processes import collect_seldom, share_heap
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
@@ -186,6 +186,7 @@ def _load_what_children_share(**_: object) -> None:
     load_all()
     for operation in KINDS.values():
         import_module(operation.body)
+    collect_seldom()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

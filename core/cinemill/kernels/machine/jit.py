@@ -14,7 +14,6 @@ imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
 import os
 import re
@@ -30,6 +29,8 @@ from typing import Any, TypeVar
 
 from cinemill.kernels.machine import processor
 from cinemill.kernels.machine.library import Call, callable_without_compiler, load, save
+from cinemill.kernels.machine.sources import KERNELS, imports, sources_hash
+from cinemill.kernels.machine.sources import imported_kernels as imported_kernels  # noqa: PLC0414  # known here
 from cinemill.kernels.machine.types import Signature, parsed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -259,10 +260,10 @@ def waiting(folder: str = "") -> list[Kernel]:
 def _names_used_later(folder: str) -> set[str]:
     """Find what kernel modules of a folder that are not, or not yet quite, imported take from others: parts of theirs."""
     names = set[str]()
-    for source in _KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
+    for source in KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
         module = sys.modules.get(f"{folder}.{source.stem}")
         if module is None or getattr(module.__spec__, "_initializing", False):
-            for _, imported in _IMPORT.findall(_text(source)):
+            for _, imported in imports(source):
                 names.update(re.findall(r"\w+", imported.decode()))
     return names
 
@@ -354,41 +355,6 @@ def module_directories(module: str, source: Path) -> Iterator[Path]:
 def is_ready(module: str, source: Path, name: str) -> bool:
     """Whether a kernel has been compiled, be it as a part of others."""
     return any((place / f"{name}.ready").exists() for place in module_directories(module, source))
-
-
-@cache
-def sources_hash(source: Path) -> str:
-    """Hash a module and all kernel modules it imports: numba alone does not notice a change in these."""
-    found, left = {source}, [source]
-    while left:
-        new = set(imported_kernels(left.pop())) - found
-        found |= new
-        left += new
-    digests = sorted((path.name, hashlib.sha256(_text(path)).hexdigest()) for path in found)
-    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
-
-
-_KERNELS = Path(__file__).parents[1]
-_IMPORT = re.compile(
-    rb"^[ \t]*(?:from|import) cinemill\.kernels([.\w]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE
-)
-
-
-@cache
-def imported_kernels(source: Path) -> list[Path]:
-    """Find the kernel modules that a module imports, at its start or in a function; to parse it would take too long."""
-    imported = []
-    for module, names in _IMPORT.findall(_text(source)):
-        place = _KERNELS.joinpath(*module.decode().split("."))
-        many = place.is_dir()
-        imported += [place / name.decode() for name in re.findall(rb"\w+", names)] if many else [place]
-    files = (place.with_suffix(".py") for place in imported)
-    return [file for file in files if file.is_file()]
-
-
-@cache
-def _text(source: Path) -> bytes:
-    return source.read_bytes()
 
 
 @contextmanager

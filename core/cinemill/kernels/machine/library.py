@@ -11,10 +11,8 @@ result is 0, or says that there is an exception.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
-import pickle
 import struct
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from cinemill.kernels.machine.link import Image
 from cinemill.kernels.machine.types import Array, Nothing, Number, Signature, Tuple, Type
@@ -35,6 +34,7 @@ CALLS = frozenset({"memcpy", "memset", "memmove", "memcmp", "bcmp", "malloc", "f
 _READ, _WRITE, _EXECUTE = 1, 2, 4
 _PRIVATE_ANONYMOUS = 0x22
 _OK, _NONE = 0, -2
+_DIGEST = 64
 
 
 def save(path: Path, name: str, image: Image) -> None:
@@ -65,7 +65,7 @@ def load(path: Path, name: str, signatures: Sequence[Signature]) -> Call | None:
         data = path.read_bytes()
     except OSError:
         return None
-    digest, body = data[:64], data[64:]
+    digest, body = data[:_DIGEST], data[_DIGEST:]
     if _digest(body) != digest:
         return None
     text, _, code = body.partition(b"\n")
@@ -81,7 +81,7 @@ def load(path: Path, name: str, signatures: Sequence[Signature]) -> Call | None:
 
 
 def _digest(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest().encode()
+    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(body)}".ljust(_DIGEST).encode()
 
 
 @cache
@@ -254,6 +254,8 @@ def _exception(status: int, returned: bytes, name: str) -> BaseException:
     """Make the exception that a kernel raised; it lies among its constants, as numba keeps it: pickled."""
     if status < 0:
         return RuntimeError(f"{name}: status {status}")
+    import pickle
+
     (where,) = struct.unpack_from("<Q", returned)
     pickled, size = struct.unpack("<Qi", ctypes.string_at(where, 12))
     kind, arguments, _ = pickle.loads(ctypes.string_at(pickled, size))  # noqa: S301  # a constant of our own

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+import xxhash
 
 _V3 = (
     "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"  # x86-64-v2
@@ -45,7 +45,7 @@ class Processor:
     @property
     def key(self) -> str:
         """A name for processors that run each other's code."""
-        flags = hashlib.sha256(" ".join(sorted(self.flags)).encode()).hexdigest()[:8]
+        flags = xxhash.xxh3_64_hexdigest(" ".join(sorted(self.flags)).encode())[:8]
         return "-".join(filter(None, (self.architecture, self.vendor, self.family, self.model, flags)))
 
     @property
@@ -60,6 +60,8 @@ class Processor:
 def this() -> Processor:
     """Read what processor this is."""
     if sys.platform != "linux":
+        import platform
+
         import llvmlite.binding as llvm  # numba is imported there anyway
 
         flags = frozenset(name for name, here in llvm.get_host_cpu_features().items() if here)

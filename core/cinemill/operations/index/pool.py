@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill.errors import DecoderCrashed, UsageError
-from cinemill.processes import children_context, ended, safe_path, share_heap
+from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -157,6 +157,7 @@ def _serve(connection: Connection, reader: Reader) -> None:
     """Read parcels until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_heap()
+    collect_seldom()
     with suppress(EOFError, OSError):
         connection.send(_READY)
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from cinemill import syntaxes
@@ -142,14 +143,8 @@ class Transcode(Operation):
 
     def decided(self, options: Options) -> Self:
         """Return the same with the options that a decision found."""
-        return replace(
-            self,
-            colour=options.colour,
-            verify=options.verify,
-            if_larger=options.if_larger,
-            lossy_source=options.lossy_source,
-            collapse_grey=options.collapse_grey,
-        )
+        decided: Self = _decided(self, options)
+        return decided
 
     def in_bulk(self) -> Self:
         """Keep sources that would grow, and lossy ones, unless something else was asked for."""
@@ -172,6 +167,22 @@ class Transcode(Operation):
         from cinemill.operations.copies import settle
 
         return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)
+
+
+_Request = TypeVar("_Request", bound=Transcode)
+
+
+@lru_cache(64)
+def _decided(request: _Request, options: Options) -> _Request:
+    """Return a request with the options that a decision found, which are the same for most of an archive."""
+    return replace(
+        request,
+        colour=options.colour,
+        verify=options.verify,
+        if_larger=options.if_larger,
+        lossy_source=options.lossy_source,
+        collapse_grey=options.collapse_grey,
+    )
 
 
 class ReportedTranscode(Transcode):
