@@ -13,7 +13,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_codestream
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.pixel_format import PixelFormat
+from cinemill.pixel_format import Buffer, PixelFormat
 
 if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
@@ -29,6 +29,7 @@ def frames(count, pixels=PIXELS, seed=0):
 def known(stream, pixels=PIXELS):
     codestream, header = check_codestream(stream, pixels, 0)
     packets = read_packets_header(codestream, header, high_throughput=True)
+    assert packets is not None
     return pattern(codestream, header, packets, pixels), packets
 
 
@@ -41,9 +42,14 @@ def forgetful():
 def test_frames_of_a_cine_are_what_openjpeg_decodes(count, monkeypatch):
     given = frames(count)
     streams = Htj2k().encode(given, PIXELS)
-    alone = []
+    alone: list[int] = []
     decode = htj2k_decode._decode_alone
-    monkeypatch.setattr(htj2k_decode, "_decode_alone", lambda *a: alone.append(a[2]) or decode(*a))
+
+    def counted(data, pixels, number):
+        alone.append(number)
+        return decode(data, pixels, number)
+
+    monkeypatch.setattr(htj2k_decode, "_decode_alone", counted)
     for _ in range(2):
         found = Htj2k().decode(streams, PIXELS)
         for one, other, frame in zip(found, OpenJpeg().decode(streams, PIXELS), given, strict=True):
@@ -56,7 +62,7 @@ def test_what_has_other_headers_is_read_by_them():
     """Streams of two encoders, other depths and levels, memory of other kinds, and one that only OpenJPEG decodes, mixed."""
     given = frames(12)
     narrow = PIXELS.with_(bits_stored=6)
-    streams = []
+    streams: list[Buffer] = []
     for number, frame in enumerate(given):
         low = frame >> 2
         streams += [

@@ -164,7 +164,7 @@ def _encode_frame(
     count = len(how.blocks)
     room = packets_room(len(how.packets), count, how.room)
     packets = _memory.array("packets", (room,), np.uint8)
-    size, needed = encode_frame(
+    arguments: list[Any] = [
         *image,
         coefficients,
         *blocks,
@@ -177,7 +177,8 @@ def _encode_frame(
         how.layout.areas,
         _memory.array("data", (how.room,), np.uint8),
         packets,
-    )
+    ]
+    size, needed = encode_frame(*arguments)
     return packets[:size], needed
 
 
