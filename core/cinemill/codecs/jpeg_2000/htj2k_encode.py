@@ -159,11 +159,11 @@ def _encode_frame(
     from cinemill.kernels.htj2k.encode_blocks import SCRATCH
     from cinemill.kernels.htj2k.encode_frame import encode_frame
     from cinemill.kernels.htj2k.tables import mel_encoding, u_encoding, vlc_encoding
-    from cinemill.kernels.jpeg_2000.packets import packets_room
+    from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
 
     count = len(how.blocks)
-    room = packets_room(len(how.packets), count, how.room)
-    packets = _memory.array("packets", (room,), np.uint8)
+    found = _memory.array("found", (3, count), np.int64)
+    data = _memory.array("data", (how.room,), np.uint8)
     arguments: list[Any] = [
         *image,
         coefficients,
@@ -172,13 +172,14 @@ def _encode_frame(
         vlc_encoding(),
         u_encoding(),
         mel_encoding(),
-        _memory.array("found", (3, count), np.int64),
-        how.packets,
-        how.layout.areas,
-        _memory.array("data", (how.room,), np.uint8),
-        packets,
+        found,
+        data,
     ]
-    size, needed = encode_frame(*arguments)
+    needed = encode_frame(*arguments)
+    packets = _memory.array(
+        "packets", (packets_room(len(how.packets), count, int(found[2].sum())),), np.uint8
+    )
+    size = write_packets(how.packets, how.layout.areas, *found, data, packets)
     return packets[:size], needed
 
 

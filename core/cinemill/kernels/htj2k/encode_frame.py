@@ -1,4 +1,4 @@
-"""A frame to the packets of its codestream: wavelet and code-blocks strip by strip, then packets."""
+"""A frame to the bytes of its code-blocks, strip by strip: a strip is in the cache when it is encoded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from cinemill.kernels.htj2k.encode_blocks import encode_blocks
 from cinemill.kernels.htj2k.encode_wavelet import analyse
-from cinemill.kernels.jpeg_2000.packets import write_packets
 from cinemill.kernels.machine.jit import jit
 
 ANALYSED = 0
@@ -17,9 +16,9 @@ _TABLES = ", ".join(_READ_ONLY.format(*kind) for kind in (("uint32", 2), ("uint6
 
 
 @jit(
-    f"UniTuple(int64, 2)({_READ_ONLY.format('uint8', 1)}, int64, int64, int64, int64, int64, int64, int64, int64,"
+    f"int64({_READ_ONLY.format('uint8', 1)}, int64, int64, int64, int64, int64, int64, int64, int64,"
     " int64[:, :, ::1], uint8[::1], int16[::1], int64[:, ::1], int64[::1], int64[::1], uint8[::1],"
-    f" {_TABLES}, int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[::1], uint8[::1])"
+    f" {_TABLES}, int64[:, ::1], uint8[::1])"
 )
 def encode_frame(
     pixels: Any,
@@ -42,11 +41,8 @@ def encode_frame(
     us: Any,
     events: Any,
     found: Any,
-    packets: Any,
-    areas: Any,
     data: Any,
-    out: Any,
-) -> tuple[int, int]:
+) -> int:
     """Encode a frame.
 
     Parameters
@@ -59,17 +55,13 @@ def encode_frame(
         In which order code-blocks are encoded; where in it those of each strip begin, and where the last ones end.
     found
         Receives ``coded``, ``starts`` and ``lengths`` of `encode_blocks`, a row each.
-    packets, areas
-        The tables of packets and of areas.
     data
         Receives the bytes of all code-blocks.
-    out
-        Receives the packets; needs `packets_room`.
 
     Returns
     -------
-    tuple of int
-        Bytes of all packets, and what `analyse` returned last, else 0.
+    int
+        What `analyse` returned last, else 0.
     """
     end, needed = 0, 0
     for strip in range(len(strips) - 1):
@@ -103,4 +95,4 @@ def encode_frame(
             found[1],
             found[2],
         )
-    return write_packets(packets, areas, found[0], found[1], found[2], data, out), needed
+    return needed
