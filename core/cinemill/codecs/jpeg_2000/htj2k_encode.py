@@ -179,7 +179,7 @@ def _encode_frame(
     packets = _memory.array(
         "packets", (packets_room(len(how.packets), count, int(found[2].sum())),), np.uint8
     )
-    size = write_packets(how.packets, how.layout.areas, *found, data, packets)
+    size = write_packets(how.packets, how.layout.areas, found[0], found[1], found[2], data, packets)
     return packets[:size], needed
 
 
