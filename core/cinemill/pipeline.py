@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 Told = TypeVar("Told")
 
 _KEPT = 31 << 20
-_SMALL_CHUNK = 1 << 20
+_SMALL_CHUNK = 2 << 20
 _LARGE_CHUNK = 40 << 20
 _MANY, _LARGE_CHUNK_OF_MANY = 16, 20 << 20
 """More frames than this fill no more SIMD lanes; the memory of several chunks under way counts then."""
@@ -179,7 +179,7 @@ def _keep_freed_memory() -> None:
 
 
 def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[range]:
-    """Cut a cine into chunks of frames worth a call: a codec's batch, halved until it fits, or a megabyte.
+    """Cut a cine into chunks of frames worth a call: a codec's batch, halved until it fits, or two megabytes.
 
     What is left when all threads have had as many is shared among them.
 

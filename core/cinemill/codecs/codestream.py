@@ -8,6 +8,7 @@ of ISO/IEC 18181-1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -126,10 +127,24 @@ def with_end(data: Buffer) -> Buffer:
 def _read_jpeg(view: memoryview) -> Codestream:
     from cinemill.codecs.jpeg import markers as jpeg
 
+    start = jpeg.first_scan(view)
+    return _read_shared_header(bytes(view[:start])) if start else _read_jpeg_header(view)
+
+
+@lru_cache(maxsize=8)
+def _read_shared_header(header: bytes) -> Codestream:
+    """Read what frames of a cine share."""
+    return _read_jpeg_header(header)
+
+
+def _read_jpeg_header(stream: Buffer) -> Codestream:
+    """Read what stands before the first scan."""
+    from cinemill.codecs.jpeg import markers as jpeg
+
     frame: FrameHeader | None = None
     has_jfif, adobe = False, None
     process = near = point_transform = 0
-    for marker, position, body in jpeg.header_segments(view):
+    for marker, position, body in jpeg.header_segments(stream):
         if marker == 0xE0 and body[:5] == b"JFIF\0":
             has_jfif = True
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:

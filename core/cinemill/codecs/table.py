@@ -60,7 +60,7 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:RleOfBytes", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
-    "htj2k": ("jpeg_2000.htj2k:fastest_decoder", "jpeg_2000.openjpeg:OpenJpeg"),
+    "htj2k": ("jpeg_2000.htj2k:fastest_decoder", "jpeg_2000.htj2k:second_decoder"),
     "jpeg-xl": (
         "jpeg_xl.libjxl:Libjxl",  # the encoder's own library: what is independent is jxl-oxide, where installed
         "jpeg_xl.jxl_oxide:JxlOxide",
@@ -68,6 +68,8 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "encapsulated-uncompressed": ("native:Native",),
     "deflated-frame": ("native:DeflatedFrame",),
 }
+_INDEPENDENT: dict[str, tuple[str, ...]] = {"htj2k": ("jpeg_2000.openjpeg:OpenJpeg",)}
+"""Of codestreams that others may have written, or damaged."""
 
 
 def decoder(coding: str) -> Codec:
@@ -110,7 +112,7 @@ def verifiers(coding: str, *, first: bool = False) -> list[Codec]:
 
 def independent(coding: str) -> Codec:
     """Return a decoder of a lossless coding that shares no code with the encoder here, nor with the decoder, if there is one."""
-    return _different(_VERIFIERS.get(coding, _DECODERS[coding][:2]))[-1]
+    return _different(_INDEPENDENT.get(coding) or _VERIFIERS.get(coding, _DECODERS[coding][:2]))[-1]
 
 
 def _different(names: Sequence[str]) -> list[Codec]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.frames.equality import same_samples
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
@@ -75,7 +76,7 @@ class Opinions:
 
     def _alike(self, one: Samples, other: Samples) -> bool:
         if self._tolerance == 0:
-            return np.array_equal(one, other)
+            return same_samples(one, other)
         return one.shape == other.shape and bool(
             np.abs(one.astype(np.int64) - other.astype(np.int64)).max() <= self._tolerance
         )

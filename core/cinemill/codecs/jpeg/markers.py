@@ -32,6 +32,7 @@ FRAMES = {
 
 STANDALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers without a segment that may stand between segments."""
+_NO_SEGMENT = {0x00, 0xFF, SOI, EOI, *STANDALONE}
 
 
 class Component(NamedTuple):
@@ -74,6 +75,19 @@ def first_marker(stream: Buffer) -> int:
     if bytes(stream[:2]) != bytes((0xFF, SOI)):
         raise CodecError("a JPEG codestream begins with FF D8", offset=0)
     return 2
+
+
+def first_scan(stream: Buffer) -> int:
+    """Return the position behind the first scan header, or 0 if something else than whole segments stands before it."""
+    position = 2
+    while position + 4 <= len(stream) and stream[position] == 0xFF:
+        marker = stream[position + 1]
+        if marker in _NO_SEGMENT:
+            return 0
+        position += 2 + (stream[position + 2] << 8 | stream[position + 3])
+        if marker == SOS:
+            return position if position <= len(stream) else 0
+    return 0
 
 
 def next_marker(stream: Buffer, position: int) -> tuple[int, int]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
-_NO_SEGMENT = {0x00, 0xFF, markers.SOI, markers.EOI, *markers.STANDALONE}
 _BLOCKS_AN_MCU = 10
 _NOT_SENT = 255
 
@@ -37,7 +36,7 @@ def check_entropy_data(codestream: Buffer) -> None:
     UnsupportedPixelFormat
         It uses arithmetic coding, the hierarchical mode, or a DNL marker.
     """
-    start = _first_scan(codestream)
+    start = markers.first_scan(codestream)
     scan = _only_scan(bytes(codestream[:start])) if start else None
     if scan is not None:
         marker, position = markers.next_marker(codestream, scan.walk(codestream, start))
@@ -45,19 +44,6 @@ def check_entropy_data(codestream: Buffer) -> None:
             markers.check_end(codestream, position)
             return
     _Frame(codestream).check()
-
-
-def _first_scan(codestream: Buffer) -> int:
-    """Return the position behind the first scan header, or 0 if something else than segments stands before it."""
-    position = 2
-    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
-        marker = codestream[position + 1]
-        if marker in _NO_SEGMENT:
-            return 0
-        position += 2 + (codestream[position + 2] << 8 | codestream[position + 3])
-        if marker == markers.SOS:
-            return position
-    return 0
 
 
 @lru_cache(maxsize=8)

@@ -177,7 +177,7 @@ def _codestream(
     """Put the code-blocks of one frame into packets, and those into a codestream of one tile-part."""
     from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
 
-    packets = np.empty(packets_room(len(layout.packets), lengths), np.uint8)
+    packets = np.empty(packets_room(len(layout.packets), len(lengths), int(lengths.sum())), np.uint8)
     size = write_packets(layout.packets, layout.areas, planes, starts, lengths, data, packets)
     tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
     return b"".join((_main_header(pixels, layout), tile_part, packets[:size].data, EOC.to_bytes(2, "big")))

@@ -9,6 +9,7 @@ from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
+from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
 from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def fastest() -> Codec:
 def fastest_decoder() -> Codec:
     """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
     return Htj2k() if _wanted() else OpenJpeg()
+
+
+def second_decoder() -> Codec:
+    """Return what has a second opinion on what the kernels wrote: OpenJPH; where they don't run, it may have encoded, and OpenJPEG has."""
+    return OpenJphOpinion() if _wanted() else OpenJpeg()
 
 
 def _wanted() -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cinemill.codecs.jpeg_2000.alike import Pattern, packets_alike, pattern
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
@@ -26,7 +28,19 @@ if TYPE_CHECKING:
 
 _LENGTH_BITS = 31
 
+_AT_ONCE = 8
+"""Frames: the memory of one is kept as long as another one is."""
+
 _memory = Memory()
+
+
+class _Last(threading.local):
+    """What a thread's last codestreams had in common."""
+
+    pattern: Pattern | None = None
+
+
+_last = _Last()
 
 
 def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
@@ -39,15 +53,59 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     UnsupportedPixelFormat
         As `OpenJpeg.decode`.
     """
-    decoded = []
-    for number, data in enumerate(codestreams):
-        codestream, header = check_codestream(data, pixels, number, tolerant=True)
-        samples = decode_by_kernels(codestream, header, pixels, number)
-        if samples is None:
-            check_codestream(data, pixels, number)
-            samples = decode_checked(codestream, header, pixels, number)
-        decoded.append(samples)
+    decoded: list[Samples] = []
+    while len(decoded) < len(codestreams):
+        first = len(decoded)
+        together = _decode_alike(codestreams[first : first + _AT_ONCE], pixels)
+        for number in range(first, min(first + max(len(together), 1), len(codestreams))):
+            samples = together[number - first] if together else None
+            decoded.append(_decode_alone(codestreams[number], pixels, number) if samples is None else samples)
     return decoded
+
+
+def _decode_alone(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
+    """Decode a codestream of which nothing is known, by OpenJPEG if it is nothing for the kernels."""
+    codestream, header = check_codestream(data, pixels, number, tolerant=True)
+    samples = decode_by_kernels(codestream, header, pixels, number)
+    if samples is None:
+        check_codestream(data, pixels, number)
+        samples = decode_checked(codestream, header, pixels, number)
+    return samples
+
+
+def _decode_alike(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples | None]:
+    """Decode as many codestreams as have the headers of the last one; None is one that has to be looked at more closely."""
+    from cinemill.kernels.htj2k.decode_bits import BEYOND, SOUND
+    from cinemill.kernels.htj2k.decode_frames import WHOLE
+
+    known = _last.pattern
+    if known is None or known.pixels != pixels:
+        return []
+    bounds, at = [], 0
+    for codestream in codestreams:
+        packets = packets_alike(codestream, known)
+        if packets is None:
+            break
+        bounds.append((at + packets[0], at + packets[1]))
+        at += len(codestream)
+    tables, places = lay_out_packets(known.parameters), place(known.parameters)
+    kind = kind_of_pixels(pixels, known.parameters)
+    if not bounds or tables is None or places is None or kind is None:
+        return []
+    chosen = codestreams[: len(bounds)]
+    data = np.frombuffer(chosen[0] if len(chosen) == 1 else b"".join(chosen), np.uint8)
+    coded, statuses = _read_frames(data, np.array(bounds), tables)
+    readable = (statuses == WHOLE) & (coded[:, 0].max(1, initial=0) <= 1)
+    if not readable.all():
+        return [None] * len(bounds)
+    samples: Samples = np.empty((len(bounds), *pixels.shape), f"u{pixels.dtype.itemsize}")
+    statuses = _decode_lanes(data, coded, places, known, kind, samples)
+    if BEYOND in statuses:
+        _last.pattern = None
+    return [
+        frame if status == SOUND else None
+        for frame, status in zip(samples.view(pixels.dtype), statuses, strict=True)
+    ]
 
 
 def decode_by_kernels(
@@ -81,9 +139,13 @@ def decode_by_kernels(
         return None
     samples: Samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
     places, kind = place(packets.parameters), kind_of_pixels(pixels, packets.parameters)
+    known = pattern(codestream, header, packets, pixels)
     status = BEYOND
     if places is not None and kind is not None:
-        status = _decode_lanes(data, coded, places, packets.parameters, header, kind, samples)
+        told = Pattern(pixels, header, packets.parameters, (), b"") if known is None else known
+        (status,) = _decode_lanes(data, coded[None], places, told, kind, samples[None])
+    if status == SOUND:
+        _last.pattern = known
     if status == BEYOND:
         status = _decode_wide(data, coded, tables, packets.parameters, header, samples)
     if status == DAMAGED:
@@ -98,38 +160,52 @@ def _read_packets(
     data: NDArray[np.uint8], packets: Packets, tables: Tables, number: int
 ) -> NDArray[np.int64] | None:
     """Read the packet headers; None if code-blocks have more passes than one, which lossless encoders do without."""
-    from cinemill.kernels.jpeg_2000.decode_packets import marker_between, read_packets
+    from cinemill.kernels.htj2k.decode_frames import WHOLE
 
-    if (marker := marker_between(data, packets.start, packets.end)) >= 0:
-        code = data[marker : marker + 2].tobytes().hex().upper()
-        raise CodecError(f"JPEG 2000: expected packets, found marker {code}", offset=marker, frame=number)
-    coded = np.empty((4, len(tables.blocks)), np.int64)
-    most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
-    whole = read_packets(data, packets.start, packets.end, tables.packets, tables.areas, most, *coded)
+    (coded,), (status,) = _read_frames(data, np.array([(packets.start, packets.end)]), tables)
+    if status >= 0:
+        code = data[status : status + 2].tobytes().hex().upper()
+        raise CodecError(
+            f"JPEG 2000: expected packets, found marker {code}", offset=int(status), frame=number
+        )
     if coded[0].max() > 1:
         return None
-    if not whole:
+    if status != WHOLE:
         raise CodecError(
             "HTJ2K: expected packets that end with the tile-part, found others; the codestream is damaged",
             offset=packets.end,
             frame=number,
         )
-    return coded
+    found: NDArray[np.int64] = coded
+    return found
+
+
+def _read_frames(
+    data: NDArray[np.uint8], bounds: NDArray[np.int64], tables: Tables
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Call `read_frames`; returns what it found of each frame's code-blocks, and what became of each frame."""
+    from cinemill.kernels.htj2k.decode_frames import read_frames
+
+    coded = np.empty((len(bounds), 4, len(tables.blocks)), np.int64)
+    statuses = np.empty(len(bounds), np.int64)
+    most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
+    read_frames(data, bounds, tables.packets, tables.areas, most, coded, statuses)
+    return coded, statuses
 
 
 def _decode_lanes(
     data: NDArray[np.uint8],
     coded: NDArray[np.int64],
     places: Places,
-    parameters: Parameters,
-    header: MainHeader,
+    known: Pattern,
     kind: int,
     samples: Samples,
-) -> int:
-    """Decode a frame in 16-bit lanes, if its coefficients fit."""
+) -> NDArray[np.int64]:
+    """Decode frames in 16-bit lanes, those whose coefficients fit; returns what became of each."""
     from cinemill.kernels.htj2k.decode_samples import MOST_U
     from cinemill.kernels.jpeg_2000.decode_rows import ring_room
 
+    header, parameters = known.header, known.parameters
     half = 1 << header.precision - 1
     return _decode_blocks(
         data,
@@ -139,7 +215,7 @@ def _decode_lanes(
         _memory.array("subbands", (places.size,), np.int16),
         (kind, parameters.rows, parameters.columns, half, half if header.signed else 0, 2 * half - 1),
         _memory.array("ring", (ring_room(parameters.columns, parameters.samples),), np.int16),
-        samples.reshape(-1).view(np.uint8),
+        samples.reshape(len(samples), -1).view(np.uint8),
     )
 
 
@@ -152,17 +228,18 @@ def _decode_blocks(
     kind: tuple[int, int, int, int, int, int],
     ring: NDArray[np.int16],
     pixels: NDArray[np.uint8],
-) -> int:
-    """Call `decode_frame`, which names what is passed."""
-    from cinemill.kernels.htj2k.decode_blocks import MEMORY, decode_frame
+) -> NDArray[np.int64]:
+    """Call `decode_frames`, which names what is passed."""
+    from cinemill.kernels.htj2k.decode_blocks import MEMORY
+    from cinemill.kernels.htj2k.decode_frames import decode_frames
 
-    bands = places.bands
-    longest_first = np.argsort((places.alike << _LENGTH_BITS) - coded[3])
-    status: int = decode_frame(
+    bands, frames = places.bands, len(coded)
+    statuses = np.empty(frames, np.int64)
+    decode_frames(
         data,
         coded,
         places.blocks,
-        longest_first,
+        np.argsort((places.alike << _LENGTH_BITS) - coded[:, 3]),
         places.strips,
         limit,
         _memory.array("blocks", (MEMORY,), np.uint8),
@@ -170,14 +247,15 @@ def _decode_blocks(
         u_codes(),
         mel_decoding(),
         coefficients,
-        np.zeros((bands.shape[0], bands.shape[1], 4), np.int64),
+        np.zeros((frames, bands.shape[0], bands.shape[1], 4), np.int64),
         bands,
         STRIP_ROWS,
         *kind,
         ring,
         pixels,
+        statuses,
     )
-    return status
+    return statuses
 
 
 def _decode_wide(
@@ -196,18 +274,18 @@ def _decode_wide(
 
     rows, columns = parameters.rows, parameters.columns
     coefficients = _memory.array("coefficients", (parameters.samples, rows, columns), np.int32)
-    status = _decode_blocks(
+    (status,) = _decode_blocks(
         data,
-        coded,
+        coded[None],
         _planes(tables),
         -min(max(parameters.bit_planes) + 1, MOST_WIDE_U),
         coefficients.reshape(-1).view(np.int16),
         (NO_PIXELS, 0, 0, 0, 0, 0),
         _memory.array("ring", (0,), np.int16),
-        np.empty(0, np.uint8),
+        np.empty((1, 0), np.uint8),
     )
     if status != SOUND:
-        return status
+        return int(status)
     planes = _memory.array("planes", coefficients.shape, np.int32)
     spare = _memory.array("spare", (rows, columns), np.int32)
     scratch = _memory.array("scratch", (2, columns // 2 + 3), np.int32)
@@ -219,7 +297,7 @@ def _decode_wide(
     half = 1 << header.precision - 1
     lowest = -half if header.signed else 0
     restore_levels(flat, lowest + half, lowest, lowest + 2 * half - 1, samples.reshape(-1))
-    return status
+    return SOUND
 
 
 def _planes(tables: Tables) -> Places:

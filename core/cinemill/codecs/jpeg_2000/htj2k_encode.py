@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,22 +58,8 @@ def _encode(frame: Samples, pixels: PixelFormat, how: Plan) -> bytes:
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
         )
-    blocks = (_encode_strips if _fits(frame, pixels) else _encode_planes)(frame, pixels, how)
-    return OpenJph().encode([frame], pixels)[0] if blocks is None else _codestream(pixels, how, blocks)
-
-
-class _Blocks(NamedTuple):
-    """Code-blocks of a frame: which have bytes, where these begin, how many, and the bytes."""
-
-    coded: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    data: NDArray[np.uint8]
-
-
-def _no_blocks(how: Plan) -> _Blocks:
-    coded, starts, lengths = np.empty((3, len(how.blocks)), np.int64)
-    return _Blocks(coded, starts, lengths, _memory.array("data", (how.room,), np.uint8))
+    packets = (_encode_strips if _fits(frame, pixels) else _encode_planes)(frame, pixels, how)
+    return OpenJph().encode([frame], pixels)[0] if packets is None else _codestream(pixels, packets)
 
 
 def _fits(frame: Samples, pixels: PixelFormat) -> bool:
@@ -94,9 +80,9 @@ def _fits(frame: Samples, pixels: PixelFormat) -> bool:
     )
 
 
-def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
-    """Transform a frame and encode its code-blocks, strip by strip."""
-    from cinemill.kernels.htj2k.encode_wavelet import BYTES, RGB, WORDS, analyse, row_memory
+def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np.uint8]:
+    """Transform a frame and encode its code-blocks, strip by strip; returns its packets."""
+    from cinemill.kernels.htj2k.encode_wavelet import BYTES, RGB, WORDS, row_memory
 
     form = BYTES if frame.itemsize == 1 else WORDS
     sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
@@ -105,14 +91,9 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
             form = RGB
         else:
             frame = np.ascontiguousarray(np.moveaxis(frame, -1, 0))
-    samples = frame.reshape(-1).view(np.uint8)
-    rows = _memory.array("rows", (row_memory(pixels.columns, pixels.samples),), np.uint8)
-    coefficients = _memory.array("coefficients", (how.size,), np.int16)
-    encoded = _no_blocks(how)
-    end = needed = 0
-    for strip, numbers in enumerate(how.strips):
-        needed = analyse(
-            samples,
+    packets, needed = _encode_frame(
+        (
+            frame.reshape(-1).view(np.uint8),
             form,
             pixels.samples,
             pixels.rows,
@@ -122,21 +103,23 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks:
             sign,
             sign or 1 << (pixels.bits_stored - 1),
             how.bands,
-            rows,
-            coefficients,
-            strip,
-        )
-        end = _encode_blocks(coefficients, how.blocks, numbers, encoded, end)
+            _memory.array("rows", (row_memory(pixels.columns, pixels.samples),), np.uint8),
+        ),
+        _memory.array("coefficients", (how.size,), np.int16),
+        (how.blocks, how.order, how.strips),
+        how,
+    )
     if needed >> (pixels.bits_stored - 1):
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
             "mask what lies above BitsStored first"
         )
-    return encoded
+    return packets
 
 
-def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks | None:
+def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np.uint8] | None:
     """Transform a whole frame in 32-bit lanes, then encode its code-blocks, unless a coefficient has 16 bits or more."""
+    from cinemill.kernels.htj2k.encode_frame import ANALYSED
     from cinemill.kernels.htj2k.encode_wavelet import TAIL
 
     wide = _memory.array("wide", (frame.size,), np.int32)
@@ -147,47 +130,64 @@ def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> _Blocks | 
     coefficients = _memory.array("coefficients", (frame.size + TAIL,), np.int16)
     coefficients[: frame.size] = wide
     blocks = np.ascontiguousarray(how.layout.blocks[:, [START, STRIDE, COLUMNS, ROWS]])
-    encoded = _no_blocks(how)
-    _encode_blocks(coefficients, blocks, np.arange(len(blocks)), encoded, 0)
-    return encoded
-
-
-def _encode_blocks(
-    coefficients: NDArray[np.int16],
-    blocks: NDArray[np.int64],
-    order: NDArray[np.int64],
-    encoded: _Blocks,
-    end: int,
-) -> int:
-    """Encode some code-blocks behind those that end at ``end``; returns where they end."""
-    from cinemill.kernels.htj2k.encode_blocks import SCRATCH, encode_blocks
-    from cinemill.kernels.htj2k.tables import mel_encoding, u_encoding, vlc_encoding
-
-    return encode_blocks(
+    nothing = np.empty(0, np.uint8)
+    packets, _ = _encode_frame(
+        (nothing, ANALYSED, *[0] * 7, how.bands, nothing),
         coefficients,
-        blocks,
-        order,
+        (blocks, np.arange(len(blocks)), np.array([0, len(blocks)])),
+        how,
+    )
+    return packets
+
+
+def _encode_frame(
+    image: tuple[Any, ...], coefficients: NDArray[np.int16], blocks: tuple[Any, ...], how: Plan
+) -> tuple[NDArray[np.uint8], int]:
+    """Call `encode_frame`, which names what is passed; returns the packets, and the bits that samples need.
+
+    Parameters
+    ----------
+    image
+        Its first arguments, as far as the coefficients.
+    coefficients
+        Of all subbands.
+    blocks
+        Where code-blocks are in them, and in which order they are encoded.
+    how
+        How such frames are encoded.
+    """
+    from cinemill.kernels.htj2k.encode_blocks import SCRATCH
+    from cinemill.kernels.htj2k.encode_frame import encode_frame
+    from cinemill.kernels.htj2k.tables import mel_encoding, u_encoding, vlc_encoding
+    from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
+
+    count = len(how.blocks)
+    found = _memory.array("found", (3, count), np.int64)
+    data = _memory.array("data", (how.room,), np.uint8)
+    arguments: list[Any] = [
+        *image,
+        coefficients,
+        *blocks,
         _memory.array("scratch", (SCRATCH,), np.uint8),
         vlc_encoding(),
         u_encoding(),
         mel_encoding(),
-        encoded.data,
-        end,
-        encoded.coded,
-        encoded.starts,
-        encoded.lengths,
+        found,
+        data,
+    ]
+    needed = encode_frame(*arguments)
+    packets = _memory.array(
+        "packets", (packets_room(len(how.packets), count, int(found[2].sum())),), np.uint8
     )
+    size = write_packets(how.packets, how.layout.areas, found[0], found[1], found[2], data, packets)
+    return packets[:size], needed
 
 
-def _codestream(pixels: PixelFormat, how: Plan, blocks: _Blocks) -> bytes:
-    """Put code-blocks into packets, and those into a codestream of one tile-part."""
-    from cinemill.kernels.jpeg_2000.packets import packets_room, write_packets
-
-    packets = _memory.array("packets", (packets_room(len(how.packets), blocks.lengths),), np.uint8)
-    size = write_packets(how.packets, how.layout.areas, *blocks, packets)
-    tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + size, 0, 1, SOD)
-    tlm = struct.pack(">HHBBHI", TLM, 10, 0, 0x60, 0, 14 + size)
-    return b"".join((_main_header(pixels), tlm, tile_part, packets[:size].data, EOC.to_bytes(2, "big")))
+def _codestream(pixels: PixelFormat, packets: NDArray[np.uint8]) -> bytes:
+    """Put packets into a codestream of one tile-part."""
+    tile_part = struct.pack(">HHHIBBH", SOT, 10, 0, 14 + packets.size, 0, 1, SOD)
+    tlm = struct.pack(">HHBBHI", TLM, 10, 0, 0x60, 0, 14 + packets.size)
+    return b"".join((_main_header(pixels), tlm, tile_part, packets.data, EOC.to_bytes(2, "big")))
 
 
 @lru_cache(maxsize=16)

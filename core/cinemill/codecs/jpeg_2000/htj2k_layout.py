@@ -33,8 +33,10 @@ class Plan(NamedTuple):
     """Coefficients of all subbands, and what lies between."""
     blocks: NDArray[np.int64]
     """The code-blocks of ``layout``, where `cinemill.kernels.htj2k.encode_blocks` finds them."""
-    strips: list[NDArray[np.int64]]
-    """Which of them are encoded after each strip."""
+    order: NDArray[np.int64]
+    """In which order they are encoded."""
+    strips: NDArray[np.int64]
+    """Where in it those that are encoded after each strip begin, and where the last ones end."""
     room: int
     """Bytes that all code-blocks take at most."""
 
@@ -77,7 +79,8 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
         bands,
         size,
         blocks,
-        [np.flatnonzero(strip_of == strip) for strip in range(strips)],
+        np.argsort(strip_of, kind="stable"),
+        np.searchsorted(np.sort(strip_of), np.arange(strips + 1)).astype(np.int64),
         sum(block_room(count) for count in quads.tolist()),
     )
 

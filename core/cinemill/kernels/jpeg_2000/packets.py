@@ -13,13 +13,13 @@ from cinemill.kernels.machine.jit import jit
 _LEVELS = 18  # of a tag tree of up to 256 x 256 code-blocks, and more
 
 
-def packets_room(packets: int, lengths: Any) -> int:
-    """Bytes for all packets of a frame whose code-blocks have these lengths.
+def packets_room(packets: int, blocks: int, length: int) -> int:
+    """Bytes for all packets of a frame of so many code-blocks, which have so many bytes together.
 
     A code-block has up to two nodes in either tag tree, which take 2 and 26 bits at most, 16 bits for the number of
     passes and 45 for the length: 18 bytes when each is stuffed.
     """
-    return 64 * packets + 20 * len(lengths) + int(lengths.sum())
+    return 64 * packets + 20 * blocks + length
 
 
 @jit("void(uint8[::1], int64[::1], int64, int64)")

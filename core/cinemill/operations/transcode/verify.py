@@ -10,6 +10,7 @@ import xxhash
 
 from cinemill.codecs import together
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
+from cinemill.frames.equality import same_samples
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
@@ -125,7 +126,7 @@ class FrameVerifier:
                 frame=indices[error.frame or 0],
             ) from None
         for index, written, read in zip(indices, decoded, frames, strict=True):
-            if not np.array_equal(written, read):
+            if not same_samples(written, read):
                 different = int(np.count_nonzero(written != read))
                 raise VerificationError(
                     f"{different} of {read.size} samples differ when {verifier.name} {verifier.version} "
