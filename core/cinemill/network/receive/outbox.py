@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +54,8 @@ class Outbox:
         with self._lock:
             try:
                 note.touch()
-                os.utime(note)
+                moment = time.time_ns()  # the file system's own clock tells the times of a tick not apart
+                os.utime(note, ns=(moment, moment))
             except OSError as error:
                 raise output_error(note, error) from None
         sync(self._notes)
