@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.errors import Cancelled, CinemillError, InternalError, NoRoom, Refused, UsageError
+from cinemill.errors import Cancelled, CinemillError, InternalError, NodeError, NoRoom, Refused, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
@@ -69,7 +69,8 @@ def _rests(ledger: Ledger, parcel: Parcel, job: Job, error: Exception | None = N
         ledger.release(parcel)
         return True
     answer = storage_away(error) if error is not None else ""
-    note = f"the answer to one item after the other is {answer!r}; the job tries again by itself"
+    who, what = ("node", "study") if isinstance(error, NodeError) else ("storage", "file")
+    note = f"the {who} answers {answer!r} to one {what} after the other; the job tries again by itself"
     return bool(answer) and ledger.stumble(
         parcel, most=ERRORS_IN_A_ROW, rests=MOST_RESTS, hold=settings().hold_seconds, note=note
     )
