@@ -26,13 +26,21 @@ def test_an_empty_part_of_the_path_is_not_the_working_directory(
 
 
 def test_a_request_to_stop_is_heard_whatever_the_process_does() -> None:
-    code = "from cinemill_workers.processes import Stop\nstop = Stop()\nprint(flush=True)\nwhile not stop.wait(0.0001): pass"
+    code = (
+        "import sys\nfrom cinemill_workers.processes import Stop\nstop = Stop()\nprint(flush=True)\n"
+        "while not stop.wait(0.0001): pass\nsys.stdin.read()"  # at its end, Python hears SIGINT no more
+    )
     for _ in range(3):
         with subprocess.Popen(
-            [sys.executable, "-c", code], env=processes.environment(), stdout=subprocess.PIPE
+            [sys.executable, "-c", code],
+            env=processes.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         ) as process:
+            assert process.stdin is not None
             assert process.stdout is not None
             process.stdout.readline()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
                 process.send_signal(number)
-            assert process.wait(30) == 0
+            process.stdin.close()
+            assert process.wait(60) == 0
