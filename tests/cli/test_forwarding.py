@@ -88,6 +88,15 @@ def test_what_could_not_be_forwarded_is_named_and_goes_at_the_next_start(tmp_pat
     )
 
 
+def assert_transcoded(found, sources, syntax):
+    received = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in found}
+    for path in sources:
+        source = pydicom.dcmread(path)
+        output = received[source.SOPInstanceUID]
+        assert output.file_meta.TransferSyntaxUID == syntax
+        assert (output.pixel_array == source.pixel_array).all()
+
+
 def test_what_is_transcoded_is_forwarded_as_it_is_then(tmp_path, node, sources):
     folder = tmp_path / "in"
     options = ("--to", "jpeg-ls", "--if-larger", "write", "--forward", "pacs", "--quiet")
@@ -96,12 +105,7 @@ def test_what_is_transcoded_is_forwarded_as_it_is_then(tmp_path, node, sources):
         found = there(tmp_path / "out", 3)
         await_nothing_noted(folder)
         end(process)
-    received = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in found}
-    for path in sources:
-        source = pydicom.dcmread(path)
-        output = received[source.SOPInstanceUID]
-        assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.80"
-        assert (output.pixel_array == source.pixel_array).all()
+    assert_transcoded(found, sources, "1.2.840.10008.1.2.4.80")
 
 
 def test_what_the_node_refuses_is_transcoded_on_the_way_to_what_it_takes(tmp_path, node, sources):
@@ -116,12 +120,7 @@ def test_what_the_node_refuses_is_transcoded_on_the_way_to_what_it_takes(tmp_pat
             found = there(tmp_path / "out", 3)
             await_nothing_noted(folder)
             end(process)
-    received = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in found}
-    for path in sources:
-        source = pydicom.dcmread(path)
-        output = received[source.SOPInstanceUID]
-        assert output.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
-        assert (output.pixel_array == source.pixel_array).all()
+    assert_transcoded(found, sources, "1.2.840.10008.1.2.1")
     syntaxes = {pydicom.dcmread(path).file_meta.TransferSyntaxUID for path in folder.rglob("*.dcm")}
     assert syntaxes == {"1.2.840.10008.1.2.4.80"}
 

@@ -143,7 +143,6 @@ class Shown:
                 )
         seconds = max(time.perf_counter() - self._started, 1e-3)
         transcoded = f"; {self._transcoded} transcoded on the way" if self._transcoded else ""
-        moved = self._pace.bytes / _MEGABYTE
         console.print(table, soft_wrap=True)
         moved = self._pace.bytes / _MEGABYTE
         say(f"{moved:.0f} MB in {seconds:.1f} s: {moved / seconds:.0f} MB/s{transcoded}")

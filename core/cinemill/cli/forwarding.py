@@ -45,7 +45,7 @@ def forwarded_to(name: str | None, fallback: str, transcode: Transcode | None) -
         There is no such node, its entry does not say how it is reached, or it refuses the target.
     """
     from cinemill.network.nodes import node_named
-    from cinemill.operations.exchange.push import Sender, check_targets, read_fallback
+    from cinemill.operations.exchange.push import Sender, check_targets, read_fallback, way_to
 
     targets = read_fallback(fallback)
     if name is None:
@@ -53,11 +53,7 @@ def forwarded_to(name: str | None, fallback: str, transcode: Transcode | None) -
             raise UsageError("--fallback goes with --forward, without which nothing is sent")
         return None
     node = node_named(name)
-    if node.push == "web":
-        node.by_web.authorization()
-    else:
-        node.by_dimse  # noqa: B018  # says what is missing
-    sender = Sender(node, node.push, targets)
+    sender = Sender(node, way_to(node), targets)
     if transcode is not None:
         check_targets(sender, transcode)
     return sender

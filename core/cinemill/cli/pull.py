@@ -57,6 +57,7 @@ def pull(
     from dataclasses import replace
 
     from cinemill.errors import Cancelled, UsageError
+    from cinemill.network import archive
     from cinemill.network.nodes import node_named
     from cinemill.network.pace import Pace
     from cinemill.operations.exchange.pull import pull as fetch
@@ -66,8 +67,7 @@ def pull(
     found = limited(node_named(node), max_rate, window)
     if associations is not None:
         found = replace(found, limits=replace(found.limits, associations=associations))
-    if found.pull == "web":
-        found.by_web.authorization()
+    archive.check(found)
     studies = studies_asked(found, uids, query)
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)

@@ -12,6 +12,7 @@ from click.exceptions import Exit
 
 from cinemill.cli.options import PATH, Number, Whole, accepting, given, made
 from cinemill.cli.run import interruption, jobs_option, quiet_option
+from cinemill.operations.exchange.request import Push
 from cinemill.operations.transcode.request import Transcode
 
 if TYPE_CHECKING:
@@ -47,12 +48,7 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--forward", metavar="NODE", help="Send on what is safe, or its output, to this node of the nodes file."
 )
-@click.option(
-    "--fallback",
-    metavar="TARGETS",
-    default="",
-    help="Where that node refuses a transfer syntax: transcode to the first of these that it takes.",
-)
+@accepting(Push, without=("node", "via", "force"))
 @_several("--accept", "UID", "Store this private SOP class, or what is in this private transfer syntax, too.")
 @_several("--allow-aet", "TITLE", "Only these AE titles may call.")
 @_several("--allow-address", "ADDRESS", "Only these addresses, or networks such as 10.1.0.0/16, may connect.")

@@ -72,9 +72,8 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int]) 
     if len(before) != len(after):
         return False
     here, there = source.data, output.data
-    start = end = further = (
-        0  # of elements behind each other, and by how much further they stand in the output
-    )
+    start = end = 0  # of a run of elements behind each other
+    further = 0  # by so much it stands behind its place in the output
     for one, other in zip(before, after, strict=True):
         if other.end - one.end != other.start - one.start:
             return False

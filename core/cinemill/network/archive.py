@@ -23,6 +23,18 @@ _NO_LISTS = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
 """What nodes answer that match an instance by one UID only."""
 
 
+def check(node: Node) -> None:
+    """See that a node can be asked, as far as its entry says.
+
+    Raises
+    ------
+    UsageError
+        Its secret is not where the entry says.
+    """
+    if node.pull == "web":
+        node.by_web.authorization()
+
+
 def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
     """Yield the studies of a node that match: see `cinemill.network.query.studies`."""
     if node.pull == "web":

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, LONG_VRS, SHORT_VRS, Encoding, walk
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, LONG_VRS, SHORT_VRS, Encoding, bounded, walk
 from cinemill.dicom.part10 import read_meta, read_part10, text_of
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, forget
@@ -17,9 +17,6 @@ _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D,
 _TAGS = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
 _FILE_META = 0x0002
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
-_MOST_ELEMENTS = 1 << 15
-"""Of one level: real data sets have hundreds."""
-
 _HEAD = 1 << 18
 _PIECE = 1 << 18
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -80,12 +77,10 @@ def _identify_walked(data: Bytes, start: int, encoding: Encoding) -> Identity:
     """Read the UIDs on the way through all elements."""
     found: dict[int, str] = {}
     tags: list[int] = []
-    for element in walk(data, start, len(data), encoding):
+    for element in bounded(walk(data, start, len(data), encoding)):
         tags.append(element.tag)
         if element.tag in _TAGS:
             found[element.tag] = text_of(data, element)
-        if len(tags) > _MOST_ELEMENTS:
-            raise DamagedFile(f"more than {_MOST_ELEMENTS} elements stand in a row; this is no data set")
     if not tags:
         raise DamagedFile("there are no data elements; the file is truncated")
     if any(tag >> 16 == _FILE_META for tag in tags):

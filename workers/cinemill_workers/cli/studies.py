@@ -29,11 +29,12 @@ def with_nodes(operation: Pull | Push | Migrate, associations: int | None) -> Pu
 
     Instances of C-MOVE come to one port, which one process listens at.
     """
-    operation.check_here()
     nodes = [node_named(operation.node)]
     if isinstance(operation, Migrate):
         nodes.append(node_named(operation.target or operation.node))
         ask(operation.between(nodes[0], nodes[1], Path()))
+    else:
+        operation.check_here()
     if any(map(_listens, nodes)) and not isinstance(operation, Push):
         return replace(operation, at_once=1)
     return replace(operation, at_once=associations or min(node.limits.associations for node in nodes))

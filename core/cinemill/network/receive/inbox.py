@@ -127,9 +127,7 @@ class Inbox:
             except OutputError:
                 if tries == _TRIES:
                     raise
-                tries += (
-                    1  # nothing waited in the directory any more, so it was removed, and may be there again
-                )
+                tries += 1  # nothing waited in the directory any more, so it was removed
             else:
                 break
         if what == "duplicate":

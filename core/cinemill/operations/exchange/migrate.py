@@ -18,7 +18,7 @@ from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
-from cinemill.operations.exchange.push import Sender, check_targets
+from cinemill.operations.exchange.push import Sender, check_targets, way_to
 from cinemill.operations.exchange.steps import Steps, Work
 from cinemill.operations.operation import Control
 
@@ -294,17 +294,13 @@ def check(migration: Migration) -> None:
         A node's entry lacks what is needed.
     """
     for node in (migration.source, migration.target):
-        if node.pull == "web":
-            node.by_web.authorization()
+        archive.check(node)
         if node.commitment and node.by_dimse.listen is None:
             raise UsageError(
                 f"node {node.name} has commitment, and no listen, the port at which it reports; add it to "
                 f"[node.{node.name}.dimse] in the nodes file"
             )
-    if migration.via == "web":
-        migration.target.by_web.authorization()
-    else:
-        migration.target.by_dimse  # noqa: B018  # says what is missing
+    way_to(migration.target, migration.via)
 
 
 def ask(migration: Migration) -> None:

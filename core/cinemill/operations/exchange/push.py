@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cinemill.errors import Cancelled, CinemillError, NodeError, NotDicom, UsageError
 from cinemill.network.instances import Instance, read_instance
@@ -219,6 +219,22 @@ def surveyed(file: Path) -> Instance | Outcome:
         return Outcome("not-dicom", file, detail=error.message)
     except CinemillError as error:
         return Outcome("damaged", file, detail=error.message)
+
+
+def way_to(node: Node, via: Push | Literal["auto"] = "auto") -> Push:
+    """Return how instances are sent to a node, by default as it has it, once its entry is known to say what is needed.
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
+    way = node.push if via == "auto" else via
+    if way == "web":
+        node.by_web.authorization()
+    else:
+        node.by_dimse  # noqa: B018  # says what is missing
+    return way
 
 
 def read_fallback(text: str) -> tuple[TransferSyntax, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cinemill.network.nodes import Node
     from cinemill.network.nodes import Push as Way
     from cinemill.operations.exchange.migrate import Migration
+    from cinemill.operations.exchange.pull import By
     from cinemill.storage.tree import Item
     from cinemill.syntaxes import TransferSyntax
 
@@ -44,8 +45,52 @@ def _force() -> Any:
     return option(default=False, help="Send by STOW-RS what the node may not be able to give back.")
 
 
+class _OfStudies(Operation):
+    """What is done to the studies of lists."""
+
+    __slots__ = ()
+
+    @property
+    def by(self) -> By:
+        """How folders are arranged: see `cinemill.operations.exchange.pull.folder_of`."""
+        return "study"
+
+    def discover(
+        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
+    ) -> Iterator[Item]:
+        """Find the studies, each with its folder: see `cinemill.operations.exchange.worklist`.
+
+        Parameters
+        ----------
+        sources
+            The lists.
+        destination
+            What holds the folders.
+        after
+            Begin behind this one.
+        """
+        from cinemill.operations.exchange.worklist import items
+
+        return items(sources, destination, self.by, after)
+
+
+class _Sends(Operation):
+    """What sends instances, and transcodes those that the node refuses."""
+
+    __slots__ = ()
+
+    fallback: str
+
+    @property
+    def targets(self) -> tuple[TransferSyntax, ...]:
+        """What is transcoded to where the node refuses a transfer syntax, the best first."""
+        from cinemill.operations.exchange.push import read_fallback
+
+        return read_fallback(self.fallback)
+
+
 @dataclass(frozen=True, slots=True)
-class Pull(Operation):
+class Pull(_OfStudies):
     """Studies are fetched from a node: see `cinemill.operations.exchange.pull`.
 
     Attributes
@@ -63,35 +108,16 @@ class Pull(Operation):
     )
     at_once: int = 1
 
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Find the studies of lists, each with its folder: see `cinemill.operations.exchange.worklist`.
-
-        Parameters
-        ----------
-        sources
-            The lists.
-        destination
-            What holds the folders.
-        after
-            Begin behind this one.
-        """
-        from cinemill.operations.exchange.worklist import items
-
-        return items(sources, destination, self.by, after)
-
     def check_here(self) -> None:
         """See that the node can be asked."""
+        from cinemill.network import archive
         from cinemill.network.nodes import node_named
 
-        found = node_named(self.node)
-        if found.pull == "web":
-            found.by_web.authorization()
+        archive.check(node_named(self.node))
 
 
 @dataclass(frozen=True, slots=True)
-class Push(Operation):
+class Push(_Sends):
     """Files are sent to a node: see `cinemill.operations.exchange.push`."""
 
     kind: ClassVar[str] = "push"
@@ -107,13 +133,6 @@ class Push(Operation):
     def __post_init__(self) -> None:
         _ = self.targets
 
-    @property
-    def targets(self) -> tuple[TransferSyntax, ...]:
-        """What is transcoded to, the best first."""
-        from cinemill.operations.exchange.push import read_fallback
-
-        return read_fallback(self.fallback)
-
     def way(self, node: Node) -> Way:
         """Return how instances are sent to a node, which its entry has.
 
@@ -122,7 +141,9 @@ class Push(Operation):
         UsageError
             It has not.
         """
-        return _way(self.via, node)
+        from cinemill.operations.exchange.push import way_to
+
+        return way_to(node, self.via)
 
     def check_here(self) -> None:
         """See that the node can be sent to."""
@@ -132,7 +153,7 @@ class Push(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Migrate(Transcode):
+class Migrate(_OfStudies, _Sends, Transcode):
     """Studies of a node are transcoded there, or to another node: see `cinemill.operations.exchange.migrate`."""
 
     kind: ClassVar[str] = "migrate"
@@ -159,13 +180,6 @@ class Migrate(Transcode):
         Transcode.__post_init__(self)
         _ = self.targets
 
-    @property
-    def targets(self) -> tuple[TransferSyntax, ...]:
-        """What is transcoded to where the node refuses a transfer syntax, the best first."""
-        from cinemill.operations.exchange.push import read_fallback
-
-        return read_fallback(self.fallback)
-
     def wanted(self, target: Node) -> Transcode:
         """Return what is made of instances that go to a node."""
         asked = {each.name: getattr(self, each.name) for each in fields(Transcode)}
@@ -189,43 +203,16 @@ class Migrate(Transcode):
         """
         from cinemill.operations.exchange.migrate import Migration, check
 
-        wanted, way = self.wanted(target), _way(self.via, target)
+        wanted, way = self.wanted(target), target.push if self.via == "auto" else self.via
         migration = Migration(source, target, spool, wanted, way, self.targets, self.force)
         check(migration)
         return migration
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Find the studies of lists, each with its spool: see `cinemill.operations.exchange.worklist`.
-
-        Parameters
-        ----------
-        sources
-            The lists.
-        destination
-            What holds the spools.
-        after
-            Begin behind this one.
-        """
-        from cinemill.operations.exchange.worklist import items
-
-        return items(sources, destination, "study", after)
 
     def check_here(self) -> None:
         """See that the nodes can be asked and sent to."""
         from cinemill.network.nodes import node_named
 
         self.between(node_named(self.node), node_named(self.target or self.node), Path())
-
-
-def _way(via: Literal["auto", "dimse", "web"], node: Node) -> Way:
-    way = node.push if via == "auto" else via
-    if way == "web":
-        node.by_web.authorization()
-    else:
-        node.by_dimse  # noqa: B018  # says what is missing
-    return way
 
 
 def spared(node: Node, at_once: int) -> Node:
