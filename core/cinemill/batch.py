@@ -14,24 +14,19 @@ from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from cinemill import party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.party import Party
 from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
 from cinemill.storage import atomic
 from cinemill.storage.tree import Item
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
 
 _ATTEMPTS = 3
-_SMALL = 3 << 20
-"""Bytes of a file that goes with others."""
-_PARTY = 16
-"""Small files that a process works on at the same time: they wait for the disk together, and share SIMD lanes."""
 _PROGRESS_INTERVAL = 0.1
 
 Progress = Callable[[Item, int, int], None]
@@ -149,7 +144,7 @@ class _Pool:
                 if self._again:
                     item, attempt = self._again.popleft()
                     child.start([item], attempt)
-                elif some := self._next(items, min(child.done + 1, _PARTY)):
+                elif some := self._next(items, min(child.done + 1, party.MOST)):
                     child.start(some, 1)
                 else:
                     return
@@ -246,8 +241,6 @@ def _work(
     announce: bool,  # noqa: FBT001
 ) -> None:
     """Serve one connection: items in until None; kernels, progress and receipts out, None for a cancelled item."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from cinemill.warmup import announcing
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -259,21 +252,14 @@ def _work(
         with sending:  # any thread has something to say
             jobs.send(message)
 
-    def one(number: int, item: Item) -> None:
+    def one(numbered: tuple[int, Item]) -> None:
+        number, item = numbered
         progress = _throttled(lambda done: send((number, done)))
         send((number, _told(item, operation, Control(threads, lambda: stopping.value, progress))))
 
-    with (
-        announcing(send if announce else None),
-        ThreadPoolExecutor(_PARTY) as executor,
-        ThreadPoolExecutor(1) as caller,
-        suppress(OSError),
-    ):
+    with announcing(send if announce else None), party.Host() as host, suppress(OSError):
         while items := _received(jobs):
-            if len(items) == 1:
-                one(0, *items)
-            else:
-                _together(executor, Party(len(items), caller), one, items)
+            host.together(one, enumerate(items))
 
 
 def _received(jobs: Connection) -> Sequence[Item] | None:
@@ -283,31 +269,6 @@ def _received(jobs: Connection) -> Sequence[Item] | None:
     except EOFError:
         return None
     return items
-
-
-def _together(
-    executor: Executor, party: Party, one: Callable[[int, Item], None], items: Sequence[Item]
-) -> None:
-    """Work on small items at the same time.
-
-    Parameters
-    ----------
-    executor
-        Has a thread for each.
-    party
-        Of as many.
-    one
-        Does what is to be done to one of them.
-    items
-        In their order.
-    """
-
-    def joined(number: int, item: Item) -> None:
-        with party.joined():
-            one(number, item)
-
-    for _ in executor.map(joined, range(len(items)), items):
-        pass
 
 
 def _told(item: Item, operation: Operation, control: Control) -> Receipt | None:
@@ -322,7 +283,7 @@ def _told(item: Item, operation: Operation, control: Control) -> Receipt | None:
 
 def _is_small(item: Item) -> bool:
     try:
-        return item.source.stat().st_size <= _SMALL
+        return item.source.stat().st_size <= party.SMALL
     except OSError:
         return False
 

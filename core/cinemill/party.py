@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+Given = TypeVar("Given")
 Made = TypeVar("Made")
 Work: TypeAlias = "Callable[[list[Any]], list[Any]]"
 """Makes something of each of what it is given."""
+
+MOST = 16
+"""Instances of a party: as many as the SIMD lanes that they share."""
+
+SMALL = 3 << 20
+"""Bytes of a file that goes with others."""
 
 
 class Party:
@@ -136,6 +143,43 @@ class Party:
         ]  # the last call is this thread's, unless it leaves
         with self._guard:
             self._in_line.extend(last_first)
+
+
+class Host:
+    """Has the threads for the parties of one process, which gives one at a time; a context manager."""
+
+    def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._guests, self._caller = ThreadPoolExecutor(MOST), ThreadPoolExecutor(1)
+
+    def together(self, work: Callable[[Given], Made], given: Iterable[Given]) -> list[Made]:
+        """Do something to up to `MOST` instances at the same time; return what came of each, in their order.
+
+        Parameters
+        ----------
+        work
+            What is done; one alone is worked on in this thread.
+        given
+            To what.
+        """
+        instances = list(given)
+        if len(instances) == 1:
+            return [work(instances[0])]
+        party = Party(len(instances), self._caller)
+
+        def joined(instance: Given) -> Made:
+            with party.joined():
+                return work(instance)
+
+        return list(self._guests.map(joined, instances))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._guests.shutdown()
+        self._caller.shutdown()
 
 
 class _Call:

@@ -229,6 +229,7 @@ def test_an_operation_with_odd_arguments_does_all_or_nothing(ledger: Ledger, ope
         "delay": 0,
         "expired": False,
         "release": False,
+        "alone": False,
         "bytes_in": 0,
         "bytes_out": 0,
         "pixel_bytes": 0,
@@ -695,15 +696,18 @@ class AnyOrder(RuleBasedStateMachine):
                 assert number not in self.settled
                 self.settled[number] = state
 
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), alone=st.booleans())
+    def release(self, data: st.DataObject, *, alone: bool) -> None:
         if self.held:
-            self.ledger.release(data.draw(st.sampled_from(self.held)))
+            self.ledger.release(data.draw(st.sampled_from(self.held)), alone=alone)
 
-    @rule()
-    def sweep(self) -> None:
+    @rule(alone=st.booleans())
+    def sweep(self, *, alone: bool) -> None:
         for parcel in self.ledger.expired():
-            self.ledger.finish(parcel, "retry", {}, expired=True, release=True)
+            if alone:
+                self.ledger.release(parcel, alone=True, expired=True)
+            else:
+                self.ledger.finish(parcel, "retry", {}, expired=True, release=True)
 
     @rule(change=st.sampled_from([("running", "paused"), ("paused", "running"), ("running", "waiting")]))
     def move(self, change: tuple[str, str]) -> None:

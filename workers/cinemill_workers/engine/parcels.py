@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from cinemill import party
 from cinemill.errors import Cancelled, CinemillError, InternalError, NodeError, NoRoom, Refused, UsageError
 from cinemill.operations.operation import Control, Operation
+from cinemill.operations.receipt import Receipt
 from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
@@ -18,9 +21,6 @@ from cinemill_workers.engine.roots import confine, emptied, trouble, withdraw
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Job, ListedItem, Parcel
 from cinemill_workers.settings import settings
-
-if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
 
 STATES = {
     "transcoded": "done",
@@ -77,36 +77,66 @@ def _rests(ledger: Ledger, parcel: Parcel, job: Job, error: Exception | None = N
 
 
 def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, lease: Lease) -> bool:
-    """Work on the next item and report it; False if the parcel is not ours any more."""
+    """Work on the next item, or on the next small ones at once, and report them; False if the parcel is not ours any more."""
     if _rests(ledger, parcel, job):
         return False
-    item = parcel.items[parcel.position]
+    items = in_company(parcel, operation)
     began = time.monotonic()
+    control = Control(codec_threads(parcel.outstanding), lease.interrupted)
+    results = _host().together(partial(_attempted, operation, control), items)
+    seconds = (time.monotonic() - began) / len(items)
+    if any(isinstance(result, Receipt) for result in results) and trouble(job.roots):
+        for item, result in zip(items, results, strict=True):
+            if isinstance(result, Receipt) and STATES[result.status] != "skipped":
+                withdraw([*map(Path, result.outputs or (item.output,))], Path(job.spec.destination))
+        return not _rests(ledger, parcel, job)
+    return all(_report(ledger, parcel, job, result, seconds) for result in results)
+
+
+@cache
+def _host() -> party.Host:
+    """Return the threads of this child for items that are worked on at the same time."""
+    return party.Host()
+
+
+def in_company(parcel: Parcel, operation: Operation) -> list[ListedItem]:
+    """Return the next item of a parcel, or the next small ones if they are worked on at the same time."""
+    first, *others = parcel.items[parcel.position : parcel.position + party.MOST]
+    if parcel.alone or not operation.meets or not _is_small(first):
+        return [first]
+    return [first, *takewhile(_is_small, others)]
+
+
+def _is_small(item: ListedItem) -> bool:
+    return 0 < item.size <= party.SMALL
+
+
+def _attempted(operation: Operation, control: Control, item: ListedItem) -> Receipt | Exception:
+    """Do the job's operation to an item; return the receipt as it may be stored, or what went wrong."""
     try:
         for path in (item.source, item.output):
             confine(Path(path), settings().roots)
-        control = Control(codec_threads(parcel.outstanding), lease.interrupted)
-        receipt = operation.apply(Path(item.source), Path(item.output), control)
-    except Cancelled:
+        return operation.published(operation.apply(Path(item.source), Path(item.output), control))
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _report(ledger: Ledger, parcel: Parcel, job: Job, result: Receipt | Exception, seconds: float) -> bool:
+    """Tell the ledger what became of the next item; False if the parcel is not ours any more."""
+    if isinstance(result, Cancelled):
         ledger.release(parcel)
         return False
-    except Exception as error:  # noqa: BLE001
-        return _settle_error(ledger, parcel, job, error)
-    receipt = operation.published(receipt)
-    if trouble(job.roots):
-        if STATES[receipt.status] != "skipped":
-            withdraw([Path(each) for each in receipt.outputs or (item.output,)], Path(job.spec.destination))
-        return not _rests(ledger, parcel, job)
-    seconds = time.monotonic() - began
-    counted = ledger.finish(parcel, STATES[receipt.status], receipt.to_dict(), did=receipt.done, took=seconds)
-    state = STATES[receipt.status] if counted else "lost"
+    if isinstance(result, Exception):
+        return _settle_error(ledger, parcel, job, result)
+    item, state = parcel.items[parcel.position], STATES[result.status]
+    counted = ledger.finish(parcel, state, result.to_dict(), did=result.done, took=seconds)
     _log(
         parcel.job,
         item,
-        state,
+        state if counted else "lost",
         parcel.attempt,
         seconds=round(seconds, 3),
-        bytes=item.size or receipt.bytes_before,
+        bytes=item.size or result.bytes_before,
     )
     return counted
 
@@ -209,12 +239,34 @@ def hand_back(ledger: Ledger, worker: str) -> None:
 def report_lost_child(ledger: Ledger, holder: str, reason: str) -> None:
     """Count an attempt for the item a dead child was working on, and hand back the rest of its parcel."""
     for parcel in ledger.held_by(holder):
-        if _rests(
-            ledger, parcel, ledger.job(parcel.job)
-        ):  # a mapped file that goes away kills whoever reads it
-            continue
-        error = WorkerLost(reason, path=parcel.items[parcel.position].source)
-        record_error(ledger, parcel, error, Fate.RETRY, lost=True)
+        # A mapped file that goes away kills whoever reads it.
+        if not _rests(ledger, parcel, ledger.job(parcel.job)):
+            record_loss(ledger, parcel, reason)
+
+
+def record_loss(ledger: Ledger, parcel: Parcel, reason: str, *, expired: bool = False) -> None:
+    """Count an attempt for the item over which a process was lost; of several at once, none: each goes alone from now on.
+
+    Parameters
+    ----------
+    reason
+        Why it was lost.
+    expired
+        Only if the claim has run out.
+    """
+    if len(_worked_on(ledger, parcel)) > 1:
+        ledger.release(parcel, alone=True, expired=expired)
+        return
+    error = WorkerLost(reason, path=parcel.items[parcel.position].source)
+    record_error(ledger, parcel, error, Fate.RETRY, lost=True, expired=expired)
+
+
+def _worked_on(ledger: Ledger, parcel: Parcel) -> list[ListedItem]:
+    """Return the items of a claimed parcel that are under way."""
+    try:
+        return in_company(parcel, from_json(ledger.job(parcel.job).spec.work))
+    except UsageError:
+        return parcel.items[parcel.position :][:1]
 
 
 def _clear(output: Path) -> None:

@@ -22,8 +22,7 @@ from cinemill_workers import logs
 from cinemill_workers.engine.agenda import TOLD, Agenda
 from cinemill_workers.engine.app import QUEUE, app
 from cinemill_workers.engine.campaign import Campaign
-from cinemill_workers.engine.outcomes import Fate, WorkerLost
-from cinemill_workers.engine.parcels import record_error
+from cinemill_workers.engine.parcels import record_loss
 from cinemill_workers.engine.scribe import Scribe
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -177,9 +176,12 @@ class Steward:
         wanted, expired = self._ledger.look(most=self._settings.ahead)
         if time.monotonic() - self._leads_since > self._settings.lease_seconds:
             for parcel in expired:
-                source = parcel.items[parcel.position].source
-                error = WorkerLost("the worker gave no sign of life while it worked on this", path=source)
-                record_error(self._ledger, parcel, error, Fate.RETRY, lost=True, expired=True)
+                record_loss(
+                    self._ledger,
+                    parcel,
+                    "the worker gave no sign of life while it worked on this",
+                    expired=True,
+                )
         if wanted > queued:
             with app.producer_pool.acquire(block=True) as producer:
                 for _ in range(wanted - queued):

@@ -168,10 +168,21 @@ class Ledger(Jobs):
         parcel.position += 1
         return bool(answer != b"lost")
 
-    def release(self, parcel: Parcel, *, hold: float = 0.0, note: str = "") -> None:
-        """Hand back the rest of a parcel.
+    def release(
+        self, parcel: Parcel, *, hold: float = 0.0, note: str = "", alone: bool = False, expired: bool = False
+    ) -> None:
+        """Hand back the rest of a parcel, uncounted.
 
-        With `hold`, the whole job rests for so many seconds, and `note` says why.
+        Parameters
+        ----------
+        hold
+            The whole job rests for so many seconds.
+        note
+            Why, for those who look at the job.
+        alone
+            Whether its items are to be worked on one by one from now on.
+        expired
+            Only if the claim has run out.
         """
         self._apply(
             "release",
@@ -181,6 +192,8 @@ class Ledger(Jobs):
             position=parcel.position,
             delay=round(hold * 1000),
             note=escaped(note),
+            alone=alone,
+            expired=expired,
         )
 
     def stumble(self, parcel: Parcel, *, most: int, rests: int, hold: float, note: str) -> bool:
@@ -332,4 +345,4 @@ def _behind(record: bytes) -> str:
 def _parcel(job: str, number: str, text: bytes, position: int, holder: str) -> Parcel:
     parcel = json.loads(text)
     items = [ListedItem(*json.loads(item)) for item in parcel["items"]]
-    return Parcel(job, number, items, parcel["attempt"], position, holder)
+    return Parcel(job, number, items, parcel["attempt"], position, holder, alone=parcel.get("alone", False))

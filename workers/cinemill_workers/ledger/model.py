@@ -107,6 +107,8 @@ class Parcel:
     holder: str = ""
     outstanding: int = 1
     """Parcels that keep workers busy, at least: those claimed, those of the same job, one for each job that may start."""
+    alone: bool = False
+    """Whether its items are worked on one by one, since a process died over some of them at once."""
 
 
 class Outcome(NamedTuple):

@@ -105,10 +105,11 @@ local function add(field, amount)
     if amount ~= 0 then set(field, number(field) + amount) end
 end
 
-local function put(items, bytes, attempt, ready)
+-- Let items wait as a parcel; `alone` has them worked on one by one.
+local function put(items, bytes, attempt, ready, alone)
     add("parcels", 1)
     local parcel = string.format("%09d", number("parcels"))
-    redis.call("HSET", work, parcel, cjson.encode({items = items, bytes = bytes, attempt = attempt}))
+    redis.call("HSET", work, parcel, cjson.encode({items = items, bytes = bytes, attempt = attempt, alone = alone or nil}))
     redis.call("ZADD", pending, ready, parcel)
 end
 
@@ -177,7 +178,7 @@ local function close_when_complete()
 end
 
 -- Hand back a claimed parcel's items behind the first ones: they wait again, or are cancelled with their job.
-local function give_back(parcel, first)
+local function give_back(parcel, first, alone)
     local count = #parcel.items - first
     if count <= 0 then return end
     add("running", -count)
@@ -186,7 +187,7 @@ local function give_back(parcel, first)
         return
     end
     add("pending", count)
-    put({unpack(parcel.items, first + 1)}, {unpack(parcel.bytes, first + 1)}, parcel.attempt, 0)
+    put({unpack(parcel.items, first + 1)}, {unpack(parcel.bytes, first + 1)}, parcel.attempt, 0, alone or parcel.alone)
 end
 
 -- Who holds a parcel, and how far he is with it; nil for each if nobody does.
