@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     batch_items: int = Field(default=32, ge=1)
     """Most instances in one parcel."""
 
-    batch_bytes: int = Field(default=8_000_000, ge=1)
+    batch_bytes: int = Field(default=16_000_000, ge=1)
     """Most source bytes in one parcel of several instances."""
 
     ahead: int = Field(default=256, ge=1)
