@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 
-def holds_jpeg(source: Source, index: int = 0) -> bool:
-    """Whether a frame is JPEG XL that a JPEG can be rebuilt from."""
-    return source.transfer_syntax.coding == "jpeg-xl" and reconstructable(source.frame(index)) is not None
+def holds_jpeg(source: Source) -> bool:
+    """Whether the first frame is JPEG XL that a JPEG can be rebuilt from."""
+    return source.transfer_syntax.coding == "jpeg-xl" and reconstructable(source.frame(0)) is not None
 
 
 def held_codestream(source: Source, index: int) -> Buffer:

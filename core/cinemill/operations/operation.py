@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from cinemill.errors import Cancelled
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored
 
@@ -45,6 +46,22 @@ class Control(NamedTuple):
     def cores_for(self, frames: int) -> int:
         """Threads to use for so many frames: one of them is worked on where it is asked for."""
         return min(self.cores, max(frames, 1))
+
+    def check(self, left: str = "nothing was written") -> None:
+        """Raise `Cancelled` where that was asked for, with what is left of the work.
+
+        Raises
+        ------
+        Cancelled
+            It was asked for.
+        """
+        if self.cancelled is not None and self.cancelled():
+            raise Cancelled(f"stopped on request; {left}")
+
+    def advance(self, done: int, frames: int) -> None:
+        """Tell whoever wants to know how many frames are done, of how many."""
+        if self.progress is not None:
+            self.progress(done, frames)
 
 
 class Option(NamedTuple):

@@ -13,7 +13,6 @@ from cinemill.errors import CinemillError, OutputError, UsageError
 from cinemill.storage.atomic import output_error
 
 _SQLITE = b"SQLite format 3\0"
-_HELPERS = "-wal", "-shm", "-journal"
 _PAGES = -65_536
 """KiB of memory that pages may take, negative as SQLite wants it."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from cinemill.dicom.source import Source
-from cinemill.errors import Cancelled, CinemillError
+from cinemill.errors import CinemillError
 from cinemill.frames import selection
 from cinemill.frames.cine import Cine
 from cinemill.operations.dataset import places, scaling
@@ -141,8 +141,7 @@ def _clips_of(
     rows = []
     for done, place in enumerate(chosen):
         rows += maker.place(place, found, control)
-        if control.progress is not None:
-            control.progress(done + 1, len(chosen))
+        control.advance(done + 1, len(chosen))
     return (None if rows else "no fan found"), rows
 
 
@@ -202,8 +201,7 @@ class _Maker:
         how = scaling.scale(place, request.shape, request.fit)
         rows = []
         for number, moments in enumerate(found):
-            if control.cancelled is not None and control.cancelled():
-                raise Cancelled("stopped on request; what is finished is kept")
+            control.check("what is finished is kept")
             frames = self._frames(how, moments, used)
             row = self._row(how, moments, fan, used)
             row |= {"clip": self._name(place, number), "digest": _digest(frames)}

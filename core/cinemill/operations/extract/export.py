@@ -197,8 +197,7 @@ class Export:
         for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
             writer.write(encoded)
             done += len(part)
-            if control.progress is not None:
-                control.progress(done, len(indices))
+            control.advance(done, len(indices))
 
     def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
         encoded = writer.encode(part)

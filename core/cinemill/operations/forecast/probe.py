@@ -137,8 +137,7 @@ def run(request: Probe, src: Path, dst: Path, control: Control) -> Probed:
     starting, starting_all = (0.0, 0.0) if _warm else (time.process_time(), _of_parent())
     outcomes = []
     for asked in request.asked:
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; nothing was written")
+        control.check()
         outcome = _once(asked, src, dst, control)
         if outcome.kind not in _warm:
             _warm.add(outcome.kind)

@@ -21,7 +21,7 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import Cancelled, CinemillError, DamagedFile, OutputExists
+from cinemill.errors import CinemillError, DamagedFile, OutputExists
 from cinemill.frames.carried import carried_over
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
@@ -127,12 +127,10 @@ def _split(source: Source, folder: Path, request: Split, control: Control) -> It
     origin = Origin(source, {})
     parts = list(_cut(source, request.frames_per_instance, request.max_bytes))
     for number, frames in enumerate(parts, 1):
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; the parts that are finished stay")
+        control.check("the parts that are finished stay")
         yield _write(origin, folder / f"{stem}_{number:04}.dcm", frames, number)
         done += len(frames)
-        if control.progress is not None:
-            control.progress(done, len(source))
+        control.advance(done, len(source))
 
 
 def _cut(source: Source, frames_per_instance: int | None, max_bytes: int | None) -> Iterator[range]:

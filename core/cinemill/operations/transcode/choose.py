@@ -201,8 +201,7 @@ def try_out(
     bench = _Bench(source, frames, options)
     found = []
     for target in targets:
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; nothing was written")
+        control.check()
         trial = bench.trial(target, room, timed=timed)
         if trial is not None:
             found.append(trial)

@@ -270,8 +270,7 @@ def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control)
     write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
     large = stages.encoder.batch * stages.plan.encoded.nbytes > _LARGE
     for indices in pipe.written(stages.encode, write, compare, cut, large=large):
-        if control.progress is not None:
-            control.progress(indices.stop, frames)
+        control.advance(indices.stop, frames)
 
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from cinemill.dicom.elements import tag_name
 from cinemill.dicom.source import Source
 from cinemill.errors import (
-    Cancelled,
     CinemillError,
     DamagedFile,
     ExtraOutput,
@@ -162,8 +161,7 @@ def _same_bytes(one: Path, other: Path, control: Control) -> bool:
     try:
         with one.open("rb") as first, other.open("rb") as second:
             while piece := first.read(_PIECE):
-                if control.cancelled is not None and control.cancelled():
-                    raise Cancelled("stopped on request")
+                control.check()
                 if piece != second.read(_PIECE):
                     return False
     except OSError:
