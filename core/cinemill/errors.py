@@ -46,6 +46,24 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def not_installed(what: str, packages: str, extra: str) -> str:
+    """Return the message for something that needs packages which are not installed.
+
+    Parameters
+    ----------
+    what
+        What was asked for.
+    packages
+        The packages that it needs.
+    extra
+        The extra of this distribution that brings them.
+    """
+    return (
+        f"{what} needs {packages}; "
+        f"install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
+    )
+
+
 class CinemillError(Exception):
     """Root of the family.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import xxhash
 
-from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, UsageError
+from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, UsageError, not_installed
 from cinemill.operations.dataset import manifest
 from cinemill.operations.dataset.assemble import Assembly, Ready, write_text
 from cinemill.operations.dataset.select import select
@@ -317,6 +317,4 @@ def _check_installed(request: MakeClips) -> None:
     manifest.check_installed()
     for name, (module, extra) in {"zarr": ("zarr", "zarr"), "mp4": ("av", "video")}.items():
         if request.format == name and find_spec(module) is None:
-            raise UsageError(
-                f"{name} needs {module}; install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
-            )
+            raise UsageError(not_installed(name, f"the package {module}", extra))

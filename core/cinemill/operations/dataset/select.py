@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cinemill.errors import MissingFile, UsageError
+from cinemill.errors import MissingFile, UsageError, not_installed
 from cinemill.storage.tree import files_below
 
 _TABLE = "instances"
@@ -96,9 +96,7 @@ def _from_table(index: Path, where: str, reader: str) -> list[str]:
     try:
         import duckdb
     except ImportError:
-        raise UsageError(
-            "an index needs duckdb; install it with: pip install 'cinemill[index]', in a clone: pip install '.[index]'"
-        ) from None
+        raise UsageError(not_installed("an index", "the package duckdb", "index")) from None
     condition = f" WHERE ({where}\n)" if where else ""
     name = str(index.resolve()).replace("'", "''")
     query = f"SELECT path FROM {_TABLE}{condition}"  # noqa: S608  # checked to be one that reads

@@ -24,7 +24,7 @@ from cinemill.operations.deidentify.silence import path_digest, quiet
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.mask.write import write_masked
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import finished, look_at
+from cinemill.operations.origin import again, finished, foreign, look_at
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
@@ -158,7 +158,7 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         found = _judge(origin, output, decision, request, header)
         if isinstance(found, Receipt):
             return _named(found, header)
-        notes = (f"the output that stood there {found}; it was made anew",)
+        notes = (again(found),)
         request = replace(request, overwrite=True)
     mask = asked.find_mask(source)
     origin.changes = header.changes | marks(source, asked.chosen, masked=mask is not None)
@@ -233,10 +233,7 @@ def _judge(
             path=output,
         )
     if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
+        raise foreign(output)
     return found
 
 

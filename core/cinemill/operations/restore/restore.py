@@ -17,11 +17,7 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import (
-    OutputExists,
-    UnsupportedPixelFormat,
-    VerificationError,
-)
+from cinemill.errors import UnsupportedPixelFormat, VerificationError
 from cinemill.frames.held import holds_jpeg
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
@@ -29,7 +25,7 @@ from cinemill.operations.copies import copy_source, is_copy
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import Origin, finished, receipt_in
+from cinemill.operations.origin import Origin, again, finished, foreign, receipt_in
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
@@ -125,8 +121,7 @@ def _restore(origin: Origin, output: Path, request: Restore, control: Control) -
         found = _judge(origin, output, before, request)
         if not isinstance(found, str):
             return found
-        note = f"the output that stood there {found}; it was made anew"
-        source.warnings.append(note)
+        source.warnings.append(again(found))
         request = replace(request, overwrite=True)
     if before is None:
         return copy_source(origin, output, overwrite=request.overwrite, preserve=request.preserve)
@@ -149,10 +144,7 @@ def _judge(origin: Origin, output: Path, before: _Recorded | None, request: Rest
     elif is_copy(source.path, source.file, output, read=request.recheck):
         found = record(source, output, "kept", source.transfer_syntax)
     if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
+        raise foreign(output)
     return found
 
 

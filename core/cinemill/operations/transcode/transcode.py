@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
-from cinemill.errors import (
-    OutputExists,
-    Refused,
-    WouldGrow,
-)
+from cinemill.errors import OutputExists, Refused, WouldGrow
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
@@ -22,7 +18,7 @@ from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import Origin
+from cinemill.operations.origin import Origin, again
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
@@ -176,8 +172,7 @@ def transcode_source(source: Source, output: Path, asked: Transcode, control: Co
         )
         if receipt.status == "kept":
             return receipt
-        note = f"the output that stood there {found}; it was made anew"
-        return replace(receipt, warnings=(*receipt.warnings, note))
+        return replace(receipt, warnings=(*receipt.warnings, again(found)))
     try:
         return _carry_out(decision, origin, output, request, control)
     except OutputExists:
