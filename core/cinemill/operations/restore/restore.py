@@ -31,7 +31,7 @@ from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import located, size
+from cinemill.storage.location import located
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
@@ -232,9 +232,7 @@ def _write(origin: Origin, output: Path, before: _Recorded, request: Restore, co
         instance.end(private=origin.remembered(receipt))
         with clock("verify"), instance.read_back():
             pass
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _rebuilt(boxes: Buffer, index: int) -> Carried:
