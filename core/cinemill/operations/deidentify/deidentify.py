@@ -21,7 +21,7 @@ from cinemill.operations.deidentify.origin import KeyedOrigin
 from cinemill.operations.deidentify.pixels import check_comments, check_pixels, check_unused_bits
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.deidentify.silence import path_digest, quiet
-from cinemill.operations.instance import of_given, of_source
+from cinemill.operations.instance import is_directory, of_given, of_source
 from cinemill.operations.mask.write import write_masked
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import again, finished, foreign, look_at
@@ -30,7 +30,7 @@ from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySourc
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.choose import actions, choose
 from cinemill.operations.transcode.plan import written_syntax
-from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
+from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.storage.atomic import sweep
 from cinemill.storage.location import located
 from cinemill.syntaxes import TARGETS

@@ -15,11 +15,12 @@ from cinemill.errors import Cancelled, CinemillError, DamagedFile, Refused
 from cinemill.operations.clock import Clock
 from cinemill.operations.copies import copy
 from cinemill.operations.forecast.excerpt import BLOCKS, PIECE, Excerpt, PartlyRead, excerpt_of
+from cinemill.operations.instance import is_directory
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.choose import choose
-from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
+from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.operations.transcode.transcode import run as transcode
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
-from cinemill.operations.instance import of_given, of_source
+from cinemill.operations.instance import is_directory, of_given, of_source
 from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin, again
 from cinemill.operations.policy.decide import decide
@@ -35,8 +35,6 @@ from cinemill.storage.location import located
 if TYPE_CHECKING:
     from cinemill.operations.policy.decide import Decision
 
-_DICOMDIR = "1.2.840.10008.1.3.10"
-_DIRECTORY_RECORDS = 0x00041220
 _NO_DIRECTORY = (
     "a DICOMDIR names the places and transfer syntaxes of its files, which are others in the output tree: it was "
     "left out; make a new one there, for example by dcmmkdir"
@@ -188,12 +186,6 @@ def decisive(decision: Decision, request: Transcode) -> dict[str, Any]:
     told = {name: getattr(request, name) for name in ("colour", "verify", "repair")}
     more = {"collapse_grey": True} if request.collapse_grey else {}
     return {"to": str(decision.wanted), **told, **more}
-
-
-def is_directory(source: Source) -> bool:
-    """Whether a file is a DICOMDIR."""
-    of_media = source.meta_text(0x00020002) == _DICOMDIR
-    return of_media or (source.pixel_data is None and source.element(_DIRECTORY_RECORDS) is not None)
 
 
 def _carry_out(

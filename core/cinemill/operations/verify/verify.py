@@ -21,6 +21,7 @@ from cinemill.errors import (
     VerificationError,
 )
 from cinemill.operations.clock import Clock, record
+from cinemill.operations.instance import is_directory
 from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt, Status
 from cinemill.operations.verify.allowed import carried_over
@@ -30,7 +31,6 @@ from cinemill.operations.verify.request import Verify
 from cinemill.storage.location import located, size
 
 _PIECE = 8 << 20
-_DICOMDIR = "1.2.840.10008.1.3.10"
 _SOP_CLASS, _SOP_INSTANCE = (0x00020002, 0x00080016), (0x00020003, 0x00080018)
 _NAMED = 8
 """Elements that a message names."""
@@ -109,7 +109,7 @@ def _extra(path: Path) -> Receipt:
     error: CinemillError = ExtraOutput("no source has this path, or this SOP Instance UID and no output")
     try:
         with Source(path, scan=False) as output:
-            if _is_directory(output):
+            if is_directory(output):
                 return _told("", path, "skipped", "a DICOMDIR of the outputs; it was not compared")
     except NotDicom:
         error = NotDicom("not DICOM, and no source's output")
@@ -130,7 +130,7 @@ def _missing(src: Path, dst: Path, request: Verify) -> Receipt:
     why = ""
     try:
         with Source(src, repair=request.repair) as source:
-            if _is_directory(source):
+            if is_directory(source):
                 return _told(
                     str(src), dst, "skipped", "a DICOMDIR without output; make a new one for the outputs"
                 )
@@ -148,10 +148,6 @@ def _told(src: str, dst: Path, status: Status, text: str) -> Receipt:
 
 def _error(error: CinemillError) -> dict[str, Any]:
     return {"kind": error.kind, "frame": error.frame, "message": error.message}
-
-
-def _is_directory(source: Source) -> bool:
-    return source.meta_text(0x00020002) == _DICOMDIR
 
 
 def _same_bytes(one: Path, other: Path, control: Control) -> bool:
@@ -177,7 +173,7 @@ def _prove(src: Path, dst: Path, request: Verify, control: Control, clock: Clock
     except NotDicom:
         raise VerificationError("not DICOM, and the output is not the same bytes", path=src) from None
     with source:
-        if _is_directory(source):
+        if is_directory(source):
             return _told(str(src), dst, "skipped", "a DICOMDIR describes its own files; it was not compared")
         try:
             output = Source(dst)
