@@ -47,16 +47,16 @@ def dataset(
     where: str = "",
     overwrite: bool = False,
 ) -> Outcome:
-    """Make a data set for training: clips of regions that hold 2D, with a manifest.
+    """Make a data set for training: clips of the 2D regions of cines, with a manifest.
 
     Parameters
     ----------
     sources
         A file or a directory, or several.
     dst
-        The directory of the data set; it appears as a whole.
+        The directory of the data set, which appears as a whole or not at all.
     jobs
-        Threads, each of which works on one instance.
+        Number of threads, each of which works on one instance.
     format, frames, size, fit, fps, seconds, clips, short
         See `cinemill.operations.dataset.request.MakeClips`.
     regions, no_regions, untimed, colour
@@ -65,6 +65,11 @@ def dataset(
         See there.
     deidentified, split, key, shard_size, index, where, overwrite
         See there.
+
+    Returns
+    -------
+    Outcome
+        How many instances were read, how many clips were made, and what was left out for which reason.
 
     Raises
     ------

@@ -67,33 +67,39 @@ def deidentify(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """De-identify one DICOM file by PS3.15 Annex E, and verify the result before it gets its name.
+    """De-identify one DICOM file by PS3.15 Annex E, and verify the output before it gets its name.
 
     Parameters
     ----------
-    src, dst
-        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
+    src
+        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
+    dst
+        Path of the output, which appears as a whole or not at all.
     key
-        File with the key: see `cinemill.operations.deidentify.keys.make_key`.
-    profile, option
-        ``basic``, and options of it with commas between: see `cinemill.operations.deidentify.profile.CODES`.
+        File with the key from which pseudonyms, UIDs and shifts of dates are derived: see
+        `cinemill.operations.deidentify.keys.make_key`.
+    profile
+        ``basic``: the Basic Application Level Confidentiality Profile.
+    option
+        Options of the profile, separated by commas: see `cinemill.operations.deidentify.profile.CODES`.
     map
-        File that keeps what replaced what, encrypted by the key.
-    mask, mask_rules
-        What is blackened in pixels: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules`` (a file with rules, or their
-        text, comes before those of cinemill), ``detected``, with ``+`` between; ``none`` leaves them as they are; without it,
-        what may hold text is refused.
+        File to which originals and their replacements are appended, encrypted by a key derived from `key`.
+    mask
+        What is blackened in every frame: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules`` or ``detected``, several
+        joined by ``+``. ``none`` leaves the pixels as they are. Without it, images that may show text are refused.
+    mask_rules
+        For ``rules``: a file of rules, or their text, which are looked at before the built-in ones.
     to, colour, verify, overwrite, repair, recheck, if_larger, lossy_source, readable_by, policy, collapse_grey
-        See `cinemill.transcode`. Without `to` and `policy`, and where that keeps a source as it is, pixels are carried over
-        byte for byte.
+        See `cinemill.transcode`. Without `to` and `policy`, or where these keep the source as it is, the pixel data is
+        carried over byte for byte.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``deidentified``, ``kept`` where `dst` is this source's finished output already, or ``skipped`` for a DICOMDIR.
-        It tells nothing of whose instance it was.
+        Its status is ``deidentified``, ``kept`` if `dst` is already the finished output of this source, or ``skipped`` for a
+        DICOMDIR. Nothing in it identifies the patient.
 
     Raises
     ------

@@ -85,35 +85,41 @@ def index(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[str, int], None] = lambda _, __: None,
 ) -> Indexed:
-    """Make an index of all instances below some sources, or bring it up to date: see docs/INDEX.md for its tables.
+    """Make an index of all instances below some sources, or update it; docs/INDEX.md describes its tables.
 
-    Headers alone are read. Rows stay as long as the path, size and time of their file do; those of files that have gone go.
-    It may be stopped and killed at any time, and goes on where it was.
+    Only headers are read. A row is kept while its file has the same path, size and time of last modification; rows of files
+    that no longer exist are removed. A run may be stopped or killed at any time; the next one continues where it was.
 
     Parameters
     ----------
     sources
         Files and directories.
     output
-        ``x.sqlite`` is the index itself; ``x.parquet`` and ``x.csv`` are written from it, with ``x.regions.parquet``,
-        ``x.measurements.parquet`` and ``x.findings.parquet`` beside them.
+        ``x.sqlite`` is the index itself. For ``x.parquet`` or ``x.csv``, tables are exported from it: ``x.parquet``,
+        ``x.regions.parquet``, ``x.measurements.parquet`` and ``x.findings.parquet``.
     key
-        The key by which patients, studies, series and instances are named; else ``x.sqlite.key``, made if need be.
+        File with the key from which the pseudonyms of patients, studies, series and instances are derived; by default
+        ``x.sqlite.key``, which is made if there is none.
     phi
-        Add the columns that name patients, studies and instances as the headers do.
+        Add columns with the identifying values of the headers (protected health information).
     jobs
-        Processes that read headers; as many as there are cores, by default.
+        Number of processes that read headers; by default one for each core.
     stop
-        Asked often; True ends it, and nothing is exported.
+        Polled; True ends the run, and nothing is exported.
     progress
-        Called with what is done, and how many files that were so far.
+        Called with what is being done, and the number of files done so far.
+
+    Returns
+    -------
+    Indexed
+        How many instances the index has, and what this run read, kept and removed.
 
     Raises
     ------
     UsageError
-        The index was made with another key or other options, lies among the sources, or can't be called so.
+        The index was made with another key or other options, it would lie in a source, or its suffix is not known.
     OutputError
-        It can't be written.
+        The index can't be written.
     """
     paths, output = _located(sources), located(output)
     check_format(output)

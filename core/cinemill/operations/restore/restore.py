@@ -59,35 +59,37 @@ def restore(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Give back the JPEGs of one file in JPEG XL JPEG Recompression, byte for byte, and prove them.
+    """Restore the JPEGs of one file in JPEG XL JPEG Recompression byte for byte, and check them by their recorded digest.
 
     Parameters
     ----------
-    src, dst
-        Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
-        file, which appears whole or not at all. A source in another transfer syntax is copied unchanged.
+    src
+        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set. One in
+        another transfer syntax is copied unchanged.
+    dst
+        Path of the output, which appears as a whole or not at all.
     overwrite
-        Replace an output that is there.
+        Replace an output that exists.
     recheck
-        Read a finished output that is there, and make it anew if it is damaged.
+        Read all of a finished output that exists, and make it again if it is damaged.
     preserve
-        Give the output the source's mode, as far as the umask allows it, and its time of last modification.
+        Give the output the mode of the source, as far as the umask allows it, and its time of last modification.
     copy_rest
-        Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
+        If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``transcoded``, ``copied``, or ``kept`` where `dst` is this source's finished output already.
+        Its status is ``transcoded``, ``copied``, or ``kept`` if `dst` is already the finished output of this source.
 
     Raises
     ------
     VerificationError
-        A JPEG is not what was recorded.
+        The JPEGs are not those whose digest was recorded; nothing was written.
     CinemillError
-        Nothing was written; see `cinemill.errors`.
+        Nothing was written, except for a copy by `copy_rest`; see `cinemill.errors`.
     """
     request = Restore(
         overwrite=overwrite,

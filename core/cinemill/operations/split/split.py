@@ -51,27 +51,29 @@ def split(
 ) -> list[Receipt]:
     """Cut one instance into parts ``<name>_0001.dcm`` … in a directory.
 
-    Transfer syntax and codestreams stay (big endian becomes little endian); UIDs follow from the source's and the
-    range of frames, so that the same call gives the same parts, and keeps those that are there.
+    Frames are copied as they are encoded, and the transfer syntax stays (big endian becomes little endian). UIDs are derived
+    from those of the source and the range of frames: the same call makes the same parts, and keeps those that exist.
 
     Parameters
     ----------
-    src, folder
-        The cine (its path, its bytes, an open binary file or a pydicom data set), and the directory for its parts.
+    src
+        The cine, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
+    folder
+        The directory of the parts.
     frames_per_instance
-        Most frames of a part.
+        Maximum number of frames in a part.
     max_bytes
-        Most bytes of a part's encoded frames; a single larger frame makes a part of its own.
+        Maximum size of the encoded frames of a part, in bytes; a single frame that is larger becomes a part of its own.
 
     Returns
     -------
     list of Receipt
-        One a part.
+        One for each part, in order.
 
     Raises
     ------
     UsageError
-        Not exactly one limit was given, or it is below 1.
+        Both limits were given, or none, or one below 1.
     CinemillError
         The source is damaged, or a part can't be written.
     """

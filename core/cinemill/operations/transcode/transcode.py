@@ -63,48 +63,58 @@ def transcode(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Transcode one DICOM file losslessly, and verify the result before it gets its name.
+    """Transcode one DICOM file losslessly, and verify the output before it gets its name.
 
     Parameters
     ----------
-    src, dst
-        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
+    src
+        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
+    dst
+        Path of the output, which appears as a whole or not at all.
     to
-        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``jpeg-xl``, ``rle``, ``explicit``, …), UID or the standard's
-        keyword; several with commas, ``smallest`` or ``fastest``: by a trial. Without it, `policy` decides.
+        Target transfer syntax: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``jpeg-xl``, ``rle``, ``explicit``, …), a
+        UID or a pydicom keyword. Several separated by commas, ``smallest`` or ``fastest``: a trial chooses one of them.
+        Without it, `policy` decides.
     colour
-        ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
+        ``auto`` converts YCbCr to RGB for RLE and where the IOD requires RGB; ``keep`` never converts, ``rgb`` always.
     verify
-        ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
-    overwrite, recheck, repair
-        Replace an output that is there; read one that is finished, and make it anew if it is damaged; correct Number of
-        Frames from what is there, and leave out what is no element behind the pixel data.
+        Which of the written frames are decoded again and compared: ``full`` all, ``independent`` all by another
+        implementation than the encoder's, ``sample`` some, ``none`` none.
+    overwrite
+        Replace an output that exists.
+    recheck
+        Read all of a finished output that exists, and make it again if it is damaged.
+    repair
+        Correct Number of Frames to the frames that are there, and leave out bytes behind the pixel data that are no element.
     preserve
-        Give the output the source's mode, as far as the umask allows it, and its time of last modification.
+        Give the output the mode of the source, as far as the umask allows it, and its time of last modification.
     copy_rest
-        Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
-    if_larger, lossy_source
-        What becomes of an output larger than its source, and of lossy sources: ``keep`` copies the source unchanged.
-        ``auto`` is ``write`` and ``transcode`` where `to` is given, else ``keep``.
+        If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
+    if_larger
+        If the output would be larger than the source: ``write`` it, or ``keep`` the source, which is copied unchanged.
+        ``auto`` is ``write`` if `to` is given, else ``keep``.
+    lossy_source
+        If the source is coded lossily: ``transcode`` it, ``keep`` it, or recompress its JPEGs as ``jpeg-xl``. ``auto`` is
+        ``transcode`` if `to` is given, else ``keep``.
     readable_by
-        Readers, with commas between, all of which have to read the target: see `cinemill.operations.policy.readers`.
+        Programs, separated by commas, that must all be able to read the target: see `cinemill.operations.policy.readers`.
     policy
-        A file with rules, or their text, in TOML; the built-in ``archive`` by default.
+        A file of rules in TOML, or their text; by default the built-in policy ``archive``.
     collapse_grey
-        Write colour that is grey in every sample of every frame as MONOCHROME2.
+        Write colour images as MONOCHROME2 if every pixel of every frame is grey.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``transcoded``, ``copied``, ``kept`` where `dst` is this source's finished output already, or ``skipped``
-        where the source is a DICOMDIR.
+        Its status is ``transcoded``, ``copied``, ``kept`` if `dst` is already the finished output of this source, or
+        ``skipped`` if the source is a DICOMDIR.
 
     Raises
     ------
     CinemillError
-        Nothing was written, but for a copy that was asked for; see `cinemill.errors`.
+        Nothing was written, except for a copy by `copy_rest`; see `cinemill.errors`.
     """
     request = Transcode(
         to=to,

@@ -45,10 +45,10 @@ def verify(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Prove that one file holds what another one holds, whoever wrote it.
+    """Prove that an output holds what its source holds, whichever program wrote it.
 
-    Samples are compared frame by frame, decoded by implementations that share no code with the encoders here; so are all
-    other elements, by value, but for those that describe the coding.
+    The frames of both are decoded, by implementations that share no code with the encoders of cinemill, and compared sample
+    by sample. All other elements are compared by value, except for those that describe how the pixels are coded.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def verify(
     Returns
     -------
     Receipt
-        ``verified``; or ``ignored`` or ``skipped`` for what is no DICOM instance and has no output.
+        Its status is ``verified``, or ``ignored`` or ``skipped`` for a file that is no DICOM instance and has no output.
 
     Raises
     ------
     VerificationError
-        Something differs: the message says what, ``frame`` where.
+        The files differ: the message says in what, ``frame`` in which frame.
     CinemillError
         A file is damaged or can't be decoded.
     """
