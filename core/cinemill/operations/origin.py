@@ -38,7 +38,7 @@ _FOR_WARNINGS = 512
 _NOT_REMEMBERED = frozenset(
     ("source", "output", "status", "error", "seconds", "outputs", "sop_instance_uid", "sop_class_uid")
 )
-_COVERS: Mapping[Any, tuple[str, ...]] = {
+_COVERS: Mapping[str, tuple[str, ...]] = {
     "full": ("full", "sample", "none"),
     "independent": ("independent", "none"),
     "sample": ("sample", "none"),
@@ -157,7 +157,7 @@ class Origin:
     def asks_no_more_than(self, options: Mapping[str, Any]) -> bool:
         """Whether an output made with these options is what is asked for now."""
         level = self.options.get("verify")
-        covered = options.get("verify") == level or level in _COVERS.get(options.get("verify"), ())
+        covered = options.get("verify") == level or level in _COVERS.get(options.get("verify", ""), ())
         return covered and {**options, "verify": level} == {**self.options, "verify": level}
 
 

@@ -22,7 +22,7 @@ from cinemill.operations.dataset.pieces import WRITERS, Made
 from cinemill.operations.dataset.splits import split_of
 from cinemill.operations.deidentify.identity import Identity
 from cinemill.operations.receipt import Receipt
-from cinemill.storage.digests import data_digest
+from cinemill.storage.digests import data_digest, named
 from cinemill.storage.location import state
 from cinemill.storage.regular import read_regular
 from cinemill.storage.workroom import put
@@ -354,4 +354,4 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _digest(frames: NDArray[np.uint8]) -> str:
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(frames.data)}"
+    return named(xxhash.xxh3_128(frames.data))

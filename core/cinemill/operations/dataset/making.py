@@ -17,7 +17,7 @@ from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, Usag
 from cinemill.operations.dataset import manifest
 from cinemill.operations.dataset.assemble import Assembly, Ready, write_text
 from cinemill.operations.dataset.select import select
-from cinemill.storage.digests import data_digest
+from cinemill.storage.digests import data_digest, named
 from cinemill.storage.mapped import map_file
 from cinemill.storage.regular import read_regular
 from cinemill.storage.tree import Item
@@ -292,7 +292,7 @@ def _digest_of(path: Path) -> str:
 
 
 def _made_from(digests: Sequence[str]) -> str:
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(chr(10).join(sorted(digests)).encode())}"
+    return named(xxhash.xxh3_128(chr(10).join(sorted(digests)).encode()))
 
 
 def _holds_anything(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from cinemill.errors import VerificationError
 from cinemill.operations.verify.allowed import carried_over, coded_anew, is_collapsed
 from cinemill.operations.verify.samples import Reader, within
 from cinemill.pipeline import chunks, pipeline
+from cinemill.storage.digests import named
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -166,7 +167,7 @@ def _compare_samples(before: Reader, after: Reader, control: Control) -> Compari
     more = {
         "frames": compared.frames,
         "decoder": str(after),
-        "digest": f"xxh3-128:{compared.digest.hexdigest()}",
+        "digest": named(compared.digest),
         "lossy_source": before.decoder.lossy,
         "pixel_bytes": decoded.nbytes * compared.frames,
         "bits_allocated": after.source.pixels.bits_allocated,
