@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from cinemill.errors import UsageError
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.file import Sink
 from cinemill.storage.private import flush
 from cinemill.storage.regular import open_regular
@@ -64,8 +64,8 @@ class Segment:
     """
 
     def __init__(self, folder: Path) -> None:
+        make_folder(folder)
         try:
-            _make(folder)
             self.path = _begin(folder)
             sync(folder)
         except OSError as error:
@@ -105,16 +105,6 @@ class Segment:
         except OSError as error:
             raise output_error(self.path, error) from None
         self.size = size
-
-
-def _make(folder: Path) -> None:
-    """Make a directory and those above it, so that a power cut leaves them."""
-    missing = [folder, *folder.parents]
-    missing = missing[: next(n for n, path in enumerate(missing) if path.is_dir())]
-    for path in reversed(missing):
-        with suppress(FileExistsError):
-            path.mkdir()
-        sync(path.parent)
 
 
 def _begin(folder: Path) -> Path:

@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cinemill.errors import CinemillError
-from cinemill.network.incoming import make_folder
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.tree import OURS
 
 _BETWEEN = "+"
