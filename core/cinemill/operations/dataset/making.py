@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
@@ -25,20 +25,10 @@ from cinemill.storage.workroom import Workroom
 
 if TYPE_CHECKING:
     from cinemill.operations.dataset.request import MakeClips
-    from cinemill.operations.operation import Operation
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.operation import Run
 
 ABOUT = "dataset.json"
 _VERSION = 1
-
-
-class Run(Protocol):
-    """Does an operation to items: see `cinemill.batch.run_all`."""
-
-    def __call__(
-        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
-    ) -> Iterator[Receipt]:
-        """Yield a receipt for each item."""
 
 
 @dataclass(frozen=True, slots=True)

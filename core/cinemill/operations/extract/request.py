@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -11,15 +11,8 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 from cinemill.errors import UsageError
 from cinemill.operations.extract import formats
 from cinemill.operations.extract.formats import Format, Mode
-from cinemill.operations.operation import (
-    Operation,
-    discover_into_folders,
-    looks_like_a_file,
-    option,
-    overwriting,
-)
+from cinemill.operations.operation import Operation, looks_like_a_file, option, overwriting
 from cinemill.operations.policy.words import Colour
-from cinemill.storage.tree import Item
 
 Window: TypeAlias = tuple[float, float] | Literal["auto"]
 """Centre and width, or ``auto``: the header's where it has one, else from the least to the greatest value of the cine."""
@@ -104,6 +97,7 @@ class Extract(Operation):
 
     kind: ClassVar[str] = "extract"
     body: ClassVar[str] = "cinemill.operations.extract.extract"
+    into_folders: ClassVar[bool] = True
     about: ClassVar[str] = """Extract frames; reads only those asked for.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
@@ -251,20 +245,6 @@ class Extract(Operation):
             )
         self.check(row)
         return replace(self, into_directory=not single)
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Yield the instances, each with the directory of its outputs, or the one output's own path.
-
-        Parameters
-        ----------
-        sources, destination
-            What was named on the command line.
-        after
-            Begin behind this one, which need not be there any more.
-        """
-        return discover_into_folders(sources, destination, after=after)
 
 
 def named_output(request: Extract, output: Path) -> tuple[Format, bool]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cinemill.operations.forecast.estimate import Estimator
 from cinemill.operations.forecast.forecast import Compared, Forecast, Sampled
@@ -21,8 +21,7 @@ from cinemill.storage.tree import Item, discover
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.strata import Member
-    from cinemill.operations.operation import Operation
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.operation import Run
     from cinemill.operations.transcode.request import Transcode
 
 _NOWHERE = Path("/nonexistent")
@@ -34,15 +33,6 @@ _OF_OTHERS, _MANY = 2, 24
 
 _LARGEST = 0.99
 """Share of bytes that the strata have on which they are tried."""
-
-
-class Run(Protocol):
-    """Does an operation to items over processes: see `cinemill.batch.run_all`."""
-
-    def __call__(
-        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
-    ) -> Iterator[Receipt]:
-        """Yield a receipt for each item."""
 
 
 @dataclass(frozen=True, slots=True)
