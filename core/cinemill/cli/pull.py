@@ -56,7 +56,7 @@ def pull(
     """
     from dataclasses import replace
 
-    from cinemill.errors import Cancelled, UsageError
+    from cinemill.errors import UsageError
     from cinemill.network import archive
     from cinemill.network.nodes import node_named
     from cinemill.network.pace import Pace
@@ -72,19 +72,13 @@ def pull(
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
-        try:
-            with shown:
-                for study in fetch(
-                    found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
-                ):
-                    shown.keep(study.kept)
-                    for outcome in study.missing:
-                        shown.add(outcome)
-        except Cancelled:
-            shown.table()
-            click.echo("stopped; the same command goes on from here", err=True)
-            raise Exit(130) from None
-    shown.table()
+        with shown.until_stopped("the same command goes on from here"):
+            for study in fetch(
+                found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
+            ):
+                shown.keep(study.kept)
+                for outcome in study.missing:
+                    shown.add(outcome)
     raise Exit(0 if shown.well else 1)
 
 
