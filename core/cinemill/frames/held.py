@@ -1,4 +1,4 @@
-"""The codestream that a frame is decoded from: its own, or that of the JPEG which JPEG XL holds so that it comes back."""
+"""The codestream that a frame is decoded from: its own, or the JPEG that a recompressed frame in JPEG XL holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances that were asked for: taken as a receiver takes them, if they are of the study that is awaited, and accounted for."""
+"""Receives the instances of one study that was asked for, refuses others, and accounts for each."""
 
 from __future__ import annotations
 

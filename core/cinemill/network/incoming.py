@@ -1,4 +1,4 @@
-"""Instances that come from a peer: written as they come, looked through, synced, and named when they are whole."""
+"""One instance that a peer sends: written as it arrives, checked, synced, and named once it is complete."""
 
 from __future__ import annotations
 

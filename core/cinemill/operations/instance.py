@@ -1,4 +1,4 @@
-"""One instance from what was given to its receipt, as every operation does it that writes one file of one."""
+"""Does an operation to one instance: opens the source, times the work, completes receipts and errors."""
 
 from __future__ import annotations
 

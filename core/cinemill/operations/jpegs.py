@@ -1,4 +1,4 @@
-"""Carries frames between JPEG and the JPEG XL that gives it back: written, read back and digested, on threads, in order."""
+"""Carries JPEG frames into an output, recompressed, restored or masked: written, read back and digested, on threads, in order."""
 
 from __future__ import annotations
 

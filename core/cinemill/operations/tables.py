@@ -1,4 +1,4 @@
-"""Tables in files, CSV or Parquet, written some rows at a time: how many there are does not matter."""
+"""Tables in CSV or Parquet files, written some rows at a time: memory does not grow with their number."""
 
 from __future__ import annotations
 

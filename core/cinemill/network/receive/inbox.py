@@ -1,4 +1,4 @@
-"""A directory that instances are received into: named by their UIDs, on the disk before anybody is told that they are."""
+"""The directory that received instances are written to: named by their UIDs, and synced before they are acknowledged."""
 
 from __future__ import annotations
 

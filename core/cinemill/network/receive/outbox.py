@@ -1,4 +1,4 @@
-"""Notes which instances are still to be forwarded: before they are acknowledged, until another node has them; so a kill loses none."""
+"""Notes of instances still to be forwarded: written before they are acknowledged, removed once another node has them; a kill loses none."""
 
 from __future__ import annotations
 

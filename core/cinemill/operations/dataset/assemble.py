@@ -1,4 +1,4 @@
-"""Puts the clips of all instances together: shards and their index, files, or arrays, by split, in an order that clips have by name."""
+"""Puts the clips of all instances together: shards and their index, files, or arrays, by split, in the order of the names of clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest of a data set: a row a clip, in Parquet, with all that is known of where it comes from."""
+"""The manifest of a data set, in Parquet: one row for each clip, with all that is known of its origin."""
 
 from __future__ import annotations
 

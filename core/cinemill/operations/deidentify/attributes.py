@@ -1,4 +1,4 @@
-"""Which attribute is dealt with how (PS3.15 Table E.1-1): the Basic Profile's column from a package, the options' columns from here."""
+"""What is done to each attribute (PS3.15 Table E.1-1): the Basic Profile's column from a package, those of the options from here."""
 
 from __future__ import annotations
 

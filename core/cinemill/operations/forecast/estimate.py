@@ -1,4 +1,4 @@
-"""What a survey and a sample tell together: of each stratum, and of all."""
+"""Estimates size and time from a survey and a sample: for each stratum, and for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chooses the instances that are tried: two of each stratum, then wherever one more tells most for its time."""
+"""Chooses the instances that are tried: two of each stratum, then those that gain most precision for their time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspects one instance: whatever a file holds, what is known of it and what is wrong with it, and never an error."""
+"""Inspects one instance: what is known of it and what is wrong with it; a damaged file is a finding, not an error."""
 
 from __future__ import annotations
 
