@@ -253,14 +253,14 @@ def _with(command: Decorated, *options: Callable[[Decorated], Decorated]) -> Dec
     return command
 
 
-def limited(node: Node, max_rate: float | None, window: str | None) -> Node:
+def limited(node: Node, max_rate: float | None, window: str | None, associations: int | None = None) -> Node:
     """Return a node whose limits are those that were typed, where they were.
 
     Parameters
     ----------
     node
         As its entry has it.
-    max_rate, window
+    max_rate, window, associations
         As they were typed.
     """
     from dataclasses import replace
@@ -272,4 +272,6 @@ def limited(node: Node, max_rate: float | None, window: str | None) -> Node:
         limits = replace(limits, rate=max_rate)
     if window:
         limits = replace(limits, window=Window.parse(window))
+    if associations is not None:
+        limits = replace(limits, associations=associations)
     return replace(node, limits=limits)
