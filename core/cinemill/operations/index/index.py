@@ -16,16 +16,16 @@ from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
 from cinemill.operations.index.export import check_format, export, places
-from cinemill.operations.index.pool import read_all
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
 from cinemill.operations.index.store import Store
+from cinemill.operations.reading import read_all
 from cinemill.operations.tables import as_text
 from cinemill.storage.location import Location, located, size, state
 from cinemill.storage.tree import files_below
 
 if TYPE_CHECKING:
-    from cinemill.operations.index.pool import Parcel
     from cinemill.operations.index.read import Entry
+    from cinemill.operations.reading import Parcel
 
 BELIEVED = "believed"
 _PARCEL = 64
