@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 
 def printable(text: str) -> str:
@@ -206,6 +207,11 @@ class DecoderCrashed(CinemillError):
 
 class InternalError(CinemillError):
     """A fault of this program; nothing was written."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the error for an exception that should not have come up."""
+        return cls(f"unexpected {type(error).__name__}: {error}; please report it with this file")
 
 
 class NotInFile(Refused):

@@ -122,10 +122,7 @@ def _here(
         except CinemillError as error:
             return failure(item.source, item.output, error)
         except Exception as error:  # noqa: BLE001  # one file must not stop the others
-            fault = InternalError(
-                f"unexpected {type(error).__name__}: {error}; please report it with this file"
-            )
-            return failure(item.source, item.output, fault)
+            return failure(item.source, item.output, InternalError.of(error))
 
     with ThreadPoolExecutor(jobs, thread_name_prefix="cinemill") as executor:
         for receipt in executor.map(one, items):

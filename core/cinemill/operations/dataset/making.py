@@ -33,29 +33,29 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a data set.
+    """The result of `cinemill.dataset`.
 
     Attributes
     ----------
     status
-        ``made``; ``kept``: it stands there already, of the same files with the same options; ``empty``: there are no clips,
-        and nothing was published.
+        ``made``; ``kept``: it exists already, from the same files with the same options; ``empty``: there are no clips, and
+        nothing was published.
     instances
-        Files that were looked at.
+        Number of files read.
     clips
-        By split.
+        Number of clips in each split.
     patients
-        By split; none without a key.
+        Number of patients in each split; empty without a key.
     skipped
-        Instances without clips, by reason.
+        Number of instances without clips, by reason.
     failed
-        Instances that could not be read, by kind of error.
-    problems
-        Of these, each with its message.
+        Number of instances that could not be read, by kind of error.
     duplicates
-        Clips that were left out: others of the same instance are there.
+        Clips left out because the same instance was read before.
     without_fan
-        Clips in which no fan was found, where one was looked for.
+        Clips in which a fan was looked for and not found.
+    problems
+        The message for each instance that failed.
     """
 
     status: Literal["made", "kept", "empty"]

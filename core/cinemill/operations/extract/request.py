@@ -57,24 +57,25 @@ class Extract(Operation):
     Attributes
     ----------
     format
-        See `cinemill.operations.extract.formats.FORMATS`, also by their suffixes; empty: as the name of the output says, else PNG.
+        Name or suffix of a row of `cinemill.operations.extract.formats.FORMATS`; empty: that of the output's name, else PNG.
     frames
         Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
         Empty: all of them.
     every
-        Milliseconds between chosen frames, or a text with a unit such as ``0.5s``, in place of numbers.
+        Instead of `frames`: time between chosen frames, in milliseconds or as text with a unit, such as ``0.5s``.
     count
-        How many frames, evenly spread, in place of numbers.
+        Instead of `frames`: how many, evenly spread over the cine.
     mode
-        ``display`` or ``stored``; None: display for pictures and video, stored for arrays.
+        ``display``: 8-bit pictures as viewers show them; ``stored``: sample values as stored. None: ``display`` for pictures
+        and video, ``stored`` for arrays.
     colour
         ``rgb`` converts YCbCr samples of arrays and codestreams to RGB, and changes nothing else: grey stays grey.
         ``auto`` and ``keep`` leave stored samples in the colour space that is coded. Pictures and video are RGB.
     window
-        Centre and width, in place of the header's. ``auto``: where the header has none, from the least to the greatest
-        value of all frames of the cine, Pixel Padding Value left out.
+        Window centre and width, instead of the header's. ``auto``: the header's where it has a window, else from the least
+        to the greatest value of all frames of the cine, without Pixel Padding Value.
     voi
-        Which of the header's VOI alternatives, counted from 0.
+        Which of the VOI LUTs or windows of the header, counted from 0.
     region
         Crop to this ultrasound region, counted from 0.
     crop_to_region
@@ -82,17 +83,17 @@ class Extract(Operation):
     mask_outside_regions
         Blacken everything outside the regions, where names are burned in.
     size
-        Width and height of the pictures; a 0 follows from the other.
+        Width and height of the pictures in pixels; 0 for one of them keeps the aspect ratio.
     scale
-        Factor for both, in place of a size.
+        Instead of `size`: a factor for both directions.
     sidecar
-        Write a JSON file that describes the frames; it also lets the same extraction go on where it was stopped.
+        Write a JSON file that describes the frames; with it, the same extraction keeps finished outputs without decoding.
     keep_index
-        Keep where the frames stand beside the source: see `cinemill.Cine`.
+        Keep the offsets of the frames in a file beside the source: see `cinemill.Cine`.
     overwrite
-        Replace outputs that are there.
+        Replace outputs that exist.
     into_directory
-        The output is a directory even where its name ends like a file's.
+        Take the output for a directory even if its name ends like that of a file.
     """
 
     kind: ClassVar[str] = "extract"

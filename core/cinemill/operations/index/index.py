@@ -35,24 +35,28 @@ _FEW = 256
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of an index.
+    """The result of `index`.
 
     Attributes
     ----------
     instances, patients, studies
-        That it holds.
-    read, believed, gone
-        Headers that this run read; rows that it found as they should be; rows that it took out, for their files have gone.
+        How many the index holds now.
+    read
+        Headers that this run read.
+    believed
+        Rows that were kept, since their files are unchanged.
+    gone
+        Rows that were removed, since their files no longer exist.
     not_dicom
-        Files that have no row.
+        Files that are not DICOM and have no row.
     errors
-        Instances whose row says what is wrong, by the kind of error.
+        Number of instances that could not be read, by kind of error; their rows have the message.
     unlisted
-        Directories that can't be listed; rows of what is below them stayed.
+        Directories that can't be listed; rows of the files below them were kept.
     seconds
-        That this took, by the clock.
+        Duration of the run.
     outputs
-        What was written, with its bytes.
+        Files that were written, each with its size in bytes.
     complete
         Whether all files were looked at.
     """
