@@ -66,11 +66,6 @@ def dataset(
     deidentified, split, key, shard_size, index, where, overwrite
         See there.
 
-    Returns
-    -------
-    Outcome
-        How many instances were read, how many clips were made, and what was left out for which reason.
-
     Raises
     ------
     CinemillError

@@ -71,17 +71,12 @@ def deidentify(
 
     Parameters
     ----------
-    src
-        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
-    dst
-        Path of the output, which appears as a whole or not at all.
+    src, dst
+        The source, never modified (path, bytes, open binary file or pydicom data set); the output, made as a whole or not at all.
     key
-        File with the key from which pseudonyms, UIDs and shifts of dates are derived: see
-        `cinemill.operations.deidentify.keys.make_key`.
-    profile
-        ``basic``: the Basic Application Level Confidentiality Profile.
-    option
-        Options of the profile, separated by commas: see `cinemill.operations.deidentify.profile.CODES`.
+        File with the key that pseudonyms, UIDs and shifts of dates are derived from: see `operations.deidentify.keys.make_key`.
+    profile, option
+        ``basic``, and options of it, separated by commas: see `cinemill.operations.deidentify.profile.CODES`.
     map
         File to which originals and their replacements are appended, encrypted by a key derived from `key`.
     mask
@@ -90,16 +85,15 @@ def deidentify(
     mask_rules
         For ``rules``: a file of rules, or their text, which are looked at before the built-in ones.
     to, colour, verify, overwrite, repair, recheck, if_larger, lossy_source, readable_by, policy, collapse_grey
-        See `cinemill.transcode`. Without `to` and `policy`, or where these keep the source as it is, the pixel data is
-        carried over byte for byte.
+        See `cinemill.transcode`. Without `to` and `policy`, or where these keep the source, pixel data is copied unchanged.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        Its status is ``deidentified``, ``kept`` if `dst` is already the finished output of this source, or ``skipped`` for a
-        DICOMDIR. Nothing in it identifies the patient.
+        ``deidentified``, ``kept`` (`dst` is this source's finished output already) or ``skipped`` (a DICOMDIR). Nothing in
+        it identifies the patient.
 
     Raises
     ------

@@ -99,8 +99,7 @@ def index(
     sources
         Files and directories.
     output
-        ``x.sqlite`` is the index itself. For ``x.parquet`` or ``x.csv``, tables are exported from it: ``x.parquet``,
-        ``x.regions.parquet``, ``x.measurements.parquet`` and ``x.findings.parquet``.
+        ``x.sqlite`` is the index itself; to ``x.parquet`` or ``x.csv``, its tables are exported: ``x.regions.parquet`` and so on.
     key
         File with the key from which the pseudonyms of patients, studies, series and instances are derived; by default
         ``x.sqlite.key``, which is made if there is none.

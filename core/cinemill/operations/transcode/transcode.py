@@ -67,35 +67,26 @@ def transcode(
 
     Parameters
     ----------
-    src
-        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
-    dst
-        Path of the output, which appears as a whole or not at all.
+    src, dst
+        The source, never modified (path, bytes, open binary file or pydicom data set); the output, made as a whole or not at all.
     to
-        Target transfer syntax: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``jpeg-xl``, ``rle``, ``explicit``, …), a
-        UID or a pydicom keyword. Several separated by commas, ``smallest`` or ``fastest``: a trial chooses one of them.
-        Without it, `policy` decides.
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``rle``, ``explicit``, …), UID or pydicom keyword. Of several
+        with commas, ``smallest`` or ``fastest``, a trial chooses one; without it, `policy` decides.
     colour
         ``auto`` converts YCbCr to RGB for RLE and where the IOD requires RGB; ``keep`` never converts, ``rgb`` always.
     verify
-        Which of the written frames are decoded again and compared: ``full`` all, ``independent`` all by another
-        implementation than the encoder's, ``sample`` some, ``none`` none.
-    overwrite
-        Replace an output that exists.
-    recheck
-        Read all of a finished output that exists, and make it again if it is damaged.
-    repair
-        Correct Number of Frames to the frames that are there, and leave out bytes behind the pixel data that are no element.
+        Decode and compare written frames: all (``full``), all by another implementation (``independent``), ``sample``, ``none``.
+    overwrite, recheck, repair
+        Replace an output that exists; read all of a finished one, and make it again if it is damaged; correct Number of
+        Frames to the frames that are there, and leave out what is no element behind the pixel data.
     preserve
         Give the output the mode of the source, as far as the umask allows it, and its time of last modification.
     copy_rest
         If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
     if_larger
-        If the output would be larger than the source: ``write`` it, or ``keep`` the source, which is copied unchanged.
-        ``auto`` is ``write`` if `to` is given, else ``keep``.
+        An output larger than its source: ``write`` it, or ``keep`` (copy) the source; ``auto``: ``write`` if `to` is given.
     lossy_source
-        If the source is coded lossily: ``transcode`` it, ``keep`` it, or recompress its JPEGs as ``jpeg-xl``. ``auto`` is
-        ``transcode`` if `to` is given, else ``keep``.
+        A lossy source: ``transcode``, ``keep``, or recompress its JPEGs (``jpeg-xl``); ``auto``: ``transcode`` if `to` is given.
     readable_by
         Programs, separated by commas, that must all be able to read the target: see `cinemill.operations.policy.readers`.
     policy
@@ -108,8 +99,7 @@ def transcode(
     Returns
     -------
     Receipt
-        Its status is ``transcoded``, ``copied``, ``kept`` if `dst` is already the finished output of this source, or
-        ``skipped`` if the source is a DICOMDIR.
+        ``transcoded``, ``copied``, ``kept`` (`dst` is this source's finished output already) or ``skipped`` (a DICOMDIR).
 
     Raises
     ------
