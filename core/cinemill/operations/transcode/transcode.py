@@ -75,7 +75,7 @@ def transcode(
     colour
         ``auto`` converts YCbCr to RGB for RLE and where the IOD requires RGB; ``keep`` never converts, ``rgb`` always.
     verify
-        Decode and compare written frames: all (``full``), all by another implementation (``independent``), ``sample``, ``none``.
+        Written frames to decode and compare: ``full`` all, ``independent`` all by another implementation, ``sample`` some, ``none``.
     overwrite, recheck, repair
         Replace an output that exists; read all of a finished one, and make it again if it is damaged; correct Number of
         Frames to the frames that are there, and leave out what is no element behind the pixel data.
@@ -84,9 +84,9 @@ def transcode(
     copy_rest
         If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
     if_larger
-        An output larger than its source: ``write`` it, or ``keep`` (copy) the source; ``auto``: ``write`` if `to` is given.
+        If the output is larger: ``write`` it, or ``keep``: copy the source; ``auto``: ``write`` if `to` is given, else ``keep``.
     lossy_source
-        A lossy source: ``transcode``, ``keep``, or recompress its JPEGs (``jpeg-xl``); ``auto``: ``transcode`` if `to` is given.
+        If the source is lossy: ``transcode``, ``keep``, or ``jpeg-xl``: recompress JPEG; ``auto``: ``transcode`` if `to` is given.
     readable_by
         Programs, separated by commas, that must all be able to read the target: see `cinemill.operations.policy.readers`.
     policy
