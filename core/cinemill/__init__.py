@@ -1,10 +1,10 @@
 """Lossless transcoding and frame extraction for ultrasound cine archives (DICOM).
 
-`open` gives the frames of a file as arrays, `extract` writes them as pictures, arrays or video, `transcode` turns a
-file into another transfer syntax and proves it, `restore` gives JPEGs back that were recompressed, `split` cuts a
-long cine into several instances, `deidentify` takes identities out, `verify` proves an output at any later time,
-`inspect` tells what a file is and what is wrong with it, `index` what is in an archive, `dataset` makes clips for
-training.
+`open` gives the frames of a file as arrays; `extract` writes them as pictures, arrays or video. `transcode` writes a
+file in another transfer syntax and verifies the result; `verify` proves such an output again at any later time;
+`restore` gives back JPEGs that were recompressed as JPEG XL. `split` cuts a long cine into several instances.
+`deidentify` removes identities. `inspect` reports what a file is and what is wrong with it; `index` lists an archive
+in tables. `dataset` makes clips for training.
 """
 
 from __future__ import annotations

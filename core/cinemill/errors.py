@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 
 def printable(text: str) -> str:
@@ -44,6 +45,24 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def not_installed(what: str, packages: str, extra: str) -> str:
+    """Return the message for something that needs packages which are not installed.
+
+    Parameters
+    ----------
+    what
+        What was asked for.
+    packages
+        The packages that it needs.
+    extra
+        The extra of this distribution that brings them.
+    """
+    return (
+        f"{what} needs {packages}; "
+        f"install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
+    )
 
 
 class CinemillError(Exception):
@@ -188,6 +207,11 @@ class DecoderCrashed(CinemillError):
 
 class InternalError(CinemillError):
     """A fault of this program; nothing was written."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the error for an exception that should not have come up."""
+        return cls(f"unexpected {type(error).__name__}: {error}; please report it with this file")
 
 
 class NotInFile(Refused):

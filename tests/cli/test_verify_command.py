@@ -119,14 +119,16 @@ def test_what_is_no_dicom_has_to_be_the_same_bytes_if_it_is_there(trees):
     assert kinds(receipts(source, output, code=1), source)["notes.txt"] == ("failed", "VerificationError")
 
 
-def test_a_dicomdir_is_told_and_not_compared(trees):
+@pytest.mark.parametrize("sop_class", [b"1.2.840.10008.1.3.10", b"1.2.840.10008.1.3.19"])
+def test_a_dicomdir_is_told_and_not_compared(trees, sop_class):
     source, output = trees
-    shutil.copy(bundled("DICOMDIR"), source / "DICOMDIR")
+    directory = bundled("DICOMDIR").read_bytes().replace(b"1.2.840.10008.1.3.10", sop_class)
+    (source / "DICOMDIR").write_bytes(directory)
     found = {each["source"]: each for each in receipts(source, output)}
     left_out = found[str(source / "DICOMDIR")]
     assert left_out["status"] == "skipped"
     assert "a DICOMDIR without output" in left_out["warnings"][0]
-    (output / "DICOMDIR").write_bytes(bundled("DICOMDIR").read_bytes() + b"\0\0")
+    (output / "DICOMDIR").write_bytes(directory + b"\0\0")
     assert [each["status"] for each in receipts(source, output)].count("skipped") == 1
     (source / "DICOMDIR").unlink()
     found = {each["output"]: each["status"] for each in receipts(source, output)}

@@ -190,3 +190,17 @@ def test_columns_of_an_earlier_version_stay(tmp_path):
     old, new = write(path, DONE)
     assert (old["source"], old["status"], old["error"], old["seconds"]) == ("/in/old", "failed", "{}", "1")
     assert (new["status"], new["error"], new["error_kind"]) == ("transcoded", "", "")
+
+
+def test_a_disk_that_is_full_when_a_torn_report_is_mended_is_told_as_such(tmp_path, monkeypatch):
+    path = tmp_path / "report.jsonl"
+    with Report(path) as report:
+        report.add(DONE)
+    path.write_bytes(path.read_bytes()[:-10])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoRoom, match="the disk is full"):
+        Report(path)

@@ -13,6 +13,7 @@ CORE = Path(cinemill.__file__).parent
 OF_STORAGE = {
     "os": {"open", "rename", "replace", "link", "unlink", "fsync", "fdatasync", "pread", "pwrite", "writev"},
     "mmap": {"mmap"},
+    "sqlite3": {"connect"},
     "shutil": {"copyfile", "copy", "copy2", "move"},
 }
 MODULES = [

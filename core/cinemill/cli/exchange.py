@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 import click
+from click.exceptions import Exit
 
 from cinemill.cli.options import PATH, Whole
 from cinemill.cli.progress import say
-from cinemill.errors import UsageError, printable
+from cinemill.errors import Cancelled, UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.cli.options import Decorated
@@ -61,6 +62,18 @@ class Shown:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @contextmanager
+    def until_stopped(self, said: str) -> Iterator[None]:
+        """Show what is done in the context, and a table behind it; where it is stopped, say what to do, and end the command."""
+        try:
+            with self:
+                yield
+        except Cancelled:
+            self.table()
+            click.echo(f"stopped; {said}", err=True)
+            raise Exit(130) from None
+        self.table()
 
     def add(self, outcome: Outcome) -> None:
         """Count one instance; say what is wrong with it."""
@@ -240,14 +253,14 @@ def _with(command: Decorated, *options: Callable[[Decorated], Decorated]) -> Dec
     return command
 
 
-def limited(node: Node, max_rate: float | None, window: str | None) -> Node:
+def limited(node: Node, max_rate: float | None, window: str | None, associations: int | None = None) -> Node:
     """Return a node whose limits are those that were typed, where they were.
 
     Parameters
     ----------
     node
         As its entry has it.
-    max_rate, window
+    max_rate, window, associations
         As they were typed.
     """
     from dataclasses import replace
@@ -259,4 +272,6 @@ def limited(node: Node, max_rate: float | None, window: str | None) -> Node:
         limits = replace(limits, rate=max_rate)
     if window:
         limits = replace(limits, window=Window.parse(window))
+    if associations is not None:
+        limits = replace(limits, associations=associations)
     return replace(node, limits=limits)

@@ -78,62 +78,47 @@ def migrate(
     \b
     cinemill migrate pacs --query StudyDate=20190101-20191231,ModalitiesInStudy=US --to jpeg-ls
     """
-    from cinemill.errors import UsageError
     from cinemill.network.nodes import node_named
     from cinemill.operations.exchange.migrate import ask
 
-    source = _node(node_named(node), max_rate, window, associations)
-    other = (
-        source if target in {None, node} else _node(node_named(target or ""), max_rate, window, associations)
-    )
+    source = other = limited(node_named(node), max_rate, window, associations)
+    if target not in {None, node}:
+        other = limited(node_named(target or ""), max_rate, window, associations)
     folder = spool or Path(f"{node}.migration" if other is source else f"{node}-{target}.migration")
     if status:
         _show_status(folder)
         return
-    if bool(uids) == bool(query):
-        raise UsageError("give --study or --query, and not both")
+    studies = studies_asked(source, uids, query)
     if dry_run:
-        _show_forecast(source, studies_asked(source, uids, query))
+        _show_forecast(source, studies)
         return
     planned = made(Migrate, options).between(source, other, folder)
     ask(planned)
     with interruption() as stopping, report_file(report) as file:
         migration = replace(planned, stopping=stopping)
         shown = Moved(migration, file, as_json=as_json, quiet=quiet)
-        _run(migration, studies_asked(source, uids, query), shown, jobs)
+        _run(migration, studies, shown, jobs)
     raise Exit(0 if shown.well else 1)
-
-
-def _node(node: Node, max_rate: float | None, window: str | None, associations: int | None) -> Node:
-    found = limited(node, max_rate, window)
-    if associations is not None:
-        found = replace(found, limits=replace(found.limits, associations=associations))
-    return found
 
 
 def _run(migration: Migration, studies: Iterator[Study], shown: Moved, jobs: int | None) -> None:
     from cinemill.batch import staying
-    from cinemill.errors import Cancelled, NodeError
+    from cinemill.errors import NodeError
     from cinemill.operations.exchange.ledger import Ledger
     from cinemill.operations.exchange.migrate import migrate as carry_out
 
     try:
         with (
+            shown.until_stopped("the same command goes on from here"),
             Ledger(migration.spool, migration.settings) as ledger,
             staying(migration.wanted, jobs=jobs, stop=migration.stopping, compiling=shown.compiling) as work,
-            shown,
         ):
             for study in carry_out(migration, ledger, studies, work, shown.moved):
                 shown.end(study)
-    except Cancelled:
-        shown.table()
-        click.echo("stopped; the same command goes on from here", err=True)
-        raise Exit(130) from None
     except NodeError as error:
         shown.table()
         click.echo(f"cinemill: {error.message}", err=True)
         raise Exit(1) from None
-    shown.table()
 
 
 class Moved(Shown):

@@ -54,37 +54,24 @@ def pull(
     Instances that are there already are not fetched again. Only whole files get their names, DST/STUDY/INSTANCE.dcm. What
     the node counts and lists is compared with what is there: exit code 1 if anything is missing, and it is said by name.
     """
-    from dataclasses import replace
-
-    from cinemill.errors import Cancelled, UsageError
     from cinemill.network import archive
     from cinemill.network.nodes import node_named
     from cinemill.network.pace import Pace
     from cinemill.operations.exchange.pull import pull as fetch
 
-    if bool(uids) == bool(query):
-        raise UsageError("give --study or --query, and not both")
-    found = limited(node_named(node), max_rate, window)
-    if associations is not None:
-        found = replace(found, limits=replace(found.limits, associations=associations))
-    archive.check(found)
+    found = limited(node_named(node), max_rate, window, associations)
     studies = studies_asked(found, uids, query)
+    archive.check(found)
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
-        try:
-            with shown:
-                for study in fetch(
-                    found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
-                ):
-                    shown.keep(study.kept)
-                    for outcome in study.missing:
-                        shown.add(outcome)
-        except Cancelled:
-            shown.table()
-            click.echo("stopped; the same command goes on from here", err=True)
-            raise Exit(130) from None
-    shown.table()
+        with shown.until_stopped("the same command goes on from here"):
+            for study in fetch(
+                found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
+            ):
+                shown.keep(study.kept)
+                for outcome in study.missing:
+                    shown.add(outcome)
     raise Exit(0 if shown.well else 1)
 
 
@@ -97,11 +84,19 @@ def studies_asked(node: Node, uids: tuple[str, ...], query: str | None) -> Itera
         Is asked.
     uids, query
         As they were typed; one of them.
+
+    Raises
+    ------
+    UsageError
+        Both were typed or none, or the query can't be read.
     """
+    from cinemill.errors import UsageError
     from cinemill.network import archive
     from cinemill.network.query import Study, parse_query
 
-    if query is not None:
+    if bool(uids) == bool(query):
+        raise UsageError("give --study or --query, and not both")
+    if query:
         return archive.studies(node, parse_query(query))
     return (
         next(archive.studies(node, {"StudyInstanceUID": uid}), None) or Study(uid)

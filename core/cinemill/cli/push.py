@@ -43,7 +43,6 @@ def push(
     What the node takes is asked first. Without --fallback, files whose transfer syntax it refuses are refused by name.
     Exit code 1 if anything was not sent.
     """
-    from cinemill.errors import Cancelled
     from cinemill.network.nodes import node_named
     from cinemill.network.pace import Pace
     from cinemill.operations.exchange.push import Sender
@@ -56,13 +55,7 @@ def push(
         pace = Pace(found.limits.rate, found.limits.window, stopping)
         sender = Sender(found, way, asked.targets, asked.force, pace)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
-        try:
-            with shown:
-                for outcome in sender.send(files_below(sources)):
-                    shown.add(outcome)
-        except Cancelled:
-            shown.table()
-            click.echo("stopped; the same command sends everything again", err=True)
-            raise Exit(130) from None
-    shown.table()
+        with shown.until_stopped("the same command sends everything again"):
+            for outcome in sender.send(files_below(sources)):
+                shown.add(outcome)
     raise Exit(0 if shown.well else 1)

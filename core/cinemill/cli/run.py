@@ -89,6 +89,7 @@ def run(
     from cinemill.cli.progress import LateBar
     from cinemill.cli.tally import Tally
     from cinemill.operations.twins import Twins
+    from cinemill.storage.tree import measured
 
     operation = operation.aimed_at(sources, destination)
     if len(sources) > 1 or sources[0].is_dir():
@@ -102,7 +103,7 @@ def run(
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
         nullcontext() if alone else Twins() as twins,
-        LateBar(lambda: _measure(operation.discover(sources, destination)), hidden=quiet) as shown,
+        LateBar(lambda: measured(operation.discover(sources, destination)), hidden=quiet) as shown,
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
@@ -157,16 +158,6 @@ def _receipts(
         if shown is not None:
             shown.advance(receipt)
         yield receipt
-
-
-def _measure(items: Iterator[Item]) -> tuple[int, int]:
-    """Count items and their bytes."""
-    count = size = 0
-    for item in items:
-        count += 1
-        with suppress(OSError):
-            size += item.source.stat().st_size
-    return count, size
 
 
 @contextmanager

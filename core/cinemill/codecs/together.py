@@ -1,4 +1,4 @@
-"""Makes one call of those that the threads of a party make of a codec, so that stills of many files share SIMD lanes."""
+"""Joins calls that several threads make of a codec into one, so that stills of many files share SIMD lanes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What instances that are derived from another one say of themselves: UIDs, Source Image Sequence, Image Type (PS3.3 C.7.6.1)."""
+"""Attributes of instances that are derived from another one: UIDs, Source Image Sequence, Image Type (PS3.3 C.7.6.1)."""
 
 from __future__ import annotations
 

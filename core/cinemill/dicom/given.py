@@ -1,4 +1,4 @@
-"""Instances that are no files of their own: bytes, open files and pydicom data sets, taken where a path is."""
+"""Takes bytes, open files and pydicom data sets wherever a path is taken."""
 
 from __future__ import annotations
 

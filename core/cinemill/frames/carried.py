@@ -1,4 +1,4 @@
-"""What is told of pixels that are carried over undecoded: where header and codestream differ, and what viewers show wrongly."""
+"""Warnings about pixels that are carried over undecoded: where header and codestream differ, and what viewers show wrongly."""
 
 from __future__ import annotations
 

@@ -32,28 +32,29 @@ if TYPE_CHECKING:
 class Cine:
     """The frames of one instance: a sequence of arrays, each decoded when it is asked for.
 
-    Frames are (rows, columns) or (rows, columns, samples), in the colour space that is coded: see ``pixels``. Samples have
-    Bits Stored bits; overlays and whatever else lies above them is no part of an image.
+    A frame has the shape (rows, columns), or (rows, columns, samples) for colour, and the dtype of ``pixels``; its
+    colour space is that of the codestreams. Values are those of the Bits Stored, sign extended; overlays
+    and other bits above these are not part of the frame.
 
     Parameters
     ----------
     file
-        A DICOM Part 10 file with pixel data: its path, its bytes, an open binary file, a pydicom data set, or one that is
-        open already.
+        A DICOM Part 10 file with pixel data: its path, its bytes, an open binary file, a pydicom data set, or a `Source`.
     keep_index
-        Keep where the frames stand in a file beside it (``.<name>.frames``) and use the one that is there, so that the
-        items of a long cine without an offset table are looked at once only.
+        Write the offsets of the frames to a file beside the source (``.<name>.frames``), and use that file if it exists:
+        a long cine without an offset table is then scanned only once.
 
     Attributes
     ----------
     source : Source
+        The open file.
     pixels : PixelFormat
-        Shape, type and photometric interpretation of the arrays.
+        Shape, dtype and photometric interpretation of the arrays.
 
     Raises
     ------
     CinemillError
-        The file is damaged, holds no pixel data, or has no decoder.
+        The file is damaged, holds no pixel data, or no decoder for it is installed.
     """
 
     def __init__(self, file: Given | Source, *, keep_index: bool = False) -> None:
@@ -76,27 +77,27 @@ class Cine:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong with the file but does no harm."""
+        """What is wrong with the file, but does not keep its frames from being read."""
         return (*self.source.warnings, *self._decoder.warnings)
 
     @property
     def stream(self) -> Codestream | None:
-        """What the first frame's codestream says of itself, where it has markers."""
+        """What the markers of the first frame's codestream say; None where it has no markers, as native frames."""
         return self._decoder.stream
 
     @property
     def coding(self) -> str:
-        """How the frames are really coded: see `cinemill.syntaxes.TransferSyntax`."""
+        """How the frames are coded, whatever the transfer syntax says: see ``coding`` of `cinemill.syntaxes.TransferSyntax`."""
         return self._decoder.coding
 
     @property
     def depth(self) -> Depth:
-        """Which bits of decoded values are the samples."""
+        """Which bits of the decoded values belong to the samples."""
         return self._decoder.depth
 
     @property
     def batch(self) -> int:
-        """How many frames are best decoded at once."""
+        """How many frames `decode` handles best in one call."""
         return self._decoder.batch
 
     def __len__(self) -> int:
@@ -136,7 +137,7 @@ class Cine:
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64]:
-        """Time of each frame in ms, shape (frames,): NaN where the header does not tell.
+        """Time of each frame in ms, shape (frames,): Frame Delay for the first one; NaN where the header gives no time.
 
         See `cinemill.frames.timing.frame_times`.
         """
@@ -149,18 +150,18 @@ class Cine:
 
     @property
     def photometric_interpretation(self) -> str:
-        """Colour space of the arrays, such as ``RGB`` or ``YBR_FULL``: the codestreams', whatever the header says."""
+        """Colour space of the arrays, such as ``RGB`` or ``YBR_FULL``: that of the codestreams, even where the header differs."""
         return self.pixels.photometric_interpretation
 
     def decode(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
-        """Decode some frames at once, which is faster than one by one.
+        """Decode some frames in one call, which is faster than one by one; return an array for each.
 
         Parameters
         ----------
         indices
             Frames, counted from 0.
         interpretation
-            Colour space to convert to: ``RGB`` for YBR_FULL of 8 bits; that of ``pixels`` by default.
+            Colour space of the result: ``RGB`` converts YBR_FULL of 8 bits; by default nothing is converted.
 
         Raises
         ------
@@ -174,14 +175,15 @@ class Cine:
     def renderer(
         self, *, window: tuple[float, float] | Literal["auto"] | None = None, voi: int | None = None
     ) -> Renderer:
-        """Return what renders this cine's frames for display: see `cinemill.frames.render.Renderer`.
+        """Return a renderer for the frames of this cine: see `cinemill.frames.render.Renderer`.
 
         Parameters
         ----------
         window
-            Centre and width. ``auto``: where the header has none, from the least to the greatest value of all frames.
+            Window centre and width, instead of those of the header. ``auto``: the header's where it has a window, else from
+            the least to the greatest value of all frames.
         voi
-            Which of the header's alternatives, counted from 0.
+            Which of the VOI LUTs or windows of the header, counted from 0.
         """
         wanted = self._full_window if window == "auto" else window
         return Renderer(self._decoder, window=wanted, voi=voi)
@@ -191,12 +193,12 @@ class Cine:
         return full_window(self._decoder)
 
     def render(self, index: int) -> NDArray[np.uint8]:
-        """Decode one frame and render it for display, its pixels made square.
+        """Decode one frame and render it for display, resized so that its pixels are square.
 
         Returns
         -------
         NDArray[np.uint8]
-            Grey (rows, columns), or RGB (rows, columns, 3).
+            Grey of shape (rows, columns), or RGB of shape (rows, columns, 3).
         """
         picture = self._display.render(self[index], self._number(index))
         return resize(picture, square(picture.shape, pixel_aspect(self.source)))
@@ -206,12 +208,12 @@ class Cine:
         return self.renderer()
 
     def __reduce__(self) -> tuple[Callable[..., Cine], tuple[Path | bytes, bool]]:
-        """Let processes of a data loader open the file by themselves; bytes travel with the cine."""
+        """Pickle the path, so that the processes of a data loader open the file anew; a file in memory travels as its bytes."""
         file = bytes(self.source.file) if self.source.in_memory else self.source.path
         return _reopen, (file, self._keep_index)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.source.close()
 
     def __enter__(self) -> Self:
@@ -226,9 +228,20 @@ class Cine:
 def open(path: Given, *, keep_index: bool = False) -> Cine:  # noqa: A001
     """Open a DICOM file as a sequence of frames: see `Cine`.
 
-    In place of a path, the bytes of a file, an open binary file or a pydicom data set may be given.
     Any thread may ask for any frame, and a data loader may send the cine to its processes, which open the file anew.
-    Frames of uncompressed files are read-only views of the file; copy what is to be changed.
+    Frames of uncompressed files are read-only views of the file; copy a frame before you change it.
+
+    Parameters
+    ----------
+    path
+        A path, the bytes of a file, an open binary file, or a pydicom data set.
+    keep_index
+        Keep the offsets of the frames in a file beside the source: see `Cine`.
+
+    Raises
+    ------
+    CinemillError
+        The file is damaged, holds no pixel data, or no decoder for it is installed.
     """
     return Cine(path, keep_index=keep_index)
 

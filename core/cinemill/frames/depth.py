@@ -26,11 +26,11 @@ class Depth(NamedTuple):
     unused
         Whether the value has bits above them.
     masked
-        Whether what lies there is junk or overlays: in native values, and in those of lossless codestreams as deep as
-        Bits Allocated, whose encoder was given native ones as they are. A codestream of another depth says by it what
-        its samples need.
+        Whether the bits above are junk or overlays and may be removed. That is so for native values, and for lossless
+        codestreams as deep as Bits Allocated, whose encoder got native values as they were. In a codestream of another depth,
+        all bits are needed by its samples.
     aligned
-        Whether samples are the lowest bits of a value, as High Bit has it. Others stay as they are.
+        Whether the sample is in the lowest bits of a value, by High Bit. Values that are not aligned so are left unchanged.
     overlays
         Whether overlays of the header lie in the unused bits.
     """

@@ -1,4 +1,4 @@
-"""The codestream that a frame is decoded from: its own, or that of the JPEG which JPEG XL holds so that it comes back."""
+"""The codestream that a frame is decoded from: its own, or the JPEG that a recompressed frame in JPEG XL holds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 
-def holds_jpeg(source: Source, index: int = 0) -> bool:
-    """Whether a frame is JPEG XL that a JPEG can be rebuilt from."""
-    return source.transfer_syntax.coding == "jpeg-xl" and reconstructable(source.frame(index)) is not None
+def holds_jpeg(source: Source) -> bool:
+    """Whether the first frame is JPEG XL that a JPEG can be rebuilt from."""
+    return source.transfer_syntax.coding == "jpeg-xl" and reconstructable(source.frame(0)) is not None
 
 
 def held_codestream(source: Source, index: int) -> Buffer:

@@ -1,4 +1,4 @@
-"""Has several decoders look at one frame: what two of them read alike is what it holds."""
+"""Has several decoders decode one frame: what two of them agree on is its content."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax
+from cinemill.errors import CodecError, DamagedFile, UnsupportedTransferSyntax, not_installed
 from cinemill.frames import colour
 from cinemill.frames.depth import Depth
 
@@ -78,9 +78,7 @@ class VideoDecoder:
     def __init__(self, source: Source) -> None:
         if find_spec("av") is None:
             raise UnsupportedTransferSyntax(
-                f"{source.transfer_syntax.keyword} needs the package av; "
-                "install it with: pip install 'cinemill[video]', in a clone: pip install '.[video]'",
-                path=source.path,
+                not_installed(source.transfer_syntax.keyword, "the package av", "video"), path=source.path
             )
         source.check()
         if len(source) > source.encoded_bytes:

@@ -1,4 +1,4 @@
-"""Instances that were asked for: taken as a receiver takes them, if they are of the study that is awaited, and accounted for."""
+"""Receives the instances of one study that was asked for, refuses others, and accounts for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from cinemill.errors import NodeError
 from cinemill.network import commands
 from cinemill.network.identity import Identity, is_uid
-from cinemill.network.incoming import Claim, Incoming, Rules, Taken, What, make_folder, settle
+from cinemill.network.incoming import Claim, Incoming, Rules, Taken, What, settle
 from cinemill.network.outcomes import Outcome
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import open_temporary, sweep, sync
+from cinemill.storage.atomic import make_folder, open_temporary, sweep, sync
 
 _WELL = {"stored": "fetched", "duplicate": "kept"}
 _REFUSED = {

@@ -1,4 +1,4 @@
-"""Asks a node to answer for instances that it was sent: storage commitment (PS3.4 Annex J)."""
+"""Requests storage commitment of a node for instances that it was sent (PS3.4 Annex J)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens associations with nodes: the connection, TLS, and what a node says to it."""
+"""Opens associations with nodes: connection, TLS, negotiation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells whether two files hold the same data set in the same transfer syntax, whoever wrote what stands before it."""
+"""Whether two files hold the same data set in the same transfer syntax, whatever File Meta Information is before it."""
 
 from __future__ import annotations
 

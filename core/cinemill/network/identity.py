@@ -1,4 +1,4 @@
-"""Says what a received file holds, and whether all of it is there."""
+"""Reads which instance a received file holds, and checks that its data set is complete."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Instances that come from a peer: written as they come, looked through, synced, and named when they are whole."""
+"""One instance that a peer sends: written as it arrives, checked, synced, and named once it is complete."""
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -19,7 +18,7 @@ from cinemill.network.duplicates import same_data_set
 from cinemill.network.identity import Identity, identify, is_uid
 from cinemill.network.pdu import IMPLEMENTATION
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import is_no_room, output_error, publish, sync
+from cinemill.storage.atomic import is_no_room, publish
 from cinemill.storage.disk_space import begin_writing
 from cinemill.storage.private import flush
 from cinemill.syntaxes import TRANSFER_SYNTAXES
@@ -34,8 +33,6 @@ _STEP = 16 << 20
 
 _ATTEMPTS = 3
 """At a name that others may give and take away meanwhile."""
-
-_making = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,29 +305,6 @@ def settle(
         else:
             break
     return "stored"
-
-
-def make_folder(folder: Path) -> Path:
-    """Make a directory and those above it; all of them are on the disk when it is returned.
-
-    Raises
-    ------
-    OutputError
-        The file system refused.
-    """
-    with _making:  # nobody believes a directory that another thread made and did not sync
-        missing = []
-        lowest = folder
-        while not lowest.is_dir():
-            missing.append(lowest)
-            lowest = lowest.parent
-        for each in reversed(missing):
-            try:
-                each.mkdir(exist_ok=True)
-            except OSError as error:
-                raise output_error(each, error) from None
-            sync(each.parent)
-    return folder
 
 
 def _declared(path: Path) -> str:

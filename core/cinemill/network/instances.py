@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import Encoding, walk
 from cinemill.dicom.part10 import Part10, read_part10, text_of
 from cinemill.errors import DamagedFile, NotDicom
-
-if TYPE_CHECKING:
-    pass
 
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _WANTED = frozenset((SOP_CLASS, SOP_INSTANCE, STUDY, SERIES))

@@ -1,4 +1,4 @@
-"""Takes associations from nodes while they are asked for something: instances of C-MOVE, results of storage commitment."""
+"""Accepts associations of a node that was asked for something: instances of C-MOVE, results of storage commitment."""
 
 from __future__ import annotations
 

@@ -12,19 +12,14 @@ from cinemill.network.stream import Stream
 MOST_CONTEXTS = 128
 
 
-def grouped(pairs: Collection[tuple[str, str]], most: int = MOST_CONTEXTS) -> Iterator[list[Proposed]]:
-    """Yield the contexts of associations: one for each class and transfer syntax, so that the peer can't choose another.
+def grouped(pairs: Collection[tuple[str, str]]) -> Iterator[list[Proposed]]:
+    """Yield the presentation contexts to propose, at most 128 for each association.
 
-    Parameters
-    ----------
-    pairs
-        SOP classes and transfer syntaxes.
-    most
-        Contexts of an association.
+    Each pair of SOP class and transfer syntax gets a context of its own, so that the peer can't choose another transfer syntax.
     """
     contexts = [Proposed(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(pairs)]
-    for start in range(0, len(contexts), most):
-        yield contexts[start : start + most]
+    for start in range(0, len(contexts), MOST_CONTEXTS):
+        yield contexts[start : start + MOST_CONTEXTS]
 
 
 def request(

@@ -1,4 +1,4 @@
-"""The nodes file: which nodes there are, how each is reached, and what it is to be spared (TOML)."""
+"""The nodes file (TOML): which nodes there are, how each is reached, and the limits that spare it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocol data units of the upper layer, as both who requests associations and who accepts them read and write them (PS3.8 §9.3)."""
+"""Protocol data units of the upper layer, encoded and decoded, for requestors and acceptors of associations (PS3.8 §9.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks a node what it has by C-FIND: survives what archives leave out, and answers that are cut off or never end (PS3.4 Annex C)."""
+"""Queries a node by C-FIND; copes with what archives leave out, and with answers that are cut off or never end (PS3.4 Annex C)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -31,7 +30,6 @@ _JSON = "application/dicom+json"
 _AS_IT_IS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 1000
 _UNTOLD = Claim("", "", "")
-_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _STUDY_DATE, _STUDY_INSTANCES, _SYNTAX = "00080020", "00201208", "00083002"

@@ -1,4 +1,4 @@
-"""Reads what servers of DICOMweb answer: states of HTTP, what became of what was stored, attributes in JSON (PS3.18 Annex F)."""
+"""Reads the answers of DICOMweb servers: HTTP status codes, results of storing, attributes in JSON (PS3.18 Annex F)."""
 
 from __future__ import annotations
 

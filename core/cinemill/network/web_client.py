@@ -1,4 +1,4 @@
-"""Asks a server by HTTP, over a connection that is kept: bodies go from and into buffers that are there, whatever their size."""
+"""An HTTP client over a connection that is kept open; bodies are streamed through buffers of a fixed size."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
+    from cinemill.storage.file import Sink
     from cinemill.syntaxes import TransferSyntax
 
 
@@ -78,3 +80,15 @@ class Clock:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - started
+
+    def commit(self, sink: Sink, receipt: Receipt) -> Receipt:
+        """Give a finished output its name; return its receipt, with its size and the time of each stage.
+
+        Raises
+        ------
+        OutputError
+            The output can't get its name.
+        """
+        with self("commit"):
+            sink.commit()
+        return replace(receipt, bytes_after=size(sink.path), seconds=dict(self.seconds))

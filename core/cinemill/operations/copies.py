@@ -1,4 +1,4 @@
-"""Copies files byte for byte, checked, and knows a copy when it sees one."""
+"""Copies files byte for byte, verifies them, and recognises such copies."""
 
 from __future__ import annotations
 

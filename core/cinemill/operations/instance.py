@@ -1,4 +1,4 @@
-"""One instance from what was given to its receipt, as every operation does it that writes one file of one."""
+"""Does an operation to one instance: opens the source, times the work, completes receipts and errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from cinemill.errors import Cancelled, CinemillError, SourceError, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.storage.location import is_same_file
+
+_DICOMDIR = "1.2.840.10008.1.3.10"
+_SOP_CLASS, _DIRECTORY_RECORDS = 0x00020002, 0x00041220
 
 
 def of_given(operation: Operation, given: Given, output: Path, control: Control) -> Receipt:
@@ -63,3 +66,9 @@ def of_source(src: Path, dst: Path, work: Callable[[Source], Receipt], *, repair
         except CinemillError as error:
             raise error.locate(path=src, transfer_syntax=source.transfer_syntax.uid) from None
     return replace(receipt, seconds={**receipt.seconds, "total": time.perf_counter() - started})
+
+
+def is_directory(source: Source) -> bool:
+    """Whether a file is a DICOMDIR: by its class, or since it has directory records and no pixel data (PS3.3 F.3)."""
+    of_media = source.meta_text(_SOP_CLASS) == _DICOMDIR
+    return of_media or (source.pixel_data is None and source.element(_DIRECTORY_RECORDS) is not None)

@@ -1,4 +1,4 @@
-"""Carries frames between JPEG and the JPEG XL that gives it back: written, read back and digested, on threads, in order."""
+"""Carries JPEG frames into an output, recompressed, restored or masked: written, read back and digested, on threads, in order."""
 
 from __future__ import annotations
 
@@ -105,8 +105,7 @@ def carry(
     with pipeline(control.cores_for(len(source)), control.cancelled) as pipe:
         cut = chunks(len(source), max(1, source.encoded_bytes // len(source)), 1, control.cores)
         for indices in pipe.written(make, write, compare, cut):
-            if control.progress is not None:
-                control.progress(indices.stop, len(source))
+            control.advance(indices.stop, len(source))
     return named(digest)
 
 

@@ -9,8 +9,9 @@ from dataclasses import MISSING, Field, field, fields
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
+from cinemill.errors import Cancelled
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored
 
@@ -45,6 +46,22 @@ class Control(NamedTuple):
     def cores_for(self, frames: int) -> int:
         """Threads to use for so many frames: one of them is worked on where it is asked for."""
         return min(self.cores, max(frames, 1))
+
+    def check(self, left: str = "nothing was written") -> None:
+        """Raise `Cancelled` where that was asked for, with what is left of the work.
+
+        Raises
+        ------
+        Cancelled
+            It was asked for.
+        """
+        if self.cancelled is not None and self.cancelled():
+            raise Cancelled(f"stopped on request; {left}")
+
+    def advance(self, done: int, frames: int) -> None:
+        """Tell whoever wants to know how many frames are done, of how many."""
+        if self.progress is not None:
+            self.progress(done, frames)
 
 
 class Option(NamedTuple):
@@ -125,6 +142,8 @@ class Operation:
         Whether nothing is ever written to the destination, so that a run that was stopped begins anew.
     mirrors
         Whether every source has one output of its own name.
+    into_folders
+        Whether the outputs of a source get a directory, of their own where names would clash: see `Places`.
     meets
         Whether small instances are worked on several at a time: see `cinemill.codecs.together`.
     """
@@ -137,6 +156,7 @@ class Operation:
     body: ClassVar[str]
     only_reads: ClassVar[bool] = False
     mirrors: ClassVar[bool] = False
+    into_folders: ClassVar[bool] = False
     meets: ClassVar[bool] = False
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
@@ -169,7 +189,7 @@ class Operation:
     def discover(
         self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
     ) -> Iterator[Item]:
-        """Find the instances, each with its output file: see `cinemill.storage.tree.discover`.
+        """Find the instances, each with the place of its output: see `cinemill.storage.tree.discover`.
 
         Parameters
         ----------
@@ -178,7 +198,8 @@ class Operation:
         after
             Begin behind this one, which need not be there any more.
         """
-        return discover(sources, destination, after=after)
+        find = _discover_into_folders if self.into_folders else discover
+        return find(sources, destination, after=after)
 
     def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
         """Do it to one instance.
@@ -202,18 +223,19 @@ class Operation:
         return receipt
 
 
-def discover_into_folders(
+class Run(Protocol):
+    """Does an operation to items over processes: see `cinemill.batch.run_all`."""
+
+    def __call__(
+        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
+    ) -> Iterator[Receipt]:
+        """Yield a receipt for each item."""
+
+
+def _discover_into_folders(
     sources: Sequence[Path], destination: Path, *, after: Item | None = None
 ) -> Iterator[Item]:
-    """Yield the instances, each with the directory of its outputs, or the destination itself for a single one.
-
-    Parameters
-    ----------
-    sources, destination
-        What was named on the command line.
-    after
-        Begin behind this one, which need not be there any more.
-    """
+    """Yield the instances, each with the directory of its outputs, or the destination itself for a single one."""
     places = Places()
     if after is not None:
         nearby = [

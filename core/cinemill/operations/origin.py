@@ -18,7 +18,7 @@ from cinemill.dicom.rewrite import (
     PRIVATE_CREATOR_UID,
     PRIVATE_INFORMATION,
 )
-from cinemill.errors import DamagedFile, SourceError
+from cinemill.errors import DamagedFile, OutputExists, SourceError
 from cinemill.operations.clock import record
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.digests import data_digest, file_digest
@@ -38,7 +38,7 @@ _FOR_WARNINGS = 512
 _NOT_REMEMBERED = frozenset(
     ("source", "output", "status", "error", "seconds", "outputs", "sop_instance_uid", "sop_class_uid")
 )
-_COVERS: Mapping[Any, tuple[str, ...]] = {
+_COVERS: Mapping[str, tuple[str, ...]] = {
     "full": ("full", "sample", "none"),
     "independent": ("independent", "none"),
     "sample": ("sample", "none"),
@@ -157,7 +157,7 @@ class Origin:
     def asks_no_more_than(self, options: Mapping[str, Any]) -> bool:
         """Whether an output made with these options is what is asked for now."""
         level = self.options.get("verify")
-        covered = options.get("verify") == level or level in _COVERS.get(options.get("verify"), ())
+        covered = options.get("verify") == level or level in _COVERS.get(options.get("verify", ""), ())
         return covered and {**options, "verify": level} == {**self.options, "verify": level}
 
 
@@ -232,6 +232,18 @@ def _judge(
     known = {name: value for name, value in memory["receipt"].items() if name in names}
     known["warnings"] = tuple(known.get("warnings", ()))
     return record(origin.source, output, "kept", target, **known)
+
+
+def foreign(output: Path) -> OutputExists:
+    """Return the error for what stands in an output's place and is not of this source."""
+    return OutputExists(
+        "exists already and is not this source's finished output; use --overwrite to replace it", path=output
+    )
+
+
+def again(found: str) -> str:
+    """Return the warning that an output was made anew, given what `finished` says of the one that stood there."""
+    return f"the output that stood there {found}; it was made anew"
 
 
 def made_of(origin: Origin, output: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Pages that need nothing else: how each begins and looks, light and dark, narrow and on paper; tables, pictures, publishing."""
+"""Self-contained HTML pages: their beginning and style (light, dark, narrow, printed), tables, pictures, publishing."""
 
 from __future__ import annotations
 

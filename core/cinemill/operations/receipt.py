@@ -73,7 +73,7 @@ class Receipt:
     error
         ``kind``, ``frame`` and ``message`` of a refusal or failure.
     digest
-        XXH3-128 of the decoded samples as they were handed to the encoder: all frames in order, by pixel, little endian.
+        XXH3-128 of the decoded samples as the encoder got them: all frames in order, colour by pixel, little endian.
     jpeg_digest
         XXH3-128 of the JPEGs that were recompressed or restored: the bytes of all frames, one after the other.
     lossy_source
@@ -81,7 +81,7 @@ class Receipt:
     lossy_history
         Whether its header says that the pixels were compressed lossily at any time (Lossy Image Compression 01).
     pixel_bytes
-        Uncompressed bytes of those samples.
+        Size of the decoded samples, uncompressed.
     seconds
         Time per stage, summed over threads, and ``total`` by the clock.
     verification
@@ -89,29 +89,30 @@ class Receipt:
     outputs
         The parts of a cine that was split; `output` is their directory.
     source_digest
-        XXH3-128 of the source file's bytes, as far as all were read.
+        XXH3-128 of the bytes of the source file; empty where not all of them were read.
     reason
-        Why the source was copied: it is in a ``target-syntax`` already, holds ``no-image``, is a ``lossy-source``, or its
-        output ``would-grow``; a ``policy`` keeps it; or it is the ``rest``, which was refused or failed.
+        Why the source was copied: it is in a ``target-syntax`` already, it has ``no-image``, it is a ``lossy-source``, its
+        output ``would-grow``, a ``policy`` keeps it, or it is the ``rest``: refused or failed.
     bytes_otherwise
-        Where that is ``would-grow``: what the output would have taken, by a trial, or at least, where writing was stopped.
+        For ``would-grow``: the size that the output would have had, estimated by a trial; or the size at which writing was
+        stopped, which it would have had at least.
     mask
-        What was blackened: ``origin``, ``rectangles`` as left, top, width and height, the ``value`` inside, which is constant,
-        and XXH3-128 of the samples outside, ``outside_before`` and ``outside_after``; of JPEG, the rectangles ``grown`` to
-        MCUs, and those that decoders ``touched`` by interpolation.
+        What was blackened: ``origin``; ``rectangles`` as left, top, width and height; the ``value`` of every pixel inside;
+        XXH3-128 of the samples outside, ``outside_before`` and ``outside_after``. For JPEG also the rectangles as ``grown``
+        to whole MCUs, and those whose pixels decoders ``touched`` by interpolation.
     policy, policy_digest
         Name and XXH3-128 of the policy; empty where a target was named.
     rule
-        Its rule that decided.
+        The rule of the policy that decided.
     profile
-        By which profile and options it was de-identified.
+        The profile of de-identification, with its options.
     elements
-        How many elements of the header that changed, by what was done to them.
+        How many elements of the header were changed, by what was done to them.
     findings
-        What checks of the source's header find wrong with its pixels, as ``id: found``, and no warning says: see
-        `cinemill.inspect`. In reports of ``transcode``, of outputs that were not there already.
+        What the checks of `cinemill.inspect` find wrong with the pixels, from the header, as ``id: found``, unless a warning
+        says the same. Only in reports of ``transcode``, and not for outputs that are ``kept``.
     instances
-        Of what was exchanged with a node: how many instances, by what became of them (`cinemill.network.outcomes`).
+        For an exchange with a node: how many instances, by what became of them (`cinemill.network.outcomes`).
     """
 
     source: str

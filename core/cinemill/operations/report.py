@@ -152,6 +152,8 @@ class Report:
     ------
     UsageError
         The file has another suffix, is no report, can't be opened, or another run is writing it.
+    OutputError
+        What a killed run left of it can't be mended: the disk is full or failed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,8 +168,12 @@ class Report:
                 raise UsageError("is no regular file; name another report", path=path)
             self._file = self._path.open("ab", buffering=0)
             self._fresh = self._path.stat().st_size == 0
-            self._begin(path)
-        except UsageError:
+            try:
+                self._begin(path)
+            except BaseException:
+                self._file.close()
+                raise
+        except (UsageError, OutputError):
             raise
         except OSError as error:
             raise UsageError(f"the report can't be written: {error.strerror}", path=path) from None
@@ -175,7 +181,6 @@ class Report:
     def _begin(self, path: Path) -> None:
         """Take the file for this run alone, and mend what a killed run left of it."""
         if not _locked(self._file):
-            self._file.close()
             raise UsageError("another run is writing this report; name another file", path=path)
         if self._fresh:
             self._file.write(self._table.head)
@@ -183,7 +188,6 @@ class Report:
         with self._path.open("rb") as file:
             first = file.readline(_LONGEST_ROW)
         if not self._is_ours(first):
-            self._file.close()
             raise UsageError("exists and is no report; name another file", path=path)
         if self._is_torn() or not first.startswith(self._table.head):
             self._compact()

@@ -1,4 +1,4 @@
-"""Tables in files, CSV or Parquet, written some rows at a time: how many there are does not matter."""
+"""Tables in CSV or Parquet files, written some rows at a time: memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, not_installed
 from cinemill.operations.report import cell
 from cinemill.storage.file import Sink
 
@@ -54,9 +54,7 @@ def check_format(path: Path, *others: str) -> None:
         try:
             import pyarrow as pa  # noqa: F401
         except ImportError:
-            raise UsageError(
-                "Parquet needs the extra index: pip install 'cinemill[index]'", path=path
-            ) from None
+            raise UsageError(not_installed("Parquet", "the package pyarrow", "index"), path=path) from None
 
 
 class TableFile:

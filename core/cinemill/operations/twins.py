@@ -1,4 +1,4 @@
-"""Notices SOP Instance UIDs that several instances of a run have: each should be the name of one (PS3.5 §9)."""
+"""Finds SOP Instance UIDs that more than one instance of a run has; each should identify one instance (PS3.5 §9)."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ _TEMPORARY = ".part"
 _AT_ONCE = 8
 """Processes that may write the same output at the same time."""
 _PATIENCE = 3.0
+_making = threading.Lock()
 
 
 def open_temporary(path: Path) -> tuple[Path, FileIO]:
@@ -81,6 +83,29 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         raise output_error(path, error) from None
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a directory and those above it; all of them are on the disk when it is returned.
+
+    Raises
+    ------
+    OutputError
+        The file system refused.
+    """
+    with _making:  # nobody believes a directory that another thread made and did not sync
+        missing = []
+        lowest = folder
+        while not lowest.is_dir():
+            missing.append(lowest)
+            lowest = lowest.parent
+        for each in reversed(missing):
+            try:
+                each.mkdir(exist_ok=True)
+            except OSError as error:
+                raise output_error(each, error) from None
+            sync(each.parent)
+    return folder
+
+
 def sync(path: Path) -> None:
     """Bring a file, or a directory's entries, to the disk.
 
@@ -100,7 +125,9 @@ def sync(path: Path) -> None:
 
 
 def output_error(path: Path, error: OSError) -> CinemillError:
-    """Turn an error of the operating system into one that says what to do."""
+    """Turn an error of the operating system into one that says what to do; ours says so already."""
+    if isinstance(error, CinemillError):
+        return error
     advice = {
         errno.ENOSPC: f"the disk is full{_numbers(error)}; free some space and run the same command again",
         errno.EDQUOT: "the quota is exhausted; free some space and run the same command again",

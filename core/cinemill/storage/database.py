@@ -1,4 +1,4 @@
-"""SQLite databases that a kill at any time does not harm, and that one process writes at a time."""
+"""SQLite databases: written by one process or several, only read, or for the time of a run; a kill at any time harms none."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from cinemill.errors import CinemillError, OutputError, UsageError
 from cinemill.storage.atomic import output_error
 
 _SQLITE = b"SQLite format 3\0"
-_HELPERS = "-wal", "-shm", "-journal"
 _PAGES = -65_536
 """KiB of memory that pages may take, negative as SQLite wants it."""
+
+_READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
 
 
 def open_database(path: Path, application: int) -> sqlite3.Connection:
@@ -56,6 +57,48 @@ def open_database(path: Path, application: int) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def open_shared(path: Path) -> sqlite3.Connection:
+    """Open a database that others may have open too, made if need be; what a statement changed is on the disk when it returns.
+
+    Raises
+    ------
+    sqlite3.Error
+        It can't be opened, or is no database.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database that is there, for statements that only read.
+
+    Raises
+    ------
+    sqlite3.Error
+        It can't be opened.
+    """
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
+    )
+    return connection
+
+
+def open_scratch() -> sqlite3.Connection:
+    """Open an empty database in memory and, as far as that does not suffice, in a temporary file; it ends with its connection."""
+    connection = sqlite3.connect("", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
     return connection
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from cinemill.errors import UsageError
+from cinemill.storage.location import size
 
 OURS = ".cinemill"
 """Name of the directory that holds what the service tells of a tree's instances: no instances, and never looked into."""
@@ -46,6 +47,15 @@ def discover(sources: Sequence[Path], destination: Path, *, after: Item | None =
     """
     _check(sources, destination)
     return _discover(sources, destination, after)
+
+
+def measured(items: Iterable[Item]) -> tuple[int, int]:
+    """Return how many items there are, and the bytes of their sources."""
+    count = total = 0
+    for item in items:
+        count += 1
+        total += size(item.source)
+    return count, total
 
 
 def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:

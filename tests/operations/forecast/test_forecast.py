@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from contextlib import suppress
@@ -167,6 +168,28 @@ def test_trees_without_an_instance_are_told_as_such(tmp_path, files):
     assert told["total"]["instances"] == told["total"]["bytes_after"] == 0
     assert "no image" in found.advice[0]
     assert page(found)
+
+
+class Dying(survey._Reader):
+    """Ends its process at some files."""
+
+    def read(self, path):
+        if path.endswith("dies.dcm"):
+            os._exit(3)
+        return super().read(path)
+
+
+def test_a_process_that_dies_over_a_header_costs_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "_FEW", 1)
+    monkeypatch.setattr(survey, "_Reader", Dying)
+    paths = [tmp_path / name for name in ("a.dcm", "dies.dcm", "z.dcm")]
+    for path in paths:
+        shutil.copy(bundled("CT_small.dcm"), path)
+    found = survey.Survey(files=len(paths))
+    assert [*survey.read(iter(paths), Transcode().in_bulk(), found, lambda: False, 2)] == [3]
+    assert sum(each.instances for each in found.strata) == 2
+    assert found.unread == {"can't be read": 1}
+    assert found.complete
 
 
 def test_files_that_cannot_be_read_are_counted_and_decide_nothing(tree):

@@ -20,12 +20,12 @@ import cinemill
 from cinemill.errors import NoRoom, UsageError
 from cinemill.operations.deidentify.keys import make_key
 from cinemill.operations.index import index as module
-from cinemill.operations.index.pool import read_all
 from cinemill.operations.index.read import Entry, Reader
 from cinemill.operations.index.schema import tables
 from cinemill.operations.inspect.checks.table import HEADER_CHECKS
 from cinemill.operations.inspect.documents.measurements import measurements_of
 from cinemill.operations.inspect.model import Facts
+from cinemill.operations.reading import read_all
 from cinemill.storage.database import open_database
 from tests.support import reports
 from tests.support.files import bundled

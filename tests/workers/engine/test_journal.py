@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cinemill.errors import UsageError
+from cinemill.errors import NoRoom, UsageError
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import OURS, discover
 from cinemill_workers.engine import journal, segments
@@ -452,3 +452,13 @@ def test_after_redis_lost_everything_the_reports_of_both_jobs_are_complete(
     proofs = {each["source"]: each["digest"] for each in before}
     assert {each["source"]: each["digest"] for each in told if each["source"] in proofs} == proofs
     assert sum(each["status"] == "transcoded" for each in told) >= len(before)
+
+
+@pytest.mark.parametrize("folder", ["", "new/job"])
+def test_a_disk_that_is_full_when_a_segment_is_synced_is_told_as_such(tmp_path, monkeypatch, folder):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoRoom, match="the disk is full"):
+        Segment(tmp_path / folder)

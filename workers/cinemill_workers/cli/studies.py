@@ -64,8 +64,6 @@ def studies_of(
         raise UsageError(
             f"expected DST alone, for studies of {operation.node} are asked for, found SRC {sources[0]}"
         )
-    if bool(uids) == bool(query):
-        raise UsageError("give --study or --query, and not both")
     return studies_asked(node_named(operation.node), uids, query)
 
 

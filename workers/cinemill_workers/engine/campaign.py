@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cinemill.errors import CinemillError
 from cinemill.network.pace import Window
+from cinemill.storage.location import size
 from cinemill.storage.tree import Item
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine, emptied, inodes, trouble
@@ -130,7 +131,7 @@ class Campaign:
                 if time.monotonic() > end:
                     break
                 continue
-            listed = ListedItem(number, os.fspath(item.source), os.fspath(item.output), _size(item.source))
+            listed = ListedItem(number, os.fspath(item.source), os.fspath(item.output), size(item.source))
             if parcel and (listed.size > room or apart or len(parcel) >= self._most_items(number)):
                 parcels.append(parcel)
                 parcel = []
@@ -153,10 +154,3 @@ def await_roots(ledger: Ledger, job: str, lost: str) -> None:
     """Pause a job until its directories are again what they were, or somebody resumes it."""
     note = f"{lost}: is its share mounted? The job goes on by itself when it is, or as things are with `jobs resume`"
     ledger.move(job, from_=["running", "waiting"], to="paused", note=note, awaits=ROOTS)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

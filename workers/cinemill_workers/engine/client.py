@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from cinemill.errors import CinemillError, UsageError
 from cinemill.network.pace import Window
+from cinemill.storage.tree import measured
 from cinemill_workers.engine.kinds import discover
 from cinemill_workers.engine.roots import confine, empty_sources
 from cinemill_workers.ledger.connection import WritesRefused, connect
@@ -89,12 +89,7 @@ def store(spec: JobSpec) -> str:
 
 def census(spec: JobSpec) -> tuple[int, int]:
     """Count what a job would work on: instances, and their bytes."""
-    count = size = 0
-    for item in discover(spec):
-        count += 1
-        with suppress(OSError):
-            size += item.source.stat().st_size
-    return count, size
+    return measured(discover(spec))
 
 
 def wait(ledger: Ledger, job: str, *, show: Callable[[Job], None] = lambda _: None) -> Job:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from redis.exceptions import AuthenticationError, RedisError
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, not_installed
 from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -32,9 +32,8 @@ def check(chosen: Settings) -> None:
         return
     if find_spec("prometheus_client") is None:
         raise UsageError(
-            "CINEMILL_METRICS_PORT is set, but the package prometheus-client is not installed: "
-            "install the extra `metrics` (pip install 'cinemill[metrics]', in a clone pip install '.[metrics]'), "
-            "or unset the variable"
+            not_installed("CINEMILL_METRICS_PORT", "the package prometheus-client", "metrics")
+            + ", or unset the variable"
         )
     try:
         _listen(chosen.metrics_address, chosen.metrics_port)

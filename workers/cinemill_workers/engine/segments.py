@@ -9,16 +9,17 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import zstandard
 
 from cinemill.errors import UsageError
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.file import Sink
+from cinemill.storage.private import flush
 from cinemill.storage.regular import open_regular
 from cinemill_workers.ledger.model import Job
 
@@ -63,8 +64,8 @@ class Segment:
     """
 
     def __init__(self, folder: Path) -> None:
+        make_folder(folder)
         try:
-            _make(folder)
             self.path = _begin(folder)
             sync(folder)
         except OSError as error:
@@ -96,7 +97,7 @@ class Segment:
                 try:
                     while frame:
                         frame = frame[file.write(frame) :]
-                    os.fsync(file.fileno())
+                    flush(file)
                 except OSError:
                     with suppress(OSError):
                         file.truncate(self.size)
@@ -104,16 +105,6 @@ class Segment:
         except OSError as error:
             raise output_error(self.path, error) from None
         self.size = size
-
-
-def _make(folder: Path) -> None:
-    """Make a directory and those above it, so that a power cut leaves them."""
-    missing = [folder, *folder.parents]
-    missing = missing[: next(n for n, path in enumerate(missing) if path.is_dir())]
-    for path in reversed(missing):
-        with suppress(FileExistsError):
-            path.mkdir()
-        sync(path.parent)
 
 
 def _begin(folder: Path) -> Path:
@@ -183,7 +174,7 @@ def frames(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
             start = whole = end
 
 
-def _frame(read: Any, start: int, size: int) -> tuple[bytes | None, int]:
+def _frame(read: Callable[[int], bytes], start: int, size: int) -> tuple[bytes | None, int]:
     """Decompress the frame at which a file is; None if it is not whole."""
     decompress = zstandard.ZstdDecompressor().decompressobj()
     parts = []
@@ -200,7 +191,7 @@ def _frame(read: Any, start: int, size: int) -> tuple[bytes | None, int]:
     return None, start
 
 
-def _next(file: Any, start: int, size: int) -> int:
+def _next(file: BinaryIO, start: int, size: int) -> int:
     """Return where a frame may begin at or behind a place; the end if none does."""
     file.seek(start)
     rest = file.read(size - start).find(_MAGIC)

@@ -22,7 +22,7 @@ from cinemill_workers.ledger.model import (
     Job,
     JobGone,
     JobSpec,
-    Outcome,
+    Sums,
 )
 from cinemill_workers.ledger.workers import Workers
 
@@ -247,7 +247,7 @@ class Jobs(Workers):
         return None if answer < 0 else bool(answer)
 
 
-def _outcomes(found: Mapping[str, str]) -> dict[str, Outcome]:
+def _outcomes(found: Mapping[str, str]) -> dict[str, Sums]:
     """Return what was done, with its sums."""
     sums: dict[str, dict[str, int]] = {}
     for field, amount in sorted(found.items()):
@@ -255,7 +255,7 @@ def _outcomes(found: Mapping[str, str]) -> dict[str, Outcome]:
             name, _, did = field.removeprefix(_DID).partition(":")
             sums.setdefault(did, {})[name] = int(amount)
     return {
-        did: Outcome(each.get("instances", 0), each.get("before", 0), each.get("after", 0))
+        did: Sums(each.get("instances", 0), each.get("before", 0), each.get("after", 0))
         for did, each in sums.items()
     }
 

@@ -111,7 +111,7 @@ class Parcel:
     """Whether its items are worked on one by one, since a process died over some of them at once."""
 
 
-class Outcome(NamedTuple):
+class Sums(NamedTuple):
     """Sums of the settled items to which the same was done."""
 
     instances: int
@@ -145,7 +145,7 @@ class Job:
     """The inodes that its sources and its destination had when they were first listed."""
     statuses: Mapping[str, int] = field(default_factory=dict)
     """Settled items by the status that receipts and reports give them."""
-    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    outcomes: Mapping[str, Sums] = field(default_factory=dict)
     """Settled items by what was done to them, as tables have it; failures are in none."""
     cursor: tuple[str, ...] = field(default=(), repr=False)
     """Source and output of the item listed last."""

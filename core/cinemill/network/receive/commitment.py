@@ -1,4 +1,4 @@
-"""Storage commitment (PS3.4 Annex J): says of instances that are asked for by UID whether they are here, whole and synced."""
+"""Storage commitment as its SCP (PS3.4 Annex J): which of the instances asked for are here, complete and synced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A directory that instances are received into: named by their UIDs, on the disk before anybody is told that they are."""
+"""The directory that received instances are written to: named by their UIDs, and synced before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Self
 
 from cinemill.errors import OutputError, OutputExists, UsageError
 from cinemill.network.identity import Identity
-from cinemill.network.incoming import Claim, Incoming, Rules, Same, What, make_folder, settle
+from cinemill.network.incoming import Claim, Incoming, Rules, Same, What, settle
 from cinemill.network.receive.outbox import Outbox
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.tree import OURS
 
 _REMEMBERED = 4_000

@@ -1,4 +1,4 @@
-"""Notes which instances are still to be forwarded: before they are acknowledged, until another node has them; so a kill loses none."""
+"""Notes of instances still to be forwarded: written before they are acknowledged, removed once another node has them; a kill loses none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cinemill.errors import CinemillError
-from cinemill.network.incoming import make_folder
-from cinemill.storage.atomic import output_error, sync
+from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.tree import OURS
 
 _BETWEEN = "+"

@@ -1,4 +1,4 @@
-"""Who is at the other end of an association, and who is told of what comes from there."""
+"""The peer of an association, and the observer that is told what comes from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports what is kept to who asked for it: on an association of our own, or on that of the request."""
+"""Reports storage commitment to the peer that asked: on an association of our own, or on that of the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listens for associations: each has a thread, and who does not ask for one in time is sent away."""
+"""Listens for associations, with a thread for each; a connection that requests none in time is closed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Clips for training out of archives: cut by time from regions that hold 2D, scaled truly, split by patient, published as a whole."""
+"""Clips for training from archives: cut by time from 2D regions, scaled to true proportions, split by patient, published as a whole."""

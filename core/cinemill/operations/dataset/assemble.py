@@ -1,4 +1,4 @@
-"""Puts the clips of all instances together: shards and their index, files, or arrays, by split, in an order that clips have by name."""
+"""Puts the clips of all instances together: shards and their index, files, or arrays, by split, in the order of the names of clips."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import xxhash
 
 from cinemill.operations.dataset.pieces import BLOCK
 from cinemill.storage.digests import named, pieces
+from cinemill.storage.location import total_size
 from cinemill.storage.mapped import map_file
 from cinemill.storage.workroom import link, put, written
 
@@ -166,7 +167,7 @@ class Assembly:
                 measured.append(clip["mm_per_pixel"])
             yield {**row, "file": name, "position": position}
         times[:], numbers[:], scales[:] = np.array(taken), np.array(chosen), np.array(measured)
-        size = sum(path.stat().st_size for path in (self._folder / name).rglob("*") if path.is_file())
+        size = total_size(self._folder / name)
         self.files.append({"file": name, "split": split, "clips": count, "bytes": size})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from cinemill.dicom.source import Source
-from cinemill.errors import Cancelled, CinemillError
+from cinemill.errors import CinemillError
 from cinemill.frames import selection
 from cinemill.frames.cine import Cine
 from cinemill.operations.dataset import places, scaling
@@ -22,7 +22,7 @@ from cinemill.operations.dataset.pieces import WRITERS, Made
 from cinemill.operations.dataset.splits import split_of
 from cinemill.operations.deidentify.identity import Identity
 from cinemill.operations.receipt import Receipt
-from cinemill.storage.digests import data_digest
+from cinemill.storage.digests import data_digest, named
 from cinemill.storage.location import state
 from cinemill.storage.regular import read_regular
 from cinemill.storage.workroom import put
@@ -141,8 +141,7 @@ def _clips_of(
     rows = []
     for done, place in enumerate(chosen):
         rows += maker.place(place, found, control)
-        if control.progress is not None:
-            control.progress(done + 1, len(chosen))
+        control.advance(done + 1, len(chosen))
     return (None if rows else "no fan found"), rows
 
 
@@ -202,8 +201,7 @@ class _Maker:
         how = scaling.scale(place, request.shape, request.fit)
         rows = []
         for number, moments in enumerate(found):
-            if control.cancelled is not None and control.cancelled():
-                raise Cancelled("stopped on request; what is finished is kept")
+            control.check("what is finished is kept")
             frames = self._frames(how, moments, used)
             row = self._row(how, moments, fan, used)
             row |= {"clip": self._name(place, number), "digest": _digest(frames)}
@@ -356,4 +354,4 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _digest(frames: NDArray[np.uint8]) -> str:
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(frames.data)}"
+    return named(xxhash.xxh3_128(frames.data))

@@ -47,16 +47,16 @@ def dataset(
     where: str = "",
     overwrite: bool = False,
 ) -> Outcome:
-    """Make a data set for training: clips of regions that hold 2D, with a manifest.
+    """Make a data set for training: clips of the 2D regions of cines, with a manifest.
 
     Parameters
     ----------
     sources
         A file or a directory, or several.
     dst
-        The directory of the data set; it appears as a whole.
+        The directory of the data set, which appears as a whole or not at all.
     jobs
-        Threads, each of which works on one instance.
+        Number of threads, each of which works on one instance.
     format, frames, size, fit, fps, seconds, clips, short
         See `cinemill.operations.dataset.request.MakeClips`.
     regions, no_regions, untimed, colour
@@ -117,10 +117,7 @@ def _here(
         except CinemillError as error:
             return failure(item.source, item.output, error)
         except Exception as error:  # noqa: BLE001  # one file must not stop the others
-            fault = InternalError(
-                f"unexpected {type(error).__name__}: {error}; please report it with this file"
-            )
-            return failure(item.source, item.output, fault)
+            return failure(item.source, item.output, InternalError.of(error))
 
     with ThreadPoolExecutor(jobs, thread_name_prefix="cinemill") as executor:
         for receipt in executor.map(one, items):

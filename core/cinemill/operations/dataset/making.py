@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
-from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, UsageError
+from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, UsageError, not_installed
 from cinemill.operations.dataset import manifest
 from cinemill.operations.dataset.assemble import Assembly, Ready, write_text
 from cinemill.operations.dataset.select import select
-from cinemill.storage.digests import data_digest
+from cinemill.storage.digests import data_digest, named
 from cinemill.storage.mapped import map_file
 from cinemill.storage.regular import read_regular
 from cinemill.storage.tree import Item
@@ -25,47 +25,37 @@ from cinemill.storage.workroom import Workroom
 
 if TYPE_CHECKING:
     from cinemill.operations.dataset.request import MakeClips
-    from cinemill.operations.operation import Operation
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.operation import Run
 
 ABOUT = "dataset.json"
 _VERSION = 1
 
 
-class Run(Protocol):
-    """Does an operation to items: see `cinemill.batch.run_all`."""
-
-    def __call__(
-        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
-    ) -> Iterator[Receipt]:
-        """Yield a receipt for each item."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a data set.
+    """The result of `cinemill.dataset`.
 
     Attributes
     ----------
     status
-        ``made``; ``kept``: it stands there already, of the same files with the same options; ``empty``: there are no clips,
-        and nothing was published.
+        ``made``; ``kept``: it exists already, from the same files with the same options; ``empty``: there are no clips, and
+        nothing was published.
     instances
-        Files that were looked at.
+        Number of files read.
     clips
-        By split.
+        Number of clips in each split.
     patients
-        By split; none without a key.
+        Number of patients in each split; empty without a key.
     skipped
-        Instances without clips, by reason.
+        Number of instances without clips, by reason.
     failed
-        Instances that could not be read, by kind of error.
-    problems
-        Of these, each with its message.
+        Number of instances that could not be read, by kind of error.
     duplicates
-        Clips that were left out: others of the same instance are there.
+        Clips left out because the same instance was read before.
     without_fan
-        Clips in which no fan was found, where one was looked for.
+        Clips in which a fan was looked for and not found.
+    problems
+        The message for each instance that failed.
     """
 
     status: Literal["made", "kept", "empty"]
@@ -292,7 +282,7 @@ def _digest_of(path: Path) -> str:
 
 
 def _made_from(digests: Sequence[str]) -> str:
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(chr(10).join(sorted(digests)).encode())}"
+    return named(xxhash.xxh3_128(chr(10).join(sorted(digests)).encode()))
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -317,6 +307,4 @@ def _check_installed(request: MakeClips) -> None:
     manifest.check_installed()
     for name, (module, extra) in {"zarr": ("zarr", "zarr"), "mp4": ("av", "video")}.items():
         if request.format == name and find_spec(module) is None:
-            raise UsageError(
-                f"{name} needs {module}; install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
-            )
+            raise UsageError(not_installed(name, f"the package {module}", extra))

@@ -1,4 +1,4 @@
-"""The manifest of a data set: a row a clip, in Parquet, with all that is known of where it comes from."""
+"""The manifest of a data set, in Parquet: one row for each clip, with all that is known of its origin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, not_installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,9 +81,7 @@ def check_installed() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        raise UsageError(
-            "the manifest needs pyarrow; install it with: pip install 'cinemill[index]', in a clone: pip install '.[index]'"
-        ) from None
+        raise UsageError(not_installed("the manifest", "the package pyarrow", "index")) from None
 
 
 def write_manifest(path: Path, rows: Iterable[dict[str, Any]], about: dict[str, str]) -> None:

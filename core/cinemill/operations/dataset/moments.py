@@ -1,4 +1,4 @@
-"""Which frames of a cine a clip consists of: those nearest in true time to moments at an even distance."""
+"""Which frames of a cine make up a clip: those nearest in true time to evenly spaced moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes one clip as its format has it: members of a tar, an archive of arrays, or a video with a text beside it."""
+"""Writes one clip in its format: members of a tar, an archive of arrays, or a video with a text file beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of an image clips are cut from: regions that hold 2D, and what a pixel of them measures (PS3.3 C.8.5.5)."""
+"""The part of an image that clips are cut from: 2D regions, and what one of their pixels measures (PS3.3 C.8.5.5)."""
 
 from __future__ import annotations
 

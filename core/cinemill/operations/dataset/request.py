@@ -38,41 +38,50 @@ class MakeClips(Operation):
     Attributes
     ----------
     format
-        ``webdataset``: shards of tar; ``npz`` and ``mp4``: a file a clip; ``zarr``: an array a split.
+        ``webdataset``: tar files (shards) of many clips; ``npz`` and ``mp4``: one file for each clip; ``zarr``: one array
+        for each split.
     frames
-        Frames of each cine that may be used, as `cinemill.extract` has them; empty: all.
-    size, fit
-        Columns and rows of a clip, and how a place is brought there: see `cinemill.operations.dataset.scaling.scale`.
-    fps, seconds
-        Moments a second, and length of a clip.
-    clips, short
-        See `cinemill.operations.dataset.moments.cut`.
+        Frames of each cine that may be used, in the notation of `cinemill.extract`; empty: all.
+    size
+        Columns and rows of a clip.
+    fit
+        ``contain``: all of the region, with black beside it; ``cover``: its middle, which fills the clip.
+    fps
+        Frames per second of a clip: those of the cine that are nearest in true time.
+    seconds
+        Length of a clip.
+    clips
+        Which of the clips that fit into a cine one after the other: ``all``, the ``first``, or the one in the ``middle``.
+    short
+        For a cine that is shorter than a clip: ``pad`` with black frames, ``loop`` it, or ``skip`` it.
     regions
-        Which regions with 2D: ``largest``, or ``each`` that does not lie in a larger one.
+        Which 2D regions: the ``largest``, or ``each`` that does not lie in a larger one.
     no_regions
-        What is done about an image without regions: ``skip``, or take the ``whole`` image.
+        For an image without regions: ``skip`` it, or take the ``whole`` image.
     untimed
-        What is done about a cine without frame times: ``skip``, or take its frames one after the other, ``as-is``.
+        For a cine without frame times: ``skip`` it, or take its frames one after the other, ``as-is``.
     colour
         ``rgb``, or ``grey`` by the weights of ITU-R BT.601.
     fan_mask
-        Find the fan, and give each clip a mask of it.
+        Find the fan, and write a mask of it with each clip.
     mask_outside_regions
-        Blacken what lies outside the fan; outside the region, where no fan is found.
+        Blacken what lies outside the fan, or outside the region if no fan is found.
     fan_confidence
-        Below it a fan counts as not found.
+        A fan found with less confidence, 0 to 1, counts as not found.
     no_fan
-        What is done where no fan is found: ``keep`` the clip, whose mask is then all of the region, or ``skip`` it.
+        If no fan is found: ``keep`` the clip, with all of the region as its mask, or ``skip`` it.
     deidentified
-        ``required``: take only instances that say Patient Identity Removed; ``off``: all.
-    split, key
-        ``patient:0.8,0.1,0.1``, and the file of the key by which patients are told apart.
+        ``required``: only instances whose Patient Identity Removed is YES; ``off``: all.
+    split
+        Such as ``patient:0.8,0.1,0.1``: shares of training, validation and test, divided by patient.
+    key
+        File with the key from which pseudonyms of patients are derived; `split` needs it.
     shard_size
-        Most megabytes of a shard; a larger clip has one of its own.
+        Maximum size of a shard in megabytes; a larger clip gets a shard of its own.
     index, where
-        An index of `cinemill index`, and an SQL condition on its columns: take only instances for which it holds.
+        An index made by `cinemill.index`, and an SQL condition on its columns that selects the instances.
     overwrite
-        Replace a data set that stands there.
+        Replace a data set that exists.
     """
 
     kind: ClassVar[str] = "dataset"

@@ -1,4 +1,4 @@
-"""Scales a place of an image to the size of clips: alike in both directions of the body, so that shapes and angles stay."""
+"""Scales a region of an image to the size of clips, by one physical factor in both directions, so that shapes and angles stay."""
 
 from __future__ import annotations
 

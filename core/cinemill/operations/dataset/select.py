@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cinemill.errors import MissingFile, UsageError
+from cinemill.errors import MissingFile, UsageError, not_installed
+from cinemill.storage.database import open_to_read
 from cinemill.storage.tree import files_below
 
 _TABLE = "instances"
 _READERS = {".parquet": "read_parquet", ".csv": "read_csv"}
 _SQLITE = (".sqlite", ".sqlite3", ".db")
-_READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
 
 
 def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -> Iterator[Path]:
@@ -82,10 +82,7 @@ def chosen(index: Path, where: str) -> list[str]:
 def _from_sqlite(index: Path, where: str) -> list[str]:
     condition = f" WHERE ({where}\n)" if where else ""
     try:
-        with closing(sqlite3.connect(f"{index.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            database.set_authorizer(
-                lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
-            )
+        with closing(open_to_read(index)) as database:
             rows = database.execute(f"SELECT path FROM {_TABLE}{condition}")  # noqa: S608  # only reading is authorized
             return [str(path) for (path,) in rows if path]
     except (sqlite3.Error, sqlite3.Warning) as error:
@@ -96,9 +93,7 @@ def _from_table(index: Path, where: str, reader: str) -> list[str]:
     try:
         import duckdb
     except ImportError:
-        raise UsageError(
-            "an index needs duckdb; install it with: pip install 'cinemill[index]', in a clone: pip install '.[index]'"
-        ) from None
+        raise UsageError(not_installed("an index", "the package duckdb", "index")) from None
     condition = f" WHERE ({where}\n)" if where else ""
     name = str(index.resolve()).replace("'", "''")
     query = f"SELECT path FROM {_TABLE}{condition}"  # noqa: S608  # checked to be one that reads

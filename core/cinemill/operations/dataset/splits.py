@@ -1,4 +1,4 @@
-"""Splits by patient: a keyed digest decides, so that a patient stays where it is, whoever else comes."""
+"""Splits by patient: a keyed digest decides, so that a patient stays in its split when others are added."""
 
 from __future__ import annotations
 

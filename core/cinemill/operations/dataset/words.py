@@ -1,4 +1,4 @@
-"""The words that options of data sets have."""
+"""The values that options of data sets may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which attribute is dealt with how (PS3.15 Table E.1-1): the Basic Profile's column from a package, the options' columns from here."""
+"""What is done to each attribute (PS3.15 Table E.1-1): the Basic Profile's column from a package, those of the options from here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, not_installed
 from cinemill.operations.deidentify import profile as options
 
 _PACKAGE = "dicomanonymizer.dicom_anonymization_databases"
@@ -164,8 +164,7 @@ def edition() -> str:
     """
     if find_spec("dicomanonymizer") is None:
         raise UsageError(
-            "deidentify needs the package dicom-anonymizer, which carries the table of PS3.15; "
-            "install it with: pip install 'cinemill[deid]', in a clone: pip install '.[deid]'"
+            not_installed("deidentify", "dicom-anonymizer, which carries the table of PS3.15", "deid")
         )
     found = [_EDITION.fullmatch(each.name) for each in iter_modules(import_module(_PACKAGE).__path__)]
     named = sorted(each.groups() for each in found if each)

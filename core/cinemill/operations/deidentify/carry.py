@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode.plan import written_syntax
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
 from cinemill.syntaxes import target as find_target
 
 if TYPE_CHECKING:
@@ -87,6 +85,4 @@ def carry_over(origin: Origin, output: Path, request: Deidentify, told: Mapping[
             with clock("verify"), instance.read_back() as written:
                 if pixels:
                     (compare_bytes if source.native else compare_encapsulated)(source, written)
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)

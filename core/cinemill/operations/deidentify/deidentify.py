@@ -21,16 +21,16 @@ from cinemill.operations.deidentify.origin import KeyedOrigin
 from cinemill.operations.deidentify.pixels import check_comments, check_pixels, check_unused_bits
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.deidentify.silence import path_digest, quiet
-from cinemill.operations.instance import of_given, of_source
+from cinemill.operations.instance import is_directory, of_given, of_source
 from cinemill.operations.mask.write import write_masked
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import finished, look_at
+from cinemill.operations.origin import again, finished, foreign, look_at
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.choose import actions, choose
 from cinemill.operations.transcode.plan import written_syntax
-from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
+from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.storage.atomic import sweep
 from cinemill.storage.location import located
 from cinemill.syntaxes import TARGETS
@@ -67,33 +67,33 @@ def deidentify(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """De-identify one DICOM file by PS3.15 Annex E, and verify the result before it gets its name.
+    """De-identify one DICOM file by PS3.15 Annex E, and verify the output before it gets its name.
 
     Parameters
     ----------
     src, dst
-        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
+        The source, never modified (path, bytes, open binary file or pydicom data set); the output, made as a whole or not at all.
     key
-        File with the key: see `cinemill.operations.deidentify.keys.make_key`.
+        File with the key that pseudonyms, UIDs and shifts of dates are derived from: see `operations.deidentify.keys.make_key`.
     profile, option
-        ``basic``, and options of it with commas between: see `cinemill.operations.deidentify.profile.CODES`.
+        ``basic``, and options of it, separated by commas: see `cinemill.operations.deidentify.profile.CODES`.
     map
-        File that keeps what replaced what, encrypted by the key.
-    mask, mask_rules
-        What is blackened in pixels: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules`` (a file with rules, or their
-        text, comes before those of cinemill), ``detected``, with ``+`` between; ``none`` leaves them as they are; without it,
-        what may hold text is refused.
+        File to which originals and their replacements are appended, encrypted by a key derived from `key`.
+    mask
+        What is blackened in every frame: ``outside-regions``, ``rect:X,Y,WIDTH,HEIGHT``, ``rules`` or ``detected``, several
+        joined by ``+``. ``none`` leaves the pixels as they are. Without it, images that may show text are refused.
+    mask_rules
+        For ``rules``: a file of rules, or their text, which are looked at before the built-in ones.
     to, colour, verify, overwrite, repair, recheck, if_larger, lossy_source, readable_by, policy, collapse_grey
-        See `cinemill.transcode`. Without `to` and `policy`, and where that keeps a source as it is, pixels are carried over
-        byte for byte.
+        See `cinemill.transcode`. Without `to` and `policy`, or where these keep the source, pixel data is copied unchanged.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``deidentified``, ``kept`` where `dst` is this source's finished output already, or ``skipped`` for a DICOMDIR.
-        It tells nothing of whose instance it was.
+        ``deidentified``, ``kept`` (`dst` is this source's finished output already) or ``skipped`` (a DICOMDIR). Nothing in
+        it identifies the patient.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         found = _judge(origin, output, decision, request, header)
         if isinstance(found, Receipt):
             return _named(found, header)
-        notes = (f"the output that stood there {found}; it was made anew",)
+        notes = (again(found),)
         request = replace(request, overwrite=True)
     mask = asked.find_mask(source)
     origin.changes = header.changes | marks(source, asked.chosen, masked=mask is not None)
@@ -233,10 +233,7 @@ def _judge(
             path=output,
         )
     if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
+        raise foreign(output)
     return found
 
 

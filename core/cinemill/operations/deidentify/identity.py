@@ -1,4 +1,4 @@
-"""Whose instance it is: by what a pseudonym is made, and which words would tell it again elsewhere in the header."""
+"""The identity of a patient in a header: what the pseudonym is derived from, and which words elsewhere would reveal it."""
 
 from __future__ import annotations
 

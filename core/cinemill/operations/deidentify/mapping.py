@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from cinemill.errors import UsageError
+from cinemill.errors import UsageError, not_installed
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.private import flush, open_locked
 
@@ -192,10 +192,7 @@ def opened(path: Path, key: Key) -> MapFile:
 
 def _cipher(secret: bytes) -> Any:
     if find_spec("cryptography") is None:
-        raise UsageError(
-            "--map needs the package cryptography; "
-            "install it with: pip install 'cinemill[deid]', in a clone: pip install '.[deid]'"
-        )
+        raise UsageError(not_installed("--map", "the package cryptography", "deid"))
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(secret)

@@ -1,4 +1,4 @@
-"""What an output says of its own de-identification, and only where it is true (PS3.3 C.12.1, C.7.6.1; PS3.15 E.1.1)."""
+"""What an output states about its own de-identification, only where it is true (PS3.3 C.12.1, C.7.6.1; PS3.15 E.1.1)."""
 
 from __future__ import annotations
 

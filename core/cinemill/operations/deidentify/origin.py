@@ -1,4 +1,4 @@
-"""What an output was made from, remembered in it by keyed digests: neither the time nor the bytes of its source can be told by it."""
+"""What an output was made from, remembered in it as keyed digests, which reveal neither the time nor the bytes of its source."""
 
 from __future__ import annotations
 

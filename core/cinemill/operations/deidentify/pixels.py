@@ -1,4 +1,4 @@
-"""Whether pixels may hold names: what is burned in is no matter of the header, so that without a decision nothing is written."""
+"""Whether pixels may show names: no header tells what is burned in, so nothing is written until that is decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where outputs stand: named by their new UIDs, for file names and directories tell of patients as headers do."""
+"""The paths of outputs, from their new UIDs: names of files and directories identify patients as headers do."""
 
 from __future__ import annotations
 

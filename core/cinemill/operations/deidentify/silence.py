@@ -1,4 +1,4 @@
-"""What may be told of a run outside: receipts, notes and errors without the values and paths that they were about."""
+"""What reports may say of a run: receipts, notes and errors without values and paths of the sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in place of a value: nothing, a dummy of the same representation, another UID, or a date moved back."""
+"""The replacement of a value: nothing, a dummy of the same value representation, another UID, or a date moved back."""
 
 from __future__ import annotations
 

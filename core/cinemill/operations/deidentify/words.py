@@ -1,4 +1,4 @@
-"""Cleans text: what is left are words of medicine that name nobody, and short numbers (PS3.15 E.3.5)."""
+"""Cleans text: only medical words that name nobody, and short numbers, are left (PS3.15 E.3.5)."""
 
 from __future__ import annotations
 

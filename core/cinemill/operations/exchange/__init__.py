@@ -1,1 +1,1 @@
-"""To nodes and from them: what is sent, fetched, tried again, transcoded on the way, and reconciled."""
+"""Exchange with nodes: what is sent, fetched, tried again, transcoded on the way, and reconciled."""

@@ -6,14 +6,15 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 from cinemill.errors import InternalError, NoRoom, UsageError
 from cinemill.network.query import Listed, Study
+from cinemill.storage.database import open_shared
 
 State: TypeAlias = Literal["listed", "fetched", "transcoded", "sent", "committed", "seen", "unchanged"]
 
@@ -120,47 +121,27 @@ class Ledger:
     ) -> None:
         self.path = spool / _FILE
         self._mutex = threading.RLock()
-        if only_reads:
-            if not self.path.exists():
-                raise UsageError("there is no ledger of a migration; check --spool", path=self.path)
-        else:
-            self._occupy(spool)
-        with self._explained():
-            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        try:
-            self._open(settings, only_reads=only_reads)
-        except BaseException:
-            self.close()
-            raise
+        if only_reads and not self.path.exists():
+            raise UsageError("there is no ledger of a migration; check --spool", path=self.path)
+        with ExitStack() as stack:
+            if not only_reads:
+                stack.enter_context(_occupied(spool))
+            with self._explained():
+                self._database = stack.enter_context(closing(open_shared(self.path)))
+                self._begin(settings, only_reads=only_reads)
+            self._stack = stack.pop_all()
 
-    def _open(self, settings: Mapping[str, str] | None, *, only_reads: bool) -> None:
-        with self._explained():
-            self._database.execute("PRAGMA busy_timeout = 10000")
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            (version,) = self._one("PRAGMA user_version")
-            if version == 0 and not only_reads:
-                self._database.executescript(_SCHEMA)
-            elif version != _VERSION:
-                raise UsageError(
-                    f"expected a ledger of version {_VERSION}, found {version}; name another --spool",
-                    path=self.path,
-                )
-            if settings is not None:
-                self._settle(settings)
-
-    def _occupy(self, spool: Path) -> None:
-        try:
-            spool.mkdir(parents=True, exist_ok=True)
-            self._lock = (spool / "ledger.lock").open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise SpoolInUse(
-                "another process migrates in this spool; wait for it, or name another --spool", path=spool
-            ) from None
-        except OSError as error:
-            raise UsageError(f"the spool can't be written: {error.strerror}", path=spool) from None
+    def _begin(self, settings: Mapping[str, str] | None, *, only_reads: bool) -> None:
+        (version,) = self._one("PRAGMA user_version")
+        if version == 0 and not only_reads:
+            self._database.executescript(_SCHEMA)
+        elif version != _VERSION:
+            raise UsageError(
+                f"expected a ledger of version {_VERSION}, found {version}; name another --spool",
+                path=self.path,
+            )
+        if settings is not None:
+            self._settle(settings)
 
     def _settle(self, settings: Mapping[str, str]) -> None:
         found = dict(self._database.execute("SELECT name, value FROM settings"))
@@ -320,12 +301,26 @@ class Ledger:
 
     def close(self) -> None:
         """Give the spool free."""
-        self._database.close()
-        if hasattr(self, "_lock"):
-            self._lock.close()
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _occupied(spool: Path) -> BinaryIO:
+    """Return the lock of a spool, which is free again when it is closed."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+        lock = (spool / "ledger.lock").open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise SpoolInUse(
+            "another process migrates in this spool; wait for it, or name another --spool", path=spool
+        ) from None
+    except OSError as error:
+        raise UsageError(f"the spool can't be written: {error.strerror}", path=spool) from None
+    return lock

@@ -1,4 +1,4 @@
-"""Has a node hold its studies in another transfer syntax, or another node: what counts is what is seen there afterwards."""
+"""Migrates studies of a node to another transfer syntax, or to another node: an instance counts once it was seen there afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetches studies from a node: only what is not there, again where that helps, and says by name what is missing."""
+"""Fetches studies from a node: only what is not here yet, with retries; names what is still missing."""
 
 from __future__ import annotations
 

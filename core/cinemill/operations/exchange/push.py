@@ -1,4 +1,4 @@
-"""Sends files to a node: asked first what it takes, transcoded on the way where that was allowed, again where that helps."""
+"""Sends files to a node: asks first what it accepts, transcodes on the way where that was allowed, and retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of one study on its way: fetch, transcode, send, have it answered for, see it, and count what is there."""
+"""The steps of one study on its way: fetch, transcode, send, have it committed, read it back, and count what is there."""
 
 from __future__ import annotations
 

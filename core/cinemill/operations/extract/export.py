@@ -19,9 +19,12 @@ from cinemill.operations.extract.layout import lay_out
 from cinemill.operations.extract.sidecar import describe, judge, sidecar
 from cinemill.operations.extract.writers import Clip, Writer
 from cinemill.pipeline import Pipeline, chunks, pipeline
+from cinemill.storage.digests import named
 from cinemill.storage.names import safe_stem
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cinemill.frames.cine import Cine
     from cinemill.frames.render import Renderer
     from cinemill.operations.extract.request import Extract
@@ -127,7 +130,7 @@ class Export:
             return whole and self.renderer.changes_nothing
         return whole and self._interpretation == before.photometric_interpretation
 
-    def _durations(self, times: Any, indices: list[int]) -> Any:
+    def _durations(self, times: NDArray[np.float64], indices: list[int]) -> NDArray[np.float64]:
         if np.isfinite(times).all():
             shown = durations(times[indices])
             if len(indices) == 1 and len(times) > 1:
@@ -154,9 +157,7 @@ class Export:
                 rendered = self.renderer.render(decoded, index)
             frame = self.geometry.apply(rendered, self._black)
             if self.request.sidecar:
-                self._digests[index] = (
-                    f"xxh3-128:{xxhash.xxh3_128_hexdigest(np.ascontiguousarray(frame).data)}"
-                )
+                self._digests[index] = named(xxhash.xxh3_128(np.ascontiguousarray(frame).data))
             done.append(frame)
         return done
 
@@ -197,8 +198,7 @@ class Export:
         for part, encoded in pipe.stage(lambda part: (part, self._encode(writer, part)), parts):
             writer.write(encoded)
             done += len(part)
-            if control.progress is not None:
-                control.progress(done, len(indices))
+            control.advance(done, len(indices))
 
     def _encode(self, writer: Writer, part: Sequence[int]) -> Any:
         encoded = writer.encode(part)

@@ -49,13 +49,14 @@ def extract(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Extract frames of one DICOM file; reads only the frames asked for.
+    """Extract frames of one DICOM file; only the frames asked for are read.
 
     Parameters
     ----------
-    src, dst
-        Source file, which is never modified: its path, its bytes, an open binary file or a pydicom data set.
-        A directory, or the one output by its name (``clip.mp4``), whose suffix then gives the format.
+    src
+        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
+    dst
+        A directory for the outputs; or the path of a single output, such as ``clip.mp4``, whose suffix names the format.
     format, frames, every, count, mode, colour, window, voi
         See `cinemill.operations.extract.request.Extract`.
     region, crop_to_region, mask_outside_regions, size, scale
@@ -68,7 +69,7 @@ def extract(
     Returns
     -------
     Receipt
-        ``extracted``, ``kept`` where all outputs are there already, or ``skipped`` where there is no pixel data.
+        Its status is ``extracted``, ``kept`` if all outputs exist already, or ``skipped`` if there is no pixel data.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
-from cinemill.errors import UnsupportedPixelFormat, UsageError
+from cinemill.errors import UnsupportedPixelFormat, UsageError, not_installed
 
 if TYPE_CHECKING:
     from cinemill.operations.extract.writers import Clip, Writer
@@ -118,10 +118,7 @@ def find(name: str) -> Format:
         raise UsageError(f"unknown format {name!r}; choose one of {', '.join(row.name for row in FORMATS)}")
     if row.needs is not None and find_spec(row.needs[0]) is None:
         package, extra = row.needs
-        raise UsageError(
-            f"{name} needs the package {package}; "
-            f"install it with: pip install 'cinemill[{extra}]', in a clone: pip install '.[{extra}]'"
-        )
+        raise UsageError(not_installed(name, f"the package {package}", extra))
     return row
 
 

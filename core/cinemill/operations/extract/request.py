@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -11,15 +11,8 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 from cinemill.errors import UsageError
 from cinemill.operations.extract import formats
 from cinemill.operations.extract.formats import Format, Mode
-from cinemill.operations.operation import (
-    Operation,
-    discover_into_folders,
-    looks_like_a_file,
-    option,
-    overwriting,
-)
+from cinemill.operations.operation import Operation, looks_like_a_file, option, overwriting
 from cinemill.operations.policy.words import Colour
-from cinemill.storage.tree import Item
 
 Window: TypeAlias = tuple[float, float] | Literal["auto"]
 """Centre and width, or ``auto``: the header's where it has one, else from the least to the greatest value of the cine."""
@@ -64,24 +57,25 @@ class Extract(Operation):
     Attributes
     ----------
     format
-        See `cinemill.operations.extract.formats.FORMATS`, also by their suffixes; empty: as the name of the output says, else PNG.
+        Name or suffix of a row of `cinemill.operations.extract.formats.FORMATS`; empty: that of the output's name, else PNG.
     frames
         Frames by number, counted from 0: ``0,5,10-20,::2``, or a number, numbers or a slice, where -1 is the last one.
         Empty: all of them.
     every
-        Milliseconds between chosen frames, or a text with a unit such as ``0.5s``, in place of numbers.
+        Instead of `frames`: time between chosen frames, in milliseconds or as text with a unit, such as ``0.5s``.
     count
-        How many frames, evenly spread, in place of numbers.
+        Instead of `frames`: how many, evenly spread over the cine.
     mode
-        ``display`` or ``stored``; None: display for pictures and video, stored for arrays.
+        ``display``: 8-bit pictures as viewers show them; ``stored``: sample values as stored. None: ``display`` for pictures
+        and video, ``stored`` for arrays.
     colour
         ``rgb`` converts YCbCr samples of arrays and codestreams to RGB, and changes nothing else: grey stays grey.
         ``auto`` and ``keep`` leave stored samples in the colour space that is coded. Pictures and video are RGB.
     window
-        Centre and width, in place of the header's. ``auto``: where the header has none, from the least to the greatest
-        value of all frames of the cine, Pixel Padding Value left out.
+        Window centre and width, instead of the header's. ``auto``: the header's where it has a window, else from the least
+        to the greatest value of all frames of the cine, without Pixel Padding Value.
     voi
-        Which of the header's VOI alternatives, counted from 0.
+        Which of the VOI LUTs or windows of the header, counted from 0.
     region
         Crop to this ultrasound region, counted from 0.
     crop_to_region
@@ -89,21 +83,22 @@ class Extract(Operation):
     mask_outside_regions
         Blacken everything outside the regions, where names are burned in.
     size
-        Width and height of the pictures; a 0 follows from the other.
+        Width and height of the pictures in pixels; 0 for one of them keeps the aspect ratio.
     scale
-        Factor for both, in place of a size.
+        Instead of `size`: a factor for both directions.
     sidecar
-        Write a JSON file that describes the frames; it also lets the same extraction go on where it was stopped.
+        Write a JSON file that describes the frames; with it, the same extraction keeps finished outputs without decoding.
     keep_index
-        Keep where the frames stand beside the source: see `cinemill.Cine`.
+        Keep the offsets of the frames in a file beside the source: see `cinemill.Cine`.
     overwrite
-        Replace outputs that are there.
+        Replace outputs that exist.
     into_directory
-        The output is a directory even where its name ends like a file's.
+        Take the output for a directory even if its name ends like that of a file.
     """
 
     kind: ClassVar[str] = "extract"
     body: ClassVar[str] = "cinemill.operations.extract.extract"
+    into_folders: ClassVar[bool] = True
     about: ClassVar[str] = """Extract frames; reads only those asked for.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
@@ -251,20 +246,6 @@ class Extract(Operation):
             )
         self.check(row)
         return replace(self, into_directory=not single)
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Yield the instances, each with the directory of its outputs, or the one output's own path.
-
-        Parameters
-        ----------
-        sources, destination
-            What was named on the command line.
-        after
-            Begin behind this one, which need not be there any more.
-        """
-        return discover_into_folders(sources, destination, after=after)
 
 
 def named_output(request: Extract, output: Path) -> tuple[Format, bool]:

@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cinemill.operations.forecast.estimate import Estimator
 from cinemill.operations.forecast.forecast import Compared, Forecast, Sampled
 from cinemill.operations.forecast.plans import alternatives, plan_of, same
 from cinemill.operations.forecast.probe import Probe
-from cinemill.operations.forecast.sampling import Sampler, Tried, outcome_of
+from cinemill.operations.forecast.sampling import Sampler, Tried, prediction_of
 from cinemill.operations.forecast.survey import Survey, choose_headers, count, read
 from cinemill.storage.tree import Item, discover
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.strata import Member
-    from cinemill.operations.operation import Operation
-    from cinemill.operations.receipt import Receipt
+    from cinemill.operations.operation import Run
     from cinemill.operations.transcode.request import Transcode
 
 _NOWHERE = Path("/nonexistent")
@@ -34,15 +33,6 @@ _OF_OTHERS, _MANY = 2, 24
 
 _LARGEST = 0.99
 """Share of bytes that the strata have on which they are tried."""
-
-
-class Run(Protocol):
-    """Does an operation to items over processes: see `cinemill.batch.run_all`."""
-
-    def __call__(
-        self, items: Iterator[Item], operation: Operation, *, jobs: int, stop: Callable[[], bool]
-    ) -> Iterator[Receipt]:
-        """Yield a receipt for each item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +114,10 @@ class Conductor:
             found = None if plan.asked is None else estimator.other(next(compared))
             if found is not None or plan.asked is None:
                 there.append(Compared(plan, found, survey.bytes))
-        outcomes = [outcome for tried in sampler.tried for _, outcome in tried.outcomes]
-        frames = sum(outcome.frames_tried for outcome in outcomes)
+        predictions = [prediction for tried in sampler.tried for _, prediction in tried.predictions]
+        frames = sum(prediction.frames_tried for prediction in predictions)
         taken = time.perf_counter() - self._started
-        sampled = Sampled(len(outcomes), frames, taken, stopped)
+        sampled = Sampled(len(predictions), frames, taken, stopped)
         return Forecast(survey, sampled, there, question.jobs, question.workers, question.price)
 
     def _read(self) -> None:
@@ -200,7 +190,7 @@ class Conductor:
         others
             The runs.
         found
-            By run and stratum: take the outcomes.
+            By run and stratum: take the predictions.
         places, members
             By path: the stratum, and what is known of the instance.
         scratch
@@ -212,8 +202,8 @@ class Conductor:
         for done, receipt in enumerate(receipts, 1):
             self._show(f"comparing with {len(others)} other runs", done, len(members))
             for plan, strata in enumerate(found):
-                outcome = outcome_of(receipt, plan)
-                strata[places[receipt.source]].outcomes.append((members[receipt.source], outcome))
+                prediction = prediction_of(receipt, plan)
+                strata[places[receipt.source]].predictions.append((members[receipt.source], prediction))
 
     def _late(self, share: float) -> Callable[[], bool]:
         """Return what says whether a share of the time is over, or it is to stop."""

@@ -1,4 +1,4 @@
-"""What a survey and a sample tell together: of each stratum, and of all."""
+"""Estimates size and time from a survey and a sample: for each stratum, and for all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cinemill.operations.forecast.sampling import Start, Tried, by_kind, bytes_a
 from cinemill.operations.forecast.statistics import NOTHING, Total, added
 
 if TYPE_CHECKING:
-    from cinemill.operations.forecast.probe import Outcome
+    from cinemill.operations.forecast.probe import Prediction
     from cinemill.operations.forecast.strata import Key
     from cinemill.operations.forecast.survey import Scale, Survey
 
@@ -83,17 +83,17 @@ class Row:
         self.bytes += stratum.bytes * scale.bytes
         self.after = added((self.after, after))
         self.seconds = added((self.seconds, taken))
-        self.tried += len(tried.outcomes)
-        if not tried.outcomes:
+        self.tried += len(tried.predictions)
+        if not tried.predictions:
             return
-        known = sum(member.bytes for member, _ in tried.outcomes)
-        weight = stratum.instances * scale.instances / len(tried.outcomes)
+        known = sum(member.bytes for member, _ in tried.predictions)
+        weight = stratum.instances * scale.instances / len(tried.predictions)
         by_bytes = stratum.bytes * scale.bytes / known if known else 0.0
-        for _, outcome in tried.outcomes:
-            self.frames_tried += outcome.frames_tried
-            _take(self.done[outcome.done], outcome, weight, by_bytes)
-            if outcome.error:
-                _take(self.errors[outcome.error], outcome, weight, by_bytes)
+        for _, prediction in tried.predictions:
+            self.frames_tried += prediction.frames_tried
+            _take(self.done[prediction.done], prediction, weight, by_bytes)
+            if prediction.error:
+                _take(self.errors[prediction.error], prediction, weight, by_bytes)
 
     def join(self, other: Row) -> None:
         """Take in another row."""
@@ -126,11 +126,11 @@ class Row:
         return (self.bytes - self.failed.bytes) / self.after.value if self.after.value else 0.0
 
 
-def _take(part: Part, outcome: Outcome, weight: float, by_bytes: float) -> None:
+def _take(part: Part, prediction: Prediction, weight: float, by_bytes: float) -> None:
     part.instances += weight
-    part.bytes += by_bytes * outcome.bytes_before
-    part.bytes_after += by_bytes * outcome.bytes_after
-    part.bytes_otherwise += by_bytes * outcome.bytes_otherwise
+    part.bytes += by_bytes * prediction.bytes_before
+    part.bytes_after += by_bytes * prediction.bytes_after
+    part.bytes_otherwise += by_bytes * prediction.bytes_otherwise
 
 
 @dataclass(slots=True)
@@ -188,10 +188,12 @@ class Estimator:
     def other(self, tried: Sequence[Tried]) -> Estimate | None:
         """Return what another run would, None where it was not tried at all."""
         own = [each for each, asked in zip(tried, self._tried, strict=True) if each is not asked]
-        if own and not any(each.outcomes for each in own):
+        if own and not any(each.predictions for each in own):
             return None
-        afters = compared(tried, self._tried, self._afters, lambda outcome: outcome.bytes_after, bytes_after)
-        times = compared(tried, self._tried, self._times, lambda outcome: outcome.total, seconds)
+        afters = compared(
+            tried, self._tried, self._afters, lambda prediction: prediction.bytes_after, bytes_after
+        )
+        times = compared(tried, self._tried, self._times, lambda prediction: prediction.total, seconds)
         return self._estimate(tried, afters, times)
 
     def _estimate(self, tried: Sequence[Tried], afters: Sequence[Total], times: Sequence[Total]) -> Estimate:
@@ -199,7 +201,7 @@ class Estimator:
         total = Row(None)
         survey, start = self._survey, self._start
         for other, asked, after, taken in zip(tried, self._tried, afters, times, strict=True):
-            each = other if other.outcomes else asked
+            each = other if other.predictions else asked
             key = each.stratum.key.shown
             rows.setdefault(key, Row(key)).add(each, after, taken, survey.scale)
             total.add(each, after, taken, survey.scale)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, NotDicom
 from cinemill.operations.forecast.strata import Header, Key
+from cinemill.operations.instance import is_directory
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.facts import Facts
-from cinemill.operations.transcode.transcode import is_directory
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.rules import Policy

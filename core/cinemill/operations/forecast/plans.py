@@ -1,4 +1,4 @@
-"""The runs that are compared: the one that is asked for, and those that it could be instead."""
+"""The runs that are compared: the one asked for, and its alternatives."""
 
 from __future__ import annotations
 

@@ -15,11 +15,12 @@ from cinemill.errors import Cancelled, CinemillError, DamagedFile, Refused
 from cinemill.operations.clock import Clock
 from cinemill.operations.copies import copy
 from cinemill.operations.forecast.excerpt import BLOCKS, PIECE, Excerpt, PartlyRead, excerpt_of
+from cinemill.operations.instance import is_directory
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.operations.transcode.choose import choose
-from cinemill.operations.transcode.transcode import decisive, is_directory, write_instance
+from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.operations.transcode.transcode import run as transcode
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _warm: set[tuple[object, ...]] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Prediction:
     """What would become of one instance.
 
     Attributes
@@ -98,7 +99,7 @@ class Probed(Receipt):
         Processor time that the process had taken that starts all of them.
     """
 
-    outcomes: tuple[Outcome, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
     starting: float = 0.0
     starting_all: float = 0.0
 
@@ -135,24 +136,23 @@ def run(request: Probe, src: Path, dst: Path, control: Control) -> Probed:
         Cancellation.
     """
     starting, starting_all = (0.0, 0.0) if _warm else (time.process_time(), _of_parent())
-    outcomes = []
+    predictions = []
     for asked in request.asked:
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; nothing was written")
-        outcome = _once(asked, src, dst, control)
-        if outcome.kind not in _warm:
-            _warm.add(outcome.kind)
-            if outcome.total > _LONG:
-                outcomes.append(outcome)
+        control.check()
+        prediction = _once(asked, src, dst, control)
+        if prediction.kind not in _warm:
+            _warm.add(prediction.kind)
+            if prediction.total > _LONG:
+                predictions.append(prediction)
                 continue
             again = _once(asked, src, dst, control)
-            outcome = replace(again, loading=max(0.0, outcome.total - again.total))
-        outcomes.append(outcome)
+            prediction = replace(again, loading=max(0.0, prediction.total - again.total))
+        predictions.append(prediction)
     return Probed(
         source=str(src),
         output=str(dst),
         status="verified",
-        outcomes=tuple(outcomes),
+        predictions=tuple(predictions),
         starting=starting,
         starting_all=starting_all,
     )
@@ -167,7 +167,7 @@ def _of_parent() -> float:
         return 0.0
 
 
-def _once(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
+def _once(asked: Transcode, src: Path, dst: Path, control: Control) -> Prediction:
     alone = Control(1, control.cancelled)
     started = time.process_time()
     try:
@@ -196,13 +196,13 @@ def _is_long(source: Source) -> bool:
     return len(excerpt_of(frames, frame_bytes, _OFTEN)) < frames or len(source.file) > 4 * PIECE
 
 
-def _whole(receipt: Receipt, taken: float) -> Outcome:
-    """Return the outcome of an instance all of whose frames were tried."""
+def _whole(receipt: Receipt, taken: float) -> Prediction:
+    """Return the prediction of an instance all of whose frames were tried."""
     stages = {name: value for name, value in receipt.seconds.items() if name not in {"commit", "total"}}
     of_frames = taken * min(0.95, sum(stages.values()) / max(receipt.seconds.get("total", 0.0), 1e-9))
     error = receipt.error or {}
     pixels = (receipt.samples, receipt.bits_allocated, receipt.photometric_interpretation_before)
-    return Outcome(
+    return Prediction(
         receipt.done,
         receipt.transfer_syntax_after,
         str(error.get("message", "")),
@@ -216,29 +216,29 @@ def _whole(receipt: Receipt, taken: float) -> Outcome:
     )
 
 
-def _long(asked: Transcode, src: Path, dst: Path, control: Control) -> Outcome:
+def _long(asked: Transcode, src: Path, dst: Path, control: Control) -> Prediction:
     """Try an instance that is too long to be tried as a whole."""
     started = time.process_time()
     with Source(src, scan=False) as source:
         size = len(source.file)
         if is_directory(source):
-            return Outcome("skipped", bytes_before=size, seconds=time.process_time() - started)
+            return Prediction("skipped", bytes_before=size, seconds=time.process_time() - started)
         decision = decide(source, asked.rules, asked.options)
         request = asked.decided(decision.options)
         origin = PartlyRead(source, decisive(decision, request))
         choice = choose(source, decision, control, room=origin.room)
         taken = time.process_time() - started
         if choice.action == "transcode":
-            outcome = _excerpt(choice, decision, source, dst, request, control)
+            prediction = _excerpt(choice, decision, source, dst, request, control)
         else:
-            outcome = _carried(source, dst, "copied" if choice.action == "copy" else "transcoded")
+            prediction = _carried(source, dst, "copied" if choice.action == "copy" else "transcoded")
             if choice.action != "copy":
-                outcome = replace(outcome, syntax=choice.target.uid, bytes_after=size + origin.room)
+                prediction = replace(prediction, syntax=choice.target.uid, bytes_after=size + origin.room)
         if choice.reason:
             told = Receipt("", "", "copied", reason=choice.reason).done
-            outcome = replace(outcome, done=told, bytes_otherwise=choice.bytes_otherwise)
-        kind = (outcome.done, source.transfer_syntax.uid, outcome.syntax, *_described(source), "long")
-    return replace(outcome, seconds=outcome.seconds + taken, kind=kind)
+            prediction = replace(prediction, done=told, bytes_otherwise=choice.bytes_otherwise)
+        kind = (prediction.done, source.transfer_syntax.uid, prediction.syntax, *_described(source), "long")
+    return replace(prediction, seconds=prediction.seconds + taken, kind=kind)
 
 
 def _described(source: Source) -> tuple[object, ...]:
@@ -248,7 +248,7 @@ def _described(source: Source) -> tuple[object, ...]:
     return pixels.samples, pixels.bits_allocated, pixels.photometric_interpretation
 
 
-def _carried(source: Source, dst: Path, done: str) -> Outcome:
+def _carried(source: Source, dst: Path, done: str) -> Prediction:
     """Copy a piece of a file, and tell the time of the whole."""
     started = time.process_time()
     if source.pixel_data is not None:
@@ -262,7 +262,7 @@ def _carried(source: Source, dst: Path, done: str) -> Outcome:
         with suppress(OSError):
             dst.unlink()
     ended = time.process_time()
-    return Outcome(
+    return Prediction(
         done,
         source.transfer_syntax.uid,
         bytes_before=size,
@@ -274,7 +274,7 @@ def _carried(source: Source, dst: Path, done: str) -> Outcome:
 
 def _excerpt(
     choice: Choice, decision: Decision, source: Source, dst: Path, request: Transcode, control: Control
-) -> Outcome:
+) -> Prediction:
     """Transcode some frames of a cine, and tell size and time of all."""
     batch = table.encoder(choice.target.coding).batch
     frames = len(source)
@@ -302,7 +302,7 @@ def _excerpt(
     tried = sum(sizes)
     mean = tried / len(indices)
     after = receipt.bytes_after + round(mean * (frames - len(indices))) + 4 * (frames - len(indices))
-    outcome = Outcome(
+    prediction = Prediction(
         receipt.done,
         choice.target.uid,
         bytes_before=len(source.file),
@@ -313,20 +313,20 @@ def _excerpt(
         frames_tried=len(indices),
     )
     if decision.guarded and after > len(source.file):
-        return _grown(outcome, source, dst)
-    return outcome
+        return _grown(prediction, source, dst)
+    return prediction
 
 
-def _grown(outcome: Outcome, source: Source, dst: Path) -> Outcome:
-    """Return the outcome of an instance that is copied as soon as its output passes the source's size."""
+def _grown(prediction: Prediction, source: Source, dst: Path) -> Prediction:
+    """Return the prediction of an instance that is copied as soon as its output passes the source's size."""
     copied = _carried(source, dst, Receipt("", "", "copied", reason="would-grow").done)
-    share = len(source.file) / outcome.bytes_after
+    share = len(source.file) / prediction.bytes_after
     return replace(
         copied,
-        bytes_otherwise=outcome.bytes_after,
-        seconds=outcome.seconds + copied.seconds,
-        seconds_of_frames=outcome.seconds_of_frames * share + copied.seconds_of_frames,
-        frames_tried=outcome.frames_tried,
+        bytes_otherwise=prediction.bytes_after,
+        seconds=prediction.seconds + copied.seconds,
+        seconds_of_frames=prediction.seconds_of_frames * share + copied.seconds_of_frames,
+        frames_tried=prediction.frames_tried,
     )
 
 

@@ -1,4 +1,4 @@
-"""Chooses the instances that are tried: two of each stratum, then wherever one more tells most for its time."""
+"""Chooses the instances that are tried: two of each stratum, then those that gain most precision for their time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.operations.forecast.probe import Outcome, Probed
+from cinemill.operations.forecast.probe import Prediction, Probed
 from cinemill.operations.forecast.statistics import Pooled, Sample, Total, Unit, added
 from cinemill.operations.forecast.survey import READ, Scale
 from cinemill.storage.tree import Item
@@ -41,7 +41,7 @@ class Tried:
     stratum: Stratum
     members: list[Member]
     scale: Scale = READ
-    outcomes: list[tuple[Member, Outcome]] = field(default_factory=list)
+    predictions: list[tuple[Member, Prediction]] = field(default_factory=list)
     under_way: int = 0
 
     @property
@@ -52,18 +52,18 @@ class Tried:
     @property
     def next(self) -> Member | None:
         """The instance that is tried next."""
-        at = len(self.outcomes) + self.under_way
+        at = len(self.predictions) + self.under_way
         return self.members[at] if at < len(self.members) else None
 
     @property
     def exhausted(self) -> bool:
         """Whether more would tell nothing: all were tried, or what is copied was seen to be."""
-        return len(self.outcomes) >= self.stratum.instances or _settled(self)
+        return len(self.predictions) >= self.stratum.instances or _settled(self)
 
     @property
     def failed(self) -> int:
         """How many had an error."""
-        return sum(1 for _, outcome in self.outcomes if outcome.error)
+        return sum(1 for _, prediction in self.predictions if prediction.error)
 
     @property
     def carried(self) -> bool:
@@ -72,14 +72,14 @@ class Tried:
 
     def bytes_after(self) -> Sample:
         """Return what is known of the bytes after."""
-        units = [Unit(member.bytes, found.bytes_after, found.variance) for member, found in self.outcomes]
+        units = [Unit(member.bytes, found.bytes_after, found.variance) for member, found in self.predictions]
         if not units and self.stratum.key.reason:
             units = [Unit(1.0, 0.0 if self.stratum.key.reason == "skipped" else 1.0)]
         return Sample(self.instances, self.stratum.bytes * self.scale.bytes, units, self.carried)
 
     def seconds(self) -> Sample:
         """Return what is known of processor time, but for what grows with the frames."""
-        units = [Unit(1, found.seconds) for _, found in self.outcomes]
+        units = [Unit(1, found.seconds) for _, found in self.predictions]
         return Sample(self.instances, self.instances, units)
 
     def seconds_of_frames(self) -> Sample:
@@ -88,13 +88,13 @@ class Tried:
         known = self.stratum.bytes if copied else self.stratum.pixel_bytes
         units = [
             Unit(member.bytes if copied else member.pixel_bytes, found.seconds_of_frames)
-            for member, found in self.outcomes
+            for member, found in self.predictions
         ]
         return Sample(self.instances, known * self.scale.bytes, units)
 
     def seconds_by_bytes(self) -> Sample:
         """Return what is known of all processor time, over the bytes."""
-        units = [Unit(member.bytes, found.total) for member, found in self.outcomes]
+        units = [Unit(member.bytes, found.total) for member, found in self.predictions]
         return Sample(self.instances, self.stratum.bytes * self.scale.bytes, units)
 
 
@@ -118,7 +118,7 @@ def seconds(tried: Sequence[Tried]) -> list[Total]:
     found = []
     for each in tried:
         once, frames, by_bytes = pools[bool(each.stratum.key.reason)]
-        if each.outcomes:
+        if each.predictions:
             parts = once.total(each.seconds()), frames.total(each.seconds_of_frames())
             found.append(added(parts))
         else:
@@ -130,7 +130,7 @@ def compared(
     others: Sequence[Tried],
     tried: Sequence[Tried],
     totals: Sequence[Total],
-    value: Callable[[Outcome], float],
+    value: Callable[[Prediction], float],
     alone: Callable[[Sequence[Tried]], list[Total]],
 ) -> list[Total]:
     """Estimate for another run what is estimated for the one that is asked for, from instances that both were tried on.
@@ -142,19 +142,19 @@ def compared(
     totals
         What is estimated for that.
     value
-        What of an outcome it is.
+        What of a prediction it is.
     alone
         Estimates it without comparison, for strata of which nothing is left by the run that is asked for.
     """
     samples = []
     for other, one, total in zip(others, tried, totals, strict=True):
-        known = {member.path: value(found) for member, found in one.outcomes}
-        units = [Unit(known[member.path], value(found)) for member, found in other.outcomes]
+        known = {member.path: value(found) for member, found in one.predictions}
+        units = [Unit(known[member.path], value(found)) for member, found in other.predictions]
         samples.append(Sample(one.instances, total.value, units, other is one and bool(units)))
     pooled = Pooled(samples)
     found = []
     for other, one, sample, total in zip(others, tried, samples, totals, strict=True):
-        if other is one or not (sample.known or other.outcomes):
+        if other is one or not (sample.known or other.predictions):
             found.append(total)
             continue
         if not any(unit.known for unit in sample.units) and sample.units:
@@ -221,7 +221,7 @@ class Sampler:
         tried = self._places.pop(probed.source)
         tried.under_way -= 1
         member = next(each for each in tried.members if each.path == probed.source)
-        tried.outcomes.append((member, outcome_of(probed, 0)))
+        tried.predictions.append((member, prediction_of(probed, 0)))
         self.start.take(probed)
 
     @property
@@ -244,14 +244,14 @@ class Sampler:
     def few(self, each: int) -> list[Tried]:
         """Return samples of the same strata, of which no instance was tried yet: so many of those that were tried here."""
         return [
-            Tried(tried.stratum, [member for member, _ in tried.outcomes][:each], tried.scale)
+            Tried(tried.stratum, [member for member, _ in tried.predictions][:each], tried.scale)
             for tried in self.tried
         ]
 
     def _pilot(self) -> Tried | None:
         for wanted in range(1, PILOT + 1):
             for tried in self.tried:
-                begun = len(tried.outcomes) + tried.under_way
+                begun = len(tried.predictions) + tried.under_way
                 if begun - min(tried.failed, _FAILURES) < wanted and tried.next and not _settled(tried):
                     return tried
         return None
@@ -267,7 +267,7 @@ class Sampler:
             return None
         best, most = None, 0.0
         for tried, one, other in zip(self.tried, sizes, times, strict=True):
-            begun = len(tried.outcomes) + tried.under_way
+            begun = len(tried.predictions) + tried.under_way
             if tried.next is None:
                 continue
             error = one.variance / (PRECISE * max(size.value, 1)) ** 2
@@ -279,7 +279,7 @@ class Sampler:
         return best
 
 
-def outcome_of(receipt: Receipt, plan: int) -> Outcome:
+def prediction_of(receipt: Receipt, plan: int) -> Prediction:
     """Return what one of the runs would make of an instance that was tried.
 
     Parameters
@@ -290,9 +290,9 @@ def outcome_of(receipt: Receipt, plan: int) -> Outcome:
         The number of the run.
     """
     if isinstance(receipt, Probed):
-        return receipt.outcomes[plan]
+        return receipt.predictions[plan]
     error = receipt.error or {}
-    return Outcome(receipt.done, error=str(error.get("message", "")), bytes_before=receipt.bytes_before)
+    return Prediction(receipt.done, error=str(error.get("message", "")), bytes_before=receipt.bytes_before)
 
 
 @dataclass(slots=True)
@@ -319,7 +319,7 @@ class Start:
 
 def _settled(tried: Tried) -> bool:
     """Whether the first instance of a stratum of copies told all that a second would."""
-    return tried.carried and bool(tried.outcomes)
+    return tried.carried and bool(tried.predictions)
 
 
 def by_kind(tried: Sequence[Tried]) -> list[tuple[float, float]]:
@@ -327,8 +327,8 @@ def by_kind(tried: Sequence[Tried]) -> list[tuple[float, float]]:
     found: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
     there: Counter[tuple[object, ...]] = Counter()
     for each in tried:
-        for _, outcome in each.outcomes:
-            there[outcome.kind] += each.instances / len(each.outcomes)  # type: ignore[assignment]
-            if outcome.loading:
-                found[outcome.kind].append(outcome.loading)
+        for _, prediction in each.predictions:
+            there[prediction.kind] += each.instances / len(each.predictions)  # type: ignore[assignment]
+            if prediction.loading:
+                found[prediction.kind].append(prediction.loading)
     return [(sum(values) / len(values), there[kind]) for kind, values in found.items()]

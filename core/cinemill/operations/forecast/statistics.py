@@ -70,16 +70,9 @@ class Total(NamedTuple):
         """Of the interval that holds the truth in 95 of 100 cases."""
         return quantile(self.freedom) * math.sqrt(self.variance)
 
-    def interval(self, least: float = 0.0, most: float = math.inf) -> tuple[float, float]:
-        """Return the interval that holds the truth in 95 of 100 cases.
-
-        Parameters
-        ----------
-        least, most
-            What the truth can't pass.
-        """
-        low, high = self.value - self.half_width, self.value + self.half_width
-        return max(least, min(low, self.value)), max(self.value, min(most, high))
+    def interval(self) -> tuple[float, float]:
+        """Return the interval that holds the truth in 95 of 100 cases; it ends at 0."""
+        return max(0.0, self.value - self.half_width), self.value + self.half_width
 
 
 NOTHING = Total(0.0)

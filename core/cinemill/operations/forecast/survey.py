@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill.operations.forecast.headers import Unread, read_header
 from cinemill.operations.forecast.strata import Header, Strata, lot_of
-from cinemill.processes import children_context, safe_path
+from cinemill.operations.reading import read_all
 from cinemill.storage.location import size
 
 if TYPE_CHECKING:
+    from cinemill.errors import CinemillError
+    from cinemill.operations.policy.rules import Policy
+    from cinemill.operations.policy.words import Options
     from cinemill.operations.transcode.request import Transcode
 
 LIMIT = 1_000_000
@@ -173,11 +175,8 @@ def read(
     """
     started = time.perf_counter()
     parcels = iter(lambda: [str(path) for path in islice(paths, _PARCEL)], [])
-    several = jobs > 1 and survey.files > _FEW
-    found = (
-        _by_processes(parcels, asked, jobs) if several else (read_headers(each, asked) for each in parcels)
-    )
-    for parcel in found:
+    several = survey.files > _FEW
+    for parcel in read_all(parcels, _Reader(asked), jobs if several else 1):
         for each in parcel:
             survey.add(each)
         survey.seconds = time.perf_counter() - started
@@ -187,36 +186,21 @@ def read(
             break
 
 
-def read_headers(paths: list[str], asked: Transcode) -> list[_Found]:
-    """Read some headers.
+class _Reader:
+    """Reads headers as a run looks at them."""
 
-    Parameters
-    ----------
-    paths
-        The files.
-    asked
-        Whose policy decides.
-    """
-    policy, options = asked.rules, asked.options
-    found: list[_Found] = []
-    for path in map(Path, paths):
-        header = read_header(path, policy, options)
-        found.append(header if isinstance(header, Header) else (header, size(path)))
-    return found
+    def __init__(self, asked: Transcode) -> None:
+        self._asked = asked
 
+    @cached_property
+    def _judging(self) -> tuple[Policy, Options]:
+        return self._asked.rules, self._asked.options
 
-def _by_processes(parcels: Iterator[list[str]], asked: Transcode, jobs: int) -> Iterator[list[_Found]]:
-    """Yield what is found, in order, with few parcels in flight."""
-    with safe_path():
-        pool = ProcessPoolExecutor(jobs, children_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN))
-    pending: deque[Future[list[_Found]]] = deque()
-    try:
-        for parcel in parcels:
-            with safe_path():
-                pending.append(pool.submit(read_headers, parcel, asked))
-            if len(pending) > 4 * jobs:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def read(self, path: str) -> _Found:
+        """Read one header."""
+        header = read_header(Path(path), *self._judging)
+        return header if isinstance(header, Header) else (header, size(path))
+
+    def failed(self, path: str, _: CinemillError) -> _Found:
+        """Tell that a process died over a file."""
+        return "can't be read", size(path)

@@ -16,16 +16,16 @@ from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
 from cinemill.operations.index.export import check_format, export, places
-from cinemill.operations.index.pool import read_all
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
 from cinemill.operations.index.store import Store
+from cinemill.operations.reading import read_all
 from cinemill.operations.tables import as_text
 from cinemill.storage.location import Location, located, size, state
 from cinemill.storage.tree import files_below
 
 if TYPE_CHECKING:
-    from cinemill.operations.index.pool import Parcel
     from cinemill.operations.index.read import Entry
+    from cinemill.operations.reading import Parcel
 
 BELIEVED = "believed"
 _PARCEL = 64
@@ -35,24 +35,28 @@ _FEW = 256
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of an index.
+    """The result of `index`.
 
     Attributes
     ----------
     instances, patients, studies
-        That it holds.
-    read, believed, gone
-        Headers that this run read; rows that it found as they should be; rows that it took out, for their files have gone.
+        How many the index holds now.
+    read
+        Headers that this run read.
+    believed
+        Rows that were kept, since their files are unchanged.
+    gone
+        Rows that were removed, since their files no longer exist.
     not_dicom
-        Files that have no row.
+        Files that are not DICOM and have no row.
     errors
-        Instances whose row says what is wrong, by the kind of error.
+        Number of instances that could not be read, by kind of error; their rows have the message.
     unlisted
-        Directories that can't be listed; rows of what is below them stayed.
+        Directories that can't be listed; rows of the files below them were kept.
     seconds
-        That this took, by the clock.
+        Duration of the run.
     outputs
-        What was written, with its bytes.
+        Files that were written, each with its size in bytes.
     complete
         Whether all files were looked at.
     """
@@ -85,35 +89,40 @@ def index(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[str, int], None] = lambda _, __: None,
 ) -> Indexed:
-    """Make an index of all instances below some sources, or bring it up to date: see docs/INDEX.md for its tables.
+    """Make an index of all instances below some sources, or update it; docs/INDEX.md describes its tables.
 
-    Headers alone are read. Rows stay as long as the path, size and time of their file do; those of files that have gone go.
-    It may be stopped and killed at any time, and goes on where it was.
+    Only headers are read. A row is kept while its file has the same path, size and time of last modification; rows of files
+    that no longer exist are removed. A run may be stopped or killed at any time; the next one continues where it was.
 
     Parameters
     ----------
     sources
         Files and directories.
     output
-        ``x.sqlite`` is the index itself; ``x.parquet`` and ``x.csv`` are written from it, with ``x.regions.parquet``,
-        ``x.measurements.parquet`` and ``x.findings.parquet`` beside them.
+        ``x.sqlite`` is the index itself; to ``x.parquet`` or ``x.csv``, its tables are exported: ``x.regions.parquet`` and so on.
     key
-        The key by which patients, studies, series and instances are named; else ``x.sqlite.key``, made if need be.
+        File with the key from which the pseudonyms of patients, studies, series and instances are derived; by default
+        ``x.sqlite.key``, which is made if there is none.
     phi
-        Add the columns that name patients, studies and instances as the headers do.
+        Add columns with the identifying values of the headers (protected health information).
     jobs
-        Processes that read headers; as many as there are cores, by default.
+        Number of processes that read headers; by default one for each core.
     stop
-        Asked often; True ends it, and nothing is exported.
+        Polled; True ends the run, and nothing is exported.
     progress
-        Called with what is done, and how many files that were so far.
+        Called with what is being done, and the number of files done so far.
+
+    Returns
+    -------
+    Indexed
+        How many instances the index has, and what this run read, kept and removed.
 
     Raises
     ------
     UsageError
-        The index was made with another key or other options, lies among the sources, or can't be called so.
+        The index was made with another key or other options, it would lie in a source, or its suffix is not known.
     OutputError
-        It can't be written.
+        The index can't be written.
     """
     paths, output = _located(sources), located(output)
     check_format(output)

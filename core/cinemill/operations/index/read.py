@@ -105,8 +105,7 @@ class Reader:
         except CinemillError as error:
             return self.failed(path, error)
         except Exception as error:  # noqa: BLE001  # one file must not stop an archive
-            wrong = f"unexpected {type(error).__name__}: {error}; please report it with this file"
-            return self.failed(path, InternalError(wrong))
+            return self.failed(path, InternalError.of(error))
 
     def failed(self, path: str, error: CinemillError) -> Entry:
         """Return the entry of a file that can't be read at all."""

@@ -1,4 +1,4 @@
-"""The database of an index: which files it knows, rows in, and rows of files that have gone out."""
+"""The database of an index: which files it knows; rows are added, and removed when their files are gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspects one instance: whatever a file holds, what is known of it and what is wrong with it, and never an error."""
+"""Inspects one instance: what is known of it and what is wrong with it; a damaged file is a finding, not an error."""
 
 from __future__ import annotations
 
@@ -33,18 +33,23 @@ from cinemill.storage.location import located, size
 def inspect(
     path: str | os.PathLike[str], *, expect_model: str | None = None, phi: bool = False
 ) -> Inspection:
-    """Return what is known of an instance, and what is wrong with it, without decoding a frame.
+    """Report what an instance is and what is wrong with it, without decoding a frame.
 
-    What can't be read is a finding.
+    A damaged file raises no error: the damage is one of the findings.
 
     Parameters
     ----------
     path
-        A file.
+        Path of the file.
     expect_model
-        Manufacturer's Model Name that it should have.
+        The Manufacturer's Model Name that the file should have; another one is a finding.
     phi
-        Tell what names the patient and the study, too.
+        Include the values that identify the patient and the study (protected health information).
+
+    Returns
+    -------
+    Inspection
+        Facts, ultrasound regions, findings, measurements and references.
     """
     path = located(path)
     try:

@@ -1,4 +1,4 @@
-"""What a receipt says of the pixels of a source, by its header alone: what is wrong with them and no warning says."""
+"""Findings about the pixels of a source for its receipt, from its header alone, unless a warning says the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells facts of an instance in words, for people: a terminal or a page shows them alike."""
+"""Facts of an instance in words, the same on terminals and on pages."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cinemill.errors import CinemillError, NoMask, UsageError
+from cinemill.errors import CinemillError, NoMask, UsageError, not_installed
 from cinemill.operations.mask.masks import Mask, clipped
 from cinemill.operations.mask.projection import projected
 
@@ -121,9 +121,7 @@ def check_installed() -> None:
         It can't be; the message says what to install.
     """
     if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
-        raise UsageError(
-            "looking for text in pixels needs rapidocr and onnxruntime: pip install 'cinemill[ocr]'"
-        )
+        raise UsageError(not_installed("looking for text in pixels", "rapidocr and onnxruntime", "ocr"))
 
 
 def seen_text(source: Source) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ from cinemill.operations.mask.masks import sized
 from cinemill.operations.mask.samples import Outside, darkest
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
@@ -207,9 +205,7 @@ def blacken_jpegs(
         if request.verify != "none":
             with clock("verify"), instance.read_back():
                 pass
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _as_it_is(written: Buffer, index: int) -> Buffer:  # noqa: ARG001

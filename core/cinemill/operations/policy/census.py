@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, NotDicom
 from cinemill.operations.policy.decide import decide
+from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.rules import Policy
@@ -70,7 +71,7 @@ def census(paths: Iterable[Path], policy: Policy, options: Options) -> list[Row]
     for path in paths:
         row, reason = _row_of(path, policy, options, rows, others)
         row.instances += 1
-        row.bytes += path.stat().st_size if path.is_file() else 0
+        row.bytes += size(path)
         if reason:
             row.reasons[reason] += 1
     return [*rows.values(), *(row for row in others.values() if row.instances)]

@@ -17,11 +17,7 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import (
-    OutputExists,
-    UnsupportedPixelFormat,
-    VerificationError,
-)
+from cinemill.errors import UnsupportedPixelFormat, VerificationError
 from cinemill.frames.held import holds_jpeg
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import Clock, record
@@ -29,13 +25,13 @@ from cinemill.operations.copies import copy_source, is_copy
 from cinemill.operations.instance import of_given, of_source
 from cinemill.operations.jpegs import Carried, Carrier, carry
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import Origin, finished, receipt_in
+from cinemill.operations.origin import Origin, again, finished, foreign, receipt_in
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.restore.request import Restore
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import located, size
+from cinemill.storage.location import located
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
@@ -63,35 +59,37 @@ def restore(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Give back the JPEGs of one file in JPEG XL JPEG Recompression, byte for byte, and prove them.
+    """Restore the JPEGs of one file in JPEG XL JPEG Recompression byte for byte, and check them by their recorded digest.
 
     Parameters
     ----------
-    src, dst
-        Source file, which is never modified (its path, its bytes, an open binary file or a pydicom data set), and output
-        file, which appears whole or not at all. A source in another transfer syntax is copied unchanged.
+    src
+        The source, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set. One in
+        another transfer syntax is copied unchanged.
+    dst
+        Path of the output, which appears as a whole or not at all.
     overwrite
-        Replace an output that is there.
+        Replace an output that exists.
     recheck
-        Read a finished output that is there, and make it anew if it is damaged.
+        Read all of a finished output that exists, and make it again if it is damaged.
     preserve
-        Give the output the source's mode, as far as the umask allows it, and its time of last modification.
+        Give the output the mode of the source, as far as the umask allows it, and its time of last modification.
     copy_rest
-        Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
+        If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``transcoded``, ``copied``, or ``kept`` where `dst` is this source's finished output already.
+        Its status is ``transcoded``, ``copied``, or ``kept`` if `dst` is already the finished output of this source.
 
     Raises
     ------
     VerificationError
-        A JPEG is not what was recorded.
+        The JPEGs are not those whose digest was recorded; nothing was written.
     CinemillError
-        Nothing was written; see `cinemill.errors`.
+        Nothing was written, except for a copy by `copy_rest`; see `cinemill.errors`.
     """
     request = Restore(
         overwrite=overwrite,
@@ -125,8 +123,7 @@ def _restore(origin: Origin, output: Path, request: Restore, control: Control) -
         found = _judge(origin, output, before, request)
         if not isinstance(found, str):
             return found
-        note = f"the output that stood there {found}; it was made anew"
-        source.warnings.append(note)
+        source.warnings.append(again(found))
         request = replace(request, overwrite=True)
     if before is None:
         return copy_source(origin, output, overwrite=request.overwrite, preserve=request.preserve)
@@ -149,10 +146,7 @@ def _judge(origin: Origin, output: Path, before: _Recorded | None, request: Rest
     elif is_copy(source.path, source.file, output, read=request.recheck):
         found = record(source, output, "kept", source.transfer_syntax)
     if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
+        raise foreign(output)
     return found
 
 
@@ -240,9 +234,7 @@ def _write(origin: Origin, output: Path, before: _Recorded, request: Restore, co
         instance.end(private=origin.remembered(receipt))
         with clock("verify"), instance.read_back():
             pass
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _rebuilt(boxes: Buffer, index: int) -> Carried:

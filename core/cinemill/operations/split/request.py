@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from cinemill.errors import UsageError
-from cinemill.operations.operation import Operation, discover_into_folders, looks_like_a_file, option
-from cinemill.storage.tree import Item
+from cinemill.operations.operation import Operation, looks_like_a_file, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,7 @@ class Split(Operation):
 
     kind: ClassVar[str] = "split"
     body: ClassVar[str] = "cinemill.operations.split.split"
+    into_folders: ClassVar[bool] = True
     about: ClassVar[str] = """Cut long cines into several instances, decoding nothing.
 
     The parts of a cine are written to DST/<name>_0001.dcm …; a directory is mirrored below DST. The name is that of the
@@ -47,17 +47,3 @@ class Split(Operation):
                 path=destination,
             )
         return self
-
-    def discover(
-        self, sources: Sequence[Path], destination: Path, *, after: Item | None = None
-    ) -> Iterator[Item]:
-        """Yield the instances, each with the directory of its parts.
-
-        Parameters
-        ----------
-        sources, destination
-            What was named on the command line.
-        after
-            Begin behind this one, which need not be there any more.
-        """
-        return discover_into_folders(sources, destination, after=after)

@@ -21,7 +21,7 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import Cancelled, CinemillError, DamagedFile, OutputExists
+from cinemill.errors import CinemillError, DamagedFile, OutputExists
 from cinemill.frames.carried import carried_over
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
@@ -51,27 +51,29 @@ def split(
 ) -> list[Receipt]:
     """Cut one instance into parts ``<name>_0001.dcm`` … in a directory.
 
-    Transfer syntax and codestreams stay (big endian becomes little endian); UIDs follow from the source's and the
-    range of frames, so that the same call gives the same parts, and keeps those that are there.
+    Frames are copied as they are encoded, and the transfer syntax stays (big endian becomes little endian). UIDs are derived
+    from those of the source and the range of frames: the same call makes the same parts, and keeps those that exist.
 
     Parameters
     ----------
-    src, folder
-        The cine (its path, its bytes, an open binary file or a pydicom data set), and the directory for its parts.
+    src
+        The cine, which is never modified: a path, the bytes of a file, an open binary file or a pydicom data set.
+    folder
+        The directory of the parts.
     frames_per_instance
-        Most frames of a part.
+        Maximum number of frames in a part.
     max_bytes
-        Most bytes of a part's encoded frames; a single larger frame makes a part of its own.
+        Maximum size of the encoded frames of a part, in bytes; a single frame that is larger becomes a part of its own.
 
     Returns
     -------
     list of Receipt
-        One a part.
+        One for each part, in order.
 
     Raises
     ------
     UsageError
-        Not exactly one limit was given, or it is below 1.
+        Both limits were given, or none, or one below 1.
     CinemillError
         The source is damaged, or a part can't be written.
     """
@@ -127,12 +129,10 @@ def _split(source: Source, folder: Path, request: Split, control: Control) -> It
     origin = Origin(source, {})
     parts = list(_cut(source, request.frames_per_instance, request.max_bytes))
     for number, frames in enumerate(parts, 1):
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; the parts that are finished stay")
+        control.check("the parts that are finished stay")
         yield _write(origin, folder / f"{stem}_{number:04}.dcm", frames, number)
         done += len(frames)
-        if control.progress is not None:
-            control.progress(done, len(source))
+        control.advance(done, len(source))
 
 
 def _cut(source: Source, frames_per_instance: int | None, max_bytes: int | None) -> Iterator[range]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from cinemill.operations.clock import Clock, record
 from cinemill.operations.transcode.plan import check_recodable, written_syntax
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -82,9 +80,7 @@ def recode(
                 with instance.read_back() as written:
                     if pixels:
                         compare_bytes(source, written)
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _carry_pixels(instance: InstanceWriter, sink: Sink, source: Source, target: TransferSyntax) -> None:

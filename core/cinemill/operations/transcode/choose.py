@@ -170,11 +170,10 @@ def try_out(
     options: Options,
     control: Control,
     *,
-    frames: int = FRAMES,
     room: int = 0,
     timed: bool = False,
 ) -> list[Trial]:
-    """Encode some frames of an instance for each target, in memory; targets that can't hold it are left out.
+    """Encode `FRAMES` frames, spread over the cine, for each target, in memory; targets that can't hold them are left out.
 
     Parameters
     ----------
@@ -183,11 +182,9 @@ def try_out(
     targets
         What is tried.
     options
-        Of them, those that change samples count.
+        Those that change samples are heeded: colour, and collapsing grey.
     control
         Polled between targets.
-    frames
-        How many are tried, spread over the cine.
     room
         Bytes that an output takes for what it remembers.
     timed
@@ -198,11 +195,10 @@ def try_out(
     CinemillError
         The source is damaged.
     """
-    bench = _Bench(source, frames, options)
+    bench = _Bench(source, options)
     found = []
     for target in targets:
-        if control.cancelled is not None and control.cancelled():
-            raise Cancelled("stopped on request; nothing was written")
+        control.check()
         trial = bench.trial(target, room, timed=timed)
         if trial is not None:
             found.append(trial)
@@ -212,10 +208,10 @@ def try_out(
 class _Bench:
     """Some frames of a source, decoded once for all targets, and not before one needs them."""
 
-    def __init__(self, source: Source, frames: int, options: Options) -> None:
+    def __init__(self, source: Source, options: Options) -> None:
         self._source, self._colour, self._collapse = source, options.colour, options.collapse_grey
         fitting = max(1, _LARGEST // max(1, source.pixels.nbytes))
-        self._indices = evenly(min(frames, fitting, len(source)), len(source))
+        self._indices = evenly(min(FRAMES, fitting, len(source)), len(source))
         self._decoded: dict[str, list[Samples]] = {}
 
     @cached_property

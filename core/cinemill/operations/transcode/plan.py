@@ -135,10 +135,16 @@ def _needs_decoding_for_rgb(source: Source) -> bool:
 def make_plan(
     decoder: FrameDecoder, target: TransferSyntax, colour: Colour, *, keep_coded_depth: bool = False
 ) -> Plan:
-    """Lay down the formats along the path.
+    """Decide how the frames of an instance are decoded, encoded and described.
 
     Parameters
     ----------
+    decoder
+        Of the source's frames.
+    target
+        Transfer syntax of the output.
+    colour
+        ``auto``, ``keep`` or ``rgb``.
     keep_coded_depth
         Raise Bits Stored to the codestream's precision, because its samples need it.
 

@@ -7,7 +7,6 @@ Nothing is lost or gained by it, so the history of lossy compression stays as it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from cinemill.operations.transcode.changes import format_changes
 from cinemill.operations.transcode.plan import check_legal
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -141,9 +139,7 @@ def recompress(
         if request.verify != "none":
             with clock("verify"), instance.read_back():
                 pass
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _told(level: Level) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,6 @@ from cinemill.pipeline import Pipeline, chunks, pipeline
 from cinemill.storage.digests import named
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
 
 if TYPE_CHECKING:
     from cinemill.dicom.pixel_writers import FrameWriter
@@ -220,9 +219,7 @@ def transcode_frames(
             with clock("verify"), instance.read_back() as written:
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, control)
-        with clock("commit"):
-            sink.commit()
-    return replace(receipt, bytes_after=size(output), seconds=dict(clock.seconds))
+        return clock.commit(sink, receipt)
 
 
 def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, Any]) -> Receipt:
@@ -270,8 +267,7 @@ def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control)
     write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
     large = stages.encoder.batch * stages.plan.encoded.nbytes > _LARGE
     for indices in pipe.written(stages.encode, write, compare, cut, large=large):
-        if control.progress is not None:
-            control.progress(indices.stop, frames)
+        control.advance(indices.stop, frames)
 
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.errors import OutputExists
 from cinemill.operations.clock import record
 from cinemill.operations.copies import is_copy, is_older
-from cinemill.operations.origin import Origin, finished, look_at, made_of
+from cinemill.operations.origin import Origin, finished, foreign, look_at, made_of
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.choose import actions, why_copied
 from cinemill.operations.transcode.plan import written_syntax
@@ -61,10 +61,7 @@ def judge(origin: Origin, output: Path, decision: Decision, request: Transcode) 
     if found is None and copied:
         found = _outdated_copy(source, output, request)
     if found is None:
-        raise OutputExists(
-            "exists already and is not this source's finished output; use --overwrite to replace it",
-            path=output,
-        )
+        raise foreign(output)
     return found if isinstance(found, str) else replace(found, **decision.told)
 
 

@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
-from cinemill.errors import (
-    OutputExists,
-    Refused,
-    WouldGrow,
-)
+from cinemill.errors import OutputExists, Refused, WouldGrow
 from cinemill.frames.carried import carried_over
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
-from cinemill.operations.instance import of_given, of_source
+from cinemill.operations.instance import is_directory, of_given, of_source
 from cinemill.operations.operation import Control
-from cinemill.operations.origin import Origin
+from cinemill.operations.origin import Origin, again
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
@@ -39,8 +35,6 @@ from cinemill.storage.location import located
 if TYPE_CHECKING:
     from cinemill.operations.policy.decide import Decision
 
-_DICOMDIR = "1.2.840.10008.1.3.10"
-_DIRECTORY_RECORDS = 0x00041220
 _NO_DIRECTORY = (
     "a DICOMDIR names the places and transfer syntaxes of its files, which are others in the output tree: it was "
     "left out; make a new one there, for example by dcmmkdir"
@@ -69,48 +63,48 @@ def transcode(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Transcode one DICOM file losslessly, and verify the result before it gets its name.
+    """Transcode one DICOM file losslessly, and verify the output before it gets its name.
 
     Parameters
     ----------
     src, dst
-        Source, never modified (path, bytes, open binary file or pydicom data set), and output, whole or not there at all.
+        The source, never modified (path, bytes, open binary file or pydicom data set); the output, made as a whole or not at all.
     to
-        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``jpeg-xl``, ``rle``, ``explicit``, …), UID or the standard's
-        keyword; several with commas, ``smallest`` or ``fastest``: by a trial. Without it, `policy` decides.
+        Target: a short name (``jpeg-ls``, ``jpeg-2000``, ``htj2k``, ``rle``, ``explicit``, …), UID or pydicom keyword. Of several
+        with commas, ``smallest`` or ``fastest``, a trial chooses one; without it, `policy` decides.
     colour
-        ``auto`` converts YCbCr to RGB where the IOD asks for it, and for RLE, ``keep`` never, ``rgb`` always.
+        ``auto`` converts YCbCr to RGB for RLE and where the IOD requires RGB; ``keep`` never converts, ``rgb`` always.
     verify
-        ``full`` decodes every written frame, ``independent`` by another implementation, ``sample`` some, ``none`` none.
+        Written frames to decode and compare: ``full`` all, ``independent`` all by another implementation, ``sample`` some, ``none``.
     overwrite, recheck, repair
-        Replace an output that is there; read one that is finished, and make it anew if it is damaged; correct Number of
-        Frames from what is there, and leave out what is no element behind the pixel data.
+        Replace an output that exists; read all of a finished one, and make it again if it is damaged; correct Number of
+        Frames to the frames that are there, and leave out what is no element behind the pixel data.
     preserve
-        Give the output the source's mode, as far as the umask allows it, and its time of last modification.
+        Give the output the mode of the source, as far as the umask allows it, and its time of last modification.
     copy_rest
-        Where the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
-    if_larger, lossy_source
-        What becomes of an output larger than its source, and of lossy sources: ``keep`` copies the source unchanged.
-        ``auto`` is ``write`` and ``transcode`` where `to` is given, else ``keep``.
+        If the source is refused, damaged or not DICOM, copy it unchanged; the error is raised all the same.
+    if_larger
+        If the output is larger: ``write`` it, or ``keep``: copy the source; ``auto``: ``write`` if `to` is given, else ``keep``.
+    lossy_source
+        If the source is lossy: ``transcode``, ``keep``, or ``jpeg-xl``: recompress JPEG; ``auto``: ``transcode`` if `to` is given.
     readable_by
-        Readers, with commas between, all of which have to read the target: see `cinemill.operations.policy.readers`.
+        Programs, separated by commas, that must all be able to read the target: see `cinemill.operations.policy.readers`.
     policy
-        A file with rules, or their text, in TOML; the built-in ``archive`` by default.
+        A file of rules in TOML, or their text; by default the built-in policy ``archive``.
     collapse_grey
-        Write colour that is grey in every sample of every frame as MONOCHROME2.
+        Write colour images as MONOCHROME2 if every pixel of every frame is grey.
     threads, cancelled, progress
         See `cinemill.operations.operation.Control`.
 
     Returns
     -------
     Receipt
-        ``transcoded``, ``copied``, ``kept`` where `dst` is this source's finished output already, or ``skipped``
-        where the source is a DICOMDIR.
+        ``transcoded``, ``copied``, ``kept`` (`dst` is this source's finished output already) or ``skipped`` (a DICOMDIR).
 
     Raises
     ------
     CinemillError
-        Nothing was written, but for a copy that was asked for; see `cinemill.errors`.
+        Nothing was written, except for a copy by `copy_rest`; see `cinemill.errors`.
     """
     request = Transcode(
         to=to,
@@ -176,8 +170,7 @@ def transcode_source(source: Source, output: Path, asked: Transcode, control: Co
         )
         if receipt.status == "kept":
             return receipt
-        note = f"the output that stood there {found}; it was made anew"
-        return replace(receipt, warnings=(*receipt.warnings, note))
+        return replace(receipt, warnings=(*receipt.warnings, again(found)))
     try:
         return _carry_out(decision, origin, output, request, control)
     except OutputExists:
@@ -193,12 +186,6 @@ def decisive(decision: Decision, request: Transcode) -> dict[str, Any]:
     told = {name: getattr(request, name) for name in ("colour", "verify", "repair")}
     more = {"collapse_grey": True} if request.collapse_grey else {}
     return {"to": str(decision.wanted), **told, **more}
-
-
-def is_directory(source: Source) -> bool:
-    """Whether a file is a DICOMDIR."""
-    of_media = source.meta_text(0x00020002) == _DICOMDIR
-    return of_media or (source.pixel_data is None and source.element(_DIRECTORY_RECORDS) is not None)
 
 
 def _carry_out(

@@ -9,10 +9,11 @@ import numpy as np
 import xxhash
 
 from cinemill.dicom.elements import PIXEL_DATA
-from cinemill.errors import Cancelled, VerificationError
+from cinemill.errors import VerificationError
 from cinemill.operations.verify.allowed import carried_over, coded_anew, is_collapsed
 from cinemill.operations.verify.samples import Reader, within
 from cinemill.pipeline import chunks, pipeline
+from cinemill.storage.digests import named
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -144,20 +145,14 @@ def _first_other_bytes(source: Source, output: Source, control: Control) -> int 
             None if bytes(source.bitstream()).rstrip(b"\0") == bytes(output.bitstream()).rstrip(b"\0") else 0
         )
     for index in range(len(source)):
-        _check(control)
+        control.check()
         expected, found = source.frame(index), output.frame(index)
         if expected != found:
             short, long = sorted((bytes(expected), bytes(found)), key=len)
             if source.native or long != short + b"\0":
                 return index
-        if control.progress is not None:
-            control.progress(index + 1, len(source))
+        control.advance(index + 1, len(source))
     return None
-
-
-def _check(control: Control) -> None:
-    if control.cancelled is not None and control.cancelled():
-        raise Cancelled("stopped on request")
 
 
 def _compare_samples(before: Reader, after: Reader, control: Control) -> Comparison:
@@ -167,13 +162,12 @@ def _compare_samples(before: Reader, after: Reader, control: Control) -> Compari
         cut = chunks(len(before.source), decoded.nbytes, before.decoder.batch, control.cores)
         for indices in pipe.stage(compared.look_at, cut):
             compared.add(indices)
-            if control.progress is not None:
-                control.progress(compared.frames, len(before.source))
+            control.advance(compared.frames, len(before.source))
     how = f"every frame, decoded by {before} and {after}"
     more = {
         "frames": compared.frames,
         "decoder": str(after),
-        "digest": f"xxh3-128:{compared.digest.hexdigest()}",
+        "digest": named(compared.digest),
         "lossy_source": before.decoder.lossy,
         "pixel_bytes": decoded.nbytes * compared.frames,
         "bits_allocated": after.source.pixels.bits_allocated,

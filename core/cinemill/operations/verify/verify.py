@@ -12,7 +12,6 @@ from typing import Any
 from cinemill.dicom.elements import tag_name
 from cinemill.dicom.source import Source
 from cinemill.errors import (
-    Cancelled,
     CinemillError,
     DamagedFile,
     ExtraOutput,
@@ -22,6 +21,7 @@ from cinemill.errors import (
     VerificationError,
 )
 from cinemill.operations.clock import Clock, record
+from cinemill.operations.instance import is_directory
 from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt, Status
 from cinemill.operations.verify.allowed import carried_over
@@ -31,7 +31,6 @@ from cinemill.operations.verify.request import Verify
 from cinemill.storage.location import located, size
 
 _PIECE = 8 << 20
-_DICOMDIR = "1.2.840.10008.1.3.10"
 _SOP_CLASS, _SOP_INSTANCE = (0x00020002, 0x00080016), (0x00020003, 0x00080018)
 _NAMED = 8
 """Elements that a message names."""
@@ -46,10 +45,10 @@ def verify(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
-    """Prove that one file holds what another one holds, whoever wrote it.
+    """Prove that an output holds what its source holds, whichever program wrote it.
 
-    Samples are compared frame by frame, decoded by implementations that share no code with the encoders here; so are all
-    other elements, by value, but for those that describe the coding.
+    The frames of both are decoded, by implementations that share no code with the encoders of cinemill, and compared sample
+    by sample. All other elements are compared by value, except for those that describe how the pixels are coded.
 
     Parameters
     ----------
@@ -63,12 +62,12 @@ def verify(
     Returns
     -------
     Receipt
-        ``verified``; or ``ignored`` or ``skipped`` for what is no DICOM instance and has no output.
+        Its status is ``verified``, or ``ignored`` or ``skipped`` for a file that is no DICOM instance and has no output.
 
     Raises
     ------
     VerificationError
-        Something differs: the message says what, ``frame`` where.
+        The files differ: the message says in what, ``frame`` in which frame.
     CinemillError
         A file is damaged or can't be decoded.
     """
@@ -110,7 +109,7 @@ def _extra(path: Path) -> Receipt:
     error: CinemillError = ExtraOutput("no source has this path, or this SOP Instance UID and no output")
     try:
         with Source(path, scan=False) as output:
-            if _is_directory(output):
+            if is_directory(output):
                 return _told("", path, "skipped", "a DICOMDIR of the outputs; it was not compared")
     except NotDicom:
         error = NotDicom("not DICOM, and no source's output")
@@ -131,7 +130,7 @@ def _missing(src: Path, dst: Path, request: Verify) -> Receipt:
     why = ""
     try:
         with Source(src, repair=request.repair) as source:
-            if _is_directory(source):
+            if is_directory(source):
                 return _told(
                     str(src), dst, "skipped", "a DICOMDIR without output; make a new one for the outputs"
                 )
@@ -151,10 +150,6 @@ def _error(error: CinemillError) -> dict[str, Any]:
     return {"kind": error.kind, "frame": error.frame, "message": error.message}
 
 
-def _is_directory(source: Source) -> bool:
-    return source.meta_text(0x00020002) == _DICOMDIR
-
-
 def _same_bytes(one: Path, other: Path, control: Control) -> bool:
     """Whether two files are the same, byte for byte."""
     if size(one) != size(other) or not (one.is_file() and other.is_file()):
@@ -162,8 +157,7 @@ def _same_bytes(one: Path, other: Path, control: Control) -> bool:
     try:
         with one.open("rb") as first, other.open("rb") as second:
             while piece := first.read(_PIECE):
-                if control.cancelled is not None and control.cancelled():
-                    raise Cancelled("stopped on request")
+                control.check()
                 if piece != second.read(_PIECE):
                     return False
     except OSError:
@@ -179,7 +173,7 @@ def _prove(src: Path, dst: Path, request: Verify, control: Control, clock: Clock
     except NotDicom:
         raise VerificationError("not DICOM, and the output is not the same bytes", path=src) from None
     with source:
-        if _is_directory(source):
+        if is_directory(source):
             return _told(str(src), dst, "skipped", "a DICOMDIR describes its own files; it was not compared")
         try:
             output = Source(dst)

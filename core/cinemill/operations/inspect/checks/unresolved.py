@@ -5,7 +5,6 @@ What is known of them lies in a temporary database that is gone with its connect
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -16,6 +15,7 @@ from typing import Any, Self, TypeAlias
 from cinemill.operations.inspect.checks.check import Check
 from cinemill.operations.inspect.checks.table import finding
 from cinemill.operations.inspect.model import Facts, Finding, Reference, Severity
+from cinemill.storage.database import open_scratch
 
 _WARNING = Severity.WARNING
 _CORRECT = "make the document again from the instances as they are, or correct the reference"
@@ -74,8 +74,6 @@ _EARLIER = frozenset(("PredecessorDocumentsSequence", "IdenticalDocumentsSequenc
 """What these refer to may have been replaced."""
 
 _TABLES = """
-PRAGMA journal_mode=OFF;
-PRAGMA synchronous=OFF;
 CREATE TABLE instances (
     id INTEGER PRIMARY KEY, uid TEXT, series TEXT, study TEXT, path BLOB, class TEXT, frames INTEGER
 );
@@ -110,7 +108,7 @@ class References:
     """Gathers instances and what they refer to. Used by one thread."""
 
     def __init__(self) -> None:
-        self._base = sqlite3.connect("", isolation_level=None)
+        self._base = open_scratch()
         self._base.executescript(_TABLES)
         self._instances: list[_Row] = []
         self._references: list[_Row] = []

@@ -1,4 +1,4 @@
-"""Reads headers over processes: parcels of paths go out, entries come back; a crash costs one file and not the run."""
+"""Reads headers over processes: parcels of paths go out, what was read comes back; a crash costs one file and not the run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-from cinemill.errors import DecoderCrashed, UsageError
+from cinemill.errors import CinemillError, DecoderCrashed, UsageError
 from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-    from cinemill.operations.index.read import Entry, Reader
-
 Parcel: TypeAlias = "list[str]"
+Found = TypeVar("Found")
+_Told_co = TypeVar("_Told_co", covariant=True)
 
 _AHEAD = 3
 """Parcels that a process has at the same time, so that it never waits for the next."""
@@ -31,8 +31,18 @@ _NOT_STARTED = (
 _CRASHED = "the process that read the header ended with {}; set the file aside and report it"
 
 
-def read_all(parcels: Iterable[Parcel], reader: Reader, jobs: int) -> Iterator[list[Entry]]:
-    """Yield the entries of each parcel, in their order; parcels are drawn as processes need them.
+class Reader(Protocol[_Told_co]):
+    """Reads files; travels to processes, and so does what it returns."""
+
+    def read(self, path: str, /) -> _Told_co:
+        """Read one file."""
+
+    def failed(self, path: str, error: CinemillError, /) -> _Told_co:
+        """Return what is told of a file that can't be read."""
+
+
+def read_all(parcels: Iterable[Parcel], reader: Reader[Found], jobs: int) -> Iterator[list[Found]]:
+    """Yield what was read of each parcel, in their order; parcels are drawn as processes need them.
 
     Parameters
     ----------
@@ -54,17 +64,17 @@ def read_all(parcels: Iterable[Parcel], reader: Reader, jobs: int) -> Iterator[l
         pool.end()
 
 
-class _Pool:
+class _Pool(Generic[Found]):
     """Processes that are given parcels in turn, and asked in the same order."""
 
-    def __init__(self, reader: Reader, jobs: int) -> None:
+    def __init__(self, reader: Reader[Found], jobs: int) -> None:
         self._context = children_context()
         self._context.set_forkserver_preload([__name__, type(reader).__module__])
         self._reader = reader
         self._children = [_Child(self._context, reader) for _ in range(jobs)]
 
-    def run(self, parcels: Iterator[Parcel]) -> Iterator[list[Entry]]:
-        """Yield entries until no parcel is left."""
+    def run(self, parcels: Iterator[Parcel]) -> Iterator[list[Found]]:
+        """Yield what was read until no parcel is left."""
         turns: deque[int] = deque()
         places = range(len(self._children))
         for place, parcel in zip([*places] * _AHEAD, parcels, strict=False):
@@ -78,22 +88,22 @@ class _Pool:
                 self._children[place].give(parcel)
                 turns.append(place)
 
-    def _bury(self, place: int) -> list[Entry]:
+    def _bury(self, place: int) -> list[Found]:
         """Replace a child that died; what it read is read again, file by file, for one of these was its end."""
         first, *others = self._children[place].parcels
-        entries: list[Entry] = []
+        found: list[Found] = []
         self._replace(place)
         for path in first:
             child = self._children[place]
             child.give([path])
             if (read := child.take()) is not None:
-                entries += read
+                found += read
                 continue
             crash = DecoderCrashed(_CRASHED.format(self._replace(place)))
-            entries.append(self._reader.failed(path, crash))
+            found.append(self._reader.failed(path, crash))
         for parcel in others:
             self._children[place].give(parcel)
-        return entries
+        return found
 
     def _replace(self, place: int) -> str:
         """Begin another child in a place, and return how the one there ended."""
@@ -107,10 +117,10 @@ class _Pool:
             child.end()
 
 
-class _Child:
+class _Child(Generic[Found]):
     """One process, and the parcels that it was given, the oldest first."""
 
-    def __init__(self, context: ForkServerContext | SpawnContext, reader: Reader) -> None:
+    def __init__(self, context: ForkServerContext | SpawnContext, reader: Reader[Found]) -> None:
         self.connection, theirs = context.Pipe()
         self.parcels: deque[Parcel] = deque()
         self._started = False
@@ -125,8 +135,8 @@ class _Child:
         with suppress(OSError):  # a dead child is noticed when its answer is awaited
             self.connection.send(parcel)
 
-    def take(self) -> list[Entry] | None:
-        """Return the entries of the oldest parcel, None where the process died over it.
+    def take(self) -> list[Found] | None:
+        """Return what was read of the oldest parcel, None where the process died over it.
 
         Raises
         ------
@@ -136,10 +146,10 @@ class _Child:
         self._started = self._started or self._received() == _READY
         if not self._started:
             raise UsageError(_NOT_STARTED)
-        entries: list[Entry] | None = self._received()
-        if entries is not None:
+        found: list[Found] | None = self._received()
+        if found is not None:
             self.parcels.popleft()
-        return entries
+        return found
 
     def _received(self) -> Any:
         try:
@@ -153,7 +163,7 @@ class _Child:
         return ended(self._process)
 
 
-def _serve(connection: Connection, reader: Reader) -> None:
+def _serve(connection: Connection, reader: Reader[Found]) -> None:
     """Read parcels until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_heap()
