@@ -331,7 +331,7 @@ def _explained(error: Exception) -> CinemillError:
 
         where = error.filename or tempfile.gettempdir()
         return NoRoom(f"no room for temporary files: {error.strerror}; free some space there", path=where)
-    return InternalError(f"unexpected {type(error).__name__}: {error}; please report it with this file")
+    return InternalError.of(error)
 
 
 def is_no_room(receipt: Receipt) -> bool:

@@ -200,7 +200,7 @@ ODD: tuple[Any, ...] = (None, "", -1, -0.0, 0.5, 2**53, True, [0], {"a": 1}, [{"
     ],
 )
 def test_an_operation_with_odd_arguments_does_all_or_nothing(ledger: Ledger, operation: str) -> None:
-    patient = Ledger(ledger.client, lease_seconds=60)
+    patient = Ledger(ledger.client, lease_seconds=3600)
     job = fill(ledger, 2, 1)
     failed = claim(patient)
     while failed.position < len(failed.items):

@@ -192,7 +192,7 @@ def record_error(
     if fate is Fate.RETRY and attempt >= settings().attempts:
         state = Fate.QUARANTINE.value
     if not isinstance(error, CinemillError):
-        error = InternalError(f"unexpected {type(error).__name__}: {error}", path=item.source)
+        error = InternalError.of(error).locate(path=item.source)
     told = failure(Path(item.source), Path(item.output), error)
     if state != Fate.RETRY.value:
         try:
