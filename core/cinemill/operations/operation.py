@@ -117,6 +117,8 @@ class Operation:
         Name of the command, and of the job.
     about
         Help of the command.
+    examples
+        Commands that its help ends with.
     destination
         Help of its last argument.
     body
@@ -133,6 +135,7 @@ class Operation:
 
     kind: ClassVar[str]
     about: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]] = ()
     destination: ClassVar[str]
     body: ClassVar[str]
     only_reads: ClassVar[bool] = False

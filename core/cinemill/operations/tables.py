@@ -55,7 +55,9 @@ def check_format(path: Path, *others: str) -> None:
             import pyarrow as pa  # noqa: F401
         except ImportError:
             raise UsageError(
-                "Parquet needs the extra index: pip install 'cinemill[index]'", path=path
+                "Parquet needs the package pyarrow; "
+                "install it with: pip install 'cinemill[index]', in a clone: pip install '.[index]'",
+                path=path,
             ) from None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     "folder",
-    metavar="FOLDER",
+    metavar="DIR",
     type=PATH,
     default="cinemill-demo",
     show_default=True,

@@ -122,7 +122,8 @@ def check_installed() -> None:
     """
     if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
         raise UsageError(
-            "looking for text in pixels needs rapidocr and onnxruntime: pip install 'cinemill[ocr]'"
+            "looking for text in pixels needs the packages rapidocr and onnxruntime; "
+            "install them with: pip install 'cinemill[ocr]', in a clone: pip install '.[ocr]'"
         )
 
 
