@@ -193,3 +193,5 @@ def test_demo(tmp_path):
     assert "to JPEG" in done.stdout
     assert re.search(r"^jpeg-ls .*× [3-9]\.\d", done.stdout, re.MULTILINE)
     assert "this cine is lossy already: without --to" in done.stdout
+    assert re.search(r"^jpeg-ls .* cinemill-jpegls", done.stdout, re.MULTILINE)
+    assert len(done.stdout.splitlines()) < 30

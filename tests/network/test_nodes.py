@@ -124,6 +124,14 @@ def test_a_name_that_no_node_has_is_told_with_the_nearest(tmp_path, monkeypatch)
         node_named("pacs")
 
 
+def test_the_example_in_the_message_that_there_is_no_nodes_file_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("CINEMILL_NODES", str(tmp_path / "none.toml"))
+    with pytest.raises(UsageError, match=r"e\.g\. ") as raised:
+        node_named("pacs")
+    node = read(tmp_path, raised.value.message.partition("e.g. ")[2])["pacs"]
+    assert (node.pull, node.by_dimse.called) == ("get", "PACS")
+
+
 def test_a_secret_that_is_not_there_is_said_without_it(tmp_path, monkeypatch):
     node = read(tmp_path, WEB + 'secret-variable = "MILL_TOKEN"\n')["pacs"]
     monkeypatch.delenv("MILL_TOKEN", raising=False)

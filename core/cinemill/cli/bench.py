@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, Number
+from cinemill.cli.options import PATH, Number, examples
 from cinemill.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 _COLUMNS = ("file", "operation", "MB/s", "× CharLS encoding")
 
 
-@click.command()
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=PATH, help="Default: pydicom's ultrasound cine.")
+@click.command(
+    epilog=examples(
+        "cinemill bench my_cines/*.dcm --json > before.json",
+        "cinemill bench my_cines/*.dcm --compare before.json --at-least 0.9",
+    )
+)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=PATH, help="Default: pydicom's ultrasound cine.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for a later --compare, or pytest-benchmark's own."
 )

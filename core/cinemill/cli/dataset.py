@@ -12,7 +12,7 @@ import click
 from click.exceptions import Exit
 
 from cinemill.cli.forecast import phases
-from cinemill.cli.options import accepting, destination_argument, made, sources_argument
+from cinemill.cli.options import accepting, destination_argument, examples, made, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.dataset.request import MakeClips
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cinemill.operations.dataset.making import Outcome
 
 
-@click.command(MakeClips.kind, help=MakeClips.about)
+@click.command(MakeClips.kind, help=MakeClips.about, epilog=examples(*MakeClips.examples))
 @sources_argument("Files and directories.")
 @destination_argument(MakeClips.destination)
 @accepting(MakeClips)

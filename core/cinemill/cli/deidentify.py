@@ -13,7 +13,7 @@ import click
 from click.exceptions import Exit
 
 from cinemill.cli.commands import Commands
-from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.review import or_review
 from cinemill.cli.run import command
 from cinemill.operations.deidentify.request import Deidentify
@@ -34,7 +34,10 @@ def maps() -> None:
 @keys.command()
 @click.argument("file", metavar="FILE", type=PATH, help="Where it is written.")
 def new(file: Path) -> None:
-    """Make a new key that only its owner can read; keep it apart from the outputs, and don't lose it."""
+    """Make a new key that only its owner can read.
+
+    Keep it apart from the outputs, and don't lose it: without it, no later run agrees with this one.
+    """
     from cinemill.operations.deidentify.keys import make_key
 
     click.echo(f"made {file}, fingerprint {make_key(file).fingerprint}")
@@ -54,7 +57,7 @@ def show(file: Path, key: Path) -> None:
         rows.writerow(entry)
 
 
-@click.command()
+@click.command(epilog=examples("cinemill audit /research --key study.key --map study.map"))
 @sources_argument("Outputs: files and directories.")
 @click.option("--key", metavar="FILE", type=PATH, help="The key of the run; goes with --map.")
 @click.option(

@@ -216,9 +216,16 @@ def limits_options(command: Decorated) -> Decorated:
     return _with(
         command,
         click.option(
-            "--max-rate", metavar="MB/S", type=click.FloatRange(min=0, min_open=True), help="At most so fast."
+            "--max-rate",
+            metavar="MB/s",
+            type=click.FloatRange(min=0, min_open=True),
+            help="At most so fast; default: as the nodes file says, else as fast as it goes.",
         ),
-        click.option("--window", metavar="HH:MM-HH:MM", help="Work in this part of the day only."),
+        click.option(
+            "--window",
+            metavar="HH:MM-HH:MM",
+            help="Work in this part of the day only; default: as the nodes file says, else always.",
+        ),
     )
 
 
@@ -227,14 +234,19 @@ def studies_options(command: Decorated) -> Decorated:
     return _with(
         command,
         click.option(
-            "--study", "uids", metavar="UID", multiple=True, help="A study; several are several options."
-        ),
-        click.option(
             "--query",
             metavar="KEYWORD=VALUE,...",
             help="Studies that match, e.g. StudyDate=20150101-20201231,ModalitiesInStudy=US.",
         ),
-        click.option("--associations", metavar="N", type=Whole(min=1, max=64), help="Studies at a time."),
+        click.option(
+            "--study", "uids", metavar="UID", multiple=True, help="A study; several are several options."
+        ),
+        click.option(
+            "--associations",
+            metavar="N",
+            type=Whole(min=1, max=64),
+            help="Studies at a time; default: as the nodes file says, else 1.",
+        ),
     )
 
 

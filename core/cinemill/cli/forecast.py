@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, Number, Whole, accepting, made, sources_argument
+from cinemill.cli.options import PATH, Number, Whole, accepting, examples, made, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.transcode.request import Transcode
 
@@ -32,7 +32,12 @@ _DONE, _NUMBERS = 20, 88
 """Characters for what is done, and for all that stands behind the kind of instance."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cinemill forecast /archive/2019",
+        "cinemill forecast /archive/2019 --workers 16 --price 250 --html 2019.html",
+    )
+)
 @sources_argument("Files and directories.")
 @accepting(Transcode, without=_NOT_HERE)
 @click.option(
@@ -84,14 +89,14 @@ def forecast(
     question = Question(sources, asked, sample, within, workers=workers, price=price, **more)
     with interruption() as stopping, phases(hidden=quiet) as shown:
         found = Conductor(question, run_all, stopping, shown).forecast()
-    if html is not None:
-        from cinemill.operations.forecast.page import page
-
-        publish(html, [page(found)])
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
     elif not quiet:
         _show(found)
+    if html is not None:
+        from cinemill.operations.forecast.page import page
+
+        publish(html, [page(found)])
     if stopping():
         click.echo("stopped; this is what was known by then", err=True)
         raise Exit(130)
@@ -135,6 +140,10 @@ def _show(found: Forecast) -> None:
     for line in _told_survey(found):
         console.print(Text(line), soft_wrap=True)
     console.print()
+    if not found.found.rows:
+        for line in found.advice:
+            console.print(Text(line), soft_wrap=True)
+        return
     console.print(_strata(found, console.width), soft_wrap=True)
     for part in _errors(found):
         console.print(Text(part), soft_wrap=True)
@@ -149,21 +158,21 @@ def _show(found: Forecast) -> None:
 
 def _told_survey(found: Forecast) -> Iterator[str]:
     from cinemill.operations.forecast.forecast import in_bytes
+    from cinemill.operations.pages import counted
 
     survey, sampled = found.survey, found.sampled
     rate = survey.headers / survey.seconds if survey.seconds else 0
     which = "all" if survey.headers >= survey.files else "chosen at random"
     yield (
-        f"{survey.files:,} files, {in_bytes(survey.bytes)}; {survey.headers:,} headers read ({which}), {rate:,.0f} a second"
+        f"{counted(survey.files, 'file')}, {in_bytes(survey.bytes)}; "
+        f"{counted(survey.headers, 'header')} read ({which}), {rate:,.0f} a second"
     )
     if not survey.complete:
         yield "not all files were looked at in that time: what follows holds for those that were"
     for kind, number in sorted(survey.unread.items()):
-        yield f"{number:,} {'are' if kind == 'not DICOM' else ''} {kind}: {in_bytes(survey.unread_bytes[kind])}".replace(
-            "  ", " "
-        )
+        yield f"{kind}: {counted(number, 'file')}, {in_bytes(survey.unread_bytes[kind])}"
     yield (
-        f"{sampled.instances:,} instances and {sampled.frames:,} frames went through the encoders, "
+        f"{counted(sampled.instances, 'instance')} and {counted(sampled.frames, 'frame')} went through the encoders, "
         f"in {sampled.seconds:.1f} s of all"
     )
 

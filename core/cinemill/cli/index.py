@@ -11,7 +11,7 @@ import click
 from click.exceptions import Exit
 
 from cinemill.cli.forecast import phases
-from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 _UNREADABLE = frozenset(("Unreadable", "NotPermitted"))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cinemill index /archive/2019 -o 2019.parquet",
+        "cinemill index /archive/2019 -o 2019.csv --key study.key",
+    )
+)
 @sources_argument("Files and directories.")
 @click.option(
     "-o",
@@ -84,6 +89,8 @@ def index(
 
 
 def _told(made: Indexed) -> Iterator[str]:
+    from cinemill.operations.forecast.forecast import in_bytes
+
     rate = f", {made.read / made.seconds:,.0f} a second" if made.read and made.seconds else ""
     yield (
         f"{_several(made.instances, 'instance')} of {_several(made.studies, 'study', 'studies')} "
@@ -98,7 +105,7 @@ def _told(made: Indexed) -> Iterator[str]:
     for kind, count in sorted(made.errors.items()):
         yield f"can't be read: {_several(count, 'file')}, {kind}"
     for path, size in made.outputs.items():
-        yield f"wrote {path}, {size / 1e6:,.1f} MB"
+        yield f"wrote {path}, {in_bytes(size)}"
 
 
 def _several(count: int, one: str, more: str = "") -> str:

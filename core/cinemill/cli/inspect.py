@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import files
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ _UNRESOLVED = 20
 """Instances whose references are told."""
 
 
-@click.command()
+@click.command(
+    epilog=examples("cinemill inspect echo.dcm", "cinemill inspect /archive/2019 --html 2019.html")
+)
 @sources_argument("Files and directories; - for standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each instance.")
 @click.option(

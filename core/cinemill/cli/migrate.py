@@ -21,7 +21,7 @@ from cinemill.cli.exchange import (
     studies_options,
     telling_options,
 )
-from cinemill.cli.options import PATH, accepting, made
+from cinemill.cli.options import PATH, accepting, examples, made
 from cinemill.cli.progress import say
 from cinemill.cli.pull import studies_asked
 from cinemill.cli.run import interruption, jobs_option, quiet_option
@@ -36,10 +36,17 @@ if TYPE_CHECKING:
 _MEGABYTE = 1_000_000
 
 
-@click.command("migrate")
+@click.command(
+    "migrate",
+    epilog=examples(
+        "cinemill migrate pacs --query StudyDate=20190101-20191231 --to jpeg-ls",
+        "cinemill migrate pacs --status",
+    ),
+)
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
 @click.argument("target", metavar="[NODE2]", required=False, help="Where they go; default: back to NODE.")
 @studies_options
+@accepting(Migrate, without=("node", "target"))
 @click.option(
     "--spool", metavar="DIR", type=PATH, help="Ledger, and files on their way; default: ./NODE.migration."
 )
@@ -48,7 +55,6 @@ _MEGABYTE = 1_000_000
 @click.option("--status", is_flag=True, help="Say how far a migration is, from the ledger alone.")
 @telling_options
 @limits_options
-@accepting(Migrate, without=("node", "target"))
 @quiet_option
 def migrate(
     node: str,
@@ -68,15 +74,12 @@ def migrate(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Transcode what a node holds, there or to another node.
+    """Transcode what a node holds, there or to another node.
 
     Instances are fetched, transcoded with every frame verified, sent, and asked for again: one counts as replaced once the
     node gives it back in the new transfer syntax with the same pixels. Nothing is deleted at a node. A ledger in the
     spool knows how far each instance is, so the same command goes on where it was stopped, however that was.
     Without --to, the built-in policy archive decides. Exit code 1 if anything is left.
-
-    \b
-    cinemill migrate pacs --query StudyDate=20190101-20191231,ModalitiesInStudy=US --to jpeg-ls
     """
     from cinemill.network.nodes import node_named
     from cinemill.operations.exchange.migrate import ask

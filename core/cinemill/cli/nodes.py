@@ -64,12 +64,12 @@ def list_nodes() -> None:
 
 
 @nodes.command()
-@click.argument("name", metavar="NAME", help="A node of the nodes file.")
+@click.argument("name", metavar="NODE", help="A node of the nodes file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def test(name: str, as_json: bool) -> None:
-    """Ask a node for all that pull and push need of it, and show what it can do.
+    """Ask a node what it can do, and what it takes.
 
-    Nothing is stored there. Exit code 1 if it can't do something that its entry names.
+    That is all that pull and push need of it. Nothing is stored there. Exit code 1 if it can't do something that its entry names.
     """
     from cinemill.errors import NodeError
     from cinemill.network import abilities

@@ -16,8 +16,13 @@ from cinemill.operations.operation import Operation, Option, options_of
 Made = TypeVar("Made", bound=Operation)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-OLD_NAMES = {"concurrency": "jobs", "voi-window": "window"}
-"""Names that options had once: understood, not shown."""
+OTHER_NAMES = {
+    "concurrency": "jobs",
+    "voi-window": "window",
+    "color": "colour",
+    "collapse-gray": "collapse-grey",
+}
+"""Names that options had once, or have in America: understood, not shown."""
 
 PATH = click.Path(path_type=Path)
 
@@ -43,7 +48,12 @@ class Number(click.FloatRange):
 
 def current_name(name: str) -> str:
     """Return the name that an option has now."""
-    return OLD_NAMES.get(name, name)
+    return OTHER_NAMES.get(name, name)
+
+
+def examples(*typed: str) -> str:
+    """Return what a command's help ends with: commands to copy, one a line."""
+    return "\n".join(("\b", "Examples:", *(f"  {each}" for each in typed))) if typed else ""
 
 
 def sources_argument(text: str, *, required: bool = True) -> Callable[[Decorated], Decorated]:
@@ -129,10 +139,10 @@ def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
 
 
 def _declared(operation: type[Operation]) -> dict[str, Callable[[Decorated], Decorated]]:
-    """Return the decorators for the options of an operation: one for each, or for each of its flags."""
-    hints = get_type_hints(operation)
+    """Return the decorators for the options of an operation, its own first: one for each, or for each of its flags."""
+    hints, own = get_type_hints(operation), operation.__annotations__
     found: dict[str, Callable[[Decorated], Decorated]] = {}
-    for name, (field, how) in options_of(operation).items():
+    for name, (field, how) in sorted(options_of(operation).items(), key=lambda each: each[0] not in own):
         if how.flags:
             found |= {flag: _option(flag, Option(text), bool, False) for flag, text in how.flags.items()}
         else:

@@ -17,7 +17,7 @@ from cinemill.cli.exchange import (
     studies_options,
     telling_options,
 )
-from cinemill.cli.options import accepting, destination_argument
+from cinemill.cli.options import accepting, destination_argument, examples
 from cinemill.cli.run import interruption, quiet_option
 from cinemill.operations.exchange.request import Pull
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cinemill.operations.exchange.pull import By
 
 
-@click.command("pull")
+@click.command("pull", epilog=examples("cinemill pull pacs 2019/ --query StudyDate=20190101-20191231"))
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
-@destination_argument("Folder; gets one for each study.")
+@destination_argument("A directory; it gets one for each study.")
 @studies_options
 @accepting(Pull, without=("node",))
 @telling_options

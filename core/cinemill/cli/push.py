@@ -15,12 +15,14 @@ from cinemill.cli.exchange import (
     report_file,
     telling_options,
 )
-from cinemill.cli.options import accepting, made, sources_argument
+from cinemill.cli.options import accepting, examples, made, sources_argument
 from cinemill.cli.run import interruption, quiet_option
 from cinemill.operations.exchange.request import Push
 
 
-@click.command("push")
+@click.command(
+    "push", epilog=examples("cinemill push 2019-small/ pacs --fallback jpeg-2000,jpeg-ls,explicit")
+)
 @sources_argument("Files and directories.")
 @click.argument("node", metavar="NODE", help="A node of the nodes file.")
 @accepting(Push, without=("node",))

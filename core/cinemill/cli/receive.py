@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, Number, Whole, accepting, given, made
+from cinemill.cli.options import PATH, Number, Whole, accepting, examples, given, made
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.exchange.request import Push
 from cinemill.operations.transcode.request import Transcode
@@ -30,7 +30,9 @@ def _several(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     return click.option(name, metavar=metavar, multiple=True, help=f"{text} May be repeated.")
 
 
-@click.command()
+@click.command(
+    epilog=examples("cinemill receive /inbox", "cinemill receive /inbox --to jpeg-ls --forward pacs")
+)
 @click.argument("folder", metavar="DIR", type=PATH, help="Where instances go: DIR/STUDY/SERIES/INSTANCE.dcm.")
 @click.option(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=11112, show_default=True, help="TCP port."

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from cinemill.cli.options import PATH, sources_argument
+from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import quiet_option
 from cinemill.operations.mask.wanted import REVIEW
 
 
-@click.command()
+@click.command(epilog=examples("cinemill review /archive/2019 -o review.html"))
 @sources_argument("Files and directories.")
 @click.option(
     "--output",

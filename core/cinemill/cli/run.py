@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, Whole, accepting, destination_argument, made, sources_argument
+from cinemill.cli.options import (
+    PATH,
+    Whole,
+    accepting,
+    destination_argument,
+    examples,
+    made,
+    sources_argument,
+)
 from cinemill.operations.operation import Control, Operation
 
 if TYPE_CHECKING:
@@ -47,7 +55,7 @@ def files(sources: Sequence[Path]) -> Iterator[list[Path]]:
 def command(operation: type[Operation]) -> click.Command:
     """Return the command that does an operation to files and trees."""
 
-    @click.command(operation.kind, help=operation.about)
+    @click.command(operation.kind, help=operation.about, epilog=examples(*operation.examples))
     @sources_argument("Files and directories; - for standard input.")
     @destination_argument(operation.destination)
     @accepting(operation)
@@ -116,6 +124,8 @@ def run(
                 click.echo(json.dumps(told.to_dict()))
     if not quiet:
         tally.show([] if twins is None else twins.found)
+    if not (quiet or tally.counted or stopping()):
+        click.echo(f"there is no file below {', '.join(map(str, sources))}; nothing was done", err=True)
     if stopping():
         again = "begins anew" if operation.only_reads else "goes on from here"
         click.echo(f"stopped; the same command {again}", err=True)

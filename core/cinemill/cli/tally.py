@@ -25,7 +25,9 @@ _KINDS = {"MissingOutput": "missing", "ExtraOutput": "extra"}
 _STYLES = {
     "failed": "red",
     "refused": "yellow",
-    **dict.fromkeys(("transcoded", "recompressed", "deidentified", "extracted", "verified"), "green"),
+    **dict.fromkeys(
+        ("transcoded", "recompressed", "restored", "split", "deidentified", "extracted", "verified"), "green"
+    ),
 }
 _STYLES |= dict.fromkeys(_KINDS.values(), "red")
 
@@ -69,6 +71,11 @@ class Tally:
         self._last: Receipt | None = None
         self.well = True
 
+    @property
+    def counted(self) -> int:
+        """How many instances were counted."""
+        return self._counts.total()
+
     def add(self, receipt: Receipt) -> None:
         """Count one receipt; print its error, if any."""
         counted = _KINDS.get((receipt.error or {}).get("kind", ""), receipt.done)
@@ -96,7 +103,7 @@ class Tally:
     def show(self, twins: Collection[str] = ()) -> None:
         """Print what was done: a line for one instance, a table for more; then of instances with the same UID."""
         if self._counts.total() == 1 and self._last is not None and self._last.status in SUCCESSES:
-            for line in _lines(self._last):
+            for line in _lines(self._last) if self.well else ():
                 say(printable(line))
         elif self._counts.total() > 1:
             from cinemill.cli.show import console
@@ -123,15 +130,18 @@ class Tally:
         for name in ("status", "instances", "MB before", "MB after", "ratio"):
             table.add_column(name, justify="left" if name == "status" else "right")
         there = [status for status in _DONE if self._counts[status]]
-        for status in there:
-            row = self._counts[status], self._before[status], self._after[status]
-            table.add_row(Text(status, _STYLES.get(status, "")), *cells(*row))
         written = [status for status in there if self._after[status]]
-        if len(written) > 1:
-            sums = (sum(of[status] for status in written) for of in (self._counts, self._before, self._after))
-            table.add_row("all of these", *cells(*sums))
+        for status in (*written, None, *(status for status in there if not self._after[status])):
+            if status is not None:
+                row = self._counts[status], self._before[status], self._after[status]
+                table.add_row(Text(status, _STYLES.get(status, "")), *cells(*row))
+            elif len(written) > 1:
+                sums = (sum(of[each] for each in written) for of in (self._counts, self._before, self._after))
+                table.add_row("all of these", *cells(*sums))
         megabytes = self._pixels / _MEGABYTE
-        table.caption = f"{megabytes:.0f} MB of pixels in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s"
+        table.caption = f"{seconds:.1f} s"
+        if megabytes:
+            table.caption = f"{megabytes:.0f} MB of pixels in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s"
         table.caption_justify = "left"
         return table
 

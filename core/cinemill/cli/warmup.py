@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from cinemill.cli.options import PATH
+from cinemill.cli.options import PATH, examples
 from cinemill.errors import printable
 
 
-@click.command()
+@click.command(epilog=examples("cinemill warmup --processor x86-64-v3,znver4 -o kernels/"))
 @click.option(
     "--processor", metavar="KIND,...", help="Compile for processors of these kinds, e.g. x86-64-v3,znver4."
 )

@@ -8,6 +8,8 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from cinemill.dicom.elements import tag_name
+
 _Entry = tuple[str, str, str, str, str]
 
 
@@ -29,6 +31,11 @@ def find_name(tag: int) -> str:
     """Return what a standard element is called, such as ``Patient's Name``; empty where the dictionary lacks it."""
     entry = _entry(tag)
     return "" if entry is None else entry[2]
+
+
+def named(tag: int) -> str:
+    """Write an element as people do, such as ``Rows (0028,0010)``: its tag alone where the dictionary lacks it."""
+    return f"{find_name(tag)} {tag_name(tag)}".lstrip()
 
 
 def find_keyword(tag: int) -> str:

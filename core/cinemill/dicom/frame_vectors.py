@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cinemill.dicom.dictionary import find_name, find_vr
+from cinemill.dicom.dictionary import find_vr, named
 from cinemill.dicom.elements import EXPLICIT_LE, tag_name, walk
 from cinemill.dicom.recode import Recoder, encode_element
 from cinemill.errors import DamagedFile
@@ -87,7 +87,7 @@ def cut_vectors(source: Source, frames: range, *, without: Collection[int] = ())
             if len(found.values) == 1 and tag not in _VECTORS:
                 continue
             raise DamagedFile(
-                f"{_name(tag)} has {len(found.values)} values for {len(source)} frames; "
+                f"{named(tag)} has {len(found.values)} values for {len(source)} frames; "
                 "it can't be cut to some of them"
             )
         changes[tag] = found.element(tag, found.values[frames.start : frames.stop])
@@ -212,7 +212,7 @@ def _dose_planes(source: Source, offsets: _Values, frames: range) -> Changes:
         orientation = [float(text) for text in source.text(_IMAGE_ORIENTATION).split("\\") if text]
     except (InvalidOperation, ValueError):
         raise DamagedFile(
-            f"{_name(GRID_FRAME_OFFSET_VECTOR)}, or the position of the image, is no row of numbers"
+            f"{named(GRID_FRAME_OFFSET_VECTOR)}, or the position of the image, is no row of numbers"
         ) from None
     chosen, first = planes[frames.start : frames.stop], planes[frames.start]
     normal = (
@@ -230,7 +230,7 @@ def _dose_planes(source: Source, offsets: _Values, frames: range) -> Changes:
         position[2] = first
     else:
         raise DamagedFile(
-            f"{_name(GRID_FRAME_OFFSET_VECTOR)} begins with {planes[0]}, expected 0 or the third coordinate of "
+            f"{named(GRID_FRAME_OFFSET_VECTOR)} begins with {planes[0]}, expected 0 or the third coordinate of "
             "Image Position (Patient); where the planes of a part lie can't be told"
         )
     changes[GRID_FRAME_OFFSET_VECTOR] = _decimals(GRID_FRAME_OFFSET_VECTOR, chosen)
@@ -269,14 +269,10 @@ def _frame_numbers(source: Source, tag: int, beside: tuple[int, ...], frames: ra
 def _bits(planes: bytes, begin: int, end: int, tag: int) -> bytes:
     """Return some bits, lowest first, from the beginning of a byte."""
     if end > 8 * len(planes):
-        raise DamagedFile(f"{_name(tag)} has {8 * len(planes)} bits, its planes take {end} at least")
+        raise DamagedFile(f"{named(tag)} has {8 * len(planes)} bits, its planes take {end} at least")
     covering = np.frombuffer(planes[begin // 8 : -(-end // 8)], np.uint8)
     unpacked = np.unpackbits(covering, bitorder="little")[begin % 8 :][: end - begin]
     return np.packbits(unpacked, bitorder="little").tobytes()
-
-
-def _name(tag: int) -> str:
-    return f"{find_name(tag)} {tag_name(tag)}".lstrip()
 
 
 def _warn(source: Source, warning: str) -> None:

@@ -11,7 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding, tag_name
+from cinemill.dicom.dictionary import named
+from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding
 from cinemill.dicom.file_meta import meta_encoding
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import Recoder
@@ -141,7 +142,7 @@ class Values:
             if default is not None:
                 return default
             raise DamagedFile(
-                f"{tag_name(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
+                f"{named(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
                 path=self.path,
             )
         number: int = struct.unpack_from(self.encoding.order + "H", value)[0]

@@ -23,12 +23,9 @@ _ENVIRONMENT = "CINEMILL_NODES"
 _DEFAULT = Path("~/.config/cinemill/nodes.toml")
 _LONGEST_TITLE = 16
 _LAST_PORT = 65535
-_EXAMPLE = """[node.pacs]
-pull = "get"
-[node.pacs.dimse]
-host = "pacs.example.org"
-port = 104
-called-aet = "PACS\""""
+_EXAMPLE = (
+    'node.pacs = { pull = "get", dimse = { host = "pacs.example.org", port = 104, called-aet = "PACS" } }'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
         content = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise UsageError(
-            f"there is no nodes file; write one, or name it in {_ENVIRONMENT}, e.g.\n{_EXAMPLE}", path=path
+            f"there is no nodes file; write one, or name it in {_ENVIRONMENT}, e.g. {_EXAMPLE}", path=path
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the nodes file can't be read: {error}", path=path) from None
@@ -218,7 +215,7 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
     top.end()
     nodes = {name: _node(name, entries.table(name)) for name in list(entries.content)}
     if not nodes:
-        raise UsageError(f"no node is in it; an entry looks like\n{_EXAMPLE}", path=path)
+        raise UsageError(f"no node is in it; an entry looks like {_EXAMPLE}", path=path)
     return nodes
 
 

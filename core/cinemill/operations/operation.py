@@ -134,6 +134,8 @@ class Operation:
         Name of the command, and of the job.
     about
         Help of the command.
+    examples
+        Commands that its help ends with.
     destination
         Help of its last argument.
     body
@@ -152,6 +154,7 @@ class Operation:
 
     kind: ClassVar[str]
     about: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]] = ()
     destination: ClassVar[str]
     body: ClassVar[str]
     only_reads: ClassVar[bool] = False

@@ -35,6 +35,8 @@ DONE = (
     *(
         "transcoded",
         "recompressed",
+        "restored",
+        "split",
         "deidentified",
         "extracted",
         "verified",
@@ -159,12 +161,23 @@ class Receipt:
     @property
     def done(self) -> str:
         """What was done, in a word or two: the status, and why a source was copied where that saves or costs room."""
-        if self.status == "transcoded" and self.transfer_syntax_after == _RECOMPRESSED:
-            return "recompressed"
+        if self.status == "transcoded":
+            return self._written
         return (
             f"copied, {_COPIED[self.reason]}"
             if self.status == "copied" and self.reason in _COPIED
             else self.status
+        )
+
+    @property
+    def _written(self) -> str:
+        """What was done where the status is ``transcoded``."""
+        if self.outputs:
+            return "split"
+        if self.transfer_syntax_after == _RECOMPRESSED:
+            return "recompressed"
+        return (
+            "restored" if self.jpeg_digest and self.transfer_syntax_before == _RECOMPRESSED else "transcoded"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -227,6 +227,9 @@ def test_receipts_are_read_from_their_folder_without_a_server(terminal: Terminal
         assert gone.json("jobs", "report", place, "-o", report)["rows"] == 1
         assert json.loads(report.read_text())["sop_instance_uid"] == "1.2"
     assert len(gone.json("jobs", "find", "1.2", tmp_path / "out")) == 2
+    lines = gone.run("jobs", "find", "1.2", tmp_path / "out").splitlines()
+    assert [line.strip() for line in lines][1:3] == ["/in/a", "/out/a"]
+    assert len(lines) == 6
     assert "holds no receipts" in gone.run(
         "jobs", "report", tmp_path / "in", "-o", tmp_path / "r.csv", code=2
     )

@@ -36,7 +36,10 @@ _this_job = click.argument("job", metavar="JOB", help="A job's id or name, or th
 @as_json_option
 @click.pass_context
 def jobs(context: click.Context, as_json: bool) -> None:
-    """Look at jobs, and steer them."""
+    """Look at jobs, and steer them.
+
+    Without a command, all are listed.
+    """
     if context.invoked_subcommand is None:
         _list(as_json)
 
@@ -72,7 +75,10 @@ def show(job: str, as_json: bool) -> None:
 @_job_or_last
 @as_json_option
 def watch(job: str, as_json: bool) -> None:
-    """Follow a job until it is over; exit code 1 if an item failed. Ctrl-C stops the watching only."""
+    """Follow a job until it is over.
+
+    Exit code 1 if an item failed. Ctrl-C stops the watching only.
+    """
     ledger, found = _find(job)
     terminal.follow(ledger, found.id, as_json)
 
@@ -81,7 +87,10 @@ def watch(job: str, as_json: bool) -> None:
 @_job_or_last
 @as_json_option
 def pause(job: str, as_json: bool) -> None:
-    """Stop a job between frames, until it is resumed; what is finished stays."""
+    """Stop a job between frames, until it is resumed.
+
+    What is finished stays.
+    """
     _move(job, ("running", "waiting"), "paused", as_json)
 
 
@@ -97,7 +106,10 @@ def resume(job: str, as_json: bool) -> None:
 @_this_job
 @as_json_option
 def cancel(job: str, as_json: bool) -> None:
-    """Stop a job between frames, for good; what is finished stays."""
+    """Stop a job between frames, for good.
+
+    What is finished stays.
+    """
     _move(job, ("running", "waiting", "paused"), "cancelled", as_json)
 
 
@@ -105,7 +117,7 @@ def cancel(job: str, as_json: bool) -> None:
 @_this_job
 @as_json_option
 def finish(job: str, as_json: bool) -> None:
-    """Let a standing job end once everything is done that it has found."""
+    """Let a standing job end once all is done that it has found."""
     from cinemill.errors import UsageError
 
     ledger, found = _find(job)
@@ -137,7 +149,10 @@ def retry(job: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Even if receipts of it are not written yet: they are lost.")
 @as_json_option
 def delete(job: str, force: bool, as_json: bool) -> None:
-    """Forget a job that is over; its outputs stay, and so does the folder of its receipts."""
+    """Forget a job that is over.
+
+    Its outputs stay, and so does the folder of its receipts.
+    """
     from cinemill.errors import UsageError
 
     ledger, found = _find(job)
@@ -163,7 +178,7 @@ def delete(job: str, force: bool, as_json: bool) -> None:
 @click.option("-o", "--output", metavar="FILE", type=PATH, required=True, help="A .jsonl or .csv file.")
 @as_json_option
 def report(job: str, output: Path, as_json: bool) -> None:
-    """Write one line for each settled instance: its receipt or its failure.
+    """Write the receipts of a job: a line for each settled instance.
 
     Like list and show, it also reads what a private server that is stopped has on the disk. A job's folder, or a
     destination with those of several, is read without any server.
@@ -179,18 +194,22 @@ def report(job: str, output: Path, as_json: bool) -> None:
 @jobs.command("find")
 @click.argument("instance", metavar="UID|PATH", help="A SOP Instance UID, source or output.")
 @click.argument(
-    "places", metavar="[JOB|FOLDER]...", nargs=-1, help="Where to look; default: all jobs that are there."
+    "places", metavar="[JOB|FOLDER...]", nargs=-1, help="Where to look; default: all jobs that are there."
 )
 @as_json_option
 def find_instance(instance: str, places: tuple[str, ...], as_json: bool) -> None:
-    """Print what is told of one instance; exit code 1 if nothing is."""
+    """Print what is told of one instance.
+
+    Exit code 1 if nothing is.
+    """
     from cinemill_workers.cli import report
 
     found = report.find(instance, places)
     if as_json:
         terminal.print_json(found)
     for record in [] if as_json else found:
-        click.echo(printable(report.sentence(record)))
+        for line in report.lines(record):
+            click.echo(printable(line))
     if not found:
         click.echo(f"nothing is told of {printable(instance)}", err=True)
         raise Exit(1)

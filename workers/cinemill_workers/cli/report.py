@@ -58,15 +58,13 @@ def find(instance: str, names: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def sentence(record: dict[str, Any]) -> str:
-    """Tell of one record in some lines."""
+def lines(record: dict[str, Any]) -> tuple[str, ...]:
+    """Tell of one record: what became of it in which job, then its source, its output, and why."""
     receipt = record["receipt"]
     told = receipt["error"]["message"] if receipt.get("error") else receipt.get("verification", "")
     moment = datetime.fromtimestamp(int(record["id"].split("-")[0]) / 1000, UTC)
-    return (
-        f"{moment:%Y-%m-%d %H:%M:%S} UTC  {receipt['status']}  job {record['job']}\n"
-        f"    {record['source']}\n    {record['output']}\n    {told}"
-    )
+    what = f"{moment:%Y-%m-%d %H:%M:%S} UTC  {receipt['status']}  job {record['job']}"
+    return what, *(f"    {each}" for each in (record["source"], record["output"], told) if each)
 
 
 def _is_folder(name: str) -> bool:

@@ -9,7 +9,7 @@ import os
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import Whole
+from cinemill.cli.options import Whole, examples
 from cinemill.errors import printable
 from cinemill_workers.cli import terminal
 from cinemill_workers.cli.terminal import as_json_option
@@ -24,7 +24,7 @@ _concurrency = click.option(
 )
 
 
-@click.command()
+@click.command(epilog=examples("cinemill worker --priorities high,normal"))
 @_concurrency
 @click.option(
     "--priorities",
@@ -48,7 +48,12 @@ def worker(concurrency: int | None, priorities: str | None) -> None:
     work(concurrency)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cinemill up                              # in a second terminal:",
+        "cinemill submit /archive /migrated --wait",
+    )
+)
 @_concurrency
 @as_json_option
 def up(concurrency: int | None, as_json: bool) -> None:

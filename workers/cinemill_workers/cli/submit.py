@@ -14,6 +14,7 @@ from cinemill.cli.options import (
     accepting,
     completing,
     destination_argument,
+    examples,
     given,
     made,
     sources_argument,
@@ -46,7 +47,14 @@ CHOICES: Mapping[str, type[Operation]] = {
 """The operation that each of these options asks for."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cinemill submit /archive /migrated --name spring --wait",
+        "cinemill submit /archive /arrays --extract npy --every 100ms",
+        "cinemill submit --standing /inbox /archive --to jpeg-ls",
+        "cinemill submit 2019/ --pull pacs --query StudyDate=20190101-20191231",
+    )
+)
 @sources_argument("Files and directories; none with --pull and --migrate.", required=False)
 @destination_argument(
     "A directory (or a file, for one SRC file); with --push for the receipts only, with --migrate the spool."

@@ -91,18 +91,20 @@ class MakeClips(Operation):
     Frames are chosen by their true times, scaled alike in both directions, and written with a manifest that says where
     each comes from and what a pixel measures. DST appears as a whole or not at all; the same command goes on where it was
     stopped, and gives the same bytes again.
-
-    \b
-    cinemill key new study.key
-    cinemill dataset /research DST --split patient:0.8,0.1,0.1 --key study.key --fan-mask
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill dataset /research clips --fan-mask --mask-outside-regions",
+        "cinemill dataset /research clips --split patient:0.8,0.1,0.1 --key study.key",
+    )
     destination: ClassVar[str] = "The directory of the data set."
 
     format: Format = option("webdataset", names=("--format", "-f"), help="How clips are written.")
     frames: str = option(
         "", metavar="LIST", help="Frames of each cine that may be used, e.g. 10:; default: all."
     )
-    size: str | tuple[int, int] = option("224x224", metavar="WxH", read=_read_size, help="Default: 224x224.")
+    size: str | tuple[int, int] = option(
+        "224x224", metavar="WxH", read=_read_size, help="Width and height; default: 224x224."
+    )
     fit: Fit = option("contain", help="contain: all of a region, black beside it; cover: its middle.")
     fps: float = option(30.0, least=0, metavar="RATE", help="Frames a second; default: 30.")
     seconds: float = option(3.0, least=0, metavar="TIME", help="Length of a clip; default: 3.")

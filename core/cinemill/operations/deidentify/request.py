@@ -53,26 +53,15 @@ class Deidentify(Transcode):
     they are coded, byte for byte. Pseudonyms, UIDs and shifts of dates are made by the key: two runs with one key agree,
     and references still resolve. Outputs are named by their new UIDs below DST. What may have text burned into its pixels
     is refused until --mask says what to do about it.
-
-    \b
-    cinemill key new study.key
-    cinemill deidentify /archive /research --key study.key --option retain-longitudinal-modified --mask none
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill key new study.key",
+        "cinemill deidentify /archive /research --key study.key --mask none",
+        "cinemill deidentify /archive /research --key study.key --mask rules",
+    )
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
-    profile: Literal["basic"] = declared(
-        "basic", help="basic: the Basic Profile; PS3.15 Annex E has no other."
-    )
-    option: str = declared(
-        "",
-        metavar="NAME,...",
-        help=f"Options of the profile: {', '.join(profiles.NAMES)}.",
-        offered=profiles.NAMES,
-    )
     key: str = declared("", metavar="FILE", help="The key; `cinemill key new` makes one.", read=_absolute)
-    map: str = declared(
-        "", metavar="FILE", help="Keep what replaced what in this file, encrypted by the key.", read=_absolute
-    )
     mask: str = declared(
         "",
         metavar="HOW",
@@ -86,6 +75,18 @@ class Deidentify(Transcode):
         metavar="FILE",
         help="Rules for --mask rules, before those of cinemill: see docs/MASKS.md.",
         read=_rules_text,
+    )
+    option: str = declared(
+        "",
+        metavar="NAME,...",
+        help=f"Options of the profile: {', '.join(profiles.NAMES)}.",
+        offered=profiles.NAMES,
+    )
+    map: str = declared(
+        "", metavar="FILE", help="Keep what replaced what in this file, encrypted by the key.", read=_absolute
+    )
+    profile: Literal["basic"] = declared(
+        "basic", help="basic: the Basic Profile; PS3.15 Annex E has no other."
     )
 
     preserve: bool = False

@@ -99,19 +99,28 @@ class Extract(Operation):
     kind: ClassVar[str] = "extract"
     body: ClassVar[str] = "cinemill.operations.extract.extract"
     into_folders: ClassVar[bool] = True
-    about: ClassVar[str] = """Extract frames; reads only those asked for.
+    about: ClassVar[str] = """Extract frames; only those asked for are read.
 
     A frame is written to DST/<name>_0017.png, all frames of a cine to DST/<name>.mp4; a directory is mirrored below
     DST. The name is that of the source without .dcm. Outputs that are there already are kept if they are the same;
     with --sidecar, that is seen without decoding anything again.
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill extract echo.dcm frames/ --frames 0,5,10-20",
+        "cinemill extract echo.dcm clip.mp4",
+        "cinemill extract /archive /arrays --format npy --every 100ms --sidecar",
+    )
     destination: ClassVar[str] = "A directory, or the one output by its name, e.g. clip.mp4."
 
     format: str = option(
-        "", names=("--format", "-f"), metavar="FORMAT", help=f"{FORMATS}. Default: png.", offered=NAMES
+        "",
+        names=("--format", "-f"),
+        metavar="FORMAT",
+        help=f"{FORMATS}; default: png, or by the name of DST.",
+        offered=NAMES,
     )
     frames: str | int | slice | Iterable[int] = option(
-        "", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2. Default: all."
+        "", metavar="LIST", help="Frames from 0, e.g. 0,5,10-20,::2; default: all."
     )
     every: float | str | None = option(
         None, metavar="TIME", help="A frame each 100ms, 0.5s, …; instead of --frames."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill import syntaxes
 from cinemill.dicom.dictionary import uid_names
 from cinemill.operations.forecast.strata import VARIOUS
+from cinemill.operations.pages import counted
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.estimate import Estimate, Part, Row
@@ -143,11 +144,11 @@ class Forecast:
         failed = self.found.total.failed
         if failed.instances >= 0.5:
             yield (
-                f"About {failed.instances:,.0f} instances ({in_bytes(failed.bytes)}) would be refused or fail, and be "
+                f"About {counted(round(failed.instances), 'instance')} ({in_bytes(failed.bytes)}) would be refused or fail, and be "
                 "missing in the output; --copy-rest copies them unchanged."
             )
         if unread := self.survey.unread["can't be read"]:
-            yield f"{unread:,} files can't be read, and count for nothing here."
+            yield f"{counted(unread, 'file')} can't be read, and {'counts' if unread == 1 else 'count'} for nothing here."
 
     def cost(self, bytes_: float) -> float | None:
         """Return what so many bytes cost a year, in euros."""

@@ -197,7 +197,7 @@ def _problems(forecast: Forecast) -> Iterator[str]:
     if grown is not None and grown.instances:
         yield section(
             "Would grow",
-            f"<p>About {grown.instances:,.0f} instances of {in_bytes(grown.bytes)} would be larger after: they are "
+            f"<p>About {pages.counted(round(grown.instances), 'instance')} of {in_bytes(grown.bytes)} would be larger after: they are "
             "copied as they are, once a trial, or the writing, has shown it.</p>",
         )
 

@@ -20,10 +20,14 @@ class Restore(Operation):
     mirrors: ClassVar[bool] = True
     about: ClassVar[str] = """Give recompressed JPEGs back, byte for byte, and prove them.
 
-    They are those of transcode --to jpeg-xl-jpeg. All are compared with the digest that was recorded of them; what differs is
-    not written. Files in other transfer
-    syntaxes are copied unchanged, so that a restored directory is complete.
+    They are those of transcode --lossy-source jpeg-xl, or --to jpeg-xl-jpeg. All are compared with the digest that was
+    recorded of them; what differs is not written. Files in other transfer syntaxes are copied unchanged, so that a
+    restored directory is complete.
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill transcode /archive/2019 /archive/2019-jxl --lossy-source jpeg-xl",
+        "cinemill restore /archive/2019-jxl /archive/2019-again",
+    )
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
     overwrite: bool = overwriting()

@@ -23,6 +23,7 @@ class Split(Operation):
     The parts of a cine are written to DST/<name>_0001.dcm …; a directory is mirrored below DST. The name is that of the
     source without .dcm. Parts that are there already are kept.
     """
+    examples: ClassVar[tuple[str, ...]] = ("cinemill split echo.dcm parts/ --frames-per-instance 100",)
     destination: ClassVar[str] = "The directory for the parts."
 
     frames_per_instance: int | None = option(None, least=1, metavar="N", help="Most frames of a part.")
@@ -31,7 +32,9 @@ class Split(Operation):
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.frames_per_instance, self.max_bytes) if limit is not None]
         if len(limits) != 1 or limits[0] < 1:
-            raise UsageError("give either the frames or the bytes per instance, at least 1")
+            raise UsageError(
+                "give either the frames or the bytes per instance, at least 1: --frames-per-instance or --max-bytes"
+            )
 
     def aimed_at(self, sources: Sequence[Path], destination: Path) -> Self:  # noqa: ARG002
         """Return the same, for parts get a directory.

@@ -51,6 +51,11 @@ class Transcode(Operation):
     Finished outputs are recognised, so the same command goes on where it was stopped; those of sources that changed
     since are made anew.
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill transcode /archive/2019 /archive/2019-small --report 2019.jsonl",
+        "cinemill transcode /archive/2019 /archive/2019-small --lossy-source jpeg-xl",
+        "cinemill transcode echo.dcm echo.jls.dcm --to jpeg-ls",
+    )
     destination: ClassVar[str] = "A file (for one SRC file), or a directory."
 
     to: str = option(
@@ -64,7 +69,8 @@ class Transcode(Operation):
     )
     verify: Level = option(
         "full",
-        help="full: decode every written frame; independent: by another implementation; sample: every 16th frame.",
+        help="full: decode every written frame; independent: by another implementation; sample: every 16th frame; "
+        "none: nothing is read back.",
     )
     overwrite: bool = overwriting()
     repair: bool = option(
@@ -81,11 +87,12 @@ class Transcode(Operation):
 
     if_larger: IfLarger = option(
         "auto",
-        help="What would be larger than its source: keep, and copy that; write. auto: write for one file with --to.",
+        help="keep: copy a source whose output would be larger; write: write it all the same. "
+        "auto: write for one file with --to, else keep.",
     )
     lossy_source: LossySource = option(
         "auto",
-        help="Lossy sources: keep them as they are; jpeg-xl: recompress JPEG, to the byte; transcode, as --to says. "
+        help="keep: copy lossy sources as they are; jpeg-xl: recompress JPEG, to the byte; transcode: as --to says. "
         "auto: transcode for one file with --to, else keep.",
     )
     readable_by: str = option(

@@ -21,14 +21,14 @@ class Verify(Operation):
     only_reads: ClassVar[bool] = True
     about: ClassVar[str] = """Prove that outputs hold what their sources hold.
 
-    Nothing is written. Every source has its output, of the same path below DST or else of the same SOP Instance UID; samples, frame by
-    frame, and all other elements are equal, but for what transcoding changes by rule; no instance is too much. The
+    Nothing is written. Every source has its output, of the same path below DST or else of the same SOP Instance UID; samples,
+    frame by frame, and all other elements are equal, but for what transcoding changes by rule; no instance is too much. The
     outputs may be those of other programs. Exit code 1 if anything is wrong.
-
-    \b
-    cinemill verify /archive /archive-jls --report proof.jsonl
-    cinemill verify cine.dcm cine-rle.dcm
     """
+    examples: ClassVar[tuple[str, ...]] = (
+        "cinemill verify /archive/2019 /archive/2019-small --report proof.jsonl",
+        "cinemill verify echo.dcm echo.jls.dcm",
+    )
     destination: ClassVar[str] = "The output (of one SRC file), or the directory of the outputs."
 
     repair: bool = option(default=False, help="Read sources as transcode --repair does.")

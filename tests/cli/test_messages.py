@@ -1,0 +1,89 @@
+"""What commands say when there is little to do, or nothing: each thing once, and in the words of what was done."""
+
+from __future__ import annotations
+
+import pydicom
+import pytest
+from click.testing import CliRunner, Result
+
+from cinemill.cli import app
+from cinemill.cli.tally import Tally
+from cinemill.operations.receipt import Receipt
+from tests.support.files import bundled
+from tests.support.harness import write_archive
+
+CINE = bundled("examples_ybr_color.dcm")
+
+
+def run(*words: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.mark.parametrize(
+    "words", [("transcode",), ("extract",), ("split", "--max-bytes", "9"), ("restore",), ("verify",)]
+)
+def test_that_there_is_no_file_is_said(tmp_path, words):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    done = run(*words, tmp_path / "in", tmp_path / "out")
+    assert done.output == f"there is no file below {tmp_path / 'in'}; nothing was done\n"
+    assert run(*words, "--quiet", tmp_path / "in", tmp_path / "out").output == ""
+
+
+def test_that_a_named_file_is_not_dicom_is_said_once(tmp_path):
+    (tmp_path / "notes.txt").write_text("notes")
+    done = run("transcode", tmp_path / "notes.txt", tmp_path / "out.dcm", code=1)
+    assert len(done.output.splitlines()) == 1
+    assert "not a DICOM file" in done.output
+
+
+def test_what_is_cut_or_restored_is_called_so(tmp_path):
+    assert run("split", CINE, tmp_path / "parts", "--frames-per-instance", 10).output.startswith("split ")
+    run("transcode", CINE, tmp_path / "small.dcm", "--to", "jpeg-xl-jpeg")
+    done = run("restore", tmp_path / "small.dcm", tmp_path / "again.dcm")
+    assert done.output.startswith("restored ")
+
+
+def test_a_table_sums_what_stands_above_the_sum(capsys):
+    tally = Tally(())
+    tally.add(Receipt("a", "b", "failed", bytes_before=9, error={"kind": "x", "frame": None, "message": "y"}))
+    for status in ("transcoded", "copied"):
+        tally.add(Receipt("a", "b", status, bytes_before=8, bytes_after=4))
+    tally.show()
+    shown = capsys.readouterr().err
+    rows = [line.split("  ")[0].strip() for line in shown.splitlines()]
+    assert rows[rows.index("status") + 1 :][:4] == ["transcoded", "copied", "all of these", "failed"]
+    assert "MB/s" not in shown
+
+
+def test_a_forecast_that_can_not_write_its_page_is_told_all_the_same(tmp_path):
+    write_archive(tmp_path / "in", 1, frames=1)
+    (tmp_path / "file").touch()
+    words = ("forecast", tmp_path / "in", "--to", "rle", "--html", tmp_path / "file" / "page.html")
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 1
+    assert done.stdout.startswith("1 file, ")
+    assert "all " in done.stdout
+
+
+def test_a_forecast_of_nothing_is_a_few_lines(tmp_path):
+    (tmp_path / "notes.txt").write_text("notes")
+    lines = run("forecast", tmp_path).output.splitlines()
+    assert lines[0].startswith("1 file, ")
+    assert lines[1].startswith("not DICOM: 1 file, ")
+    assert lines[-1] == "There is no image to decide on."
+    assert len(lines) < 6
+
+
+def test_an_element_that_is_absent_is_called_by_its_name(tmp_path):
+    dataset = pydicom.dcmread(CINE)
+    del dataset.Rows
+    dataset.save_as(tmp_path / "in.dcm")
+    done = run("transcode", tmp_path / "in.dcm", tmp_path / "out.dcm", code=1)
+    assert "Rows (0028,0010) is absent" in done.output
+
+
+def test_american_spelling_is_understood(tmp_path):
+    run("transcode", CINE, tmp_path / "a.dcm", "--to", "rle", "--color", "keep", "--collapse-gray")
