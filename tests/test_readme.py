@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -142,13 +143,18 @@ def inline():
     )
 
 
+@cache
+def help_of(*words):
+    return command(*words, "--help").stdout
+
+
 @pytest.mark.parametrize("span", inline())
 def test_commands_and_options_that_it_names_are_there(span):
     for each in span.split(" && "):
         _, name, *words = each.split()
         assert name in COMMANDS
         part = [word.strip("[]") for word in words[:1] if name == "jobs" and not word.startswith("-")]
-        text = command(name, *part, "--help").stdout
+        text = help_of(name, *part)
         missing = [word for word in re.findall(r"--[a-z-]+", each) if word not in text]
         assert not missing, text
 

@@ -39,20 +39,20 @@ def transcode_or_skip(path: Path, output: Path, target: str, *, coded: bool = Fa
 @pytest.mark.tools
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.name)
-@pytest.mark.parametrize(
-    ("target", "command"),
-    [(target, command) for target, commands in tools.DECODERS.items() for command in commands],
-    ids=lambda value: value if isinstance(value, str) else value[0],
-)
-def test_tools_decode_the_same_samples(path: Path, target: str, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("target", tools.DECODERS)
+def test_tools_decode_the_same_samples(path: Path, target: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         output, native = Path(directory) / "output.dcm", Path(directory) / "native.dcm"
         dataset = transcode_or_skip(path, output, target)
-        if limit := tools.known_limit(command[0], target, dataset):
-            pytest.skip(limit)
-        tools.decode(command, output, native)
-        expected, found = oracle.read(output), oracle.read(native)
-        assert oracle.difference(expected, found, limit=expected.bits_stored) is None
+        limits = [tools.known_limit(command[0], target, dataset) for command in tools.DECODERS[target]]
+        if all(limits):
+            pytest.skip("; ".join(sorted({*map(str, limits)})))
+        expected = oracle.read(output)
+        for command, limit in zip(tools.DECODERS[target], limits, strict=True):
+            if not limit:
+                tools.decode(command, output, native)
+                problem = oracle.difference(expected, oracle.read(native), limit=expected.bits_stored)
+                assert problem is None, command
 
 
 def frames_of(dataset: pydicom.Dataset) -> list[bytes]:

@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -54,6 +55,7 @@ class Reading:
     signed: bool
     lossy: bool
 
+    @cached_property
     def as_rgb(self) -> list[NDArray[Any]]:
         """The frames with YBR_FULL converted by pydicom."""
         if self.interpretation != "YBR_FULL":
@@ -110,7 +112,7 @@ def difference(expected: Reading, found: Reading, *, limit: int | None = None) -
     if expected.interpretation != found.interpretation:
         if (expected.interpretation, found.interpretation) != ("YBR_FULL", "RGB"):
             return f"{expected.interpretation} expected, {found.interpretation} found"
-        frames = expected.as_rgb()
+        frames = expected.as_rgb
     for index, (one, other) in enumerate(zip(frames, found.frames, strict=True)):
         if one.shape != other.shape or expected.signed != found.signed:
             return f"frame {index}: {one.shape} {one.dtype} expected, {other.shape} {other.dtype} found"
@@ -121,8 +123,10 @@ def difference(expected: Reading, found: Reading, *, limit: int | None = None) -
     return None
 
 
-def low_bits(frame: NDArray[Any], bits: int, *, signed: bool) -> NDArray[np.int64]:
+def low_bits(frame: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
     """Keep the low bits of each sample, as unsigned or two's complement."""
+    if bits >= 8 * frame.itemsize and frame.dtype.kind == ("i" if signed else "u"):
+        return frame
     kept = frame.astype(np.int64) & ((1 << bits) - 1)
     return kept - ((kept >> (bits - 1)) << bits) if signed else kept
 
@@ -226,7 +230,8 @@ def _native_frames(dataset: pydicom.Dataset, shape: _Shape) -> list[NDArray[Any]
         label = "YBR_FULL"
     if len(data) < count * size:
         raise UnreadableError(f"{count * size} bytes expected, {len(data)} found")
-    return [_native_frame(data[index * size :][:size], shape, label) for index in range(count)]
+    starts = range(0, count * size, size)
+    return [_native_frame(data[start : start + size], shape, label) for start in starts]
 
 
 def _little_endian(dataset: pydicom.Dataset, shape: _Shape) -> bytes:

@@ -361,5 +361,5 @@ def test_errors_name_the_frame(codec):
     pixels = pixel_format(frame, 8)
     (good,) = codec.encode([frame], pixels)
     with pytest.raises(CodecError) as caught:
-        codec.decode([good, good[: len(good) // 2]], pixels)
+        codec.decode([good, good[:-5]], pixels)
     assert caught.value.frame == 1

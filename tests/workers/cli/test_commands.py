@@ -36,8 +36,6 @@ from tests.support.harness import (
     write_instance,
 )
 
-pytestmark = pytest.mark.xdist_group("service-cli")
-
 
 @dataclass
 class Terminal:
