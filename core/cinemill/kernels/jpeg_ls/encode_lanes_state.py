@@ -29,6 +29,8 @@ class Memory(NamedTuple):
         One in each component.
     running, lengths
         Whether the lane is in a run (0 or -1), and the run's length so far.
+    gradients
+        The quantised gradient of the row above that leads to the next column.
     columns
         Two columns in turn x the fields of `Column`.
     slots
@@ -44,6 +46,7 @@ class Memory(NamedTuple):
     run_indices: NDArray[np.int32]
     running: NDArray[np.uint16]
     lengths: NDArray[np.uint16]
+    gradients: NDArray[np.uint16]
     columns: NDArray[np.uint16]
     slots: NDArray[np.uint8]
     orders: NDArray[np.uint8]
@@ -56,6 +59,7 @@ MEMORY = types.NamedTuple(
         int64[:, ::1],
         int32[:, :, ::1],
         int32[:, ::1],
+        uint16[::1],
         uint16[::1],
         uint16[::1],
         uint16[:, :, ::1],
@@ -74,6 +78,7 @@ class Scan(NamedTuple):
     interruptions: Any
     running: Any
     lengths: Any
+    gradients: Any
     columns: Any
     slots: Any
     orders: Any
