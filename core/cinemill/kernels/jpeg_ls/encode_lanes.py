@@ -49,6 +49,7 @@ from cinemill.kernels.jpeg_ls.lanes import (
 )
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
 from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, half_place, start_codes
+from cinemill.kernels.jpeg_ls.tiles import bytes_to_lanes
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -59,6 +60,7 @@ from cinemill.kernels.machine.bits import (
     shift_up,
     store_16,
     store_32,
+    store_64,
     trailing_zeros,
 )
 from cinemill.kernels.machine.jit import inlined, jit
@@ -218,13 +220,22 @@ def _encode_lanes(
     count = 0
     for y in range(height):
         first = y * columns * components
-        for lane in range(LANES):
-            line = lines + 2 * pitch * lane
-            read_pixels(frames[lane], sample_bytes, first, columns, components, line, plane, coding.max_value)
+        all_above, all_current = (
+            rows + row_bytes * components * (y & 1),
+            rows + row_bytes * components * (1 - (y & 1)),
+        )
+        if sample_bytes == 1:
+            for lane in range(LANES):
+                store_64(lines, lane, frames[lane] + first)
+            bytes_to_lanes(lines, all_current, row_bytes, columns, components, coding.max_value)
+        else:
+            for lane in range(LANES):
+                line = lines + 2 * pitch * lane
+                read_pixels(frames[lane], 2, first, columns, components, line, plane, coding.max_value)
         for component in range(components):
-            above = rows + row_bytes * (components * (y & 1) + component)
-            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
-            to_lanes(lines + plane * component, pitch, current, columns)
+            above, current = all_above + row_bytes * component, all_current + row_bytes * component
+            if sample_bytes == 2:
+                to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             row = Row(current + GROUP, above + GROUP, run_indices + 4 * LANES * component)

@@ -19,7 +19,7 @@ class Memory(NamedTuple):
     rows
         Two rows of lanes a component (see `lanes`), taking turns as "above" and "current".
     lines
-        The current row of each frame and component, as it comes from the frames.
+        The current row of each frame and component, as it comes from the frames; for samples of a byte, what `tiles` calls ``room``.
     contexts
         366 regular contexts of 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
         nothing to code share the last one, `IDLE`, whose content means nothing.

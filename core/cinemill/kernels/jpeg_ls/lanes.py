@@ -9,7 +9,7 @@ A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group
 one frame's part of it: contiguous 16-bit samples, one lane after the other, ``pitch`` samples apart.
 
 `to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
-the last column: `lines_of_lanes` and `rows_of_lanes` have room for them.
+the last column: `lines_of_lanes` and `rows_of_lanes` have room for them, the latter for 16 groups.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ GROUP = 2 * LANES
 
 TILE = 8
 
+SLACK = 16
+
 REACH = 1 << 28
 """Bytes from the first code on in which the others may begin."""
 
@@ -50,7 +52,7 @@ def aligned(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
 
 def rows_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
     """Make room for two rows a component: (2, components, columns with borders and slack, lanes)."""
-    return aligned((2, components, columns + 2 + TILE, LANES), np.uint16)
+    return aligned((2, components, columns + 2 + SLACK, LANES), np.uint16)
 
 
 def lines_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
