@@ -1,7 +1,7 @@
 """JPEG-LS lossless encoding of sixteen frames of equal geometry in lock-step, one a SIMD lane (T.87 Annex A).
 
 All lanes stand at the same column. At each, `classify` finds which lanes code a sample in regular mode, which are in a run,
-and in which a run ends; `code` then makes the symbols of the regular ones and updates a context for each. A run's end is
+and in which a run ends; `code`, or `code_narrow`, then makes the symbols of the regular ones and updates a context for each. A run's end is
 an event, handled lane by lane in plain code. Columns at which all lanes stay in their runs are skipped.
 A column is classified before the one in front of it is coded: neither waits for the other, which saves a sixth of the time.
 Symbols fill slots of sixteen; as soon as four slots are full, `flush` joins four symbols in each lane and appends them to its code.
@@ -220,10 +220,8 @@ def _encode_lanes(
     count = 0
     for y in range(height):
         first = y * columns * components
-        all_above, all_current = (
-            rows + row_bytes * components * (y & 1),
-            rows + row_bytes * components * (1 - (y & 1)),
-        )
+        all_above = rows + row_bytes * components * (y & 1)
+        all_current = rows + row_bytes * components * (1 - (y & 1))
         if sample_bytes == 1:
             for lane in range(LANES):
                 store_64(lines, lane, frames[lane] + first)

@@ -9,7 +9,7 @@ A row of lanes is (columns + 2) groups of `LANES` 16-bit samples: a border group
 one frame's part of it: contiguous 16-bit samples, one lane after the other, ``pitch`` samples apart.
 
 `to_lanes` and `from_lanes` move 8 columns at a time and so touch up to 7 samples behind a line and 7 groups behind
-the last column: `lines_of_lanes` and `rows_of_lanes` have room for them, the latter for 16 groups.
+the last column: `lines_of_lanes` and `rows_of_lanes` have room for them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ GROUP = 2 * LANES
 TILE = 8
 
 SLACK = 16
+"""Groups behind the last column that may be written."""
 
 REACH = 1 << 28
 """Bytes from the first code on in which the others may begin."""
 
 EVEN_FIRST = (*range(0, LANES, 2), *range(1, LANES, 2))
-"""Frames by lane where lanes are 32 bits wide: the even ones stand in the lower halves of the odd ones' 16-bit lanes' pairs."""
+"""Frames by lane where lanes are 32 bits wide, so that a register of 16-bit lanes becomes two by masking and by shifting."""
 
 _LINE = 64
 

@@ -6,7 +6,8 @@ to its last, lanes up to 15 columns behind it (`rows_of_lanes` has room for them
 Memory
 ------
 room
-    `ROOM` bytes: where the row of each frame is, by lane; a copy of what is behind the last sixteen of each frame's samples, and where these are.
+    `ROOM` bytes: where the row of each frame is, by lane; a copy of each row's last samples, fewer than sixteen; and where they would be
+    if the row were all there.
 """
 
 from __future__ import annotations
