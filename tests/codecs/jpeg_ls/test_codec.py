@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import cinemill.codecs.jpeg_ls.codec as codec_module
 from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.jpeg_ls import decode_lanes, encode_lanes, lanes
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, LANES, default_thresholds
 from cinemill.pixel_format import PixelFormat
+from tests.support import guarded_memory
 from tests.support.files import CORPUS
 from tests.support.jpegls_images import (
     CONTENTS,
@@ -118,6 +121,25 @@ def test_bits_above_those_stored_are_dropped():
     for count in (1, 4):
         codestreams = JpegLs().encode([frame] * count, pixels)
         np.testing.assert_array_equal(JpegLs().decode(codestreams, pixels)[0], frame & 0xFFF)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 1), (3, 15), (3, 16), (3, 33), (3, 5, 3), (3, 16, 3), (3, 27, 3)], ids=str
+)
+def test_a_batch_of_bytes_is_read_to_its_last_sample_and_no_further(shape):
+    rng = np.random.default_rng(3)
+    samples = rng.integers(0, 256, (LANES - 1, *shape), "u1")
+    guards = [np.frombuffer(guarded_memory.guarded(frame.size), "u1").reshape(shape) for frame in samples]
+    for guard, frame in zip(guards, samples, strict=True):
+        guard[...] = frame
+    for bits in (8, 5):
+        pixels = pixel_format(samples[0], bits)
+        kernels = encode_lanes, decode_lanes, lanes, codec_module
+        with guarded_memory.guarding(*kernels):
+            codestreams = JpegLs().encode(guards, pixels)
+            decoded = JpegLs().decode(codestreams, pixels)
+        np.testing.assert_array_equal(decoded, samples & ((1 << bits) - 1))
+        np.testing.assert_array_equal(CharLS().decode(codestreams, pixels), decoded)
 
 
 def test_frames_may_be_views_and_read_only():

@@ -12,7 +12,8 @@ Memory
 rows
     For each bank, two rows of lanes a component (see `lanes`), taking turns as "above" and "current".
 lines
-    The current row of each frame and component, on its way to the frames.
+    The current row of each frame and component, on its way to the frames; where samples are bytes and frames have no others, what
+    `tiles` calls ``room``, for each bank, and behind it a row that nobody wants.
 lanes
     What each bank knows, bank after bank; offsets are in `decode_columns`. The 366 regular contexts are sixteen 64-bit words each: A in 32
     bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have no code to read share the last one, `IDLE`, whose
@@ -76,6 +77,7 @@ from cinemill.kernels.jpeg_ls.parameters import (
     RUN_ORDERS,
     Coding,
 )
+from cinemill.kernels.jpeg_ls.tiles import ROOM, bytes_from_lanes
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -259,6 +261,7 @@ def _decode_lanes(
     apart = row_bytes * components
     pitch = lines_.shape[2]
     plane = GROUP * pitch
+    tiled = sample_bytes == 1 and components == samples
     for y in range(height):
         for component in range(components):
             above = rows + banks * apart * (y & 1) + row_bytes * component
@@ -272,11 +275,18 @@ def _decode_lanes(
             _row(
                 current + GROUP, above + GROUP, apart, columns, lanes, banks, data, component, orders, coding
             )
-            for bank in range(banks):
+            for bank in range(banks if not tiled else 0):
                 line = lines + plane * (components * bank + component)
                 from_lanes(current + apart * bank, line, pitch, columns)
         first = y * columns * samples
-        for lane in range(live):
+        for bank in range(banks if tiled else 0):
+            room = lines + plane * components * bank
+            for lane in range(LANES):
+                number = LANES * bank + lane
+                store_64(room, lane, frames[number] + first if number < live else room + ROOM)
+            current = rows + banks * apart * (1 - (y & 1)) + apart * bank
+            bytes_from_lanes(current, row_bytes, room, columns, components)
+        for lane in range(live if not tiled else 0):
             line = lines + plane * components * (lane // LANES) + 2 * pitch * (lane % LANES)
             write_pixels(line, plane, columns, components, frames[lane], sample_bytes, first, samples)
     for lane in range(LANES * banks):

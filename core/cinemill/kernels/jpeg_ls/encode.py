@@ -48,6 +48,7 @@ from cinemill.kernels.jpeg_ls.encode_model import (
     joined,
     modelled,
     plain_capacity,
+    quantised,
     read_pixels,
     run_segments,
 )
@@ -104,8 +105,10 @@ def prepare(
         rc=(above - 2).load(16, STEP),
         rd=(above + 2).load(16, STEP),
     )
-    thresholds = [near.ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
-    context, prediction, sample = modelled(near, thresholds, max_value)
+    thresholds = [near.ra.like(threshold) for threshold in (t1, t2, t3)]
+    pairs = (near.rd, near.rb), (near.rb, near.rc), (near.rc, near.ra)
+    across, along, down = (quantised(high, low, thresholds) for high, low in pairs)
+    context, prediction, sample = modelled(near, (across, along, down), max_value)
     context.store(block)
     prediction.store(block + 2 * STEP)
     (sample - prediction).store(block + 4 * STEP)

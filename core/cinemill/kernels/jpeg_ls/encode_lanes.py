@@ -1,7 +1,7 @@
 """JPEG-LS lossless encoding of sixteen frames of equal geometry in lock-step, one a SIMD lane (T.87 Annex A).
 
 All lanes stand at the same column. At each, `classify` finds which lanes code a sample in regular mode, which are in a run,
-and in which a run ends; `code` then makes the symbols of the regular ones and updates a context for each. A run's end is
+and in which a run ends; `code`, or `code_narrow`, then makes the symbols of the regular ones and updates a context for each. A run's end is
 an event, handled lane by lane in plain code. Columns at which all lanes stay in their runs are skipped.
 A column is classified before the one in front of it is coded: neither waits for the other, which saves a sixth of the time.
 Symbols fill slots of sixteen; as soon as four slots are full, `flush` joins four symbols in each lane and appends them to its code.
@@ -22,31 +22,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.bitstream import stuffed
+from cinemill.kernels.jpeg_ls.encode_columns import (
+    LARGEST_NARROW,
+    classify,
+    code,
+    code_narrow,
+    lead_to,
+    lengthen,
+    unchanged,
+)
 from cinemill.kernels.jpeg_ls.encode_lanes_state import MEMORY, Column, Memory, Row, Scan
 from cinemill.kernels.jpeg_ls.encode_model import (
     LONGEST_VALUE,
     A,
-    Context,
     N,
-    Neighbourhood,
-    golomb_symbol,
     interruption_symbol,
-    modelled,
     plain_capacity,
     read_pixels,
     run_segments,
-    updated,
 )
 from cinemill.kernels.jpeg_ls.lanes import (
     GROUP,
     lines_of_lanes,
-    load_words,
     rows_of_lanes,
-    store_words,
     to_lanes,
 )
 from cinemill.kernels.jpeg_ls.parameters import LANES, REGULAR_CONTEXTS, RUN_ORDERS, Coding
-from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, start_codes
+from cinemill.kernels.jpeg_ls.slots import SLOT, SLOTS_BYTES, code_bits, flush, half_place, start_codes
+from cinemill.kernels.jpeg_ls.tiles import bytes_to_lanes
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -57,16 +60,11 @@ from cinemill.kernels.machine.bits import (
     shift_up,
     store_16,
     store_32,
+    store_64,
     trailing_zeros,
 )
-from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.types import int64, uint8, void
-
-CONTEXT = 8 * LANES
-"""Bytes of a context's sixteen words."""
-
-IDLE = CONTEXT * REGULAR_CONTEXTS
 
 MOST_KEPT = 1 << 28
 """Bytes of address space that a thread keeps for codes; memory is taken by what codes really need."""
@@ -75,82 +73,22 @@ ALL_RUNNING = 0xFFFF << 16
 """What `classify` returns where all lanes stay in their runs."""
 
 
-@instructions
-def classify(row: Row, scan: Scan, column: Column) -> Value:
-    """Model a column, move runs on by it, and pick the contexts.
-
-    Returns the lanes whose runs end here in bits 0 to 15, and those in a run or at its end in bits 16 to 31.
-    """
-    near = Neighbourhood(
-        sample=row.current.load(16, LANES),
-        ra=(row.current - GROUP).load(16, LANES),
-        rb=row.above.load(16, LANES),
-        rc=(row.above - GROUP).load(16, LANES),
-        rd=(row.above + GROUP).load(16, LANES),
-    )
-    t1, t2, t3 = scan.coding.t1, scan.coding.t2, scan.coding.t3
-    thresholds = [near.ra.like(threshold) for threshold in (t1.like(1), t1, t2, t3)]
-    context, prediction, sample = modelled(near, thresholds, scan.coding.max_value)
-    running = scan.running.load(16, LANES) | context.equals(0).extended(16)
-    ended = running & near.sample.differs(near.ra).extended(16)
-    lasting = running & ~ended
-    lasting.store(scan.running)
-    lengths = scan.lengths.load(16, LANES)
-    ((lengths - lasting) & ~ended).store(scan.lengths)
-    running.differs(0).choose(context.like(IDLE), context * CONTEXT).store(column.contexts)
-    prediction.store(column.predictions)
-    sample.store(column.samples)
-    lengths.store(column.ended)
-    result: Value = ended.differs(0).packed() | (running.differs(0).packed() << 16)
-    return result
-
-
-@instructions
-def unchanged(row: Value) -> Value:
-    """Tell (as non-zero) whether all lanes repeat the sample to the left."""
-    return row.load(16, LANES).differs((row - GROUP).load(16, LANES)).packed().equals(0).resized(64)
-
-
-@instructions
-def lengthen(scan: Scan, columns: Value) -> None:
-    """Add columns to the runs of all lanes."""
-    lengths = scan.lengths.load(16, LANES)
-    (lengths + lengths.like(columns)).store(scan.lengths)
-
-
-@instructions
-def code(scan: Scan, column: Column, slot: Value) -> None:
-    """Write the symbols of lanes in regular mode to a slot, zeros for the others, and update contexts."""
-    offsets = column.contexts.load(16, LANES)
-    addresses = [scan.contexts + offsets.lane(lane).resized(64) + 8 * lane for lane in range(LANES)]
-    a, packed = load_words(addresses)
-    context = Context(a, (packed << 16) >> 24, packed >> 16, packed & 0xFF)
-    prediction = column.predictions.load(16, LANES).resized(32)
-    sample = column.samples.load(16, LANES).resized(32)
-    qbpp, limit = a.like(scan.coding.qbpp), a.like(scan.coding.limit)
-    corrected = (prediction + context.c).clamped(0, (a.like(1) << qbpp) - 1)
-    error = (sample - corrected).signed_from(qbpp)
-    symbol = golomb_symbol(context, error, limit - qbpp - 1, qbpp, limit)
-    (symbol & offsets.differs(IDLE).extended(32)).store(slot)
-    after = updated(context, error)
-    store_words(after.a, after.n | ((after.b & 0xFF) << 8) | (after.c << 16), addresses)
-
-
 @inlined
 def _end_run(scan: Scan, row: Row, lane: int, length: int, count: int, at_end: bool) -> int:
     """Write a lane's run, and the sample that ended it unless the row did; returns the first slot behind them."""
     run_index = load_i32(row.run_indices, lane)
+    place = half_place(lane)
     ones, rest, run_index = run_segments(scan.orders, run_index, length)
     if at_end and rest > 0:
         ones += 1
     while ones > 0:
         some = min(ones, LONGEST_VALUE)
-        store_32(scan.slots + SLOT * count, lane, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
+        store_32(scan.slots + SLOT * count, place, (shift_up(1, some) - 1) | shift_up(some, LONGEST_VALUE))
         count += 1
         ones -= some
     if not at_end:
         order = load_u8(scan.orders, run_index)
-        store_32(scan.slots + SLOT * count, lane, rest | shift_up(order + 1, LONGEST_VALUE))
+        store_32(scan.slots + SLOT * count, place, rest | shift_up(order + 1, LONGEST_VALUE))
         ra, rb, sample = (
             load_u16(row.current - GROUP, lane),
             load_u16(row.above, lane),
@@ -158,7 +96,7 @@ def _end_run(scan: Scan, row: Row, lane: int, length: int, count: int, at_end: b
         )
         pair = scan.interruptions + 32 * lane
         symbol = interruption_symbol(pair, order, ra, rb, sample, scan.coding)
-        store_32(scan.slots + SLOT * (count + 1), lane, symbol)
+        store_32(scan.slots + SLOT * (count + 1), place, symbol)
         count += 2
         run_index = max(run_index - 1, 0)
     store_32(row.run_indices, lane, run_index)
@@ -182,6 +120,7 @@ def _column(scan: Scan, x: int) -> Column:
 def _encode_row(scan: Scan, row: Row, columns: int, count: int) -> int:
     """Encode a row of one component; ``count`` slots are in use before, and as many as it returns after."""
     x = 0
+    lead_to(row, scan)
     upcoming = classify(row, scan, _column(scan, 0))
     while x < columns:
         lanes, here, column = upcoming, _moved(row, x), _column(scan, x)
@@ -190,12 +129,17 @@ def _encode_row(scan: Scan, row: Row, columns: int, count: int) -> int:
             skipped = x
             while x < columns and unchanged(row.current + GROUP * x) != 0:
                 x += 1
-            lengthen(scan, x - skipped)
+            if x > skipped:
+                lengthen(scan, x - skipped)
+                lead_to(_moved(row, x), scan)
         if x < columns:
             upcoming = classify(_moved(row, x), scan, _column(scan, x))
         if lanes == ALL_RUNNING:
             continue
-        code(scan, column, scan.slots + SLOT * count)
+        if scan.coding.max_value <= LARGEST_NARROW:
+            code_narrow(scan, column, scan.slots + SLOT * count)
+        else:
+            code(scan, column, scan.slots + SLOT * count)
         ended = lanes & 0xFFFF
         used = count + 1
         while ended != 0:
@@ -232,6 +176,7 @@ def _start(coding: Coding, memory: Memory, plain: int, capacity: int) -> Scan:
         address(memory.interruptions),
         address(memory.running),
         address(memory.lengths),
+        address(memory.gradients),
         address(memory.columns),
         address(memory.slots),
         address(memory.orders),
@@ -275,13 +220,20 @@ def _encode_lanes(
     count = 0
     for y in range(height):
         first = y * columns * components
-        for lane in range(LANES):
-            line = lines + 2 * pitch * lane
-            read_pixels(frames[lane], sample_bytes, first, columns, components, line, plane, coding.max_value)
+        all_above = rows + row_bytes * components * (y & 1)
+        all_current = rows + row_bytes * components * (1 - (y & 1))
+        if sample_bytes == 1:
+            for lane in range(LANES):
+                store_64(lines, lane, frames[lane] + first)
+            bytes_to_lanes(lines, all_current, row_bytes, columns, components, coding.max_value)
+        else:
+            for lane in range(LANES):
+                line = lines + 2 * pitch * lane
+                read_pixels(frames[lane], 2, first, columns, components, line, plane, coding.max_value)
         for component in range(components):
-            above = rows + row_bytes * (components * (y & 1) + component)
-            current = rows + row_bytes * (components * (1 - (y & 1)) + component)
-            to_lanes(lines + plane * component, pitch, current, columns)
+            above, current = all_above + row_bytes * component, all_current + row_bytes * component
+            if sample_bytes == 2:
+                to_lanes(lines + plane * component, pitch, current, columns)
             copy_bytes(current, above + GROUP, GROUP)
             copy_bytes(above + GROUP * (columns + 1), above + GROUP * columns, GROUP)
             row = Row(current + GROUP, above + GROUP, run_indices + 4 * LANES * component)
@@ -335,6 +287,7 @@ def encode_scans(frames: list[NDArray[Any]], coding: Coding, prologue: bytes, ep
             run_indices=np.empty((components, LANES), np.int32),
             running=np.empty(LANES, np.uint16),
             lengths=np.empty(LANES, np.uint16),
+            gradients=np.empty(LANES, np.uint16),
             columns=np.empty((2, len(Column._fields), LANES), np.uint16),
             slots=np.empty(SLOTS_BYTES, np.uint8),
             orders=RUN_ORDERS,

@@ -19,7 +19,7 @@ class Memory(NamedTuple):
     rows
         Two rows of lanes a component (see `lanes`), taking turns as "above" and "current".
     lines
-        The current row of each frame and component, as it comes from the frames.
+        The current row of each frame and component, as it comes from the frames; for samples of a byte, what `tiles` calls ``room``.
     contexts
         366 regular contexts of 64-bit words: A in 32 bits, N in 8, B in 8, C in 16 (B and C signed). Lanes that have
         nothing to code share the last one, `IDLE`, whose content means nothing.
@@ -29,6 +29,8 @@ class Memory(NamedTuple):
         One in each component.
     running, lengths
         Whether the lane is in a run (0 or -1), and the run's length so far.
+    gradients
+        The quantised gradient of the row above that leads to the next column.
     columns
         Two columns in turn x the fields of `Column`.
     slots
@@ -44,6 +46,7 @@ class Memory(NamedTuple):
     run_indices: NDArray[np.int32]
     running: NDArray[np.uint16]
     lengths: NDArray[np.uint16]
+    gradients: NDArray[np.uint16]
     columns: NDArray[np.uint16]
     slots: NDArray[np.uint8]
     orders: NDArray[np.uint8]
@@ -56,6 +59,7 @@ MEMORY = types.NamedTuple(
         int64[:, ::1],
         int32[:, :, ::1],
         int32[:, ::1],
+        uint16[::1],
         uint16[::1],
         uint16[::1],
         uint16[:, :, ::1],
@@ -74,6 +78,7 @@ class Scan(NamedTuple):
     interruptions: Any
     running: Any
     lengths: Any
+    gradients: Any
     columns: Any
     slots: Any
     orders: Any

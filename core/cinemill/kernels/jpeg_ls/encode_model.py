@@ -56,26 +56,27 @@ class Neighbourhood(NamedTuple):
 
 
 def quantised(high: Value, low: Value, thresholds: Sequence[Value]) -> Value:
-    """Quantise the gradient ``high - low`` of two unsigned samples to -4..4 (T.87 A.3.3) by thresholds 1, T1, T2, T3."""
+    """Quantise the gradient ``high - low`` of two unsigned samples to -4..4 (T.87 A.3.3) by T1, T2, T3, all below 2**15."""
     size = high.maximum_unsigned(low) - high.minimum_unsigned(low)
-    steps = high.like(0)
+    steps, limited = size.minimum_unsigned(1), size.minimum_unsigned(0x7FFF)
     for threshold in thresholds:
-        steps = steps - size.at_least_unsigned(threshold).extended(16)
-    return high.at_least_unsigned(low).choose(steps, -steps)
+        steps = steps - (limited > threshold - 1).extended(16)
+    negative = low.at_least_unsigned(high).extended(16)
+    return (steps ^ negative) - negative
 
 
 def modelled(
-    near: Neighbourhood, thresholds: Sequence[Value], max_value: Value
+    near: Neighbourhood, gradients: tuple[Value, Value, Value], max_value: Value
 ) -> tuple[Value, Value, Value]:
     """Return context number, prediction and sample (T.87 A.3, A.4.1); context 0 stands for run mode.
 
-    Where the context's sign is negative, prediction and sample are complemented (MAXVAL - x), after which
-    correction, error and clamping are the same for both signs.
+    Gradients are Rd - Rb, Rb - Rc and Rc - Ra, quantised. Where the context's sign is negative, prediction and sample are
+    complemented (MAXVAL - x), after which correction, error and clamping are the same for both signs.
     """
-    sample, ra, rb, rc, rd = near
-    q1, q2, q3 = (quantised(high, low, thresholds) for high, low in ((rd, rb), (rb, rc), (rc, ra)))
-    context = q1 * 81 + q2 * 9 + q3
-    complement = (context < 0).choose(sample.like(max_value), 0)
+    sample, ra, rb, rc, _ = near
+    q1, q2, q3 = gradients
+    context = (q1 * 9 + q2) * 9 + q3
+    complement = (context >> 15) & max_value
     high, low = ra.maximum_unsigned(rb), ra.minimum_unsigned(rb)
     flat = low.at_least_unsigned(rc).choose(high, ra + rb - rc)
     prediction = rc.at_least_unsigned(high).choose(low, flat)
@@ -113,8 +114,8 @@ def updated(context: Context, error: Value) -> Context:
 
 
 def joined(values: Value, lengths: Value, more: Value, more_lengths: Value) -> tuple[Value, Value]:
-    """Append 64-bit codes to others; the value is right as long as the joint length is below 64."""
-    return (values << (more_lengths & 63)) | more, lengths + more_lengths
+    """Append codes to others; the value is right as long as the joint length is below the bits that hold it."""
+    return (values << more_lengths) | more, lengths + more_lengths
 
 
 @inlined

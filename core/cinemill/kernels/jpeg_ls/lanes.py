@@ -21,17 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.kernels.jpeg_ls.parameters import LANES
+from cinemill.kernels.machine import processor
 from cinemill.kernels.machine.instructions import Value, gathered, instructions
 from cinemill.kernels.machine.jit import inlined
+from cinemill.kernels.machine.x86 import constant, shuffled_bytes
 
 GROUP = 2 * LANES
 """Bytes from one column of a row of lanes to the next."""
 
 TILE = 8
 
+SLACK = 16
+"""Groups behind the last column that may be written."""
+
 REACH = 1 << 28
 """Bytes from the first code on in which the others may begin."""
 
+EVEN_FIRST = (*range(0, LANES, 2), *range(1, LANES, 2))
+"""Frames by lane where lanes are 32 bits wide, so that a register of 16-bit lanes becomes two by masking and by shifting."""
 
 _LINE = 64
 
@@ -46,7 +53,7 @@ def aligned(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
 
 def rows_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
     """Make room for two rows a component: (2, components, columns with borders and slack, lanes)."""
-    return aligned((2, components, columns + 2 + TILE, LANES), np.uint16)
+    return aligned((2, components, columns + 2 + SLACK, LANES), np.uint16)
 
 
 def lines_of_lanes(components: int, columns: int) -> NDArray[np.uint16]:
@@ -111,6 +118,37 @@ def store_words(low: Value, high: Value, addresses: list[Value]) -> None:
         words = low.shuffled(order, high).recast(64, 4)
         for lane in range(4):
             words.lane(lane).store(addresses[part + lane])
+
+
+def widened(lanes: Value) -> Value:
+    """Turn 16-bit lanes, unsigned, into 32-bit ones, `EVEN_FIRST`."""
+    pairs = lanes.recast(32, LANES // 2)
+    return (pairs & 0xFFFF).shuffled(range(LANES), pairs.shifted_down(16))
+
+
+def narrowed(lanes: Value) -> Value:
+    """Take the lower halves of 32-bit lanes, `EVEN_FIRST`, in the frames' order."""
+    even, odd = _halves(lanes)
+    return ((even & 0xFFFF) | (odd << 16)).recast(16, LANES)
+
+
+def upper(lanes: Value) -> Value:
+    """Take the upper halves of 32-bit lanes, `EVEN_FIRST`, in the frames' order."""
+    even, odd = _halves(lanes)
+    return (even.shifted_down(16) | (odd & 0xFFFF0000)).recast(16, LANES)
+
+
+def _halves(lanes: Value) -> tuple[Value, Value]:
+    return lanes.shuffled(range(LANES // 2)), lanes.shuffled(range(LANES // 2, LANES))
+
+
+def low_bits(count: Value) -> Value:
+    """Set so many bits of 16, from 0 to 8: AVX2 has no instruction that shifts 16-bit lanes each by its own count."""
+    if processor.chosen() or not processor.has("avx2") or processor.has("avx512bw"):
+        return (count.like(1) << count) - 1
+    keys = (count | 0x8000).recast(8, 2 * LANES)
+    table = constant(keys, [min((1 << bits) - 1, 255) for bits in range(16)] * (LANES // 8))
+    return shuffled_bytes(table, keys).recast(16, LANES)
 
 
 @inlined

@@ -3,8 +3,9 @@
 Memory
 ------
 slots
-    `SLOTS` times sixteen symbols of 32 bits, zeros behind the last slot in use. Behind them, by lane: the bits that `_append` holds back,
-    their number, where they go, four joined symbols (64 bits each), and the lengths of these.
+    `SLOTS` times sixteen symbols of 32 bits, zeros behind the last slot in use; frame n's is number `half_place` (n).
+    Behind them: the bits that `_append` holds back, their number, where they go, four joined symbols (64 bits each), and the lengths of
+    these; frame n's are number `half_place` (`half_place` (n)).
 """
 
 from __future__ import annotations
@@ -29,25 +30,37 @@ SLOTS_BYTES = QUAD_LENGTHS + 8 * LANES
 
 
 @inlined
+def half_place(number: int) -> int:
+    """Return where a number stands when the even ones stand before the odd ones."""
+    return (number >> 1) + (number & 1) * (LANES // 2)
+
+
+@inlined
 def start_codes(slots: int, plain: int, capacity: int) -> None:
     """Empty all slots; each lane's code goes to ``capacity`` bytes from ``plain`` on."""
     for word in range(SLOTS_BYTES // 8):
         store_64(slots, word, 0)
     for lane in range(LANES):
-        store_64(slots + OUT, lane, plain + capacity * lane)
+        store_64(slots + OUT, half_place(half_place(lane)), plain + capacity * lane)
 
 
 @inlined
 def code_bits(slots: int, lane: int, start: int) -> int:
     """Return how many bits a lane's code has that starts at an address."""
-    return 8 * (load_i64(slots + OUT, lane) - start) + load_i64(slots + HELD, lane)
+    place = half_place(half_place(lane))
+    return 8 * (load_i64(slots + OUT, place) - start) + load_i64(slots + HELD, place)
 
 
 def _symbols(slot: Value) -> tuple[Value, Value]:
-    """Read a slot: the symbols' values and lengths, 64 bits each."""
+    """Read a slot: the symbols' values and lengths, 32 bits each."""
     symbols = slot.load(32, LANES)
-    values = (symbols & ((1 << LONGEST_VALUE) - 1)).resized(64)
-    return values, symbols.shifted_down(LONGEST_VALUE).resized(64)
+    return symbols & ((1 << LONGEST_VALUE) - 1), symbols.shifted_down(LONGEST_VALUE)
+
+
+def _apart(numbers: Value) -> Value:
+    """Widen 32-bit lanes to 64 bits, the even ones first."""
+    pairs = numbers.recast(64, LANES // 2)
+    return (pairs & 0xFFFFFFFF).shuffled(range(LANES), pairs.shifted_down(32))
 
 
 def _append(slots: Value, values: Value, lengths: Value) -> None:
@@ -67,12 +80,14 @@ def _append(slots: Value, values: Value, lengths: Value) -> None:
 
 @instructions
 def _join(slot: Value, slots: Value) -> Value:
-    """Join the symbols of four slots in each lane; returns the lanes in which they exceed 56 bits and are not right."""
+    """Join the symbols of four slots in each lane; returns the lanes in which two exceed 31 bits, or all 56, and are not right."""
     first, second, third, last = (_symbols(slot + SLOT * number) for number in range(4))
-    values, lengths = joined(*joined(*first, *second), *joined(*third, *last))
+    pairs = joined(*first, *second), joined(*third, *last)
+    values, lengths = joined(*(_apart(part) for pair in pairs for part in pair))
     values.store(slots + QUADS)
     lengths.store(slots + QUAD_LENGTHS)
-    return (lengths > 56).packed()
+    one, other = pairs[0][1], pairs[1][1]
+    return ((one.maximum(other) > 31) | (one + other > 56)).packed()
 
 
 @instructions
@@ -84,7 +99,7 @@ def _append_joined(slots: Value) -> None:
 @instructions
 def _append_slot(slot: Value, slots: Value) -> None:
     """Append the symbols of one slot, of up to 64 bits: as many of their leading zeros as exceed 32 bits, and the rest."""
-    values, lengths = _symbols(slot)
+    values, lengths = (_apart(part) for part in _symbols(slot))
     zeros = (lengths - 32).maximum(0)
     _append(slots, values.like(0), zeros)
     _append(slots, values, lengths - zeros)
