@@ -71,30 +71,54 @@ def _to_rgb(y: Value, cb: Value, cr: Value) -> list[Value]:
     """Give R, G and B of YBR_FULL samples, in integers of 16 bits.
 
     R = Y + 1.402 (CR - 128), B = Y + 1.772 (CB - 128) and G = Y - 0.344136 (CB - 128) - 0.714136 (CR - 128), rounded as single
-    precision does: factors and halves are those with which every one of the 2^24 results is the same. At CB 78 and CR 178
-    the exact G ends in one half, which single precision rounds down for Y below 47: so G depends on Y within the sum.
+    precision does: factors and halves are those with which every one of the 2^24 results is the same.
     """
     red = y + 72 + _upper_half((cr << 2) - (4 * 128 + 204), 22971)
     blue = y - 15 + _upper_half((cb << 2) - (4 * 128 - 35), 29032)
-    wide = [sample.resized(32) for sample in (y, cb, cr)]
-    total = wide[0] - wide[1] * 2886826 - wide[2] * 5990612 + (4194309 + 128 * (2886826 + 5990612))
-    green = y + (total >> 23).resized(16)
-    return [sample.clamped(0, 255).resized(8) for sample in (red, green, blue)]
+    if y.lanes:
+        parts = zip(*(_even_and_odd(sample) for sample in (y, cb, cr)), strict=True)
+        even, odd = (_less_green(*part) for part in parts)
+        green = y + _joined(even, odd)
+    else:
+        green = y + _less_green(y.resized(32), cb.resized(32), cr.resized(32)).resized(16)
+    return [sample.clamped(0, 255) for sample in (red, green, blue)]
+
+
+def _less_green(y: Value, cb: Value, cr: Value) -> Value:
+    """Give G - Y, in integers of 32 bits.
+
+    At CB 78 and CR 178 the exact G ends in one half, which single precision rounds down for Y below 47: so Y is in the sum.
+    """
+    return (y - cb * 2886826 - cr * 5990612 + (4194309 + 128 * (2886826 + 5990612))) >> 23
+
+
+def _even_and_odd(lanes: Value) -> tuple[Value, Value]:
+    """Widen unsigned integers to twice their bits: the even ones, and the odd ones. That takes no shuffles."""
+    bits = 2 * lanes.bits
+    pairs = lanes.recast(bits, lanes.lanes // 2)
+    return pairs & ((1 << lanes.bits) - 1), pairs.shifted_down(lanes.bits)
+
+
+def _joined(even: Value, odd: Value) -> Value:
+    """Cut the even and the odd integers to half of their bits."""
+    bits = even.bits // 2
+    return ((even & ((1 << bits) - 1)) | (odd << bits)).recast(bits, 2 * even.lanes)
 
 
 @instructions
 def _pixel_to_rgb(ybr: Value, rgb: Value) -> None:
     samples = [(ybr + sample).load(8).resized(16) for sample in range(3)]
     for sample, value in enumerate(_to_rgb(*samples)):
-        value.store(rgb + sample)
+        value.resized(8).store(rgb + sample)
 
 
 @instructions
 def _pixels_to_rgb(ybr: Value, rgb: Value) -> None:
     samples = ybr.load(8, 3 * _PIXELS)
-    red, green, blue = _to_rgb(
-        *(samples.shuffled(range(sample, 3 * _PIXELS, 3)).resized(16) for sample in range(3))
-    )
+    planes = [samples.shuffled(range(sample, 3 * _PIXELS, 3)) for sample in range(3)]
+    halves = zip(*(_even_and_odd(plane) for plane in planes), strict=True)
+    even, odd = (_to_rgb(*half) for half in halves)
+    red, green, blue = (_joined(*both) for both in zip(even, odd, strict=True))
     order = [sample * _PIXELS + pixel for pixel in range(_PIXELS) for sample in range(3)]
     first, last = red.shuffled(range(2 * _PIXELS), green), blue.shuffled(range(2 * _PIXELS))
     first.shuffled(order, last).store(rgb)
