@@ -65,7 +65,7 @@ def test_kernels_that_others_call_wait_to_be_compiled_though_they_are_parts_of_o
         assert called & set(jit.kernels) <= waiting
         one = jit.kernels["cinemill.kernels.jpeg_2000.decode_rows.reach"]
         jit.module_directory(*one.where).mkdir()
-        (jit.module_directory(*one.where) / "reach.ready").touch()
+        (jit.module_directory(*one.where) / "reach.part").touch()
         assert one in jit.waiting()
     finally:
         jit.cache_directory.cache_clear()

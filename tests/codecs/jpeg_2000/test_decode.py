@@ -17,7 +17,7 @@ from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
 from cinemill.codecs.jpeg_2000.markers import read_main_header
-from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.errors import CodecError
@@ -61,7 +61,6 @@ def test_openjpeg_decodes_until_it_has_taken_as_long_as_to_compile_the_kernels(
         by_openjpeg.append(1)
         return decode_checked(*arguments)
 
-    decode_checked = jpeg2000_decode.decode_checked
     monkeypatch.setattr(jpeg2000_decode, "decode_checked", counted)
     for ready, expected in ((False, [2, 2, 2, 0, 0]), (True, [0])):
         monkeypatch.setattr(jpeg2000_decode, "_Spared", type("", (), {"wanted": False, "blocks": 0}))

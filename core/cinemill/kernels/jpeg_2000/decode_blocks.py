@@ -202,7 +202,8 @@ def _decode_blocks(
 
 def compiled() -> bool:
     """Whether it needs no compiler to decode code-blocks."""
-    return _decode_blocks.is_made()
+    kernel: Any = _decode_blocks
+    return bool(kernel.is_made())
 
 
 def decode_blocks(

@@ -202,12 +202,9 @@ class Kernel(_Compiled):
             return found
 
     def is_made(self) -> bool:
-        """Whether the kernel has been compiled: by itself, where numba does not call it."""
-        made = [("ready",)] if not self._portable else [("code",), ("numba", "ready")]
+        """Whether the kernel has been compiled by itself, not only as a part of others."""
         return any(
-            all((place / f"{self.__qualname__}.{end}").exists() for end in ends)
-            for place in module_directories(*self.where)
-            for ends in made
+            (place / f"{self.__qualname__}.ready").exists() for place in module_directories(*self.where)
         )
 
     def _compiled(self, path: Path) -> Call | None:
@@ -232,7 +229,7 @@ class Kernel(_Compiled):
             if isinstance(one, Kernel):
                 directory = module_directory(*one.where)
                 directory.mkdir(exist_ok=True)
-                (directory / f"{one.__qualname__}.ready").touch()
+                (directory / f"{one.__qualname__}.{'ready' if one is self else 'part'}").touch()
 
     def _part(self) -> Any:
         if not without_numba():
@@ -367,7 +364,8 @@ def module_directories(module: str, source: Path) -> Iterator[Path]:
 
 def is_ready(module: str, source: Path, name: str) -> bool:
     """Whether a kernel has been compiled, be it as a part of others."""
-    return any((place / f"{name}.ready").exists() for place in module_directories(module, source))
+    places = list(module_directories(module, source))
+    return any((place / f"{name}.{end}").exists() for end in ("ready", "part") for place in places)
 
 
 @contextmanager
