@@ -26,6 +26,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from cinemill.codecs import table
+from cinemill.warmup import load_all
 from comparisons import CODECS, KERNELS, MASKS, PEERS, PIPELINES, START, Comparison
 from measure import interleaved, processor_seconds, ratio, summarise
 
@@ -45,6 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.slow_encoder:
         _slow_encoders_down()
+    load_all()
     started = time.perf_counter()
     processor = llvm.get_host_cpu_name()
     floors = read_floors(processor)

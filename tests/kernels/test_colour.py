@@ -27,6 +27,18 @@ def test_every_triplet_as_pydicom(every_triplet, convert, source, target):
     np.testing.assert_array_equal(convert(every_triplet), convert_color_space(every_triplet, source, target))
 
 
+def test_pixels_at_the_end_are_converted_as_all_others(every_triplet):
+    """Most are converted 32 at once; the last few one by one."""
+    pixels = every_triplet.reshape(-1, 3)[5::4099]
+    expected = colour.ybr_full_to_rgb(pixels)
+    for count in range(100):
+        np.testing.assert_array_equal(colour.ybr_full_to_rgb(pixels[:count]), expected[:count])
+    tie = every_triplet.reshape(256, 256, 256, 3)[:, 78, 178]
+    for some in (pixels, tie):
+        alone = np.concatenate([colour.ybr_full_to_rgb(some[at : at + 31]) for at in range(0, len(some), 31)])
+        np.testing.assert_array_equal(alone, convert_color_space(some[None], "YBR_FULL", "RGB")[0])
+
+
 def test_the_printed_matrix(every_triplet):
     """The standard prints four decimals: the result is within one of them, and mostly the same."""
     pixels = every_triplet.reshape(-1, 3)[::101]

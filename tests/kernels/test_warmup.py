@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import cinemill
@@ -39,3 +40,32 @@ def test_who_asked_is_told_of_kernels_only_while_all_are_loaded(monkeypatch):
     warmup.load_all(told.append)
     assert "a kernel" in told
     assert jit.on_compile == before
+
+
+def test_kernels_that_others_call_wait_to_be_compiled_though_they_are_parts_of_other_kernels(
+    monkeypatch, tmp_path
+):
+    """Each of these was announced as ready once a kernel was compiled that it is a part of, and then compiled in mid-work."""
+    monkeypatch.setenv("CINEMILL_CACHE_DIR", str(tmp_path))
+    jit.cache_directory.cache_clear()
+    try:
+        monkeypatch.setattr(jit, "compile_waiting", lambda: None)
+        warmup.load_all()
+        waiting = {kernel.name for kernel in jit.waiting()}
+        called = {
+            f"{module}.{name}"
+            for source in (CORE / "cinemill").rglob("*.py")
+            if not source.is_relative_to(CORE / "cinemill" / "kernels")
+            for node in ast.walk(ast.parse(source.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            and (module := str(node.module)).startswith("cinemill.kernels")
+            for name in (alias.name for alias in node.names)
+        }
+        assert len(called & set(jit.kernels)) > 10
+        assert called & set(jit.kernels) <= waiting
+        one = jit.kernels["cinemill.kernels.jpeg_2000.decode_rows.reach"]
+        jit.module_directory(*one.where).mkdir()
+        (jit.module_directory(*one.where) / "reach.part").touch()
+        assert one in jit.waiting()
+    finally:
+        jit.cache_directory.cache_clear()

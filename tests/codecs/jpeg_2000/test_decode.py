@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
 from cinemill.codecs.jpeg_2000.markers import read_main_header
-from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
+from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.errors import CodecError
+from cinemill.kernels.jpeg_2000 import decode_blocks
 from cinemill.pixel_format import PixelFormat
 from tests.support.pictures import CONTENTS, picture, pixel_format
 
@@ -40,6 +43,34 @@ def by_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[bytes], PixelF
             return Jpeg2000().decode(codestreams, pixels)
 
     return decode
+
+
+def test_openjpeg_decodes_until_it_has_taken_as_long_as_to_compile_the_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = pixel_format(300, 300, 1, 8)
+    frames = [picture(pixels, "smooth")] * 2
+    codestreams = OpenJpeg().encode(frames, pixels)
+    packets = read_packets_header(codestreams[0], read_main_header(codestreams[0]))
+    assert packets is not None
+    tables = lay_out_packets(packets.parameters)
+    assert tables is not None
+    by_openjpeg: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        by_openjpeg.append(1)
+        return decode_checked(*arguments)
+
+    monkeypatch.setattr(jpeg2000_decode, "decode_checked", counted)
+    for ready, expected in ((False, [2, 2, 2, 0, 0]), (True, [0])):
+        monkeypatch.setattr(jpeg2000_decode, "_Spared", type("", (), {"wanted": False, "blocks": 0}))
+        monkeypatch.setattr(jpeg2000_decode, "_COMPILING", 2 * 2 * len(tables.blocks))
+        monkeypatch.setattr(decode_blocks, "compiled", lambda ready=ready: ready)
+        for left in expected:
+            by_openjpeg.clear()
+            for frame, decoded in zip(frames, Jpeg2000().decode(codestreams, pixels), strict=True):
+                np.testing.assert_array_equal(decoded, frame)
+            assert len(by_openjpeg) == left
 
 
 @pytest.mark.parametrize("encoder", [OpenJpeg(), Jpeg2000()], ids=lambda encoder: encoder.name)

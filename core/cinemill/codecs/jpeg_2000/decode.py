@@ -27,8 +27,18 @@ _BLOCKS_AT_ONCE = 2560
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
+_COMPILING = 60_000
+"""Code-blocks that take OpenJPEG about as long as it takes to compile the kernels."""
+
 _memory: Memory = SharedMemory()
 """For encoding, too."""
+
+
+class _Spared:
+    """Whether this process has the kernels decode, and until then: how many code-blocks were left to OpenJPEG instead."""
+
+    wanted = False
+    blocks = 0
 
 
 class _Frame(NamedTuple):
@@ -127,7 +137,7 @@ def _decode(
 
     per_frame = len(tables.blocks)
     break_even = 0 if alone else _BREAK_EVEN
-    if len(frames) * per_frame < break_even:
+    if len(frames) * per_frame < break_even or (break_even and not _worth_compiling(len(frames) * per_frame)):
         return {}
     data = np.frombuffer(b"".join(frame.codestream for frame in frames), np.uint8)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
@@ -152,6 +162,16 @@ def _decode(
         kept = np.ascontiguousarray(kept[:, left])
         decoded |= _decode_wide(data, kept, [chosen[place] for place in left], pixels, tables)
     return decoded
+
+
+def _worth_compiling(blocks: int) -> bool:
+    """Whether the kernels are compiled, or OpenJPEG has decoded for as long as that takes: a few frames don't wait for it."""
+    from cinemill.kernels.jpeg_2000.decode_blocks import compiled
+
+    if not _Spared.wanted:
+        _Spared.wanted = _Spared.blocks > _COMPILING or compiled()
+        _Spared.blocks += blocks
+    return _Spared.wanted
 
 
 def _decode_in_lanes(

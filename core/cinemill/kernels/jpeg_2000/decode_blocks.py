@@ -200,6 +200,12 @@ def _decode_blocks(
     _collect(lanes, rows, columns, most, blocks, group, room, coefficients, size, wide)
 
 
+def compiled() -> bool:
+    """Whether it needs no compiler to decode code-blocks."""
+    kernel: Any = _decode_blocks
+    return bool(kernel.is_made())
+
+
 def decode_blocks(
     data: NDArray[np.uint8],
     bit_planes: NDArray[np.int64],

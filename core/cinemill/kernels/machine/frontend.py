@@ -11,6 +11,7 @@ from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
+from numba.core.runtime.context import NRTContext
 from numba.core.typed_passes import (
     InlineOverloads,
     NativeLowering,
@@ -97,14 +98,36 @@ class _Lives(postproc.PostProcessor):  # type: ignore[misc]
             self._insert_var_dels(extend_lifetimes=extend_lifetimes)
 
 
+_NO_VARIABLES = frozenset({str, int, bool, type(None), ir.Loc, ir.Const, ir.Global, ir.FreeVar, ir.Arg})
+
+
+def _variables(instruction: Any, held: Any) -> list[Any]:
+    """List the variables in what an instruction holds: most of that is told by its type alone."""
+    if type(held) is ir.Var:
+        return [held]
+    found = []
+    for each in held.values() if type(held) is dict else held if type(held) in (list, tuple) else (held,):
+        kind = type(each)
+        if kind is ir.Var:
+            found.append(each)
+        elif kind is ir.Expr:
+            found += _variables(each, each._kws)  # noqa: SLF001  # as its own method does
+        elif kind in (list, tuple, dict):
+            found += _variables(instruction, each)
+        elif kind not in _NO_VARIABLES and isinstance(each, ir.Inst):
+            found += each.list_vars()
+    return found
+
+
 @contextmanager
 def hastened() -> Iterator[None]:
-    """Have numba's steps use `_Lives` for the time of the context; who enters it holds numba's lock."""
-    original, postproc.PostProcessor = postproc.PostProcessor, _Lives
+    """Have numba's steps use `_Lives` and `_variables` for the time of the context; who enters it holds numba's lock."""
+    lives, variables = postproc.PostProcessor, ir.Inst._rec_list_vars  # noqa: SLF001
+    postproc.PostProcessor, ir.Inst._rec_list_vars = _Lives, _variables  # noqa: SLF001
     try:
         yield
     finally:
-        postproc.PostProcessor = original
+        postproc.PostProcessor, ir.Inst._rec_list_vars = lives, variables  # noqa: SLF001
 
 
 class _Types(typing.Context):  # type: ignore[misc]
@@ -132,12 +155,34 @@ class _Types(typing.Context):  # type: ignore[misc]
             self._known = now
 
 
+class _Counting(NRTContext):  # type: ignore[misc]
+    """Counts who uses memory; numba would take apart what has none, too."""
+
+    def get_meminfos(self, builder: Any, kind: Any, value: Any) -> list[Any]:
+        """Return what is counted in a value."""
+        model = self._context.data_model_manager[kind]
+        return super().get_meminfos(builder, kind, value) if model.contains_nrt_meminfo() else []
+
+
 class _Lowering(CPUContext):  # type: ignore[misc]
     """How numba lowers what has types, shared with its own."""
 
     def __init__(self) -> None:
         self.__dict__.update(vars(cpu_target.target_context))
         self._known = _registered(self)
+        self._sizes: dict[Any, int] = {}
+
+    @property
+    def nrt(self) -> Any:
+        """Return what counts who uses memory."""
+        return _Counting(self, self.enable_nrt)
+
+    def get_abi_sizeof(self, ty: Any) -> int:
+        """Return the bytes of LLVM's type, which is asked once of each."""
+        size = self._sizes.get(ty)
+        if size is None:
+            size = self._sizes[ty] = super().get_abi_sizeof(ty)
+        return size
 
     def refresh(self) -> None:
         """Take up what was registered since, if anything was."""

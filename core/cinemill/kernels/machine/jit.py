@@ -41,6 +41,7 @@ on_compile: list[Callable[[str], None]] = []
 kernels: dict[str, Kernel] = {}
 """All kernels that have been imported."""
 
+_PACKAGE = "cinemill.kernels"
 _compiling = threading.RLock()
 _temporary: list[Path] = []  # cache directories, in place of one that can't be written
 
@@ -156,7 +157,8 @@ class Kernel(_Compiled):
     def _first_called(self, *arguments: Any) -> Any:
         found = self._loaded()
         if not found:
-            compile_waiting(self.folder)
+            if self.folder != _PACKAGE:  # what needs one kernel there needs few of the others
+                compile_waiting(self.folder)
             found = self._made()
         self._called = found
         return found(*arguments)
@@ -186,8 +188,8 @@ class Kernel(_Compiled):
         with _locked(place.with_name(f"{self.__qualname__}.lock")):
             if found := self._loaded():
                 return found
-            ready, by_numba = (place.with_name(f"{self.__qualname__}.{end}") for end in ("ready", "numba"))
-            if not ready.exists():
+            by_numba = place.with_name(f"{self.__qualname__}.numba")
+            if not self.is_made():
                 Count.begun += 1
                 for announce in on_compile:
                     announce(self.name)
@@ -198,6 +200,12 @@ class Kernel(_Compiled):
                 found = self._dispatcher
             self._note_ready()
             return found
+
+    def is_made(self) -> bool:
+        """Whether the kernel has been compiled by itself, not only as a part of others."""
+        return any(
+            (place / f"{self.__qualname__}.ready").exists() for place in module_directories(*self.where)
+        )
 
     def _compiled(self, path: Path) -> Call | None:
         from cinemill.kernels.machine import compiler
@@ -221,7 +229,7 @@ class Kernel(_Compiled):
             if isinstance(one, Kernel):
                 directory = module_directory(*one.where)
                 directory.mkdir(exist_ok=True)
-                (directory / f"{one.__qualname__}.ready").touch()
+                (directory / f"{one.__qualname__}.{'ready' if one is self else 'part'}").touch()
 
     def _part(self) -> Any:
         if not without_numba():
@@ -244,28 +252,30 @@ class Kernel(_Compiled):
 
 
 def waiting(folder: str = "") -> list[Kernel]:
-    """Return the imported kernels, of one folder or all, that are to be compiled, but for those that are parts of others."""
+    """Return the imported kernels, of one folder or all, that are to be compiled: those that are not only parts of others."""
     parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
-    later = _names_used_later(folder)
+    called, later = _names_imported()
     return [
         kernel
         for name, kernel in kernels.items()
         if folder in ("", kernel.folder)
-        and name not in parts
-        and kernel.__name__ not in later
-        and not is_ready(*kernel.where, kernel.__qualname__)
+        and (name in called or name not in parts | later)
+        and not kernel.is_made()
     ]
 
 
-def _names_used_later(folder: str) -> set[str]:
-    """Find what kernel modules of a folder that are not, or not yet quite, imported take from others: parts of theirs."""
-    names = set[str]()
-    for source in KERNELS.parents[1].joinpath(*folder.split(".")).glob("*.py") if folder else ():
-        module = sys.modules.get(f"{folder}.{source.stem}")
-        if module is None or getattr(module.__spec__, "_initializing", False):
-            for _, imported in imports(source):
-                names.update(re.findall(r"\w+", imported.decode()))
-    return names
+def _names_imported() -> tuple[set[str], set[str]]:
+    """Find which kernels other modules than theirs import, to call them, and which are parts of kernels not imported yet."""
+    called, later = set[str](), set[str]()
+    for source in KERNELS.parent.rglob("*.py"):
+        name = ".".join(source.relative_to(KERNELS.parents[1]).with_suffix("").parts)
+        module, within = sys.modules.get(name), source.is_relative_to(KERNELS)
+        if within and module is not None and not getattr(module.__spec__, "_initializing", False):
+            continue
+        for place, names in imports(source):
+            found = re.findall(r"\w+", names.decode())
+            (later if within else called).update(f"{_PACKAGE}{place.decode()}.{each}" for each in found)
+    return called, later
 
 
 def compile_waiting(folder: str = "") -> None:
@@ -354,7 +364,8 @@ def module_directories(module: str, source: Path) -> Iterator[Path]:
 
 def is_ready(module: str, source: Path, name: str) -> bool:
     """Whether a kernel has been compiled, be it as a part of others."""
-    return any((place / f"{name}.ready").exists() for place in module_directories(module, source))
+    places = list(module_directories(module, source))
+    return any((place / f"{name}.{end}").exists() for end in ("ready", "part") for place in places)
 
 
 @contextmanager
