@@ -67,6 +67,22 @@ def test_odd_length_in_implicit_vr_is_padded(transcode, target):
     assert np.array_equal(result.reading.frames, FRAMES)
 
 
+@pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "rle"])
+@pytest.mark.parametrize("samples", ["grey", "by pixel", "by plane"])
+def test_words_may_begin_at_an_odd_byte(transcode, samples, target):
+    """An element of odd length before them moves 16-bit samples to where no word would begin."""
+    frames = noise((2, 9, 11) if samples == "grey" else (2, 9, 11, 3), 16)
+    label, count = ("MONOCHROME2", 1) if samples == "grey" else ("RGB", 3)
+    dataset = header(frames, label, samples=count)
+    if samples == "by plane":
+        dataset.PlanarConfiguration = 1
+    data = native_bytes(frames, planar=samples == "by plane")
+    odd = explicit(0x00321000, b"LO", b"odd")
+    source = part10(dataset, odd + native_element(data, EXPLICIT), EXPLICIT)
+    assert source.index(data) % 2
+    assert np.array_equal(transcode(source, target).reading.frames, frames)
+
+
 @pytest.mark.parametrize("undefined", [False, True], ids=["item length", "item delimiter"])
 @pytest.mark.parametrize("elements", [1, 2])
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     if pixels.photometric_interpretation == "YBR_FULL_422":
         return _decode_422(data, pixels, frame)
     samples = np.frombuffer(_exactly(data, pixels.nbytes, frame), pixels.dtype.newbyteorder("<"))
-    samples = samples.astype(pixels.dtype, copy=False)
+    samples = np.require(samples, pixels.dtype, ["ALIGNED"])  # an element of odd length may stand before them
     if pixels.samples == 3 and pixels.planar_configuration:
         return _interleave(samples.reshape(3, pixels.rows, pixels.columns))
     return samples.reshape(pixels.shape)
