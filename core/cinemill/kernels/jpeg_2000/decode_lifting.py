@@ -9,10 +9,8 @@ from cinemill.kernels.machine.instructions import Value, instructions
 _LANES = 16
 
 
-def make_lifting(lanes: int, *, narrow: bool) -> tuple[Any, Any, Any, Any]:
+def make_lifting(lanes: int, *, narrow: bool) -> tuple[Any, Any, Any]:
     """Make the steps that join halves of a row, and undo the update and the prediction of a row by those above and below it.
-
-    The last step does all of this for two rows, where there are rows above and below.
 
     Parameters
     ----------
@@ -28,20 +26,16 @@ def make_lifting(lanes: int, *, narrow: bool) -> tuple[Any, Any, Any, Any]:
     def update(first: Value, second: Value) -> Value:
         return (first + second + 2) >> 2 if narrow else (average(first, second) + 1) >> 1
 
-    def joined(low: Value, high: Value) -> tuple[Value, Value]:
+    @instructions
+    def join(low: Value, high: Value, row: Value) -> None:
         """Lift and interleave 16 low and 16 high coefficients of a row (Equations F-5 and F-6)."""
         detail = high.load(16, lanes)
         even = low.load(16, lanes) - update((high - 2).load(16, lanes), detail)
         after = (low + 2).load(16, lanes) - update(detail, (high + 2).load(16, lanes))
         odd = detail + average(even, after)
         order = [lane // 2 + lanes * (lane & 1) for lane in range(2 * lanes)]
-        return even.shuffled(order[:lanes], odd), even.shuffled(order[lanes:], odd)
-
-    @instructions
-    def join(low: Value, high: Value, row: Value) -> None:
-        """Reconstruct a row but for its vertical part."""
-        for at, samples in enumerate(joined(low, high)):
-            samples.store(row + 2 * lanes * at)
+        even.shuffled(order[:lanes], odd).store(row)
+        even.shuffled(order[lanes:], odd).store(row + 2 * lanes)
 
     @instructions
     def lower(row: Value, above: Value, below: Value) -> None:
@@ -53,27 +47,7 @@ def make_lifting(lanes: int, *, narrow: bool) -> tuple[Any, Any, Any, Any]:
         """Undo the prediction of an odd row (Equation F-6)."""
         (row.load(16, lanes) + average(above.load(16, lanes), below.load(16, lanes))).store(row)
 
-    @instructions
-    def join_pair(
-        low: Value,
-        high: Value,
-        low_below: Value,
-        high_below: Value,
-        even: Value,
-        odd: Value,
-        before: Value,
-        twice_before: Value,
-    ) -> None:
-        """Reconstruct an even row, the one below but for its vertical part, and of the row before what that left to do."""
-        rows = zip(joined(low, high), joined(low_below, high_below), strict=True)
-        for at, (samples, below) in zip((0, 2 * lanes), rows, strict=True):
-            below.store(odd + at)
-            above = (before + at).load(16, lanes)
-            samples -= update(above, below)  # noqa: PLW2901
-            samples.store(even + at)
-            (above + average((twice_before + at).load(16, lanes), samples)).store(before + at)
-
-    return join, lower, raise_, join_pair
+    return join, lower, raise_
 
 
 def make_note_magnitudes(count: int, lanes: int) -> Any:

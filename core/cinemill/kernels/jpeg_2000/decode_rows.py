@@ -76,50 +76,36 @@ def ring_room(columns: int, components: int) -> int:
 
 def _make_synthesise_pair(*, narrow: bool) -> Any:
     """Make the reconstruction of two rows; ``narrow`` where sums of two values fit 16 bits."""
-    join, lower, raise_, join_pair = make_lifting(LANES, narrow=narrow)
+    join, lower, raise_ = make_lifting(LANES, narrow=narrow)
 
     @inlined
-    def mirror(low: int, high: int, lows: int, highs: int) -> None:
-        """Continue a row of coefficients at its ends (F.3.7)."""
+    def join_row(low: int, high: int, columns: int, row: int) -> None:
+        """Reconstruct a row of which only the vertical part is left to undo; its ends are mirrored (F.3.7)."""
+        lows, highs = (columns + 1) >> 1, columns >> 1
+        if highs == 0:
+            store_16(row, 0, load_i16(low, 0))
+            return
         store_16(high, -1, load_i16(high, 0))
         store_16(low, lows, load_i16(low, lows - 1))
         store_16(
             high, highs, load_i16(high, highs - 1) if lows > highs else load_i16(high, max(highs - 2, 0))
         )
+        for at in range(0, 2 * lows, 2 * LANES):
+            join(low + at, high + at, row + 2 * at)
 
     @inlined
     def synthesise_pair(
         plane: int, pitch: int, ring: int, row: int, rows: int, columns: int, bands: Any
     ) -> None:
-        half, lows, highs = row >> 1, (columns + 1) >> 1, columns >> 1
+        half = row >> 1
         even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
         before, twice_before = plane + pitch * ((row - 1) & ring), plane + pitch * ((row - 2) & ring)
-        for number in range(min(2, rows - row)):
-            low = bands[2 * number] + bands[PITCH + 2 * number] * half
-            high = bands[2 * number + 1] + bands[PITCH + 2 * number + 1] * half
-            line = odd if number else even
-            if highs == 0:
-                store_16(line, 0, load_i16(low, 0))
-                continue
-            mirror(low, high, lows, highs)
-            if row == 0 or row + 1 >= rows:
-                for at in range(0, 2 * lows, 2 * LANES):
-                    join(low + at, high + at, line + 2 * at)
-        if highs > 0 and 0 < row < rows - 1:
-            low, high = bands[LL] + bands[PITCH + LL] * half, bands[HL] + bands[PITCH + HL] * half
-            low_below, high_below = bands[LH] + bands[PITCH + LH] * half, bands[HH] + bands[PITCH + HH] * half
-            for at in range(0, 2 * lows, 2 * LANES):
-                join_pair(
-                    low + at,
-                    high + at,
-                    low_below + at,
-                    high_below + at,
-                    even + 2 * at,
-                    odd + 2 * at,
-                    before + 2 * at,
-                    twice_before + 2 * at,
-                )
-            return
+        if row < rows:
+            join_row(
+                bands[LL] + bands[PITCH + LL] * half, bands[HL] + bands[PITCH + HL] * half, columns, even
+            )
+        if row + 1 < rows:
+            join_row(bands[LH] + bands[PITCH + LH] * half, bands[HH] + bands[PITCH + HH] * half, columns, odd)
         if row < rows and rows > 1:
             below = odd if row + 1 < rows else before
             above = before if row > 0 else below
