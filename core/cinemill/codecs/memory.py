@@ -16,6 +16,13 @@ _LEAST = 32 << 20
 """Bytes of address space, memory being taken by what is used of it; smaller blocks would lie among those of frames."""
 
 
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Return so many bytes that begin with a line of the cache: vectors that run over the end of one take twice as long."""
+    whole = np.empty(size + _LINE, np.uint8)
+    first = -whole.ctypes.data % _LINE
+    return whole[first : first + size]
+
+
 class Memory(threading.local):
     """Arrays that a thread keeps for its next frames."""
 
@@ -40,7 +47,7 @@ class Memory(threading.local):
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.size < size:
-            held = self._held[name] = np.empty(size, kind)
+            held = self._held[name] = _aligned(size * np.dtype(kind).itemsize).view(kind)
         return held[:size].reshape(shape)
 
 
@@ -75,5 +82,5 @@ class SharedMemory(Memory):
             place = self._places[name] = slice(self._end, self._end + size)
             self._end += -(-size // _LINE) * _LINE
             if self._block.size < self._end:
-                self._block = np.empty(max(_LEAST, 2 * self._end), np.uint8)
+                self._block = _aligned(max(_LEAST, 2 * self._end))
         return self._block[place][:size].view(kind).reshape(shape)

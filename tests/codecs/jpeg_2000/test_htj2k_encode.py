@@ -200,14 +200,15 @@ def test_more_bits_take_the_wavelet_of_part_1(content, samples, bits):
     check(pixels, frame, stream)
 
 
-def test_both_wavelets_give_the_same_bytes(monkeypatch):
-    for samples, bits in ((3, 8), (1, 12), (1, 1)):
+def test_all_wavelets_give_the_same_bytes(monkeypatch):
+    for samples, bits in ((3, 8), (3, 10), (1, 11), (1, 12), (1, 1)):
         pixels = pixel_format(135, 261, samples, bits)
         frames = [picture(pixels, content) for content in CONTENTS]
         expected = Htj2k().encode(frames, pixels)
-        with monkeypatch.context() as patched:
-            patched.setattr(htj2k_encode, "_fits", lambda *_: False)
-            assert Htj2k().encode(frames, pixels) == expected
+        for room in (0, 1):
+            with monkeypatch.context() as patched:
+                patched.setattr(htj2k_encode, "_room", lambda *_, room=room: room)
+                assert Htj2k().encode(frames, pixels) == expected
 
 
 def test_lanes_hold_the_worst_sample_values():

@@ -35,9 +35,10 @@ def subbands(rows, columns, levels, plane):
 @pytest.mark.parametrize(
     ("form", "components", "colour"), [(3, 3, 1), (3, 3, 0), (1, 1, 0), (1, 3, 0), (2, 1, 0), (2, 3, 1)]
 )
-def test_subbands_are_those_of_the_standard(rows, columns, form, components, colour):
+@pytest.mark.parametrize("narrow", [False, True])
+def test_subbands_are_those_of_the_standard(rows, columns, form, components, colour, narrow):
     """All rows fit one strip here, so that HL, LH and HH of the first level are whole."""
-    bits = 11 if form == wavelet.WORDS else 8
+    bits = 11 - narrow if form == wavelet.WORDS else 8
     rng = np.random.default_rng(rows)
     samples = rng.integers(0, 1 << bits, (rows, columns, components)).astype("u2" if bits > 8 else "u1")
     how = plan(rows, columns, components, bits, colour_transform=bool(colour))
@@ -51,6 +52,7 @@ def test_subbands_are_those_of_the_standard(rows, columns, form, components, col
         columns,
         how.layout.levels,
         colour,
+        narrow,
         0,
         1 << bits - 1,
         how.bands,

@@ -14,7 +14,7 @@ if not available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 from cinemill.codecs.jpeg_2000.parameters import Parameters
-from cinemill.codecs.jpeg_2000.subbands import place
+from cinemill.codecs.jpeg_2000.subbands import UNCODED_BIT, place
 from cinemill.kernels.jpeg_2000 import decode_rows
 from cinemill.kernels.jpeg_2000.decode_rows import BYTES, RCT, RGB, SUMS_FIT, WORDS
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
@@ -46,7 +46,7 @@ def restored(
     coefficients = np.full(places.size, 77, np.int16)
 
     def fill(strip: int) -> None:
-        for block, source, number in zip(places.blocks, plain, places.alike >> 16, strict=True):
+        for block, source, number in zip(places.blocks, plain, places.alike >> UNCODED_BIT + 17, strict=True):
             for row in range(block[ROWS] if number == strip else 0):
                 at, origin = block[START] + row * block[STRIDE], source[START] + row * source[STRIDE]
                 coefficients[at : at + block[COLUMNS]] = analysed[origin : origin + block[COLUMNS]]

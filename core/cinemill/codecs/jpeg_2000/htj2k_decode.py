@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg_2000.alike import Pattern, packets_alike, pattern
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
-from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, Places, kind_of_pixels, place
+from cinemill.codecs.jpeg_2000.subbands import STRIP_ROWS, UNCODED_BIT, Places, kind_of_pixels, place
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError
 from cinemill.kernels.htj2k.decode_tables import quad_codes, u_codes
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from cinemill.codecs.jpeg_2000.markers import MainHeader
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
-
-_LENGTH_BITS = 31
 
 _AT_ONCE = 8
 """Frames: the memory of one is kept as long as another one is."""
@@ -239,7 +237,7 @@ def _decode_blocks(
         data,
         coded,
         places.blocks,
-        np.argsort((places.alike << _LENGTH_BITS) - coded[:, 3]),
+        np.argsort(places.alike | (coded[:, 0] == 0).astype(np.int64) << UNCODED_BIT),
         places.strips,
         limit,
         _memory.array("blocks", (MEMORY,), np.uint8),
@@ -305,7 +303,7 @@ def _planes(tables: Tables) -> Places:
     return Places(
         bands=np.zeros((0, 0, 8), np.int64),
         blocks=tables.blocks,
-        alike=tables.blocks[:, COLUMNS] << 8 | tables.blocks[:, ROWS],
+        alike=(tables.blocks[:, COLUMNS] << 8 | tables.blocks[:, ROWS]) << UNCODED_BIT + 1,
         strips=np.array([0, len(tables.blocks)]),
         size=0,
     )

@@ -58,12 +58,19 @@ def _encode(frame: Samples, pixels: PixelFormat, how: Plan) -> bytes:
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
         )
-    packets = (_encode_strips if _fits(frame, pixels) else _encode_planes)(frame, pixels, how)
+    room = _room(frame, pixels)
+    if room:
+        packets: NDArray[np.uint8] | None = _encode_strips(frame, pixels, how, narrow=room > 1)
+    else:
+        packets = _encode_planes(frame, pixels, how)
     return OpenJph().encode([frame], pixels)[0] if packets is None else _codestream(pixels, packets)
 
 
-def _fits(frame: Samples, pixels: PixelFormat) -> bool:
-    """Whether 16-bit lanes hold all that such samples give: 12 bits, 11 for the colour transform, and what varies no more."""
+def _room(frame: Samples, pixels: PixelFormat) -> int:
+    """Return how many values 16-bit lanes have room for the sum of, of all that such samples give; 0 if not for one.
+
+    There is for one of 12 bits, 11 for the colour transform, and of what varies no more.
+    """
     from cinemill.kernels.htj2k.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
 
     colour = takes_colour_transform(pixels)
@@ -73,15 +80,20 @@ def _fits(frame: Samples, pixels: PixelFormat) -> bool:
         low, high = int(frame.min()) - half, int(frame.max()) - half
     spread = (high - low) * (1 + colour) // 2 + 1
     limit = (1 << 15) - ROUNDED
-    return (
-        GAIN * spread <= limit
-        and LOW_GAIN * spread + abs(low + high) // 2 <= limit
-        and (4 * max(-low, high) <= limit or not colour)
-    )
+    most = max(GAIN * spread, LOW_GAIN * spread + abs(low + high) // 2)
+    return 0 if colour and 4 * max(-low, high) > limit else limit // most
 
 
-def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np.uint8]:
-    """Transform a frame and encode its code-blocks, strip by strip; returns its packets."""
+def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan, *, narrow: bool) -> NDArray[np.uint8]:
+    """Transform a frame and encode its code-blocks, strip by strip; returns its packets.
+
+    Parameters
+    ----------
+    frame, pixels, how
+        The frame, its format, and how such frames are encoded.
+    narrow
+        Whether sums of two coefficients fit 16 bits.
+    """
     from cinemill.kernels.htj2k.encode_wavelet import BYTES, RGB, WORDS, row_memory
 
     form = BYTES if frame.itemsize == 1 else WORDS
@@ -100,6 +112,7 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np
             pixels.columns,
             how.layout.levels,
             takes_colour_transform(pixels),
+            narrow,
             sign,
             sign or 1 << (pixels.bits_stored - 1),
             how.bands,
@@ -132,7 +145,7 @@ def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np
     blocks = np.ascontiguousarray(how.layout.blocks[:, [START, STRIDE, COLUMNS, ROWS]])
     nothing = np.empty(0, np.uint8)
     packets, _ = _encode_frame(
-        (nothing, ANALYSED, *[0] * 7, how.bands, nothing),
+        (nothing, ANALYSED, *[0] * 5, False, 0, 0, how.bands, nothing),
         coefficients,
         (blocks, np.arange(len(blocks)), np.array([0, len(blocks)])),
         how,

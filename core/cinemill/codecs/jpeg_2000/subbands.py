@@ -15,6 +15,9 @@ from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRID
 if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat
 
+UNCODED_BIT = 31
+"""Of the numbers by which code-blocks are put in order: whether one is left out, which makes it come after others of its size."""
+
 STRIP_ROWS = BLOCK
 """Rows of the first level's subbands that are there at a time: no code-block is in two strips."""
 
@@ -27,7 +30,7 @@ class Places(NamedTuple):
     blocks: NDArray[np.int64]
     """The table of code-blocks: where they begin, stride, columns, rows, and the number of the band."""
     alike: NDArray[np.int64]
-    """Of each code-block a number that orders them by strip and size."""
+    """Of each code-block a number that orders them by strip, size, and where in the image they are, but for UNCODED_BIT."""
     strips: NDArray[np.int64]
     """In that order, where the code-blocks of each strip begin, then those of the lower levels, and where these end."""
     size: int
@@ -90,6 +93,7 @@ def place(parameters: Parameters) -> Places | None:
         return None
     bands, sizes, size = _place_bands(parameters, STRIP_ROWS)
     blocks, strip_of = tables.blocks.copy(), np.empty(len(tables.blocks), np.int64)
+    where = np.empty((3, len(blocks)), np.int64)
     strips = -(-sizes[0][LL][0] // STRIP_ROWS)
     for number, block in enumerate(blocks):
         component, level, band, y, x = _find(parameters, sizes, int(block[START]))
@@ -98,10 +102,12 @@ def place(parameters: Parameters) -> Places | None:
         first, pitch = bands[component, level, [band, 4 + band]]
         in_strips = level == 0 and band != LL
         strip_of[number] = y // STRIP_ROWS if in_strips else strips
+        where[:, number] = x, y, level
         block[START] = first + (y % STRIP_ROWS if in_strips else y) * pitch + x
         block[STRIDE] = pitch
         block[4] = (component * parameters.levels + level) * 4 + band
-    alike = strip_of << 16 | blocks[:, COLUMNS] << 8 | blocks[:, ROWS]
+    alike = (strip_of << 16 | blocks[:, COLUMNS] << 8 | blocks[:, ROWS]) << UNCODED_BIT + 1
+    alike[np.lexsort(where)] += np.arange(len(blocks))
     bounds = np.searchsorted(np.sort(strip_of), np.arange(strips + 2)).astype(np.int64)
     return Places(bands, blocks, alike, bounds, size)
 

@@ -92,7 +92,7 @@ def decode_frame(
     blocks
         The table of code-blocks.
     order, strips
-        In which order they are decoded, those of a size best one after the other; where in it those of each strip begin, then
+        In which order they are decoded, those of a size and place best one after the other; where in it those of each strip begin, then
         those of the lower levels, which come first, and where these end.
     limit
         Of U: up to `MOST_U` where coefficients have 16 bits; for 32 bits its negative, up to `MOST_WIDE_U`.

@@ -121,11 +121,22 @@ def _around(lower: int) -> int:
 
 
 @inlined
+def _quiet(neighbours: int, events: int) -> bool:
+    """Tell whether nothing around the next two quads is significant, and MEL says that they aren't either."""
+    return (neighbours & 0x380) | (events & 3 * _EVENT_BIT) == 0
+
+
+@inlined
+def _clear_pair(quads: int, us: int) -> None:
+    store_64(quads, 0, 0)
+    store_16(us, 0, 0)
+
+
+@inlined
 def _clear_quads(quads: int, us: int, first: int, count: int) -> None:
     """Clear what follows the last pair, as far as eight quads are taken at once."""
     for pair in range(first, (count + 7) // 8 * 4):
-        store_64(quads, pair, 0)
-        store_16(us, pair, 0)
+        _clear_pair(quads + 8 * pair, us + 2 * pair)
 
 
 @jit(
@@ -183,6 +194,12 @@ def decode_quads(
             event_b += quads
         else:
             for pair in range(pairs):
+                if _quiet(around_a | around_b | before_a | before_b, events_a | events_b):
+                    _clear_pair(quads_a + 8 * pair, us_a + 2 * pair)
+                    _clear_pair(quads_b + 8 * pair, us_b + 2 * pair)
+                    around_a, events_a = shift_down(around_a, 2), shift_down(events_a, 2)
+                    around_b, events_b = shift_down(around_b, 2), shift_down(events_b, 2)
+                    continue
                 word_a, bits_a, source_a, before_a, events_a, some = _decode_pair(
                     word_a,
                     bits_a,

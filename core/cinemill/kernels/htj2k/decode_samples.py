@@ -133,10 +133,17 @@ def _decode_step(
 
 
 @instructions
-def _clear_step(top: Value, bottom: Value) -> None:
+def _any_significant(quads: Value) -> Value:
+    return (quads.load(32, STEP) & 0xF0000).differs(0).packed()
+
+
+@instructions
+def _clear_step(top: Value, bottom: Value, below: Value) -> None:
+    """Leave samples of 0, and exponents."""
     zero = top.load(16, 2 * STEP).like(0)
     zero.store(top)
     zero.store(bottom)
+    zero.store(below)
 
 
 @instructions
@@ -197,12 +204,11 @@ def decode_samples(memory: int, columns: int, rows: int, samples: int, stride: i
         quads, us = memory + QUADS + 4 * ROW * row, memory + US + ROW * row
         top = samples + 2 * row * stride
         bottom = top + stride if 2 * row + 1 < rows else memory + _SPARE
-        if load_u8(memory + EMPTY, row):
-            _clear_exponents(below)
-            for at in range(0, 2 * columns, 4 * STEP):
-                _clear_step(top + at, bottom + at)
-        else:
-            for at in range(0, 2 * columns, 4 * STEP):
+        empty = load_u8(memory + EMPTY, row)
+        for at in range(0, 2 * columns, 4 * STEP):
+            if empty or _any_significant(quads + at) == 0:
+                _clear_step(top + at, bottom + at, below + at)
+            else:
                 position = _decode_step(
                     position,
                     quads + at,

@@ -20,12 +20,23 @@ from cinemill.kernels.htj2k.encode_quads import (
     ROW_SIZE,
     US,
     WORDS,
+    any_near,
     any_of,
     clear_row,
     code_first_quads,
     code_quads,
+    leave_nothing,
 )
-from cinemill.kernels.machine.bits import address, load_i64, load_u32, shift_down, shift_up, store_64
+from cinemill.kernels.machine.bits import (
+    address,
+    leading_zeros,
+    load_i64,
+    load_u32,
+    shift_down,
+    shift_up,
+    store_64,
+    trailing_zeros,
+)
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import count_ones, extract_bits
 
@@ -113,6 +124,10 @@ def _encode_block(
         told, significant = 0, 0
         for step in range((quads + QUADS - 1) // QUADS):
             at, left = 4 * QUADS * step, columns - 2 * QUADS * step
+            if any_near(top + at, bottom + at, left, above + at, scratch) == 0:
+                leave_nothing(below + at, scratch, step)
+                told |= shift_up(shift_up(1, min((left + 1) >> 1, QUADS)) - 1, QUADS * step)
+                continue
             if row == 0:
                 found = code_first_quads(
                     top + at, bottom + at, left, above + at, below + at, scratch, step, words, us
@@ -139,12 +154,14 @@ def _encode_block(
             mel_at, mel_held, mel_bits, run, state = put_events(
                 mel_at, mel_held, mel_bits, run, state, events, count, events_table
             )
-        for pair in range((quads + 1) >> 1):
+        # MEL tells all of quads to the left and right of these.
+        worded = (shift_up(1, quads) - 1) ^ (told & ~significant)
+        for pair in range(trailing_zeros(worded) >> 1, (65 - leading_zeros(worded)) >> 1):
             word = load_i64(scratch + WORDS, pair)
             word_at, word_held, word_bits = put(
                 word_at, word_held, word_bits, word & 0xFFFFFFFF, shift_down(word, 32)
             )
-        for quad in range(0, quads, 2):
+        for quad in range(trailing_zeros(significant) & -2, 64 - leading_zeros(significant), 2):
             first_mask, second_mask = load_i64(scratch + MASKS, quad), load_i64(scratch + MASKS, quad + 1)
             first = extract_bits(load_i64(scratch + FIELDS, quad), first_mask)
             second = extract_bits(load_i64(scratch + FIELDS, quad + 1), second_mask)

@@ -16,7 +16,7 @@ _TABLES = ", ".join(_READ_ONLY.format(*kind) for kind in (("uint32", 2), ("uint6
 
 
 @jit(
-    f"int64({_READ_ONLY.format('uint8', 1)}, int64, int64, int64, int64, int64, int64, int64, int64,"
+    f"int64({_READ_ONLY.format('uint8', 1)}, int64, int64, int64, int64, int64, int64, boolean, int64, int64,"
     " int64[:, :, ::1], uint8[::1], int16[::1], int64[:, ::1], int64[::1], int64[::1], uint8[::1],"
     f" {_TABLES}, int64[:, ::1], uint8[::1])"
 )
@@ -28,6 +28,7 @@ def encode_frame(
     columns: int,
     levels: int,
     colour: int,
+    narrow: bool,
     sign: int,
     offset: int,
     bands: Any,
@@ -47,7 +48,7 @@ def encode_frame(
 
     Parameters
     ----------
-    pixels, form, components, rows, columns, levels, colour, sign, offset, bands, row_memory, coefficients
+    pixels, form, components, rows, columns, levels, colour, narrow, sign, offset, bands, row_memory, coefficients
         As in `analyse`, or `ANALYSED`.
     blocks, block_memory, words, us, events
         As in `encode_blocks`.
@@ -74,6 +75,7 @@ def encode_frame(
                 columns,
                 levels,
                 colour,
+                narrow,
                 sign,
                 offset,
                 bands,

@@ -183,6 +183,27 @@ above and where to write those of the lower row, scratch memory and the number o
 
 
 @instructions
+def any_near(top: Value, bottom: Value, columns: Value, above: Value, scratch: Value) -> Value:
+    """Tell (as non-zero) whether one of eight quads, or what their contexts depend on, is significant; as `code_quads` takes them."""
+    samples = top.load(16, 2 * QUADS) | bottom.load(16, 2 * QUADS)
+    found = samples & _lanes_below(columns, samples)
+    found |= (above - 2).load(16, 2 * QUADS) | (above + 4).load(16, 2 * QUADS)
+    left = (scratch + LEFT).load(32, QUADS) & constant(found.recast(32, QUADS), [0] * (QUADS - 1) + [-1])
+    return (found.recast(32, QUADS) | left).differs(0).packed()
+
+
+@instructions
+def leave_nothing(below: Value, scratch: Value, number: Value) -> None:
+    """Leave of eight quads that nothing is significant, nor near them."""
+    zero = scratch.load(32, QUADS).like(0)
+    zero.store(below)
+    zero.store(scratch + LEFT)
+    for where, size in ((MASKS, 64), (WORDS, 32), (US, 32)):
+        for at in range(0, size, 32):
+            zero.store(scratch + number * size + (where + at))
+
+
+@instructions
 def any_of(first: Value, second: Value, columns: Value) -> Value:
     """Tell (as non-zero) whether one of two rows of up to 64 samples has others than 0; 64 are read of each."""
     parts = []

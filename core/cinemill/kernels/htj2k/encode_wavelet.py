@@ -7,9 +7,9 @@ worked on stays in the processor's cache. LL is decomposed further, in place, wh
 Each subband is an array of its own in ``coefficients``. Its rows are padded so that a vector may run over their end, and
 a row be continued by two samples where it is (F.3.7).
 
-Ranges: sums are formed without their carry, so that a lane need only hold coefficients. These are below `GAIN` times half the
-range of samples in HH, and `LOW_GAIN` times as much in LL, beside what the samples' mean adds to it; what is rounded adds
-less than `ROUNDED`.
+Ranges: unless sums of two fit too, they are formed without their carry, so that a lane need only hold coefficients. These are
+below `GAIN` times half the range of samples in HH, and `LOW_GAIN` times as much in LL, beside what the samples' mean adds to it;
+what is rounded adds less than `ROUNDED`.
 
 Bounds: with n columns, vectors write up to the next multiple of 16 after a row's end and read up to 34 samples after it, where
 `pitch_of` leaves 16 or more and `TAIL` follows the last row; a row of the ring has 64 samples more than columns. Pixels are read 32
@@ -22,7 +22,7 @@ from typing import Any
 
 from cinemill.kernels.machine.bits import address, copy_bytes, load_i16, load_i64, store_16
 from cinemill.kernels.machine.instructions import Value, instructions
-from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import any_bits, constant, shuffled_bytes
 
 STRIP = 64
@@ -49,42 +49,88 @@ def row_memory(columns: int, components: int) -> int:
     return _CARRY + _SEEN + _RING * components * 2 * (columns + 64) + 3 * columns + 96
 
 
-def _average(first: Value, second: Value) -> Value:
-    """Halve a sum, rounding down, without its carry."""
-    return (first & second) + ((first ^ second) >> 1)
+def _make_analyse_pair(*, narrow: bool) -> Any:
+    """Make the decomposition of two rows; ``narrow`` where sums of two values fit 16 bits."""
+
+    def average(first: Value, second: Value) -> Value:
+        return (first + second) >> 1 if narrow else (first & second) + ((first ^ second) >> 1)
+
+    def updated(even: Value, before: Value, after: Value) -> Value:
+        """Add to a sample a quarter of the details around it (Equation F-10)."""
+        return even + ((before + after + 2) >> 2 if narrow else (average(before, after) + 1) >> 1)
+
+    @instructions
+    def lift_pair(even: Value, odd: Value, above: Value, after: Value) -> None:
+        """Predict a row from those around it, and update the one before, below ``above``, which may be the other one."""
+        samples = even.load(16, _LANES)
+        detail = odd.load(16, _LANES) - average(samples, after.load(16, _LANES))
+        detail.store(odd)
+        updated(samples, above.load(16, _LANES), detail).store(even)
+
+    @instructions
+    def lift_last(row: Value, above: Value) -> None:
+        """Update a row that ends the image."""
+        detail = above.load(16, _LANES)
+        updated(row.load(16, _LANES), detail, detail).store(row)
+
+    @instructions
+    def split(row: Value, low: Value, high: Value, carry: Value) -> None:
+        """Analyse 32 samples of a row (F.4.8.2); the last lane of ``carry`` is the detail before them."""
+        evens, odds = range(0, 2 * _LANES, 2), range(1, 2 * _LANES, 2)
+        first, second = row.load(16, _LANES), (row + 2 * _LANES).load(16, _LANES)
+        third, fourth = (row + 4).load(16, _LANES), (row + 4 + 2 * _LANES).load(16, _LANES)
+        even, odd, after = (
+            first.shuffled(evens, second),
+            first.shuffled(odds, second),
+            third.shuffled(evens, fourth),
+        )
+        detail = odd - average(even, after)
+        before = carry.load(16, _LANES).shuffled(range(_LANES - 1, 2 * _LANES - 1), detail)
+        detail.store(carry)
+        detail.store(high)
+        updated(even, before, detail).store(low)
+
+    @inlined
+    def analyse_pair(
+        plane: int,
+        pitch: int,
+        ring: int,
+        row: int,
+        rows: int,
+        columns: int,
+        base: int,
+        bands: int,
+        strip: int,
+        carry: int,
+    ) -> None:
+        even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
+        before = plane + pitch * ((row - 1) & ring)
+        if row + 1 < rows:
+            after = plane + pitch * ((row + 2) & ring) if row + 2 < rows else even
+            above = before if row > 0 else odd
+            for at in range(0, 2 * columns, 2 * _LANES):
+                lift_pair(even + at, odd + at, above + at, after + at)
+        elif rows > 1:
+            for at in range(0, 2 * columns, 2 * _LANES):
+                lift_last(even + at, before + at)
+        for number in range(min(2, rows - row)):
+            line = odd if number else even
+            half, at = row >> 1, bands + 16 * number
+            low = base + load_i64(at, 0) + load_i64(at, 4) * (half & strip if number else half)
+            high = base + load_i64(at, 1) + load_i64(at, 5) * (half & strip)
+            if columns == 1:
+                store_16(low, 0, load_i16(line, 0))
+                continue
+            store_16(line, columns, load_i16(line, columns - 2))
+            store_16(line, columns + 1, load_i16(line, max(columns - 3, 0)))
+            store_16(carry, _LANES - 1, load_i16(line, 1) - ((load_i16(line, 0) + load_i16(line, 2)) >> 1))
+            for at in range(0, columns, 2 * _LANES):
+                split(line + 2 * at, low + at, high + at, carry)
+
+    return analyse_pair
 
 
-def _updated(even: Value, before: Value, after: Value) -> Value:
-    """Add to a sample a quarter of the details around it (Equation F-10)."""
-    return even + ((_average(before, after) + 1) >> 1)
-
-
-@instructions
-def _lift_odd(row: Value, above: Value, below: Value) -> None:
-    (row.load(16, _LANES) - _average(above.load(16, _LANES), below.load(16, _LANES))).store(row)
-
-
-@instructions
-def _lift_even(row: Value, above: Value, below: Value) -> None:
-    _updated(row.load(16, _LANES), above.load(16, _LANES), below.load(16, _LANES)).store(row)
-
-
-@instructions
-def _split(row: Value, low: Value, high: Value, carry: Value) -> None:
-    """Analyse 32 samples of a row (F.4.8.2); the last lane of ``carry`` is the detail before them."""
-    evens, odds = range(0, 2 * _LANES, 2), range(1, 2 * _LANES, 2)
-    first, second = row.load(16, _LANES), (row + 2 * _LANES).load(16, _LANES)
-    third, fourth = (row + 4).load(16, _LANES), (row + 4 + 2 * _LANES).load(16, _LANES)
-    even, odd, after = (
-        first.shuffled(evens, second),
-        first.shuffled(odds, second),
-        third.shuffled(evens, fourth),
-    )
-    detail = odd - _average(even, after)
-    before = carry.load(16, _LANES).shuffled(range(_LANES - 1, 2 * _LANES - 1), detail)
-    detail.store(carry)
-    detail.store(high)
-    _updated(even, before, detail).store(low)
+_narrow_pair, _wide_pair = _make_analyse_pair(narrow=True), _make_analyse_pair(narrow=False)
 
 
 def _component(component: int, part: int) -> list[int]:
@@ -162,11 +208,12 @@ def _bits_in(seen: Value) -> Value:
 
 
 @jit(
-    "void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)",
+    "void(boolean, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)",
     no_cpython_wrapper=True,
     no_cfunc_wrapper=True,
 )
 def _analyse_pair(
+    narrow: bool,
     plane: int,
     pitch: int,
     ring: int,
@@ -182,6 +229,8 @@ def _analyse_pair(
 
     Parameters
     ----------
+    narrow
+        Whether sums of two values fit 16 bits.
     plane, pitch, ring
         Row n is at ``plane + pitch * (n & ring)``.
     base, bands
@@ -191,34 +240,14 @@ def _analyse_pair(
     carry
         32 bytes.
     """
-    even, odd = plane + pitch * (row & ring), plane + pitch * ((row + 1) & ring)
-    if row + 1 < rows:
-        after = plane + pitch * ((row + 2) & ring) if row + 2 < rows else even
-        for at in range(0, 2 * columns, 2 * _LANES):
-            _lift_odd(odd + at, even + at, after + at)
-    if rows > 1:
-        before = plane + pitch * ((row - 1) & ring)
-        below = odd if row + 1 < rows else before
-        above = before if row > 0 else below
-        for at in range(0, 2 * columns, 2 * _LANES):
-            _lift_even(even + at, above + at, below + at)
-    for number in range(min(2, rows - row)):
-        line = odd if number else even
-        half, at = row >> 1, bands + 16 * number
-        low = base + load_i64(at, 0) + load_i64(at, 4) * (half & strip if number else half)
-        high = base + load_i64(at, 1) + load_i64(at, 5) * (half & strip)
-        if columns == 1:
-            store_16(low, 0, load_i16(line, 0))
-            continue
-        store_16(line, columns, load_i16(line, columns - 2))
-        store_16(line, columns + 1, load_i16(line, max(columns - 3, 0)))
-        store_16(carry, _LANES - 1, load_i16(line, 1) - ((load_i16(line, 0) + load_i16(line, 2)) >> 1))
-        for at in range(0, columns, 2 * _LANES):
-            _split(line + 2 * at, low + at, high + at, carry)
+    if narrow:
+        _narrow_pair(plane, pitch, ring, row, rows, columns, base, bands, strip, carry)
+    else:
+        _wide_pair(plane, pitch, ring, row, rows, columns, base, bands, strip, carry)
 
 
 @jit(
-    "int64(Array(uint8, 1, 'C', readonly=True), int64, int64, int64, int64, int64, int64, int64, int64,"
+    "int64(Array(uint8, 1, 'C', readonly=True), int64, int64, int64, int64, int64, int64, boolean, int64, int64,"
     " int64[:, :, ::1], uint8[::1], int16[::1], int64)"
 )
 def analyse(
@@ -229,6 +258,7 @@ def analyse(
     columns: int,
     levels: int,
     colour: int,
+    narrow: bool,
     sign: int,
     offset: int,
     bands: Any,
@@ -246,6 +276,8 @@ def analyse(
         Decomposition levels; with none, the samples are what LL holds.
     colour
         Whether the reversible colour transform is used.
+    narrow
+        Whether sums of two coefficients fit 16 bits: a quarter less work.
     sign, offset
         Sign bit of signed samples, else 0; what to subtract, half the range of unsigned samples, ``sign`` of signed ones.
     bands
@@ -314,7 +346,9 @@ def analyse(
         for component in range(components):
             plane, where = ring + component * between, address(bands) + 64 * component * max(levels, 1)
             if levels:
-                _analyse_pair(plane, pitch, _RING - 1, row, rows, columns, base, where, STRIP - 1, carry)
+                _analyse_pair(
+                    narrow, plane, pitch, _RING - 1, row, rows, columns, base, where, STRIP - 1, carry
+                )
                 continue
             for number in range(row, min(row + 2, rows)):
                 target = base + load_i64(where, 0) + load_i64(where, 4) * number
@@ -327,5 +361,5 @@ def analyse(
                 where = address(bands) + 64 * (component * levels + level)
                 plane, pitch = base + load_i64(where, -8), load_i64(where, -4)
                 for row in range(0, high, 2):
-                    _analyse_pair(plane, pitch, -1, row, high, across, base, where, -1, carry)
+                    _analyse_pair(narrow, plane, pitch, -1, row, high, across, base, where, -1, carry)
     return _bits_in(seen)
