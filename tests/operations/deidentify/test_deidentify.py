@@ -14,6 +14,7 @@ import cinemill
 from cinemill.batch import attempt
 from cinemill.cli import app
 from cinemill.errors import CinemillError, OutputExists, Refused
+from cinemill.operations.deidentify import deidentify
 from cinemill.operations.deidentify.keys import make_key, read_key
 from cinemill.operations.deidentify.mapping import MapFile
 from cinemill.operations.deidentify.request import Deidentify
@@ -302,8 +303,8 @@ def test_the_iod_checker_finds_nothing_new(tmp_path, key, option):
         assert _kinds_of_errors(output) <= _kinds_of_errors(source), source
 
 
-def test_another_source_of_the_same_uid_replaces_nothing(tmp_path, key):
-    folder, output = tmp_path / "in", tmp_path / "out"
+def two_of_one_uid(folder):
+    """Write two sources of one SOP Instance UID with other pixels."""
     folder.mkdir()
     for number, frames in enumerate((FRAMES, FRAMES ^ 1)):
         described = header(frames)
@@ -311,6 +312,35 @@ def test_another_source_of_the_same_uid_replaces_nothing(tmp_path, key):
         described.StudyInstanceUID, described.SeriesInstanceUID = "1.2.3.0.8", "1.2.3.0.9"
         data = part10(described, native_element(frames.tobytes(), EXPLICIT), EXPLICIT)
         (folder / f"{number}.dcm").write_bytes(data)
+
+
+@pytest.mark.parametrize(("other", "expected"), [(1, "failed"), (0, "kept")], ids=["another", "the same"])
+def test_a_source_whose_output_another_process_makes_meanwhile_is_judged_by_that(
+    tmp_path, key, monkeypatch, other, expected
+):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    two_of_one_uid(folder)
+    request, write = Deidentify(key=str(key)).aimed_at([folder], output), deidentify._write
+    items = sorted(request.discover([folder], output))
+    slow, quick = items[0], items[other]
+
+    def write_behind_another(*arguments):
+        monkeypatch.setattr(deidentify, "_write", write)
+        assert attempt(quick, request, Control(1)).status == "deidentified"
+        return write(*arguments)
+
+    monkeypatch.setattr(deidentify, "_write", write_behind_another)
+    receipt = attempt(slow, request, Control(1))
+    assert receipt.status == expected
+    if receipt.error is not None:
+        assert "another source of the same SOP Instance UID" in receipt.error["message"]
+    (written,) = files(output)
+    assert pydicom.dcmread(written).PixelData == (FRAMES ^ other).tobytes()
+
+
+def test_another_source_of_the_same_uid_replaces_nothing(tmp_path, key):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    two_of_one_uid(folder)
     first, second = run(folder, output, key)
     assert (first.status, second.status) == ("deidentified", "failed")
     assert second.error is not None

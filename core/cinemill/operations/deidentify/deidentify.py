@@ -166,7 +166,13 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
         name = os.path.join(*output.parts[-3:])  # noqa: PTH118
         where = {("file", str(source.path.absolute())): f"{path_digest(source.path, key)} {name}"}
         table.add(header.entries | where)
-    receipt = _write(decision, origin, output, request, control, header.words, mask)
+    try:
+        receipt = _write(decision, origin, output, request, control, header.words, mask)
+    except OutputExists:  # which another process has made meanwhile
+        found = _judge(origin, output, decision, request, header)
+        if not isinstance(found, Receipt):
+            raise
+        return _named(found, header)
     return _named(replace(receipt, warnings=(*receipt.warnings, *notes)), header)
 
 
@@ -223,7 +229,7 @@ def _judge(
     )
     there = look_at(output)
     if (
-        isinstance(found, str)
+        not isinstance(found, Receipt)
         and there is not None
         and origin.is_another((there.memory or {}).get("source", {}))
     ):
