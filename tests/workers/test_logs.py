@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
 
 from cinemill_workers import logs
+from cinemill_workers.ledger.ledger import Ledger
+from cinemill_workers.local.embedded import Server
+from tests.support.harness import Service, wait_until
 
 
 @pytest.mark.parametrize("quoted", ["DOE^JANE"])
@@ -21,3 +27,18 @@ def test_log_lines_are_json_and_hide_messages_of_errors(quoted: str) -> None:
     line = json.loads(logs.JsonLines().format(record))
     assert (line["job"], line["item"], line["error"]) == ("j", 3, "ValueError")
     assert "DOE" not in json.dumps(line)
+
+
+@pytest.mark.service
+def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server) -> None:
+    environment = {**os.environ, **Service.hasty_environment(server)}
+    command = [sys.executable, "-m", "cinemill_workers.cli", "worker", "--jobs", "1"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as worker:
+        wait_until(lambda: bool(ledger.workers()))
+        worker.send_signal(signal.SIGTERM)
+        printed, _ = worker.communicate(timeout=60)
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert lines
+    assert all({"time", "level"} <= line.keys() for line in lines)

@@ -5,6 +5,7 @@ The upper bounds of these packages in ``pyproject.toml`` stand for what is here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -71,12 +72,29 @@ def keep_pool_full(worker: Any) -> None:
     worker.pool.did_start_ok = lambda: True
 
 
-def run_worker(app: Any, arguments: list[str]) -> int:
-    """Run a worker of an application until it ends; return its exit code, which Celery's ``worker_main`` loses."""
-    from celery.bin.celery import celery
+def run_worker(app: Any, arguments: list[str], say: Callable[[str], None]) -> int:
+    """Run a worker of an application until it ends; return its exit code, which Celery's ``worker_main`` loses.
 
+    Celery's banner is left out, and its warning of root's rights, which is about messages that can hold code: these are JSON.
+
+    Parameters
+    ----------
+    app
+        The application.
+    arguments
+        Of the command ``celery``.
+    say
+        Is called by handlers of signals, with what Celery would print.
+    """
+    from celery.apps import worker
+    from celery.bin.celery import celery
+    from celery.exceptions import SecurityWarning
+
+    vars(worker)["safe_say"] = lambda message, *_: say(message)
     celery.params[0].default = app
-    return int(celery.main(args=arguments, standalone_mode=False) or 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return int(celery.main(args=["--quiet", *arguments], standalone_mode=False) or 0)
 
 
 def end_worker(code: int) -> None:

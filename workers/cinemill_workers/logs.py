@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from traceback import format_tb
 from typing import Any
 
 items = logging.getLogger("cinemill.items")
+
+STDERR = 2
 
 
 class JsonLines(logging.Formatter):
@@ -44,3 +47,9 @@ def configure(level: int | str = logging.INFO) -> None:
     logging.getLogger("cinemill").setLevel(logging.INFO)
     for chatty in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def say(message: str) -> None:
+    """Print a line at once, past all buffers and locks: a signal may have come while they were in use."""
+    record = logging.makeLogRecord({"name": "cinemill", "levelname": "INFO", "msg": message.strip()})
+    os.write(STDERR, f"{JsonLines().format(record)}\n".encode())
