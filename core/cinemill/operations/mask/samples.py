@@ -74,8 +74,9 @@ class Blackened:
         if not self.mask.boxes:
             return frame
         after = frame.copy()
+        row = np.full(frame.shape[1:], self.value if frame.ndim == 3 else self.value[0], frame.dtype)
         for left, top, right, bottom in self.mask.boxes:
-            after[top : bottom + 1, left : right + 1] = self.value if frame.ndim == 3 else self.value[0]
+            after[top : bottom + 1, left : right + 1] = row[left : right + 1]
         return after
 
     def left_alone(self, frame: Samples, index: int) -> Samples:  # noqa: ARG002
