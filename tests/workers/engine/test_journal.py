@@ -434,7 +434,8 @@ def test_after_redis_lost_everything_the_reports_of_both_jobs_are_complete(
 ) -> None:
     paths = write_archive(tmp_path / "in", 40)
     gate = tmp_path / "gate"
-    service.start_worker("tests.support.faulty_worker", FAULTY_GATE=str(gate))
+    # In parcels of one, for what waits at the gate would keep those that go with it from being reported.
+    service.start_worker("tests.support.faulty_worker", FAULTY_GATE=str(gate), CINEMILL_BATCH_ITEMS="1")
     first = service.submit(tmp_path / "in", tmp_path / "out", name="first")
     wait_until(lambda: service.ledger.job(first).settled == FREE)
     wait_until(lambda: not service.ledger.records(first))
