@@ -20,6 +20,7 @@ from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
 from cinemill.storage import atomic
+from cinemill.storage.location import size
 from cinemill.storage.tree import Item
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class _Pool:
         some: list[Item] = []
         for item in islice(items, most if self._operation.meets else 1):
             some.append(item)
-            if not _is_small(item):
+            if not party.is_small(size(item.source)):
                 break
         return some
 
@@ -279,13 +280,6 @@ def _told(item: Item, operation: Operation, control: Control) -> Receipt | None:
         return None
     except UsageError as error:
         return failure(item.source, item.output, error)
-
-
-def _is_small(item: Item) -> bool:
-    try:
-        return item.source.stat().st_size <= party.SMALL
-    except OSError:
-        return False
 
 
 def attempt(item: Item, operation: Operation, control: Control) -> Receipt:

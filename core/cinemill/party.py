@@ -22,7 +22,11 @@ MOST = 16
 """Instances of a party: as many as the SIMD lanes that they share."""
 
 SMALL = 3 << 20
-"""Bytes of a file that goes with others."""
+
+
+def is_small(nbytes: int) -> bool:
+    """Whether a file of so many bytes goes with others."""
+    return 0 < nbytes <= SMALL
 
 
 class Party:

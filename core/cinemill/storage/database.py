@@ -42,7 +42,7 @@ def open_database(path: Path, application: int) -> sqlite3.Connection:
     _check_ours(path)
     with explained(path):
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
+        with _closed_on_error(connection):
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -54,9 +54,6 @@ def open_database(path: Path, application: int) -> sqlite3.Connection:
                 raise UsageError("is a database of something else; choose another name", path=path)
             connection.execute(f"PRAGMA application_id = {application}")
             connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
     return connection
 
 
@@ -69,13 +66,10 @@ def open_shared(path: Path) -> sqlite3.Connection:
         It can't be opened, or is no database.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
+    with _closed_on_error(connection):
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -117,6 +111,15 @@ def close_database(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("PRAGMA journal_mode = DELETE")
         finally:
             connection.close()
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import Parcel
+from cinemill_workers.logs import STDERR
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ LATE_SECONDS = 5.0
 """So much later a child ends whose lease thread can't run."""
 
 ORPHAN_SECONDS = 10.0
-STDERR = 2
 
 
 class Shutdown:

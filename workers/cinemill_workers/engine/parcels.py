@@ -102,13 +102,9 @@ def _host() -> party.Host:
 def in_company(parcel: Parcel, operation: Operation) -> list[ListedItem]:
     """Return the next item of a parcel, or the next small ones if they are worked on at the same time."""
     first, *others = parcel.items[parcel.position : parcel.position + party.MOST]
-    if parcel.alone or not operation.meets or not _is_small(first):
+    if parcel.alone or not operation.meets or not party.is_small(first.size):
         return [first]
-    return [first, *takewhile(_is_small, others)]
-
-
-def _is_small(item: ListedItem) -> bool:
-    return 0 < item.size <= party.SMALL
+    return [first, *takewhile(lambda item: party.is_small(item.size), others)]
 
 
 def _attempted(operation: Operation, control: Control, item: ListedItem) -> Receipt | Exception:

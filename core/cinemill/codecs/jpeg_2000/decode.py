@@ -136,8 +136,9 @@ def _decode(
     from cinemill.kernels.jpeg_2000.decode_packets import read_packets
 
     per_frame = len(tables.blocks)
+    blocks = len(frames) * per_frame
     break_even = 0 if alone else _BREAK_EVEN
-    if len(frames) * per_frame < break_even or (break_even and not _worth_compiling(len(frames) * per_frame)):
+    if not alone and (blocks < break_even or not _worth_compiling(blocks)):
         return {}
     data = np.frombuffer(b"".join(frame.codestream for frame in frames), np.uint8)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())

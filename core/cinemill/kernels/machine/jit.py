@@ -203,9 +203,7 @@ class Kernel(_Compiled):
 
     def is_made(self) -> bool:
         """Whether the kernel has been compiled by itself, not only as a part of others."""
-        return any(
-            (place / f"{self.__qualname__}.ready").exists() for place in module_directories(*self.where)
-        )
+        return _is_marked(*self.where, self.__qualname__, "ready")
 
     def _compiled(self, path: Path) -> Call | None:
         from cinemill.kernels.machine import compiler
@@ -364,8 +362,12 @@ def module_directories(module: str, source: Path) -> Iterator[Path]:
 
 def is_ready(module: str, source: Path, name: str) -> bool:
     """Whether a kernel has been compiled, be it as a part of others."""
-    places = list(module_directories(module, source))
-    return any((place / f"{name}.{end}").exists() for end in ("ready", "part") for place in places)
+    return _is_marked(module, source, name, "ready", "part")
+
+
+def _is_marked(module: str, source: Path, name: str, *marks: str) -> bool:
+    places = module_directories(module, source)
+    return any((place / f"{name}.{mark}").exists() for place in places for mark in marks)
 
 
 @contextmanager
