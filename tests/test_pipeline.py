@@ -123,11 +123,12 @@ def test_cancelling_ends_after_the_items_under_way(threads):
 @given(
     frames=st.integers(1, 500),
     frame_bytes=st.integers(0, 200_000_000),
-    batch=st.sampled_from([1, 16]),
+    batch=st.sampled_from([1, 16, 32]),
     threads=st.integers(1, 8),
+    lanes_first=st.booleans(),
 )
-def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch, threads):
-    cut = list(chunks(frames, frame_bytes, batch, threads))
+def test_chunks_cover_all_frames_once_and_stay_small(frames, frame_bytes, batch, threads, lanes_first):
+    cut = list(chunks(frames, frame_bytes, batch, threads, lanes_first=lanes_first))
     assert [index for chunk in cut for index in chunk] == list(range(frames))
     assert all(len(chunk) * frame_bytes <= max(40 << 20, frame_bytes) for chunk in cut)
 
@@ -140,6 +141,14 @@ def test_threads_share_what_is_left():
     """A last chunk of eight would keep one thread busy while the other has nothing to do."""
     sizes = [len(chunk) for chunk in chunks(200, 1 << 20, 16, threads=2)]
     assert sizes == [16] * 12 + [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("frames", "sizes"), [(4, [2, 2]), (11, [11]), (16, [16]), (22, [11, 11]), (75, [16] * 4 + [11])]
+)
+def test_lanes_are_filled_before_threads_where_nothing_but_coding_is_done(frames, sizes):
+    """Eleven frames cost a codec of sixteen lanes what six do."""
+    assert [len(chunk) for chunk in chunks(frames, 1 << 20, 32, threads=2, lanes_first=True)] == sizes
 
 
 class _Frames:

@@ -22,8 +22,11 @@ Told = TypeVar("Told")
 _KEPT = 31 << 20
 _SMALL_CHUNK = 2 << 20
 _LARGE_CHUNK = 40 << 20
-_MANY, _LARGE_CHUNK_OF_MANY = 16, 20 << 20
-"""More frames than this fill no more SIMD lanes; the memory of several chunks under way counts then."""
+_FEW, _MANY = 6, 16
+"""Frames that go one after the other at a codec that likes many, and frames that fill its SIMD lanes: those between cost as much."""
+
+_LARGE_CHUNK_OF_MANY = 20 << 20
+"""Beyond full lanes, the memory of several chunks under way counts."""
 
 
 class Pipeline:
@@ -178,7 +181,9 @@ def _keep_freed_memory() -> None:
     np.empty(_KEPT, np.uint8)
 
 
-def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[range]:
+def chunks(
+    frames: int, frame_bytes: int, batch: int, threads: int, *, lanes_first: bool = False
+) -> Iterator[range]:
     """Cut a cine into chunks of frames worth a call: a codec's batch, halved until it fits, or two megabytes.
 
     What is left when all threads have had as many is shared among them.
@@ -193,14 +198,23 @@ def chunks(frames: int, frame_bytes: int, batch: int, threads: int) -> Iterator[
         Frames that a codec likes best in one call.
     threads
         That share the work.
+    lanes_first
+        Whether SIMD lanes are filled before all threads have work: right where next to nothing is done but coding.
     """
     size = max(batch, _SMALL_CHUNK // max(frame_bytes, 1), 1)
     while size > 1 and size * frame_bytes > (_LARGE_CHUNK_OF_MANY if size > _MANY else _LARGE_CHUNK):
         size = (size + 1) // 2
-    size = min(size, max(1, -(-frames // threads)))
+    in_lanes = lanes_first and batch > _MANY
+    size = min(size, _share(frames, threads, in_lanes=in_lanes))
     shared = frames - frames % (size * threads)
     for start in range(0, shared, size):
         yield range(start, start + size)
-    share = max(1, -(-(frames - shared) // threads))
+    share = _share(frames - shared, threads, in_lanes=in_lanes)
     for start in range(shared, frames, share):
         yield range(start, min(start + share, frames))
+
+
+def _share(frames: int, threads: int, *, in_lanes: bool) -> int:
+    """Return how many frames a thread is given."""
+    parts = min(threads, -(-frames // _MANY)) if in_lanes and frames > _FEW else threads
+    return max(1, -(-frames // parts))

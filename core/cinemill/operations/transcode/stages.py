@@ -263,7 +263,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, A
 
 def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control) -> None:
     frames = len(stages.decoder.source)
-    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
+    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores, lanes_first=True)
     write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
     large = stages.encoder.batch * stages.plan.encoded.nbytes > _LARGE
     for indices in pipe.written(stages.encode, write, compare, cut, large=large):
@@ -272,7 +272,9 @@ def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control)
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:
     """Decode the source a second time and compare it with the native frames that were written."""
-    cut = chunks(len(written), stages.plan.encoded.nbytes, stages.encoder.batch, control.cores)
+    cut = chunks(
+        len(written), stages.plan.encoded.nbytes, stages.encoder.batch, control.cores, lanes_first=True
+    )
     for chunk in pipe.stage(stages.encode, cut):
         for index, frame in zip(chunk.indices, chunk.codestreams, strict=True):
             if written.frame(index) != frame:
