@@ -22,7 +22,7 @@ Told = TypeVar("Told")
 _KEPT = 31 << 20
 _SMALL_CHUNK = 2 << 20
 _LARGE_CHUNK = 40 << 20
-_FEW, _MANY = 6, 16
+_FEW, _MANY = 4, 16
 """Frames that go one after the other at a codec that likes many, and frames that fill its SIMD lanes: those between cost as much."""
 
 _LARGE_CHUNK_OF_MANY = 20 << 20

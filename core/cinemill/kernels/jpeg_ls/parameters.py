@@ -19,7 +19,7 @@ LANES = 16
 LARGEST_THRESHOLD = 0x7FFF
 """T3 that lanes decode."""
 
-BREAK_EVEN = 7
+BREAK_EVEN = 5
 """Frames from which on this is faster than one after the other: idle lanes cost as much as busy ones."""
 
 DEFAULT_RESET = 64
