@@ -109,7 +109,7 @@ def test_one_decoder_is_enough_to_find_a_still_that_was_encoded_wrongly(tmp_path
 @contextmanager
 def collected():
     """What Python finds that only refers to itself, made within the context."""
-    found = []
+    found: list[object] = []
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

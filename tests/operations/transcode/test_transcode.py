@@ -12,6 +12,8 @@ from pydicom.pixels import convert_color_space, get_decoder
 
 import cinemill
 from cinemill.codecs import table
+from cinemill.codecs.jpeg_2000.htj2k import Htj2k
+from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import (
     Cancelled,
     DamagedFile,
@@ -217,3 +219,26 @@ def test_progress_counts_every_frame(tmp_path):
     cinemill.transcode(ULTRASOUND, tmp_path / "o.dcm", to="rle", progress=lambda *done: seen.append(done))
     assert seen[-1] == (30, 30)
     assert seen == sorted(seen)
+
+
+def test_each_codec_has_as_many_frames_at_a_time_as_it_likes(tmp_path, monkeypatch):
+    """Written by a codec that takes single frames, or few, those of JPEG-LS are decoded in lanes all the same."""
+    asked = []
+
+    def counted(codec):
+        honest = codec.decode
+
+        def decode(self, codestreams, pixels):
+            asked.append((codec.name, len(codestreams)))
+            return honest(self, codestreams, pixels)
+
+        monkeypatch.setattr(codec, "decode", decode)
+
+    cinemill.transcode(ULTRASOUND, tmp_path / "jls.dcm", to="jpeg-ls")
+    for codec in (JpegLs, Htj2k):
+        counted(codec)
+    cinemill.transcode(tmp_path / "jls.dcm", tmp_path / "native.dcm", to="explicit", threads=1)
+    assert asked == [("cinemill-jpegls", 30)] * 2
+    asked.clear()
+    cinemill.transcode(tmp_path / "jls.dcm", tmp_path / "htj2k.dcm", to="htj2k", threads=1)
+    assert asked == [("cinemill-jpegls", 30), *[("cinemill-htj2k", 4)] * 7, ("cinemill-htj2k", 2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ _GROWTH = 1.25
 """No lossless coding here makes noise larger than this; decides whether offsets might pass 32 bits."""
 
 _LARGE = 4 << 20
-"""Bytes of samples of so many frames as are encoded at once; of larger ones fewer are under way."""
+"""Bytes of samples of so many frames as are coded at once; of larger ones fewer are under way."""
 
 _NOT_INDEPENDENT = "--verify independent: no decoder is installed that shares no code with {}, which encoded the frames and verified them"
 
@@ -68,6 +68,7 @@ class _Stages:
     def __init__(self, decoder: FrameDecoder, plan: Plan, level: Level) -> None:
         self.decoder, self.plan = decoder, plan
         self.encoder = table.encoder(plan.target.coding)
+        self.batch = max(decoder.batch, self.encoder.batch)
         source = decoder.source
         uid, frames = uid_of(source), len(source)
         verifiers = table.verifiers(
@@ -80,6 +81,11 @@ class _Stages:
         self.overlays: EmbeddedOverlays | None = None
         if plan.masked and plan.limit is not None:
             self.overlays = EmbeddedOverlays.find(decoder.source)
+
+    def cut(self, threads: int) -> Iterator[range]:
+        """Cut the cine into chunks that both codecs like."""
+        frames, nbytes = len(self.decoder.source), self.plan.encoded.nbytes
+        return chunks(frames, nbytes, self.batch, threads, lanes_first=True)
 
     def encode(self, indices: range) -> _Chunk:
         """Decode, transform and encode frames."""
@@ -263,19 +269,19 @@ def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, A
 
 def _run(pipe: Pipeline, stages: _Stages, writer: FrameWriter, control: Control) -> None:
     frames = len(stages.decoder.source)
-    cut = chunks(frames, stages.plan.encoded.nbytes, stages.encoder.batch, control.cores, lanes_first=True)
     write, compare = partial(stages.write, writer=writer), partial(stages.compare, writer=writer)
-    large = stages.encoder.batch * stages.plan.encoded.nbytes > _LARGE
-    for indices in pipe.written(stages.encode, write, compare, cut, large=large):
+    large = stages.batch * stages.plan.encoded.nbytes > _LARGE
+    for indices in pipe.written(stages.encode, write, compare, stages.cut(control.cores), large=large):
         control.advance(indices.stop, frames)
 
 
 def _compare_native(pipe: Pipeline, stages: _Stages, written: Source, control: Control) -> None:
     """Decode the source a second time and compare it with the native frames that were written."""
-    cut = chunks(
-        len(written), stages.plan.encoded.nbytes, stages.encoder.batch, control.cores, lanes_first=True
-    )
-    for chunk in pipe.stage(stages.encode, cut):
-        for index, frame in zip(chunk.indices, chunk.codestreams, strict=True):
+
+    def compare(indices: range) -> None:
+        for index, frame in zip(indices, stages.encode(indices).codestreams, strict=True):
             if written.frame(index) != frame:
                 raise VerificationError("the samples differ in the output; nothing was kept", frame=index)
+
+    for _ in pipe.stage(compare, stages.cut(control.cores)):
+        pass

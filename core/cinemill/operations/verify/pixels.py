@@ -159,9 +159,7 @@ def _compare_samples(before: Reader, after: Reader, control: Control) -> Compari
     compared = _Compared(before, after)
     decoded = after.decoder.pixels
     with pipeline(control.cores_for(len(before.source)), control.cancelled) as pipe:
-        cut = chunks(
-            len(before.source), decoded.nbytes, before.decoder.batch, control.cores, lanes_first=True
-        )
+        cut = chunks(len(before.source), decoded.nbytes, before.decoder.batch, control.cores)
         for indices in pipe.stage(compared.look_at, cut):
             compared.add(indices)
             control.advance(compared.frames, len(before.source))
