@@ -9,7 +9,7 @@ import pytest
 
 import cinemill
 from cinemill.dicom.source import Source
-from cinemill.errors import DamagedFile, UsageError
+from cinemill.errors import CodecError, DamagedFile, UsageError
 from tests.support.files import bundled
 from tests.support.generate import JPEG_2000_LOSSY, encapsulated_element, header, jpeg_2000, noise, part10
 
@@ -50,6 +50,22 @@ def test_a_sequence_of_frames():
             with pytest.raises(IndexError, match=f"frame {wrong} of 30"):
                 cine[wrong]
         assert cine.header.PatientID == pydicom.dcmread(cine.source.path).PatientID
+
+
+def test_frames_before_a_damaged_one_are_given(tmp_path):
+    path = tmp_path / "damaged.dcm"
+    cinemill.transcode(bundled("examples_ybr_color.dcm"), path, to="jpeg-ls")
+    with cinemill.open(path) as cine:
+        frames = list(cine)
+        place = path.read_bytes().index(bytes(cine.source.frame(20))) + 1000
+    data = bytearray(path.read_bytes())
+    data[place : place + 100] = bytes(100)
+    path.write_bytes(data)
+    given = []
+    with cinemill.open(path) as cine, pytest.raises(CodecError) as error:
+        given.extend(frame for frame in cine)
+    assert error.value.frame == len(given) == 20
+    assert np.array_equal(given, frames[:20])
 
 
 def test_a_closed_cine_says_so():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 
 from cinemill.dicom.given import Given, taken
 from cinemill.dicom.source import Source
-from cinemill.errors import DamagedFile
+from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.geometry import pixel_aspect, resize, square
 from cinemill.frames.regions import Region, read_regions
@@ -18,6 +18,7 @@ from cinemill.frames.render import Renderer
 from cinemill.frames.timing import frame_times
 from cinemill.frames.video import VideoDecoder
 from cinemill.frames.windows import full_window
+from cinemill.pipeline import chunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +134,12 @@ class Cine:
 
     def __iter__(self) -> Iterator[Samples]:
         self.source.read_in_order()
-        return (self[index] for index in range(len(self)))
+        for indices in chunks(len(self), self.pixels.nbytes, self.batch, 1):
+            try:
+                frames: Iterable[Samples] = self.decode(indices)
+            except CinemillError:
+                frames = (self[index] for index in indices)  # those before one that does not decode
+            yield from frames
 
     @cached_property
     def frame_times(self) -> NDArray[np.float64]:
