@@ -157,8 +157,7 @@ def _show(found: Forecast) -> None:
 
 
 def _told_survey(found: Forecast) -> Iterator[str]:
-    from cinemill.operations.forecast.forecast import in_bytes
-    from cinemill.operations.pages import counted
+    from cinemill.operations.pages import counted, in_bytes
 
     survey, sampled = found.survey, found.sampled
     rate = survey.headers / survey.seconds if survey.seconds else 0
@@ -233,7 +232,7 @@ def _numbers(row: Row) -> tuple[str, ...]:
 
 def _errors(found: Forecast) -> Iterator[str]:
     from cinemill.errors import printable
-    from cinemill.operations.forecast.forecast import in_bytes
+    from cinemill.operations.pages import in_bytes
 
     total = found.found.total
     for reason, part in sorted(total.errors.items(), key=lambda each: -each[1].instances):
@@ -246,7 +245,8 @@ def _errors(found: Forecast) -> Iterator[str]:
 def _plans(found: Forecast) -> Table:
     from rich.table import Table
 
-    from cinemill.operations.forecast.forecast import in_bytes, in_hours
+    from cinemill.operations.forecast.forecast import in_hours
+    from cinemill.operations.pages import in_bytes
 
     table = Table(box=None, pad_edge=False)
     table.add_column("what could be done")
