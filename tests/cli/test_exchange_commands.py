@@ -100,7 +100,7 @@ def test_what_is_missing_is_named_and_the_exit_code_is_1(typed):
         (("pull", "pacs", "out", "--query", "StudyDate=2020"), "expected YYYYMMDD or a range"),
         (("pull", "pacs", "out", "--query", "US"), "expected Keyword=value"),
         (("push", ".", "pacs", "--fallback", "jpg"), "--fallback: can't write 'jpg'; choose one of"),
-        (("push", ".", "pacs", "--window", "8-9"), "expected a window such as"),
+        (("push", ".", "pacs", "--hours", "8-9"), "expected a window such as"),
         (("push", "absent", "pacs"), "no such file"),
     ],
 )

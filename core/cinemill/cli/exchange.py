@@ -222,7 +222,7 @@ def limits_options(command: Decorated) -> Decorated:
             help="At most so fast; default: as the nodes file says, else as fast as it goes.",
         ),
         click.option(
-            "--window",
+            "--hours",
             metavar="HH:MM-HH:MM",
             help="Work in this part of the day only; default: as the nodes file says, else always.",
         ),
@@ -265,14 +265,14 @@ def _with(command: Decorated, *options: Callable[[Decorated], Decorated]) -> Dec
     return command
 
 
-def limited(node: Node, max_rate: float | None, window: str | None, associations: int | None = None) -> Node:
+def limited(node: Node, max_rate: float | None, hours: str | None, associations: int | None = None) -> Node:
     """Return a node whose limits are those that were typed, where they were.
 
     Parameters
     ----------
     node
         As its entry has it.
-    max_rate, window, associations
+    max_rate, hours, associations
         As they were typed.
     """
     from dataclasses import replace
@@ -282,8 +282,8 @@ def limited(node: Node, max_rate: float | None, window: str | None, associations
     limits = node.limits
     if max_rate is not None:
         limits = replace(limits, rate=max_rate)
-    if window:
-        limits = replace(limits, window=Window.parse(window))
+    if hours:
+        limits = replace(limits, window=Window.parse(hours))
     if associations is not None:
         limits = replace(limits, associations=associations)
     return replace(node, limits=limits)

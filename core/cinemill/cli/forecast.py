@@ -44,9 +44,7 @@ _DONE, _NUMBERS = 20, 88
     "--sample",
     metavar="N",
     type=Whole(min=1),
-    default=500,
-    show_default=True,
-    help="Instances that are tried at most.",
+    help="Instances that are tried at most; default: a tenth of the files, 32 to 500.",
 )
 @click.option(
     "--within",
@@ -63,7 +61,7 @@ _DONE, _NUMBERS = 20, 88
 def forecast(
     sources: tuple[Path, ...],
     *,
-    sample: int,
+    sample: int | None,
     within: float | None,
     workers: int | None,
     price: float | None,
@@ -157,8 +155,7 @@ def _show(found: Forecast) -> None:
 
 
 def _told_survey(found: Forecast) -> Iterator[str]:
-    from cinemill.operations.forecast.forecast import in_bytes
-    from cinemill.operations.pages import counted
+    from cinemill.operations.pages import counted, in_bytes
 
     survey, sampled = found.survey, found.sampled
     rate = survey.headers / survey.seconds if survey.seconds else 0
@@ -233,7 +230,7 @@ def _numbers(row: Row) -> tuple[str, ...]:
 
 def _errors(found: Forecast) -> Iterator[str]:
     from cinemill.errors import printable
-    from cinemill.operations.forecast.forecast import in_bytes
+    from cinemill.operations.pages import in_bytes
 
     total = found.found.total
     for reason, part in sorted(total.errors.items(), key=lambda each: -each[1].instances):
@@ -246,7 +243,8 @@ def _errors(found: Forecast) -> Iterator[str]:
 def _plans(found: Forecast) -> Table:
     from rich.table import Table
 
-    from cinemill.operations.forecast.forecast import in_bytes, in_hours
+    from cinemill.operations.forecast.forecast import in_hours
+    from cinemill.operations.pages import in_bytes
 
     table = Table(box=None, pad_edge=False)
     table.add_column("what could be done")

@@ -89,7 +89,7 @@ def index(
 
 
 def _told(made: Indexed) -> Iterator[str]:
-    from cinemill.operations.forecast.forecast import in_bytes
+    from cinemill.operations.pages import in_bytes
 
     rate = f", {made.read / made.seconds:,.0f} a second" if made.read and made.seconds else ""
     yield (

@@ -70,7 +70,7 @@ def migrate(
     report: Path | None,
     as_json: bool,
     max_rate: float | None,
-    window: str | None,
+    hours: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -84,9 +84,9 @@ def migrate(
     from cinemill.network.nodes import node_named
     from cinemill.operations.exchange.migrate import ask
 
-    source = other = limited(node_named(node), max_rate, window, associations)
+    source = other = limited(node_named(node), max_rate, hours, associations)
     if target not in {None, node}:
-        other = limited(node_named(target or ""), max_rate, window, associations)
+        other = limited(node_named(target or ""), max_rate, hours, associations)
     folder = spool or Path(f"{node}.migration" if other is source else f"{node}-{target}.migration")
     if status:
         _show_status(folder)

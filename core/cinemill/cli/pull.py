@@ -46,7 +46,7 @@ def pull(
     report: Path | None,
     as_json: bool,
     max_rate: float | None,
-    window: str | None,
+    hours: str | None,
     quiet: bool,
 ) -> None:
     """Fetch studies from a node, and say what is missing.
@@ -59,7 +59,7 @@ def pull(
     from cinemill.network.pace import Pace
     from cinemill.operations.exchange.pull import pull as fetch
 
-    found = limited(node_named(node), max_rate, window, associations)
+    found = limited(node_named(node), max_rate, hours, associations)
     studies = studies_asked(found, uids, query)
     archive.check(found)
     with interruption() as stopping, report_file(report) as file:

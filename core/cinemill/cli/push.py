@@ -36,7 +36,7 @@ def push(
     report: Path | None,
     as_json: bool,
     max_rate: float | None,
-    window: str | None,
+    hours: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -50,7 +50,7 @@ def push(
     from cinemill.operations.exchange.push import Sender
     from cinemill.storage.tree import files_below
 
-    found = limited(node_named(node), max_rate, window)
+    found = limited(node_named(node), max_rate, hours)
     asked = made(Push, options)
     way = asked.way(found)
     with interruption() as stopping, report_file(report) as file:

@@ -37,6 +37,7 @@ _WHY = {
     "no-image": "it holds no image",
     "lossy-source": "it is lossy; see --lossy-source",
     "would-grow": "its output would be larger; see --if-larger",
+    "no-target": "no target of the policy can hold it",
     "policy": "the policy keeps it",
     "rest": "it could not be transcoded",
 }

@@ -226,6 +226,24 @@ class Operation:
         return receipt
 
 
+class CopiesRest(Operation):
+    """Base of operations whose option `copy_rest` has the source copied where there is no output."""
+
+    __slots__ = ()
+
+    overwrite: bool
+    preserve: bool
+    copy_rest: bool
+
+    def settle(self, receipt: Receipt) -> Receipt:
+        """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
+        if not self.copy_rest:
+            return receipt
+        from cinemill.operations.copies import settle
+
+        return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)
+
+
 class Run(Protocol):
     """Does an operation to items over processes: see `cinemill.batch.run_all`."""
 

@@ -105,6 +105,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def in_bytes(size: float) -> str:
+    """Return a size as people read it: ``24 bytes``, ``6.33 kB``, ``1.2 GB``."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}" if size < 999.5 * factor else f"{size / factor:,.0f} {unit}"
+    return counted(round(size), "byte")
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int, *, stacked: bool = False) -> str:
     """Return a table whose first columns are words, and the others numbers.
 

@@ -25,10 +25,17 @@ Status: TypeAlias = Literal[
     "failed",
 ]
 
-Reason: TypeAlias = Literal["target-syntax", "no-image", "lossy-source", "would-grow", "policy", "rest"]
+Reason: TypeAlias = Literal[
+    "target-syntax", "no-image", "lossy-source", "would-grow", "no-target", "policy", "rest"
+]
 """Why an instance was copied, and not coded anew."""
 
-_COPIED = {"lossy-source": "lossy", "would-grow": "would grow", "policy": "by policy"}
+_COPIED = {
+    "lossy-source": "lossy",
+    "would-grow": "would grow",
+    "no-target": "no target",
+    "policy": "by policy",
+}
 _RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 
 DONE = (
@@ -94,7 +101,8 @@ class Receipt:
         XXH3-128 of the bytes of the source file; empty where not all of them were read.
     reason
         Why the source was copied: it is in a ``target-syntax`` already, it has ``no-image``, it is a ``lossy-source``, its
-        output ``would-grow``, a ``policy`` keeps it, or it is the ``rest``: refused or failed.
+        output ``would-grow``, a ``policy`` keeps it or has ``no-target`` that can hold it, or it is the ``rest``: refused or
+        failed.
     bytes_otherwise
         For ``would-grow``: the size that the output would have had, estimated by a trial; or the size at which writing was
         stopped, which it would have had at least.

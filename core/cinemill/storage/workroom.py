@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -89,7 +89,7 @@ class Workroom:
             raise output_error(path, error) from None
         return path
 
-    def publish(self, path: Path, *, overwrite: bool) -> None:
+    def publish(self, path: Path, *, overwrite: bool, check: Callable[[], None] = lambda: None) -> None:
         """Give a finished directory in the room the output's name, in one step, and bring all it holds to the disk before.
 
         Parameters
@@ -98,6 +98,8 @@ class Workroom:
             The directory.
         overwrite
             Replace what stands there: it is moved aside the moment before, and back again should the step between fail.
+        check
+            Called before each file is synced; may raise, and nothing is published then.
 
         Raises
         ------
@@ -106,9 +108,9 @@ class Workroom:
         OutputError
             The file system refused.
         """
-        for each in sorted(path.rglob("*")):
+        for each in (*sorted(path.rglob("*")), path):
+            check()
             sync(each)
-        sync(path)
         replaced = self.path / _REPLACED
         try:
             if overwrite and self.output.is_dir():

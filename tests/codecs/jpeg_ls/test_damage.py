@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
+from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.codecs.jpeg_ls.codec import JpegLs
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN
@@ -45,6 +47,24 @@ def test_a_codestream_cut_anywhere_fails(shape, content):
             with pytest.raises(CodecError) as batch:
                 JpegLs().decode([codestream] * BREAK_EVEN + [codestream[:length] + end], pixels)
             assert (batch.value.frame, batch.value.offset) == (BREAK_EVEN, alone.value.offset)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("shape", [(12, 40), (12, 40, 3)], ids=str)
+def test_charls_gives_up_a_codestream_cut_anywhere_at_once(shape, bits):
+    """Where no marker ends the code, it reads zeros for seconds, whatever the size of the frame."""
+    frame = image("noise", shape, bits, np.random.default_rng(1))
+    pixels = pixel_format(frame, bits)
+    (codestream,) = JpegLs().encode([frame], pixels)
+    began = time.process_time()
+    for length in range(len(codestream) - 2):
+        for end in (b"", EOI, EOI + b"\x12\x34"):
+            with pytest.raises(CodecError):
+                CharLS().decode([codestream[:length] + end], pixels)
+    assert time.process_time() - began < 2
+    with pytest.raises(CodecError, match="no EOI: it is truncated") as caught:
+        CharLS().decode([codestream, codestream[:300]], pixels)
+    assert (caught.value.frame, caught.value.offset) == (1, 300)
 
 
 @pytest.mark.parametrize(

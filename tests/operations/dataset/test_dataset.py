@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ import pytest
 
 import cinemill
 from cinemill.errors import Cancelled, OutputExists, UsageError
+from cinemill.operations.dataset.assemble import Assembly
 from cinemill.operations.dataset.dataset import _here
 from cinemill.operations.dataset.making import Making
 from cinemill.operations.dataset.request import MakeClips
 from cinemill.operations.dataset.select import chosen
 from cinemill.operations.dataset.splits import read_splits, split_of
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
+from cinemill.storage import workroom
+from cinemill.storage.atomic import sync
 from tests.support import clips, phantoms
 
 SPLIT = "patient:0.5,0.25,0.25"
@@ -146,6 +150,33 @@ def test_a_run_that_was_stopped_leaves_nothing_there_and_goes_on(tmp_path):
     assert cinemill.dataset(source, tmp_path / "out", **SMALL).clips == {"all": 12}
     cinemill.dataset(source, tmp_path / "fresh", **SMALL)
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("written", ["webdataset", "npz", "zarr"])
+def test_a_stop_is_heard_between_clips_and_files_after_the_last_clip_was_made(tmp_path, monkeypatch, written):
+    """Putting many together and bringing them to the disk may take longer than making them."""
+    source = archive(tmp_path / "in", 3)
+    request = MakeClips(**SMALL, format=written)
+    done: list[str] = []
+
+    def counted(name, honest):
+        def call(*arguments):
+            done.append(name)
+            return honest(*arguments)
+
+        return call
+
+    monkeypatch.setattr(Assembly, "_row", counted("row", Assembly._row))
+    monkeypatch.setattr(workroom, "sync", counted("sync", sync))
+    for stage in ("row", "sync"):
+        done.clear()
+        with pytest.raises(Cancelled):
+            Making(request, [source], tmp_path / "out", _here, 1, partial(done.__contains__, stage)).make()
+        assert done.count(stage) <= 2
+        assert not (tmp_path / "out").exists()
+    assert Making(request, [source], tmp_path / "out", _here, 1).make().clips == {"all": 6}
+    with pytest.raises(Cancelled):
+        Making(request, [source], tmp_path / "out", _here, 2, lambda: True).make()
 
 
 def test_what_was_made_with_other_options_or_of_another_state_is_made_anew(tmp_path):

@@ -136,6 +136,16 @@ def test_a_long_cine_that_would_grow_is_forecast_to_be_copied(tmp_path, monkeypa
     assert found.to_dict()["total"]["would_grow"]["bytes_otherwise"] > path.stat().st_size
 
 
+def test_a_small_tree_of_many_kinds_is_not_tried_as_a_whole_unless_that_is_asked_for(tmp_path):
+    for number in range(80):
+        maker = {"Manufacturer": f"Maker {number}", "ManufacturerModelName": f"M{number}"}
+        cine(tmp_path / "in" / f"{number}.dcm", 1, seed=number, **maker)
+    found = forecast(tmp_path / "in")
+    assert found.sampled.instances <= 32
+    assert all(each.found.total.tried <= 32 for each in found.compared if each.found)
+    assert forecast(tmp_path / "in", sample=500).sampled.instances == 80
+
+
 def test_of_many_alike_only_some_are_tried_and_the_truth_lies_in_the_interval(tmp_path):
     for number in range(80):
         cine(tmp_path / "in" / f"{number}.dcm", 1 + number % 5, seed=number)

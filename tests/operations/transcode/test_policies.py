@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pydicom
 import pytest
 
 import cinemill
-from cinemill.errors import CodecError, NoRoom
+from cinemill.errors import CodecError, DamagedFile, NoRoom, UnsupportedPixelFormat
 from cinemill.operations.operation import Control
 from cinemill.operations.transcode import choose, transcode
 from cinemill.operations.transcode.request import Transcode
@@ -427,3 +428,58 @@ def test_a_jpeg_that_recompression_makes_larger_is_kept(tmp_path):
     assert (done.status, done.reason) == ("copied", "would-grow")
     assert done.bytes_otherwise > done.bytes_before == done.bytes_after
     assert (tmp_path / "out.dcm").read_bytes() == source.read_bytes()
+
+
+NO_TARGET = "no target of the policy can hold it: "
+
+
+def floats() -> bytes:
+    described = header(np.zeros((1, 4, 4), np.uint16))
+    for keyword in ("BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(described, keyword)
+    described.BitsAllocated = 32
+    value = np.linspace(0, 1, 16, dtype="<f4").tobytes()
+    element = struct.pack("<HH2s2xI", 0x7FE0, 0x0008, b"OF", len(value)) + value
+    return part10(described, element, EXPLICIT)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (bundled("rtdose.dcm").read_bytes, "jpeg-ls holds 2 to 16 bits of MONOCHROME2"),
+        (bundled("rtdose_rle.dcm").read_bytes, "jpeg-ls holds 2 to 16 bits of MONOCHROME2"),
+        (floats, "floating point pixel data has no codec"),
+    ],
+    ids=["native", "rle", "float"],
+)
+def test_what_no_target_of_a_policy_can_hold_is_copied_like_what_is_no_image(tmp_path, source, content, why):
+    path, output = source(content()), tmp_path / "out.dcm"
+    done = run(path, output)
+    assert (done.status, done.reason, done.done) == ("copied", "no-target", "copied, no target")
+    assert done.warnings[-1].startswith(NO_TARGET + why)
+    assert (done.policy, done.rule) == ("archive", "lossless")
+    assert output.read_bytes() == path.read_bytes()
+    again = run(path, output)
+    assert (again.status, again.reason) == ("kept", "no-target")
+    with pytest.raises(UnsupportedPixelFormat):
+        run(path, output, replace(BULK, to="jpeg-ls"))
+    with pytest.raises(UnsupportedPixelFormat):
+        run(path, tmp_path / "named.dcm", replace(BULK, to="jpeg-ls,jpeg-2000"))
+    with pytest.raises(UnsupportedPixelFormat):
+        run(path, output, replace(BULK, to="jpeg-ls,jpeg-2000"))
+    assert output.read_bytes() == path.read_bytes()
+
+
+def test_a_rule_that_names_a_target_for_all_depths_uses_it(tmp_path, source):
+    path = source(bundled("rtdose.dcm").read_bytes())
+    rules = 'name = "mine"\n[[rule]]\nname = "all"\nto = ["jpeg-ls", "deflated"]\n'
+    done = run(path, tmp_path / "out.dcm", replace(BULK, policy=rules))
+    assert (done.status, done.transfer_syntax_after) == ("transcoded", DEFLATED)
+    assert oracle.difference(oracle.read(path), oracle.read(tmp_path / "out.dcm")) is None
+
+
+def test_damage_is_no_matter_of_targets(tmp_path, source):
+    path = source(bundled("rtdose.dcm").read_bytes()[:-500])
+    with pytest.raises(DamagedFile):
+        run(path, tmp_path / "out.dcm")
+    assert not (tmp_path / "out.dcm").exists()

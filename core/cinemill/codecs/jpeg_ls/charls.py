@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
+from cinemill.codecs.jpeg_ls.markers import EPILOGUE
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ class CharLS:
 
 
 def _decode(codestream: Buffer, pixels: PixelFormat, index: int) -> Samples:
+    """Decode up to the last EOI: where no marker ends the code, CharLS reads 2^31 zero bits behind it before it gives up."""
+    stream = bytes(codestream)
+    end = stream.rfind(EPILOGUE)
+    if end < 0:
+        raise CodecError("the codestream has no EOI: it is truncated", frame=index, offset=len(stream))
     try:
-        frame: Samples = imagecodecs.jpegls_decode(codestream)  # type: ignore[arg-type]  # takes any buffer
+        frame: Samples = imagecodecs.jpegls_decode(stream[: end + len(EPILOGUE)])
     except (imagecodecs.JpeglsError, ValueError) as error:
         raise CodecError(f"CharLS: {error}", frame=index) from error
     if frame.shape != pixels.shape or frame.dtype.itemsize > pixels.dtype.itemsize:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import xxhash
 
@@ -17,6 +16,7 @@ from cinemill.errors import Cancelled, CinemillError, NoRoom, OutputExists, Usag
 from cinemill.operations.dataset import manifest
 from cinemill.operations.dataset.assemble import Assembly, Ready, write_text
 from cinemill.operations.dataset.select import select
+from cinemill.pipeline import pipeline
 from cinemill.storage.digests import data_digest, named
 from cinemill.storage.mapped import map_file
 from cinemill.storage.regular import read_regular
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ABOUT = "dataset.json"
 _VERSION = 1
+
+_Each = TypeVar("_Each")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Making:
             made.mkdir(exist_ok=True)
             names = {str(path): _name(path) for path in self._paths}
             problems, failed = self._make_clips(made, names)
-            ready, skipped, digests = _gather(made, self._paths, names)
+            ready, skipped, digests = _gather(made, self._until_stopped(self._paths), names)
             unique = list({each.clip: each for each in reversed(ready)}.values())[::-1]
             folder = room.fresh("published")
             assembly = Assembly(request, made, folder)
@@ -136,7 +138,7 @@ class Making:
             made_from = _made_from(digests)
             manifest.write_manifest(
                 folder / manifest.NAME,
-                tally.counted(assembly.rows(sorted(unique))),
+                tally.counted(self._until_stopped(assembly.rows(sorted(unique)))),
                 {"cinemill": request.told()["cinemill"], "made_from": made_from},
             )
             outcome = Outcome(
@@ -164,11 +166,20 @@ class Making:
                 },
             }
             write_text(folder / ABOUT, about)
-            if self._stop():
-                raise Cancelled("stopped on request; what is finished is kept")
+            self._check()
             if ready:
-                room.publish(folder, overwrite=request.overwrite)
+                room.publish(folder, overwrite=request.overwrite, check=self._check)
         return outcome
+
+    def _check(self) -> None:
+        if self._stop():
+            raise Cancelled("stopped on request; what is finished is kept")
+
+    def _until_stopped(self, each: Iterable[_Each]) -> Iterator[_Each]:
+        """Yield each, as long as nobody asks for a stop."""
+        for one in each:
+            self._check()
+            yield one
 
     def _standing(self) -> Outcome | None:
         """Return what became of the data set that stands there, None where it is to be replaced."""
@@ -199,9 +210,9 @@ class Making:
         )
 
     def _made_from_now(self) -> str:
-        with ThreadPoolExecutor(self._jobs) as executor:
+        with pipeline(self._jobs, self._stop) as pipe:
             digests = []
-            for done, digest in enumerate(executor.map(_digest_of, self._paths), 1):
+            for done, digest in enumerate(pipe.stage(_digest_of, self._paths), 1):
                 self._show("comparing files", done, len(self._paths))
                 digests.append(digest)
         return _made_from(digests)
@@ -224,8 +235,7 @@ class Making:
             failed[error["kind"]] += 1
             if receipt.status != "ignored":
                 problems.append(f"{receipt.status}: {receipt.source}: {error['message']}")
-        if self._stop():
-            raise Cancelled("stopped on request; what is finished is kept")
+        self._check()
         return sorted(problems), failed
 
 
@@ -249,7 +259,7 @@ class _Tally:
 
 
 def _gather(
-    made: Path, paths: Sequence[Path], names: dict[str, str]
+    made: Path, paths: Iterable[Path], names: dict[str, str]
 ) -> tuple[list[Ready], Counter[str], list[str]]:
     """Read all records: return the clips in order, why there are none of others, and the digests of all files."""
     ready: list[Ready] = []

@@ -31,6 +31,9 @@ _COUNTING, _READING, _TRYING, _ALL = 0.15, 0.4, 0.8, 0.95
 _OF_OTHERS, _MANY = 2, 24
 """Instances of each stratum that the other runs are tried on; one, where there are many strata."""
 
+_FEWEST, _MOST = 32, 500
+"""Instances that are tried at most, of few files and of many: the other runs are tried on these too, and each takes its time."""
+
 _LARGEST = 0.99
 """Share of bytes that the strata have on which they are tried."""
 
@@ -46,7 +49,7 @@ class Question:
     asked
         The run.
     sample
-        Instances that are tried at most.
+        Instances that are tried at most; None for a tenth of the files, but no fewer than `_FEWEST` nor more than `_MOST`.
     within
         Seconds for all of it, None for as long as it takes.
     jobs
@@ -57,7 +60,7 @@ class Question:
 
     sources: Sequence[Path]
     asked: Transcode
-    sample: int = 500
+    sample: int | None = None
     within: float | None = None
     jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     workers: int | None = None
@@ -99,11 +102,12 @@ class Conductor:
         """Make it."""
         question, survey = self._question, self.survey
         self._read()
-        survey.strata.merge(max(8, question.sample // 3))
+        most = question.sample or min(_MOST, max(_FEWEST, survey.files // 10))
+        survey.strata.merge(max(8, most // 3))
         plans = [plan_of(question.asked), *alternatives(question.asked)]
         with _scratch() as scratch:
             late = self._late(_TRYING)
-            sampler = Sampler(list(survey.strata), question.sample, scratch, late, survey.scale)
+            sampler = Sampler(list(survey.strata), most, scratch, late, survey.scale)
             self._try(sampler)
             stopped = self._why(sampler)
             others = [plan.asked for plan in plans[1:] if plan.asked is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill import syntaxes
 from cinemill.dicom.dictionary import uid_names
 from cinemill.operations.forecast.strata import VARIOUS
-from cinemill.operations.pages import counted
+from cinemill.operations.pages import counted, in_bytes
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.estimate import Estimate, Part, Row
@@ -273,14 +273,6 @@ def syntax_name(uid: str) -> str:
 def class_name(uid: str) -> str:
     """Return what a SOP class is called."""
     return uid if uid in {"", VARIOUS} else uid_names(uid)[0].removesuffix(" Storage")
-
-
-def in_bytes(size: float) -> str:
-    """Return a size as people read it."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}" if size < 999.5 * factor else f"{size / factor:,.0f} {unit}"
-    return f"{size / 1e3:.3g} kB"
 
 
 def in_hours(seconds: float) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from cinemill.errors import printable
 from cinemill.operations import pages
 from cinemill.operations.forecast.charts import Bar, Pair, bars, pairs
-from cinemill.operations.forecast.forecast import class_name, in_bytes, in_hours, syntax_name
+from cinemill.operations.forecast.forecast import class_name, in_hours, syntax_name
 from cinemill.operations.forecast.style import STYLE
-from cinemill.operations.pages import figure, section, table, text
+from cinemill.operations.pages import figure, in_bytes, section, table, text
 
 if TYPE_CHECKING:
     from cinemill.operations.forecast.estimate import Row

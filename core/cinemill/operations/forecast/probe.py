@@ -19,7 +19,7 @@ from cinemill.operations.instance import is_directory
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.operations.transcode.choose import choose
+from cinemill.operations.transcode.choose import choose, kept_as_it_is
 from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.operations.transcode.transcode import run as transcode
 
@@ -289,10 +289,9 @@ def _excerpt(
             receipt = write_instance(choice, decision, origin, dst, writing, timed)
             ended = time.process_time()
             sizes = _sizes(dst)
-        except Refused:
-            if not choice.target.of_jpeg or request.lossy_source != "jpeg-xl":
-                raise
-            return _carried(source, dst, Receipt("", "", "copied", reason="lossy-source").done)
+        except Refused as refused:
+            kept = kept_as_it_is(refused, choice, decision, source)
+            return _carried(source, dst, Receipt("", "", "copied", reason=kept.reason or "").done)
         finally:
             with suppress(OSError):
                 dst.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cinemill.dicom.dictionary import uid_names
 from cinemill.frames.regions import Region
 from cinemill.operations.inspect.model import Finding, Severity
+from cinemill.operations.pages import in_bytes
 
 if TYPE_CHECKING:
     from cinemill.operations.inspect.model import (
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         Reference,
     )
 
-_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _TABLES = {"none": "native", "empty": "no offset table"}
 
 
@@ -56,7 +56,7 @@ def line(facts: Facts) -> str:
         f"{facts.frame_rate:.4g}/s" if facts.frame_rate else "",
         facts.photometric_interpretation or "",
         uid_names(facts.transfer_syntax_uid)[1] if facts.transfer_syntax_uid else "",
-        size(facts.file_bytes),
+        in_bytes(facts.file_bytes),
     ]
     return "  ".join(part for part in parts if part)
 
@@ -122,14 +122,6 @@ def _shows(presentation: Presentation | None) -> list[str]:
     return [f"{label}of {_plural(len(presentation.images), 'image')}", *changes]
 
 
-def size(count: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit, name in _UNITS:
-        if count >= unit:
-            return f"{count / unit:.3g} {name}"
-    return f"{count:.0f} bytes"
-
-
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -138,7 +130,7 @@ def _instance(facts: Facts) -> list[str]:
     return [
         ", ".join(filter(None, (facts.sop_class or "no SOP class", facts.modality, facts.body_part))),
         f"SOP Instance UID {facts.sop_instance_uid}" if facts.sop_instance_uid else "",
-        f"{size(facts.file_bytes)}",
+        in_bytes(facts.file_bytes),
     ]
 
 
@@ -173,7 +165,7 @@ def _frames(facts: Facts) -> list[str]:
         _plural(facts.frames, "frame"),
         f"in {_plural(facts.fragments, 'fragment')}" if facts.fragments is not None else "",
     ]
-    each = f"{size(facts.frame_bytes)} each" if facts.frame_bytes else None
+    each = f"{in_bytes(facts.frame_bytes)} each" if facts.frame_bytes else None
     ratio = f"{facts.ratio:.3g}:1" if facts.ratio and kind != "none" else None
     stored = _TABLES.get(kind, f"{kind} offset table")
     return [", ".join(filter(None, (" ".join(filter(None, parts)), stored, each, ratio)))]

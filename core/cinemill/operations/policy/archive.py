@@ -13,8 +13,8 @@ _WHERE_READ = (*_SMALLER, "htj2k", "jpeg-xl")
 _TEXT = """\
 name = "archive"
 
-# Besides, and whatever rules say: what is no image is copied, lossy sources are kept (see lossy-source), and nothing is
-# written that would be larger than its source (see if-larger).
+# Besides, and whatever rules say: what is no image is copied, and so is what no target can hold, lossy sources are kept
+# (see lossy-source), and nothing is written that would be larger than its source (see if-larger).
 
 [[rule]]
 name = "lossless"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from cinemill.operations.operation import Operation, option, overwriting
-
-if TYPE_CHECKING:
-    from cinemill.operations.receipt import Receipt
+from cinemill.operations.operation import CopiesRest, option, overwriting
 
 
 @dataclass(frozen=True, slots=True)
-class Restore(Operation):
+class Restore(CopiesRest):
     """How the JPEGs of every instance are given back: see `cinemill.restore`."""
 
     kind: ClassVar[str] = "restore"
@@ -38,11 +35,3 @@ class Restore(Operation):
     copy_rest: bool = option(
         default=False, help="Copy what is refused, fails or is not DICOM unchanged, beside its error."
     )
-
-    def settle(self, receipt: Receipt) -> Receipt:
-        """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
-        if not self.copy_rest:
-            return receipt
-        from cinemill.operations.copies import settle
-
-        return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)

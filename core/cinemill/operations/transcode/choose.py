@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.codecs import table
-from cinemill.errors import Cancelled, CinemillError
+from cinemill.errors import Cancelled, CinemillError, Refused
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.frames.selection import evenly
@@ -128,6 +128,34 @@ def choose(source: Source, decision: Decision, control: Control, *, room: int = 
     except CinemillError:
         trials = []
     return _chosen(trials, decision, asked, source) if trials else Choice(action, target)
+
+
+def kept_as_it_is(refused: Refused, choice: Choice, decision: Decision, source: Source) -> Choice:
+    """Return the copy that is made of what a target refused; the warnings of the source then say why.
+
+    Parameters
+    ----------
+    refused
+        Why it was.
+    choice, decision
+        What was to be done, and why.
+    source
+        The open file.
+
+    Raises
+    ------
+    Refused
+        The target was named, not chosen by a policy, and nothing says that what it can't hold is to be kept.
+    """
+    if choice.target.of_jpeg and decision.options.lossy_source == "jpeg-xl":
+        reason: Reason = "lossy-source"
+        source.warnings.append(f"JPEG XL can't hold it as it is: {refused.message}")
+    elif decision.policy:
+        reason = "no-target"
+        source.warnings.append(f"no target of the policy can hold it: {refused.message}")
+    else:
+        raise refused
+    return Choice("copy", source.transfer_syntax, reason, tried=True)
 
 
 def _chosen(

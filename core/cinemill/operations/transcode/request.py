@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
-from cinemill.operations.operation import Operation, option, overwriting
+from cinemill.operations.operation import CopiesRest, option, overwriting
 from cinemill.operations.policy.readers import READERS, readable
 from cinemill.operations.policy.targets import read_wanted
 from cinemill.operations.policy.words import WORDS, Colour, IfLarger, Level, LossySource, Options, check_word
 
 if TYPE_CHECKING:
     from cinemill.operations.policy.rules import Policy
-    from cinemill.operations.receipt import Receipt
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -37,7 +36,7 @@ def read_policy(path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcode(Operation):
+class Transcode(CopiesRest):
     """What is asked of every instance: see `cinemill.transcode`. Targets are kept as their UIDs, a policy as its text."""
 
     kind: ClassVar[str] = "transcode"
@@ -166,14 +165,6 @@ class Transcode(Operation):
         if type(self) is not Transcode:
             return self
         return ReportedTranscode(**{each.name: getattr(self, each.name) for each in fields(self)})
-
-    def settle(self, receipt: Receipt) -> Receipt:
-        """Copy the source of an instance that was refused, failed or is not DICOM, if that was asked for."""
-        if not self.copy_rest:
-            return receipt
-        from cinemill.operations.copies import settle
-
-        return settle(receipt, overwrite=self.overwrite, preserve=self.preserve)
 
 
 _Request = TypeVar("_Request", bound=Transcode)

@@ -106,6 +106,8 @@ def _remembered(origin: Origin, output: Path, decision: Decision) -> Mapping[str
     told = origin.believes(label_of(output))
     if told is None or (told.get("reason") == "would-grow" and not decision.guarded):
         return None
+    if told.get("reason") == "no-target" and not decision.policy:
+        return None
     return {**told, **decision.told}
 
 

@@ -23,7 +23,7 @@ from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.carry import recode
-from cinemill.operations.transcode.choose import Choice, choose
+from cinemill.operations.transcode.choose import Choice, choose, kept_as_it_is
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
 from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.request import Transcode
@@ -224,10 +224,8 @@ def _carry_out(
             choice = Choice("copy", source.transfer_syntax, "would-grow", grown.size, tried=True)
             del source.warnings[before:]
         except Refused as refused:
-            if not choice.target.of_jpeg or request.lossy_source != "jpeg-xl":
-                raise
-            choice = Choice("copy", source.transfer_syntax, "lossy-source", tried=True)
-            source.warnings[before:] = [f"JPEG XL can't hold it as it is: {refused.message}"]
+            del source.warnings[before:]
+            choice = kept_as_it_is(refused, choice, decision, source)
     told = {"reason": choice.reason, "bytes_otherwise": choice.bytes_otherwise, **decision.told}
     kept = still_copied(origin, output, choice, told) if standing else None
     if kept is not None:

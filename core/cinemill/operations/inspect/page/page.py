@@ -17,8 +17,18 @@ from cinemill.operations.inspect.page.found import Found
 from cinemill.operations.inspect.page.instance import article, clipped, is_image
 from cinemill.operations.inspect.page.pictures import may_show
 from cinemill.operations.inspect.page.style import STYLE
-from cinemill.operations.inspect.words import counts, line, size
-from cinemill.operations.pages import END, begin, check_place, counted, figure, publish, section, text
+from cinemill.operations.inspect.words import counts, line
+from cinemill.operations.pages import (
+    END,
+    begin,
+    check_place,
+    counted,
+    figure,
+    in_bytes,
+    publish,
+    section,
+    text,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -153,7 +163,7 @@ class InspectionPage:
         yield f"</section>\n</main>{END}"
 
     def _figures(self) -> Iterator[str]:
-        yield figure("instances", f"{self._instances:,}", size(self._bytes))
+        yield figure("instances", f"{self._instances:,}", in_bytes(self._bytes))
         for severity, name in _FIGURES.items():
             yield figure(name, f"{self._worst[severity]:,}", "instances")
 
