@@ -184,17 +184,21 @@ def test_overlay_bits_in_a_lossless_codestream_become_overlay_data(transcode):
 
 
 @pytest.mark.parametrize("target", ["jpeg-ls", "htj2k", "explicit"])
-def test_what_a_lossy_codestream_overshoots_is_not_wrapped(transcode, target):
+@pytest.mark.parametrize("wavelet", ["9-7", "5-3"])
+def test_what_a_lossy_codestream_overshoots_is_not_wrapped(transcode, source, target, wavelet):
     """Lossy coding may pass the range of its samples; to keep their low bits would turn white to black."""
     frames = np.full((1, 64, 64), 4095, np.uint16)
     frames[0, ::2, ::3] = 3000
-    stream = jpeg_2000(frames[0], level=25)
+    stream = jpeg_2000(frames[0], level=25, wavelet=wavelet)
     decoded = imagecodecs.jpeg2k_decode(stream)
     assert decoded.max() > 4095
-    data = part10(header(frames, bits_stored=12), encapsulated_element([[stream]]), "1.2.840.10008.1.2.4.91")
+    dataset = header(frames, bits_stored=12, LossyImageCompression="01")
+    data = part10(dataset, encapsulated_element([[stream]]), "1.2.840.10008.1.2.4.91")
     result = transcode(data, target)
     assert np.array_equal(result.reading.frames[0], decoded)
     assert result.dataset.BitsStored == 16
+    with cinemill.open(source(data)) as cine:
+        assert np.array_equal(cine[0], decoded)
 
 
 @pytest.mark.parametrize("name", ["npy", "tiff"])

@@ -247,14 +247,20 @@ def jpeg_ls_stream(
 
 
 def jpeg_2000(
-    frame: Array, *, bits: int | None = None, colour_transform: bool = True, jp2: bool = False, level: int = 0
+    frame: Array,
+    *,
+    bits: int | None = None,
+    colour_transform: bool = True,
+    jp2: bool = False,
+    level: int = 0,
+    wavelet: str = "",
 ) -> bytes:
-    """JPEG 2000 by OpenJPEG; ``level`` other than 0 is lossy."""
+    """JPEG 2000 by OpenJPEG; ``level`` other than 0 is lossy: by the wavelet 9-7, or by leaving out the end of ``5-3``."""
     return bytes(
         imagecodecs.jpeg2k_encode(
             frame,
             level=level,
-            reversible=not level,
+            reversible=not level or wavelet == "5-3",
             codecformat="JP2" if jp2 else "J2K",
             bitspersample=bits,
             mct=colour_transform and frame.ndim == 3,

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat, Samples
 
 
+_LOSSY = 0x00282110
+_TRUNCATED = frozenset(("jpeg-2000", "htj2k"))
+"""Codings whose reversible codestreams are made lossy by leaving out their last layers; only the header can tell."""
+
+
+def may_be_truncated(source: Source, stream: Codestream) -> bool:
+    """Whether a reversible codestream may lack layers: where its transfer syntax allows it, and Lossy Image Compression is 01."""
+    return stream.coding in _TRUNCATED and not source.transfer_syntax.lossless and source.text(_LOSSY) == "01"
+
+
 class DepthExceeded(Exception):  # a signal to the planner, never seen outside
     """Samples of a codestream use more bits than Bits Stored says."""
 
@@ -28,7 +38,7 @@ class Depth(NamedTuple):
     masked
         Whether the bits above are junk or overlays and may be removed. That is so for native values, and for lossless
         codestreams as deep as Bits Allocated, whose encoder got native values as they were. In a codestream of another depth,
-        all bits are needed by its samples.
+        and in one that may be truncated, all bits are needed by its samples.
     aligned
         Whether the sample is in the lowest bits of a value, by High Bit. Values that are not aligned so are left unchanged.
     overlays
@@ -58,7 +68,11 @@ class Depth(NamedTuple):
         header = source.pixels
         stored = min(header.bits_stored, decoded.bits_allocated)
         overlays = EmbeddedOverlays.find(source) is not None
-        whole = stream is None or (stream.lossless and stream.precision == header.bits_allocated)
+        whole = stream is None or (
+            stream.lossless
+            and stream.precision == header.bits_allocated
+            and not may_be_truncated(source, stream)
+        )
         return cls(
             stored=stored,
             signed=decoded.signed,

@@ -242,6 +242,16 @@ def test_a_name_that_stands_where_no_table_looks_goes_too(made):
     assert after.ManufacturerModelName == "REMOVED"
 
 
+def test_an_address_that_repeats_the_number_goes_too(made):
+    dataset = identified()
+    scheme = Dataset()
+    scheme.CodingSchemeURL = "https://codes.example/of/MRN-778899"
+    dataset.CodingSchemeIdentificationSequence = Sequence([scheme])
+    output, after = made(dataset)
+    assert b"778899" not in output.read_bytes()
+    assert after.CodingSchemeIdentificationSequence[0].CodingSchemeURL == "urn:removed"
+
+
 def test_what_can_not_be_judged_is_removed_and_counted(tmp_path, key):
     dataset = identified()
     dataset.add_new(0x00089998, "LO", "Zebediah")
@@ -325,6 +335,40 @@ def test_codes_of_persons_are_replaced_where_the_sequence_is_to_be_replaced(made
         assert name not in output.read_bytes()
     assert after.ViewCodeSequence[0].CodeMeaning == "Apical four chamber"
     assert after.OperatorIdentificationSequence[0].PersonIdentificationCodeSequence[0].CodeValue == "REMOVED"
+
+
+def test_persons_dates_and_addresses_that_the_table_does_not_name_go_too(tmp_path, made):
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "STAFF-4711", "99STAFF", "Dr Seward"
+    issuer = Dataset()
+    issuer.UniversalEntityID, issuer.UniversalEntityIDType = "1.9.8.7", "ISO"
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.38.1", "1.2.3.9.1"
+    dataset.PatientBirthDateInAlternativeCalendar = "ROC 60-05-07"
+    dataset.PatientDeathDateInAlternativeCalendar = "ROC 99-01-02"
+    dataset.PatientAlternativeCalendar = "ROC"
+    dataset.IssuerOfPatientIDQualifiersSequence = Sequence([issuer])
+    dataset.HangingProtocolCreator = "Seward^John"
+    dataset.HangingProtocolUserIdentificationCodeSequence = Sequence([code])
+    dataset.HangingProtocolUserGroupName = "Whitby Hospital"
+    dataset.ContactURI, dataset.ContactDisplayName = "tel:555-0199", "Dr Seward"
+    dataset.OwnerID = "seward"
+    dataset.DateOfGainCalibration, dataset.TimeOfGainCalibration = "20190304", "101112"
+    for tag in (0x0040A068, 0x0040A076):
+        dataset.add_new(tag, "SQ", Sequence([code]))
+    for tag in (0x00080407, 0x00080408, 0x00080409, 0x00081190, 0x00287FE0, 0x00404073, 0x0040E010):
+        dataset.add_new(tag, "UR", "https://pacs.whitby.example/studies/1.2.3.9/instances/1.2.3.9.1")
+    path = tmp_path / "protocol.dcm"
+    path.write_bytes(part10(dataset, b"", EXPLICIT))
+    output, after = made(path)
+    written = output.read_bytes().lower()
+    for original in (b"seward", b"staff-4711", b"whitby", b"555-0199", b"60-05-07", b"99-01-02", b"1.2.3.9"):
+        assert original not in written
+    for original in (b"20190304", b"1.9.8.7"):
+        assert original not in written
+    assert after.HangingProtocolCreator == "REMOVED"
+    assert after.HangingProtocolUserIdentificationCodeSequence == []
+    assert "PatientAlternativeCalendar" not in after
 
 
 def test_an_element_is_judged_by_the_standards_vr_whatever_vr_it_is_written_with(tmp_path, key):

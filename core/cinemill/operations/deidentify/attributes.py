@@ -44,6 +44,8 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x00144076: "X",
         0x00144078: "X",
         0x0014407A: "X",
+        0x00143076: "X",
+        0x00143077: "X",
         0x40101025: "X",
         0x40101026: "X",
         0x4010102B: "X",
@@ -55,6 +57,25 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x00140104: "X",  # names of persons that the table does not name
         0x00142006: "X",
         0x0040A067: "X",
+        0x0040A068: "X",  # and codes of persons
+        0x0040A076: "X",
+        0x0074100A: "X",  # Contact URI and Display Name
+        0x0074100C: "X",
+        0x21000160: "X",  # Owner ID
+        0x00720008: "D",  # Hanging Protocol Creator: of type 1; its users, of type 2; and their group (PS3.3 C.23.1)
+        0x0072000E: "Z",
+        0x00720010: "X",
+        0x00100024: "X",  # Issuer of Patient ID Qualifiers Sequence: tells the hospital, as Issuer of Patient ID does
+        0x00100033: "X",  # Patient's Birth and Death Date in Alternative Calendar, and which it is
+        0x00100034: "X",
+        0x00100035: "X",
+        0x00080407: "X",  # addresses where instances are kept, which have their UIDs in them
+        0x00080408: "X",
+        0x00080409: "X",
+        0x00081190: "X",
+        0x00287FE0: "X",
+        0x00404073: "X",
+        0x0040E010: "X",
     }
 )
 """What Table E.1-1 lacks, or says so that no instance could keep to it, by the sections cited."""

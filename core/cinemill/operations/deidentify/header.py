@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _SOP_CLASS, _SOP_INSTANCE, _META_INSTANCE = 0x00080016, 0x00080018, 0x00020003
 _PIXEL_REPRESENTATION = 0x00280103
-_TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"))
+_TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC", b"UR"))
 _OF_PLANES = 0x0015, 0x0051, 0x0100, 0x0102, 0x3000
 """What transcoding says of an overlay that lay in unused bits of the pixels."""
 

@@ -8,14 +8,11 @@ from cinemill.codecs.codestream import with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError
 from cinemill.frames.decode import MARKED, read_markers
+from cinemill.frames.depth import may_be_truncated
 
 if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
     from cinemill.dicom.source import Source
-
-_LOSSY = 0x00282110
-_TRUNCATED = frozenset(("jpeg-2000", "htj2k"))
-"""Codings whose reversible codestreams are made lossy by leaving out their last layers; only the header can tell."""
 
 
 def first_codestream(source: Source) -> Codestream | None:
@@ -43,7 +40,7 @@ def is_lossy(source: Source, stream: Codestream | None) -> bool:
         return not syntax.lossless
     if not stream.lossless or syntax.lossless:
         return not stream.lossless
-    if stream.coding in _TRUNCATED and source.text(_LOSSY) == "01":
+    if may_be_truncated(source, stream):
         return True
     others = (_codestream(source, index) for index in range(1, len(source)))
     return any(other is not None and not other.lossless for other in others)
