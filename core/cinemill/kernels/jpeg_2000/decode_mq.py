@@ -56,7 +56,7 @@ LANES = 64
 ZERO_CODING, SIGN_CODING, REFINEMENT, RUN_LENGTH, UNIFORM = 0, 9, 14, 17, 18
 """Labels of the first context of each kind (Tables D.1, D.3, D.4 and D.7)."""
 CONTEXTS = 19
-FEW = 6
+FEW = 4 if REGISTER < LANES else 6
 """Up to so many lanes, to decode in one after the other is faster than in a vector."""
 _FIRST_LANES = (1 << REGISTER) - 1 if REGISTER < LANES else -1
 
