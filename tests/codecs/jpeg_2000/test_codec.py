@@ -130,6 +130,36 @@ def test_codestreams_do_not_depend_on_the_batch() -> None:
     assert Jpeg2000().encode([], pixels) == []
 
 
+def test_all_wavelets_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rows, samples, bits in (
+        (300, 3, 8),
+        (135, 3, 10),
+        (135, 1, 11),
+        (135, 1, 12),
+        (135, 1, 1),
+        (5, 3, 8),
+    ):
+        pixels = pixel_format(rows, 161, samples, bits)
+        frames = [picture(pixels, content) for content in CONTENTS]
+        expected = Jpeg2000().encode(frames, pixels)
+        for room in (0, 1):
+            with monkeypatch.context() as patched:
+                patched.setattr(jpeg2000, "room", lambda *_, room=room: room)
+                assert Jpeg2000().encode(frames, pixels) == expected
+
+
+def test_a_frame_that_needs_more_bits_takes_others_along() -> None:
+    """Frames of more than 12 bits fit 16-bit lanes if they vary little; those that are encoded together are transformed alike."""
+    pixels = pixel_format(70, 90, bits=16)
+    frames = [
+        picture(pixels, content) >> down for content, down in (("smooth", 8), ("noise", 0), ("ramp", 9))
+    ]
+    together = Jpeg2000().encode(frames, pixels)
+    assert together == [Jpeg2000().encode([frame], pixels)[0] for frame in frames]
+    for frame, decoded in zip(frames, OpenJpeg().decode(together, pixels), strict=True):
+        np.testing.assert_array_equal(decoded, frame)
+
+
 def test_threads_do_not_share_memory() -> None:
     formats = [
         pixel_format(100 + 30 * n, 333 - 20 * n, samples, 8 + 2 * n) for n in range(4) for samples in (1, 3)

@@ -207,7 +207,7 @@ def test_all_wavelets_give_the_same_bytes(monkeypatch):
         expected = Htj2k().encode(frames, pixels)
         for room in (0, 1):
             with monkeypatch.context() as patched:
-                patched.setattr(htj2k_encode, "_room", lambda *_, room=room: room)
+                patched.setattr(htj2k_encode, "room", lambda *_, room=room: room)
                 assert Htj2k().encode(frames, pixels) == expected
 
 
@@ -216,7 +216,7 @@ def test_lanes_hold_the_worst_sample_values():
 
     Each level's rounding moves its LL by less than 2, which the filters of further levels weigh like samples.
     """
-    from cinemill.kernels.htj2k.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
+    from cinemill.kernels.jpeg_2000.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
 
     low, lows, highs = np.eye(2048), [], []
     for _ in range(10):

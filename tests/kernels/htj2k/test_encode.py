@@ -14,7 +14,7 @@ from cinemill.codecs import memory
 from cinemill.codecs.jpeg_2000 import htj2k_encode
 from cinemill.codecs.jpeg_2000.htj2k_layout import plan
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
-from cinemill.kernels.htj2k import encode_wavelet as wavelet
+from cinemill.kernels.jpeg_2000 import encode_wavelet as wavelet
 from cinemill.pixel_format import PixelFormat
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 17), (33, 129), (100, 33), (127, 64), (128, 128)]

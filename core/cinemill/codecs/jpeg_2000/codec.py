@@ -10,11 +10,13 @@ import numpy as np
 
 from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
+from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, place_whole, room
+from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lanes
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START, STRIDE
 from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
@@ -93,35 +95,78 @@ def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> l
     )
     from cinemill.kernels.jpeg_2000.mq import LANES, new_lanes
 
-    frame_size = pixels.rows * pixels.columns * pixels.samples
-    size = len(frames) * frame_size + 3 * pixels.columns + READ_AHEAD
-    coefficients = _memory.array("coefficients", (size,), np.int32)
-    for index, frame in enumerate(frames):
+    for frame in frames:
         if frame.shape != pixels.shape or frame.dtype != pixels.dtype:
             raise UnsupportedPixelFormat(
                 f"JPEG 2000: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
             )
-        transform(frame, pixels, layout.levels, coefficients[index * frame_size : (index + 1) * frame_size])
-
-    per_frame = len(layout.blocks)
-    blocks = np.tile(layout.blocks, (len(frames), 1))
-    blocks[:, START] += np.repeat(np.arange(len(frames)) * frame_size, per_frame)
+    fit = min(room(frame, pixels) for frame in frames)
+    if fit:
+        blocks, coefficients = _transform_in_lanes(frames, pixels, layout, narrow=fit > 1)
+    else:
+        blocks, coefficients = _transform_wide(frames, pixels, layout)
+    wide = not fit
     planes, starts, lengths = (np.empty(len(blocks), np.int64) for _ in range(3))
-    count_planes(coefficients, blocks, planes)
+    count_planes(coefficients, wide, blocks, planes)
     longest_first = np.argsort(-planes * blocks[:, ROWS] * blocks[:, COLUMNS], kind="stable")
     most = int(planes.max())
     symbols = _memory.array("symbols", (LANES * symbol_room(most),), np.uint8)
     words = _memory.array("words", (LANES, word_room(most)), np.int64)
-    room, end = data_room(size, most), -1
+    space, end = data_room(pixels.rows * pixels.columns * pixels.samples * len(frames), most), -1
     while end < 0:
-        data = _memory.array("data", (room,), np.uint8)
+        data = _memory.array("data", (space,), np.uint8)
         lanes, work = new_lanes(words), new_work()
         end = code_blocks(
-            coefficients, blocks, planes, longest_first, symbols, lanes, work, data, starts, lengths
+            coefficients, wide, blocks, planes, longest_first, symbols, lanes, work, data, starts, lengths
         )
-        room *= 2
+        space *= 2
+    per_frame = len(layout.blocks)
     parts = (slice(first, first + per_frame) for first in range(0, len(blocks), per_frame))
     return [_codestream(pixels, layout, planes[part], starts[part], lengths[part], data) for part in parts]
+
+
+def _transform_in_lanes(
+    frames: Sequence[Samples], pixels: PixelFormat, layout: Layout, *, narrow: bool
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Turn frames that fit 16-bit lanes into coefficients; return their table of code-blocks, and the coefficients' bytes."""
+    whole = place_whole(
+        pixels.rows,
+        pixels.columns,
+        pixels.samples,
+        pixels.bits_stored,
+        colour_transform=takes_colour_transform(pixels),
+    )
+    more = 3 * int(whole.blocks[:, STRIDE].max()) + READ_AHEAD
+    coefficients = _memory.array("coefficients", (len(frames) * whole.size + more,), np.int16)
+    for index, frame in enumerate(frames):
+        needed = transform_in_lanes(
+            image(frame, pixels, layout.levels, narrow=narrow),
+            whole,
+            coefficients[index * whole.size :],
+            _memory,
+        )
+        check_needed(needed, frame, pixels, "JPEG 2000")
+    return _repeated(whole.blocks, len(frames), whole.size), coefficients.view(np.uint8)
+
+
+def _transform_wide(
+    frames: Sequence[Samples], pixels: PixelFormat, layout: Layout
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Turn frames into coefficients of 32 bits; return what `_transform_in_lanes` does."""
+    size = pixels.rows * pixels.columns * pixels.samples
+    coefficients = _memory.array(
+        "coefficients", (len(frames) * size + 3 * pixels.columns + READ_AHEAD,), np.int32
+    )
+    for index, frame in enumerate(frames):
+        transform(frame, pixels, layout.levels, coefficients[index * size : (index + 1) * size])
+    return _repeated(layout.blocks, len(frames), size), coefficients.view(np.uint8)
+
+
+def _repeated(blocks: NDArray[np.int64], count: int, size: int) -> NDArray[np.int64]:
+    """Return the table of code-blocks of several frames, ``size`` coefficients apart."""
+    every = np.tile(blocks, (count, 1))
+    every[:, START] += np.repeat(np.arange(count) * size, len(blocks))
+    return every
 
 
 def begin() -> None:
@@ -155,11 +200,7 @@ def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: ND
     sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
     offset = sign or 1 << (pixels.bits_stored - 1)
     needed = shift_levels(frame.view(f"u{frame.itemsize}").reshape(-1), sign, offset, flat)
-    if needed >> (pixels.bits_stored - 1):
-        raise UnsupportedPixelFormat(
-            f"JPEG 2000: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
-            "mask what lies above BitsStored first"
-        )
+    check_needed(needed, frame, pixels, "JPEG 2000")
     if takes_colour_transform(pixels):
         transform_colour(flat)
     for plane, target in zip(planes, coefficients.reshape(planes.shape), strict=True):

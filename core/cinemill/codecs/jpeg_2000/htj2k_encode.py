@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinemill.codecs.jpeg_2000.codec import begin, transform
+from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, room
 from cinemill.codecs.jpeg_2000.htj2k_layout import Plan, plan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS
 from cinemill.codecs.jpeg_2000.markers import CAP, COD, EOC, QCD, SIZ, SOC, SOD, SOT, TLM
@@ -58,30 +59,12 @@ def _encode(frame: Samples, pixels: PixelFormat, how: Plan) -> bytes:
         raise UnsupportedPixelFormat(
             f"HTJ2K: expected {pixels.dtype} samples {pixels.shape}, found {frame.dtype} {frame.shape}"
         )
-    room = _room(frame, pixels)
-    if room:
-        packets: NDArray[np.uint8] | None = _encode_strips(frame, pixels, how, narrow=room > 1)
+    fit = room(frame, pixels)
+    if fit:
+        packets: NDArray[np.uint8] | None = _encode_strips(frame, pixels, how, narrow=fit > 1)
     else:
         packets = _encode_planes(frame, pixels, how)
     return OpenJph().encode([frame], pixels)[0] if packets is None else _codestream(pixels, packets)
-
-
-def _room(frame: Samples, pixels: PixelFormat) -> int:
-    """Return how many values 16-bit lanes have room for the sum of, of all that such samples give; 0 if not for one.
-
-    There is for one of 12 bits, 11 for the colour transform, and of what varies no more.
-    """
-    from cinemill.kernels.htj2k.encode_wavelet import GAIN, LOW_GAIN, ROUNDED
-
-    colour = takes_colour_transform(pixels)
-    half = 0 if pixels.signed else 1 << pixels.bits_stored - 1
-    low, high = -1 << pixels.bits_stored - 1, (1 << pixels.bits_stored - 1) - 1
-    if pixels.bits_stored + colour > 12:
-        low, high = int(frame.min()) - half, int(frame.max()) - half
-    spread = (high - low) * (1 + colour) // 2 + 1
-    limit = (1 << 15) - ROUNDED
-    most = max(GAIN * spread, LOW_GAIN * spread + abs(low + high) // 2)
-    return 0 if colour and 4 * max(-low, high) > limit else limit // most
 
 
 def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan, *, narrow: bool) -> NDArray[np.uint8]:
@@ -94,27 +77,11 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan, *, narrow: bo
     narrow
         Whether sums of two coefficients fit 16 bits.
     """
-    from cinemill.kernels.htj2k.encode_wavelet import BYTES, RGB, WORDS, row_memory
+    from cinemill.kernels.jpeg_2000.encode_wavelet import row_memory
 
-    form = BYTES if frame.itemsize == 1 else WORDS
-    sign = 1 << (8 * frame.itemsize - 1) if pixels.signed else 0
-    if pixels.samples == 3:
-        if form == BYTES and pixels.bits_stored == 8 and not pixels.signed:
-            form = RGB
-        else:
-            frame = np.ascontiguousarray(np.moveaxis(frame, -1, 0))
     packets, needed = _encode_frame(
         (
-            frame.reshape(-1).view(np.uint8),
-            form,
-            pixels.samples,
-            pixels.rows,
-            pixels.columns,
-            how.layout.levels,
-            takes_colour_transform(pixels),
-            narrow,
-            sign,
-            sign or 1 << (pixels.bits_stored - 1),
+            *image(frame, pixels, how.layout.levels, narrow=narrow),
             how.bands,
             _memory.array("rows", (row_memory(pixels.columns, pixels.samples),), np.uint8),
         ),
@@ -122,18 +89,14 @@ def _encode_strips(frame: Samples, pixels: PixelFormat, how: Plan, *, narrow: bo
         (how.blocks, how.order, how.strips),
         how,
     )
-    if needed >> (pixels.bits_stored - 1):
-        raise UnsupportedPixelFormat(
-            f"HTJ2K: expected values of {pixels.bits_stored} bits, found {frame.min()} to {frame.max()}; "
-            "mask what lies above BitsStored first"
-        )
+    check_needed(needed, frame, pixels, "HTJ2K")
     return packets
 
 
 def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np.uint8] | None:
     """Transform a whole frame in 32-bit lanes, then encode its code-blocks, unless a coefficient has 16 bits or more."""
     from cinemill.kernels.htj2k.encode_frame import ANALYSED
-    from cinemill.kernels.htj2k.encode_wavelet import TAIL
+    from cinemill.kernels.jpeg_2000.encode_wavelet import TAIL
 
     wide = _memory.array("wide", (frame.size,), np.int32)
     begin()

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cinemill.codecs.jpeg_2000.encode_lanes import located, place
 from cinemill.codecs.jpeg_2000.layout import MOST_LEVELS, Layout, lay_out
-from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, LH, LL, ROWS, START
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, LL, ROWS
 
 _THUMBNAIL = 64
 """HTJ2K Lossless RPCL wants an LL that is not wider, or not higher (PS3.5 10.18)."""
@@ -55,23 +56,20 @@ def plan(rows: int, columns: int, components: int, bits: int, *, colour_transfor
         Whether the reversible colour transform is used.
     """
     from cinemill.kernels.htj2k.encode_bits import block_room
-    from cinemill.kernels.htj2k.encode_wavelet import STRIP
+    from cinemill.kernels.jpeg_2000.encode_wavelet import STRIP
 
     levels = _levels(rows, columns)
     layout = lay_out(rows, columns, components, bits, colour_transform=colour_transform, levels=levels)
-    bands, size = _place(rows, columns, components, levels)
+    bands, size = place(rows, columns, components, levels, STRIP)
     strips = -(-rows // (2 * STRIP))
     blocks = np.empty((len(layout.blocks), 4), np.int64)
     strip_of = np.empty(len(blocks), np.int64)
-    for number, block in enumerate(layout.blocks.tolist()):
-        component, place = divmod(block[START], rows * columns)
-        y, x = divmod(place, columns)
-        level, band, top, left = _locate(y, x, rows, columns, levels)
+    for number, (component, level, band, top, left) in enumerate(located(layout, rows, columns)):
         start, pitch = (bands[component, level, at] // 2 for at in (band, band + 4))
         in_strip = levels > 0 and level == 0 and band != LL
         strip_of[number] = top // STRIP if in_strip else strips - 1
-        top = top % STRIP if in_strip else top
-        blocks[number] = start + top * pitch + left, pitch, block[COLUMNS], block[ROWS]
+        row = top % STRIP if in_strip else top
+        blocks[number] = start + row * pitch + left, pitch, *layout.blocks[number, [COLUMNS, ROWS]]
     quads = (layout.blocks[:, COLUMNS] + 1) // 2 * ((layout.blocks[:, ROWS] + 1) // 2)
     return Plan(
         layout,
@@ -93,41 +91,6 @@ def _levels(rows: int, columns: int) -> int:
     while min(rows, columns) > _THUMBNAIL << levels:
         levels += 1
     return levels
-
-
-def _place(rows: int, columns: int, components: int, levels: int) -> tuple[NDArray[np.int64], int]:
-    """Place all subbands; without decompositions, LL is the image."""
-    from cinemill.kernels.htj2k.encode_wavelet import STRIP, TAIL, pitch_of
-
-    bands = np.zeros((components, max(levels, 1), 8), np.int64)
-    at = 0
-    for component in range(components):
-        high, across = rows, columns
-        for level in range(max(levels, 1)):
-            low_rows, low_columns = ((high + 1) // 2, (across + 1) // 2) if levels else (high, across)
-            sides = {
-                LL: (low_rows, low_columns),
-                HL: (low_rows, across - low_columns),
-                LH: (high - low_rows, low_columns),
-                HH: (high - low_rows, across - low_columns),
-            }
-            for band, (height, width) in sides.items():
-                pitch = pitch_of(width)
-                bands[component, level, band], bands[component, level, band + 4] = 2 * at, 2 * pitch
-                at += pitch * (min(height, STRIP) if level == 0 and band != LL else height)
-            high, across = low_rows, low_columns
-    return bands, at + TAIL
-
-
-def _locate(y: int, x: int, rows: int, columns: int, levels: int) -> tuple[int, int, int, int]:
-    """Return of which level and subband the coefficient is that a decomposition in place puts there, and where in it."""
-    for level in range(levels):
-        low_rows, low_columns = (rows + 1) // 2, (columns + 1) // 2
-        band = (HL if x >= low_columns else LL) + (LH if y >= low_rows else LL)
-        if band != LL:
-            return level, band, y - low_rows * (y >= low_rows), x - low_columns * (x >= low_columns)
-        rows, columns = low_rows, low_columns
-    return max(levels - 1, 0), LL, y, x
 
 
 def _by_position(layout: Layout, rows: int, columns: int, components: int) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cinemill.kernels.htj2k.encode_blocks import encode_blocks
-from cinemill.kernels.htj2k.encode_wavelet import analyse
+from cinemill.kernels.jpeg_2000.encode_wavelet import analyse
 from cinemill.kernels.machine.jit import jit
 
 ANALYSED = 0

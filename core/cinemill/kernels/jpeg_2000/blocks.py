@@ -32,7 +32,7 @@ from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRID
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import address
 from cinemill.kernels.machine.jit import inlined, jit
-from cinemill.kernels.machine.types import int32, int64, uint8, uint64
+from cinemill.kernels.machine.types import boolean, int64, uint8, uint64
 from cinemill.kernels.machine.x86 import row_interleaver
 
 _interleave = row_interleaver(LANES)
@@ -57,19 +57,21 @@ def data_room(coefficients: int, bit_planes: int) -> int:
     return coefficients * (bit_planes + 4) // 8 + 4096
 
 
-@jit("void(int32[::1], int64[:, ::1], int64[::1])")
-def count_planes(coefficients: Any, blocks: Any, bit_planes: Any) -> None:
-    """Count the bit-planes of each code-block."""
+@jit("void(uint8[::1], boolean, int64[:, ::1], int64[::1])")
+def count_planes(coefficients: Any, wide: bool, blocks: Any, bit_planes: Any) -> None:
+    """Count the bit-planes of each code-block; its arguments are those of `code_blocks`."""
+    size = 4 if wide else 2
     for block in range(blocks.shape[0]):
-        start, stride = blocks[block, START], blocks[block, STRIDE]
+        start, stride = address(coefficients) + size * blocks[block, START], blocks[block, STRIDE]
         columns, rows = blocks[block, COLUMNS], blocks[block, ROWS]
-        bit_planes[block] = count_bit_planes(coefficients, start, stride, columns, rows)
+        bit_planes[block] = count_bit_planes(start, wide, stride, columns, rows)
 
 
 class _Batch(NamedTuple):
     """The code-blocks to code, as `code_blocks` gets them."""
 
     coefficients: Any
+    wide: Any
     blocks: Any
     bit_planes: Any
     order: Any
@@ -140,7 +142,13 @@ def _refill(batch: _Batch, work: Work, lanes: Lanes, lane: int, taken: int, symb
         block, first = batch.order[taken], lane * (symbols.size // LANES)
         work.block[lane], work.position[lane] = block, first
         work.left[lane] = form_symbols(
-            batch.coefficients, batch.blocks[block], batch.bit_planes[block], symbols, first, work.workspace
+            batch.coefficients,
+            batch.wide,
+            batch.blocks[block],
+            batch.bit_planes[block],
+            symbols,
+            first,
+            work.workspace,
         )
         taken += 1
     return taken
@@ -188,7 +196,8 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
 
 @jit(
     int64(
-        int32[::1],
+        uint8[::1],
+        boolean,
         int64[:, ::1],
         int64[::1],
         int64[::1],
@@ -202,6 +211,7 @@ def gather_symbols(symbols: Any, starts: Any, rounds: Any) -> None:
 )
 def code_blocks(
     coefficients: Any,
+    wide: bool,
     blocks: Any,
     bit_planes: Any,
     order: Any,
@@ -216,8 +226,9 @@ def code_blocks(
 
     Parameters
     ----------
-    coefficients
-        Those of all components and frames, with what `form_symbols` may read after the last one.
+    coefficients, wide
+        Those of all components and frames, with what `form_symbols` may read after the last one; whether they have 32 bits,
+        not 16.
     blocks
         The table of code-blocks.
     bit_planes
@@ -240,7 +251,7 @@ def code_blocks(
     int
         How many bytes there are, or -1 where ``data`` is too short for them (see `data_room`).
     """
-    batch = _Batch(coefficients, blocks, bit_planes, order, starts, lengths)
+    batch = _Batch(coefficients, wide, blocks, bit_planes, order, starts, lengths)
     end, taken, live = 0, 0, 1
     starts[:], lengths[:] = 0, 0
     while live > 0:

@@ -1,7 +1,8 @@
 """Bytes to code-blocks (T.800 Annexes C and D), up to 64 at once, from whichever component or frame.
 
-Bounds: a lane's code-block has at most BLOCK rows and columns and MAX_BIT_PLANES bit-planes, for which there is memory;
-its coefficients are written row by row where the whole row is in the array.
+Bounds: a lane's code-block has at most BLOCK rows and columns and MAX_BIT_PLANES bit-planes, for which there is memory; they
+are read in fours of rows, and eights of columns and bit-planes, of which there is memory for 32. Coefficients are written row by row
+where the whole row is in the array.
 """
 
 from __future__ import annotations
@@ -20,27 +21,32 @@ from cinemill.kernels.jpeg_2000.decode_passes import (
     IN_HL,
     IN_ROW,
     LIVE,
-    MAX_BIT_PLANES,
     NEGATIVE,
     ORIGIN,
     PLANE,
     decode_bit_plane,
 )
-from cinemill.kernels.jpeg_2000.tables import COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
+from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, HH, HL, ORIENTATION, ROWS, START, STRIDE
 from cinemill.kernels.machine.bits import address, load_i64, load_u8, shift_up, store_16, store_32, store_64
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
-from cinemill.kernels.machine.x86 import mask_of, row_interleaver
-
-_interleave = row_interleaver(LANES)
 
 _ALIGNMENT = 64
 """Bytes: vectors that cross the lines of the cache take 10 % longer."""
-MEMORY = BITS + MAX_BIT_PLANES * PLANE + _ALIGNMENT
+_NARROW_BITS, _WIDE_BITS = 16, 32
+MEMORY = BITS + _WIDE_BITS * PLANE + _ALIGNMENT
 """Bytes of memory for all lanes, of which only what the bit-planes need is used."""
 
-
-SQUARE = LANES * LANES
+_AT_ONCE = 8
+"""Columns, planes, or lanes."""
+_PIECE = 32
+"""Bytes of four rows of eight columns."""
+_OF_LANE = BLOCK // _AT_ONCE * _PIECE
+_PART = LANES * _OF_LANE
+"""Bytes of four rows of all lanes; what is not in the lowest byte of a coefficient follows in further parts."""
+_ROOM = _WIDE_BITS // 8 * _PART + _AT_ONCE * _AT_ONCE * _PIECE
+_MASKS = {1: 0x5555555555555555, 2: 0x3333333333333333, 4: 0x0F0F0F0F0F0F0F0F}
+_BYTE_MASKS = {1: 0x00FF00FF00FF00FF, 2: 0x0000FFFF0000FFFF, 4: 0x00000000FFFFFFFF}
 
 
 def unstuffed_room(lengths: Any) -> int:
@@ -48,98 +54,119 @@ def unstuffed_room(lengths: Any) -> int:
     return int(lengths.sum()) + 9 * LANES
 
 
-@instructions
-def _eight_planes(words: Value, target: Value) -> None:
-    """Turn the words of a coefficient in eight planes into a byte a lane, the first plane lowest."""
-    magnitude = words.load(8, LANES).like(0)
-    for plane in range(8):
-        word = (words + plane * PLANE).load(64)
-        magnitude |= mask_of(word, LANES).choose(magnitude.like(1 << plane), 0)
-    magnitude.store(target)
-
-
-@jit("void(int64, int64)")
-def _transpose(square: int, spare: int) -> None:
-    """Transpose LANES x LANES bytes in place; the spare memory is as large."""
-    for _ in range(3):
-        for row in range(LANES // 2):
-            _interleave(square + LANES * row, square + LANES * (row + LANES // 2), spare + 2 * LANES * row)
-        for row in range(LANES // 2):
-            _interleave(spare + LANES * row, spare + LANES * (row + LANES // 2), square + 2 * LANES * row)
-
-
-_AT_ONCE = 16
-
-
-def _signed(magnitude: Value, negative: Value) -> Value:
-    sign = -(negative.load(8, _AT_ONCE).resized(magnitude.bits) & 1)
-    return (magnitude ^ sign) - sign
+def _transposed(vectors: list[Value], bits: int, masks: dict[int, int]) -> list[Value]:
+    """Transpose squares of 8 x 8 fields of so many bits: a row is in each of eight vectors, in 64 bits of them."""
+    for apart, mask in masks.items():
+        for number in range(_AT_ONCE):
+            if not number & apart:
+                low, high = vectors[number], vectors[number + apart]
+                differing = (low.shifted_down(bits * apart) ^ high) & mask
+                vectors[number] = low ^ (differing << (bits * apart))
+                vectors[number + apart] = high ^ differing
+    return vectors
 
 
 @instructions
-def _put_words(low: Value, middle: Value, negative: Value, target: Value) -> None:
-    """Put together coefficients of 16 bits."""
-    bytes_ = [part.load(8, _AT_ONCE).resized(16) for part in (low, middle)]
-    _signed(bytes_[0] | (bytes_[1] << 8), negative).store(target)
+def _turn_bits(words: Value, last: Value, target: Value) -> None:
+    """Turn words of four coefficients of a column in eight planes into bytes: of every eighth lane in each of eight vectors.
+
+    The last plane is given by itself.
+    """
+    planes = [(words + plane * PLANE).load(64, 4) for plane in range(_AT_ONCE - 1)]
+    for lane, bytes_ in enumerate(_transposed([*planes, last.load(64, 4)], 1, _MASKS)):
+        bytes_.store(target + _AT_ONCE * _PIECE * lane)
 
 
 @instructions
-def _put_double_words(low: Value, middle: Value, high: Value, negative: Value, target: Value) -> None:
-    """Put together coefficients of 32 bits."""
-    bytes_ = [part.load(8, _AT_ONCE).resized(32) for part in (low, middle, high)]
-    _signed(bytes_[0] | (bytes_[1] << 8) | (bytes_[2] << 16), negative).store(target)
+def _turn_bytes(columns: Value, target: Value) -> None:
+    """Turn eight columns of every eighth lane into a piece of each lane."""
+    vectors = [(columns + _PIECE * column).load(64, 4) for column in range(_AT_ONCE)]
+    for number, piece in enumerate(_transposed(vectors, 8, _BYTE_MASKS)):
+        piece.store(target + _AT_ONCE * _OF_LANE * number)
 
 
-@jit("void(int64, int64, int64, int64, boolean)")
-def _put_row(squares: int, lane: int, columns: int, target: int, wide: bool) -> None:
-    """Put together one row of a code-block, of bytes that are in four squares."""
-    low = squares + LANES * lane
-    middle, high, negative = low + SQUARE, low + 2 * SQUARE, low + 3 * SQUARE
+def _put(parts: int, bits: int) -> Any:
+    """Make what puts together eight coefficients, whose sign is the highest bit of their last byte."""
+
+    @instructions
+    def put(source: Value, target: Value) -> None:
+        value, *higher = (
+            (source + part * _PART).load(8, _AT_ONCE).resized(bits) << (bits - 8 * (parts - part))
+            for part in range(parts)
+        )
+        for part in higher:
+            value |= part
+        sign = value >> (bits - 1)
+        magnitude = (value + value).shifted_down(bits - 8 * parts + 1)
+        ((magnitude ^ sign) - sign).store(target)
+
+    return put
+
+
+_put_bytes, _put_words, _put_double_words = (
+    _put(1, _NARROW_BITS),
+    _put(2, _NARROW_BITS),
+    _put(4, _WIDE_BITS),
+)
+
+
+@jit("void(int64, int64, int64, int64)")
+def _put_row(pieces: int, parts: int, columns: int, target: int) -> None:
+    """Put together one row of a code-block."""
     whole = columns // _AT_ONCE * _AT_ONCE
     for at in range(0, whole, _AT_ONCE):
-        if wide:
-            _put_double_words(low + at, middle + at, high + at, negative + at, target + 4 * at)
+        source = pieces + _PIECE // _AT_ONCE * at
+        if parts == 1:
+            _put_bytes(source, target + 2 * at)
+        elif parts == 2:
+            _put_words(source, target + 2 * at)
         else:
-            _put_words(low + at, middle + at, negative + at, target + 2 * at)
+            _put_double_words(source, target + 4 * at)
     for at in range(whole, columns):
-        magnitude = load_u8(low, at) | load_u8(middle, at) << 8 | load_u8(high, at) << 16
-        sign = -(load_u8(negative, at) & 1)
-        if wide:
+        value, source = 0, pieces + _PIECE // _AT_ONCE * whole + at - whole
+        for part in range(parts):
+            value |= load_u8(source, part * _PART) << 8 * part
+        sign = -(value >> (8 * parts - 1))
+        magnitude = value & ((1 << 8 * parts - 1) - 1)
+        if parts > 2:
             store_32(target, at, (magnitude ^ sign) - sign)
         else:
             store_16(target, at, (magnitude ^ sign) - sign)
 
 
-@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], uint8[::1], int64, int64, boolean)")
+@jit("void(int64, int64, int64, int64, int64[:, ::1], int64[::1], uint8[::1], int64, int64)")
 def _collect(
     lanes: int,
     rows: int,
     columns: int,
-    bit_planes: int,
+    parts: int,
     blocks: Any,
     group: Any,
     room: Any,
     coefficients: int,
     size: int,
-    wide: bool,
 ) -> None:
-    """Put the coefficients in their places, row by row: magnitudes in up to three bytes, and signs."""
-    squares = address(room)
-    for row in range(rows):
-        for part in range(4):
-            if part < 3 and 8 * part >= bit_planes:
-                continue
-            plane = BITS + 8 * part * PLANE if part < 3 else NEGATIVE
-            square = squares + SQUARE * part
-            for column in range(columns):
-                words = lanes + plane + 8 * (ORIGIN + column * COLUMN + row)
-                _eight_planes(words, square + LANES * column)
-            _transpose(square, squares + 4 * SQUARE)
+    """Put the coefficients in their places: four rows at a time become as many bytes as ``parts`` says."""
+    pieces = address(room)
+    turned = pieces + parts * _PART
+    for top in range(0, rows, 4):
+        for part in range(parts):
+            plane = lanes + BITS + _AT_ONCE * part * PLANE
+            last = lanes + NEGATIVE if part == parts - 1 else plane + (_AT_ONCE - 1) * PLANE
+            for left in range(0, columns, _AT_ONCE):
+                for column in range(_AT_ONCE):
+                    words = 8 * (ORIGIN + (left + column) * COLUMN + top)
+                    _turn_bits(plane + words, last + words, turned + _PIECE * column)
+                for lane in range(_AT_ONCE):
+                    target = pieces + _PART * part + _OF_LANE * lane + _PIECE // _AT_ONCE * left
+                    _turn_bytes(turned + _AT_ONCE * _PIECE * lane, target)
         for lane in range(group.size):
             block = group[lane]
-            start, width = blocks[block, START] + row * blocks[block, STRIDE], blocks[block, COLUMNS]
-            if row < blocks[block, ROWS] and start >= 0 and start + width <= size:
-                _put_row(squares, lane, width, coefficients + (4 if wide else 2) * start, wide)
+            for row in range(top, min(top + 4, blocks[block, ROWS])):
+                start, width = blocks[block, START] + row * blocks[block, STRIDE], blocks[block, COLUMNS]
+                if start >= 0 and start + width <= size:
+                    source = pieces + _OF_LANE * lane + _AT_ONCE * (row - top)
+                    _put_row(source, parts, width, coefficients + (4 if parts > 2 else 2) * start)
 
 
 @jit("void(int64, int64, int64[::1], int64, int64)")
@@ -191,13 +218,14 @@ def _decode_blocks(
             ones = unstuff(data, 0, 0, unstuffed, end)
         start_lane(lanes, lane, address(unstuffed) + end, address(unstuffed) + ones)
         end = ones + 8
-    # Bit-planes are collected eight by eight.
-    memory[first + BITS + most * PLANE : first + BITS + (most + 7) // 8 * 8 * PLANE] = 0
+    # A coefficient is collected with its sign, in whole bytes; one of 16 bits has at most 15 bit-planes.
+    parts = _WIDE_BITS // 8 if wide else min((most + 8) // 8, _NARROW_BITS // 8)
+    memory[first + BITS + most * PLANE : first + BITS + 8 * parts * PLANE] = 0
     fill(lanes)
     for bit_plane in range(most - 1, -1, -1):
         decode_bit_plane(lanes, bit_plane, rows, columns)
-    room = np.zeros(5 * SQUARE, np.uint8)
-    _collect(lanes, rows, columns, most, blocks, group, room, coefficients, size, wide)
+    room = np.empty(_ROOM, np.uint8)
+    _collect(lanes, rows, columns, parts, blocks, group, room, coefficients, size)
 
 
 def compiled() -> bool:

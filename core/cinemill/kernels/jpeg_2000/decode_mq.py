@@ -2,7 +2,8 @@
 
 All lanes decode in the same step, each in a context of its own; lanes that have no symbol to decode stay as they are. A set
 of lanes is a 64-bit word, a bit a lane, and so are 64 decisions. Where few lanes are active, these are decoded one after the
-other: they don't wait for each other, and a vector costs as much as eight of them.
+other: they don't wait for each other, and a vector costs as much as eight of them. Where a register holds half of the lanes, every
+third one has no active lane, and is left as it is.
 
 C is kept without the byte counter of C.3: a code-block's bytes are unstuffed beforehand (`unstuff`), carries resolved,
 and C has the 16 bits that are compared with A, and the up to 16 that follow. When a lane has used these up, all lanes are
@@ -47,7 +48,7 @@ from cinemill.kernels.machine.x86 import (
     high_product,
     looked_up,
     looked_up_16,
-    mask_from,
+    mask_of,
     packed_bytes,
 )
 
@@ -55,12 +56,14 @@ LANES = 64
 ZERO_CODING, SIGN_CODING, REFINEMENT, RUN_LENGTH, UNIFORM = 0, 9, 14, 17, 18
 """Labels of the first context of each kind (Tables D.1, D.3, D.4 and D.7)."""
 CONTEXTS = 19
-FEW = 6
+FEW = 4 if REGISTER < LANES else 6
 """Up to so many lanes, to decode in one after the other is faster than in a vector."""
+_FIRST_LANES = (1 << REGISTER) - 1 if REGISTER < LANES else -1
 
 INTERVAL, CODE, FOLLOWING, LEFT, EMPTY, POSITION, END, STATES = 0, 128, 256, 384, 448, 512, 1024, 1536
 """Where in the memory of a vector of lanes A, C and the bits that follow are (16 bits a lane), how many of these are
-left (8 bits), which lanes lack bits of C, the addresses of the next bits and of the end (64), and the contexts (8)."""
+left (8 bits), which lanes of the last register lack bits of C, the addresses of the next bits and of the end (64), and
+the contexts (8)."""
 DECODERS_SIZE = STATES + CONTEXTS * LANES
 
 # A context is one byte: the state, and MPS in bit 7.
@@ -114,17 +117,17 @@ def _words(low: Value, high: Value) -> list[Value]:
     return [half.recast(16, REGISTER // 2) for half in low.interleaved(high)]
 
 
-def _decode_some(
-    lanes: Value, contexts: Value, first: int, count: int, active: Value, bits: list[Value]
-) -> tuple[Value, Value]:
-    """Decode a symbol in as many lanes as fill a register; return the decisions, and which lanes lack bits of C."""
-    label = [mask_from(bit, first) for bit in bits]
+def _decode_register(
+    lanes: Value, contexts: Value, first: Value, count: int, active: Value, bits: list[Value]
+) -> Value:
+    """Do what `_decode` says; ``active`` and ``bits`` begin with the first lane of the register."""
+    label = [mask_of(bit, REGISTER) for bit in bits]
     contexts += first
     context = _read_context(contexts, count, label)
     # Without Qe, nothing changes in a lane.
-    coded = mask_from(active, first)
+    coded = mask_of(active, REGISTER)
     qes = _words(*(coded.choose(looked_up(context, table), 0) for table in (_QE_LOW, _QE_HIGH)))
-    places = lanes + 2 * first, lanes + (2 * first + REGISTER)
+    places = lanes + (first << 1), lanes + ((first << 1) + REGISTER)
     intervals, codes, uppers, overs, tops = [], [], [], [], []
     for place, qe in zip(places, qes, strict=True):
         interval, code = ((place + at).load(16, REGISTER // 2) for at in (INTERVAL, CODE))
@@ -147,40 +150,33 @@ def _decode_some(
         (interval * power).store(place + INTERVAL)
         (code * power | high_product(following, power)).store(place + CODE)
         (following * power).store(place + FOLLOWING)
-    left = (lanes + (LEFT + first)).load(8, REGISTER) - shift
-    left.store(lanes + (LEFT + first))
+    left = (lanes + (first + LEFT)).load(8, REGISTER) - shift
+    left.store(lanes + (first + LEFT))
+    (left < 0).packed().store(lanes + EMPTY)
 
     after = (less_probable < 0).choose(looked_up(context, _AFTER_LPS), looked_up(context, _AFTER_MPS))
     after ^= context & 0x80
     # A state changes only with a renormalisation.
     _write_context(contexts, count, label, shift.equals(0).choose(context, after))
-    return ((context ^ less_probable) < 0).packed(), (left < 0).packed()
+    return ((context ^ less_probable) < 0).packed() & active
 
 
 def _decode(count: int) -> Any:
-    """Make the operation that decodes a symbol of the active lanes in one of ``count`` contexts (C.3.2, C.3.3).
+    """Make the operation that decodes a symbol of the active lanes of one register in one of ``count`` contexts (C.3.2, C.3.3).
 
-    The label counts from the first of these contexts; each argument ``b0`` to ``b3`` has one bit of it for all lanes.
+    The label counts from the first of these contexts; each argument ``b0`` to ``b3`` has one bit of it for all lanes. Lane
+    ``first`` is the first one of the register; ``EMPTY`` receives which of its lanes lack bits of C.
     """
     label_bits = (count - 1).bit_length()
 
     @instructions
     def decode(
-        lanes: Value, contexts: Value, active: Value, b0: Value, b1: Value, b2: Value, b3: Value
+        lanes: Value, contexts: Value, first: Value, active: Value, b0: Value, b1: Value, b2: Value, b3: Value
     ) -> Value:
-        decision = empty = active.like(0)
-        bits = [b0, b1, b2, b3][:label_bits]
-        for first in range(0, LANES, REGISTER):
-            some, lacking = _decode_some(lanes, contexts, first, count, active, bits)
-            decision |= some << first
-            empty |= lacking << first
-        empty.store(lanes + EMPTY)
-        return decision & active
+        bits = [bit.shifted_down(first) for bit in (b0, b1, b2, b3)[:label_bits]]
+        return _decode_register(lanes, contexts, first, count, active.shifted_down(first), bits)
 
     return decode
-
-
-_decode_in_9, _decode_in_5, _decode_in_3, _decode_in_1 = (_decode(count) for count in (9, 5, 3, 1))
 
 
 @instructions
@@ -249,54 +245,52 @@ def _decode_few(lanes: int, contexts: int, active: int, b0: int, b1: int, b2: in
     return decisions
 
 
-@inlined
-def _fill_if_empty(lanes: int) -> None:
-    if load_i64(lanes + EMPTY, 0) != 0:
-        fill(lanes)
+def _decode_in(count: int) -> Any:
+    """Make the decoding of a symbol of the active lanes in ``count`` contexts, register by register."""
+    decode_register = _decode(count)
+
+    @inlined
+    def decode(lanes: int, contexts: int, active: int, b0: int, b1: int, b2: int, b3: int) -> int:
+        if count_ones(active) <= FEW:
+            return _decode_few(lanes, contexts, active, b0, b1, b2, b3)
+        decisions = lacking = 0
+        for first in range(0, LANES, REGISTER):
+            if active & shift_up(_FIRST_LANES, first) != 0:
+                found = decode_register(lanes, contexts, first, active, b0, b1, b2, b3)
+                decisions |= shift_up(found, first)
+                lacking |= load_i64(lanes + EMPTY, 0)
+        if lacking != 0:
+            fill(lanes)
+        return decisions
+
+    return decode
+
+
+_decode_in_9, _decode_in_5, _decode_in_3, _decode_in_1 = (_decode_in(count) for count in (9, 5, 3, 1))
 
 
 @jit("int64(int64, int64, int64, int64, int64, int64)")
 def decode_zero(lanes: int, active: int, b0: int, b1: int, b2: int, b3: int) -> int:
     """Decode whether coefficients become significant."""
-    contexts = lanes + STATES + ZERO_CODING * LANES
-    if count_ones(active) <= FEW:
-        return _decode_few(lanes, contexts, active, b0, b1, b2, b3)
-    decision = _decode_in_9(lanes, contexts, active, b0, b1, b2, b3)
-    _fill_if_empty(lanes)
-    return decision
+    return _decode_in_9(lanes, lanes + STATES + ZERO_CODING * LANES, active, b0, b1, b2, b3)
 
 
 @jit("int64(int64, int64, int64, int64, int64)")
 def decode_sign(lanes: int, active: int, b0: int, b1: int, b2: int) -> int:
     """Decode signs, before the XOR bit; the label counts from SIGN_CODING."""
-    contexts = lanes + STATES + SIGN_CODING * LANES
-    if count_ones(active) <= FEW:
-        return _decode_few(lanes, contexts, active, b0, b1, b2, 0)
-    decision = _decode_in_5(lanes, contexts, active, b0, b1, b2, 0)
-    _fill_if_empty(lanes)
-    return decision
+    return _decode_in_5(lanes, lanes + STATES + SIGN_CODING * LANES, active, b0, b1, b2, 0)
 
 
 @jit("int64(int64, int64, int64, int64)")
 def decode_refinement(lanes: int, active: int, b0: int, b1: int) -> int:
     """Decode magnitude bits; the label counts from REFINEMENT."""
-    contexts = lanes + STATES + REFINEMENT * LANES
-    if count_ones(active) <= FEW:
-        return _decode_few(lanes, contexts, active, b0, b1, 0, 0)
-    decision = _decode_in_3(lanes, contexts, active, b0, b1, 0, 0)
-    _fill_if_empty(lanes)
-    return decision
+    return _decode_in_3(lanes, lanes + STATES + REFINEMENT * LANES, active, b0, b1, 0, 0)
 
 
 @jit("int64(int64, int64, int64)")
 def decode_in(lanes: int, label: int, active: int) -> int:
     """Decode in the same context in all lanes."""
-    contexts = lanes + STATES + label * LANES
-    if count_ones(active) <= FEW:
-        return _decode_few(lanes, contexts, active, 0, 0, 0, 0)
-    decision = _decode_in_1(lanes, contexts, active, 0, 0, 0, 0)
-    _fill_if_empty(lanes)
-    return decision
+    return _decode_in_1(lanes, lanes + STATES + label * LANES, active, 0, 0, 0, 0)
 
 
 @jit("int64(Array(uint8, 1, 'C', readonly=True), int64, int64, uint8[::1], int64)")

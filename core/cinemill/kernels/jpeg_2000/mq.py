@@ -33,7 +33,7 @@ from cinemill.kernels.machine.bits import (
 )
 from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import jit
-from cinemill.kernels.machine.types import int64, uint8, uint16, void
+from cinemill.kernels.machine.types import int32, int64, uint8, uint16, void
 from cinemill.kernels.machine.x86 import (
     looked_up,
     packed_bytes,
@@ -201,15 +201,17 @@ def _code_four(
 def _accumulate(sums: list[Value], totals: list[Value], registers: Value, pending: Value) -> Value:
     """Shift C and add to it, where that is by less than 16 bits (the sum would not fit its lane otherwise)."""
     attention = registers.like(0)
-    for place in range(0, LANES, 8):
-        some = range(place % (LANES // 4), place % (LANES // 4) + 8)
-        total, addend = (lanes[place // (LANES // 4)].shuffled(some).resized(64) for lanes in (totals, sums))
-        old, bits = (registers + 8 * place).load(64, 8), (pending + 8 * place).load(64, 8)
-        fits = total < 16
-        fits.choose((old << total) + addend, old).store(registers + 8 * place)
-        bits += fits.choose(total, 0)
-        bits.store(pending + 8 * place)
-        attention |= ((fits ^ -1) | (bits >= 32)).packed() << place
+    for number, (bits_shifted, added) in enumerate(zip(totals, sums, strict=True)):
+        first = number * added.lanes
+        fits = bits_shifted < 16
+        total, addend = fits.choose(bits_shifted, 0), fits.choose(added, 0)
+        bits = (pending + 4 * first).load(32, total.lanes) + total
+        bits.store(pending + 4 * first)
+        attention |= ((fits ^ -1) | (bits >= 32)).packed() << first
+        for place in range(0, total.lanes, 8):
+            where, some = registers + 8 * (first + place), range(place, place + 8)
+            shift, more = (lanes.shuffled(some).resized(64) for lanes in (total, addend))
+            ((where.load(64, 8) << shift) + more).store(where)
     return attention
 
 
@@ -246,7 +248,7 @@ LANES_TYPE = types.NamedTuple(
         uint8[:, ::1],
         uint16[::1],
         int64[::1],
-        int64[::1],
+        int32[::1],
         int64[::1],
         int64[:, ::1],
         uint16[:, ::1],
@@ -262,7 +264,7 @@ def new_lanes(words: Any) -> Lanes:
         np.zeros((CONTEXTS, LANES), np.uint8),
         np.full(LANES, INITIAL_INTERVAL, np.uint16),
         np.zeros(LANES, np.int64),
-        np.zeros(LANES, np.int64),
+        np.zeros(LANES, np.int32),
         np.zeros(LANES, np.int64),
         words,
         np.empty((ROUND, LANES), np.uint16),

@@ -201,16 +201,16 @@ def _clean_up(target: int, planes: int, bits: int, groups: int, stripes: int) ->
     return target
 
 
-@jit("int64(int32[::1], int64[::1], int64, uint8[::1], int64, uint64[::1])")
+@jit("int64(uint8[::1], boolean, int64[::1], int64, uint8[::1], int64, uint64[::1])")
 def form_symbols(
-    coefficients: Any, block: Any, bit_planes: int, symbols: Any, first: int, workspace: Any
+    coefficients: Any, wide: bool, block: Any, bit_planes: int, symbols: Any, first: int, workspace: Any
 ) -> int:
     """Turn a code-block into the symbols of all its coding passes.
 
     Parameters
     ----------
-    coefficients
-        Wavelet coefficients; there must be 3 x STRIDE + READ_AHEAD after the code-block.
+    coefficients, wide
+        Wavelet coefficients, and whether they have 32 bits, not 16; there must be 3 x STRIDE + READ_AHEAD after the code-block.
     block
         A row of the table of code-blocks.
     bit_planes
@@ -229,8 +229,9 @@ def form_symbols(
     groups, stripes = (columns + 15) // 16, (rows + 3) // 4
     planes = address(workspace)
     workspace[: BITS * PLANE // 8] = 0
-    first_coefficient = address(coefficients) + 4 * block[START]
-    slice_block(first_coefficient, 4 * block[STRIDE], columns, rows, bit_planes, planes)
+    size = 4 if wide else 2
+    first_coefficient = address(coefficients) + size * block[START]
+    slice_block(first_coefficient, wide, size * block[STRIDE], columns, rows, bit_planes, planes)
     target = address(symbols) + first
     for bit_plane in range(bit_planes - 1, -1, -1):
         bits = BITS + bit_plane

@@ -14,12 +14,13 @@ there: see `READ_AHEAD`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cinemill.kernels.jpeg_2000.tables import BLOCK
-from cinemill.kernels.machine.bits import address, leading_zeros, shift_up, store_64
+from cinemill.kernels.machine.bits import leading_zeros, shift_up, store_64
 from cinemill.kernels.machine.instructions import Value, instructions
-from cinemill.kernels.machine.jit import jit
+from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.x86 import any_bits, mask_of
 
 MAX_BIT_PLANES = 24
@@ -86,17 +87,16 @@ def word(words: Value, plane: Value) -> Value:
     return (words + plane * PLANE).load(64)
 
 
-def _slice(first: int, count: int) -> Any:
+def _slice(bits: int, first: int, count: int) -> Any:
     """Make the function that cuts some bits of 4 x 16 magnitudes, within one byte, into a word each."""
 
     @instructions
     def slice_bits(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
-        rows = [coefficients + row_bytes * row for row in range(4)]
         halves = [
-            _joined(
-                [(row + half).load(32, 8).magnitude().shifted_down(first) & 0xFF for row in rows], 8 - count
+            half << (8 - count)
+            for half in _joined(
+                bits, coefficients, row_bytes, lambda row: row.magnitude().shifted_down(first) & 0xFF
             )
-            for half in (0, 32)
         ]
         for bit in reversed(range(first, first + count)):
             _store_top_bits(halves, inside, planes + (BITS + bit) * PLANE)
@@ -105,17 +105,32 @@ def _slice(first: int, count: int) -> Any:
     return slice_bits
 
 
-@instructions
-def _slice_signs(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
+def _slice_signs(bits: int) -> Any:
+    """Make the function that cuts the signs of 4 x 16 coefficients into a word."""
+
+    @instructions
+    def slice_signs(coefficients: Value, row_bytes: Value, inside: Value, planes: Value) -> None:
+        halves = _joined(bits, coefficients, row_bytes, lambda row: (row >> (bits - 1)) & 0xFF)
+        _store_top_bits(halves, inside, planes + NEGATIVE * PLANE)
+
+    return slice_signs
+
+
+def _joined(bits: int, coefficients: Value, row_bytes: Value, cut: Callable[[Value], Value]) -> list[Value]:
+    """Join four rows of 16 columns, cut to a byte a coefficient, column by column: eight columns in a vector."""
     rows = [coefficients + row_bytes * row for row in range(4)]
-    halves = [_joined([(row + half).load(32, 8).shifted_down(31) for row in rows], 7) for half in (0, 32)]
-    _store_top_bits(halves, inside, planes + NEGATIVE * PLANE)
-
-
-def _joined(rows: list[Value], shift: int) -> Value:
-    """Join four rows of eight columns, a byte a coefficient, column by column, shifted up within the byte."""
-    first, second, third, fourth = (row << (8 * index) for index, row in enumerate(rows))
-    return (first | second | third | fourth).recast(8, 32) << shift
+    if bits == 16:
+        first, second, third, fourth = (cut(row.load(16, 16)) for row in rows)
+        upper, lower = first | (second << 8), third | (fourth << 8)
+        order = [column + other for column in range(16) for other in (0, 16)]
+        return [upper.shuffled(order[at : at + 16], lower).recast(8, 32) for at in (0, 16)]
+    halves = []
+    for at in (0, 32):
+        first, second, third, fourth = (
+            cut((row + at).load(32, 8)) << (8 * index) for index, row in enumerate(rows)
+        )
+        halves.append((first | second | third | fourth).recast(8, 32))
+    return halves
 
 
 def _store_top_bits(halves: list[Value], inside: Value, target: Value) -> None:
@@ -123,17 +138,50 @@ def _store_top_bits(halves: list[Value], inside: Value, target: Value) -> None:
     ((low | (high << 32)) & inside).store(target)
 
 
-_slice_0_to_3, _slice_0_to_7, _slice_8_to_15, _slice_16_to_23 = (
-    _slice(0, 4),
-    _slice(0, 8),
-    _slice(8, 8),
-    _slice(16, 8),
+_wide_signs, _wide_0_to_3, _wide_0_to_7, _wide_8_to_15, _wide_16_to_23 = (
+    _slice_signs(32),
+    _slice(32, 0, 4),
+    _slice(32, 0, 8),
+    _slice(32, 8, 8),
+    _slice(32, 16, 8),
 )
+_signs, _0_to_3, _0_to_7, _8_to_15 = _slice_signs(16), _slice(16, 0, 4), _slice(16, 0, 8), _slice(16, 8, 8)
+
+
+@inlined
+def _slice_wide(block: int, row_bytes: int, inside: int, at: int, bit_planes: int) -> None:
+    _wide_signs(block, row_bytes, inside, at)
+    if bit_planes <= 4:
+        _wide_0_to_3(block, row_bytes, inside, at)
+    else:
+        _wide_0_to_7(block, row_bytes, inside, at)
+    if bit_planes > 8:
+        _wide_8_to_15(block, row_bytes, inside, at)
+    if bit_planes > 16:
+        _wide_16_to_23(block, row_bytes, inside, at)
+
+
+@inlined
+def _slice_narrow(block: int, row_bytes: int, inside: int, at: int, bit_planes: int) -> None:
+    _signs(block, row_bytes, inside, at)
+    if bit_planes <= 4:
+        _0_to_3(block, row_bytes, inside, at)
+    else:
+        _0_to_7(block, row_bytes, inside, at)
+    if bit_planes > 8:
+        _8_to_15(block, row_bytes, inside, at)
 
 
 @instructions
 def _magnitudes(coefficients: Value, row_bytes: Value, columns: Value) -> Value:
     """Combine the magnitudes of four rows of up to 16 columns, a bit each in ``columns``, by OR."""
+    rows = [(coefficients + row_bytes * row).load(16, 16).magnitude() for row in range(4)]
+    return any_bits(mask_of(columns, 16).choose(rows[0] | rows[1] | rows[2] | rows[3], 0))
+
+
+@instructions
+def _wide_magnitudes(coefficients: Value, row_bytes: Value, columns: Value) -> Value:
+    """Do what `_magnitudes` does for coefficients of 32 bits."""
     halves = []
     for first in (0, 8):
         rows = [(coefficients + (row_bytes * row + 4 * first)).load(32, 8).magnitude() for row in range(4)]
@@ -143,25 +191,37 @@ def _magnitudes(coefficients: Value, row_bytes: Value, columns: Value) -> Value:
     return any_bits(halves[0] | halves[1])
 
 
-@jit("int64(int32[::1], int64, int64, int64, int64)")
-def count_bit_planes(coefficients: Any, start: int, stride: int, columns: int, rows: int) -> int:
+@jit("int64(int64, boolean, int64, int64, int64)")
+def count_bit_planes(coefficients: int, wide: bool, stride: int, columns: int, rows: int) -> int:
     """Bit-planes of a code-block from its highest one down."""
-    every, first = 0, address(coefficients) + 4 * start
+    every, size = 0, 4 if wide else 2
     # The last four rows may have been seen already; where there are fewer, each is seen four times.
-    step, row_bytes = (4, 4 * stride) if rows >= 4 else (1, 0)
+    step, row_bytes = (4, size * stride) if rows >= 4 else (1, 0)
     for left in range(0, columns, 16):
         mask = shift_up(1, min(16, columns - left)) - 1
         for row in range(0, rows, step):
-            at = min(row, rows - step)
-            every |= _magnitudes(first + 4 * (stride * at + left), row_bytes, mask)
+            at = coefficients + size * (stride * min(row, rows - step) + left)
+            every |= _wide_magnitudes(at, row_bytes, mask) if wide else _magnitudes(at, row_bytes, mask)
     return 64 - leading_zeros(every)
 
 
-@jit("void(int64, int64, int64, int64, int64, int64)")
+@jit("void(int64, boolean, int64, int64, int64, int64, int64)")
 def slice_block(
-    coefficients: int, row_bytes: int, columns: int, rows: int, bit_planes: int, planes: int
+    coefficients: int, wide: bool, row_bytes: int, columns: int, rows: int, bit_planes: int, planes: int
 ) -> None:
-    """Cut the code-block into planes of magnitude bits and of signs, and mark what is inside it."""
+    """Cut the code-block into planes of magnitude bits and of signs, and mark what is inside it.
+
+    Parameters
+    ----------
+    coefficients, wide
+        Address of the first one, and whether they have 32 bits, not 16.
+    row_bytes
+        From one row to the next.
+    columns, rows, bit_planes
+        Of the code-block.
+    planes
+        Address of the planes.
+    """
     for group in range((columns + 15) // 16):
         for stripe in range((rows + 3) // 4):
             inside = -1
@@ -171,13 +231,8 @@ def slice_block(
                 inside &= (1 << 4 * (columns - 16 * group)) - 1
             at = planes + ORIGIN + group * GROUP_STRIDE + stripe * 8
             store_64(at + INSIDE * PLANE, 0, inside)
-            block = coefficients + 4 * stripe * row_bytes + 64 * group
-            _slice_signs(block, row_bytes, inside, at)
-            if bit_planes <= 4:
-                _slice_0_to_3(block, row_bytes, inside, at)
+            block = coefficients + 4 * stripe * row_bytes + (64 if wide else 32) * group
+            if wide:
+                _slice_wide(block, row_bytes, inside, at, bit_planes)
             else:
-                _slice_0_to_7(block, row_bytes, inside, at)
-            if bit_planes > 8:
-                _slice_8_to_15(block, row_bytes, inside, at)
-            if bit_planes > 16:
-                _slice_16_to_23(block, row_bytes, inside, at)
+                _slice_narrow(block, row_bytes, inside, at, bit_planes)

@@ -1,4 +1,4 @@
-"""Level shift, reversible colour transform (T.800 Annex G) and reversible 5-3 wavelet (Annex F).
+"""Level shift, reversible colour transform (T.800 Annex G) and reversible 5-3 wavelet (Annex F), of whatever 32 bits hold.
 
 Coefficients are 32-bit integers in one plane a component, with the subbands where a decomposition puts them: after
 each level the upper left holds LL, to its right HL, below LH, and HH in the corner.

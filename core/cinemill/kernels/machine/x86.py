@@ -111,16 +111,6 @@ def mask_of(bits: Value, lanes: int) -> Value:
     return (every & own).equals(own)
 
 
-def mask_from(bits: Value, first: int) -> Value:
-    """Turn bits of a 64-bit integer, from bit ``first`` on, into a mask of as many lanes as a register has bytes."""
-    if REGISTER == 64:
-        return bits.recast(1, 64)
-    words = Value(bits.builder, ir.Constant(ir.VectorType(ir.IntType(64), 4), ir.Undefined)).like(bits)
-    every = words.recast(8, 32).shuffled([lane // 16 * 16 + (first + lane) // 8 for lane in range(32)])
-    own = constant(every, [1 << lane % 8 for lane in range(32)])
-    return (every & own).equals(own)
-
-
 def high_product(left: Value, right: Value) -> Value:
     """Multiply unsigned 16-bit integers, and keep the upper 16 bits (VPMULHUW)."""
     return (left.resized(32) * right.resized(32)).shifted_down(16).resized(16)

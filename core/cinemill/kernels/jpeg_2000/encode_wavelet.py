@@ -1,8 +1,8 @@
 """Level shift, reversible colour transform and reversible 5-3 wavelet (T.800 Annexes F and G), in 16-bit lanes.
 
-Rows of an image are there for as long as the first decomposition needs them: each component has a ring of four. Of what it makes,
-HL, LH and HH are kept for one strip, a row of code-blocks, which is coded before the next strip overwrites it. So what is
-worked on stays in the processor's cache. LL is decomposed further, in place, when it is whole.
+Rows of an image are there for as long as the first decomposition needs them: each component has a ring of four. What it makes
+of one strip, a row of code-blocks of HL, LH and HH, may be coded before the next strip overwrites it: so what is worked on stays in
+the processor's cache. LL is decomposed further, in place, when it is whole.
 
 Each subband is an array of its own in ``coefficients``. Its rows are padded so that a vector may run over their end, and
 a row be continued by two samples where it is (F.3.7).
@@ -287,7 +287,8 @@ def analyse(
     coefficients
         Where the subbands are; HL, LH and HH of the first level have `STRIP` rows at most.
     strip
-        Number of the strip; it takes 2 `STRIP` rows.
+        Number of the strip; it takes 2 `STRIP` rows. Its first rows of HL, LH and HH of the first level are put where ``bands`` have
+        these begin.
 
     Returns
     -------
