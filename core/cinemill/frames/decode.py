@@ -34,7 +34,8 @@ class FrameDecoder:
     Parameters
     ----------
     confirm_every
-        Have every so many frames of a lossless codestream decoded by another implementation too; 0 for none.
+        Have every so many frames decoded by another implementation too, if the codestream is lossless or both give the same
+        samples; 0 for none.
 
     Attributes
     ----------
@@ -198,8 +199,8 @@ class FrameDecoder:
     def _confirm(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
     ) -> list[Samples]:
-        """Have two decoders agree: what a lossless codestream holds is no matter of opinion."""
-        if not self._confirm_every or self.lossy:
+        """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike."""
+        if not self._confirm_every or (self.lossy and not table.exact(self.codec)):
             return frames
         return [
             self._confirmed(index, data, frame) if self._is_chosen(index) else frame

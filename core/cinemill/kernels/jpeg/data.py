@@ -1,8 +1,20 @@
-"""Entropy-coded data of JPEG as they lie in a codestream: stuffed zeros, markers and offsets (ITU-T T.81 B.1.1.5)."""
+"""Entropy-coded data of JPEG as they lie in a codestream: stuffed zeros, markers and offsets (ITU-T T.81 B.1.1.5); their bits."""
 
 from __future__ import annotations
 
-from cinemill.kernels.machine.bits import has_byte_ff, load_i64, load_u8, store_8, store_64, trailing_zeros
+from typing import NamedTuple
+
+from cinemill.kernels.machine.bits import (
+    has_byte_ff,
+    load_i64,
+    load_u8,
+    load_word,
+    shift_down,
+    shift_up,
+    store_8,
+    store_64,
+    trailing_zeros,
+)
 from cinemill.kernels.machine.jit import inlined
 
 
@@ -43,3 +55,39 @@ def stuffed_offset(source: int, start: int, end: int, size: int) -> int:
             position += 1
         position += 1
     return min(position, end)
+
+
+@inlined
+def word_at(data: int, bit: int) -> int:
+    """Load the next 57 bits or more."""
+    return shift_up(load_word(data + (bit >> 3)), bit & 7)
+
+
+class Reader(NamedTuple):
+    """The next bits: ``valid`` of them in a word, from the top, and more from an address on, which are loaded beforehand."""
+
+    word: int
+    valid: int
+    source: int
+    following: int
+
+
+@inlined
+def reader_at(data: int, bit: int) -> Reader:
+    """Begin to read at a bit."""
+    source = data + (bit >> 3) + 7
+    return Reader(word_at(data, bit), 56 - (bit & 7), source, load_word(source))
+
+
+@inlined
+def refilled(reader: Reader) -> Reader:
+    """Fill the word up to 56 bits or more."""
+    word = reader.word | shift_down(reader.following, reader.valid)
+    source = reader.source + ((63 - reader.valid) >> 3)
+    return Reader(word, reader.valid | 56, source, load_word(source))
+
+
+@inlined
+def position_of(reader: Reader, data: int) -> int:
+    """Return the number of the next bit."""
+    return 8 * (reader.source - data) - reader.valid
