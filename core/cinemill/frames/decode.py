@@ -34,8 +34,9 @@ class FrameDecoder:
     Parameters
     ----------
     confirm_every
-        Have every so many frames decoded by another implementation too, if the codestream is lossless or both give the same
-        samples; 0 for none.
+        Have every so many frames of a lossless codestream decoded by another implementation too; 0 for none.
+    confirm_lossy
+        Have the same done to a lossy codestream, if there is an implementation that gives the same samples.
 
     Attributes
     ----------
@@ -55,9 +56,10 @@ class FrameDecoder:
         The source is damaged, or can't be decoded.
     """
 
-    def __init__(self, source: Source, *, confirm_every: int = 0) -> None:
+    def __init__(self, source: Source, *, confirm_every: int = 0, confirm_lossy: bool = True) -> None:
         self.source = source
         self._confirm_every = confirm_every
+        self._confirm_lossy = confirm_lossy
         self._all_confirmed = True
         self._lock = threading.Lock()
         self.warnings: list[str] = []
@@ -200,7 +202,9 @@ class FrameDecoder:
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
     ) -> list[Samples]:
         """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike."""
-        if not self._confirm_every or (self.lossy and not table.exact(self.codec)):
+        if not self._confirm_every:
+            return frames
+        if self.lossy and not (self._confirm_lossy and table.exact(self.codec)):
             return frames
         return [
             self._confirmed(index, data, frame) if self._is_chosen(index) else frame

@@ -13,6 +13,7 @@ from cinemill.codecs.jpeg import sequential
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg.sequential import SequentialJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.operations.transcode.verify import heard_twice
 from cinemill.pixel_format import PixelFormat
 from tests.codecs.jpeg.test_scans import OPTIONS, image, jpeg
 from tests.fuzz.decoders import mutated
@@ -174,6 +175,7 @@ def test_the_kernels_stay_within_their_arrays(samples, subsampling, monkeypatch)
 def test_real_files(path):
     for stream in frames_of(path)[:3]:
         told = read_codestream(stream)
+        assert told is not None
         shape = (told.rows, told.columns, told.components)
         assert_same(stream, pixels_of(shape[: 2 if told.components == 1 else 3], told.precision))
 
@@ -187,9 +189,9 @@ def cine(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("verify", "asked"), [("full", 2), ("independent", 18), ("sample", 0), ("none", 0)])
-def test_libjpeg_turbo_confirms_some_frames_or_every_one(cine, tmp_path, monkeypatch, verify, asked):
-    calls = []
+def counting(monkeypatch):
+    """Note how many frames libjpeg-turbo is asked for, call by call."""
+    calls: list[int] = []
     honest = LibjpegTurbo.decode
 
     def counted(self, data, pixels):
@@ -197,9 +199,28 @@ def test_libjpeg_turbo_confirms_some_frames_or_every_one(cine, tmp_path, monkeyp
         return honest(self, data, pixels)
 
     monkeypatch.setattr(LibjpegTurbo, "decode", counted)
+    return calls
+
+
+@pytest.mark.parametrize(("verify", "asked"), [("full", 2), ("independent", 18), ("sample", 0), ("none", 0)])
+def test_libjpeg_turbo_confirms_some_frames_or_every_one(cine, tmp_path, monkeypatch, verify, asked):
+    calls = counting(monkeypatch)
     receipt = cinemill.transcode(cine, tmp_path / "o.dcm", to="explicit", verify=verify)
     assert sum(calls) in {asked, 2 * asked}  # native outputs are decoded a second time
     assert receipt.decoder == f"{SequentialJpeg.name} {SequentialJpeg.version}"
+
+
+def test_libjpeg_turbo_confirms_every_sixteenth_still(tmp_path, monkeypatch):
+    calls = counting(monkeypatch)
+    frame = image(24, 30)
+    for number in range(64):
+        path, uid = tmp_path / f"{number}.dcm", f"1.2.3.{number}"
+        described = header(frame[None], SOPInstanceUID=uid)
+        path.write_bytes(part10(described, encapsulated_element([[jpeg(frame)]]), JPEG_BASELINE))
+        before = len(calls)
+        cinemill.transcode(path, tmp_path / "out" / path.name, to="jpeg-ls")
+        assert len(calls) - before == len(heard_twice(uid, 1))
+    assert 0 < len(calls) < 16
 
 
 def test_a_frame_that_libjpeg_turbo_decodes_otherwise_is_refused(cine, tmp_path, monkeypatch):
@@ -215,7 +236,7 @@ def test_a_frame_that_libjpeg_turbo_decodes_otherwise_is_refused(cine, tmp_path,
 def test_verification_has_libjpeg_turbo_decode_the_source(cine, tmp_path, monkeypatch):
     cinemill.transcode(cine, tmp_path / "o.dcm", to="jpeg-ls")
     monkeypatch.setattr(SequentialJpeg, "decode", lambda *_: pytest.fail("it wrote the output"))
-    assert cinemill.verify(cine, tmp_path / "o.dcm")
+    assert cinemill.verify(cine, tmp_path / "o.dcm").status == "verified"
 
 
 def test_the_table_names_libjpeg_turbo_where_the_kernels_are_not_wanted(monkeypatch):
