@@ -36,7 +36,7 @@ class FrameDecoder:
     confirm_every
         Have every so many frames of a lossless codestream decoded by another implementation too; 0 for none.
     confirm_lossy
-        Have the same done to a lossy codestream, if there is an implementation that gives the same samples.
+        And of a lossy one, if there is an implementation that gives the same samples.
 
     Attributes
     ----------
@@ -202,9 +202,7 @@ class FrameDecoder:
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
     ) -> list[Samples]:
         """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike."""
-        if not self._confirm_every:
-            return frames
-        if self.lossy and not (self._confirm_lossy and table.exact(self.codec)):
+        if not self._confirm_every or (self.lossy and not (self._confirm_lossy and table.exact(self.codec))):
             return frames
         return [
             self._confirmed(index, data, frame) if self._is_chosen(index) else frame

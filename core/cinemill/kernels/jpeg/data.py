@@ -5,32 +5,38 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cinemill.kernels.machine.bits import (
-    has_byte_ff,
-    load_i64,
     load_u8,
     load_word,
     shift_down,
     shift_up,
     store_8,
-    store_64,
     trailing_zeros,
 )
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined
+
+_AT_ONCE = 32
+
+
+@instructions
+def _copy(source: Value, target: Value) -> Value:
+    """Copy 32 bytes; tell by a bit for each which are 0xFF."""
+    data = source.load(8, _AT_ONCE)
+    data.store(target)
+    return data.equals(0xFF).packed()
 
 
 @inlined
 def copy_unstuffed(source: int, start: int, end: int, target: int) -> tuple[int, int]:
     """Copy entropy-coded data up to a marker without the zeros after 0xFF; return its end and the size.
 
-    The target has room for 8 bytes more than there are from start to end.
+    The target has room for as many bytes as there are from start to end.
     """
     position, size = start, 0
     while position < end:
-        if position + 8 <= end:
-            word = load_i64(source + position, 0)
-            store_64(target + size, 0, word)
-            ff = has_byte_ff(word)
-            ordinary = trailing_zeros(ff) >> 3 if ff else 8
+        if position + _AT_ONCE <= end:
+            ff = _copy(source + position, target + size)
+            ordinary = trailing_zeros(ff) if ff else _AT_ONCE
             position += ordinary
             size += ordinary
             if ff == 0:
