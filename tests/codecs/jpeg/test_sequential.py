@@ -146,6 +146,12 @@ def test_other_geometry_depth_and_sign_are_left_to_libjpeg_turbo():
     assert_same(jpeg(image(40, 50)), wide)
 
 
+def test_marker_segments_that_libjpeg_refuses():
+    stream = jpeg(image(8, 8))
+    for marker in (0x07, 0xC8, 0xDC, 0xE5, 0xF3, 0xFE):
+        assert_same(stream[:2] + naive.segment(marker, b"1234") + stream[2:], pixels_of((8, 8)))
+
+
 @pytest.mark.parametrize("kind", ["all ones", "large symbol"])
 def test_huffman_tables_that_libjpeg_refuses(kind):
     counts, symbols = ([2, *[0] * 15], [0, 1]) if kind == "all ones" else ([1, 1, *[0] * 14], [0, 16])

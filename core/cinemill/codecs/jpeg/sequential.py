@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _SEQUENTIAL = frozenset((0xC0, 0xC1))
+_KNOWN = _SEQUENTIAL | {markers.DHT, markers.DQT, markers.DRI, markers.SOS, *range(0xE0, 0xF0), 0xFE}
+"""Marker segments that stand before a scan; libjpeg refuses reserved ones."""
 _FORMS = frozenset([(1, 1), (2, 1), (2, 2)])
 """Pixels across and down that have one sample of chrominance."""
 _NARROW = 4
@@ -192,6 +194,7 @@ def _layout(header: bytes) -> _Layout | None:
         or forms[0] not in _FORMS
         or {(1, 1), *forms[1:]} != {(1, 1)}
         or (forms[0] != (1, 1) and frame.columns <= _NARROW)
+        or not _KNOWN.issuperset(marker for marker, *_ in segments)
         or not all(_is_regular(body, at) for marker, at, body in segments if marker == markers.DHT)
     ):
         return None
