@@ -100,6 +100,7 @@ _LIBRARIES: dict[str, tuple[str, type[Any]]] = {
     "jpeg-2000": ("OpenJPEG", OpenJpeg),
     "htj2k": ("OpenJPH", _BareOpenJph),
     "rle": ("pylibjpeg-rle, imagecodecs", _LibraryRle),
+    "jpeg": ("libjpeg-turbo", LibjpegTurbo),
     "jpeg-lossless": ("libjpeg-turbo", LibjpegTurbo),
 }
 
@@ -132,13 +133,13 @@ def encoding(coding: str, cine: Shape | str, count: int) -> Comparison:
 
 
 def decoding(coding: str, cine: Shape | str, count: int) -> Comparison:
-    """Compare our decoder with the library's; JPEG Lossless streams are the library's, others ours."""
+    """Compare our decoder with the library's; those of JPEG are the library's, others ours."""
     name, library = _LIBRARIES[coding]
 
     def prepare() -> Prepared:
         pixels, frames = _frames(cine, count)
         ours, theirs = table.decoder(coding), library()
-        if coding == "jpeg-lossless":
+        if coding in {"jpeg", "jpeg-lossless"}:
             codestreams = [compress(frame, coding, pixels.bits_stored) for frame in frames]
         else:
             codestreams = table.encoder(coding).encode(frames, pixels)
@@ -272,6 +273,7 @@ CODECS = [
     *(decoding("jpeg-ls", cine, 1) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("rle", cine, 16) for cine in _EVERY),
     *(decoding("rle", cine, 16) for cine in _EVERY),
+    *(decoding("jpeg", cine, 4) for cine in (RGB, MONO_8)),
     *(decoding("jpeg-lossless", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 4) for cine in (RGB, MONO_8, MONO_12)),
     *(encoding("jpeg-2000", cine, 8) for cine in ("pydicom 320×240",)),

@@ -24,7 +24,11 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "encapsulated-uncompressed": ("native:Native",),
     "deflated-frame": ("native:DeflatedFrame", "libdeflate:Libdeflate"),
     "rle": ("rle:Rle",),
-    "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo", "jpeg.pylibjpeg:Pylibjpeg"),
+    "jpeg": (
+        "jpeg.sequential:fastest",  # the kernels where they run, else libjpeg-turbo
+        "jpeg.libjpeg_turbo:LibjpegTurbo",
+        "jpeg.pylibjpeg:Pylibjpeg",
+    ),
     "jpeg-lossless": (
         "jpeg.lossless:JpegLossless",
         "jpeg.libjpeg_turbo:LibjpegTurbo",
@@ -45,6 +49,8 @@ _ARBITERS: dict[str, tuple[str, ...]] = {
 }
 """Asked where two others disagree: slower, or not always installed."""
 _IRREGULAR = "jpeg_2000.irregular:ByKernels", "jpeg_2000.irregular:ByOpenJpeg", "jpeg_2000.irregular:ByFfmpeg"
+_EXACT = frozenset(("cinemill-jpeg",))
+"""Decoders of lossy codestreams that give the very samples of the next one."""
 _ENCODERS: dict[str, str] = {
     "native": "native:Native",
     "rle": "rle:Rle",
@@ -88,6 +94,11 @@ def decoder(coding: str) -> Codec:
 def second_opinions(coding: str) -> list[Codec]:
     """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing, and others too."""
     return _different(_DECODERS[coding])[1:]
+
+
+def exact(codec: Codec) -> bool:
+    """Whether a decoder of lossy codestreams gives the very samples of the next one, which can then have a second opinion."""
+    return codec.name in _EXACT
 
 
 def arbiters(coding: str) -> list[Codec]:

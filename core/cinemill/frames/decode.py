@@ -35,6 +35,8 @@ class FrameDecoder:
     ----------
     confirm_every
         Have every so many frames of a lossless codestream decoded by another implementation too; 0 for none.
+    confirm_lossy
+        And of a lossy one, if there is an implementation that gives the same samples.
 
     Attributes
     ----------
@@ -54,9 +56,10 @@ class FrameDecoder:
         The source is damaged, or can't be decoded.
     """
 
-    def __init__(self, source: Source, *, confirm_every: int = 0) -> None:
+    def __init__(self, source: Source, *, confirm_every: int = 0, confirm_lossy: bool = True) -> None:
         self.source = source
         self._confirm_every = confirm_every
+        self._confirm_lossy = confirm_lossy
         self._all_confirmed = True
         self._lock = threading.Lock()
         self.warnings: list[str] = []
@@ -198,8 +201,8 @@ class FrameDecoder:
     def _confirm(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
     ) -> list[Samples]:
-        """Have two decoders agree: what a lossless codestream holds is no matter of opinion."""
-        if not self._confirm_every or self.lossy:
+        """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike."""
+        if not self._confirm_every or (self.lossy and not (self._confirm_lossy and table.exact(self.codec))):
             return frames
         return [
             self._confirmed(index, data, frame) if self._is_chosen(index) else frame

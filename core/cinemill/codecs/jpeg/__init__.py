@@ -1,1 +1,1 @@
-"""JPEG (ITU-T T.81): with DCT by libjpeg-turbo, lossless by cinemill's own kernel, second opinions of both."""
+"""JPEG (ITU-T T.81): with DCT and lossless by cinemill's own kernels, libjpeg-turbo, and second opinions of both."""

@@ -37,7 +37,7 @@ def check_entropy_data(codestream: Buffer) -> None:
         It uses arithmetic coding, the hierarchical mode, or a DNL marker.
     """
     start = markers.first_scan(codestream)
-    scan = _only_scan(bytes(codestream[:start])) if start else None
+    scan = only_scan(bytes(codestream[:start])) if start else None
     if scan is not None:
         marker, position = markers.next_marker(codestream, scan.walk(codestream, start))
         if marker == markers.EOI:
@@ -47,7 +47,7 @@ def check_entropy_data(codestream: Buffer) -> None:
 
 
 @lru_cache(maxsize=8)
-def _only_scan(header: bytes) -> _Scan | None:
+def only_scan(header: bytes) -> Scan | None:
     """Read what stands before the first scan, which frames of a cine share; None if that is not the whole frame."""
     frame = _Frame(header)
     scan, _ = frame.next_scan(markers.first_marker(header))
@@ -77,7 +77,7 @@ class _Component:
 
 
 @dataclass(frozen=True)
-class _Scan:
+class Scan:
     """What `kernel.walk_scan` needs to know of a scan."""
 
     components: list[_Component]
@@ -141,7 +141,7 @@ class _Frame:
         while scan is not None:
             scan, position = self.next_scan(scan.walk(self.codestream, position))
 
-    def next_scan(self, position: int) -> tuple[_Scan | None, int]:
+    def next_scan(self, position: int) -> tuple[Scan | None, int]:
         """Follow the markers up to a scan's entropy-coded data; None at the end of the image, or for JPEG Lossless."""
         while True:
             marker, position = markers.next_marker(self.codestream, position)
@@ -210,7 +210,7 @@ class _Frame:
             self.quantisation.add(rest[0] & 15)
             rest = rest[size:]
 
-    def _scan(self, segment: bytes, position: int) -> _Scan:
+    def _scan(self, segment: bytes, position: int) -> Scan:
         """Read a scan header (T.81 B.2.3)."""
         if not self.components:
             raise CodecError("a scan without a frame header", offset=position)
@@ -237,7 +237,7 @@ class _Frame:
             walked = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
         except ValueError as error:
             raise CodecError(str(error), offset=position) from None
-        return _Scan(
+        return Scan(
             components,
             process,
             mcus,

@@ -12,11 +12,19 @@ leads outside the arrays.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.jpeg.data import (
+    Reader,
+    copy_unstuffed,
+    position_of,
+    reader_at,
+    refilled,
+    stuffed_offset,
+    word_at,
+)
 from cinemill.kernels.jpeg.huffman import (
     ENDED,
     INDEX_BITS,
@@ -35,7 +43,6 @@ from cinemill.kernels.machine.bits import (
     choose,
     load_i64,
     load_u16,
-    load_word,
     shift_down,
     shift_up,
     store_64,
@@ -61,42 +68,6 @@ _SLACK = 512
 _BYTES = types.Array(uint8, 1, "C", readonly=True)
 _MCU = types.Array(int64, 2, "C", readonly=True)
 _LOOKUP = types.Array(uint16, 3, "C", readonly=True)
-
-
-@inlined
-def _word(data: int, bit: int) -> int:
-    """Load the next 57 bits or more."""
-    return shift_up(load_word(data + (bit >> 3)), bit & 7)
-
-
-class _Reader(NamedTuple):
-    """The next bits: ``valid`` of them in a word, from the top, and more from an address on, which are loaded beforehand."""
-
-    word: int
-    valid: int
-    source: int
-    following: int
-
-
-@inlined
-def _reader_at(data: int, bit: int) -> _Reader:
-    """Begin to read at a bit."""
-    source = data + (bit >> 3) + 7
-    return _Reader(_word(data, bit), 56 - (bit & 7), source, load_word(source))
-
-
-@inlined
-def _refilled(reader: _Reader) -> _Reader:
-    """Fill the word up to 56 bits or more."""
-    word = reader.word | shift_down(reader.following, reader.valid)
-    source = reader.source + ((63 - reader.valid) >> 3)
-    return _Reader(word, reader.valid | 56, source, load_word(source))
-
-
-@inlined
-def _position(reader: _Reader, data: int) -> int:
-    """Return the number of the next bit."""
-    return 8 * (reader.source - data) - reader.valid
 
 
 @inlined
@@ -132,7 +103,7 @@ def _walk_symbol(
     tuple[int, int, int]
         `COMPLETE` or what is wrong, the bit after it, and the next coefficient: 64 if the block has ended.
     """
-    code = int(symbols[block[AC] if k else block[DC], shift_down(_word(data, bit), 48)])
+    code = int(symbols[block[AC] if k else block[DC], shift_down(word_at(data, bit), 48)])
     if code == 0:
         return NO_SUCH_CODE, bit, k
     bit += code_length(code) + code_size(code)
@@ -165,10 +136,10 @@ def _walk_blocks(
     start = _fill_cycle(cycle, mcu, lookup)
     steps = address(cycle)
     k, left, step, table = 0, blocks, steps, start
-    reader = _reader_at(data, 0)
+    reader = reader_at(data, 0)
     while left > 0:
-        reader = _refilled(reader)
-        bit = _position(reader, data)
+        reader = refilled(reader)
+        bit = position_of(reader, data)
         if bit > end:
             return DATA_END, bit, left
         if left >= _AT_ONCE:
@@ -188,7 +159,7 @@ def _walk_blocks(
                 k = choose(ended, 0, reached)
             left -= entry_blocks(sums)
             if reached <= 63:
-                reader = _Reader(word, reader.valid - entry_bits(sums), reader.source, reader.following)
+                reader = Reader(word, reader.valid - entry_bits(sums), reader.source, reader.following)
                 continue
             bit += entry_bits(sums)
         outcome, bit, k = _walk_symbol(data, bit, k, mcu[(step - steps) >> 4], symbols)
@@ -198,8 +169,8 @@ def _walk_blocks(
             k, left = 0, left - 1
             start, step = _next_start(step), _next_step(step)
         table = start + _TABLE_BYTES if k else start
-        reader = _reader_at(data, bit)
-    bit = _position(reader, data)
+        reader = reader_at(data, bit)
+    bit = position_of(reader, data)
     return (DATA_END if bit > end else COMPLETE), bit, 0
 
 
@@ -223,7 +194,7 @@ def _walk_band(
             continue
         k = first
         while k <= last:
-            word = _word(data, bit)
+            word = word_at(data, bit)
             code = int(symbols[0, shift_down(word, 48)])
             length, zeros, size = code_length(code), code_zeros(code), code_size(code)
             if length == 0:
@@ -263,7 +234,7 @@ def _walk_band_again(
         known = nonzero[block]
         k = first
         while k <= last and run == 0:
-            word = _word(data, bit)
+            word = word_at(data, bit)
             code = int(symbols[0, shift_down(word, 48)])
             length, zeros, size = code_length(code), code_zeros(code), code_size(code)
             if length == 0:

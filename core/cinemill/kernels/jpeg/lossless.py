@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinemill.kernels.jpeg.data import copy_unstuffed, stuffed_offset
+from cinemill.kernels.jpeg.data import (
+    Reader,
+    copy_unstuffed,
+    position_of,
+    reader_at,
+    refilled,
+    stuffed_offset,
+)
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -160,35 +167,42 @@ def _row_by_one(
 def _row_by_several(
     data: int, bit: int, differences: int, count: int, tables: NDArray[np.int64], codes: NDArray[np.int64]
 ) -> int:
-    """Decode the differences of a row, up to three at once, otherwise as `_row_by_one`."""
+    """Decode the differences of a row, up to three at once, otherwise as `_row_by_one`.
+
+    Four times 12 bits are there once the word is filled.
+    """
     one = address(tables)
     several = one + 8 * (1 << INDEX_BITS)
-    word, origin = load_word(data + (bit >> 3)), bit & -8
+    reader = reader_at(data, bit)
     done = 0
     while done < count:
-        now = shift_up(word, bit - origin)
-        word, origin = load_word(data + (bit >> 3)), bit & -8
-        index = shift_down(now, 64 - INDEX_BITS)
-        entry = load_i64(several, index)
-        number = entry >> 8 & 255
-        if number and done + 3 <= count:
-            store_64(differences + 2 * done, 0, entry >> 16)
-            bit += entry & 255
-            done += number
-            continue
-        entry = load_u16(one, 4 * index)
-        if entry:
-            difference, length = _one_difference(now, entry)
-            bit += length
-        else:
-            difference, length = _rare_difference(shift_up(word, bit - origin), codes, 0)
-            if length == 0:
-                return ~bit
-            bit += length
-            word, origin = load_word(data + (bit >> 3)), bit & -8
-        store_16(differences, done, difference)
-        done += 1
-    return bit
+        reader = refilled(reader)
+        word, used, number = reader.word, 0, 0
+        if done + 12 <= count:
+            for _ in range(4):
+                entry = load_i64(several, shift_down(word, 64 - INDEX_BITS))
+                number = entry >> 8 & 255
+                if number == 0:
+                    break
+                store_64(differences + 2 * done, 0, entry >> 16)
+                word = shift_up(word, entry)
+                used += entry & 255
+                done += number
+            reader = refilled(Reader(word, reader.valid - used, reader.source, reader.following))
+        if number == 0:
+            entry = load_u16(one, 4 * shift_down(reader.word, 64 - INDEX_BITS))
+            if entry:
+                difference, length = _one_difference(reader.word, entry)
+            else:
+                difference, length = _rare_difference(reader.word, codes, 0)
+                if length == 0:
+                    return ~position_of(reader, data)
+            store_16(differences, done, difference)
+            reader = Reader(
+                shift_up(reader.word, length), reader.valid - length, reader.source, reader.following
+            )
+            done += 1
+    return position_of(reader, data)
 
 
 @jit(void(int64, int64, _ROW, uint16[::1], uint16[::1]), error_model="numpy")

@@ -65,6 +65,17 @@ def packed_bytes(low: Value, high: Value) -> Value:
     return first.shuffled(range(64), second)
 
 
+def packed_words(low: Value, high: Value) -> Value:
+    """Cut 8 and 8 integers of 32 bits to 16, those of each 128 bits side by side; they saturate (VPACKSSDW)."""
+    return _call("llvm.x86.avx2.packssdw", ir.VectorType(ir.IntType(16), 16), low, high)
+
+
+def summed_products(pairs: Value, factor: int, other: int) -> Value:
+    """Multiply 8 pairs of signed 16-bit integers by two factors, and add each pair's products in 32 bits (VPMADDWD)."""
+    factors = constant(pairs, [factor, other] * 8)
+    return _call("llvm.x86.avx2.pmadd.wd", ir.VectorType(ir.IntType(32), 8), pairs, factors)
+
+
 def added_saturating(left: Value, right: Value) -> Value:
     """Add unsigned bytes, 255 at most (VPADDUSB)."""
     return _call(f"llvm.uadd.sat.v{left.lanes}i8", left.value.type, left, right)

@@ -17,7 +17,7 @@ from cinemill.operations.mask.samples import Blackened, as_stored, darkest
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
 from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.stages import transcode_frames
-from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
+from cinemill.operations.transcode.verify import decoder_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -81,7 +81,7 @@ def write_masked(
         )
     if source.pixel_data is not None and source.pixel_data.tag != PIXEL_DATA:
         raise UnsupportedPixelFormat("floating point pixels can't be masked: no value of them is black")
-    decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
+    decoder = decoder_of(source, request.verify)
     said = dict(told or {})
     if can_blacken(decoder) and target in {None, source.transfer_syntax}:
         return blacken_jpegs(origin, output, request, control, mask, said)

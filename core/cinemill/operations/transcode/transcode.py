@@ -29,7 +29,7 @@ from cinemill.operations.transcode.plan import Plan, make_plan
 from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
-from cinemill.operations.transcode.verify import SECOND_OPINION_EVERY
+from cinemill.operations.transcode.verify import decoder_of
 from cinemill.storage.location import located
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def write_instance(
         from cinemill.operations.transcode.recompress import recompress
 
         return recompress(origin, output, request, control, choice.target, told)
-    decoder = FrameDecoder(source, confirm_every=SECOND_OPINION_EVERY.get(request.verify, 0))
+    decoder = decoder_of(source, request.verify)
     shaped = _shaped(decoder, request, control)
     try:
         plan = shaped(make_plan(decoder, choice.target, request.colour))

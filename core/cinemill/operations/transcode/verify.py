@@ -10,16 +10,19 @@ import xxhash
 
 from cinemill.codecs import together
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
+from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.equality import same_samples
+from cinemill.operations.origin import uid_of
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
+    from cinemill.dicom.source import Source
     from cinemill.operations.policy.words import Level
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _SAMPLE_EVERY = 16
-SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
-"""By level: of how many frames of a lossless source one is decoded by a second decoder as well."""
+_SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
+"""By level: of how many frames of a source one is decoded by a second decoder as well."""
 
 
 def heard_twice(sop_instance_uid: str, frames: int) -> range:
@@ -32,6 +35,12 @@ def heard_twice(sop_instance_uid: str, frames: int) -> range:
         return everything
     digest = xxhash.xxh3_64_intdigest(sop_instance_uid.encode())
     return everything if digest % _SAMPLE_EVERY == 0 else everything[:0]
+
+
+def decoder_of(source: Source, level: Level) -> FrameDecoder:
+    """Open the decoder of a source's frames, some of which a second one decodes as well; of lossy stills, those of `heard_twice`."""
+    chosen = level != "full" or bool(heard_twice(uid_of(source), len(source)))
+    return FrameDecoder(source, confirm_every=_SECOND_OPINION_EVERY.get(level, 0), confirm_lossy=chosen)
 
 
 class FrameVerifier:

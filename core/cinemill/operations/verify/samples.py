@@ -25,8 +25,8 @@ class Reader:
     Attributes
     ----------
     decoder : FrameDecoder
-        By an independent implementation, where the codestreams are lossless; else by the one that transcodes too, for
-        decoders of lossy codestreams round differently.
+        By an independent implementation, where the codestreams are lossless or it gives the same samples; else by the one that
+        transcodes too, for decoders of lossy codestreams round differently.
     overlays : dict of int to int
         Bit position by group of overlays that lie in unused bits.
 
@@ -39,14 +39,14 @@ class Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.decoder = FrameDecoder(source)
-        if not self.decoder.lossy:
+        if not self.decoder.lossy or table.exact(self.decoder.codec):
             self.decoder.codec = table.independent(self.decoder.coding)
         embedded = EmbeddedOverlays.find(source)
         self.overlays = {} if embedded is None else embedded.bits
 
     @cached_property
     def council(self) -> FrameDecoder:
-        """Decodes frames that are in doubt: two implementations have to agree, where the codestreams are lossless."""
+        """Decodes frames that are in doubt: two implementations have to agree, where they give the same samples."""
         return FrameDecoder(self.source, confirm_every=1)
 
     @property
