@@ -61,7 +61,7 @@ def test_frames_before_a_damaged_one_are_given(tmp_path):
     data = bytearray(path.read_bytes())
     data[place : place + 100] = bytes(100)
     path.write_bytes(data)
-    given = []
+    given: list[np.ndarray] = []
     with cinemill.open(path) as cine, pytest.raises(CodecError) as error:
         given.extend(frame for frame in cine)
     assert error.value.frame == len(given) == 20

@@ -10,12 +10,13 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cinemill.errors import UnsupportedTransferSyntax
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cinemill.codecs.codec import Codec
 
@@ -91,9 +92,12 @@ def decoder(coding: str) -> Codec:
     return _load(_DECODERS[coding][0])
 
 
-def second_opinions(coding: str) -> list[Codec]:
-    """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing, and others too."""
-    return _different(_DECODERS[coding])[1:]
+def second_opinions(coding: str) -> Iterator[Codec]:
+    """Return the other decoders of a coding; pylibjpeg-libjpeg, which is under the GPL, may be missing, and others too.
+
+    Each is loaded when it is asked for: most often the first one settles it.
+    """
+    return islice(_different(_DECODERS[coding]), 1, None)
 
 
 def exact(codec: Codec) -> bool:
@@ -101,12 +105,12 @@ def exact(codec: Codec) -> bool:
     return codec.name in _EXACT
 
 
-def arbiters(coding: str) -> list[Codec]:
+def arbiters(coding: str) -> Iterator[Codec]:
     """Return the decoders that settle a dissent of the others."""
     return _installed(_ARBITERS.get(coding, ()))
 
 
-def irregular_decoders() -> list[Codec]:
+def irregular_decoders() -> Iterator[Codec]:
     """Return the decoders of JPEG 2000 that is not conformant, best first; two have to agree."""
     return _installed(_IRREGULAR)
 
@@ -118,22 +122,26 @@ def encoder(coding: str) -> Codec:
 
 def verifiers(coding: str, *, first: bool = False) -> list[Codec]:
     """Return the decoders that check what the encoder wrote: for every frame, then, unless only the first is asked for, of some."""
-    return _different(_VERIFIERS[coding][: 1 if first else None])
+    return list(_different(_VERIFIERS[coding][: 1 if first else None]))
 
 
 def independent(coding: str) -> Codec:
     """Return a decoder of a lossless coding that shares no code with the encoder here, nor with the decoder, if there is one."""
-    return _different(_INDEPENDENT.get(coding) or _VERIFIERS.get(coding, _DECODERS[coding][:2]))[-1]
+    return list(_different(_INDEPENDENT.get(coding) or _VERIFIERS.get(coding, _DECODERS[coding][:2])))[-1]
 
 
-def _different(names: Sequence[str]) -> list[Codec]:
+def _different(names: Sequence[str]) -> Iterator[Codec]:
     """Load codecs; where the kernels don't run, the library that stands in for them is there once."""
-    return list({codec.name: codec for codec in _installed(names)}.values())
+    known = set[str]()
+    for codec in _installed(names):
+        if codec.name not in known:
+            known.add(codec.name)
+            yield codec
 
 
-def _installed(names: Sequence[str]) -> list[Codec]:
-    """Load codecs, without those whose library or processor is missing."""
-    return [_load(name) for name in names if _is_installed(name.partition(":")[2])]
+def _installed(names: Sequence[str]) -> Iterator[Codec]:
+    """Load codecs one by one, without those whose library or processor is missing."""
+    return (_load(name) for name in names if _is_installed(name.partition(":")[2]))
 
 
 def _is_installed(name: str) -> bool:

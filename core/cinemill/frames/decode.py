@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -244,7 +244,7 @@ class FrameDecoder:
         return frame if agreed is None else agreed
 
     def _ask(
-        self, opinions: Opinions, codecs: Sequence[Codec], stream: Codestream | None, data: Buffer
+        self, opinions: Opinions, codecs: Iterable[Codec], stream: Codestream | None, data: Buffer
     ) -> Samples | None:
         """Ask decoders, but for those known to be wrong there, until one agrees with another."""
         for codec in codecs:

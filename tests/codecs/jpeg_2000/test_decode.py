@@ -195,4 +195,4 @@ def test_openjpeg_is_a_verifier_once_where_the_kernels_do_not_run(monkeypatch: p
     assert names[-1] == "openjpeg"
     monkeypatch.setattr(codec_table, "_load", lambda _: OpenJpeg())
     assert [codec.name for codec in codec_table.verifiers("jpeg-2000")] == ["openjpeg"]
-    assert codec_table.second_opinions("jpeg-2000") == []
+    assert list(codec_table.second_opinions("jpeg-2000")) == []

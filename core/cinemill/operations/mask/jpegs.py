@@ -47,7 +47,7 @@ class _Jpegs:
     mask
         What is to be black.
     level
-        How much is decoded: with ``independent``, everything by another implementation than libjpeg-turbo too.
+        How much is decoded: with ``independent``, everything by other implementations too.
     """
 
     def __init__(self, decoder: FrameDecoder, mask: Mask, level: Level) -> None:
