@@ -14,7 +14,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from tests.support.files import bundled
+from tests.support.files import bundled, standing
 from tests.support.harness import assert_exact, files_below, wait_until, write_archive, write_instance
 
 COMMAND = [sys.executable, "-c", "from cinemill_workers.cli.main import main; main()", "transcode"]
@@ -124,10 +124,10 @@ def test_a_month_of_reruns(tmp_path):
     for number, words_there in ((1, "another state"), (2, "another state"), (4, "damaged"), (7, "damaged")):
         assert words_there in told[paths[number].name]["warnings"], told[paths[number].name]
     assert told[paths[3].name]["status"] == "kept"
-    unchanged = {path: path.stat() for path in out.rglob("*.dcm")}
+    unchanged = {path: standing(path) for path in out.rglob("*.dcm")}
     before_again = rows(report)
     assert transcode(tree, out, "--report", report, "--recheck").returncode == 0
-    assert {path: path.stat() for path in out.rglob("*.dcm")} == unchanged
+    assert {path: standing(path) for path in out.rglob("*.dcm")} == unchanged
     again = rows(report)
     for name, row in before_again.items():
         assert {key: again[name][key] for key in ("digest", "frames", "verification", "encoder")} == {

@@ -16,7 +16,7 @@ from cinemill.storage import folder
 from cinemill.storage.file import Sink
 from cinemill.storage.regular import open_regular
 from tests.support import generate
-from tests.support.files import bundled
+from tests.support.files import bundled, standing
 
 CINE = bundled("examples_ybr_color.dcm")
 FRAMES = generate.noise((6, 9, 11))
@@ -60,10 +60,10 @@ def command(*arguments, **options):
 @KINDS
 def test_an_output_is_made_whatever_has_the_name_of_its_temporary_file(tmp_path, kind):
     kind(tmp_path / ".o.dcm.0.part")
-    before = (tmp_path / ".o.dcm.0.part").lstat()
+    before = standing(tmp_path / ".o.dcm.0.part")
     done = command("transcode", CINE, tmp_path / "o.dcm", "--to", "rle")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / ".o.dcm.0.part").lstat() == before
+    assert standing(tmp_path / ".o.dcm.0.part") == before
     assert not [path for path in tmp_path.glob("precious") if path.read_bytes() != b"precious"]
 
 

@@ -34,6 +34,12 @@ def pydicom_files() -> list[Path]:
     return sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
 
 
+def standing(path: Path) -> tuple[int, ...]:
+    """What tells a file that nobody wrote since: not the time of the last access, which a reader changes."""
+    state = path.lstat()
+    return state.st_ino, state.st_size, state.st_mode, state.st_mtime_ns
+
+
 def bundled(name: str) -> Path:
     """One of the images that come with pydicom."""
     from pydicom.data import get_testdata_file

@@ -26,7 +26,7 @@ from cinemill.errors import (
 )
 from cinemill.syntaxes import TARGETS
 from tests.support import oracle
-from tests.support.files import bundled
+from tests.support.files import bundled, standing
 from tests.support.generate import EXPLICIT, header, native_element, noise, part10
 
 ULTRASOUND = bundled("examples_ybr_color.dcm")
@@ -119,11 +119,11 @@ def test_the_source_is_never_touched(tmp_path):
 def test_a_finished_output_is_kept_and_anything_else_is_not_replaced(tmp_path):
     output = tmp_path / "out.dcm"
     assert cinemill.transcode(ULTRASOUND, output, to="rle").status == "transcoded"
-    written = output.stat()
+    written = standing(output)
     assert cinemill.transcode(ULTRASOUND, output, to="rle").status == "kept"
     with pytest.raises(OutputExists):
         cinemill.transcode(ULTRASOUND, output, to="jpeg-ls")
-    assert output.stat() == written
+    assert standing(output) == written
     assert cinemill.transcode(ULTRASOUND, output, to="jpeg-ls", overwrite=True).status == "transcoded"
 
 
