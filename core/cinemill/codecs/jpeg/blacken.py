@@ -177,7 +177,8 @@ class _Rewriter:
         if marker == markers.DHT:
             return self._huffman_tables(segment, position)
         if marker == markers.DQT:
-            self._quantisation_tables(segment)
+            for destination, factors in markers.read_quantisation_tables(segment, position).items():
+                self.quantisers[destination] = factors[0]
         elif marker == markers.DRI:
             self.restart_interval = markers.read_restart_interval(segment, position)
         elif marker == _COMMENT or _APP0 <= marker < 0xF0:
@@ -204,13 +205,6 @@ class _Rewriter:
             self.tables[destination] = table, new
             written += bytes((destination,)) + new
         return written
-
-    def _quantisation_tables(self, segment: bytes) -> None:
-        """Note the first element of each table, which is that of DC (B.2.4.1)."""
-        while segment:
-            wide = segment[0] >> 4
-            self.quantisers[segment[0] & 15] = segment[1] << 8 | segment[2] if wide else segment[1]
-            segment = segment[129 if wide else 65 :]
 
     def _scan(self, segment: bytes, position: int) -> tuple[int, bytes]:
         """Write the entropy-coded data that start there; return the position behind them, and what is written."""

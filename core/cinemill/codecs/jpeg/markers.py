@@ -178,3 +178,17 @@ def read_huffman_tables(segment: bytes, position: int) -> dict[int, bytes]:
         tables[segment[0]] = segment[1:size]
         segment = segment[size:]
     return tables
+
+
+def read_quantisation_tables(segment: bytes, position: int) -> dict[int, list[int]]:
+    """Read a DQT segment (B.2.4.1): each table's 64 factors in zigzag order, by destination."""
+    tables = {}
+    while segment:
+        width = 2 if segment[0] >> 4 else 1
+        size = 1 + 64 * width
+        if len(segment) < size or segment[0] & ~0x13:
+            raise CodecError("a quantisation table contradicts its segment", offset=position)
+        factors = range(1, size, width)
+        tables[segment[0] & 15] = [int.from_bytes(segment[at : at + width], "big") for at in factors]
+        segment = segment[size:]
+    return tables

@@ -165,7 +165,7 @@ class _Frame:
             self.process = marker
             self._frame_header(segment, position)
         elif marker == markers.DQT:
-            self._quantisation_tables(segment, position)
+            self.quantisation.update(markers.read_quantisation_tables(segment, position))
         elif marker == markers.DHT:
             self.tables.update(markers.read_huffman_tables(segment, position))
         elif marker == markers.DRI:
@@ -199,16 +199,6 @@ class _Frame:
             component.rows = -(-rows * component.down // (8 * down))
             component.columns = -(-columns * component.across // (8 * across))
         self.components = components
-
-    def _quantisation_tables(self, segment: bytes, position: int) -> None:
-        """Note the destinations of a DQT segment's tables (T.81 B.2.4.1)."""
-        rest = segment
-        while rest:
-            size = 129 if rest[0] >> 4 else 65
-            if len(rest) < size or rest[0] & ~0x13:
-                raise CodecError("a quantisation table contradicts its segment", offset=position)
-            self.quantisation.add(rest[0] & 15)
-            rest = rest[size:]
 
     def _scan(self, segment: bytes, position: int) -> Scan:
         """Read a scan header (T.81 B.2.3)."""

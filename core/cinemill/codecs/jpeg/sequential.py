@@ -17,7 +17,7 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -174,6 +174,8 @@ def _zigzag() -> NDArray[np.uint8]:
 @lru_cache(maxsize=8)
 def _layout(header: bytes) -> _Layout | None:
     """Read what stands before the scan of a sequential frame; None if the kernels don't cover it, or libjpeg refuses it."""
+    from cinemill.kernels.jpeg.sequential import PLACES
+
     try:
         scan = scans.only_scan(header)
         segments = list(markers.header_segments(header))
@@ -198,8 +200,12 @@ def _layout(header: bytes) -> _Layout | None:
         or not all(_is_regular(body, at) for marker, at, body in segments if marker == markers.DHT)
     ):
         return None
-    factors = _factors(body for marker, _, body in segments if marker == markers.DQT)
-    quantisation = np.array([factors[one.quantisation] for one in scan.components], np.int64)
+    tables = dict[int, list[int]]()
+    for marker, at, body in segments:
+        if marker == markers.DQT:
+            tables.update(markers.read_quantisation_tables(body, at))
+    quantisation = np.zeros((len(scan.components), PLACES), np.int64)
+    quantisation[:, :64] = [tables[one.quantisation] for one in scan.components]
     return _laid_out(frame, scan, forms[0], quantisation)
 
 
@@ -249,20 +255,6 @@ def _laid_out(
         pitch=form[0] * (8 * mcus_across + BETWEEN),
         size=end,
     )
-
-
-def _factors(segments: Iterable[bytes]) -> dict[int, list[int]]:
-    """Read quantisation tables (T.81 B.2.4.1), in zigzag order."""
-    from cinemill.kernels.jpeg.sequential import PLACES
-
-    factors = {}
-    for segment in segments:
-        rest = segment
-        while rest:
-            kind, size = (">u2", 129) if rest[0] >> 4 else ("u1", 65)
-            factors[rest[0] & 15] = [*np.frombuffer(rest[1:size], kind).tolist(), *[0] * (PLACES - 64)]
-            rest = rest[size:]
-    return factors
 
 
 def _is_regular(segment: bytes, position: int) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 
 from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
-from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, place_whole, room
+from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, layout_of, place_whole, room
 from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lanes
-from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, lay_out
+from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.errors import UnsupportedPixelFormat
@@ -68,13 +68,7 @@ class Jpeg2000:
         """
         check_encodable(pixels)
         begin()
-        layout = lay_out(
-            pixels.rows,
-            pixels.columns,
-            pixels.samples,
-            pixels.bits_stored,
-            colour_transform=takes_colour_transform(pixels),
-        )
+        layout = layout_of(pixels)
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
@@ -129,13 +123,7 @@ def _transform_in_lanes(
     frames: Sequence[Samples], pixels: PixelFormat, layout: Layout, *, narrow: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Turn frames that fit 16-bit lanes into coefficients; return their table of code-blocks, and the coefficients' bytes."""
-    whole = place_whole(
-        pixels.rows,
-        pixels.columns,
-        pixels.samples,
-        pixels.bits_stored,
-        colour_transform=takes_colour_transform(pixels),
-    )
+    whole = place_whole(pixels)
     more = 3 * int(whole.blocks[:, STRIDE].max()) + READ_AHEAD
     coefficients = _memory.array("coefficients", (len(frames) * whole.size + more,), np.int16)
     for index, frame in enumerate(frames):

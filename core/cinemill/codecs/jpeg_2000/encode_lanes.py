@@ -147,20 +147,26 @@ def check_needed(needed: int, frame: Samples, pixels: PixelFormat, name: str) ->
         )
 
 
-@lru_cache(maxsize=16)
-def place_whole(rows: int, columns: int, components: int, bits: int, *, colour_transform: bool) -> Whole:
-    """Return the tables for a kind of frame.
-
-    Parameters
-    ----------
-    rows, columns, components, bits, colour_transform
-        As for `cinemill.codecs.jpeg_2000.layout.lay_out`, whose code-blocks these are.
-    """
+def layout_of(pixels: PixelFormat) -> Layout:
+    """Return the code-blocks and packets of a kind of frame in Part 1."""
     from cinemill.codecs.jpeg_2000.layout import lay_out
+
+    return lay_out(
+        pixels.rows,
+        pixels.columns,
+        pixels.samples,
+        pixels.bits_stored,
+        colour_transform=takes_colour_transform(pixels),
+    )
+
+
+@lru_cache(maxsize=16)
+def place_whole(pixels: PixelFormat) -> Whole:
+    """Return the tables for a kind of frame, with the code-blocks of `layout_of`."""
     from cinemill.kernels.jpeg_2000.encode_wavelet import STRIP
 
-    layout = lay_out(rows, columns, components, bits, colour_transform=colour_transform)
-    bands, size = place(rows, columns, components, layout.levels, rows)
+    layout, rows, columns = layout_of(pixels), pixels.rows, pixels.columns
+    bands, size = place(rows, columns, pixels.samples, layout.levels, rows)
     blocks = layout.blocks.copy()
     for block, (component, level, band, top, left) in zip(
         blocks, located(layout, rows, columns), strict=True
