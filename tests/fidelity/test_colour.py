@@ -38,6 +38,9 @@ from tests.support.generate import (
 )
 
 COLOUR = smooth((33, 47, 3))[None]
+ENDOSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.1"
+WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+TRUE_COLOUR_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.4"
 
 
 def encapsulated(streams, label, syntax, *, frames=None, sop_class=SECONDARY_CAPTURE, **elements):
@@ -107,14 +110,16 @@ def test_every_frame_gets_its_own_colour_and_all_one_label(transcode):
 
 @pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit"])
 @pytest.mark.parametrize("colour", ["auto", "keep", "rgb"])
-@pytest.mark.parametrize("sop_class", [ULTRASOUND, ULTRASOUND_CINE, SECONDARY_CAPTURE])
+@pytest.mark.parametrize(
+    "sop_class", [ULTRASOUND, ULTRASOUND_CINE, ENDOSCOPY, WHOLE_SLIDE, TRUE_COLOUR_CAPTURE, SECONDARY_CAPTURE]
+)
 def test_label_describes_the_bytes_written(transcode, target, colour, sop_class):
-    """PS3.3 C.8.5.6.1.2 and PS3.5 §8.2: RCT is called YBR_RCT, and nothing else is."""
+    """PS3.3 C.8.5.6.1.2 and its siblings, PS3.5 §8.2: RCT is called YBR_RCT, and nothing else is."""
     stream = jpeg(COLOUR[0])
     source = encapsulated([stream], "YBR_FULL_422", JPEG_BASELINE, sop_class=sop_class)
     result = transcode(source, target, colour=colour)
-    ultrasound = sop_class != SECONDARY_CAPTURE
-    rgb = colour == "rgb" or (colour == "auto" and (ultrasound or target == "rle"))
+    ultrasound = sop_class in {ULTRASOUND, ULTRASOUND_CINE}
+    rgb = colour == "rgb" or (colour == "auto" and (sop_class != SECONDARY_CAPTURE or target == "rle"))
     coded = "RGB" if rgb else "YBR_FULL"
     transformed = rgb and target in {"jpeg-2000", "htj2k"}
     assert result.dataset.PhotometricInterpretation == ("YBR_RCT" if transformed else coded)
@@ -295,6 +300,18 @@ def test_ultrasound_in_rle_says_that_its_ybr_full_is_by_plane(transcode, sop_cla
     back = transcode(result.path.read_bytes(), "jpeg-ls", colour="keep")
     assert np.array_equal(back.reading.frames[0], coded_samples(stream))
     assert back.dataset.PlanarConfiguration == 0
+
+
+@pytest.mark.parametrize("colour", ["auto", "keep"])
+def test_a_lossless_source_whose_colour_is_rounded_is_told(transcode, colour):
+    """Of what a lossy codec left, RGB is what every decoder shows; coded samples of a lossless one can't be had back."""
+    frames = noise((1, 5, 7, 3))
+    dataset = header(frames, "YBR_FULL", samples=3, sop_class=ULTRASOUND)
+    lossless = part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT)
+    lossy = encapsulated([jpeg(COLOUR[0])], "YBR_FULL_422", JPEG_BASELINE, sop_class=ULTRASOUND)
+    warnings = transcode(lossless, "jpeg-ls", colour=colour).receipt.warnings
+    assert any("--colour keep" in warning for warning in warnings) is (colour == "auto")
+    assert not any("rounded" in w for w in transcode(lossy, "jpeg-ls", colour=colour).receipt.warnings)
 
 
 def test_rle_colour_is_read_by_plane_whatever_the_header_says(transcode):

@@ -49,6 +49,7 @@ _GROWTH = 1.25
 _LARGE = 4 << 20
 """Bytes of samples of so many frames as are coded at once; of larger ones fewer are under way."""
 
+_ROUNDED = "YBR_FULL of a lossless source became RGB, rounded once (PS3.3 C.7.6.3.1.2); --colour keep keeps the coded samples"
 _NOT_INDEPENDENT = "--verify independent: no decoder is installed that shares no code with {}, which encoded the frames and verified them"
 
 
@@ -144,11 +145,18 @@ class _Stages:
     def warnings(self) -> list[str]:
         """Return what was done to the samples beside coding them."""
         told = [TOLD] if self.plan.grey else []
+        if self._colour_is_rounded():
+            told.append(_ROUNDED)
         if not self.verifier.independent_of(self.encoder):
             told.append(_NOT_INDEPENDENT.format(self.encoder.name))
         if self.overlays is not None:
             return [*told, str(self.overlays)]
         return [*told, str(self.decoder.depth)] if self.masked else told
+
+    def _colour_is_rounded(self) -> bool:
+        """Whether coded samples can't be had back from those that were written, though the source's coding is lossless."""
+        found, wanted = self.decoder.pixels.photometric_interpretation, self.plan.interpretation
+        return found == "YBR_FULL" and wanted == "RGB" and not self.decoder.lossy
 
 
 def _identical(one: Samples, other: Samples) -> bool:
