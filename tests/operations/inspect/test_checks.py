@@ -2,6 +2,7 @@
 
 import pytest
 
+from cinemill.dicom.sop_classes import STORAGE
 from cinemill.operations.inspect.checks.among import AMONG
 from cinemill.operations.inspect.checks.documented import as_markdown
 from cinemill.operations.inspect.checks.table import CHECKS
@@ -25,6 +26,12 @@ def test_a_check_finds_its_defect_and_nothing_else(tmp_path, name):
     defect = soundness.DEFECTS[name]
     findings = found(tmp_path / "defect.dcm", defect.make())
     assert set(findings) == {name, *defect.others}
+
+
+@pytest.mark.parametrize(("sop_class", "has"), [("77.1.1.1", True), ("7.4", True), ("7.2", False)])
+def test_what_an_iod_has_no_ybr_full_for_is_found_beyond_ultrasound(tmp_path, sop_class, has):
+    data = soundness.native(soundness.FRAMES, "YBR_FULL", sop_class=STORAGE + sop_class)
+    assert ("pixels.iod" in found(tmp_path / "defect.dcm", data)) is has
 
 
 def test_every_check_has_a_defect():

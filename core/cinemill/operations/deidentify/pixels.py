@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from cinemill.dicom.sop_classes import STORAGE, ULTRASOUND
 from cinemill.errors import Refused
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.deidentify.profile import FEATURES, Profile
@@ -17,15 +18,11 @@ if TYPE_CHECKING:
 
 _BURNED_IN, _VISUAL_FEATURES = 0x00280301, 0x00280302
 _IMAGE_TYPE, _SOP_CLASS = 0x00080008, 0x00080016
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _WITHOUT_TEXT = frozenset(
-    _STORAGE + suffix
+    STORAGE + suffix
     for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.4", "20", "128", "128.1", "130", "481.2")
 )
 """CT, MR, NM, PET and dose: pixels are measurements, to which no device adds text in an original image."""
-
-_OF_ULTRASOUND = frozenset(_STORAGE + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
-"""Pictures of the inside, by which nobody is recognised."""
 
 NONE = "none"
 
@@ -129,4 +126,5 @@ def _is_measured(source: Source) -> bool:
 
 
 def _of_ultrasound(source: Source) -> bool:
-    return source.text(_SOP_CLASS) in _OF_ULTRASOUND
+    """Whether pictures are of the inside, by which nobody is recognised."""
+    return source.text(_SOP_CLASS) in ULTRASOUND

@@ -1,7 +1,7 @@
 """Decides what becomes of an instance: copied, recoded, transcoded or refused, and what its header says after.
 
-Pure rules, nothing is decoded: PS3.5 §8.2 and Annex A say what a transfer syntax may hold, PS3.3 (C.8.5.6.1.2, A.8.5.4,
-C.8.12.1, C.8.12.4 and C.8.17.1) which colour spaces an IOD has in it.
+Pure rules, nothing is decoded: PS3.5 §8.2 and Annex A say what a transfer syntax may hold, PS3.3 which colour spaces an IOD
+has in it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.file_meta import is_part10
+from cinemill.dicom.sop_classes import RGB_IODS, ULTRASOUND
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
 from cinemill.operations.transcode.transform import FrameTransform, Identity
 
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
     from cinemill.syntaxes import TransferSyntax
 
 Action: TypeAlias = Literal["copy", "recode", "transcode"]
-
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-ULTRASOUND = frozenset(_STORAGE + suffix for suffix in ("3", "3.1", "6", "6.1", "6.2"))
-"""Ultrasound and ultrasound multi-frame storage SOP classes, retired ones included."""
-
-_VISIBLE_LIGHT = frozenset(
-    f"{_STORAGE}77.1.{suffix}"
-    for suffix in ("1", "1.1", "2", "2.1", "3", "4", "4.1", "5.1", "5.2", "5.5", "5.6", "6", "7")
-)
-"""Endoscopy, microscopy, photography and video of them, ophthalmic photography, whole slides, dermoscopy."""
-_TRUE_COLOUR_CAPTURE = _STORAGE + "7.4"
-
-_RGB_IODS = ULTRASOUND | _VISIBLE_LIGHT | {_TRUE_COLOUR_CAPTURE}
-"""Storage SOP classes that have colour as YBR_FULL_422 in lossy JPEG, and as RGB in everything that transforms no colour."""
 
 _RGB_FOR_ALL = frozenset(("rle", "jpeg-xl"))
 """Codings whose YBR_FULL viewers take for colour by pixel, or that can't hold it; every IOD that has colour has RGB in them."""
@@ -205,7 +192,7 @@ def _colour_space(decoder: FrameDecoder, target: TransferSyntax, colour: Colour)
     if found != "YBR_FULL" or colour == "keep":
         return found
     sop_class = decoder.source.text(0x00080016)
-    wants_rgb = target.coding in (_RGB_WHERE_ASKED if sop_class in _RGB_IODS else _RGB_FOR_ALL)
+    wants_rgb = target.coding in (_RGB_WHERE_ASKED if sop_class in RGB_IODS else _RGB_FOR_ALL)
     converts = decoder.depth.stored == 8  # the equations are those of 8 bits (PS3.3 C.7.6.3.1.2)
     return "RGB" if colour == "rgb" or (wants_rgb and converts) else found
 

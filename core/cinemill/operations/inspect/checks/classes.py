@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from cinemill.dicom.sop_classes import STORAGE
+
 
 @dataclass(frozen=True, slots=True)
 class SopClass:
@@ -42,9 +44,6 @@ class SopClass:
 def _class(modalities: str, frames: str = "never", **more: str | bool) -> SopClass:
     return SopClass(frozenset(modalities.split()), frames, **more)  # type: ignore[arg-type]
 
-
-STORAGE = "1.2.840.10008.5.1.4.1.1."
-"""With which the UIDs of standard storage classes of patients begin."""
 
 _ROWS = {
     "1": _class("CR", grey=True),

@@ -8,9 +8,9 @@ from itertools import combinations
 
 from cinemill.dicom.dictionary import find_name, find_vr, uid_names
 from cinemill.dicom.elements import PIXEL_DATA, tag_name
+from cinemill.dicom.sop_classes import STORAGE
 from cinemill.errors import printable
 from cinemill.operations.inspect.checks.check import Problem, Problems, Subject, check
-from cinemill.operations.inspect.checks.classes import STORAGE
 from cinemill.operations.inspect.facts import text
 from cinemill.operations.inspect.model import Severity
 

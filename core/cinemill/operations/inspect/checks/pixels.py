@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cinemill import syntaxes
+from cinemill.dicom.sop_classes import RGB_IODS
 from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
@@ -55,7 +56,7 @@ _READ_ONLY: Mapping[str, syntaxes.Legal] = MappingProxyType(
 )
 """What transfer syntaxes may hold that are never written (PS3.5 8.2)."""
 
-_US_COLOUR: Mapping[str, frozenset[str]] = MappingProxyType(
+_COLOUR: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "native": frozenset(("RGB",)),
         "encapsulated-uncompressed": frozenset(("RGB",)),
@@ -68,7 +69,7 @@ _US_COLOUR: Mapping[str, frozenset[str]] = MappingProxyType(
         "htj2k": frozenset(("YBR_RCT", "YBR_ICT", "RGB")),
     }
 )
-"""Photometric interpretations of ultrasound in colour, by coding (PS3.3 C.8.5.6.1.2)."""
+"""Photometric interpretations of colour in the IODs of `RGB_IODS`, by coding (PS3.3 C.8.5.6.1.2)."""
 
 _ANEW = "transcode the file: outputs say what their codestreams hold"
 
@@ -110,8 +111,8 @@ def iod(subject: Subject) -> Problems:
     if not subject.image or not found or known is None:
         return
     coding = subject.source.transfer_syntax.coding
-    if subject.ultrasound and coding in _US_COLOUR:
-        allowed = {"MONOCHROME2", "PALETTE COLOR", *_US_COLOUR[coding]}
+    if subject.facts.sop_class_uid in RGB_IODS and coding in _COLOUR:
+        allowed = {"MONOCHROME2", "PALETTE COLOR", *_COLOUR[coding]}
     elif known.grey:
         allowed = set(_GREY)
     else:
