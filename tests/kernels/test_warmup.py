@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cinemill
 from cinemill import warmup
-from cinemill.kernels.machine import jit
+from cinemill.kernels.machine import cache, jit
 
 CORE = Path(cinemill.__file__).parents[1]
 
@@ -47,7 +47,7 @@ def test_kernels_that_others_call_wait_to_be_compiled_though_they_are_parts_of_o
 ):
     """Each of these was announced as ready once a kernel was compiled that it is a part of, and then compiled in mid-work."""
     monkeypatch.setenv("CINEMILL_CACHE_DIR", str(tmp_path))
-    jit.cache_directory.cache_clear()
+    cache.cache_directory.cache_clear()
     try:
         monkeypatch.setattr(jit, "compile_waiting", lambda: None)
         warmup.load_all()
@@ -64,8 +64,8 @@ def test_kernels_that_others_call_wait_to_be_compiled_though_they_are_parts_of_o
         assert len(called & set(jit.kernels)) > 10
         assert called & set(jit.kernels) <= waiting
         one = jit.kernels["cinemill.kernels.jpeg_2000.decode_rows.reach"]
-        jit.module_directory(*one.where).mkdir()
-        (jit.module_directory(*one.where) / "reach.part").touch()
+        cache.module_directory(*one.where).mkdir()
+        (cache.module_directory(*one.where) / "reach.part").touch()
         assert one in jit.waiting()
     finally:
-        jit.cache_directory.cache_clear()
+        cache.cache_directory.cache_clear()

@@ -29,7 +29,8 @@ def warmup(processor: str | None, output: Path | None) -> None:
     They are kept in CINEMILL_CACHE_DIR, or in the user's cache directory.
     A processor uses the best of the kinds found there that it is of, and compiles nothing then.
     """
-    from cinemill.kernels.machine.jit import Count, cache_directory, cache_parent
+    from cinemill.kernels.machine.cache import cache_directory, cache_parent
+    from cinemill.kernels.machine.jit import Count
     from cinemill.warmup import load_all, load_for
 
     if output:

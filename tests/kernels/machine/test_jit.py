@@ -44,7 +44,12 @@ def start(tmp_path):
     def started(code="import some_kernel", **environment):
         return subprocess.Popen(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{CORE}", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{tmp_path}{os.pathsep}{CORE}",
+                "TMPDIR": str(tmp_path),
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -104,12 +109,43 @@ def refused(**_):
 tempfile.TemporaryFile = refused
 import some_kernel
 """
-    assert lines(start(read_only, **environment, TMPDIR=str(tmp_path))) == ["12"]
+    assert lines(start(read_only, **environment)) == ["12"]
     assert not list(tmp_path.glob("cinemill-kernels-*"))
     (warm,) = (tmp_path / "cache").rglob("fourfold.code")
     warm.unlink()
-    assert lines(start(read_only, **environment, TMPDIR=str(tmp_path))) == ["12"]
-    assert list(tmp_path.glob("cinemill-kernels-*/some_kernel-*/*.code"))
+    assert lines(start(read_only, **environment)) == ["12"]
+    assert list(tmp_path.glob("cinemill-kernels-*/*/some_kernel-*/*.code"))
+
+
+def test_who_can_write_no_cache_compiles_once(start, tmp_path):
+    (tmp_path / "file").write_text("not a directory")
+    environment = {"CINEMILL_CACHE_DIR": str(tmp_path / "file")}
+    together = [start(**environment) for _ in range(2)]
+    assert sorted(lines(process) for process in together) == [
+        ["12"],
+        ["compiling some_kernel.fourfold", "12"],
+    ]
+    assert lines(start(**environment)) == ["12"]
+    (place,) = tmp_path.glob("cinemill-kernels-*")
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("taken", ["a file", "open to all", "a link"])
+def test_what_somebody_else_may_have_put_among_temporary_files_is_not_run(start, tmp_path, taken):
+    (tmp_path / "file").write_text("not a directory")
+    environment = {"CINEMILL_CACHE_DIR": str(tmp_path / "file")}
+    lines(start(**environment))
+    (place,) = tmp_path.glob("cinemill-kernels-*")
+    if taken == "open to all":
+        place.chmod(0o777)
+    else:
+        place.rename(tmp_path / "other")
+        if taken == "a link":
+            place.symlink_to(tmp_path / "other")
+        else:
+            place.write_text("no kernels")
+    assert lines(start(**environment)) == ["compiling some_kernel.fourfold", "12"]
+    assert list(tmp_path.glob("cinemill-kernels-*")) == [place]
 
 
 KERNEL = """

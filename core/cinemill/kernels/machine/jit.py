@@ -1,11 +1,4 @@
-"""The decorators that every kernel uses, and the cache that kernels are compiled into.
-
-Below CINEMILL_CACHE_DIR, or the user's cache directory, compiled kernels are in ``kernels/MACHINE/MODULE-SOURCES/``: MACHINE
-names the versions of Python, numba and llvmlite and the processor, SOURCES is a hash of the module that a kernel is in and
-of the kernel modules that it imports, itself or through others. A change makes a new directory, and no other module's
-kernels are compiled for it. Old directories stay, for whoever still runs them; all may be deleted at any time. Beside the
-directory of exactly this processor there may be those of kinds of processors (`cinemill warmup --processor`): the best
-of them that fits has what the first lacks.
+"""The decorators that every kernel uses: it is compiled when it is first called, into a cache.
 
 A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
 imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba than `library` provides, numba calls it.
@@ -14,20 +7,19 @@ imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba 
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
-from itertools import chain
+from functools import cached_property
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
 
 from cinemill.kernels.machine import processor
+from cinemill.kernels.machine.cache import module_directories, module_directory
 from cinemill.kernels.machine.library import Call, callable_without_compiler, load, save
 from cinemill.kernels.machine.sources import KERNELS, imports, sources_hash
 from cinemill.kernels.machine.sources import imported_kernels as imported_kernels  # noqa: PLC0414  # known here
@@ -43,7 +35,6 @@ kernels: dict[str, Kernel] = {}
 
 _PACKAGE = "cinemill.kernels"
 _compiling = threading.RLock()
-_temporary: list[Path] = []  # cache directories, in place of one that can't be written
 
 
 class Count:
@@ -297,67 +288,6 @@ def _all_parts(one: _Compiled) -> Iterator[_Compiled]:
 def without_numba() -> bool:
     """Whether kernels can be called without numba here: on Linux on x86-64, for the processor that this is."""
     return sys.platform == "linux" and os.uname().machine == "x86_64" and not processor.chosen()
-
-
-@cache
-def cache_directory() -> Path:
-    """Return a writable directory for kernels compiled by this Python and numba on exactly this processor.
-
-    A directory that is there but can't be written (a read-only image) is copied to a temporary one.
-    """
-    import shutil
-    import tempfile
-
-    wanted = cache_parent() / _machine(*processor.compiled_for[:1])
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=wanted):
-            return wanted
-    except OSError:
-        private = Path(tempfile.mkdtemp(prefix="cinemill-kernels-"))
-        if wanted.is_dir():
-            shutil.copytree(wanted, private, dirs_exist_ok=True)
-        _temporary.append(private)
-        return private
-
-
-def cache_parent() -> Path:
-    """Return where the directories of all processors are."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("CINEMILL_CACHE_DIR") or user / "cinemill") / "kernels"
-
-
-def _machine(kind: str = "") -> str:
-    versions = (f"{package}-{_installed(package)}" for package in ("numba", "llvmlite"))
-    return "-".join((str(sys.implementation.cache_tag), *versions, kind or processor.this().key))
-
-
-@cache
-def _installed(package: str) -> str:
-    """Find a package's version where it keeps it: to ask `importlib.metadata` takes ten times as long."""
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        with suppress(OSError):
-            text = (Path(folder) / "_version.py").read_text(encoding="utf-8")
-            if found := re.search(r"""(?:"version": "|version_version = ')([^"']+)""", text):
-                return found[1]
-    from importlib.metadata import version
-
-    return version(package)
-
-
-def module_directory(module: str, source: Path) -> Path:
-    """Return where a module's kernels are compiled into."""
-    return cache_directory() / f"{module}-{sources_hash(source)}"
-
-
-def module_directories(module: str, source: Path) -> Iterator[Path]:
-    """Return where a module's kernels may be: in this processor's place, or in those of the kinds it is of."""
-    folder = f"{module}-{sources_hash(source)}"
-    if processor.compiled_for:
-        return iter((cache_directory() / folder,))
-    usual = (cache_parent() / _machine(kind) for kind in ("", *processor.this().kinds))
-    return (place / folder for place in chain(_temporary, usual))
 
 
 def is_ready(module: str, source: Path, name: str) -> bool:

@@ -11,7 +11,7 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 
-from cinemill.kernels.machine.jit import module_directory
+from cinemill.kernels.machine.cache import module_directory
 
 if llvm.get_default_triple().startswith("x86_64"):
     # LLVM turns the coders' conditional moves into branches that noise mispredicts: half the speed.
