@@ -1,13 +1,18 @@
 """Processes that are started import nothing from the working directory, and find what a user's script imports."""
 
 import os
+import pwd
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from cinemill import processes
+from cinemill.kernels.machine.cache import cache_parent
+from cinemill.network.nodes import nodes_file
+from cinemill_workers.settings import Settings
 from tests.support.files import REPOSITORY, bundled
 
 PATHS = os.pathsep.join(str(REPOSITORY / base) for base in ("core", "workers"))
@@ -137,3 +142,16 @@ def test_a_process_that_collects_seldom_collects_all_the_same():
         env={**os.environ, "PYTHONPATH": PATHS},
     )
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_a_user_of_whom_nothing_is_known_has_a_home(monkeypatch):
+    """Containers run under any number, of which no list of users knows."""
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "CINEMILL_CACHE_DIR", "CINEMILL_NODES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert processes.expanded("~") == Path("/")
+    assert cache_parent() == Path("/.cache/cinemill/kernels")
+    assert nodes_file() == Path("/.config/cinemill/nodes.toml")
+    assert Settings().state_dir == Path("/.local/state/cinemill")
+    monkeypatch.setenv("CINEMILL_NODES", "~/nodes.toml")
+    assert nodes_file() == Path("/nodes.toml")

@@ -1,4 +1,4 @@
-"""The environment in which interpreters are started, so that they import nothing from the working directory; their memory."""
+"""The environment in which interpreters are started, so that they import nothing from the working directory; their memory; homes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ _lock = threading.Lock()
 _M_ARENA_MAX = -8
 _COLLECTED_AFTER = 50_000
 """Objects more than before at which cycles are looked for; Python's 700 are fewer than a header has."""
+
+
+def expanded(path: str) -> Path:
+    """Put the user's home in place of ``~``: that of a user of whom nothing is known, as containers may have, is the root."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path("/", *Path(path).parts[1:])
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -15,14 +15,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
 from cinemill.errors import UsageError
+from cinemill.processes import expanded
 
 LONGEST_SOCKET_PATH = 100
 """Unix socket addresses hold 104 (macOS) to 108 (Linux) bytes."""
 
 
 def _default_state_directory() -> Path:
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "cinemill"
+    return expanded(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "cinemill"
 
 
 class Settings(BaseSettings):

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from cinemill.errors import OutputError, UsageError
+from cinemill.processes import expanded
 
 _SHELLS = ("bash", "zsh", "fish")
 _NAME = "cinemill"
@@ -40,7 +41,7 @@ def install(app: click.Command, shell: str) -> Path:
     shell
         Name of the shell; empty: the one in use.
     """
-    shell, home = _known(shell), Path.home()
+    shell, home = _known(shell), expanded("~")
     file = {
         "bash": home / ".bash_completions" / f"{_NAME}.sh",
         "zsh": home / ".zfunc" / f"_{_NAME}",

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from cinemill.errors import UsageError
 from cinemill.network.pace import Window
 from cinemill.network.tls import Tls
+from cinemill.processes import expanded
 
 Pull: TypeAlias = Literal["get", "move", "web"]
 Push: TypeAlias = Literal["dimse", "web"]
 
 _ENVIRONMENT = "CINEMILL_NODES"
-_DEFAULT = Path("~/.config/cinemill/nodes.toml")
+_DEFAULT = "~/.config/cinemill/nodes.toml"
 _LONGEST_TITLE = 16
 _LAST_PORT = 65535
 _EXAMPLE = (
@@ -188,7 +189,7 @@ class Node:
 
 def nodes_file() -> Path:
     """Return where the nodes file is, or should be."""
-    return Path(os.environ.get(_ENVIRONMENT) or _DEFAULT).expanduser()
+    return expanded(os.environ.get(_ENVIRONMENT) or _DEFAULT)
 
 
 def read_nodes(path: Path | None = None) -> dict[str, Node]:
@@ -371,7 +372,7 @@ class _Table:
         return found
 
     def file(self, key: str) -> Path:
-        found = Path(self.text(key)).expanduser()
+        found = expanded(self.text(key))
         return found if found.is_absolute() else self._path.parent / found
 
     def wrong(self, key: str, expected: str, found: object) -> UsageError:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from cinemill.kernels.machine import processor
 from cinemill.kernels.machine.sources import sources_hash
+from cinemill.processes import expanded
 
 
 @cache
@@ -73,7 +74,7 @@ def _is_ours(place: Path) -> bool:
 
 def cache_parent() -> Path:
     """Return where the directories of all processors are."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    user = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return Path(os.environ.get("CINEMILL_CACHE_DIR") or user / "cinemill") / "kernels"
 
 
