@@ -7,9 +7,8 @@ of ISO/IEC 18181-1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import Buffer, PixelFormat
@@ -24,8 +23,7 @@ _SOF_CODINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Codestream:
+class Codestream(NamedTuple):
     """What one frame's codestream says of itself.
 
     Attributes

@@ -67,7 +67,7 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:RleOfBytes", "dicomrle:DicomRle"),
     "jpeg-ls": ("jpeg_ls.codec:JpegLs", "jpeg_ls.charls:CharLS"),
     "jpeg-2000": ("jpeg_2000.codec:fastest", "jpeg_2000.openjpeg:OpenJpeg"),
-    "htj2k": ("jpeg_2000.htj2k:fastest_decoder", "jpeg_2000.htj2k:second_decoder"),
+    "htj2k": ("jpeg_2000.htj2k:verifier", "jpeg_2000.htj2k:second_decoder"),
     "jpeg-xl": (
         "jpeg_xl.libjxl:Libjxl",  # the encoder's own library: what is independent is jxl-oxide, where installed
         "jpeg_xl.jxl_oxide:JxlOxide",

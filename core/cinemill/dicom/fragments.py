@@ -9,8 +9,7 @@ recorded as a warning.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -42,8 +41,7 @@ FRAME_STARTS = (
 """How a JPEG, JPEG 2000, JP2, JPEG XL or RLE codestream begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fragments:
+class Fragments(NamedTuple):
     """Where the fragments of an encapsulated Pixel Data stand.
 
     Attributes
@@ -62,8 +60,7 @@ class Fragments:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class FrameIndex:
+class FrameIndex(NamedTuple):
     """Where the frames of an encapsulated Pixel Data stand.
 
     Attributes

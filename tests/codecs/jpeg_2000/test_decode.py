@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from cinemill.codecs.codec import Codec
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
+from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.errors import CodecError
-from cinemill.kernels.jpeg_2000 import decode_blocks
 from cinemill.pixel_format import PixelFormat
 from tests.support.pictures import CONTENTS, picture, pixel_format
 
@@ -63,9 +64,8 @@ def test_openjpeg_decodes_until_it_has_taken_as_long_as_to_compile_the_kernels(
 
     monkeypatch.setattr(jpeg2000_decode, "decode_checked", counted)
     for ready, expected in ((False, [2, 2, 2, 0, 0]), (True, [0])):
-        monkeypatch.setattr(jpeg2000_decode, "_Spared", type("", (), {"wanted": False, "blocks": 0}))
-        monkeypatch.setattr(jpeg2000_decode, "_COMPILING", 2 * 2 * len(tables.blocks))
-        monkeypatch.setattr(decode_blocks, "compiled", lambda ready=ready: ready)
+        spared = Spared(2 * 2 * len(tables.blocks), partial(bool, ready))
+        monkeypatch.setattr(jpeg2000_decode, "_spared", spared)
         for left in expected:
             by_openjpeg.clear()
             for frame, decoded in zip(frames, Jpeg2000().decode(codestreams, pixels), strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -36,7 +34,7 @@ from cinemill.pixel_format import PixelFormat
 def test_not_available_on_other_processors(
     monkeypatch: pytest.MonkeyPatch, other: dict[str, str | frozenset[str]]
 ) -> None:
-    there = replace(processor.this(), **other)  # type: ignore[arg-type]
+    there = processor.this()._replace(**other)  # type: ignore[arg-type]
     monkeypatch.setattr(processor, "this", lambda: there)
     assert not available()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
@@ -27,18 +28,18 @@ _BLOCKS_AT_ONCE = 2560
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
-_COMPILING = 60_000
-"""Code-blocks that take OpenJPEG about as long as it takes to compile the kernels."""
-
 _memory: Memory = SharedMemory()
 """For encoding, too."""
 
 
-class _Spared:
-    """Whether this process has the kernels decode, and until then: how many code-blocks were left to OpenJPEG instead."""
+def _compiled() -> bool:
+    from cinemill.kernels.jpeg_2000.decode_blocks import compiled
 
-    wanted = False
-    blocks = 0
+    return compiled()
+
+
+_spared = Spared(60_000, _compiled)
+"""Code-blocks."""
 
 
 class _Frame(NamedTuple):
@@ -138,7 +139,7 @@ def _decode(
     per_frame = len(tables.blocks)
     blocks = len(frames) * per_frame
     break_even = 0 if alone else _BREAK_EVEN
-    if not alone and (blocks < break_even or not _worth_compiling(blocks)):
+    if not alone and (blocks < break_even or not _spared.worth_compiling(blocks)):
         return {}
     data = np.frombuffer(b"".join(frame.codestream for frame in frames), np.uint8)
     most = int((tables.areas[:, ACROSS] * tables.areas[:, DOWN]).max())
@@ -163,16 +164,6 @@ def _decode(
         kept = np.ascontiguousarray(kept[:, left])
         decoded |= _decode_wide(data, kept, [chosen[place] for place in left], pixels, tables)
     return decoded
-
-
-def _worth_compiling(blocks: int) -> bool:
-    """Whether the kernels are compiled, or OpenJPEG has decoded for as long as that takes: a few frames don't wait for it."""
-    from cinemill.kernels.jpeg_2000.decode_blocks import compiled
-
-    if not _Spared.wanted:
-        _Spared.wanted = _Spared.blocks > _COMPILING or compiled()
-        _Spared.blocks += blocks
-    return _Spared.wanted
 
 
 def _decode_in_lanes(

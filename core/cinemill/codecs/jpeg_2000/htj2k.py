@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
+from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
@@ -32,6 +33,11 @@ def fastest() -> Codec:
 def fastest_decoder() -> Codec:
     """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
     return Htj2k() if _wanted() else OpenJpeg()
+
+
+def verifier() -> Codec:
+    """Return `fastest_decoder` for what was written here."""
+    return Htj2kWritten() if _wanted() else OpenJpeg()
 
 
 def second_decoder() -> Codec:
@@ -71,3 +77,26 @@ class Htj2k:
             Other samples than these, or values beyond ``bits_stored``.
         """
         return htj2k_encode.encode(frames, pixels)
+
+
+class Htj2kWritten(Htj2k):
+    """The same for codestreams whose samples are compared with those that were encoded.
+
+    So OpenJPEG, which overlooks damage, may decode until compiling the kernels pays.
+    """
+
+    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+        """Decode frames as `OpenJpeg.decode` does."""
+        samples = len(codestreams) * pixels.rows * pixels.columns * pixels.samples
+        by_kernels = _spared.worth_compiling(samples)
+        return super().decode(codestreams, pixels) if by_kernels else OpenJpeg().decode(codestreams, pixels)
+
+
+def _compiled() -> bool:
+    from cinemill.kernels.htj2k.decode_frames import compiled
+
+    return compiled()
+
+
+_spared = Spared(600_000_000, _compiled)
+"""Samples."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -64,15 +63,14 @@ class _Preset(NamedTuple):
     reset: int = 0
 
 
-@dataclass(slots=True)
 class _Reader:
     """What the marker segments said up to ``position``."""
 
-    data: memoryview
-    position: int = 0
-    header: FrameHeader | None = None
-    preset: _Preset = field(default_factory=_Preset)
-    restart_lines: int = 0
+    def __init__(self, data: memoryview) -> None:
+        self.data, self.position = data, 0
+        self.header: FrameHeader | None = None
+        self.preset = _Preset()
+        self.restart_lines = 0
 
     def marker(self) -> int:
         """Read the marker at the current position, which any number of fill bytes 0xFF may precede."""

@@ -153,7 +153,8 @@ def write_packets(
     nodes = 2 * largest + 64
     inclusion, planes = np.empty((nodes, 3), np.int64), np.empty((nodes, 3), np.int64)
     levels = np.empty((_LEVELS, 2), np.int64)
-    cursor = np.array([0, 0, 8])
+    cursor = np.empty(3, np.int64)
+    cursor[0], cursor[1], cursor[2] = 0, 0, 8
     for packet in packets:
         first, last = packet[FIRST_AREA], packet[FIRST_AREA] + packet[AREAS]
         _put_bits(out, cursor, 1, 1)

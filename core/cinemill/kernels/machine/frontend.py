@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
-from numba.core import ir, postproc, transforms, typing
+from numba.core import base, ir, postproc, transforms, typing
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
 from numba.core.runtime.context import NRTContext
 from numba.core.typed_passes import (
-    InlineOverloads,
     NativeLowering,
     NoPythonBackend,
-    NopythonRewrites,
     NopythonTypeInference,
     PreLowerStripPhis,
 )
@@ -46,8 +45,7 @@ class _EndLives(AnalysisPass):  # type: ignore[misc]
     def run_pass(self, state: Any) -> bool:
         """Add what numba calls Del."""
         postproc.PostProcessor(state.func_ir).run(emit_dels=True)
-        models = state.targetctx.data_model_manager
-        counted = {name for name, kind in state.typemap.items() if models[kind].contains_nrt_meminfo()}
+        counted = {name for name, kind in state.typemap.items() if state.targetctx.counts(kind)}
         for block in state.func_ir.blocks.values():
             block.body = [one for one in block.body if not isinstance(one, ir.Del) or one.value in counted]
         return True
@@ -66,8 +64,6 @@ _STEPS = (
     DeadBranchPrune,
     NopythonTypeInference,
     PreLowerStripPhis,
-    InlineOverloads,
-    NopythonRewrites,
     _EndLives,
     NativeLowering,
     NoPythonBackend,
@@ -75,7 +71,10 @@ _STEPS = (
 
 
 class Steps(CompilerBase):  # type: ignore[misc]
-    """The steps from a kernel to LLVM's code: none for contexts, literals on demand, parallel loops, object mode."""
+    """The steps from a kernel to LLVM's code: none for contexts, parallel loops, object mode, or literals on demand.
+
+    There are none for expressions of whole arrays either, nor for what overloads have inlined: kernels have neither.
+    """
 
     def define_pipelines(self) -> list[Any]:
         """Return the steps."""
@@ -119,15 +118,35 @@ def _variables(instruction: Any, held: Any) -> list[Any]:
     return found
 
 
+_has_loc = base._has_loc  # noqa: SLF001
+
+
+def _takes_location(function: Any) -> bool:
+    """Whether a function has a parameter ``loc``: of most, their code tells it, and no signature is made."""
+    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
+        return bool(_has_loc(function))
+    code = function.__code__
+    return "loc" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+_FASTER: tuple[tuple[Any, str, Any], ...] = (
+    (postproc, "PostProcessor", _Lives),
+    (ir.Inst, "_rec_list_vars", _variables),
+    (base, "_has_loc", _takes_location),
+)
+
+
 @contextmanager
 def hastened() -> Iterator[None]:
-    """Have numba's steps use `_Lives` and `_variables` for the time of the context; who enters it holds numba's lock."""
-    lives, variables = postproc.PostProcessor, ir.Inst._rec_list_vars  # noqa: SLF001
-    postproc.PostProcessor, ir.Inst._rec_list_vars = _Lives, _variables  # noqa: SLF001
+    """Have numba's steps use what is faster for the time of the context; who enters it holds numba's lock."""
+    before = [getattr(place, name) for place, name, _ in _FASTER]
+    for place, name, faster in _FASTER:
+        setattr(place, name, faster)
     try:
         yield
     finally:
-        postproc.PostProcessor, ir.Inst._rec_list_vars = lives, variables  # noqa: SLF001
+        for (place, name, _), numbas in zip(_FASTER, before, strict=True):
+            setattr(place, name, numbas)
 
 
 class _Types(typing.Context):  # type: ignore[misc]
@@ -160,8 +179,7 @@ class _Counting(NRTContext):  # type: ignore[misc]
 
     def get_meminfos(self, builder: Any, kind: Any, value: Any) -> list[Any]:
         """Return what is counted in a value."""
-        model = self._context.data_model_manager[kind]
-        return super().get_meminfos(builder, kind, value) if model.contains_nrt_meminfo() else []
+        return super().get_meminfos(builder, kind, value) if self._context.counts(kind) else []
 
 
 class _Lowering(CPUContext):  # type: ignore[misc]
@@ -171,6 +189,14 @@ class _Lowering(CPUContext):  # type: ignore[misc]
         self.__dict__.update(vars(cpu_target.target_context))
         self._known = _registered(self)
         self._sizes: dict[Any, int] = {}
+        self._counted: dict[Any, bool] = {}
+
+    def counts(self, kind: Any) -> bool:
+        """Whether values of a type have memory with a count of who uses it, which is found out once of each."""
+        found = self._counted.get(kind)
+        if found is None:
+            found = self._counted[kind] = self.data_model_manager[kind].contains_nrt_meminfo()
+        return found
 
     @property
     def nrt(self) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import xxhash
 
@@ -32,15 +32,14 @@ KINDS = {name: frozenset(flags.split()) for name, flags in _KINDS.items()}
 """Kinds of processors by LLVM's names, the best first, and what they have, in the kernel's words (/proc/cpuinfo)."""
 
 
-@dataclass(frozen=True)
-class Processor:
+class Processor(NamedTuple):
     """What is known of a processor: its flags in the words of Linux, or those of LLVM where that is another system."""
 
     architecture: str = ""
     vendor: str = ""
     family: str = ""
     model: str = ""
-    flags: frozenset[str] = field(default_factory=frozenset)
+    flags: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:

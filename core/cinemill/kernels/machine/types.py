@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 
@@ -19,11 +19,11 @@ class Type:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class Number(Type):
     """A number; indexed with as many slices as dimensions, the last of them ``::1``, it makes a contiguous array's type."""
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __getitem__(self, slices: slice | tuple[slice, ...]) -> Array:
         every = slices if isinstance(slices, tuple) else (slices,)
@@ -36,14 +36,11 @@ class Number(Type):
         return getattr(types, self.name)
 
 
-@dataclass(frozen=True)
 class Array(Type):
     """An array: its numbers, its dimensions, "C" if it is contiguous, and whether the kernel only reads it."""
 
-    dtype: Number
-    ndim: int
-    layout: str
-    readonly: bool = False
+    def __init__(self, dtype: Number, ndim: int, layout: str, *, readonly: bool = False) -> None:
+        self.dtype, self.ndim, self.layout, self.readonly = dtype, ndim, layout, readonly
 
     def numba(self) -> Any:
         """Return numba's type."""
@@ -52,12 +49,11 @@ class Array(Type):
         return types.Array(self.dtype.numba(), self.ndim, self.layout, readonly=self.readonly)
 
 
-@dataclass(frozen=True)
 class Tuple(Type):
     """A tuple, or a named one."""
 
-    parts: tuple[Type, ...]
-    named: type[tuple[Any, ...]] | None = None
+    def __init__(self, parts: tuple[Type, ...], named: type[tuple[Any, ...]] | None = None) -> None:
+        self.parts, self.named = parts, named
 
     def numba(self) -> Any:
         """Return numba's type."""
@@ -66,7 +62,6 @@ class Tuple(Type):
         return types.BaseTuple.from_types([part.numba() for part in self.parts], self.named)
 
 
-@dataclass(frozen=True)
 class Nothing(Type):
     """What a kernel returns that only writes to its arrays."""
 
@@ -77,8 +72,7 @@ class Nothing(Type):
         return types.void
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(typing.NamedTuple):
     """A kernel's types."""
 
     result: Type

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cinemill.operations.policy.facts import Facts
@@ -93,4 +92,4 @@ def _of_lossy(facts: Facts, wanted: Wanted, options: Options) -> tuple[Reason | 
 def _lossless(wanted: Wanted) -> Wanted:
     """Leave out the target that holds JPEG only, unless nothing else is wanted."""
     others = tuple(row for row in wanted.targets if not row.of_jpeg)
-    return replace(wanted, targets=others) if others else wanted
+    return wanted._replace(targets=others) if others else wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
@@ -15,8 +15,7 @@ _NATIVE = ("implicit", "explicit")
 _CLASSIC = (*_NATIVE, "rle", "jpeg-ls", "jpeg-2000")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """One program.
 
     Attributes

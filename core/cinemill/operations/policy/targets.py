@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from cinemill import syntaxes
 from cinemill.errors import UsageError
@@ -17,8 +16,7 @@ _PLAIN = frozenset(("native", "encapsulated-uncompressed"))
 """Codings that compress nothing by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The targets of which one is to be chosen.
 
     Attributes
@@ -47,7 +45,7 @@ class Wanted:
     def within(self, allowed: Iterable[TransferSyntax]) -> Wanted:
         """Return the same with only those targets that are allowed."""
         kept = frozenset(allowed)
-        return replace(self, targets=tuple(row for row in self.targets if row in kept))
+        return self._replace(targets=tuple(row for row in self.targets if row in kept))
 
 
 def read_wanted(text: str) -> Wanted:
