@@ -118,10 +118,9 @@ class FrameDecoder:
         decoded = self._decode(indices, codestreams)
         decoded = self._confirm(indices, codestreams, decoded)
         wanted = interpretation or self.pixels.photometric_interpretation
-        return [
-            colour.convert(frame, found, wanted)
-            for frame, found in zip(decoded, interpretations, strict=True)
-        ]
+        for place, found in enumerate(interpretations):
+            decoded[place] = colour.convert(decoded[place], found, wanted)  # and let go what it was
+        return decoded
 
     def samples(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to samples as they leave in arrays, pictures and codestreams: of Bits Stored bits, sign extended.

@@ -15,6 +15,7 @@ from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
+from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START, STRIDE
 from cinemill.kernels.machine import x86
@@ -72,9 +73,6 @@ class Jpeg2000:
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
-
-
-_memory = jpeg2000_decode._memory  # noqa: SLF001  # a thread decodes or encodes
 
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:

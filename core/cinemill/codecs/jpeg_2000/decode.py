@@ -11,7 +11,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked,
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
-from cinemill.codecs.memory import Memory, SharedMemory
+from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
@@ -29,9 +29,6 @@ _BREAK_EVEN = 16
 
 _COMPILING = 60_000
 """Code-blocks that take OpenJPEG about as long as it takes to compile the kernels."""
-
-_memory: Memory = SharedMemory()
-"""For encoding, too."""
 
 
 class _Spared:
@@ -195,16 +192,19 @@ def _decode_in_lanes(
     if whole is None or kind is None or not _likely_fit(coded[0], whole, kind, half):
         return {}
     blocks = np.tile(whole.blocks, (len(frames), 1))
-    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.size, len(whole.blocks))
-    coefficients = _memory.array("samples", (len(frames) * whole.size,), np.int16)
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.coded, len(whole.blocks))
+    made = whole.size - whole.coded
+    coefficients = _memory.array("samples", (len(frames) * whole.coded + made,), np.int16)
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     decoded = {}
-    parts = coefficients.reshape(len(frames), whole.size)
-    for frame, part, bit_planes in zip(frames, parts, coded[0], strict=True):
-        samples = _restore_in_lanes(part, _largest(bit_planes, whole), whole, kind, half, pixels)
+    for place in reversed(
+        range(len(frames))
+    ):  # what is made of a frame's subbands lies where those of the next one were
+        part = coefficients[place * whole.coded :][: whole.size]
+        samples = _restore_in_lanes(part, _largest(coded[0, place], whole), whole, kind, half, pixels)
         if samples is not None:
-            decoded[frame.number] = samples
+            decoded[frames[place].number] = samples
     return decoded
 
 
