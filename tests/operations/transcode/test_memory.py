@@ -25,7 +25,7 @@ from tests.support.generate import (
 )
 
 BASELINE = "1.2.840.10008.1.2.4.50"
-CODED: dict[str, tuple[str, Callable[..., bytes]]] = {
+CODED: dict[str, tuple[str, Callable[..., bytes | bytearray]]] = {
     "JPEG-LS": ("1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode),
     "JPEG 2000": ("1.2.840.10008.1.2.4.90", jpeg_2000),
     "HTJ2K": ("1.2.840.10008.1.2.4.201", htj2k),
