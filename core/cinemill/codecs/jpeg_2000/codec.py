@@ -57,7 +57,12 @@ class Jpeg2000:
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""
-        return jpeg2000_decode.decode(codestreams, pixels)
+        return [frame for frame, _ in jpeg2000_decode.decode(codestreams, pixels)]
+
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames; with each comes who decoded it, this one or OpenJPEG."""
+        told = jpeg2000_decode.decode(codestreams, pixels)
+        return [(frame, self if ours else OpenJpeg()) for frame, ours in told]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.

@@ -47,8 +47,8 @@ class _Frame(NamedTuple):
     packets: Packets
 
 
-def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-    """Decode frames as `OpenJpeg.decode` does."""
+def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, bool]]:
+    """Decode frames as `OpenJpeg.decode` does; with each comes whether the kernels decoded it."""
     _memory.begin()
     checked = [check_codestream(data, pixels, number) for number, data in enumerate(codestreams)]
     alike: dict[object, list[_Frame]] = {}
@@ -66,7 +66,7 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
             for first in range(0, len(frames), at_once):
                 decoded |= _decode(frames[first : first + at_once], tables, pixels)
     return [
-        decoded[number] if number in decoded else decode_checked(*whole, pixels, number)
+        (decoded[number], True) if number in decoded else (decode_checked(*whole, pixels, number), False)
         for number, whole in enumerate(checked)
     ]
 

@@ -252,7 +252,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, A
         "bits_stored": plan.written.bits_stored,
         "samples": plan.written.samples,
         "frames": len(source),
-        "decoder": f"{decoder.codec.name} {decoder.codec.version}",
+        "decoder": decoder.decoded_by,
         "encoder": f"{stages.encoder.name} {stages.encoder.version}",
         "digest": named(stages.digest),
         "lossy_source": decoder.lossy,
