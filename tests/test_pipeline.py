@@ -137,6 +137,11 @@ def test_a_batch_that_is_too_large_is_halved():
     assert [len(chunk) for chunk in chunks(96, 2 << 20, 32, threads=1)] == [16] * 6
 
 
+def test_what_is_left_of_large_frames_is_no_larger_than_a_chunk():
+    cut = chunks(39, 8 << 20, 32, threads=8, lanes_first=True)
+    assert max(map(len, cut)) * (8 << 20) <= 40 << 20
+
+
 def test_threads_share_what_is_left():
     """A last chunk of eight would keep one thread busy while the other has nothing to do."""
     sizes = [len(chunk) for chunk in chunks(200, 1 << 20, 16, threads=2)]

@@ -209,7 +209,7 @@ def chunks(
     shared = frames - frames % (size * threads)
     for start in range(0, shared, size):
         yield range(start, start + size)
-    share = _share(frames - shared, threads, in_lanes=in_lanes)
+    share = min(size, _share(frames - shared, threads, in_lanes=in_lanes))
     for start in range(shared, frames, share):
         yield range(start, min(start + share, frames))
 

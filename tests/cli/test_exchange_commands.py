@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from tests.cli.test_cli import cinemill
-from tests.support.pacs import need_orthanc, orthanc, write_study
+from tests.support.pacs import orthanc, write_study
 from tests.support.ports import free_port
 
 ENTRY = """
@@ -27,7 +27,6 @@ url = "http://127.0.0.1:{http}/dicom-web"
 
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory):
-    need_orthanc()
     with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         yield running
 

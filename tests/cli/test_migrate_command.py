@@ -31,7 +31,6 @@ QUERY = ("--query", "StudyDate=20190301")
 
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory):
-    need_orthanc()
     with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         yield running
 

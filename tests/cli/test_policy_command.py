@@ -121,3 +121,18 @@ def test_nothing_legal_is_wrong_usage(tmp_path):
     done = cinemill("transcode", JPEG, tmp_path / "o.dcm", "--to", "htj2k", "--readable-by", "dcmtk,gdcm")
     assert done.returncode == 2
     assert "dcmtk,gdcm can't all read htj2k; they read implicit, explicit, rle, jpeg-ls" in done.stderr
+
+
+def test_what_no_target_can_hold_is_told_at_the_end_of_a_run_with_the_reason(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("rtdose.dcm", "rtdose_rle.dcm", "CT_small.dcm"):
+        shutil.copy(bundled(name), tmp_path / "in")
+    done = cinemill("transcode", tmp_path / "in", tmp_path / "out", "--report", tmp_path / "r.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"copied, no target +2 ", done.stderr)
+    why = "jpeg-ls holds 2 to 16 bits of MONOCHROME2 (PS3.5 §8.2), found 32"
+    assert f"no target of the policy can hold 2 of them: {why}" in done.stderr
+    told = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    warned = [row for row in told if row["reason"] == "no-target"]
+    assert len(warned) == 2
+    assert all(why in "; ".join(row["warnings"]) for row in warned)

@@ -8,6 +8,7 @@ import pytest
 
 import cinemill
 from cinemill.codecs.jpeg import sequential
+from cinemill.codecs.jpeg_2000 import codec, decode
 from cinemill.errors import CodecError, SourceError, VerificationError
 from tests.support.generate import (
     EXPLICIT,
@@ -343,3 +344,13 @@ def test_native_output_is_compared_with_a_second_decode(transcode):
         part10(header(frames), native_element(native_bytes(frames), EXPLICIT), EXPLICIT), "rle"
     ).receipt
     assert "every frame" in receipt.verification
+
+
+@pytest.mark.skipif(not codec.available(), reason="the kernels do not run here")
+def test_receipt_says_that_openjpeg_decoded_what_the_kernels_left_to_it(transcode, monkeypatch):
+    source = encapsulated([jpeg_2000(NOISE[0])] * 3, JPEG_2000, NOISE)
+    openjpeg = f"openjpeg {imagecodecs.jpeg2k_version().rpartition(' ')[2]}"
+    monkeypatch.setattr(decode, "_worth_compiling", lambda _: True)
+    assert transcode(source, "rle").receipt.decoder.startswith("cinemill-jpeg2000 ")
+    monkeypatch.setattr(decode, "_worth_compiling", lambda _: False)
+    assert transcode(source, "rle").receipt.decoder == openjpeg

@@ -9,12 +9,11 @@ from functools import cache
 
 import pytest
 
-from tests.support.pacs import dcmqrscp, need_orthanc, orthanc, qrscp
+from tests.support.pacs import dcmqrscp, orthanc, qrscp
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    need_orthanc()
     with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         yield running
 

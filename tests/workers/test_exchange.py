@@ -20,7 +20,7 @@ from cinemill.network.instances import read_instance
 from cinemill.network.store import store
 from cinemill_workers.ledger.model import Job
 from tests.support.harness import Service, failures, receipts, wait_until
-from tests.support.pacs import Orthanc, need_orthanc, orthanc, write_study
+from tests.support.pacs import Orthanc, orthanc, write_study
 from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.service, pytest.mark.tools]
@@ -64,7 +64,6 @@ class Archive:
 
 @pytest.fixture
 def pacs(tmp_path: Path) -> Iterator[Archive]:
-    need_orthanc()
     with orthanc(tmp_path / "orthanc") as running:
         yield Archive(running, tmp_path)
 

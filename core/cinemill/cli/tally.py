@@ -68,6 +68,7 @@ class Tally:
         self._pixels = 0
         self._mirrored = mirrored
         self._missing: Counter[str] = Counter()
+        self._without_target: Counter[str] = Counter()
         self._not_copied = False
         self._last: Receipt | None = None
         self.well = True
@@ -89,6 +90,11 @@ class Tally:
             self._missing[receipt.status] += 1
         not_copied = any(map(is_not_copied, receipt.warnings))
         self._not_copied |= not_copied
+        if receipt.reason == "no-target" and receipt.status != "kept":
+            begin = f"{_WHY['no-target']}: "
+            self._without_target.update(
+                each.removeprefix(begin) for each in receipt.warnings if each.startswith(begin)
+            )
         wrong = receipt.status not in SUCCESSES or (
             receipt.status == "ignored" and (receipt.source in self._named or not_copied)
         )
@@ -112,6 +118,8 @@ class Tally:
             console.print(self._table())
             for line in advice_for(self._counts[LOSSY]):
                 say(line)
+            for why, count in sorted(self._without_target.items()):
+                say(printable(f"no target of the policy can hold {count} of them: {why}"))
             if self._missing:
                 say(self._told_missing())
         for line in twins:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
@@ -43,4 +43,13 @@ class Codec(Protocol):
         UnsupportedPixelFormat
             This encoder can't hold such samples.
         """
+        ...
+
+
+@runtime_checkable
+class Delegating(Codec, Protocol):
+    """A codec that has another one decode what it does not."""
+
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames as `decode` does; with each comes who decoded it."""
         ...

@@ -84,3 +84,7 @@ class SharedMemory(Memory):
             if self._block.size < self._end:
                 self._block = _aligned(max(_LEAST, 2 * self._end))
         return self._block[place][:size].view(kind).reshape(shape)
+
+
+shared: Memory = SharedMemory()
+"""The coefficients of JPEG 2000, encoded or decoded, and frames of JPEG-LS that are compared and let go."""

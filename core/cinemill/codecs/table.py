@@ -75,6 +75,8 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
     "encapsulated-uncompressed": ("native:Native",),
     "deflated-frame": ("native:DeflatedFrame",),
 }
+_TRANSIENT = {"jpeg_ls.codec:JpegLs": "jpeg_ls.codec:Transient"}
+"""Verifiers that need less memory where their frames are compared at once, and let go."""
 _INDEPENDENT: dict[str, tuple[str, ...]] = {"htj2k": ("jpeg_2000.openjpeg:OpenJpeg",)}
 """Of codestreams that others may have written, or damaged."""
 
@@ -120,9 +122,22 @@ def encoder(coding: str) -> Codec:
     return _load(_ENCODERS[coding])
 
 
-def verifiers(coding: str, *, first: bool = False) -> list[Codec]:
-    """Return the decoders that check what the encoder wrote: for every frame, then, unless only the first is asked for, of some."""
-    return list(_different(_VERIFIERS[coding][: 1 if first else None]))
+def verifiers(coding: str, *, first: bool = False, transient: bool = False) -> list[Codec]:
+    """Return the decoders that check what the encoder wrote.
+
+    Parameters
+    ----------
+    coding
+        What it wrote.
+    first
+        Leave out all but the first one, which decodes every frame; the others decode some.
+    transient
+        Frames may be gone with the next call that their thread makes of a codec.
+    """
+    names = _VERIFIERS[coding]
+    if transient:
+        names = _TRANSIENT.get(names[0], names[0]), *names[1:]
+    return list(_different(names[: 1 if first else None]))
 
 
 def independent(coding: str) -> Codec:

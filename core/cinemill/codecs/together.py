@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cinemill import party
+from cinemill.codecs.codec import Delegating
 from cinemill.codecs.native import Native
 
 if TYPE_CHECKING:
@@ -31,6 +32,25 @@ def decode(codec: Codec, codestreams: Sequence[Buffer], pixels: PixelFormat) -> 
         Their format.
     """
     return _call(codec, codec.decode, codestreams, pixels)
+
+
+def attributed(
+    codec: Codec, codestreams: Sequence[Buffer], pixels: PixelFormat
+) -> list[tuple[Samples, Codec]]:
+    """Do what `decode` does; with each frame comes who decoded it, where a codec leaves some to another.
+
+    Parameters
+    ----------
+    codec
+        Which one.
+    codestreams
+        Those of this thread's instance.
+    pixels
+        Their format.
+    """
+    if isinstance(codec, Delegating):
+        return _call(codec, codec.attributed, codestreams, pixels)
+    return [(frame, codec) for frame in decode(codec, codestreams, pixels)]
 
 
 def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:

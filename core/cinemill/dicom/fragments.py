@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DELIMITER = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 ITEM_HEADER = struct.Struct("<HHL")
 
-_FRAGMENTS_RESIDENT = 256
+_FRAGMENTS_RESIDENT = 64
 """Fragments looked at before the pages around them are given back: the system maps up to 64 KiB for each."""
 
 FRAME_STARTS = (

@@ -39,7 +39,7 @@ PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
 _NUMBER_OF_FRAMES = 0x00280008
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
-_RESIDENT = 16 << 20
+_RESIDENT = 4 << 20
 """Bytes of frames after which the pages that hold them are given back."""
 
 

@@ -9,7 +9,8 @@ from cinemill.codecs.codestream import with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError
 from cinemill.frames.colour import decoded_interpretation
-from cinemill.frames.decode import MARKED, PACKED_BITS, FrameDecoder, read_markers
+from cinemill.frames.decode import PACKED_BITS, FrameDecoder
+from cinemill.frames.markers import MARKED, read_markers
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source

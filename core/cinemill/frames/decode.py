@@ -8,22 +8,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table, together
-from cinemill.codecs.codestream import Codestream, least_bytes, read_codestream, with_end
+from cinemill.codecs.codestream import Codestream, least_bytes, with_end
 from cinemill.codecs.faults import known_to_fail
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError, CodecError, UnsupportedPixelFormat
 from cinemill.frames import colour
 from cinemill.frames.depth import Depth
 from cinemill.frames.held import held_codestream, holds_jpeg
+from cinemill.frames.markers import MARKED, check_geometry, read_markers
 from cinemill.frames.opinions import Opinions
 
 if TYPE_CHECKING:
     from cinemill.codecs.codec import Codec
     from cinemill.dicom.source import Source
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
-
-MARKED = frozenset(("jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "htj2k", "jpeg-xl"))
-"""Codings whose codestreams have markers."""
 
 PACKED_BITS = "RLE frames hold eight 1-bit pixels a byte, where PS3.5 G.2 has a byte for each"
 
@@ -63,6 +61,7 @@ class FrameDecoder:
         self._all_confirmed = True
         self._lock = threading.Lock()
         self.warnings: list[str] = []
+        self._by: dict[str, str] = {}
         try:
             table.decoder(source.transfer_syntax.coding)
             source.check()
@@ -91,6 +90,13 @@ class FrameDecoder:
         """How many frames are best decoded at once."""
         return self.codec.batch
 
+    @property
+    def decoded_by(self) -> str:
+        """Name and version of the codec; of those that it had decode every frame, where it decoded none itself."""
+        others = [self._by[name] for name in sorted(self._by)]
+        alone = not others or self.codec.name in self._by
+        return f"{self.codec.name} {self.codec.version}" if alone else " and ".join(others)
+
     @cached_property
     def lossy(self) -> bool:
         """Whether a codestream is lossy by its own markers; the first speaks for all where the transfer syntax is lossless."""
@@ -115,13 +121,14 @@ class FrameDecoder:
         """
         codestreams = [self._codestream(index) for index in indices]
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
-        decoded = self._decode(indices, codestreams)
-        decoded = self._confirm(indices, codestreams, decoded)
+        told = self._decode(indices, codestreams)
+        self._by.update({codec.name: f"{codec.name} {codec.version}" for _, codec in told})
+        decoded = self._confirm(indices, codestreams, told)
+        del told
         wanted = interpretation or self.pixels.photometric_interpretation
-        return [
-            colour.convert(frame, found, wanted)
-            for frame, found in zip(decoded, interpretations, strict=True)
-        ]
+        for place, found in enumerate(interpretations):
+            decoded[place] = colour.convert(decoded[place], found, wanted)  # and let go what it was
+        return decoded
 
     def samples(self, indices: Sequence[int], interpretation: str | None = None) -> list[Samples]:
         """Decode frames to samples as they leave in arrays, pictures and codestreams: of Bits Stored bits, sign extended.
@@ -156,9 +163,9 @@ class FrameDecoder:
             self._note(f"codestreams lack their end marker ({end}); all their samples are there")
         return whole
 
-    def _decode(self, indices: Sequence[int], codestreams: Sequence[Buffer]) -> list[Samples]:
+    def _decode(self, indices: Sequence[int], codestreams: Sequence[Buffer]) -> list[tuple[Samples, Codec]]:
         try:
-            return together.decode(self.codec, codestreams, self._native_pixels)
+            return together.attributed(self.codec, codestreams, self._native_pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
             irregular = [self._irregular(data) for data in codestreams]
             if not any(irregular):
@@ -168,7 +175,9 @@ class FrameDecoder:
             message = f"frames of {self.pixels.nbytes} bytes do not fit into memory"
             raise self._located(UnsupportedPixelFormat(message), indices[0]) from None
         return [
-            self._decode_irregular(index, data, marker) if marker else self._decode([index], [data])[0]
+            (self._decode_irregular(index, data, marker), self.codec)
+            if marker
+            else self._decode([index], [data])[0]
             for index, data, marker in zip(indices, codestreams, irregular, strict=True)
         ]
 
@@ -199,14 +208,17 @@ class FrameDecoder:
         raise self._located(CodecError(f"{problem}; no two decoders read it alike ({opinions})"), index)
 
     def _confirm(
-        self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: list[Samples]
+        self, indices: Sequence[int], codestreams: Sequence[Buffer], told: list[tuple[Samples, Codec]]
     ) -> list[Samples]:
-        """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike."""
+        """Have two decoders agree: what a lossless codestream holds is no matter of opinion, nor what two decoders give alike.
+
+        What another than `codec` decoded, since it does not, has been told by who would be asked.
+        """
         if not self._confirm_every or (self.lossy and not (self._confirm_lossy and table.exact(self.codec))):
-            return frames
+            return [frame for frame, _ in told]
         return [
-            self._confirmed(index, data, frame) if self._is_chosen(index) else frame
-            for index, data, frame in zip(indices, codestreams, frames, strict=True)
+            self._confirmed(index, data, frame) if self._is_chosen(index) and codec is self.codec else frame
+            for index, data, (frame, codec) in zip(indices, codestreams, told, strict=True)
         ]
 
     def _is_chosen(self, index: int) -> bool:
@@ -306,7 +318,7 @@ class FrameDecoder:
             self.warnings.append(warning)
         coded = header
         if self.stream is not None:
-            _check_geometry(self.stream, header)
+            check_geometry(self.stream, header)
             coded = self._coded_depth(self.stream, header)
         return coded.with_(photometric_interpretation=interpretation, planar_configuration=0), coded
 
@@ -347,7 +359,7 @@ class FrameDecoder:
                 raise CodecError(
                     f"expected a lossless codestream like the first frame's, found {stream.process}"
                 )
-            _check_geometry(stream, self.pixels)
+            check_geometry(stream, self.pixels)
         except CinemillError as error:
             raise self._located(error, index) from None
         label = self.source.pixels.photometric_interpretation
@@ -355,46 +367,3 @@ class FrameDecoder:
         if warning:
             self._note(warning)
         return interpretation
-
-
-def read_markers(source: Source, index: int, data: Buffer) -> Codestream:
-    """Read what one frame's codestream says of itself.
-
-    Parameters
-    ----------
-    source
-        The open file.
-    index
-        Of the frame.
-    data
-        Its bytes.
-
-    Raises
-    ------
-    CodecError
-        The bytes are no codestream, or a damaged one.
-    UnsupportedPixelFormat
-        The codestream is of a process that is not read.
-    """
-    try:
-        stream = read_codestream(data)
-    except CinemillError as error:
-        raise error.locate(frame=index) from None
-    if stream is None:
-        raise CodecError(
-            f"expected a {source.transfer_syntax.keyword} codestream, "
-            f"found {bytes(data[:8]).hex(' ') or 'no bytes'}",
-            frame=index,
-        )
-    return stream
-
-
-def _check_geometry(stream: Codestream, pixels: PixelFormat) -> None:
-    expected = pixels.rows, pixels.columns, pixels.samples
-    found = stream.rows, stream.columns, stream.components
-    if expected != found:
-        raise CodecError(
-            "the header has {} rows, {} columns, {} samples; the codestream has {}, {}, {}".format(
-                *expected, *found
-            )
-        )

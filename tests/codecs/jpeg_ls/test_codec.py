@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 import cinemill.codecs.jpeg_ls.codec as codec_module
 from cinemill.codecs.jpeg_ls.charls import CharLS
-from cinemill.codecs.jpeg_ls.codec import JpegLs
+from cinemill.codecs.jpeg_ls.codec import JpegLs, Transient
+from cinemill.codecs.table import verifiers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls import decode_lanes, encode_lanes, lanes
 from cinemill.kernels.jpeg_ls.parameters import BREAK_EVEN, LANES, default_thresholds
@@ -385,3 +388,23 @@ def test_errors_name_the_frame(codec):
     with pytest.raises(CodecError) as caught:
         codec.decode([good, good[:-5]], pixels)
     assert caught.value.frame == 1
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_transient_frames_are_the_same_and_make_room_for_the_next_ones(bits):
+    rng = np.random.default_rng(bits)
+    frames = [image("noise", (23, 50, 3), bits, rng) for _ in range(2 * LANES)]
+    pixels = pixel_format(frames[0], bits)
+    codestreams = JpegLs().encode(frames, pixels)
+    codec = Transient()
+    decoded = codec.decode(codestreams, pixels)
+    for ours, frame in zip(decoded, frames, strict=True):
+        np.testing.assert_array_equal(ours, frame)
+    assert not any(np.shares_memory(one, other) for one, other in pairwise(decoded))
+    assert np.shares_memory(decoded[0], codec.decode(codestreams, pixels)[0])
+
+
+def test_only_where_frames_are_compared_at_once_are_they_transient():
+    kinds = [type(verifiers("jpeg-ls", transient=transient)[0]) for transient in (False, True)]
+    assert kinds == [JpegLs, Transient]
+    assert [each.name for each in verifiers("jpeg-ls", transient=True)] == ["cinemill-jpegls", "charls"]

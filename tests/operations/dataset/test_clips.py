@@ -124,6 +124,40 @@ def test_of_the_frames_that_may_be_used_those_that_are_there_are(tmp_path):
     assert (rows, outcome.skipped) == ([], {"none of its frames is chosen": 1})
 
 
+def with_steps(path, steps):
+    """A cine of frames so many ms after one another."""
+    return phantoms.write(
+        path,
+        clips.numbered(len(steps) + 1, (20, 20)),
+        bounds=(0, 0, 19, 19),
+        time=None,
+        FrameTimeVector=["0", *map(str, steps)],
+        FrameIncrementPointer=0x00181065,
+    )
+
+
+@pytest.mark.parametrize("which", ["all", "first", "middle"])
+@pytest.mark.parametrize("minutes", [1, 30])
+def test_frames_that_are_minutes_apart_are_no_cine(tmp_path, minutes, which):
+    path = with_steps(tmp_path / "a.dcm", [60_000 * minutes] * 8)
+    rows, outcome = make(tmp_path, path, clips=which)
+    assert (rows, outcome.skipped) == ([], {"frames too far apart": 1})
+
+
+@pytest.mark.parametrize(("which", "first"), [("all", [0, 4, 9]), ("first", [0])])
+def test_a_pause_that_is_longer_than_a_clip_has_none(tmp_path, which, first):
+    path = with_steps(tmp_path / "a.dcm", [40] * 8 + [8000] + [40] * 8)
+    rows, _ = make(tmp_path, path, fps=25, seconds=0.16, clips=which)
+    assert sorted(row["frame"][0] for row in rows)[: len(first)] == first
+    assert max(row["largest_deviation_ms"] for row in rows) < 40
+
+
+def test_frames_that_are_as_far_apart_as_a_clip_is_long_make_clips(tmp_path):
+    path = with_steps(tmp_path / "a.dcm", [1000] * 5)
+    rows, _ = make(tmp_path, path, fps=10, seconds=1)
+    assert len(rows) == 6
+
+
 @pytest.mark.parametrize("short", ["pad", "loop", "skip"])
 def test_a_short_cine_is_padded_looped_or_left_out(tmp_path, short):
     path = phantoms.write(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 import cinemill
 from cinemill.batch import attempt
 from cinemill.cli import app
-from cinemill.errors import CinemillError, OutputExists, Refused
+from cinemill.errors import CinemillError, OutputExists, Refused, UnsupportedPixelFormat
 from cinemill.operations.deidentify import deidentify
 from cinemill.operations.deidentify.keys import make_key, read_key
 from cinemill.operations.deidentify.mapping import MapFile
@@ -23,7 +24,7 @@ from cinemill.operations.origin import look_at
 from cinemill.operations.report import Report
 from tests.operations.deidentify.conftest import FRAMES, identified, tree
 from tests.support import oracle
-from tests.support.files import corpus_files
+from tests.support.files import bundled, corpus_files
 from tests.support.generate import (
     DEFLATED,
     EXPLICIT,
@@ -249,6 +250,36 @@ def test_what_would_grow_is_carried_over_and_never_copied(tmp_path, key):
         assert receipt.reason in {"would-grow", "lossy-source"}
         assert b"Doe" not in output.read_bytes()
         assert all(frame in output.read_bytes() for frame in frames)
+
+
+POLICY = 'name = "echo"\n[[rule]]\nname = "all"\nto = "jpeg-ls"\n'
+
+
+@pytest.mark.parametrize("mask", ["none", "rect:1,1,3,3"])
+@pytest.mark.parametrize("name", ["rtdose.dcm", "rtdose_rle.dcm"])
+def test_what_no_target_of_a_policy_can_hold_is_deidentified_in_its_own_transfer_syntax(
+    tmp_path, key, name, mask
+):
+    path, output, policy = tmp_path / "in.dcm", tmp_path / "out.dcm", tmp_path / "policy.toml"
+    path.write_bytes(Path(bundled(name)).read_bytes())
+    policy.write_text(POLICY)
+    before = pydicom.dcmread(path)
+    receipt = cinemill.deidentify(path, output, key=str(key), policy=str(policy), mask=mask)
+    assert (receipt.status, receipt.reason) == ("deidentified", "no-target")
+    assert receipt.transfer_syntax_after == before.file_meta.TransferSyntaxUID
+    assert receipt.warnings[-1].startswith("no target of the policy can hold it: jpeg-ls holds 2 to 16 bits")
+    after = pydicom.dcmread(output)
+    assert after.PatientIdentityRemoved == "YES"
+    assert after.PatientID != before.PatientID
+    samples = before.pixel_array.copy()
+    if mask != "none":
+        samples[:, 1:4, 1:4] = 0
+    assert np.array_equal(after.pixel_array, samples)
+    again = cinemill.deidentify(path, output, key=str(key), policy=str(policy), mask=mask)
+    assert (again.status, again.reason) == ("kept", "no-target")
+    with pytest.raises(UnsupportedPixelFormat, match="jpeg-ls holds 2 to 16 bits"):
+        cinemill.deidentify(path, tmp_path / "named.dcm", key=str(key), to="jpeg-ls", mask=mask)
+    assert not (tmp_path / "named.dcm").exists()
 
 
 def test_somebody_elses_file_in_the_place_of_an_output_stays(tmp_path, key):

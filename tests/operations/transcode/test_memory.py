@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -12,13 +15,22 @@ from tests.support.generate import (
     EXPLICIT,
     encapsulated_element,
     header,
+    htj2k,
     jpeg,
+    jpeg_2000,
+    jpeg_lossless,
     native_bytes,
     native_element,
     part10,
 )
 
 BASELINE = "1.2.840.10008.1.2.4.50"
+CODED: dict[str, tuple[str, Callable[..., bytes | bytearray]]] = {
+    "JPEG-LS": ("1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode),
+    "JPEG 2000": ("1.2.840.10008.1.2.4.90", jpeg_2000),
+    "HTJ2K": ("1.2.840.10008.1.2.4.201", htj2k),
+    "JPEG Lossless": ("1.2.840.10008.1.2.4.70", partial(jpeg_lossless, bits=8)),
+}
 FRAMES = 64
 MEGABYTES = 150
 
@@ -52,18 +64,19 @@ def cine():
     return np.tile(frames, (1, 2, 2, 1))
 
 
-@pytest.fixture(scope="module", params=["native", "JPEG"])
+@pytest.fixture(scope="module", params=["native", "JPEG", *CODED])
 def source(request, cine, tmp_path_factory):
     path = tmp_path_factory.mktemp("memory") / "source.dcm"
     many = np.broadcast_to(cine[None], (FRAMES // 8, *cine.shape)).reshape(-1, *cine.shape[1:])
     if request.param == "native":
         dataset = header(many, "RGB", samples=3)
         path.write_bytes(part10(dataset, native_element(native_bytes(many), EXPLICIT), EXPLICIT))
-    else:
-        codestreams = [jpeg(frame) for frame in cine]
-        fragments = [[codestreams[number % 8]] for number in range(FRAMES)]
-        dataset = header(many, "YBR_FULL_422", samples=3)
-        path.write_bytes(part10(dataset, encapsulated_element(fragments), BASELINE))
+        return path
+    syntax, encode = CODED.get(request.param, (BASELINE, jpeg))
+    codestreams = [encode(frame) for frame in cine]
+    fragments = [[codestreams[number % 8]] for number in range(FRAMES)]
+    dataset = header(many, "RGB" if request.param in CODED else "YBR_FULL_422", samples=3)
+    path.write_bytes(part10(dataset, encapsulated_element(fragments), syntax))
     return path
 
 

@@ -11,6 +11,7 @@ import pytest
 import cinemill
 from cinemill.batch import attempt
 from cinemill.codecs import table
+from cinemill.codecs.jpeg_ls.codec import Transient
 from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
 from cinemill.operations.operation import Control
@@ -151,3 +152,15 @@ def test_stills_that_are_done_or_fail_leave_no_memory_for_somebody_to_look_for(t
     with collected() as found:
         assert together(last, "htj2k") == ["failed", "transcoded"] * 3
     assert found == []
+
+
+def test_frames_of_a_party_stay_until_each_has_compared_its_own(tmp_path, monkeypatch):
+    def refused(*_):
+        raise AssertionError("these frames would be gone with the next call")
+
+    monkeypatch.setattr(Transient, "_room", refused)
+    sources = [instance(tmp_path / f"{number}.dcm", number) for number in range(3)]
+    items = [Item(source, tmp_path / "coded" / source.name) for source in sources]
+    assert together(items, "jpeg-ls") == ["transcoded"] * 3
+    with pytest.raises(AssertionError, match="would be gone"):
+        transcoded(tmp_path, 3, "jpeg-ls")

@@ -28,7 +28,7 @@ from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.cli.watch import details
 from cinemill_workers.ledger.model import ListedItem
 from tests.operations.deidentify.conftest import tree
-from tests.support.files import bundled
+from tests.support.files import bundled, standing
 from tests.support.harness import (
     Service,
     Worker,
@@ -178,14 +178,11 @@ def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_
     wait_until(lambda: service.ledger.job(job).counts["done"] > 5)
     service.ledger.client.flushall()
     worker.stop()
-    finished = {path: (tmp_path / "out" / path).stat() for path in files_below(tmp_path / "out")}
+    finished = {path: standing(tmp_path / "out" / path) for path in files_below(tmp_path / "out")}
     service.start_worker()
     found = service.finish(service.submit(tmp_path / "in", tmp_path / "out"))
     assert nonzero(found.counts) == {"done": 30 - len(finished), "skipped": len(finished)}
-    for path, status in finished.items():
-        assert (tmp_path / "out" / path).stat() == status or (
-            tmp_path / "out" / path
-        ).stat().st_ino == status.st_ino
+    assert {path: standing(tmp_path / "out" / path) for path in finished} == finished
 
 
 def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, tmp_path: Path) -> None:

@@ -61,7 +61,17 @@ class SequentialJpeg:
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `LibjpegTurbo.decode` does, to the same samples and errors."""
-        return [_decode(data, pixels, number) for number, data in enumerate(codestreams)]
+        return [frame for frame, _ in self.attributed(codestreams, pixels)]
+
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames; with each comes who decoded it, this one or libjpeg-turbo."""
+        decoded: list[tuple[Samples, Codec]] = []
+        for number, data in enumerate(codestreams):
+            samples = _decode_by_kernels(data, pixels)
+            decoded.append(
+                (samples, self) if samples is not None else (_left(data, pixels, number), LibjpegTurbo())
+            )
+        return decoded
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Refuse: JPEG is only read."""
@@ -90,10 +100,8 @@ class _Layout:
     size: int
 
 
-def _decode(codestream: Buffer, pixels: PixelFormat, number: int) -> Samples:
-    samples = _decode_by_kernels(codestream, pixels)
-    if samples is not None:
-        return samples
+def _left(codestream: Buffer, pixels: PixelFormat, number: int) -> Samples:
+    """Have libjpeg-turbo decode a frame."""
     try:
         (samples,) = LibjpegTurbo().decode([codestream], pixels)
     except (CodecError, UnsupportedPixelFormat) as error:

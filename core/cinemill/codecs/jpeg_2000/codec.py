@@ -15,6 +15,7 @@ from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
+from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START, STRIDE
 from cinemill.kernels.machine import x86
@@ -56,7 +57,12 @@ class Jpeg2000:
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""
-        return jpeg2000_decode.decode(codestreams, pixels)
+        return [frame for frame, _ in jpeg2000_decode.decode(codestreams, pixels)]
+
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames; with each comes who decoded it, this one or OpenJPEG."""
+        told = jpeg2000_decode.decode(codestreams, pixels)
+        return [(frame, self if ours else OpenJpeg()) for frame, ours in told]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
@@ -72,9 +78,6 @@ class Jpeg2000:
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
         return [codestream for group in groups for codestream in _encode(group, pixels, layout)]
-
-
-_memory = jpeg2000_decode._memory  # noqa: SLF001  # a thread decodes or encodes
 
 
 def _encode(frames: Sequence[Samples], pixels: PixelFormat, layout: Layout) -> list[bytes]:

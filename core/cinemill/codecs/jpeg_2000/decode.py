@@ -12,7 +12,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked,
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
-from cinemill.codecs.memory import Memory, SharedMemory
+from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
 
@@ -27,9 +27,6 @@ _BLOCKS_AT_ONCE = 2560
 """The more there are, the more alike are those that are put together to a vector; their coefficients take 20 MB."""
 _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
-
-_memory: Memory = SharedMemory()
-"""For encoding, too."""
 
 
 def _compiled() -> bool:
@@ -51,8 +48,8 @@ class _Frame(NamedTuple):
     packets: Packets
 
 
-def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-    """Decode frames as `OpenJpeg.decode` does."""
+def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, bool]]:
+    """Decode frames as `OpenJpeg.decode` does; with each comes whether the kernels decoded it."""
     _memory.begin()
     checked = [check_codestream(data, pixels, number) for number, data in enumerate(codestreams)]
     alike: dict[object, list[_Frame]] = {}
@@ -70,7 +67,7 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
             for first in range(0, len(frames), at_once):
                 decoded |= _decode(frames[first : first + at_once], tables, pixels)
     return [
-        decoded[number] if number in decoded else decode_checked(*whole, pixels, number)
+        (decoded[number], True) if number in decoded else (decode_checked(*whole, pixels, number), False)
         for number, whole in enumerate(checked)
     ]
 
@@ -186,16 +183,19 @@ def _decode_in_lanes(
     if whole is None or kind is None or not _likely_fit(coded[0], whole, kind, half):
         return {}
     blocks = np.tile(whole.blocks, (len(frames), 1))
-    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.size, len(whole.blocks))
-    coefficients = _memory.array("samples", (len(frames) * whole.size,), np.int16)
+    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.coded, len(whole.blocks))
+    made = whole.size - whole.coded
+    coefficients = _memory.array("samples", (len(frames) * whole.coded + made,), np.int16)
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     decoded = {}
-    parts = coefficients.reshape(len(frames), whole.size)
-    for frame, part, bit_planes in zip(frames, parts, coded[0], strict=True):
-        samples = _restore_in_lanes(part, _largest(bit_planes, whole), whole, kind, half, pixels)
+    for place in reversed(
+        range(len(frames))
+    ):  # what is made of a frame's subbands lies where those of the next one were
+        part = coefficients[place * whole.coded :][: whole.size]
+        samples = _restore_in_lanes(part, _largest(coded[0, place], whole), whole, kind, half, pixels)
         if samples is not None:
-            decoded[frame.number] = samples
+            decoded[frames[place].number] = samples
     return decoded
 
 

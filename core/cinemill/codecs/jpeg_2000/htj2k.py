@@ -68,6 +68,11 @@ class Htj2k:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""
         return htj2k_decode.decode(codestreams, pixels)
 
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames; with each comes who decoded it, this one or OpenJPEG."""
+        told = htj2k_decode.attributed(codestreams, pixels)
+        return [(frame, self if ours else OpenJpeg()) for frame, ours in told]
+
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype``: 1 or 3 samples of 1 to 16 bits.
 

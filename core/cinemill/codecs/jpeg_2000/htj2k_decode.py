@@ -51,24 +51,31 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     UnsupportedPixelFormat
         As `OpenJpeg.decode`.
     """
-    decoded: list[Samples] = []
+    return [samples for samples, _ in attributed(codestreams, pixels)]
+
+
+def attributed(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, bool]]:
+    """Do what `decode` does; with each frame comes whether the kernels decoded it."""
+    decoded: list[tuple[Samples, bool]] = []
     while len(decoded) < len(codestreams):
         first = len(decoded)
         together = _decode_alike(codestreams[first : first + _AT_ONCE], pixels)
         for number in range(first, min(first + max(len(together), 1), len(codestreams))):
             samples = together[number - first] if together else None
-            decoded.append(_decode_alone(codestreams[number], pixels, number) if samples is None else samples)
+            decoded.append(
+                _decode_alone(codestreams[number], pixels, number) if samples is None else (samples, True)
+            )
     return decoded
 
 
-def _decode_alone(data: Buffer, pixels: PixelFormat, number: int) -> Samples:
+def _decode_alone(data: Buffer, pixels: PixelFormat, number: int) -> tuple[Samples, bool]:
     """Decode a codestream of which nothing is known, by OpenJPEG if it is nothing for the kernels."""
     codestream, header = check_codestream(data, pixels, number, tolerant=True)
     samples = decode_by_kernels(codestream, header, pixels, number)
-    if samples is None:
-        check_codestream(data, pixels, number)
-        samples = decode_checked(codestream, header, pixels, number)
-    return samples
+    if samples is not None:
+        return samples, True
+    check_codestream(data, pixels, number)
+    return decode_checked(codestream, header, pixels, number), False
 
 
 def _decode_alike(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples | None]:

@@ -56,6 +56,8 @@ class Whole(NamedTuple):
     """Of each code-block, the number of its band: component x level x 4."""
     size: int
     """Samples of memory for all subbands."""
+    coded: int
+    """Those for subbands that have code-blocks, which come first; LL of other levels, made of them, lie behind."""
 
 
 @lru_cache(maxsize=16)
@@ -69,14 +71,14 @@ def place_whole(parameters: Parameters) -> Whole | None:
     tables = lay_out_packets(parameters)
     if tables is None or parameters.levels == 0 or parameters.columns < AT_ONCE:
         return None
-    bands, sizes, size = _place_bands(parameters, parameters.rows)
+    bands, sizes, coded, size = _place_bands(parameters, parameters.rows)
     blocks, band_of = tables.blocks.copy(), np.empty(len(tables.blocks), np.int64)
     for number, block in enumerate(blocks):
         component, level, band, y, x = _find(parameters, sizes, int(block[START]))
         first, pitch = bands[component, level, [band, 4 + band]]
         block[START], block[STRIDE] = first + y * pitch + x, pitch
         band_of[number] = (component * parameters.levels + level) * 4 + band
-    return Whole(bands, blocks, band_of, size)
+    return Whole(bands, blocks, band_of, size, coded)
 
 
 @lru_cache(maxsize=16)
@@ -91,7 +93,7 @@ def place(parameters: Parameters) -> Places | None:
     tables = lay_out_packets(parameters)
     if tables is None or parameters.levels == 0 or parameters.columns < AT_ONCE:
         return None
-    bands, sizes, size = _place_bands(parameters, STRIP_ROWS)
+    bands, sizes, _, size = _place_bands(parameters, STRIP_ROWS)
     blocks, strip_of = tables.blocks.copy(), np.empty(len(tables.blocks), np.int64)
     where = np.empty((3, len(blocks)), np.int64)
     strips = -(-sizes[0][LL][0] // STRIP_ROWS)
@@ -116,8 +118,14 @@ _Sizes = list[list[tuple[int, int]]]
 """Rows and columns of LL, HL, LH and HH of each level."""
 
 
-def _place_bands(parameters: Parameters, strip: int) -> tuple[NDArray[np.int64], _Sizes, int]:
-    """Put all subbands one after the other, of the first level's details at most so many rows."""
+def _place_bands(parameters: Parameters, strip: int) -> tuple[NDArray[np.int64], _Sizes, int, int]:
+    """Put all subbands one after the other, those that have no code-blocks last; of the first level's details at most so many rows.
+
+    Returns
+    -------
+    tuple
+        The table of bands, their sizes, and where the coded ones and where all of them end.
+    """
     from cinemill.kernels.jpeg_2000.decode_rows import LL, MARGIN, pitch_of
 
     sizes: _Sizes = []
@@ -135,14 +143,19 @@ def _place_bands(parameters: Parameters, strip: int) -> tuple[NDArray[np.int64],
         )
         rows, columns = low_rows, low_columns
     bands = np.zeros((parameters.samples, parameters.levels, 8), np.int64)
-    at = MARGIN
-    for component, level, band in np.ndindex(parameters.samples, parameters.levels, 4):
+    at, coded = MARGIN, MARGIN
+    every = list(np.ndindex(parameters.samples, parameters.levels, 4))
+    made = [band == LL and level < parameters.levels - 1 for _, level, band in every]
+    for number in np.argsort(made, kind="stable"):
+        component, level, band = every[number]
         rows, columns = sizes[level][band]
         if level == 0 and band != LL:
             rows = min(rows, strip)
         bands[component, level, band], bands[component, level, 4 + band] = at, pitch_of(columns)
         at += rows * pitch_of(columns) + MARGIN
-    return bands, sizes, at
+        if not made[number]:
+            coded = at
+    return bands, sizes, coded, at
 
 
 def _find(parameters: Parameters, sizes: _Sizes, start: int) -> tuple[int, int, int, int, int]:

@@ -16,6 +16,7 @@ from cinemill.codecs.jpeg_ls.markers import (
     read_another,
     read_scans,
 )
+from cinemill.codecs.memory import shared
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_ls.parameters import (
     BREAK_EVEN,
@@ -60,7 +61,7 @@ class JpegLs:
                 another = read_another(codestream, codestreams[index - 1], scans[-1]) if scans else None
                 scans.append([another] if another else _read(codestream, pixels))
             alike.setdefault(_fit_for_lanes(scans[index]), []).append(index)
-        frames = [np.empty(pixels.shape, f"u{pixels.dtype.itemsize}") for _ in codestreams]
+        frames = self._room(len(codestreams), pixels)
         for fit, members in alike.items():
             for start in range(0, len(members), self.batch):
                 some = members[start : start + self.batch]
@@ -86,6 +87,19 @@ class JpegLs:
             some = [_unsigned(frame, pixels) for frame in frames[start : start + LANES]]
             codestreams += _encode_some(some, coding, prologue)
         return codestreams
+
+    def _room(self, frames: int, pixels: PixelFormat) -> list[NDArray[Any]]:
+        """Return arrays for decoded frames."""
+        return [np.empty(pixels.shape, f"u{pixels.dtype.itemsize}") for _ in range(frames)]
+
+
+class Transient(JpegLs):
+    """Decodes frames that are gone with the next call that their thread makes of a codec: for those that are compared and let go."""
+
+    def _room(self, frames: int, pixels: PixelFormat) -> list[NDArray[Any]]:
+        shared.begin()
+        kind = np.uint8 if pixels.dtype.itemsize == 1 else np.uint16
+        return list(shared.array("frames", (frames, *pixels.shape), kind))
 
 
 def _require_encodable(pixels: PixelFormat) -> None:

@@ -45,6 +45,7 @@ Skipped: TypeAlias = Literal[
     "no frame times",
     "none of its frames is chosen",
     "shorter than a clip",
+    "frames too far apart",
     "no fan found",
 ]
 """Why there are no clips of an instance."""
@@ -136,7 +137,7 @@ def _clips_of(
         times, frames, fps=request.fps, length=request.length, which=request.clips, short=request.short
     )
     if not found:
-        return "shorter than a clip", []
+        return "shorter than a clip" if found is None else "frames too far apart", []
     maker = _Maker(request, cine, digest, dst)
     rows = []
     for done, place in enumerate(chosen):

@@ -61,11 +61,11 @@ def cut(
     length: int,
     which: Which,
     short: Short,
-) -> list[Moments]:
-    """Cut a cine into clips that don't overlap; none where it is shorter than one and such are skipped.
+) -> list[Moments] | None:
+    """Cut a cine into clips that don't overlap; None where it is shorter than one and such are skipped.
 
     A frame is on show until the next one, and the last one as long as the one before. Without times, frames follow one
-    another as they stand.
+    another as they stand. There is no clip of a time in which a frame is on show for longer than the clip: nothing moves in it.
 
     Parameters
     ----------
@@ -92,8 +92,10 @@ def cut(
     known = bool(np.isfinite(times).all())
     moments = times[frames] - times[0] if known else frames.astype(np.float64) * step
     start, covered = float(moments[0]), len(frames)
+    shown = durations(moments) if len(frames) > 1 else np.array([step])
+    apart = shown > length * step + _TOLERANCE
     if known:
-        end = moments[-1] + (durations(moments)[-1] if len(frames) > 1 else step) - start
+        end = moments[-1] + shown[-1] - start
         if end / step > _MOST:
             raise DamagedFile(
                 f"{len(frames)} frames last {end / 1000:g} s by their times, expected {_MOST * step / 1000:g} s at most"
@@ -104,10 +106,17 @@ def cut(
     taken = moments if known else np.full(len(moments), np.nan)
     if covered < length:
         again = nearest[np.arange(length) % covered]
-        return [] if short == "skip" else [_clip(frames, taken, again, wanted, covered, black=short == "pad")]
+        return (
+            None if short == "skip" else [_clip(frames, taken, again, wanted, covered, black=short == "pad")]
+        )
     begins = list(range(0, covered - length + 1, length))
-    if which != "all":
-        begins = [(covered - length) // 2 if which == "middle" else 0]
+    if which == "middle":
+        begins = [(covered - length) // 2]
+    if known:
+        still = apart[np.searchsorted(moments, wanted + _TOLERANCE, side="right") - 1]
+        begins = [begin for begin in begins if not still[begin:][:length].any()]
+    if which == "first":
+        begins = begins[:1]
     return [
         _clip(frames, taken, nearest[begin:][:length], wanted[begin:][:length], length) for begin in begins
     ]

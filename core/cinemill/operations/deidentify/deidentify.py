@@ -12,7 +12,7 @@ import xxhash
 
 from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
-from cinemill.errors import OutputExists, WouldGrow
+from cinemill.errors import OutputExists, Refused, WouldGrow
 from cinemill.operations.clock import record
 from cinemill.operations.deidentify.carry import carried_syntax, carry_over
 from cinemill.operations.deidentify.header import Deidentified, deidentified
@@ -28,7 +28,7 @@ from cinemill.operations.origin import again, finished, foreign, look_at
 from cinemill.operations.policy.decide import decide
 from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySource
 from cinemill.operations.receipt import Receipt
-from cinemill.operations.transcode.choose import actions, choose
+from cinemill.operations.transcode.choose import actions, choose, kept_as_it_is
 from cinemill.operations.transcode.plan import written_syntax
 from cinemill.operations.transcode.transcode import decisive, write_instance
 from cinemill.storage.atomic import sweep
@@ -288,6 +288,9 @@ def _write(
             except WouldGrow as grown:
                 del source.warnings[before:]
                 told |= {"reason": "would-grow", "bytes_otherwise": grown.size}
+            except Refused as refused:
+                del source.warnings[before:]
+                told["reason"] = kept_as_it_is(refused, choice, decision, source).reason
             else:
                 return replace(made, status="deidentified")
     check_unused_bits(source, carried_syntax(source))
@@ -326,6 +329,14 @@ def _write_masked(
         told |= {**decision.told, "reason": choice.reason or "", "bytes_otherwise": choice.bytes_otherwise}
         target = None if choice.action == "copy" else choice.target
     check_unused_bits(source, target or carried_syntax(source))
-    request = replace(request, if_larger="write")
-    made = write_masked(origin, output, request, control, mask, target=target, told=told)
+    request, before = replace(request, if_larger="write"), len(source.warnings)
+    try:
+        made = write_masked(origin, output, request, control, mask, target=target, told=told)
+    except Refused as refused:
+        if decision is None or target is None:
+            raise
+        del source.warnings[before:]
+        told["reason"] = kept_as_it_is(refused, choice, decision, source).reason
+        check_unused_bits(source, carried_syntax(source))
+        made = write_masked(origin, output, request, control, mask, told=told)
     return replace(made, status="deidentified")

@@ -15,7 +15,8 @@ from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, UnsupportedPixelFormat, VerificationError
-from cinemill.frames.decode import FrameDecoder, read_markers
+from cinemill.frames.decode import FrameDecoder
+from cinemill.frames.markers import read_markers
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.jpegs import SAMPLE_EVERY, Carried, Carrier, carry
 from cinemill.operations.mask.icons import blank_icons
@@ -191,7 +192,7 @@ def blacken_jpegs(
             "transcoded",
             target,
             frames=len(source),
-            decoder=f"{decoder.codec.name} {decoder.codec.version}",
+            decoder=decoder.decoded_by,
             jpeg_digest=digest,
             lossy_source=True,
             pixel_bytes=decoder.pixels.nbytes * len(source),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from cinemill.codecs.codestream import with_end
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import CinemillError
-from cinemill.frames.decode import MARKED, read_markers
 from cinemill.frames.depth import may_be_truncated
+from cinemill.frames.markers import MARKED, read_markers
 
 if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream

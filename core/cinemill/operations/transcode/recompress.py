@@ -16,8 +16,9 @@ from cinemill.codecs.jpeg_xl.headers import read_header
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, UnsupportedPixelFormat
-from cinemill.frames.decode import FrameDecoder, read_markers
+from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.icons import native_icons
+from cinemill.frames.markers import read_markers
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.jpegs import SAMPLE_EVERY, Carried, Carrier, carry
 from cinemill.operations.transcode.changes import format_changes

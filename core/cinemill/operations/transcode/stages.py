@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from cinemill import party
 from cinemill.codecs import table, together
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
@@ -75,7 +76,9 @@ class _Stages:
         source = decoder.source
         uid, frames = uid_of(source), len(source)
         verifiers = table.verifiers(
-            plan.target.coding, first=level == "full" and not heard_twice(uid, frames)
+            plan.target.coding,
+            first=level == "full" and not heard_twice(uid, frames),
+            transient=party.current() is None,  # in a party, others make calls before this one compares
         )
         self.verifier = FrameVerifier(level, verifiers, plan.encoded, uid, frames)
         self.clock = Clock()
@@ -259,7 +262,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, A
         "bits_stored": plan.written.bits_stored,
         "samples": plan.written.samples,
         "frames": len(source),
-        "decoder": f"{decoder.codec.name} {decoder.codec.version}",
+        "decoder": decoder.decoded_by,
         "encoder": f"{stages.encoder.name} {stages.encoder.version}",
         "digest": named(stages.digest),
         "lossy_source": decoder.lossy,

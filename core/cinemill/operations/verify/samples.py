@@ -107,7 +107,7 @@ class Reader:
         return [*self.decoder.warnings, *(council.warnings if council is not None else ())]
 
     def __str__(self) -> str:
-        return f"{self.decoder.codec.name} {self.decoder.codec.version}"
+        return self.decoder.decoded_by
 
 
 def within(frame: Samples, bits: int) -> tuple[Samples, bool]:

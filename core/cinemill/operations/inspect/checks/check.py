@@ -15,7 +15,7 @@ from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.fragments import group_fragments, pieces_between
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
-from cinemill.frames.decode import MARKED, read_markers
+from cinemill.frames.markers import MARKED, read_markers
 from cinemill.frames.regions import Region, read_regions, region_items
 from cinemill.operations.inspect.checks.classes import CLASSES, SopClass
 from cinemill.operations.inspect.facts import short
