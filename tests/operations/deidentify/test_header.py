@@ -242,6 +242,19 @@ def test_a_name_that_stands_where_no_table_looks_goes_too(made):
     assert after.ManufacturerModelName == "REMOVED"
 
 
+def test_uids_that_somebody_made_below_dicoms_root_are_replaced(made, key):
+    dataset = identified()
+    own = "1.2.840.10008.5.1.4.1.1.1758083884.7273960380167797530"
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = own, own + ".1", own + ".2"
+    dataset.SourceImageSequence[0].ReferencedSOPInstanceUID = own + ".3"
+    dataset.FrameOfReferenceUID = UID("1.2.840.10008.1.4.1.1")
+    output, after = made(dataset)
+    assert own.encode() not in output.read_bytes()
+    assert after.StudyInstanceUID == read_key(key).uid(own + ".1")
+    assert after.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert after.SOPClassUID == ULTRASOUND_CINE
+
+
 def test_an_address_that_repeats_the_number_goes_too(made):
     dataset = identified()
     scheme = Dataset()
