@@ -384,6 +384,28 @@ def test_persons_dates_and_addresses_that_the_table_does_not_name_go_too(tmp_pat
     assert "PatientAlternativeCalendar" not in after
 
 
+def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_addresses(made):
+    issuer = Dataset()
+    issuer.LocalNamespaceEntityID = "Carfax Hospital"
+    issuer.UniversalEntityID, issuer.UniversalEntityIDType = "carfax.example", "DNS"
+    document = Dataset()
+    document.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.104.2"
+    document.ReferencedSOPInstanceUID, document.HL7InstanceIdentifier = "1.2.3.78", "1.2.3.79^DOC-4711"
+    dataset = identified()
+    dataset.HL7StructuredDocumentReferenceSequence = Sequence([document])
+    for tag in (0x00080051, 0x00400026, 0x00400027, 0x00400036, 0x00400039, 0x0040003A):
+        dataset.add_new(tag, "SQ", Sequence([issuer]))
+    for tag in (0x00401006, 0x00401007, 0x00402006, 0x00402007):
+        dataset.add_new(tag, "SH", "ORDER-4711")
+    dataset.add_new(0x0040A992, "ST", "https://carfax.example/1.2.3.79")
+    output, after = made(dataset)
+    written = output.read_bytes().lower()
+    for original in (b"carfax", b"4711", b"1.2.3.7"):
+        assert original not in written
+    (reference,) = after.HL7StructuredDocumentReferenceSequence
+    assert reference.HL7InstanceIdentifier == "REMOVED"
+
+
 def test_an_element_is_judged_by_the_standards_vr_whatever_vr_it_is_written_with(tmp_path, key):
     dataset = identified()
     dataset.ReferringPhysicianName = "Helsing"
