@@ -397,10 +397,14 @@ def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_address
         dataset.add_new(tag, "SQ", Sequence([issuer]))
     for tag in (0x00401006, 0x00401007, 0x00402006, 0x00402007):
         dataset.add_new(tag, "SH", "ORDER-4711")
+    dataset.add_new(0x00201020, "LO", "Renfield")
+    dataset.add_new(0x00201070, "IS", "4711")
+    dataset.add_new(0x00205000, "AT", 0x00100010)
+    dataset.add_new(0x00205002, "LO", "Renfield's name")
     dataset.add_new(0x0040A992, "ST", "https://carfax.example/1.2.3.79")
     output, after = made(dataset)
     written = output.read_bytes().lower()
-    for original in (b"carfax", b"4711", b"1.2.3.7"):
+    for original in (b"carfax", b"4711", b"1.2.3.7", b"renfield"):
         assert original not in written
     (reference,) = after.HL7StructuredDocumentReferenceSequence
     assert reference.HL7InstanceIdentifier == "REMOVED"
