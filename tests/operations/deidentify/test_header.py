@@ -384,6 +384,15 @@ def test_persons_dates_and_addresses_that_the_table_does_not_name_go_too(tmp_pat
     assert "PatientAlternativeCalendar" not in after
 
 
+def test_an_attribute_of_type_2_stays_in_an_rt_image(made):
+    """Operators' Name is of type 3 in other images (PS3.3 C.8.8.1)."""
+    dataset = identified()
+    dataset.SOPClassUID, dataset.OperatorsName = "1.2.840.10008.5.1.4.1.1.481.1", "Helsing"
+    output, after = made(dataset)
+    assert "OperatorsName" in after
+    assert b"Helsing" not in output.read_bytes()
+
+
 def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_addresses(made):
     issuer = Dataset()
     issuer.LocalNamespaceEntityID = "Carfax Hospital"
@@ -399,7 +408,6 @@ def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_address
         dataset.add_new(tag, "SH", "ORDER-4711")
     dataset.add_new(0x00201020, "LO", "Renfield")
     dataset.add_new(0x00201070, "IS", "4711")
-    dataset.add_new(0x00205000, "AT", 0x00100010)
     dataset.add_new(0x00205002, "LO", "Renfield's name")
     dataset.add_new(0x0040A992, "ST", "https://carfax.example/1.2.3.79")
     output, after = made(dataset)

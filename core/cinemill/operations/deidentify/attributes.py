@@ -76,9 +76,8 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x00401007: "X",
         0x00402006: "X",
         0x00402007: "X",
-        0x00201020: "X",  # retired texts that say whose image it is: Reference, Original Image Identification and how that is done
+        0x00201020: "X",  # retired texts and numbers that say whose image it is, such as Reference
         0x00201070: "X",
-        0x00205000: "X",
         0x00205002: "X",
         0x0040E001: "D",  # HL7 Instance Identifier: of type 1, and as good as the UID of a document (PS3.3 C.17.2.6)
         0x00100033: "X",  # Patient's Birth and Death Date in Alternative Calendar, and which it is
