@@ -281,3 +281,19 @@ def test_nested_sequences_are_walked_once_and_not_again_for_each_level_above(tra
     result = transcode(with_elements(nested, IMPLICIT), "jpeg-ls")
     assert np.array_equal(result.reading.frames, FRAMES)
     assert max(Counter(read).values()) < 40
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_empty_pixel_data_without_rows_and_columns_is_no_image(transcode, syntax):
+    plan = header(FRAMES, Rows=0, Columns=0, NumberOfFrames=None, sop_class="1.2.840.10008.5.1.4.1.1.481.3")
+    whole = part10(plan, native_element(b"", syntax), syntax)
+    made = transcode(whole, "jpeg-ls")
+    assert (made.receipt.status, made.receipt.reason) == ("copied", "no-image")
+    assert made.path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("extent", [{"Rows": 40}, {"Columns": 50}, {"Rows": 40, "Columns": 50}])
+def test_empty_pixel_data_of_an_image_is_an_error(transcode, extent):
+    dataset = header(FRAMES, **{"Rows": 0, "Columns": 0, **extent})
+    with pytest.raises(DamagedFile):
+        transcode(part10(dataset, native_element(b"", EXPLICIT), EXPLICIT), "jpeg-ls")

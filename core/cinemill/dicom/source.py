@@ -37,7 +37,7 @@ FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
-_NUMBER_OF_FRAMES = 0x00280008
+_NUMBER_OF_FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _RESIDENT = 4 << 20
 """Bytes of frames after which the pages that hold them are given back."""
@@ -68,6 +68,7 @@ class Source(Values):
         Of the file, as it was opened.
     transfer_syntax : TransferSyntax
     pixel_data : Element or None
+        Also None where it is empty, and the image has neither rows nor columns.
     in_memory : bool
         Whether the bytes were given, and don't stand in a file at `path`.
     warnings : list of str
@@ -126,8 +127,12 @@ class Source(Values):
         behind = self._read_behind(after, size) if self.pixel_data else []
         if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
+        extent = self.short(_ROWS, 0) or self.short(_COLUMNS, 0)
+        if self.pixel_data and not (self.pixel_data.length or extent):
+            before.append(self.pixel_data)
+            self.pixel_data = None
         self.elements = [*before, *behind]
-        self._spans |= {element.tag: element for element in behind}
+        self._spans |= {element.tag: element for element in self.elements}
         if not {_FILE_META, _DELIMITERS}.isdisjoint([tag >> 16 for tag in self._spans]):
             self._leave_out()
         self.meta_faults = meta_faults(self)
@@ -308,16 +313,11 @@ class Source(Values):
             It is not: the message has both numbers.
         """
         if self.native == self.transfer_syntax.encapsulated:
-            if not self.meta_text(0x00020010):
-                raise DamagedFile(
-                    "the pixel data is encapsulated, but no transfer syntax is given to decode it by",
-                    path=self.path,
-                )
             found = "is not" if self.native else "is"
-            raise DamagedFile(
-                f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}",
-                path=self.path,
-            )
+            what = f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}"
+            if not self.meta_text(0x00020010):
+                what = "the pixel data is encapsulated, but no transfer syntax is given to decode it by"
+            raise DamagedFile(what, path=self.path)
         _ = self.pixels
         len(self)
         frames = self._encapsulated

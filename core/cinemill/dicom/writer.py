@@ -146,17 +146,21 @@ class InstanceWriter:
         values
             Values of changed elements that were not known before the frames, as long as what was written for them.
         private
-            Makes the Private Information, of text and no longer than was said, where there is room for it.
+            Makes the Private Information, of text and no longer than was said; it is attached to the file where another's
+            stands in its place.
         """
         self._file.write(self._header.after)
         if values:
             patch_values(self._file, len(self._header.meta), self._header.before, values)
         self._file.end()
         place = self._header.private
-        if private is not None and place:
+        if private is not None:
             body, digest = self._file.digest(place)
-            written = Written(self._file.tell(), self._file.stamp(), body, digest)
-            self._file.patch(place.start, private(written).ljust(len(place)))
+            text = private(Written(self._file.tell(), self._file.stamp(), body, digest))
+            if place:
+                self._file.patch(place.start, text.ljust(len(place)))
+            else:
+                self._file.label(text)
         self._file.finish()
 
     @contextmanager

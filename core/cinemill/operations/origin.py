@@ -22,6 +22,7 @@ from cinemill.errors import DamagedFile, OutputExists, SourceError
 from cinemill.operations.clock import record
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.digests import data_digest, file_digest
+from cinemill.storage.file import label_of
 from cinemill.storage.location import state
 from cinemill.storage.mapped import Bytes, forget
 
@@ -169,7 +170,7 @@ class _Output(NamedTuple):
     memory
         What it remembers, None if it does not, or not legibly.
     place
-        Where it does.
+        Where it does; empty where that is outside of its bytes.
     """
 
     file: Bytes
@@ -294,8 +295,16 @@ def look_at(output: Path) -> _Output | None:
         element = told[PRIVATE_INFORMATION]
         place = range(element.value, element.end)
         memory = _unsealed(bytes(file[element.value : element.end]))
+    elif text(PRIVATE_CREATOR):
+        memory = _attached(output)
     ours = text(0x00020012) == IMPLEMENTATION_CLASS_UID
     return _Output(file, text(0x00020003), text(0x00020010), ours, memory, place)
+
+
+def _attached(output: Path) -> Mapping[str, Any] | None:
+    """Return what an output remembers outside of its bytes, since another's Private Information stands in them."""
+    memory = _unsealed(label_of(output))
+    return memory if memory is not None and "receipt" in memory else None
 
 
 def _is_whole(there: _Output, output: Path, written: Mapping[str, Any], *, recheck: bool) -> bool:

@@ -242,6 +242,19 @@ def test_a_name_that_stands_where_no_table_looks_goes_too(made):
     assert after.ManufacturerModelName == "REMOVED"
 
 
+def test_uids_that_somebody_made_below_dicoms_root_are_replaced(made, key):
+    dataset = identified()
+    own = "1.2.840.10008.5.1.4.1.1.1758083884.7273960380167797530"
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = own, own + ".1", own + ".2"
+    dataset.SourceImageSequence[0].ReferencedSOPInstanceUID = own + ".3"
+    dataset.FrameOfReferenceUID = UID("1.2.840.10008.1.4.1.1")
+    output, after = made(dataset)
+    assert own.encode() not in output.read_bytes()
+    assert after.StudyInstanceUID == read_key(key).uid(own + ".1")
+    assert after.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert after.SOPClassUID == ULTRASOUND_CINE
+
+
 def test_an_address_that_repeats_the_number_goes_too(made):
     dataset = identified()
     scheme = Dataset()
@@ -369,6 +382,40 @@ def test_persons_dates_and_addresses_that_the_table_does_not_name_go_too(tmp_pat
     assert after.HangingProtocolCreator == "REMOVED"
     assert after.HangingProtocolUserIdentificationCodeSequence == []
     assert "PatientAlternativeCalendar" not in after
+
+
+def test_an_attribute_of_type_2_stays_in_an_rt_image(made):
+    """Operators' Name is of type 3 in other images (PS3.3 C.8.8.1)."""
+    dataset = identified()
+    dataset.SOPClassUID, dataset.OperatorsName = "1.2.840.10008.5.1.4.1.1.481.1", "Helsing"
+    output, after = made(dataset)
+    assert "OperatorsName" in after
+    assert b"Helsing" not in output.read_bytes()
+
+
+def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_addresses(made):
+    issuer = Dataset()
+    issuer.LocalNamespaceEntityID = "Carfax Hospital"
+    issuer.UniversalEntityID, issuer.UniversalEntityIDType = "carfax.example", "DNS"
+    document = Dataset()
+    document.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.104.2"
+    document.ReferencedSOPInstanceUID, document.HL7InstanceIdentifier = "1.2.3.78", "1.2.3.79^DOC-4711"
+    dataset = identified()
+    dataset.HL7StructuredDocumentReferenceSequence = Sequence([document])
+    for tag in (0x00080051, 0x00400026, 0x00400027, 0x00400036, 0x00400039, 0x0040003A):
+        dataset.add_new(tag, "SQ", Sequence([issuer]))
+    for tag in (0x00401006, 0x00401007, 0x00402006, 0x00402007):
+        dataset.add_new(tag, "SH", "ORDER-4711")
+    dataset.add_new(0x00201020, "LO", "Renfield")
+    dataset.add_new(0x00201070, "IS", "4711")
+    dataset.add_new(0x00205002, "LO", "Renfield's name")
+    dataset.add_new(0x0040A992, "ST", "https://carfax.example/1.2.3.79")
+    output, after = made(dataset)
+    written = output.read_bytes().lower()
+    for original in (b"carfax", b"4711", b"1.2.3.7", b"renfield"):
+        assert original not in written
+    (reference,) = after.HL7StructuredDocumentReferenceSequence
+    assert reference.HL7InstanceIdentifier == "REMOVED"
 
 
 def test_an_element_is_judged_by_the_standards_vr_whatever_vr_it_is_written_with(tmp_path, key):

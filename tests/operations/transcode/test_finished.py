@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 import cinemill
 from cinemill.errors import DamagedFile, OutputExists
-from cinemill.storage.file import OutputFile
+from cinemill.storage.file import OutputFile, label_of
 from tests.support.files import bundled, standing
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 from tests.support.tools import conformance_errors
@@ -165,16 +165,26 @@ def test_an_output_without_a_record_is_made_anew(pair):
     assert "does not say what it was made from" in done.warnings[-1]
 
 
-def test_private_information_of_others_stays_and_the_output_is_made_anew_each_time(tmp_path):
-    source = write(tmp_path / "in.dcm")
+def test_private_information_of_others_stays_and_the_output_is_known_by_what_is_attached_to_it(tmp_path):
+    source, output = write(tmp_path / "in.dcm"), tmp_path / "o.dcm"
     dataset = pydicom.dcmread(source)
     dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.3")
     dataset.file_meta.PrivateInformation = b"theirs"
     dataset.save_as(source)
-    for _ in range(2):
-        assert cinemill.transcode(source, tmp_path / "o.dcm", to="rle").status == "transcoded"
-    meta = pydicom.dcmread(tmp_path / "o.dcm").file_meta
+    made = cinemill.transcode(source, output, to="rle")
+    meta = pydicom.dcmread(output).file_meta
     assert (meta.PrivateInformationCreatorUID, meta.PrivateInformation) == ("1.2.3", b"theirs")
+    if not label_of(output):
+        pytest.skip("this file system keeps no extended attributes")
+    kept = cinemill.transcode(source, output, to="rle", recheck=True)
+    assert (kept.status, kept.digest, kept.bytes_after) == ("kept", made.digest, output.stat().st_size)
+    data = output.read_bytes()
+    output.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    for done in ("transcoded", "kept"):
+        assert cinemill.transcode(source, output, to="rle").status == done
+    assert cinemill.transcode(source, output, to="deflated", overwrite=True).status == "transcoded"
+    os.removexattr(output, "user.cinemill")
+    assert cinemill.transcode(source, output, to="deflated").status == "transcoded"
 
 
 def test_an_output_that_becomes_a_source_hands_nothing_on_of_what_it_remembers(pair, tmp_path):

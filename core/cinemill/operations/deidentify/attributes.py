@@ -66,6 +66,20 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x0072000E: "Z",
         0x00720010: "X",
         0x00100024: "X",  # Issuer of Patient ID Qualifiers Sequence: tells the hospital, as Issuer of Patient ID does
+        0x00080051: "X",  # Issuer of Accession Number, of orders and of whatever else has a number, for the same reason
+        0x00400026: "X",
+        0x00400027: "X",
+        0x00400036: "X",
+        0x00400039: "X",
+        0x0040003A: "X",
+        0x00401006: "X",  # retired numbers of orders, whose successors the table names
+        0x00401007: "X",
+        0x00402006: "X",
+        0x00402007: "X",
+        0x00201020: "X",  # retired texts and numbers that say whose image it is, such as Reference
+        0x00201070: "X",
+        0x00205002: "X",
+        0x0040E001: "D",  # HL7 Instance Identifier: of type 1, and as good as the UID of a document (PS3.3 C.17.2.6)
         0x00100033: "X",  # Patient's Birth and Death Date in Alternative Calendar, and which it is
         0x00100034: "X",
         0x00100035: "X",
@@ -75,6 +89,7 @@ _BESIDES: Mapping[int, str] = MappingProxyType(
         0x00081190: "X",
         0x00287FE0: "X",
         0x00404073: "X",
+        0x0040A992: "X",
         0x0040E010: "X",
     }
 )

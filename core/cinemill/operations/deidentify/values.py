@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from cinemill.dicom.dictionary import uid_names
+
 if TYPE_CHECKING:
     from cinemill.operations.deidentify.keys import Key
 
 _ROOT = "1.2.840.10008."
-"""Below it are the UIDs that DICOM itself registers (PS3.6 Annex A)."""
+"""Below it are the UIDs that DICOM itself registers."""
 
 _TEXTS = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC", b"PN", b"CS", b"AE"))
 _DUMMY = b"REMOVED"
@@ -41,8 +43,11 @@ def dummy(vr: bytes) -> bytes:
 
 
 def is_registered(uid: str) -> bool:
-    """Whether DICOM itself has registered a UID, so that it names nothing of a patient's."""
-    return uid.startswith(_ROOT)
+    """Whether DICOM itself has registered a UID (PS3.6 Annex A), so that it names nothing of a patient's.
+
+    That it stands below DICOM's root is not enough: some devices and libraries make UIDs of instances there.
+    """
+    return uid.startswith(_ROOT) and uid_names(uid) != (uid, "")
 
 
 def replaced_uids(value: bytes, key: Key, note: Callable[[str, str], None]) -> bytes:

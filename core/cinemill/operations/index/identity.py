@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.operations.deidentify.identity import whose
+from cinemill.operations.deidentify.values import is_registered
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _INSTANCE, _SERIES, _STUDY = 0x00080018, 0x0020000E, 0x0020000D
 _IN_META = 0x00020003
-_STANDARD = "1.2.840.10008."
 _ANY_UID = frozenset(("",))
 """Stands among what a text tells where UIDs may be in it."""
 
@@ -70,7 +70,7 @@ class Pseudonyms:
 
     def _called(self, token: str, words: Words) -> str:
         bare = token.strip(".-")
-        if bare.startswith(_STANDARD):
+        if is_registered(bare):
             return token
         if bare in words.uids or _UID.fullmatch(bare):
             return token.replace(bare, self._uid(bare))
