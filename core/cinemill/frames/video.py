@@ -159,7 +159,7 @@ class VideoDecoder:
                 format=container_format,
                 options=options,
                 io_open=_open_nothing,
-                metadata_errors="replace",
+                **_lenient(av.__version__),
             ) as container:
                 decoder = container.streams.video[0].codec_context
                 found = getattr(decoder, "name", "what has no decoder")
@@ -179,6 +179,11 @@ class VideoDecoder:
         error = CodecError(message, frame=index)
         error.locate(path=self.source.path, transfer_syntax=self.source.transfer_syntax.uid)
         return error
+
+
+def _lenient(version: str) -> dict[str, str]:
+    """Return what keeps a PyAV of this version from failing for metadata that are no UTF-8; from 19 on it replaces them unasked."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
 def _container(stream: Buffer, kind: _Kind) -> str:
