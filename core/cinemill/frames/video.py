@@ -182,7 +182,7 @@ class VideoDecoder:
 
 
 def _lenient(version: str) -> dict[str, str]:
-    """Return what keeps a PyAV of this version from failing for metadata that are no UTF-8; from 19 on it replaces them unasked."""
+    """Return what keeps a PyAV of this version from failing for metadata that are no UTF-8, which none from 19 on does."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
