@@ -1,4 +1,4 @@
-"""JPEG Lossless, two frames at the same time: what one look-up waits for, the other one's uses (1.6 times as fast as one by one).
+"""JPEG Lossless, two frames at the same time: what one look-up waits for, the other one's uses (1.3 times as fast as one by one).
 
 For frames that are one scan of all components without restart intervals, by the same predictor, each with a Huffman table that
 gives several differences at once. What is unsound is told from what is not, but not what is wrong; otherwise as `lossless`.
