@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cinemill.codecs.jpeg import lossless
 from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import PixelFormat
 from tests.fuzz import decoders as fuzz_decoders
+from tests.fuzz import jpeg_pairs
 from tests.support.files import CORPUS
 from tests.support.naive_jpeg_lossless import FIVE_BITS, LONG_CODES, SHORT_FIRST, Scan, encode
 
@@ -213,6 +215,71 @@ def test_mutated_codestreams():
     outcomes = fuzz_decoders.run("jpeg-lossless", 10_000, seed=20)
     assert outcomes["error"] > 1000
     assert outcomes["exact samples"] > 300
+
+
+@pytest.fixture
+def paired(monkeypatch):
+    """Note for each two frames whether they were decoded at the same time."""
+    found: list[bool] = []
+    honest = lossless._two
+
+    def noted(codestreams, pixels):
+        frames = honest(codestreams, pixels)
+        found.append(bool(frames))
+        return frames
+
+    monkeypatch.setattr(lossless, "_two", noted)
+    return found
+
+
+@pytest.mark.parametrize("selection", range(1, 8))
+@pytest.mark.parametrize("bits", [7, 8, 12])
+def test_two_frames_at_a_time(selection, bits, paired):
+    for shape in ((1, 1), (3, 1), (31, 45), (20, 333, 3), (2, 2, 3)):
+        first = image("gradient", bits, shape)
+        frames = [first, first[::-1], image("constant", bits, shape)]
+        codestreams = [
+            bytes(imagecodecs.jpeg8_encode(frame, lossless=True, predictor=selection, bitspersample=bits))
+            for frame in frames
+        ]
+        decoded = CODEC.decode(codestreams, pixels_of(first))
+        np.testing.assert_array_equal(decoded, frames)
+    assert True in paired
+
+
+def test_of_two_frames_the_one_that_is_damaged_is_named(paired):
+    frame = image("gradient", 8, (20, 90))
+    sound = bytes(imagecodecs.jpeg8_encode(frame, lossless=True))
+    damaged = sound[: len(sound) // 2] + b"\xff\xd9"
+    for number, pair in enumerate(([damaged, sound], [sound, damaged])):
+        with pytest.raises(CodecError, match="the data end in row") as caught:
+            CODEC.decode(pair, pixels_of(frame))
+        assert caught.value.frame == number
+    assert True not in paired
+
+
+def test_two_frames_with_tables_of_their_own(paired):
+    frames = [image("gradient", 8, (20, 90, 3)), image("gradient", 9, (20, 90, 3)).astype(np.uint8) * 3]
+    one, other = (bytes(imagecodecs.jpeg8_encode(frame, lossless=True)) for frame in frames)
+    assert one[:60] != other[:60]
+    np.testing.assert_array_equal(CODEC.decode([one, other], pixels_of(frames[0])), frames)
+    assert paired == [True]
+
+
+def test_frames_with_other_predictors_or_restart_intervals_are_decoded_one_by_one(paired):
+    frame = image("gradient", 8, (20, 90, 3))
+    one, other = (bytes(imagecodecs.jpeg8_encode(frame, lossless=True, predictor=n)) for n in (1, 2))
+    np.testing.assert_array_equal(CODEC.decode([one, other], pixels_of(frame)), [frame, frame])
+    for how in (Scan(8, restart_rows=2), Scan(8, interleaved=False), Scan(8, tables=(LONG_CODES,))):
+        stream = encode(frame, how)
+        np.testing.assert_array_equal(CODEC.decode([stream, stream], pixels_of(frame)), [frame, frame])
+    assert True not in paired
+
+
+def test_mutated_codestreams_two_at_a_time():
+    outcomes = jpeg_pairs.run(1500, seed=3)
+    assert outcomes["error"] > 200
+    assert outcomes["exact samples"] > 200
 
 
 @pytest.mark.corpus

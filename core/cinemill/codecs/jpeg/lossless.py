@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from cinemill._version import __version__
 from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import lossless as kernel
+from cinemill.kernels.jpeg import lossless_differences as differences
+from cinemill.kernels.jpeg import lossless_pairs as pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
+
+    _Tables = tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]
 
 _SOF3 = 0xC3
 _CATEGORIES = 17
@@ -29,7 +33,7 @@ class JpegLossless:
 
     name = "cinemill-jpeg-lossless"
     version = __version__
-    batch = 1
+    batch = 2
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames to arrays of ``pixels.shape`` and ``pixels.dtype``, in the codestream's colour space.
@@ -49,11 +53,14 @@ class JpegLossless:
                 f"JPEG Lossless holds up to 16 bits a sample, not {pixels.bits_allocated}"
             )
         frames: list[Samples] = []
-        for number, codestream in enumerate(codestreams):
-            try:
-                frames.append(_Frame(codestream, pixels).decode())
-            except (CodecError, UnsupportedPixelFormat) as error:
-                raise error.locate(frame=number) from None
+        while len(frames) < len(codestreams):
+            number = len(frames)
+            frames += _two(codestreams[number : number + pairs.LANES], pixels)
+            if len(frames) == number:
+                try:
+                    frames.append(_Frame(codestreams[number], pixels).decode())
+                except (CodecError, UnsupportedPixelFormat) as error:
+                    raise error.locate(frame=number) from None
         return frames
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
@@ -65,6 +72,54 @@ class JpegLossless:
             Always.
         """
         raise UnsupportedPixelFormat(f"{self.name} does not encode")
+
+
+def _two(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
+    """Decode two frames at the same time; nothing comes back where that can't be done, or one of them is unsound."""
+    if len(codestreams) < pairs.LANES:
+        return []
+    frames = [_Frame(codestream, pixels) for codestream in codestreams]
+    made: list[Samples] = []
+    given: list[Any] = []
+    alike = set()
+    try:
+        for frame in frames:
+            segment, position = frame.next_scan(markers.first_marker(frame.codestream))
+            scan = frame.read_scan(segment, position)
+            if not scan.is_plain or frame.restart_interval or len(scan.places) != pixels.samples:
+                return []
+            made.append(frame.room())
+            alike.add(
+                (scan.selection, frame.precision, scan.point_transform, pixels.samples, made[-1].itemsize)
+            )
+            source, start = np.frombuffer(frame.codestream, np.uint8), position + 2 + len(segment)
+            given += [source, start, *scan.tables, made[-1].view(np.uint8).reshape(pixels.rows, -1)]
+        if len(alike) > 1:
+            return []
+        row = pixels.columns * pixels.samples
+        memory = np.empty((pairs.LANES, kernel.ROWS, row + differences.AHEAD), np.uint16)
+        ends = pairs.decode_two_scans(*[*given, *alike.pop(), memory])
+        for frame, end in zip(frames, ends, strict=True):
+            markers.check_end(frame.codestream, end)
+    except (CodecError, UnsupportedPixelFormat):
+        return []
+    return (
+        [frame.with_sign(samples) for frame, samples in zip(frames, made, strict=True)] if all(ends) else []
+    )
+
+
+class _Scan(NamedTuple):
+    """What a scan header says: places of the components in a pixel, and what `_lookup_of` makes of their tables."""
+
+    places: list[int]
+    selection: int
+    point_transform: int
+    tables: _Tables
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the components stand in order, and several differences are looked up at once."""
+        return self.places == [*range(len(self.places))] and self.tables[1].size > 0
 
 
 @dataclass
@@ -81,10 +136,21 @@ class _Frame:
 
     def decode(self) -> Samples:
         """Follow the markers from SOI until each component has been decoded."""
-        pixels = self.pixels
-        samples = np.empty(pixels.shape, np.dtype(f"u{pixels.dtype.itemsize}"))
+        samples = self.room()
         position = markers.first_marker(self.codestream)
         while not self.components or len(self.decoded) < len(self.components):
+            segment, position = self.next_scan(position)
+            position = self._scan(segment, position, samples)
+        markers.check_end(self.codestream, position)
+        return self.with_sign(samples)
+
+    def room(self) -> NDArray[np.unsignedinteger]:
+        """Return what samples are decoded into."""
+        return np.empty(self.pixels.shape, np.dtype(f"u{self.pixels.dtype.itemsize}"))
+
+    def next_scan(self, position: int) -> tuple[bytes, int]:
+        """Read segments up to a scan header; return this one and its position."""
+        while True:
             marker, position = markers.next_marker(self.codestream, position)
             if marker == markers.EOI:
                 raise CodecError(
@@ -96,12 +162,9 @@ class _Frame:
                 continue
             segment = markers.read_segment(self.codestream, position)
             if marker == markers.SOS:
-                position = self._scan(segment, position, samples)
-            else:
-                self._header(marker, segment, position)
-                position += 2 + len(segment)
-        markers.check_end(self.codestream, position)
-        return self._with_sign(samples)
+                return segment, position
+            self._header(marker, segment, position)
+            position += 2 + len(segment)
 
     def _header(self, marker: int, segment: bytes, position: int) -> None:
         """Read any segment but a scan's; those without a meaning for decoding are skipped."""
@@ -145,8 +208,8 @@ class _Frame:
         if len(components) > 1 and factors != {(1, 1)}:
             raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
 
-    def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
-        """Decode a scan (T.81 B.2.3); return the position behind its entropy-coded data."""
+    def read_scan(self, segment: bytes, position: int) -> _Scan:
+        """Read a scan header (T.81 B.2.3), and make its tables."""
         if not self.components:
             raise CodecError("a scan without a frame header", offset=position)
         names, selectors, selection, _, _, point_transform = markers.read_scan_header(segment, position)
@@ -155,25 +218,31 @@ class _Frame:
             raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
         if not 1 <= selection <= 7 or point_transform >= self.precision:
             raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
-        tables, codes = self._tables_of(selectors, position)
-        rows, columns = self.pixels.rows, self.pixels.columns
-        if self.restart_interval % columns:
+        tables = self._tables_of(selectors, position)
+        if self.restart_interval % self.pixels.columns:
             raise CodecError(
-                f"a restart interval of {self.restart_interval} is not whole rows of {columns}",
+                f"a restart interval of {self.restart_interval} is not whole rows of {self.pixels.columns}",
                 offset=position,
             )
+        return _Scan(places, selection, point_transform, tables)
+
+    def _scan(self, segment: bytes, position: int, samples: NDArray[np.unsignedinteger]) -> int:
+        """Decode a scan; return the position behind its entropy-coded data."""
+        scan = self.read_scan(segment, position)
+        rows, columns = self.pixels.rows, self.pixels.columns
         outcome, offset, row = kernel.decode_scan(
             np.frombuffer(self.codestream, np.uint8),
             position + 2 + len(segment),
             self.restart_interval // columns or rows,
-            tables,
-            codes,
-            selection,
+            *scan.tables,
+            scan.selection,
             self.precision,
-            point_transform,
+            scan.point_transform,
             len(self.components),
-            np.array(places),
-            samples.reshape(rows, -1),
+            np.array(scan.places),
+            samples.itemsize,
+            samples.view(np.uint8).reshape(rows, -1),
+            np.empty((kernel.ROWS, columns * len(self.components) + differences.AHEAD), np.uint16),
         )
         if outcome != kernel.DECODED:
             raise CodecError(
@@ -185,10 +254,10 @@ class _Frame:
                 }[outcome],
                 offset=offset,
             )
-        self.decoded.update(places)
+        self.decoded.update(scan.places)
         return offset
 
-    def _tables_of(self, selectors: bytes, position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _tables_of(self, selectors: bytes, position: int) -> _Tables:
         """Return what the kernel needs of each component's Huffman table, or of the one that all share."""
         tables = []
         for selector in selectors:
@@ -202,7 +271,7 @@ class _Frame:
         except ValueError as error:
             raise CodecError(str(error), offset=position) from None
 
-    def _with_sign(self, samples: NDArray[np.unsignedinteger]) -> Samples:
+    def with_sign(self, samples: NDArray[np.unsignedinteger]) -> Samples:
         if not self.pixels.signed:
             return samples
         signed = samples.view(self.pixels.dtype)
@@ -211,15 +280,21 @@ class _Frame:
 
 
 @lru_cache(maxsize=32)
-def _lookup_of(tables: tuple[bytes, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Build lookup tables and lists of codes, (tables, ...), of Huffman tables as they stand in DHT."""
+def _lookup_of(tables: tuple[bytes, ...]) -> _Tables:
+    """Build what the kernel needs of Huffman tables as they stand in DHT: `lossless_differences.fill_tables` says what.
+
+    Several differences at once are looked up where there is one table, and one fits into the index in 3 of 4 cases, going by
+    the lengths of codes; else that array is empty.
+    """
     codes = [_codes_of(table) for table in tables]
     padded = np.zeros((len(tables), max(map(len, codes)), 3), np.int64)
-    lookup = np.empty((len(tables), 2, 1 << kernel.INDEX_BITS), np.int64)
+    ones = np.empty((len(tables), 1 << differences.INDEX_BITS), np.uint16)
+    several = np.empty(1 << differences.SEVERAL_BITS, np.int64)
     for number, rows in enumerate(codes):
         padded[number, : len(rows)] = rows
-        kernel.fill_tables(padded[number, : len(rows)], lookup[number])
-    return lookup, padded
+        differences.fill_tables(padded[number, : len(rows)], ones[number], several)
+    dense = len(tables) == 1 and np.count_nonzero(several) >= several.size * 3 // 4
+    return ones, several[: several.size if dense else 0], padded
 
 
 def _codes_of(table: bytes) -> list[tuple[int, int, int]]:

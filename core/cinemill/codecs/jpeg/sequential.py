@@ -92,9 +92,11 @@ class _Layout:
     mcus: int
     interval: int
     mcu: NDArray[np.int64]
-    lookup: NDArray[np.uint16]
+    flat: NDArray[np.int32]
+    codes: NDArray[np.uint16]
+    lookup: NDArray[np.int64]
     symbols: NDArray[np.uint16]
-    quantisation: NDArray[np.int64]
+    quantisation: NDArray[np.uint16]
     starts: list[int]
     pitch: int
     size: int
@@ -126,6 +128,8 @@ def _decode_by_kernels(codestream: Buffer, pixels: PixelFormat) -> Samples | Non
         layout.mcus,
         layout.interval,
         layout.mcu,
+        layout.flat,
+        layout.codes,
         layout.lookup,
         layout.symbols,
         layout.quantisation,
@@ -182,8 +186,6 @@ def _zigzag() -> NDArray[np.uint8]:
 @lru_cache(maxsize=8)
 def _layout(header: bytes) -> _Layout | None:
     """Read what stands before the scan of a sequential frame; None if the kernels don't cover it, or libjpeg refuses it."""
-    from cinemill.kernels.jpeg.sequential import PLACES
-
     try:
         scan = scans.only_scan(header)
         segments = list(markers.header_segments(header))
@@ -212,13 +214,15 @@ def _layout(header: bytes) -> _Layout | None:
     for marker, at, body in segments:
         if marker == markers.DQT:
             tables.update(markers.read_quantisation_tables(body, at))
-    quantisation = np.zeros((len(scan.components), PLACES), np.int64)
-    quantisation[:, :64] = [tables[one.quantisation] for one in scan.components]
+    quantisation = np.zeros((len(scan.components), 64), np.uint16)
+    quantisation[:, _zigzag()[:64]] = [tables[one.quantisation] for one in scan.components]
+    if quantisation.max() >= 1 << 13:
+        return None
     return _laid_out(frame, scan, forms[0], quantisation)
 
 
 def _laid_out(
-    frame: markers.FrameHeader, scan: scans.Scan, form: tuple[int, int], quantisation: NDArray[np.int64]
+    frame: markers.FrameHeader, scan: scans.Scan, form: tuple[int, int], quantisation: NDArray[np.uint16]
 ) -> _Layout:
     """Place the planes of a frame, each of whole MCUs, and make its tables.
 
@@ -231,23 +235,28 @@ def _laid_out(
     quantisation
         Of each component.
     """
-    from cinemill.kernels.jpeg.sequential import INDEX_BITS, fill_entries
+    from cinemill.kernels.jpeg.sequential import INDEX_BITS, fill_entries, fill_flat
     from cinemill.kernels.jpeg.upsampling import BETWEEN, MARGIN
 
     mcus_across = -(-frame.columns // (8 * form[0]))
     starts, end, blocks = list[int](), MARGIN, list[tuple[int, ...]]()
     tables = scan.mcu[:, 1:].tolist()
+    pairs = sorted({(dc, ac) for dc, ac in tables})
     for number in range(len(scan.components)):
         wide, high = (1, 1) if number else form
         pitch = wide * (8 * mcus_across + BETWEEN)
         starts.append(end)
         for block in range(wide * high):
             start = end + 8 * (block % wide) + 8 * pitch * (block // wide)
-            blocks.append((number, *tables[len(blocks)], start, 8 * wide, 8 * high * pitch, pitch))
+            dc, ac = tables[len(blocks)]
+            blocks.append((number, dc, ac, pairs.index((dc, ac)), start, 8 * wide, 8 * high * pitch, pitch))
         end += pitch * 8 * high * (scan.mcus // mcus_across) + MARGIN
-    lookup = np.empty((len(scan.symbols), 1 << INDEX_BITS), np.uint16)
+    codes, lookup = (np.empty((len(scan.symbols), 1 << INDEX_BITS), kind) for kind in (np.uint16, np.int64))
     for row, entries in enumerate(lookup):
-        fill_entries(scan.symbols, row, row in scan.mcu[:, 1], entries)
+        fill_entries(scan.symbols, row, codes[row], entries)
+    flat = np.empty((len(pairs), 1 << INDEX_BITS), np.int32)
+    for (dc, ac), entries in zip(pairs, flat, strict=True):
+        fill_flat(scan.symbols, dc, ac, entries)
     return _Layout(
         shape=(frame.rows, frame.columns, 3)[: 2 if len(starts) == 1 else 3],
         across=form[0],
@@ -256,6 +265,8 @@ def _laid_out(
         mcus=scan.mcus,
         interval=scan.interval,
         mcu=np.array(blocks, np.int64),
+        flat=flat,
+        codes=codes,
         lookup=lookup,
         symbols=scan.symbols,
         quantisation=quantisation,

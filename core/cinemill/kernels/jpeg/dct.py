@@ -3,14 +3,14 @@
 Columns are transformed first, then rows, each by the algorithm of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) with
 factors of 13 bits; two bits below the point are kept in between. A register holds a row of both blocks, in halves of 128 bits.
 
-Bounds: sums of two coefficients must fit 16 bits. What has more between the two steps is no image; it is saturated, and its sums
-are cut, as libjpeg-turbo does.
+Bounds: sums of two coefficients must fit 16 bits, so they are below 2^13. What has more between the two steps is no image; it
+is saturated, and its sums are cut, as libjpeg-turbo does.
 """
 
 from __future__ import annotations
 
 from cinemill.kernels.machine.instructions import Value, instructions
-from cinemill.kernels.machine.x86 import packed_bytes, packed_words, summed_products
+from cinemill.kernels.machine.x86 import any_bits, high_product, packed_bytes, packed_words, summed_products
 
 BLOCK = 128
 """Bytes of the 64 coefficients of a block."""
@@ -74,15 +74,29 @@ def _transposed(rows: list[Value]) -> list[Value]:
 
 
 @instructions
-def inverse_dct(blocks: Value, first: Value, pitch: Value, second: Value, other_pitch: Value) -> None:
+def inverse_dct(
+    blocks: Value,
+    first: Value,
+    pitch: Value,
+    factors: Value,
+    second: Value,
+    other_pitch: Value,
+    other_factors: Value,
+) -> Value:
     """Transform two blocks, one behind the other, clear them, and write 8 rows of 8 samples of each.
 
-    ``first`` and ``second`` are where these begin, and their rows are ``pitch`` and ``other_pitch`` bytes apart.
+    ``first`` and ``second`` are where these begin, and their rows are ``pitch`` and ``other_pitch`` bytes apart. Factors of
+    quantisation are 64 of 16 bits each, below 2^13. What comes back is not 0 where a coefficient reaches 2^13.
     """
     rows = []
+    beyond = blocks.load(16, 16).like(0)
     for row in range(8):
-        one, other = (blocks + 16 * row).load(16, 8), (blocks + BLOCK + 16 * row).load(16, 8)
-        rows.append(one.shuffled(range(16), other))
+        levels, scales = (
+            (one + 16 * row).load(16, 8).shuffled(range(16), (other + 16 * row).load(16, 8))
+            for one, other in ((blocks, blocks + BLOCK), (factors, other_factors))
+        )
+        rows.append(levels * scales)
+        beyond = beyond | high_product(levels.magnitude(), scales << 3)
     for at in range(0, 2 * BLOCK, 32):
         rows[0].like(0).store(blocks + at)
     between = _transformed(rows, _POINT - _BETWEEN)
@@ -103,6 +117,7 @@ def inverse_dct(blocks: Value, first: Value, pitch: Value, second: Value, other_
         for row in range(2):
             samples.lane(row).store(first + pitch * (2 * number + row))
             samples.lane(2 + row).store(second + other_pitch * (2 * number + row))
+    return any_bits(beyond)
 
 
 @instructions
