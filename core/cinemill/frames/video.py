@@ -181,9 +181,9 @@ class VideoDecoder:
         return error
 
 
-def _lenient(version: str) -> dict[str, str]:
+def _lenient(version: str) -> dict[str, Any]:
     """Return what keeps a PyAV of this version from failing for metadata that are no UTF-8, which none from 19 on does."""
-    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
+    return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
 
 
 def _container(stream: Buffer, kind: _Kind) -> str:
