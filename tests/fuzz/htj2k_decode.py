@@ -18,7 +18,7 @@ from cinemill.codecs import memory
 from cinemill.codecs.jpeg_2000 import htj2k_decode
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
-from cinemill.codecs.jpeg_2000.parameters import read_packets_header
+from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.htj2k import decode_blocks, decode_samples
@@ -108,30 +108,31 @@ def run(count: int, seed: int) -> Counter[str]:
 
 def block(rng: np.random.Generator, rows: int, columns: int, bits: int) -> Block:
     """One code-block, by OpenJPH, of samples that have up to so many bits and a sign."""
-    import imagecodecs
-
     spread = rng.choice([0.2, 1.0, 5.0, float(1 << bits)])
     samples = np.clip(np.rint(rng.laplace(0, spread, (rows, columns))), 1 - (1 << bits), (1 << bits) - 1)
     samples = np.where(rng.random(samples.shape) < rng.choice([0.05, 1]), samples, 0).astype(np.int16)
     if not samples.any():
         samples[0, 0] = 1
-    frame = smooth_frame(samples)
-    pixels = pixel_format(frame.shape[0], frame.shape[1], 1, 16).with_(signed=True)
-    for resolutions in (1, 2):  # imagecodecs 2026.3 counts decompositions, 2026.10 what they leave
-        stream = bytes(
-            imagecodecs.htj2k_encode(frame, reversible=True, resolutions=resolutions, planar=False)
-        )
-        codestream, header = check_codestream(stream, pixels, 0)
-        packets = read_packets_header(codestream, header, high_throughput=True)
-        assert packets is not None
-        if packets.parameters.levels == 1:
-            break
+    stream, packets = _encoded(smooth_frame(samples))
+    if packets.parameters.levels == 0:  # imagecodecs 2026.10 counts resolutions, 2026.3 decompositions
+        stream, packets = _encoded(samples)
     tables = lay_out_packets(packets.parameters)
     assert tables is not None
     coded = htj2k_decode._read_packets(np.frombuffer(stream, np.uint8), packets, tables, 0)
     assert coded is not None
     start, length = coded[2:, 0]
     return Block(stream[start : start + length], columns, rows, samples.astype(np.int64))
+
+
+def _encoded(frame: np.ndarray) -> tuple[bytes, Packets]:
+    """Have OpenJPH encode a frame with as few decompositions as it can."""
+    import imagecodecs
+
+    stream = bytes(imagecodecs.htj2k_encode(frame, reversible=True, resolutions=1, planar=False))
+    pixels = pixel_format(frame.shape[0], frame.shape[1], 1, 16).with_(signed=True)
+    packets = read_packets_header(*check_codestream(stream, pixels, 0), high_throughput=True)
+    assert packets is not None
+    return stream, packets
 
 
 def smooth_frame(low: np.ndarray) -> np.ndarray:
