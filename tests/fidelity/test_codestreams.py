@@ -350,7 +350,7 @@ def test_native_output_is_compared_with_a_second_decode(transcode):
 def test_receipt_says_that_openjpeg_decoded_what_the_kernels_left_to_it(transcode, monkeypatch):
     source = encapsulated([jpeg_2000(NOISE[0])] * 3, JPEG_2000, NOISE)
     openjpeg = f"openjpeg {imagecodecs.jpeg2k_version().rpartition(' ')[2]}"
-    monkeypatch.setattr(decode, "_worth_compiling", lambda _: True)
+    monkeypatch.setattr(decode._spared, "worth_compiling", lambda _: True)
     assert transcode(source, "rle").receipt.decoder.startswith("cinemill-jpeg2000 ")
-    monkeypatch.setattr(decode, "_worth_compiling", lambda _: False)
+    monkeypatch.setattr(decode._spared, "worth_compiling", lambda _: False)
     assert transcode(source, "rle").receipt.decoder == openjpeg

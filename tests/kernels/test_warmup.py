@@ -47,25 +47,20 @@ def test_kernels_that_others_call_wait_to_be_compiled_though_they_are_parts_of_o
 ):
     """Each of these was announced as ready once a kernel was compiled that it is a part of, and then compiled in mid-work."""
     monkeypatch.setenv("CINEMILL_CACHE_DIR", str(tmp_path))
-    cache.cache_directory.cache_clear()
-    try:
-        monkeypatch.setattr(jit, "compile_waiting", lambda: None)
-        warmup.load_all()
-        waiting = {kernel.name for kernel in jit.waiting()}
-        called = {
-            f"{module}.{name}"
-            for source in (CORE / "cinemill").rglob("*.py")
-            if not source.is_relative_to(CORE / "cinemill" / "kernels")
-            for node in ast.walk(ast.parse(source.read_text()))
-            if isinstance(node, ast.ImportFrom)
-            and (module := str(node.module)).startswith("cinemill.kernels")
-            for name in (alias.name for alias in node.names)
-        }
-        assert len(called & set(jit.kernels)) > 10
-        assert called & set(jit.kernels) <= waiting
-        one = jit.kernels["cinemill.kernels.jpeg_2000.decode_rows.reach"]
-        cache.module_directory(*one.where).mkdir()
-        (cache.module_directory(*one.where) / "reach.part").touch()
-        assert one in jit.waiting()
-    finally:
-        cache.cache_directory.cache_clear()
+    monkeypatch.setattr(jit, "compile_waiting", lambda: None)
+    warmup.load_all()
+    waiting = {kernel.name for kernel in jit.waiting()}
+    called = {
+        f"{module}.{name}"
+        for source in (CORE / "cinemill").rglob("*.py")
+        if not source.is_relative_to(CORE / "cinemill" / "kernels")
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.ImportFrom) and (module := str(node.module)).startswith("cinemill.kernels")
+        for name in (alias.name for alias in node.names)
+    }
+    assert len(called & set(jit.kernels)) > 10
+    assert called & set(jit.kernels) <= waiting
+    one = jit.kernels["cinemill.kernels.jpeg_2000.decode_rows.reach"]
+    cache.module_directory(*one.where).mkdir()
+    (cache.module_directory(*one.where) / "reach.part").touch()
+    assert one in jit.waiting()

@@ -25,17 +25,20 @@ from cinemill.kernels.machine.sources import sources_hash
 from cinemill.processes import expanded
 
 
-@cache
 def cache_directory() -> Path:
-    """Return a writable directory for kernels compiled by this Python and numba on exactly this processor.
+    """Return a writable directory for kernels compiled by this Python and numba on exactly this processor."""
+    return _writable(cache_parent() / _machine(*processor.compiled_for[:1]))
 
-    A directory that can't be written (a read-only image, a user without a home) is copied to one among the temporary files, where
-    the user's next process finds it.
+
+@cache
+def _writable(wanted: Path) -> Path:
+    """Return a directory, or where it can't be written (a read-only image, a user without a home) a copy among the temporary files.
+
+    There the user's next process finds it.
     """
     import shutil
     import tempfile
 
-    wanted = cache_parent() / _machine(*processor.compiled_for[:1])
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
