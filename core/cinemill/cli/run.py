@@ -152,8 +152,6 @@ def _receipts(
 
     progress, compiling = (None, None) if shown is None else (shown.frames, shown.compiling)
     if len(sources) == 1 and not sources[0].is_dir():
-        import numpy as np  # noqa: F401  # here, not below all that needs it: from deeper down, calls take Python fresh pages for frames
-
         from cinemill.errors import Cancelled
         from cinemill.processes import share_heap
         from cinemill.warmup import announcing
