@@ -412,8 +412,9 @@ def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_address
     dataset.add_new(0x0040A992, "ST", "https://carfax.example/1.2.3.79")
     output, after = made(dataset)
     written = output.read_bytes().lower()
-    for original in (b"carfax", b"4711", b"1.2.3.7", b"renfield"):
+    for original in (b"carfax", b"order-4711", b"doc-4711", b"1.2.3.7", b"renfield"):
         assert original not in written
+    assert 0x00201070 not in after
     (reference,) = after.HL7StructuredDocumentReferenceSequence
     assert reference.HL7InstanceIdentifier == "REMOVED"
 
