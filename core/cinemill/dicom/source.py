@@ -127,12 +127,11 @@ class Source(Values):
         behind = self._read_behind(after, size) if self.pixel_data else []
         if not before and self.pixel_data is None:
             raise DamagedFile("there are no data elements; the file is truncated")
-        extent = self.short(_ROWS, 0) or self.short(_COLUMNS, 0)
-        if self.pixel_data and not (self.pixel_data.length or extent):
-            before.append(self.pixel_data)
-            self.pixel_data = None
+        pixels = self.pixel_data
+        if pixels and not (pixels.length or self.short(_ROWS, 0) or self.short(_COLUMNS, 0)):
+            behind, self.pixel_data = [pixels, *behind], None
         self.elements = [*before, *behind]
-        self._spans |= {element.tag: element for element in self.elements}
+        self._spans |= {element.tag: element for element in behind}
         if not {_FILE_META, _DELIMITERS}.isdisjoint([tag >> 16 for tag in self._spans]):
             self._leave_out()
         self.meta_faults = meta_faults(self)

@@ -61,7 +61,7 @@ class FrameDecoder:
         self._all_confirmed = True
         self._lock = threading.Lock()
         self.warnings: list[str] = []
-        self._by: dict[str, str] = {}
+        self._by: set[str] = set()
         try:
             table.decoder(source.transfer_syntax.coding)
             source.check()
@@ -93,9 +93,8 @@ class FrameDecoder:
     @property
     def decoded_by(self) -> str:
         """Name and version of the codec; of those that it had decode every frame, where it decoded none itself."""
-        others = [self._by[name] for name in sorted(self._by)]
-        alone = not others or self.codec.name in self._by
-        return f"{self.codec.name} {self.codec.version}" if alone else " and ".join(others)
+        ours = _named(self.codec)
+        return ours if ours in self._by else " and ".join(sorted(self._by)) or ours
 
     @cached_property
     def lossy(self) -> bool:
@@ -122,7 +121,7 @@ class FrameDecoder:
         codestreams = [self._codestream(index) for index in indices]
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         told = self._decode(indices, codestreams)
-        self._by.update({codec.name: f"{codec.name} {codec.version}" for _, codec in told})
+        self._by.update({_named(codec) for _, codec in told})
         decoded = self._confirm(indices, codestreams, told)
         del told
         wanted = interpretation or self.pixels.photometric_interpretation
@@ -367,3 +366,7 @@ class FrameDecoder:
         if warning:
             self._note(warning)
         return interpretation
+
+
+def _named(codec: Codec) -> str:
+    return f"{codec.name} {codec.version}"

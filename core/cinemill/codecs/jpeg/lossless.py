@@ -98,7 +98,8 @@ def _two(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
             return []
         row = pixels.columns * pixels.samples
         memory = np.empty((pairs.LANES, kernel.ROWS, row + differences.AHEAD), np.uint16)
-        ends = pairs.decode_two_scans(*[*given, *alike.pop(), memory])
+        given += [*alike.pop(), memory]
+        ends = pairs.decode_two_scans(*given)
         for frame, end in zip(frames, ends, strict=True):
             markers.check_end(frame.codestream, end)
     except (CodecError, UnsupportedPixelFormat):

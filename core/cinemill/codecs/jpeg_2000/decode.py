@@ -189,9 +189,8 @@ def _decode_in_lanes(
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     decoded = {}
-    for place in reversed(
-        range(len(frames))
-    ):  # what is made of a frame's subbands lies where those of the next one were
+    # What is made of a frame's subbands lies where those of the next one were.
+    for place in reversed(range(len(frames))):
         part = coefficients[place * whole.coded :][: whole.size]
         samples = _restore_in_lanes(part, _largest(coded[0, place], whole), whole, kind, half, pixels)
         if samples is not None:

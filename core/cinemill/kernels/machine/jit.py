@@ -1,6 +1,6 @@
 """The decorators that every kernel uses: it is compiled when it is first called, into a cache.
 
-A kernel is compiled when it is called for the first time. What was compiled is called without numba, which is not even
+What was compiled is called without numba, which is not even
 imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba than `library` provides, numba calls it.
 """
 

@@ -93,7 +93,6 @@ def cut(
     moments = times[frames] - times[0] if known else frames.astype(np.float64) * step
     start, covered = float(moments[0]), len(frames)
     shown = durations(moments) if len(frames) > 1 else np.array([step])
-    apart = shown > length * step + _TOLERANCE
     if known:
         end = moments[-1] + shown[-1] - start
         if end / step > _MOST:
@@ -113,6 +112,7 @@ def cut(
     if which == "middle":
         begins = [(covered - length) // 2]
     if known:
+        apart = shown > length * step + _TOLERANCE
         still = apart[np.searchsorted(moments, wanted + _TOLERANCE, side="right") - 1]
         begins = [begin for begin in begins if not still[begin:][:length].any()]
     if which == "first":
