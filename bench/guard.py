@@ -8,7 +8,7 @@ gets more rounds, three times as many at most; one that stays below is measured 
 for a neighbour on the same host slows vector code for seconds. Exit code 1: a row is below its floor.
 
 Ratios of compiled code differ between processors. ``floors.toml`` holds floors for the processors that were measured,
-by LLVM's name, at about 88 % of what was found there for encoders (less where runs differ more), so that an encoder
+by LLVM's name and the vectors that are used, at about 88 % of what was found there for encoders (less where runs differ more), so that an encoder
 slower by a fifth falls through; and for all others the promise itself, which catches less. ``--record`` prints the
 section for this processor, from one run.
 """
@@ -27,6 +27,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from cinemill.codecs import table
+from cinemill.kernels.machine import x86
 from cinemill.warmup import load_all
 from comparisons import CODECS, KERNELS, MASKS, PEERS, PIPELINES, START, Comparison
 from measure import interleaved, processor_seconds, ratio, summarise
@@ -50,7 +51,7 @@ def main() -> int:
         _slow_encoders_down()
     load_all()
     started = time.perf_counter()
-    processor = llvm.get_host_cpu_name()
+    processor = this_processor()
     floors = read_floors(processor)
     print(f"processor {processor}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     rows = []
@@ -75,10 +76,15 @@ def main() -> int:
         [(row.name, f"{row.found:.2f}", f"{row.floor:.2f}") for row in rows],
     )
     if arguments.record:
-        print(f"\n[{processor}]")
+        print(f'\n["{processor}"]')
         for row in rows:
             print(f'"{row.name}" = {row.found * _RECORDED:.2f}')
     return 1 if below else 0
+
+
+def this_processor() -> str:
+    """Return LLVM's name of this processor, and which vectors the kernels use: a hypervisor may hide the wider ones."""
+    return f"{llvm.get_host_cpu_name()} {'AVX-512' if x86.REGISTER == 64 else 'AVX2'}"
 
 
 def read_floors(processor: str) -> dict[str, float]:

@@ -4,8 +4,11 @@ import ast
 import io
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.progress import Progress
@@ -13,8 +16,12 @@ from rich.progress import Progress
 import cinemill as package
 from cinemill import warmup
 from cinemill.cli import show
+from cinemill.codecs.jpeg import lossless
+from cinemill.codecs.jpeg_2000 import decode, htj2k
+from cinemill.kernels.machine.jit import kernels
 from tests.cli.test_cli import cinemill
 from tests.support.files import bundled
+from tests.support.generate import JPEG_BASELINE, JPEG_LOSSLESS, encapsulated_element, header, part10
 
 
 def is_kernel(node):
@@ -25,8 +32,8 @@ def is_kernel(node):
 
 
 def test_all_kernels_are_counted(monkeypatch, tmp_path):
-    kernels = (Path(package.__file__).parent / "kernels").rglob("*.py")
-    expected = sum(is_kernel(node) for path in kernels for node in ast.walk(ast.parse(path.read_text())))
+    sources = (Path(package.__file__).parent / "kernels").rglob("*.py")
+    expected = sum(is_kernel(node) for path in sources for node in ast.walk(ast.parse(path.read_text())))
     assert warmup.compiled()[1] == expected > 80
     monkeypatch.setenv("CINEMILL_CACHE_DIR", str(tmp_path))
     assert warmup.compiled() == (0, expected)
@@ -59,3 +66,29 @@ def test_the_bar_counts_and_names_kernels(monkeypatch, terminal):
         bar.compiling(kernel)
     assert progress.tasks[0].fields["frames"] == "compiling kernel 2, once: encode"
     assert written.getvalue().count("cinemill warmup") == (0 if terminal else 1)
+
+
+@pytest.mark.parametrize(("without_loss", "spared"), [(False, "walk_scan"), (True, "decode_two_scans")])
+def test_a_few_frames_of_jpeg_do_not_wait_for_kernels_that_they_can_do_without(
+    tmp_path, without_loss, spared
+):
+    frames = [
+        bytes(imagecodecs.jpeg8_encode(np.full((24, 30), 7 * n, np.uint8), lossless=without_loss))
+        for n in range(3)
+    ]
+    syntax = JPEG_LOSSLESS if without_loss else JPEG_BASELINE
+    source, cache = tmp_path / "in.dcm", tmp_path / "cache"
+    element = encapsulated_element([[frame] for frame in frames])
+    source.write_bytes(part10(header(np.zeros((3, 24, 30), np.uint8)), element, syntax))
+    fresh = {**os.environ, "CINEMILL_CACHE_DIR": str(cache)}
+    done = cinemill("transcode", source, tmp_path / "out.dcm", "--to", "explicit", env=fresh)
+    assert done.returncode == 0, done.stderr
+    compiled = {path.stem for path in cache.rglob("*.ready")}
+    assert "decode_scan" in compiled
+    assert spared not in compiled
+
+
+def test_kernels_that_may_be_spared_have_the_names_that_are_asked_for():
+    for spared in (decode._spared, htj2k._spared, lossless._spared):
+        module, _, name = spared.kernel.rpartition(".")
+        assert getattr(import_module(module), name) is kernels[spared.kernel]

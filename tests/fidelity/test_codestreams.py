@@ -9,6 +9,7 @@ import pytest
 import cinemill
 from cinemill.codecs.jpeg import sequential
 from cinemill.codecs.jpeg_2000 import codec, decode
+from cinemill.codecs.jpeg_2000 import htj2k as htj2k_codec
 from cinemill.errors import CodecError, SourceError, VerificationError
 from tests.support.generate import (
     EXPLICIT,
@@ -354,3 +355,7 @@ def test_receipt_says_that_openjpeg_decoded_what_the_kernels_left_to_it(transcod
     assert transcode(source, "rle").receipt.decoder.startswith("cinemill-jpeg2000 ")
     monkeypatch.setattr(decode._spared, "worth_compiling", lambda _: False)
     assert transcode(source, "rle").receipt.decoder == openjpeg
+    monkeypatch.setattr(htj2k_codec._spared, "worth_compiling", lambda _: False)
+    assert transcode(source, "htj2k").receipt.verification.startswith(f"every frame by {openjpeg};")
+    monkeypatch.setattr(htj2k_codec._spared, "worth_compiling", lambda _: True)
+    assert transcode(source, "htj2k").receipt.verification.startswith("every frame by cinemill-htj2k ")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg import lossless
 from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -49,6 +50,7 @@ def run(count: int, seed: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
     memories = GuardedMemory(), GuardedMemory()
     together = lossless._two
+    lossless._spared = Spared(-1, lossless._spared.kernel)
     outcomes: Counter[str] = Counter()
     streams: list[tuple[list[bytes], PixelFormat]] = []
     for number in range(count):

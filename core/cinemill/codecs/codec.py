@@ -53,3 +53,14 @@ class Delegating(Codec, Protocol):
     def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
         """Decode frames as `decode` does; with each comes who decoded it."""
         ...
+
+
+def named(codec: Codec) -> str:
+    """Name a codec and its version, as receipts do."""
+    return f"{codec.name} {codec.version}"
+
+
+def credited(codec: Codec, by: set[str]) -> str:
+    """Name a codec, or those that it had decode everything; ``by`` has the names of who decoded."""
+    ours = named(codec)
+    return ours if ours in by else " and ".join(sorted(by)) or ours

@@ -27,7 +27,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "rle": ("rle:Rle",),
     "jpeg": (
         "jpeg.sequential:fastest",  # the kernels where they run, else libjpeg-turbo
-        "jpeg.libjpeg_turbo:LibjpegTurbo",
+        "jpeg.libjpeg_turbo:LibjpegTurboOfSound",
         "jpeg.pylibjpeg:Pylibjpeg",
     ),
     "jpeg-lossless": (
@@ -77,7 +77,10 @@ _VERIFIERS: dict[str, tuple[str, ...]] = {
 }
 _TRANSIENT = {"jpeg_ls.codec:JpegLs": "jpeg_ls.codec:Transient"}
 """Verifiers that need less memory where their frames are compared at once, and let go."""
-_INDEPENDENT: dict[str, tuple[str, ...]] = {"htj2k": ("jpeg_2000.openjpeg:OpenJpeg",)}
+_INDEPENDENT: dict[str, tuple[str, ...]] = {
+    "htj2k": ("jpeg_2000.openjpeg:OpenJpeg",),
+    "jpeg": ("jpeg.libjpeg_turbo:LibjpegTurbo",),
+}
 """Of codestreams that others may have written, or damaged."""
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cinemill.codecs import table, together
+from cinemill.codecs.codec import credited, named
 from cinemill.codecs.codestream import Codestream, least_bytes, with_end
 from cinemill.codecs.faults import known_to_fail
 from cinemill.dicom.elements import PIXEL_DATA
@@ -93,8 +94,7 @@ class FrameDecoder:
     @property
     def decoded_by(self) -> str:
         """Name and version of the codec; of those that it had decode every frame, where it decoded none itself."""
-        ours = _named(self.codec)
-        return ours if ours in self._by else " and ".join(sorted(self._by)) or ours
+        return credited(self.codec, self._by)
 
     @cached_property
     def lossy(self) -> bool:
@@ -121,7 +121,7 @@ class FrameDecoder:
         codestreams = [self._codestream(index) for index in indices]
         interpretations = [self._check(data, index) for index, data in zip(indices, codestreams, strict=True)]
         told = self._decode(indices, codestreams)
-        self._by.update({_named(codec) for _, codec in told})
+        self._by.update({named(codec) for _, codec in told})
         decoded = self._confirm(indices, codestreams, told)
         del told
         wanted = interpretation or self.pixels.photometric_interpretation
@@ -366,7 +366,3 @@ class FrameDecoder:
         if warning:
             self._note(warning)
         return interpretation
-
-
-def _named(codec: Codec) -> str:
-    return f"{codec.name} {codec.version}"

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cinemill.codecs import compiling
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg import lossless
 from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -229,7 +231,20 @@ def paired(monkeypatch):
         return frames
 
     monkeypatch.setattr(lossless, "_two", noted)
+    monkeypatch.setattr(compiling, "is_compiled", lambda _: True)
+    monkeypatch.setattr(lossless, "_spared", Spared(0, "pairs"))
     return found
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_frames_are_decoded_one_by_one_until_that_has_taken_as_long_as_to_compile(monkeypatch, paired, ready):
+    frame = image("gradient", 8, (20, 90))
+    codestreams = [bytes(imagecodecs.jpeg8_encode(frame, lossless=True))] * 2
+    monkeypatch.setattr(compiling, "is_compiled", lambda _: ready)
+    monkeypatch.setattr(lossless, "_spared", Spared(3 * frame.nbytes, "pairs"))
+    for _ in range(3):
+        np.testing.assert_array_equal(CODEC.decode(codestreams, pixels_of(frame)), [frame] * 2)
+    assert [each for each in paired if each] == [True] * (3 if ready else 1)
 
 
 @pytest.mark.parametrize("selection", range(1, 8))

@@ -9,7 +9,7 @@ import pytest
 import cinemill
 from cinemill.codecs import memory, table
 from cinemill.codecs.codestream import read_codestream
-from cinemill.codecs.jpeg import sequential
+from cinemill.codecs.jpeg import libjpeg_turbo, sequential
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg.sequential import SequentialJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
@@ -243,6 +243,17 @@ def test_verification_has_libjpeg_turbo_decode_the_source(cine, tmp_path, monkey
     cinemill.transcode(cine, tmp_path / "o.dcm", to="jpeg-ls")
     monkeypatch.setattr(SequentialJpeg, "decode", lambda *_: pytest.fail("it wrote the output"))
     assert cinemill.verify(cine, tmp_path / "o.dcm").status == "verified"
+
+
+def test_damage_is_looked_for_by_who_decodes_and_by_who_decodes_in_its_place(monkeypatch):
+    stream, pixels = jpeg(image(24, 30)), pixels_of((24, 30))
+    shorter = stream[:-20] + b"\xff\xd9"
+    for codec in (SequentialJpeg(), LibjpegTurbo(), table.independent("jpeg")):
+        with pytest.raises(CodecError, match="MCUs"):
+            codec.decode([shorter], pixels)
+    monkeypatch.setattr(libjpeg_turbo, "check_entropy_data", lambda _: pytest.fail("it was found sound"))
+    (frame,) = next(table.second_opinions("jpeg")).decode([stream], pixels)
+    np.testing.assert_array_equal(frame, SequentialJpeg().decode([stream], pixels)[0])
 
 
 def test_the_table_names_libjpeg_turbo_where_the_kernels_are_not_wanted(monkeypatch):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from cinemill.codecs import compiling
 from cinemill.codecs import table as codec_table
 from cinemill.codecs.codec import Codec
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
-from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
@@ -64,7 +65,8 @@ def test_openjpeg_decodes_until_it_has_taken_as_long_as_to_compile_the_kernels(
 
     monkeypatch.setattr(jpeg2000_decode, "decode_checked", counted)
     for ready, expected in ((False, [2, 2, 2, 0, 0]), (True, [0])):
-        spared = Spared(2 * 2 * len(tables.blocks), partial(bool, ready))
+        monkeypatch.setattr(compiling, "is_compiled", Mock(return_value=ready))
+        spared = Spared(2 * 2 * len(tables.blocks), "decoder")
         monkeypatch.setattr(jpeg2000_decode, "_spared", spared)
         for left in expected:
             by_openjpeg.clear()

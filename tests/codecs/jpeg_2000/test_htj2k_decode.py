@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cinemill.codecs import memory, table
+from cinemill.codecs import compiling, memory, table
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import htj2k, htj2k_decode
-from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_codestream
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
@@ -42,9 +42,10 @@ def test_openjpeg_verifies_until_it_has_taken_as_long_as_to_compile_the_kernels(
     pixels = pixel_format(70, 90, 3)
     frames = [picture(pixels, "smooth")] * 2
     codestreams = htj2k.Htj2k().encode(frames, pixels)
-    monkeypatch.setattr(htj2k, "_spared", Spared(2 * 2 * frames[0].size, lambda: ready))
-    by_kernels = Mock(side_effect=htj2k_decode.decode)
-    monkeypatch.setattr(htj2k_decode, "decode", by_kernels)
+    monkeypatch.setattr(htj2k, "_spared", Spared(2 * 2 * frames[0].size, "decoder"))
+    monkeypatch.setattr(compiling, "is_compiled", lambda _: ready)
+    by_kernels = Mock(side_effect=htj2k_decode.attributed)
+    monkeypatch.setattr(htj2k_decode, "attributed", by_kernels)
     for _ in range(4):
         for frame, decoded in zip(
             frames, table.verifiers("htj2k")[0].decode(codestreams, pixels), strict=True
@@ -56,7 +57,8 @@ def test_openjpeg_verifies_until_it_has_taken_as_long_as_to_compile_the_kernels(
 def test_sources_are_decoded_by_the_kernels_which_find_more_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = pixel_format(70, 90, 3)
     (codestream,) = htj2k.Htj2k().encode([picture(pixels, "smooth")], pixels)
-    monkeypatch.setattr(htj2k, "_spared", Spared(1 << 40, lambda: False))
+    monkeypatch.setattr(htj2k, "_spared", Spared(1 << 40, "decoder"))
+    monkeypatch.setattr(compiling, "is_compiled", lambda _: False)
     monkeypatch.setattr(OpenJpeg, "decode", lambda *_: pytest.fail("left to OpenJPEG"))
     table.decoder("htj2k").decode([codestream], pixels)
 

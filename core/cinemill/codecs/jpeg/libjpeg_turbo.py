@@ -41,18 +41,28 @@ class LibjpegTurbo:
         UnsupportedPixelFormat
             A codestream uses arithmetic coding, the hierarchical mode, or a DNL marker.
         """
-        return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
+        return [self._decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Refuse: JPEG is only read."""
         raise UnsupportedPixelFormat("JPEG is read only")
 
+    def _decode(self, data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+        try:
+            check_entropy_data(data)
+        except (CodecError, UnsupportedPixelFormat) as error:
+            raise error.locate(frame=frame) from None
+        return _decoded(data, pixels, frame)
 
-def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
-    try:
-        check_entropy_data(data)
-    except (CodecError, UnsupportedPixelFormat) as error:
-        raise error.locate(frame=frame) from None
+
+class LibjpegTurboOfSound(LibjpegTurbo):
+    """The same for codestreams in which another decoder has looked for damage, so that concealing some is a dissent."""
+
+    def _decode(self, data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
+        return _decoded(data, pixels, frame)
+
+
+def _decoded(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
     # One colour space on both sides keeps libjpeg from converting: which one it is does not matter.
     space = _JCS_GREY if pixels.samples == 1 else _JCS_YCBCR
     try:

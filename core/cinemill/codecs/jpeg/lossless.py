@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cinemill._version import __version__
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg import lossless as kernel
 from cinemill.kernels.jpeg import lossless_differences as differences
-from cinemill.kernels.jpeg import lossless_pairs as pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ class JpegLossless:
         frames: list[Samples] = []
         while len(frames) < len(codestreams):
             number = len(frames)
-            frames += _two(codestreams[number : number + pairs.LANES], pixels)
+            frames += _two(codestreams[number : number + self.batch], pixels)
             if len(frames) == number:
                 try:
                     frames.append(_Frame(codestreams[number], pixels).decode())
@@ -74,10 +74,16 @@ class JpegLossless:
         raise UnsupportedPixelFormat(f"{self.name} does not encode")
 
 
+_spared = Spared(400_000_000, "cinemill.kernels.jpeg.lossless_pairs.decode_two_scans")
+"""Bytes of frames that are decoded one by one."""
+
+
 def _two(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """Decode two frames at the same time; nothing comes back where that can't be done, or one of them is unsound."""
-    if len(codestreams) < pairs.LANES:
+    if len(codestreams) < 2 or not _spared.worth_compiling(2 * pixels.nbytes):
         return []
+    from cinemill.kernels.jpeg import lossless_pairs as pairs
+
     frames = [_Frame(codestream, pixels) for codestream in codestreams]
     made: list[Samples] = []
     given: list[Any] = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cinemill.codecs.jpeg import markers
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpeg import entropy as kernel
 from cinemill.kernels.jpeg import huffman
 
 if TYPE_CHECKING:
@@ -77,8 +76,30 @@ class _Component:
 
 
 @dataclass(frozen=True)
+class _Tables:
+    """Of a scan's blocks: ``mcu`` as `entropy.walk_scan` takes it, and a row of ``symbols`` for each Huffman table."""
+
+    process: int
+    mcu: NDArray[np.int64]
+    symbols: NDArray[np.uint16]
+
+    @cached_property
+    def lookup(self) -> NDArray[np.uint16]:
+        """For each pair of a DC and an AC table as many symbols at once as `lookup.fill_lookup` finds."""
+        from cinemill.kernels.jpeg import lookup
+        from cinemill.kernels.jpeg.entropy import AC, DC, PAIR
+
+        pairs = {row[PAIR]: (row[DC], row[AC]) for row in self.mcu.tolist()}
+        entries = np.empty((len(pairs), 2, 1 << lookup.INDEX_BITS), np.uint16)
+        if self.process == huffman.BLOCKS:
+            for pair, (dc, ac) in pairs.items():
+                lookup.fill_lookup(self.symbols, dc, ac, entries[pair])
+        return entries
+
+
+@dataclass(frozen=True)
 class Scan:
-    """What `kernel.walk_scan` needs to know of a scan."""
+    """What `entropy.walk_scan` needs to know of a scan."""
 
     components: list[_Component]
     process: int
@@ -86,13 +107,13 @@ class Scan:
     interval: int
     first: int
     last: int
-    mcu: NDArray[np.int64]
-    lookup: NDArray[np.uint16]
-    symbols: NDArray[np.uint16]
+    tables: _Tables
     nonzero: NDArray[np.int64]
 
     def walk(self, codestream: Buffer, start: int) -> int:
         """Walk the entropy-coded data that start there; return the position behind them."""
+        from cinemill.kernels.jpeg import entropy as kernel
+
         outcome, offset, found, left = kernel.walk_scan(
             np.frombuffer(codestream, np.uint8),
             start,
@@ -101,9 +122,9 @@ class Scan:
             self.interval,
             self.first,
             self.last,
-            self.mcu,
-            self.lookup,
-            self.symbols,
+            self.tables.mcu,
+            self.tables.lookup,
+            self.tables.symbols,
             self.nonzero,
         )
         if outcome == kernel.COMPLETE:
@@ -208,7 +229,7 @@ class _Frame:
         components = self._scanned(header.components, position)
         first, last, high, low = header[2:] if self.process == _PROGRESSIVE else (0, 63, 0, 0)
         _note_sent(components, (first, last, high, low), position)
-        process = (kernel.BAND if first else kernel.BLOCKS) + (1 if high else 0)
+        process = (huffman.BAND if first else huffman.BLOCKS) + (1 if high else 0)
         sizes, mcus = [component.across * component.down for component in components], self.mcus
         if len(components) == 1:
             sizes, mcus = [1], components[0].blocks
@@ -218,13 +239,13 @@ class _Frame:
             components[0].nonzero = np.zeros(mcus, np.int64)
         tables = [
             (
-                self._table(selector >> 4, position) if process == kernel.BLOCKS else b"",
+                self._table(selector >> 4, position) if process == huffman.BLOCKS else b"",
                 self._table(0x10 | selector & 15, position) if last else b"",
             )
             for selector in header.tables
         ]
         try:
-            walked = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
+            read = _tables_of(process, self.precision, tuple(zip(sizes, tables, strict=True)))
         except ValueError as error:
             raise CodecError(str(error), offset=position) from None
         return Scan(
@@ -234,7 +255,7 @@ class _Frame:
             self.restart_interval or mcus,
             first,
             last,
-            *walked,
+            read,
             components[0].nonzero,
         )
 
@@ -288,8 +309,8 @@ def _note_sent(components: list[_Component], progression: tuple[int, int, int, i
 @lru_cache(maxsize=16)
 def _tables_of(
     process: int, precision: int, components: tuple[tuple[int, tuple[bytes, bytes]], ...]
-) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16]]:
-    """Build what `kernel.walk_scan` needs to know of an MCU, from the blocks, DC and AC table of each component."""
+) -> _Tables:
+    """Build what a scan needs to know of an MCU, from the blocks, DC and AC table of each component."""
     rows: dict[tuple[int, bytes], int] = {}
     pairs: dict[tuple[int, int], int] = {}
     mcu = []
@@ -304,14 +325,10 @@ def _tables_of(
         excess = huffman.fill_symbols(np.frombuffer(table, np.uint8), known, symbols[row])
         if excess:
             raise ValueError(f"a Huffman table has too many codes of {excess} bits")
-    lookup = np.empty((len(pairs), 2, 1 << huffman.INDEX_BITS), np.uint16)
-    if process == kernel.BLOCKS:
-        for (dc, ac), pair in pairs.items():
-            huffman.fill_lookup(symbols, dc, ac, lookup[pair])
-    return np.array(mcu, np.int64), lookup, symbols
+    return _Tables(process, np.array(mcu, np.int64), symbols)
 
 
-def symbols_of(kind: int, precision: int, process: int = kernel.BLOCKS) -> NDArray[np.bool_]:
+def symbols_of(kind: int, precision: int, process: int = huffman.BLOCKS) -> NDArray[np.bool_]:
     """Mark the symbols (of 256) that have a meaning in a DC table, kind 0, or an AC table, kind 1.
 
     Parameters
@@ -335,7 +352,7 @@ def _dc_symbols(precision: int) -> NDArray[np.bool_]:
 def _ac_symbols(process: int, precision: int) -> NDArray[np.bool_]:
     """Mark the meaningful pairs of run and category (T.81 F.1.2.2.1, G.1.2.2, G.1.2.3)."""
     run, category = np.divmod(np.arange(256), 16)
-    known: NDArray[np.bool_] = category <= (1 if process == kernel.BAND_AGAIN else precision + 2)
-    if process == kernel.BLOCKS:
+    known: NDArray[np.bool_] = category <= (1 if process == huffman.BAND_AGAIN else precision + 2)
+    if process == huffman.BLOCKS:
         known &= (category > 0) | (run == 0) | (run == 15)
     return known

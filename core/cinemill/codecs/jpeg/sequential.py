@@ -240,7 +240,7 @@ def _laid_out(
 
     mcus_across = -(-frame.columns // (8 * form[0]))
     starts, end, blocks = list[int](), MARGIN, list[tuple[int, ...]]()
-    tables = scan.mcu[:, 1:].tolist()
+    tables = scan.tables.mcu[:, 1:].tolist()
     pairs = sorted({(dc, ac) for dc, ac in tables})
     for number in range(len(scan.components)):
         wide, high = (1, 1) if number else form
@@ -251,12 +251,14 @@ def _laid_out(
             dc, ac = tables[len(blocks)]
             blocks.append((number, dc, ac, pairs.index((dc, ac)), start, 8 * wide, 8 * high * pitch, pitch))
         end += pitch * 8 * high * (scan.mcus // mcus_across) + MARGIN
-    codes, lookup = (np.empty((len(scan.symbols), 1 << INDEX_BITS), kind) for kind in (np.uint16, np.int64))
+    codes, lookup = (
+        np.empty((len(scan.tables.symbols), 1 << INDEX_BITS), kind) for kind in (np.uint16, np.int64)
+    )
     for row, entries in enumerate(lookup):
-        fill_entries(scan.symbols, row, codes[row], entries)
+        fill_entries(scan.tables.symbols, row, codes[row], entries)
     flat = np.empty((len(pairs), 1 << INDEX_BITS), np.int32)
     for (dc, ac), entries in zip(pairs, flat, strict=True):
-        fill_flat(scan.symbols, dc, ac, entries)
+        fill_flat(scan.tables.symbols, dc, ac, entries)
     return _Layout(
         shape=(frame.rows, frame.columns, 3)[: 2 if len(starts) == 1 else 3],
         across=form[0],
@@ -268,7 +270,7 @@ def _laid_out(
         flat=flat,
         codes=codes,
         lookup=lookup,
-        symbols=scan.symbols,
+        symbols=scan.tables.symbols,
         quantisation=quantisation,
         starts=starts,
         pitch=form[0] * (8 * mcus_across + BETWEEN),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cinemill.codecs.jpeg_2000.compiling import Spared
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
@@ -29,13 +29,7 @@ _BREAK_EVEN = 16
 """Code-blocks that take OpenJPEG as long as a vector whose other lanes are idle takes the kernels."""
 
 
-def _compiled() -> bool:
-    from cinemill.kernels.jpeg_2000.decode_blocks import compiled
-
-    return compiled()
-
-
-_spared = Spared(60_000, _compiled)
+_spared = Spared(60_000, "cinemill.kernels.jpeg_2000.decode_blocks._decode_blocks")
 """Code-blocks."""
 
 

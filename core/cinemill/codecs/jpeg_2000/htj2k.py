@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
+from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
-from cinemill.codecs.jpeg_2000.compiling import Spared
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
@@ -66,7 +66,7 @@ class Htj2k:
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Decode frames as `OpenJpeg.decode` does, to the same samples."""
-        return htj2k_decode.decode(codestreams, pixels)
+        return [frame for frame, _ in self.attributed(codestreams, pixels)]
 
     def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
         """Decode frames; with each comes who decoded it, this one or OpenJPEG."""
@@ -90,18 +90,13 @@ class Htj2kWritten(Htj2k):
     So OpenJPEG, which overlooks damage, may decode until compiling the kernels pays.
     """
 
-    def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-        """Decode frames as `OpenJpeg.decode` does."""
-        samples = len(codestreams) * pixels.rows * pixels.columns * pixels.samples
-        by_kernels = _spared.worth_compiling(samples)
-        return super().decode(codestreams, pixels) if by_kernels else OpenJpeg().decode(codestreams, pixels)
+    def attributed(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, Codec]]:
+        """Decode frames; with each comes who decoded it."""
+        if _spared.worth_compiling(len(codestreams) * pixels.rows * pixels.columns * pixels.samples):
+            return super().attributed(codestreams, pixels)
+        openjpeg = OpenJpeg()
+        return [(frame, openjpeg) for frame in openjpeg.decode(codestreams, pixels)]
 
 
-def _compiled() -> bool:
-    from cinemill.kernels.htj2k.decode_frames import compiled
-
-    return compiled()
-
-
-_spared = Spared(600_000_000, _compiled)
+_spared = Spared(600_000_000, "cinemill.kernels.htj2k.decode_frames.decode_frames")
 """Samples."""

@@ -114,9 +114,3 @@ def decode_frames(
             ring,
             pixels[frame],
         )
-
-
-def compiled() -> bool:
-    """Whether it needs no compiler to decode frames."""
-    kernel: Any = decode_frames
-    return bool(kernel.is_made())

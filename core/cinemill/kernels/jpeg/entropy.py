@@ -26,17 +26,16 @@ from cinemill.kernels.jpeg.data import (
     word_at,
 )
 from cinemill.kernels.jpeg.huffman import (
-    ENDED,
-    INDEX_BITS,
+    BAND,
+    BLOCKS,
+    DC_AGAIN,
     SYMBOLS,
     code_length,
     code_size,
     code_symbol,
     code_zeros,
-    entry_bits,
-    entry_blocks,
-    entry_coefficients,
 )
+from cinemill.kernels.jpeg.lookup import ENDED, INDEX_BITS, entry_bits, entry_blocks, entry_coefficients
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import (
     address,
@@ -55,9 +54,6 @@ if TYPE_CHECKING:
 
 COMPLETE, NO_SUCH_CODE, PAST_BAND, RUN_TOO_LONG, DATA_END, DATA_LEFT, NO_RESTART = range(7)
 """How a scan ended."""
-
-BLOCKS, DC_AGAIN, BAND, BAND_AGAIN = range(4)
-"""Whole blocks or DC coefficients for the first time; their refinement; a band of AC coefficients; its refinement."""
 
 _AT_ONCE = 3
 PAIR, DC, AC = range(3)

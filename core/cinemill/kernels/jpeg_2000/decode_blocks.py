@@ -228,12 +228,6 @@ def _decode_blocks(
     _collect(lanes, rows, columns, parts, blocks, group, room, coefficients, size)
 
 
-def compiled() -> bool:
-    """Whether it needs no compiler to decode code-blocks."""
-    kernel: Any = _decode_blocks
-    return bool(kernel.is_made())
-
-
 def decode_blocks(
     data: NDArray[np.uint8],
     bit_planes: NDArray[np.int64],

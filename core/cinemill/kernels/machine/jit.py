@@ -242,11 +242,12 @@ class Kernel(_Compiled):
 
 def waiting(folder: str = "") -> list[Kernel]:
     """Return the imported kernels, of one folder or all, that are to be compiled: those that are not only parts of others."""
-    parts = {other.name for kernel in kernels.values() for other in _all_parts(kernel)}
+    imported = dict(kernels)  # another thread may be importing more
+    parts = {other.name for kernel in imported.values() for other in _all_parts(kernel)}
     called, later = _names_imported()
     return [
         kernel
-        for name, kernel in kernels.items()
+        for name, kernel in imported.items()
         if folder in ("", kernel.folder)
         and (name in called or name not in parts | later)
         and not kernel.is_made()
@@ -288,6 +289,14 @@ def _all_parts(one: _Compiled) -> Iterator[_Compiled]:
 def without_numba() -> bool:
     """Whether kernels can be called without numba here: on Linux on x86-64, for the processor that this is."""
     return sys.platform == "linux" and os.uname().machine == "x86_64" and not processor.chosen()
+
+
+def is_compiled(kernel: str) -> bool:
+    """Whether a kernel of that name needs no compiler, without importing it, so that it is not among those that wait for one."""
+    module, _, name = kernel.rpartition(".")
+    return _is_marked(
+        module, KERNELS.parents[1].joinpath(*module.split(".")).with_suffix(".py"), name, "ready"
+    )
 
 
 def is_ready(module: str, source: Path, name: str) -> bool:

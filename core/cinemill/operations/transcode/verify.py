@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from cinemill.codecs import together
+from cinemill.codecs.codec import credited, named
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.equality import same_samples
@@ -70,6 +71,7 @@ class FrameVerifier:
         self._level = level
         self._verifiers = verifiers
         self._pixels = pixels
+        self._by: dict[str, set[str]] = {verifier.name: set() for verifier in verifiers}
         self._still = frames == 1
         self._sample = (
             range(0, frames, _SAMPLE_EVERY) if level == "sample" else heard_twice(sop_instance_uid, frames)
@@ -140,13 +142,14 @@ class FrameVerifier:
         frames: Sequence[Samples],
     ) -> None:
         try:
-            decoded = together.decode(verifier, codestreams, self._pixels)
+            told = together.attributed(verifier, codestreams, self._pixels)
         except (CodecError, UnsupportedPixelFormat) as error:
             raise VerificationError(
                 f"what was written does not decode ({verifier.name}: {error.message}); nothing was kept",
                 frame=indices[error.frame or 0],
             ) from None
-        for index, written, read in zip(indices, decoded, frames, strict=True):
+        self._by[verifier.name].update({named(codec) for _, codec in told})
+        for index, (written, _), read in zip(indices, told, frames, strict=True):
             if not same_samples(written, read):
                 different = int(np.count_nonzero(written != read))
                 raise VerificationError(
@@ -156,7 +159,7 @@ class FrameVerifier:
                 )
 
     def __str__(self) -> str:
-        first, *others = [f"{codec.name} {codec.version}" for codec in self._verifiers]
+        first, *others = [credited(codec, self._by[codec.name]) for codec in self._verifiers]
         if self._level == "none":
             return "none"
         if self._level == "sample":

@@ -1,0 +1,29 @@
+"""Whether compiling a decoder's kernels pays yet: a few frames don't wait for a compiler where another way is there."""
+
+from __future__ import annotations
+
+from cinemill.kernels.machine.jit import is_compiled
+
+
+class Spared:
+    """What a process has decoded without kernels, in place of compiling them.
+
+    Parameters
+    ----------
+    most
+        How much takes about as long without them as it takes to compile them.
+    kernel
+        The name of the one that takes longest.
+    """
+
+    def __init__(self, most: int, kernel: str) -> None:
+        self._most, self.kernel = most, kernel
+        self._left = 0
+        self._wanted = False
+
+    def worth_compiling(self, amount: int) -> bool:
+        """Whether the kernels are to decode so much; else the other way is taken."""
+        if not self._wanted:
+            self._wanted = self._left > self._most or is_compiled(self.kernel)
+            self._left += amount
+        return self._wanted
