@@ -8,8 +8,8 @@ gets more rounds, three times as many at most; one that stays below is measured 
 for a neighbour on the same host slows vector code for seconds. Exit code 1: a row is below its floor.
 
 Ratios of compiled code differ between processors. ``floors.toml`` holds floors for the processors that were measured,
-by LLVM's name and the vectors that are used, at about 88 % of what was found there for encoders (less where runs differ more), so that an encoder
-slower by a fifth falls through; and for all others the promise itself, which catches less. ``--record`` prints the
+by LLVM's name and the vectors that are used, at about 88 % of what was found there for encoders (less where runs differ more), so
+that an encoder slower by a fifth falls through; and for all others the promise itself, which catches less. ``--record`` prints the
 section for this processor, from one run.
 """
 

@@ -2,6 +2,8 @@
 
 import struct
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,24 @@ def test_verifying_a_pair_leaves_both_files_out_of_memory(tmp_path):
     with pytest.raises(cinemill.CinemillError, match="1 of 96 frames differ"):
         cinemill.verify(before, after, threads=1, progress=progress)
     assert 0 < most < 2 * LIMIT
+
+
+def test_a_deflated_data_set_is_inflated_piece_by_piece(tmp_path):
+    path, size = tmp_path / "deflated.dcm", 96 << 20
+    made = generate.part10(generate.header(np.zeros((1, 8, 8), np.uint8)), b"", generate.DEFLATED)
+    start = 144 + int.from_bytes(made[140:144], "little")
+    element = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, size)
+    data_set = zlib.decompress(made[start:], -zlib.MAX_WBITS) + element + bytes(size)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path.write_bytes(made[:start] + deflater.compress(data_set) + deflater.flush())
+    tracemalloc.start()
+    try:
+        with Source(path, scan=False) as source:
+            assert source.pixel_data is not None
+            assert source.pixel_data.end == len(data_set)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):

@@ -165,7 +165,10 @@ def _inflate(data: Bytes, start: int) -> Bytes:
 def _inflated(deflated: memoryview) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     for offset in range(0, len(deflated), _PIECE):
-        yield inflater.decompress(deflated[offset : offset + _PIECE])
+        left: bytes | memoryview = deflated[offset : offset + _PIECE]
+        while left and not inflater.eof:
+            yield inflater.decompress(left, _PIECE)
+            left = inflater.unconsumed_tail
     yield inflater.flush()
     if not inflater.eof:
         raise DamagedFile("the deflated data set ends too early; the file is truncated")

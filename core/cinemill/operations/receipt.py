@@ -92,7 +92,7 @@ class Receipt:
     pixel_bytes
         Size of the decoded samples, uncompressed.
     seconds
-        Time per stage, summed over threads, and ``total`` by the clock.
+        Time per stage, summed over threads, and ``total`` by the clock: small files that share SIMD lanes wait for each other in both.
     verification
         What was compared, and by which decoder.
     outputs

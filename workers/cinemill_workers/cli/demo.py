@@ -119,7 +119,7 @@ def _show(source: Path, receipts: list[tuple[TransferSyntax, Receipt]]) -> None:
         box=None,
         pad_edge=False,
     )
-    for name in ("target", "MB", "to pixels", "to JPEG", "colour", "seconds", "read back by"):
+    for name in ("target", "MB", "ratio", "to JPEG", "colour", "s", "read back by"):
         table.add_column(
             name, justify="left" if name in {"target", "colour", "read back by"} else "right", overflow="fold"
         )
