@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from operator import ge
 from typing import Literal
 
 from cinemill.dicom.dictionary import find_private_vr, find_vr
@@ -107,7 +107,8 @@ class Recoder:
         """
         level = [element for element in elements if element.tag & 0xFFFF]
         plain = self.source == self.target == EXPLICIT_LE and not self.canonical
-        if not plain or any(one.tag >= other.tag for one, other in pairwise(level)):
+        tags = [element.tag for element in level]
+        if not plain or any(map(ge, tags, tags[1:])):
             yield from self._encode_level(level, self.source, self.target, {})
             return
         ends = [*sorted(apart), _BEYOND_TAGS]

@@ -109,7 +109,7 @@ def compose(
     after: list[tuple[int, bytes]] = []
     with_icons = set()
     for element, encoded in recoder.encode_runs(
-        [e for e in source.elements if e.tag not in changes], changes
+        (e for e in source.elements if e.tag not in changes), changes
     ):
         (before if element.start < pixels_at else after).append((element.tag, encoded))
         if items_changed:
