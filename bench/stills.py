@@ -7,8 +7,8 @@ pixels. cinemill is its command on a directory, every still verified, with compi
 them. The peers verify nothing: `gdcmconv` and `dcmcjpls` in a loop, as many at once as there are cores, and pydicom's `compress`
 in processes that have imported all: as many as there are cores, and one. One that is not installed, or that can't write the
 target, is left out. Every output is decoded by pydicom and compared with what went in. Then it is emptied, and not deleted:
-ext4 gives the inode of a deleted file to no other for minutes, and passes over all of these for each new file, which took all
-tools 0.7 ms a still.
+ext4 gives the inode of a deleted file to no other for minutes, and passes over all of these for each new file, which took every
+tool up to 0.7 ms a still.
 """
 
 from __future__ import annotations
