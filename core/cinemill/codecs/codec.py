@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
@@ -46,7 +46,6 @@ class Codec(Protocol):
         ...
 
 
-@runtime_checkable
 class Delegating(Codec, Protocol):
     """A codec that has another one decode what it does not."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cinemill import party
-from cinemill.codecs.codec import Delegating
 from cinemill.codecs.native import Native
 
 if TYPE_CHECKING:
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Delegating
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 Work: TypeAlias = "Callable[[Any, PixelFormat], list[Any]]"
@@ -48,8 +47,8 @@ def attributed(
     pixels
         Their format.
     """
-    if isinstance(codec, Delegating):
-        return _call(codec, codec.attributed, codestreams, pixels)
+    if hasattr(codec, "attributed"):  # to ask for a protocol takes as long as to read a header
+        return _call(codec, cast("Delegating", codec).attributed, codestreams, pixels)
     return [(frame, codec) for frame in decode(codec, codestreams, pixels)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import IMPLICIT_LE, tag_name
@@ -15,20 +16,24 @@ if TYPE_CHECKING:
     from cinemill.dicom.source import Source
 
 
-def compare_elements(source: Source, output: Source, may_change: Collection[int]) -> None:
+def compare_elements(
+    source: Source, output: Source, may_change: Collection[int], *, repeated: int = 0
+) -> None:
     """Compare all elements but the pixel data, whatever the encodings of the two files.
 
     Parameters
     ----------
     may_change
         Tags that the plan changes, adds or removes. Group lengths and File Meta Information are never compared.
+    repeated
+        How many elements, from the first on, are known to be the same in both.
 
     Raises
     ------
     VerificationError
         An element is lost, new or different; the message names up to five.
     """
-    if source.encoding == output.encoding and _same_as_found(source, output, may_change):
+    if source.encoding == output.encoding and _same_as_found(source, output, may_change, repeated):
         return
     before, after = _normal(source, may_change), _normal(output, may_change)
     different = [tag for tag in before.keys() | after.keys() if before.get(tag) != after.get(tag)]
@@ -64,25 +69,27 @@ def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None =
             raise VerificationError("the bytes differ", path=output.path, frame=index)
 
 
-def _same_as_found(source: Source, output: Source, may_change: Collection[int]) -> bool:
-    """Whether the elements stand in both files in the same order, as the same bytes."""
-    before, after = (
-        [e for e in file.elements if e.tag & 0xFFFF and e.tag not in may_change] for file in (source, output)
-    )
-    if len(before) != len(after):
-        return False
-    here, there = source.data, output.data
-    start = end = 0  # of a run of elements behind each other
-    further = 0  # by so much it stands behind its place in the output
-    for one, other in zip(before, after, strict=True):
-        if other.end - one.end != other.start - one.start:
-            return False
-        if one.start != end or other.start - one.start != further:
-            if here[start:end] != there[start + further : end + further]:
-                return False
-            start, further = one.start, other.start - one.start
-        end = one.end
-    return bool(here[start:end] == there[start + further : end + further])
+def _same_as_found(source: Source, output: Source, may_change: Collection[int], repeated: int) -> bool:
+    """Whether the elements stand in both files in the same order, as the same bytes.
+
+    In one encoding, where an element ends is told by its own bytes: what is the same bytes from the first element on is the
+    same elements.
+    """
+    return _kept(source, may_change, repeated) == _kept(output, may_change, repeated)
+
+
+def _kept(file: Source, may_change: Collection[int], first: int) -> bytes:
+    """Return the elements that are compared, from one on, one behind the other, as they are encoded."""
+    runs = []
+    begin = end = 0
+    for tag, _, start, _, after, _ in islice(file.elements, first, None):
+        if tag & 0xFFFF and tag not in may_change:
+            if start != end:
+                runs.append(slice(begin, end))
+                begin = start
+            end = after
+    data = memoryview(file.data)
+    return b"".join([data[run] for run in (*runs, slice(begin, end))])
 
 
 def compare_encapsulated(source: Source, output: Source) -> None:

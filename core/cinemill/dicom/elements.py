@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container, Iterator
-from functools import partial
+from collections.abc import Container, Iterator
 from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
@@ -72,17 +71,11 @@ class Element(NamedTuple):
     length: int
 
 
-_element: Callable[[tuple[int, bytes | None, int, int, int, int]], Element] = partial(tuple.__new__, Element)
-"""Half the time of calling the class: a header has hundreds."""
-
 _DELIMITERS = ITEM >> 16
 _IMPLICIT, _EXPLICIT, _LENGTH = (
     tuple(struct.Struct(order + fields) for order in "><") for fields in ("HHL", "HH2sH", "L")
 )
 """By form: how a header is read in big and in little endian."""
-
-_RARE_GROUPS = (0, 0xFFFE)
-"""Of padding, and of items and delimiters, whose headers have no VR."""
 
 _BLANK = tuple(bytes(size) for size in range(5))
 
@@ -137,6 +130,7 @@ def walk(
     """
     offset, implicit = start, encoding.implicit_vr
     unpack = (_IMPLICIT if implicit else _EXPLICIT)[encoding.little_endian].unpack_from
+    new = tuple.__new__  # half the time of calling the class: a header has hundreds
     vr: bytes | None = None
     while offset < end:
         value = offset + 8
@@ -148,7 +142,7 @@ def walk(
         except struct.error:
             group = number = length = 0
         tag = group << 16 | number
-        if group in _RARE_GROUPS or value > end or not (implicit or vr in SHORT_VRS):
+        if not (implicit or vr in SHORT_VRS) or value > end or not 0 < group < _DELIMITERS:
             if data[offset : offset + 4] in _BLANK and not bytes(data[offset:end]).strip(b"\0"):
                 return
             tag, vr, value, length = _read(data, offset, end, encoding)
@@ -166,7 +160,7 @@ def walk(
                     f"{tag_name(tag)} at byte {offset} promises {length} bytes of value, "
                     f"{end - value} are there; the file is truncated or damaged"
                 )
-        yield _element((tag, vr, offset, value, after, length))
+        yield new(Element, (tag, vr, offset, value, after, length))
         offset = after
 
 

@@ -124,6 +124,8 @@ class EncapsulatedFrames:
 
     def empty(self) -> list[int]:
         """Return the frames that have no bytes."""
+        if self.fragments.lengths.all():
+            return []
         bytes_before = np.append(0, np.cumsum(self.fragments.lengths))
         first = np.searchsorted(self.fragments.offsets - 8, self.index.starts)
         found: list[int] = np.flatnonzero(np.diff(bytes_before[first]) == 0).tolist()

@@ -259,6 +259,8 @@ def pieces_between(data: Bytes, start: int, end: int) -> list[memoryview]:
 def _by_table(table: Offsets, fragments: Fragments, frames: int) -> Offsets | None:
     if len(table) != frames or table[0] != 0 or not fragments.lengths.any():
         return None
+    if frames == 1:
+        return np.zeros(1, np.int64)
     relative = fragments.offsets - fragments.offsets[0]
     first = np.searchsorted(relative, table)
     inside = first < len(relative)

@@ -10,6 +10,7 @@ from cinemill.dicom.compare import compare_elements, ends_with_delimiter
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED
 from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.pixel_writers import FrameWriter, frame_writer
+from cinemill.dicom.read_back import ReadBack
 from cinemill.dicom.recode import ItemChange, encode_header
 from cinemill.dicom.rewrite import Changes, compose, patch_values
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
@@ -172,10 +173,10 @@ class InstanceWriter:
         VerificationError
             Frames are missing, or an element is lost, new or different.
         """
-        with Source(self._file.temporary) as written:
+        with ReadBack(self._file.temporary, self._source) as written:
             if self._source.pixel_data is not None:
                 self._check_frames(written)
-            compare_elements(self._source, written, self._changed)
+            compare_elements(self._source, written, self._changed, repeated=written.repeated)
             yield written
 
     def _check_frames(self, written: Source) -> None:

@@ -36,7 +36,8 @@ class EmbeddedOverlays:
         bits = {
             group: source.short(group << 16 | 0x0102)
             for group in _OVERLAY_GROUPS
-            if source.pixels.bits_stored
+            if source.element(group << 16 | 0x0102) is not None
+            and source.pixels.bits_stored
             <= source.short(group << 16 | 0x0102, 0)
             < source.pixels.bits_allocated
             and source.value(group << 16 | 0x0010) is not None

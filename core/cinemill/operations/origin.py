@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,13 +115,13 @@ class Origin:
         for count in range(len(receipt.warnings), -1, -1):
             more = len(receipt.warnings) - count
             left_out = (f"{more} more warnings were not kept with the output",) if more else ()
-            shorter = replace(receipt, bytes_after=written.size, warnings=receipt.warnings[:count] + left_out)
+            told = {"bytes_after": written.size, "warnings": receipt.warnings[:count] + left_out}
             text = _sealed(
                 {
                     "source": {**self._state(), "digest": self.digest},
                     "options": self.options,
                     "output": written._asdict(),
-                    "receipt": _brief(shorter),
+                    "receipt": _brief(receipt, told),
                 }
             )
             if len(text) <= self.room:
@@ -322,9 +322,9 @@ def _is_whole(there: _Output, output: Path, written: Mapping[str, Any], *, reche
     return bool(file_digest(read, written["size"], written["body"], there.place) == written["digest"])
 
 
-def _brief(receipt: Receipt) -> dict[str, Any]:
-    """Return what of a receipt is neither empty, nor a path, nor in the instance anyway."""
-    told = ((name, getattr(receipt, name), empty) for name, empty in _remembered_fields())
+def _brief(receipt: Receipt, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a receipt with some changes is neither empty, nor a path, nor in the instance anyway."""
+    told = ((name, changes.get(name, getattr(receipt, name)), empty) for name, empty in _remembered_fields())
     return {name: value for name, value, empty in told if value not in (empty, {})}
 
 

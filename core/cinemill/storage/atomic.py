@@ -156,7 +156,7 @@ def _numbers(error: OSError) -> str:
 
 def _temporaries(path: Path) -> Iterator[str]:
     """Yield all names that an output has while it is made: few, so that none is searched for in large directories."""
-    beginning = path.parent / f".{_stem(path)}"
+    beginning = str(path.parent / f".{_stem(path)}")
     return (f"{beginning}.{number}{_TEMPORARY}" for number in range(_AT_ONCE))
 
 

@@ -235,7 +235,8 @@ class Sink(OutputFile):
     ) -> None:
         self.overwrite = overwrite
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path)
             super().__init__(path, *open_temporary(path), likeness, most)
         except OSError as error:

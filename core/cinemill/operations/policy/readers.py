@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from cinemill import syntaxes
@@ -97,6 +98,7 @@ def reader(name: str) -> Reader:
     raise UsageError(f"unknown reader {name!r}; choose of {known}")
 
 
+@cache
 def readable(readers: str) -> tuple[TransferSyntax, ...]:
     """Return the targets that all of some readers read; all targets for none.
 

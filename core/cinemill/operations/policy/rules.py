@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 
     def applied(self, options: Options) -> Options:
         """Return the options that hold for what it matches."""
-        return replace(options, **self.options)
+        return replace(options, **self.options) if self.options else options
 
 
 class Policy(NamedTuple):
