@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import xxhash
 
 from cinemill.dicom.elements import IMPLICIT_LE, tag_name
 from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import VerificationError
-from cinemill.storage.digests import pieces
+from cinemill.storage.digests import pieces, same_bytes
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -75,21 +78,29 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int], 
     In one encoding, where an element ends is told by its own bytes: what is the same bytes from the first element on is the
     same elements.
     """
-    return _kept(source, may_change, repeated) == _kept(output, may_change, repeated)
+    here, there = _kept(source, may_change, repeated), _kept(output, may_change, repeated)
+    while here and there:
+        one, other = here.pop(), there.pop()
+        size = min(len(one), len(other))
+        if not same_bytes(source.data, output.data, one.start, other.start, size):
+            return False
+        here += [one[size:]] * (len(one) > size)
+        there += [other[size:]] * (len(other) > size)
+    return not here and not there
 
 
-def _kept(file: Source, may_change: Collection[int], first: int) -> bytes:
-    """Return the elements that are compared, from one on, one behind the other, as they are encoded."""
+def _kept(file: Source, may_change: Collection[int], first: int) -> list[range]:
+    """Return where the elements that are compared stand, from one on; those one behind the other together, the last ones first."""
     runs = []
     begin = end = 0
     for tag, _, start, _, after, _ in islice(file.elements, first, None):
         if tag & 0xFFFF and tag not in may_change:
             if start != end:
-                runs.append(slice(begin, end))
+                runs.append(range(begin, end))
                 begin = start
             end = after
-    data = memoryview(file.data)
-    return b"".join([data[run] for run in (*runs, slice(begin, end))])
+    runs.append(range(begin, end))
+    return [run for run in reversed(runs) if run]
 
 
 def compare_encapsulated(source: Source, output: Source) -> None:
@@ -104,11 +115,8 @@ def compare_encapsulated(source: Source, output: Source) -> None:
     assert before is not None
     assert after is not None
     end = after.end - (0 if ends_with_delimiter(source) else len(DELIMITER))
-    there = pieces(output.data, after.value, end)
-    here = pieces(source.data, before.value, before.end)
-    if end - after.value != before.end - before.value or any(
-        one != other for one, other in zip(here, there, strict=True)
-    ):
+    size = before.end - before.value
+    if end - after.value != size or not same_bytes(source.data, output.data, before.value, after.value, size):
         raise VerificationError("the bytes of the pixel data differ", path=output.path)
 
 
@@ -119,6 +127,10 @@ def ends_with_delimiter(source: Source) -> bool:
 
 
 def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
+    """Return the digests of elements, all in one encoding."""
     recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False, canonical=True)
-    compared = (element for element in source.elements if element.tag not in may_change)
-    return {element.tag: encoded for element, encoded in recoder.encode(compared)}
+    digests = defaultdict[int, xxhash.xxh3_128](xxhash.xxh3_128)
+    for element, part in recoder.encode_runs(source.elements, may_change):
+        for piece in [part] if isinstance(part, bytes) else pieces(source.data, part.start, part.stop):
+            digests[element.tag].update(piece)
+    return {tag: digest.digest() for tag, digest in digests.items()}

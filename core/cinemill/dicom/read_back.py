@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import Element
 from cinemill.dicom.source import Source
+from cinemill.storage.digests import same_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ class ReadBack(Source):
         if not found:
             return []
         first, by = found[0].start, start - found[0].start
-        if self.data[start : pixels.start + by] != there.data[first : pixels.start]:
+        if not same_bytes(self.data, there.data, start, first, pixels.start - first):
             return []
         new = tuple.__new__
         return [

@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import repeat
 from operator import ge
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from cinemill.dicom.dictionary import find_private_vr, find_vr
 from cinemill.dicom.elements import (
@@ -35,8 +36,10 @@ from cinemill.dicom.elements import (
     walk,
 )
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
-from cinemill.storage.mapped import Bytes
+from cinemill.storage.mapped import Bytes, holds
 
+Part: TypeAlias = "bytes | range"
+"""Encoded bytes, or where many of them stand in the data as they are wanted."""
 ItemChange = Callable[[list[Element]], Mapping[int, bytes]]
 """Given the elements of an item that holds Pixel Data, returns encoded replacements by tag."""
 
@@ -51,6 +54,9 @@ _PIXEL_REPRESENTATION = 0x00280103
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _BEYOND_TAGS = 1 << 32
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+_ITEM_END = struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0)
+_SEQUENCE_END = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+_LARGE = 1 << 20
 
 
 class Recoder:
@@ -91,12 +97,15 @@ class Recoder:
         Group lengths are retired (PS3.5 §7.2), and would be wrong.
         """
         level = [element for element in elements if element.tag & 0xFFFF]
-        return self._encode_level(level, self.source, self.target, {})
+        for element, parts in self._encode_level(level, self.source, self.target, {}):
+            yield element, self._joined(parts)
 
     def encode_runs(
         self, elements: Iterable[Element], apart: Collection[int]
-    ) -> Iterator[tuple[Element, bytes]]:
+    ) -> Iterator[tuple[Element, Part]]:
         """Yield what `encode` does, but for elements that stay as they are, one behind the other: these at once, with their first.
+
+        An element with a large value in it is several parts: that one is not copied.
 
         Parameters
         ----------
@@ -109,7 +118,8 @@ class Recoder:
         plain = self.source == self.target == EXPLICIT_LE and not self.canonical
         tags = [element.tag for element in level]
         if not plain or any(map(ge, tags, tags[1:])):
-            yield from self._encode_level(level, self.source, self.target, {})
+            for element, parts in self._encode_level(level, self.source, self.target, {}):
+                yield from zip(repeat(element), parts)
             return
         ends = [*sorted(apart), _BEYOND_TAGS]
         first: Element | None = None
@@ -120,72 +130,80 @@ class Recoder:
                 so_far = end
                 continue
             if first is not None:
-                yield first, bytes(self.data[first.start : so_far])
+                yield first, self._found(first.start, so_far)
                 first = None
             if vr in _WITHOUT_ITEMS:
                 first, so_far, before = element, end, ends[bisect(ends, tag)]
             else:
-                yield element, self._encode(element, self.source, self.target, {})
+                yield from zip(repeat(element), self._encode(element, self.source, self.target, {}))
         if first is not None:
-            yield first, bytes(self.data[first.start : so_far])
+            yield first, self._found(first.start, so_far)
+
+    def _found(self, start: int, end: int) -> Part:
+        return range(start, end) if end - start >= _LARGE else bytes(self.data[start:end])
+
+    def _joined(self, parts: list[Part]) -> bytes:
+        return b"".join(
+            [part if isinstance(part, bytes) else self.data[part.start : part.stop] for part in parts]
+        )
 
     def _encode(
         self, element: Element, source: Encoding, target: Encoding, creators: dict[int, str]
-    ) -> bytes:
+    ) -> list[Part]:
         vr = element.vr or self._dictionary_vr(element, creators)
         if vr == b"SQ" or (element.length == UNDEFINED and vr == b"UN"):
             return self._encode_sequence(element, vr, source, target)
         if target.implicit_vr and self._is_sequence_by_dictionary(element, creators):
             return self._encode_sequence(element, b"UN", source, target)
         if source == target and not self.canonical:
-            return bytes(self.data[element.start : element.end])
-        value = bytes(self.data[element.value : element.end])
+            return [self._found(element.start, element.end)]
+        value = self._found(element.value, element.end)
         if element.length == UNDEFINED:
             if target.implicit_vr and not self.canonical:
                 raise UnsupportedTransferSyntax(
                     f"{tag_name(element.tag)} is made of fragments, which implicit VR has no way to say; "
                     "choose another target"
                 )
-            return encode_header(element.tag, vr, UNDEFINED, target) + value
-        return encode_element(element.tag, vr, value if source.little_endian else _swap(value, vr), target)
+            return [encode_header(element.tag, vr, UNDEFINED, target), value]
+        if not source.little_endian:
+            value = _swap(self._joined([value]), vr)
+        return _element(element.tag, vr, [value], target)
 
     def _is_sequence_by_dictionary(self, element: Element, creators: dict[int, str]) -> bool:
         """Tell whether an element of another VR is going to be read as a sequence where no VR is written."""
         holds_items = self.data[element.value : element.value + 4] == _ITEM_TAG
         return holds_items and element.length != UNDEFINED and self._dictionary_vr(element, creators) == b"SQ"
 
-    def _encode_sequence(self, sequence: Element, vr: bytes, source: Encoding, target: Encoding) -> bytes:
-        span = bytes(self.data[sequence.start : sequence.end])
-        if source == target and not self.canonical and _NESTED_PIXEL_DATA not in span:
-            return span
+    def _encode_sequence(
+        self, sequence: Element, vr: bytes, source: Encoding, target: Encoding
+    ) -> list[Part]:
+        tag, _, start, first, end, length = sequence
+        if source == target and not self.canonical and not holds(self.data, _NESTED_PIXEL_DATA, start, end):
+            return [self._found(start, end)]
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
         try:
-            parts = [
-                encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
+            value = [
+                part
                 for item in items(self.data, sequence, source, self._ends)
+                for part in self._encode_item(item, *inside)
             ]
         except DamagedFile:
-            plain = vr == b"UN" and sequence.length != UNDEFINED
+            plain = vr == b"UN" and length != UNDEFINED
             if not plain and (source == target or self.canonical):
-                return span
+                return [self._found(start, end)]
             if not plain and source != IMPLICIT_LE:
                 raise
-            return encode_element(
-                sequence.tag, b"UN", bytes(self.data[sequence.value : sequence.end]), target
-            )
-        value = b"".join(parts)
-        if sequence.length != UNDEFINED:
-            return encode_element(sequence.tag, vr, value, target)
-        end = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
-        return encode_header(sequence.tag, vr, UNDEFINED, target) + value + end
+            return _element(tag, b"UN", [self._found(first, end)], target)
+        if length != UNDEFINED:
+            return _element(tag, vr, value, target)
+        return _whole([encode_header(tag, vr, UNDEFINED, target), *value, _SEQUENCE_END])
 
     def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
         """Return items of a top-level sequence, one after the other."""
         found = list(items(self.data, sequence, self.source, self._ends))[chosen]
-        encoded = ((item, self._encode_item(item, self.source, self.target)) for item in found)
-        return b"".join(encode_item(content, undefined=item.length == UNDEFINED) for item, content in encoded)
+        return b"".join(self._joined(self._encode_item(item, self.source, self.target)) for item in found)
 
-    def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> bytes:
+    def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> list[Part]:
         start, end = item_content(item)
         source = item_encoding(self.data, item, end, source)
         elements = list(bounded(walk(self.data, start, end, source, ends=self._ends)))
@@ -194,9 +212,12 @@ class Recoder:
             changed = self.change_item(elements)
         outer, self.signed = self.signed, self._pixel_representation(elements, source)
         try:
-            return b"".join(encoded for _, encoded in self._encode_level(elements, source, target, changed))
+            level = self._encode_level(elements, source, target, changed)
+            content = [part for _, parts in level for part in parts]
         finally:
             self.signed = outer
+        header, closing = _around_item(sum(map(len, content)), undefined=item.length == UNDEFINED)
+        return _whole([header, *content, closing])
 
     def _pixel_representation(self, elements: list[Element], source: Encoding) -> bool:
         order: Literal["little", "big"] = "little" if source.little_endian else "big"
@@ -205,17 +226,17 @@ class Recoder:
 
     def _encode_level(
         self, elements: Iterable[Element], source: Encoding, target: Encoding, changed: Mapping[int, bytes]
-    ) -> Iterator[tuple[Element, bytes]]:
+    ) -> Iterator[tuple[Element, list[Part]]]:
         creators: dict[int, str] = {}
         as_found = source == target == EXPLICIT_LE and not self.canonical
         for element in elements:
             if as_found and element.vr in _WITHOUT_ITEMS and element.tag not in changed:
-                yield element, bytes(self.data[element.start : element.end])
+                yield element, [self._found(element.start, element.end)]
                 continue
             if element.tag & 0x10000:
                 self._note_creator(element, creators)
             if element.tag in changed:
-                yield element, changed[element.tag]
+                yield element, [changed[element.tag]]
             elif element.tag & 0xFFFF or (source == target and not self.canonical):
                 yield element, self._encode(element, source, target, creators)
 
@@ -265,10 +286,30 @@ def encode_element(tag: int, vr: bytes, value: bytes, target: Encoding = EXPLICI
         How the element is encoded.
     """
     if len(value) % 2:
-        value += b" " if vr in SHORT_VRS - {b"UI"} or vr in {b"UC", b"UR", b"UT"} else b"\0"
-    if not target.implicit_vr and vr not in LONG_VRS and len(value) > 0xFFFE:
-        vr = b"UN"
-    return encode_header(tag, vr, len(value), target) + value
+        value += _padding(vr)
+    return encode_header(tag, _vr_for(vr, len(value), target), len(value), target) + value
+
+
+def _element(tag: int, vr: bytes, value: list[Part], target: Encoding) -> list[Part]:
+    """Do the same with a value in parts."""
+    size = sum(map(len, value))
+    padding = _padding(vr) if size % 2 else b""
+    size += len(padding)
+    return _whole([encode_header(tag, _vr_for(vr, size, target), size, target), *value, padding])
+
+
+def _padding(vr: bytes) -> bytes:
+    return b" " if vr in SHORT_VRS - {b"UI"} or vr in {b"UC", b"UR", b"UT"} else b"\0"
+
+
+def _vr_for(vr: bytes, size: int, target: Encoding) -> bytes:
+    return vr if target.implicit_vr or vr in LONG_VRS or size <= 0xFFFE else b"UN"
+
+
+def _whole(parts: list[Part]) -> list[Part]:
+    """Join parts if all are bytes."""
+    small = [part for part in parts if isinstance(part, bytes)]
+    return [b"".join(small)] if len(small) == len(parts) else parts
 
 
 def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
@@ -293,9 +334,13 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
 
 def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
     """Return a sequence item around encoded elements (PS3.5 §7.5)."""
-    length = UNDEFINED if undefined else len(content)
-    head = struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length) + content
-    return head + struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0) if undefined else head
+    header, end = _around_item(len(content), undefined=undefined)
+    return header + content + end
+
+
+def _around_item(size: int, *, undefined: bool) -> tuple[bytes, bytes]:
+    length, end = (UNDEFINED, _ITEM_END) if undefined else (size, b"")
+    return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length), end
 
 
 def _swap(value: bytes, vr: bytes) -> bytes:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill._version import __version__
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.storage.digests import pieces
 
 if TYPE_CHECKING:
-    from cinemill.dicom.recode import ItemChange
+    from cinemill.dicom.recode import ItemChange, Part
     from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Buffer
     from cinemill.storage.file import OutputFile
     from cinemill.syntaxes import TransferSyntax
 
@@ -24,6 +26,8 @@ PRIVATE_CREATOR_UID = "2.25.149821525555633920576191116253499926283"
 
 Changes = dict[int, bytes | None]
 """By tag: the element encoded in Explicit VR Little Endian, or None where it is left out; of the File Meta Information too."""
+
+Parts: TypeAlias = "list[tuple[int, Part]]"
 
 _NUMBER_OF_FRAMES = 0x00280008
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
@@ -45,15 +49,15 @@ class Header(NamedTuple):
     private
         Where in it the value of our Private Information stands; empty if there is none.
     before, after
-        Data elements in front of and behind the pixel data.
+        Data elements in front of and behind the pixel data, by tag; a range is where they stand in the source.
     with_icons
         Tags of sequences that hold an encapsulated image, made native.
     """
 
     meta: bytes
     private: range
-    before: bytes
-    after: bytes
+    before: Parts
+    after: Parts
     with_icons: frozenset[int]
 
 
@@ -105,8 +109,8 @@ def compose(
     signed = bool(source.short(0x00280103, 0))
     recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change)
     pixels_at = source.pixel_data.start if source.pixel_data else len(source.data)
-    before: list[tuple[int, bytes]] = []
-    after: list[tuple[int, bytes]] = []
+    before: Parts = []
+    after: Parts = []
     with_icons = set()
     for element, encoded in recoder.encode_runs(source.elements, changes):
         (before if element.start < pixels_at else after).append((element.tag, encoded))
@@ -119,13 +123,33 @@ def compose(
             (before if tag < last else after).append((tag, _encoded(new, encoding)))
     before.sort(key=itemgetter(0))
     after.sort(key=itemgetter(0))
-    head, tail = (b"".join([encoded for _, encoded in part]) for part in (before, after))
     meta = _file_meta(source, target, changes, private)
-    return Header(meta, _private(meta, private), head, tail, frozenset(with_icons))
+    return Header(meta, _private(meta, private), before, after, frozenset(with_icons))
 
 
-def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[int, bytes]) -> None:
-    """Fill in values of elements that were written with placeholders, ``encoded`` at ``start`` of the file.
+def pieces_of(source: Source, parts: Parts) -> Iterator[Buffer]:
+    """Yield elements of a header as bytes, small ones together, large ones piece by piece.
+
+    Parameters
+    ----------
+    source
+        Where ranges stand.
+    parts
+        See `Header`.
+    """
+    small: list[bytes] = []
+    for _, part in parts:
+        if isinstance(part, bytes):
+            small.append(part)
+        else:
+            yield b"".join(small)
+            small.clear()
+            yield from pieces(source.data, part.start, part.stop)
+    yield b"".join(small)
+
+
+def patch_values(file: OutputFile, start: int, parts: Parts, values: Mapping[int, bytes]) -> None:
+    """Fill in values of elements that were written with placeholders.
 
     Parameters
     ----------
@@ -133,14 +157,16 @@ def patch_values(file: OutputFile, start: int, encoded: bytes, values: Mapping[i
         The output in the making.
     start
         Where the header stands in it.
-    encoded
-        The header, in Explicit VR Little Endian.
+    parts
+        The header: see `Header`.
     values
         New values by tag, as long as those that were written.
     """
-    for element in walk(encoded, 0, len(encoded), EXPLICIT_LE):
-        if element.tag in values:
-            file.patch(start + element.value, values[element.tag])
+    end = start
+    for tag, part in parts:
+        end += len(part)
+        if tag in values:
+            file.patch(end - len(values[tag]), values[tag])
 
 
 def _encoded(element: bytes, encoding: Encoding) -> bytes:

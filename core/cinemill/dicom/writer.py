@@ -12,7 +12,7 @@ from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.pixel_writers import FrameWriter, frame_writer
 from cinemill.dicom.read_back import ReadBack
 from cinemill.dicom.recode import ItemChange, encode_header
-from cinemill.dicom.rewrite import Changes, compose, patch_values
+from cinemill.dicom.rewrite import Changes, Parts, compose, patch_values, pieces_of
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import VerificationError
 from cinemill.storage.digests import pieces
@@ -88,7 +88,11 @@ class InstanceWriter:
         file.write(self._header.meta)
         if target.deflated:
             file.deflate()
-        file.write(self._header.before)
+        self._write(self._header.before)
+
+    def _write(self, parts: Parts) -> None:
+        for piece in pieces_of(self._source, parts):
+            self._file.write(piece)
 
     def begin_frames(self, pixels: PixelFormat, frames: int, expected_bytes: int) -> FrameWriter:
         """Return what takes the encoded frames, one by one; its ``end`` closes the Pixel Data.
@@ -150,7 +154,7 @@ class InstanceWriter:
             Makes the Private Information, of text and no longer than was said; it is attached to the file where another's
             stands in its place.
         """
-        self._file.write(self._header.after)
+        self._write(self._header.after)
         if values:
             patch_values(self._file, len(self._header.meta), self._header.before, values)
         self._file.end()

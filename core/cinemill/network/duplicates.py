@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from operator import eq
 from pathlib import Path
 
 from cinemill.dicom.part10 import read_meta, text_of
 from cinemill.errors import SourceError
-from cinemill.storage.digests import pieces
+from cinemill.storage.digests import same_bytes
 from cinemill.storage.mapped import Bytes
 
 _SAID = (0x00020002, 0x00020003, 0x00020010)
@@ -20,9 +19,7 @@ def same_data_set(first: Path, second: Path) -> bool:
         theirs, told, there = _opened(second)
     except SourceError:
         return False
-    if said != told or len(ours) - start != len(theirs) - there:
-        return False
-    return all(map(eq, pieces(ours, start), pieces(theirs, there)))
+    return said == told and same_bytes(ours, theirs, start, there)
 
 
 def _opened(path: Path) -> tuple[Bytes, tuple[str, ...], int]:

@@ -13,7 +13,7 @@ from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, Verif
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.origin import look_at
 from cinemill.operations.receipt import NOT_COPIED, is_not_copied
-from cinemill.storage.digests import named, pieces
+from cinemill.storage.digests import equal, named, pieces, same_bytes
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
 from cinemill.storage.location import is_same_file, state
@@ -76,7 +76,7 @@ def copy(
         with clock("verify"):
             start = 0
             for piece in pieces(data) if verify else ():
-                if sink.read(start, len(piece)) != piece:
+                if not equal(sink.read(start, len(piece)), piece):
                     raise VerificationError(f"the copy differs near byte {start}")
                 start += len(piece)
         with clock("commit"):
@@ -161,9 +161,7 @@ def _same_bytes(data: Bytes, output: Path) -> bool:
         other = map_file(output)
     except CinemillError:
         return False
-    return len(other) == len(data) and all(
-        one == two for one, two in zip(pieces(data), pieces(other), strict=True)
-    )
+    return same_bytes(data, other)
 
 
 def settle(receipt: Receipt, *, overwrite: bool, preserve: bool) -> Receipt:

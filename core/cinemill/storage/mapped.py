@@ -14,6 +14,8 @@ from cinemill.storage.regular import open_regular
 
 Bytes: TypeAlias = "bytes | mmap | memoryview"
 
+_PIECE = 8 << 20
+
 
 def map_file(path: Path, *, follow: bool = True) -> Bytes:
     """Return the bytes of a file, none of which is read before it is touched; of a link only where it may be followed.
@@ -77,6 +79,24 @@ def map_pieces(pieces: Iterable[bytes]) -> Bytes:
         file.writelines(pieces)
         file.flush()
         return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""
+
+
+def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
+    """Whether some bytes stand between two offsets of a mapped file, whose memory is given back where it is large.
+
+    Parameters
+    ----------
+    data, wanted
+        The file, and what is looked for.
+    start, end
+        The offsets.
+    """
+    for at in range(start, end, _PIECE):
+        if wanted in bytes(data[at : min(at + _PIECE + len(wanted) - 1, end)]):
+            return True
+        if end - start > _PIECE:
+            forget(data)
+    return False
 
 
 def forget(data: Bytes) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.native import frame_bits
-from cinemill.dicom.rewrite import Changes, compose
+from cinemill.dicom.rewrite import Changes, compose, pieces_of
 from cinemill.frames.icons import native_icons
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
     from cinemill.operations.transcode.plan import Plan
+    from cinemill.pixel_format import Buffer
     from cinemill.syntaxes import TransferSyntax
 
 _ITEM = 8
@@ -42,7 +43,8 @@ def output_bytes(
     """
     frames = len(source)
     header = compose(source, plan.target, changes, native_icons(source), room)
-    around = len(header.meta) + len(header.before) + len(header.after) + _PIXEL_DATA
+    elements = sum(len(part) for _, part in (*header.before, *header.after))
+    around = len(header.meta) + elements + _PIXEL_DATA
     if plan.target.encapsulated:
         even = sum(len(codestream) + len(codestream) % 2 + _ITEM for codestream in codestreams)
         table = _ITEM + 4 * frames
@@ -51,8 +53,9 @@ def output_bytes(
     if not plan.target.deflated:
         return around + native + native % 2
     tried = b"".join(codestreams)
-    deflated = len(_deflate(header.before + tried)) - len(_deflate(header.before))
-    rest = len(_deflate(header.before)) + len(_deflate(header.after))
+    before = _deflated(pieces_of(source, header.before))
+    deflated = _deflated((*pieces_of(source, header.before), tried)) - before
+    rest = before + _deflated(pieces_of(source, header.after))
     return len(header.meta) + rest + round(deflated / max(1, len(tried)) * native)
 
 
@@ -81,10 +84,11 @@ def recoded_bytes(source: Source, target: TransferSyntax, room: int) -> int:
             break
     made += len(deflater.flush())
     pixels = source.encoded_bytes
-    header = _deflate(bytes(source.data[: len(source.data) - pixels][:_DEFLATED]))
-    return room + _META + len(header) + round(made / max(1, taken) * pixels)
+    header = _deflated([bytes(source.data[: min(len(source.data) - pixels, _DEFLATED)])])
+    return room + _META + header + round(made / max(1, taken) * pixels)
 
 
-def _deflate(data: bytes) -> bytes:
+def _deflated(pieces: Iterable[Buffer]) -> int:
+    """Return how many bytes they deflate to."""
     deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return deflater.compress(data) + deflater.flush()
+    return sum(len(deflater.compress(piece)) for piece in pieces) + len(deflater.flush())
