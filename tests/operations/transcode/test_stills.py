@@ -11,6 +11,9 @@ import pytest
 import cinemill
 from cinemill.batch import attempt
 from cinemill.codecs import table
+from cinemill.codecs.codec import Delegating
+from cinemill.codecs.jpeg_2000 import decode
+from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_ls.codec import Transient
 from cinemill.dicom.source import Source
 from cinemill.errors import VerificationError
@@ -37,11 +40,19 @@ def asked(monkeypatch):
                 return honest(self, codestreams, pixels)
 
             monkeypatch.setattr(kind, "decode", counted)
+            if issubclass(kind, Delegating):
+
+                def attributed(self, codestreams, pixels, honest=kind.attributed):
+                    told = honest(self, codestreams, pixels)
+                    counts.update(codec.name for _, codec in told)
+                    return told
+
+                monkeypatch.setattr(kind, "attributed", attributed)
     return counts
 
 
-def instance(path, number, frames=1):
-    samples = noise((frames, 9, 11), seed=number)
+def instance(path, number, frames=1, size=(9, 11)):
+    samples = noise((frames, *size), seed=number)
     dataset = header(samples)
     dataset.SOPInstanceUID = f"2.25.{number}"
     path.write_bytes(part10(dataset, native_element(native_bytes(samples), EXPLICIT), EXPLICIT))
@@ -49,7 +60,9 @@ def instance(path, number, frames=1):
 
 
 def transcoded(folder, number, target, verify="full", frames=1):
-    source = instance(folder / "source.dcm", number, frames)
+    """Transcode noise; as JPEG 2000 it has to be large enough for the kernels."""
+    size = (280, 280) if target == "jpeg-2000" else (9, 11)
+    source = instance(folder / "source.dcm", number, frames, size)
     return cinemill.transcode(
         source, folder / "output.dcm", to=target, verify=verify, threads=1, overwrite=True
     )
@@ -66,6 +79,13 @@ def test_a_second_decoder_is_asked_of_about_every_sixteenth_still_and_receipts_s
     assert asked[second] == sum(f" and {second} " in verification for verification in told)
     assert all(verification.startswith(f"every frame by {first}") for verification in told)
     assert "16th" not in "".join(told)
+
+
+def test_what_is_left_to_the_second_decoder_is_decoded_once(tmp_path, monkeypatch, asked):
+    monkeypatch.setattr(decode._spared, "worth_compiling", lambda _: False)
+    receipt = transcoded(tmp_path, 0, "jpeg-2000", frames=20)
+    assert asked == {"openjpeg": 20}
+    assert receipt.verification == f"every frame by openjpeg {OpenJpeg.version}"
 
 
 def test_every_run_and_every_process_chooses_the_same_stills(tmp_path):

@@ -225,18 +225,18 @@ def test_each_codec_has_as_many_frames_at_a_time_as_it_likes(tmp_path, monkeypat
     """Written by a codec that takes single frames, or few, those of JPEG-LS are decoded in lanes all the same."""
     asked = []
 
-    def counted(codec):
-        honest = codec.decode
+    def counted(codec, name):
+        honest = getattr(codec, name)
 
-        def decode(self, codestreams, pixels):
+        def called(self, codestreams, pixels):
             asked.append((codec.name, len(codestreams)))
             return honest(self, codestreams, pixels)
 
-        monkeypatch.setattr(codec, "decode", decode)
+        monkeypatch.setattr(codec, name, called)
 
     cinemill.transcode(ULTRASOUND, tmp_path / "jls.dcm", to="jpeg-ls")
-    for codec in (JpegLs, Htj2k):
-        counted(codec)
+    counted(JpegLs, "decode")
+    counted(Htj2k, "attributed")
     cinemill.transcode(tmp_path / "jls.dcm", tmp_path / "native.dcm", to="explicit", threads=1)
     assert asked == [("cinemill-jpegls", 30)] * 2
     asked.clear()

@@ -90,6 +90,12 @@ class FrameVerifier:
             or encoder.name == "native"
         )
 
+    @property
+    def _second_opinions(self) -> list[Codec]:
+        """The other verifiers, but for the one to which the first leaves everything."""
+        first, *others = self._verifiers
+        return [other for other in others if self._by[first.name] != {named(other)}]
+
     def compare(
         self, indices: Sequence[int], codestreams: Sequence[Buffer], frames: Sequence[Samples]
     ) -> None:
@@ -113,7 +119,7 @@ class FrameVerifier:
         if self._level in {"full", "independent"}:
             verifier = self._verifiers[-1 if self._level == "independent" else 0]
             self._compare(verifier, indices, codestreams, frames)
-        others = {"full": self._verifiers[1:], "sample": self._verifiers[:1]}.get(self._level, [])
+        others = {"full": self._second_opinions, "sample": self._verifiers[:1]}.get(self._level, [])
         for verifier in others if chosen else []:
             self._compare(
                 verifier,
@@ -159,7 +165,7 @@ class FrameVerifier:
                 )
 
     def __str__(self) -> str:
-        first, *others = [credited(codec, self._by[codec.name]) for codec in self._verifiers]
+        first, *others = dict.fromkeys(credited(codec, self._by[codec.name]) for codec in self._verifiers)
         if self._level == "none":
             return "none"
         if self._level == "sample":
