@@ -11,7 +11,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self, TypeAlias
 
 import xxhash
 
@@ -33,26 +33,6 @@ _AT_ONCE = 1000
 _NOTHING: tuple[Any, ...] = (None, "", 0, "0", "{}", [], {})
 _FIRST = ["source", "output", "status"]
 _JSON_BEGINS = b'{"source": '
-
-
-class _Table(Protocol):
-    """How rows are written: records become lines of bytes, and lines become cells by name."""
-
-    head: bytes
-
-    def encode(self, receipt: Receipt) -> bytes: ...
-
-    def decode(self, row: bytes) -> dict[str, Any]:
-        """Return the cells of a row.
-
-        Raises
-        ------
-        ValueError
-            It is torn.
-        """
-        ...
-
-    def encode_cells(self, cells: Mapping[str, Any]) -> bytes: ...
 
 
 class _JsonLines:
@@ -91,6 +71,10 @@ class _Csv:
         if len(cells) != len(self.columns) or not row.endswith(b"\n"):
             raise ValueError("no whole row")
         return dict(zip(self.columns, cells, strict=True))
+
+
+_Table: TypeAlias = _JsonLines | _Csv
+"""How rows are written: receipts and cells become lines of bytes, and lines cells by name; a torn one raises ValueError."""
 
 
 def _csv_row(cells: list[str]) -> bytes:
