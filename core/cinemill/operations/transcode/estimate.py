@@ -51,9 +51,10 @@ def output_bytes(
     if not plan.target.deflated:
         return around + native + native % 2
     tried = b"".join(codestreams)
-    deflated = len(_deflate(header.before + tried)) - len(_deflate(header.before))
-    rest = len(_deflate(header.before)) + len(_deflate(header.after))
-    return len(header.meta) + rest + round(deflated / max(1, len(tried)) * native)
+    before = len(_deflate(header.before))
+    deflated = len(_deflate(header.before + tried)) - before
+    rest = len(header.meta) + before + len(_deflate(header.after))
+    return rest + round(deflated / max(1, len(tried)) * native)
 
 
 def recoded_bytes(source: Source, target: TransferSyntax, room: int) -> int:

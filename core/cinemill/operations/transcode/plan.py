@@ -98,7 +98,7 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
         colour == "rgb"
         and not target.of_jpeg
         and source.pixels.samples == 3
-        and _needs_decoding_for_rgb(source)
+        and source.pixels.photometric_interpretation.startswith("YBR_FULL")
     ):
         return "transcode"
     if syntax is target:
@@ -124,10 +124,6 @@ def written_syntax(source: Source, action: Action, target: TransferSyntax) -> Tr
     if action == "copy" or (source.pixel_data is None and own.little_endian):
         return own
     return syntaxes.target("explicit") if source.pixel_data is None else target
-
-
-def _needs_decoding_for_rgb(source: Source) -> bool:
-    return source.pixels.photometric_interpretation.startswith("YBR_FULL")
 
 
 def make_plan(
