@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,8 +37,6 @@ ID_TAGS = frozenset(
     (0x00080050, _PATIENT_ID, _BIRTH_DATE, 0x00101000, 0x00101040, 0x00101090, 0x00102154, 0x00380010)
 )
 """Numbers, addresses and the birth date, by which somebody could be found."""
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +97,7 @@ class Identity:
         several
             Take more than one word for a repetition only.
         """
-        found = {word.lower() for word in _WORD.findall(text)} & self.patient
-        return len(found) > several
+        return len(words_of([text]) & self.patient) > several
 
 
 def whose(source: Values) -> str:
