@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-_JCS_GREY, _JCS_RGB, _JCS_YCBCR = "GRAYSCALE", "RGB", "YCBCR"
+_JCS_GREY, _JCS_YCBCR = "GRAYSCALE", "YCBCR"
 
 
 class LibjpegTurbo:

@@ -34,7 +34,6 @@ from cinemill.storage.likeness import Likeness
 from cinemill.storage.location import size
 from cinemill.storage.names import safe_stem
 
-_SOP_INSTANCE = 0x00080018
 _NUMBER_OF_FRAMES = 0x00280008
 _START_TRIM, _STOP_TRIM, _DURATION = 0x00082142, 0x00082143, 0x00180072
 _NOTHING = "there is no pixel data to split"

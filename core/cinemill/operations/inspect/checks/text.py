@@ -11,7 +11,7 @@ from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
 _CHARACTER_SET, _ICON, _SIGNATURES = 0x00080005, 0x00880200, 0xFFFAFFFA
-_BURNED_IN, _IDENTITY_REMOVED = 0x00280301, 0x00120062
+_IDENTITY_REMOVED = 0x00120062
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _ITEM = b"\xfe\xff\x00\xe0"
 _ISO_2022 = "ISO 2022 "
