@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 NAME, PATIENT_ID = "name", "patient-id"
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _STUDY = 0x00100010, 0x00100020, 0x00100030, 0x0020000D
 _CHARSET = 0x00080005
-_OF_PATIENT = frozenset(
+OF_PATIENT = frozenset(
     (_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, 0x00080050, 0x00101000, 0x00101001, 0x00101005, 0x00101060)
 )
+"""The patient's own names and numbers."""
+
 ID_TAGS = frozenset(
     (0x00080050, _PATIENT_ID, _BIRTH_DATE, 0x00101000, 0x00101040, 0x00101090, 0x00102154, 0x00380010)
 )
@@ -72,7 +74,7 @@ class Identity:
         for tag, value in _named(source):
             text = decoded(value, charsets)
             texts.append(text)
-            if tag in _OF_PATIENT:
+            if tag in OF_PATIENT:
                 own.append(text)
         patient = whose(source)
         return cls(

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
-from cinemill.operations.index.export import check_format, export, places
+from cinemill.operations.index.export import export, places
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
 from cinemill.operations.index.store import Store
 from cinemill.operations.reading import read_all
-from cinemill.operations.tables import as_text
+from cinemill.operations.tables import as_text, check_format
 from cinemill.storage.location import Location, located, size, state
 from cinemill.storage.tree import files_below
 
@@ -125,7 +125,7 @@ def index(
         The index can't be written.
     """
     paths, output = _located(sources), located(output)
-    check_format(output)
+    check_format(output, ".sqlite")
     database = output.with_suffix(".sqlite")
     _check_apart(database, paths)
     files = files_below(paths)
