@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.operations.inspect.checks.among import among
+from cinemill.operations.inspect.checks.among import Seen
 from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
 from cinemill.operations.inspect.trees import inspect_all
@@ -150,7 +150,10 @@ def test_instances_are_looked_at_together(tmp_path):
     for name, changes in copies.items():
         (tmp_path / f"{name}.dcm").write_bytes(soundness.native(**changes))
     inspections = [inspect(path) for path in sorted(tmp_path.iterdir())]
-    found = [(path.stem, finding.check) for path, finding in among(inspections)]
+    seen = Seen()
+    found = [
+        (each.facts.path.stem, finding.check) for each in inspections for finding in seen.add(each.facts)
+    ]
     assert found == [
         ("b", "among.instance-twice"),
         ("c", "among.number-twice"),
@@ -159,7 +162,8 @@ def test_instances_are_looked_at_together(tmp_path):
     ]
     of_tree = {each.facts.path.stem: ids(each) for each in inspect_all([tmp_path])}
     assert sum("among.instance-twice" in checks for checks in of_tree.values()) == 1
-    assert not list(among(inspections[:1] * 2))
+    seen = Seen()
+    assert [*seen.add(inspections[0].facts), *seen.add(inspections[0].facts)] == []
 
 
 def test_in_a_tree_what_is_no_dicom_file_is_left_out_unless_it_is_named(tmp_path):

@@ -35,7 +35,7 @@ _CODECS = {
     "GBK": "gbk",
 }
 _EXTENDED = frozenset(
-    (*(f"IR {n}" for n in (6, 100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166, 87, 159, 149, 58)),)
+    f"IR {n}" for n in (6, 100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166, 87, 159, 149, 58)
 )
 
 
@@ -128,7 +128,6 @@ def private_creator(subject: Subject) -> Problems:
     "PS3.15 C",
     about="there are no digital signatures, which a transcoding makes void",
     remedy="keep the source, or have the output signed anew",
-    pixels=False,
 )
 def signature(subject: Subject) -> Problems:
     """Yield whether there are signatures."""
