@@ -206,7 +206,7 @@ def _write(origin: Origin, output: Path, before: _Recorded, request: Restore, co
         instance = InstanceWriter(sink, source, before.syntax, changes, native_icons(source), origin.room)
         writer = instance.begin_frames(source.layout, len(source), 4 * source.encoded_bytes + 1024)
         assert isinstance(writer, EncapsulatedWriter)
-        digest = carry(source, writer, Carrier(_rebuilt, _as_it_is, "decode"), clock, control)
+        digest = carry(source, writer, Carrier(_rebuilt, "decode"), clock, control)
         writer.end()
         if before.digest and digest != before.digest:
             raise VerificationError(
@@ -240,7 +240,3 @@ def _write(origin: Origin, output: Path, before: _Recorded, request: Restore, co
 def _rebuilt(boxes: Buffer, index: int) -> Carried:
     jpeg = libjxl.to_jpeg(boxes, index)
     return Carried(jpeg, jpeg)
-
-
-def _as_it_is(written: Buffer, index: int) -> Buffer:  # noqa: ARG001
-    return written
