@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Self, TypeAlias
 
 import xxhash
 
-from cinemill import syntaxes
-from cinemill.errors import OutputError, UnsupportedTransferSyntax, UsageError
+from cinemill.errors import OutputError, UsageError
 from cinemill.operations.receipt import SUCCESSES, Receipt
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _RESTING = frozenset(("kept", "verified"))
 """Statuses of outputs that an earlier run made: what that run said of them still holds."""
@@ -93,7 +93,8 @@ def _flat(receipt: Receipt) -> dict[str, Any]:
             flat[name] = json.dumps(value)
             flat["seconds_total"] = round(value["total"], 6) if "total" in value else None
         elif name.startswith("transfer_syntax_"):
-            flat |= {name: value, f"{name}_name": _syntax_name(value)}
+            row = TRANSFER_SYNTAXES.get(value)
+            flat |= {name: value, f"{name}_name": "" if row is None else row.keyword}
         elif isinstance(value, dict):
             flat[name] = json.dumps(value) if value else ""
         elif isinstance(value, tuple | list):
@@ -101,13 +102,6 @@ def _flat(receipt: Receipt) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def _syntax_name(uid: str) -> str:
-    try:
-        return syntaxes.find(uid).keyword if uid else ""
-    except UnsupportedTransferSyntax:
-        return ""
 
 
 def cell(value: Any) -> str:
