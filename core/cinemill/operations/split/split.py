@@ -218,7 +218,7 @@ def _changes(source: Source, frames: range, number: int) -> Changes:
 
 def _trims(source: Source, frames: range) -> Changes:
     """Keep the part of the trim that lies in these frames, none where it lies elsewhere (PS3.3 C.7.6.5)."""
-    start, stop = _integer(source, _START_TRIM), _integer(source, _STOP_TRIM)
+    start, stop = source.integer(_START_TRIM), source.integer(_STOP_TRIM)
     if start is None and stop is None:
         return {}
     begin = max((start or 1) - frames.start, 1)
@@ -226,8 +226,3 @@ def _trims(source: Source, frames: range) -> Changes:
     if begin > end:
         return {_START_TRIM: None, _STOP_TRIM: None}
     return {_START_TRIM: integer(_START_TRIM, begin), _STOP_TRIM: integer(_STOP_TRIM, end)}
-
-
-def _integer(source: Source, tag: int) -> int | None:
-    text = source.text(tag)
-    return int(text) if text.isdecimal() else None
