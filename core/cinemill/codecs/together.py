@@ -12,11 +12,11 @@ from cinemill.codecs.codec import Delegating
 from cinemill.codecs.native import Native
 
 if TYPE_CHECKING:
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Encoder
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 Work: TypeAlias = "Callable[[Any, PixelFormat], list[Any]]"
-"""`decode` or `encode` of a `cinemill.codecs.codec.Codec`."""
+"""`decode` or `encode` of a codec."""
 
 
 def decode(codec: Codec, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
@@ -53,7 +53,7 @@ def attributed(
     return [(frame, codec) for frame in decode(codec, codestreams, pixels)]
 
 
-def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+def encode(codec: Encoder, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
     """Have a codec encode; in a party, together with what the others have for it.
 
     Parameters

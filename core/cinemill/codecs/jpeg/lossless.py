@@ -63,16 +63,6 @@ class JpegLossless:
                     raise error.locate(frame=number) from None
         return frames
 
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: this codec only decodes.
-
-        Raises
-        ------
-        UnsupportedPixelFormat
-            Always.
-        """
-        raise UnsupportedPixelFormat(f"{self.name} does not encode")
-
 
 def _two(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     """Decode two frames at the same time; nothing comes back where that can't be done, or one of them is unsound."""

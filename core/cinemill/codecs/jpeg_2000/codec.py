@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Encoder
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 384
@@ -37,14 +37,14 @@ def available() -> bool:
     return x86.available()
 
 
-def fastest() -> Codec:
+def fastest() -> Encoder:
     """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
     portable = os.environ.get("CINEMILL_KERNELS") == "portable"
     return OpenJpeg() if portable or not available() else Jpeg2000()
 
 
 class Jpeg2000:
-    """cinemill's JPEG 2000 coders as a `cinemill.codecs.codec.Codec`.
+    """cinemill's JPEG 2000 coders as an `cinemill.codecs.codec.Encoder`.
 
     It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
     and the reversible colour transform for RGB: what `OpenJpeg` writes. It decodes what lossless encoders commonly write,
