@@ -31,7 +31,7 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.split.request import Split
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
+from cinemill.storage.location import located, size
 from cinemill.storage.names import safe_stem
 
 _NUMBER_OF_FRAMES = 0x00280008
@@ -80,7 +80,7 @@ def split(
     with on_disk(src) as path, Source(path) as source:
         if source.pixel_data is None:
             raise DamagedFile(_NOTHING, path=path)
-        parts = _split(source, Path(folder), request, Control())
+        parts = _split(source, located(folder), request, Control())
         return [replace(part, source=called(src, path)) for part in parts]
 
 
