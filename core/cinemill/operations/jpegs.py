@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
+from cinemill.dicom.pixel_writers import EncapsulatedWriter, FrameWriter
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 from cinemill.pipeline import chunks, pipeline
 from cinemill.storage.digests import named
 
 if TYPE_CHECKING:
     from cinemill.codecs.codestream import Codestream
-    from cinemill.dicom.pixel_writers import EncapsulatedWriter
     from cinemill.dicom.source import Source
     from cinemill.operations.clock import Clock
     from cinemill.operations.operation import Control
@@ -61,9 +61,7 @@ class Carrier(NamedTuple):
     check_every: int = 1
 
 
-def carry(
-    source: Source, writer: EncapsulatedWriter, carrier: Carrier, clock: Clock, control: Control
-) -> str:
+def carry(source: Source, writer: FrameWriter, carrier: Carrier, clock: Clock, control: Control) -> str:
     """Write all frames, read them back, and return the digest of the JPEGs: the bytes of all, one after the other.
 
     Parameters
@@ -71,7 +69,7 @@ def carry(
     source
         Whose frames they are.
     writer
-        Takes them; `end` is left to the caller.
+        Takes them, encapsulated.
     carrier
         What is done to each.
     clock
@@ -86,6 +84,7 @@ def carry(
     CinemillError
         A frame can't be carried.
     """
+    assert isinstance(writer, EncapsulatedWriter)
     digest = xxhash.xxh3_128()
 
     def make(indices: range) -> tuple[range, list[Carried]]:
@@ -110,6 +109,7 @@ def carry(
         cut = chunks(len(source), max(1, source.encoded_bytes // len(source)), 1, control.cores)
         for indices in pipe.written(make, write, compare, cut):
             control.advance(indices.stop, len(source))
+    writer.end()
     return named(digest)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg.blacken import blacken, frame_header, grown, touched
-from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, UnsupportedPixelFormat, VerificationError
@@ -171,9 +170,7 @@ def blacken_jpegs(
             sink, source, target, frame_changes(source) | origin.changes, blank_icons(source), origin.room
         )
         writer = instance.begin_frames(source.pixels, len(source), source.encoded_bytes + 1024 * len(source))
-        assert isinstance(writer, EncapsulatedWriter)
         digest = carry(source, writer, carrier, clock, control)
-        writer.end()
         receipt = record(
             source,
             output,
