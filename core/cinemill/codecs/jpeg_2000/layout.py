@@ -109,7 +109,17 @@ def lay_out(
 
 
 def repeated(blocks: NDArray[np.int64], frames: int, size: int) -> NDArray[np.int64]:
-    """Return the code-blocks of several frames, of ``size`` coefficients each, from those of one."""
+    """Return the code-blocks of several frames.
+
+    Parameters
+    ----------
+    blocks
+        Those of one.
+    frames
+        How many there are.
+    size
+        Coefficients from one to the next.
+    """
     every = np.tile(blocks, (frames, 1))
     every[:, START] += np.repeat(np.arange(frames) * size, len(blocks))
     return every
