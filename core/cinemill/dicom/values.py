@@ -131,8 +131,8 @@ class Values:
         return b"".join(encoded for _, encoded in recoder.encode([element]))
 
     def integer(self, tag: int) -> int | None:
-        """Return a value of VR IS, None where it is absent, or is anything but up to twelve digits (PS3.5 §6.2)."""
-        text = self.text(tag)
+        """Return a value of VR IS from 0 on, None where it is absent, or anything but up to twelve digits (PS3.5 §6.2)."""
+        text = self.text(tag).removeprefix("+")
         return int(text) if text.isdecimal() and len(text) <= _LONGEST_INTEGER else None
 
     def short(self, tag: int, default: int | None = None) -> int:

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
+from cinemill.dicom.recode import encode_element
+from cinemill.errors import DamagedFile
 from cinemill.operations.inspect.checks.among import Seen
 from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
@@ -75,6 +77,23 @@ def test_every_real_file_is_inspected_without_harm(corpus):
         inspection = inspect(path)
         json.dumps(to_record(inspection), allow_nan=False)
         assert VALUES.id not in ids(inspection), path.name
+
+
+@pytest.mark.parametrize("digits", [13, 3000, 5000])
+def test_a_number_of_frames_of_more_digits_than_the_standard_allows_is_a_finding(tmp_path, digits):
+    """Python turns one of 3000 into a number that no arithmetic of floats takes, and one of 5000 into none."""
+    right, wrong = (encode_element(0x00280008, b"IS", text) for text in (b"3", b"9" * digits))
+    frames = generate.noise((3, 4, 8))
+    pixels = generate.native_element(frames.tobytes(), generate.EXPLICIT)
+    data = generate.part10(generate.header(frames), pixels, generate.EXPLICIT)
+    path = tmp_path / "in.dcm"
+    path.write_bytes(data.replace(right, wrong))
+    found = {finding.check: finding.found for finding in cinemill.inspect(path).findings}
+    assert "expected a positive integer" in found["frames.number"]
+    assert len(found["frames.number"]) < 200
+    assert not cinemill.index(path, tmp_path / "index.csv").errors
+    with pytest.raises(DamagedFile, match="expected a positive integer"):
+        cinemill.transcode(path, tmp_path / "out.dcm", to="rle")
 
 
 def test_every_file_of_pydicom_is_inspected_without_harm():
