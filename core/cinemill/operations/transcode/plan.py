@@ -126,6 +126,20 @@ def written_syntax(source: Source, action: Action, target: TransferSyntax) -> Tr
     return syntaxes.target("explicit") if source.pixel_data is None else target
 
 
+def mended_syntax(source: Source) -> TransferSyntax | None:
+    """Return the transfer syntax of what is written in place of a copy that would be as wrong as its source; None where one will do.
+
+    Parameters
+    ----------
+    source
+        The open file: `Source.repaired` says whether anything was wrong.
+    """
+    own = source.transfer_syntax
+    if source.pixel_data is None or own.coding == "video" or not source.repaired:
+        return None
+    return own if own.little_endian else syntaxes.target("explicit")
+
+
 def make_plan(
     decoder: FrameDecoder, target: TransferSyntax, colour: Colour, *, keep_coded_depth: bool = False
 ) -> Plan:
