@@ -11,13 +11,16 @@ import pydicom
 import pytest
 
 import cinemill
+from cinemill.errors import UsageError
 from cinemill.operations.dataset.request import MakeClips
+from cinemill.operations.deidentify.keys import make_key
 from cinemill.operations.deidentify.request import Deidentify
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import options_of
 from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode.request import Transcode
+from tests.support.files import bundled
 
 
 def test_the_public_names():
@@ -85,6 +88,29 @@ def as_mypy_sees_them(file: io.BufferedReader, dataset: pydicom.Dataset) -> None
     cinemill.extract("a.dcm", "out", window="whole")  # type: ignore[arg-type]
     cinemill.extract("a.dcm", "out", windows="auto")  # type: ignore[call-arg]
     cinemill.open(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [
+        ("dataset", {}),
+        ("deidentify", {"key": "../key"}),
+        ("extract", {"format": "png"}),
+        ("index", {}),
+        ("restore", {}),
+        ("split", {"frames_per_instance": 1}),
+        ("transcode", {}),
+    ],
+)
+def test_the_url_of_an_object_in_a_store_is_refused(call, options, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    make_key(tmp_path / "key")
+    for source, output in ((bundled("CT_small.dcm"), "s3://bucket/out"), ("s3://bucket/a.dcm", "out")):
+        with pytest.raises(UsageError, match="s3://bucket/.* is a URL"):
+            getattr(cinemill, call)(source, output, **options)
+    assert not list(here.iterdir())
 
 
 def test_a_wrong_name_is_an_attribute_error():

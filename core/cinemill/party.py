@@ -142,11 +142,8 @@ class Party:
             else:
                 self.alone(partial(_make, some))
         self._at_work = len(calls)
-        last_first = [
-            call.gate for call in reversed(calls)
-        ]  # the last call is this thread's, unless it leaves
-        with self._guard:
-            self._in_line.extend(last_first)
+        with self._guard:  # the last call is this thread's, unless it leaves
+            self._in_line.extend(call.gate for call in reversed(calls))
 
 
 class Host:

@@ -140,6 +140,11 @@ def test_options_of_the_same_name_are_one():
         (("transcode", CINE, "out", "--to", "rle", "--report", "r"), "ending in .jsonl, .json or .csv"),
         (("transcode", "in", "out", "--to", "rle", "--report", "in/a.json"), "among, the sources"),
         (("transcode", "in/a.json", "out", "--to", "rle", "--report", "in/a.json"), "among, the sources"),
+        (("transcode", CINE, "s3://bucket/out"), "s3://bucket/out is a URL"),
+        (("extract", "s3://bucket/in", "out"), "s3://bucket/in is a URL"),
+        (("index", CINE, "--output", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
+        (("inspect", CINE, "--measurements", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
+        (("receive", "s3://bucket/in"), "s3://bucket/in is a URL"),
     ],
 )
 def test_what_can_not_be_is_said_and_nothing_is_made(tmp_path, monkeypatch, words, message):

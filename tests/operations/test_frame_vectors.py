@@ -9,6 +9,7 @@ import pytest
 from pydicom import Dataset
 
 import cinemill
+from cinemill.dicom.recode import encode_element
 from cinemill.errors import DamagedFile
 from tests.support import generate
 from tests.support.generate import BIG_ENDIAN, EXPLICIT, IMPLICIT, native_bytes, native_element, noise, part10
@@ -179,6 +180,39 @@ def test_offsets_that_begin_anywhere_are_refused(tmp_path):
     }
     with pytest.raises(DamagedFile, match="Grid Frame Offset Vector.*begins with 3"):
         cinemill.split(written(tmp_path, **elements), tmp_path / "parts", frames_per_instance=4)
+
+
+@pytest.mark.parametrize("wrong", ["1E999999999", "1E-99999999", "sNaN       ", "nine       "])
+@pytest.mark.parametrize("name", ["ImagePositionPatient", "ImageOrientationPatient", "GridFrameOffsetVector"])
+def test_what_is_no_place_of_a_dose_plane_is_refused(tmp_path, name, wrong):
+    elements = {
+        "GridFrameOffsetVector": ["0", "1", "2", "3", "4", "5"],
+        "ImagePositionPatient": ["1", "2", "-30"],
+        "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+    }
+    elements[name][1] = "7.777777777"
+    path = written(tmp_path, **elements)
+    path.write_bytes(path.read_bytes().replace(b"7.777777777", wrong.encode()))
+    with pytest.raises(DamagedFile, match="Grid Frame Offset Vector.*no row of numbers"):
+        cinemill.split(path, tmp_path / "parts", frames_per_instance=4)
+
+
+def test_a_pointer_to_a_group_length_names_nothing(tmp_path):
+    path = written(tmp_path, FrameIncrementPointer=[0x00280000])
+    first = encode_element(0x00280002, b"US", b"\1\0")
+    path.write_bytes(path.read_bytes().replace(first, encode_element(0x00280000, b"UL", bytes(4)) + first))
+    parts, _ = parts_of(path, tmp_path)
+    assert [part.NumberOfFrames for part in parts] == [4, 2]
+
+
+def test_numbers_of_a_thousand_digits_are_no_numbers_of_frames(tmp_path):
+    names = {"IVUSPullbackStartFrameNumber": 0x00183103, "StartTrim": 0x00082142}
+    path = written(tmp_path, **dict.fromkeys(names, 5))
+    for tag in names.values():
+        short, long = (encode_element(tag, b"IS", text) for text in (b"5", b"5" * 5000))
+        path.write_bytes(path.read_bytes().replace(short, long))
+    parts, _ = parts_of(path, tmp_path)
+    assert not any("IVUSPullbackStartFrameNumber" in part for part in parts)
 
 
 def test_frame_numbers_are_those_of_the_part(tmp_path):

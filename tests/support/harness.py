@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -89,7 +90,8 @@ def receipts(ledger: Ledger, job: str) -> list[dict[str, Any]]:
 
 
 def failures(ledger: Ledger, job: str) -> list[dict[str, Any]]:
-    return list(journal.failures([journal.Records.of_job(ledger, ledger.job(job))]))
+    records = map(json.loads, journal.newest([journal.Records.of_job(ledger, ledger.job(job))]))
+    return [record for record in records if record["state"] in {"failed", "quarantined"}]
 
 
 def retry(ledger: Ledger, job: str) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from cinemill.cli.options import PATH, examples, sources_argument
+from cinemill.cli.options import PATH, Place, examples, sources_argument
 from cinemill.cli.run import files
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _UNRESOLVED = 20
 )
 @click.option(
     "--measurements",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write a row for each numeric value of structured reports: .csv or .parquet.",
 )

@@ -12,6 +12,7 @@ import click
 
 from cinemill.errors import UsageError
 from cinemill.operations.operation import Operation, Option, options_of
+from cinemill.storage.location import located
 
 Made = TypeVar("Made", bound=Operation)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -24,7 +25,17 @@ OTHER_NAMES = {
 }
 """Names that options had once, or have in America: understood, not shown."""
 
-PATH = click.Path(path_type=Path)
+
+class Place(click.Path):
+    """A path; the URL of an object in a store is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what was typed as a path."""
+        located(value)
+        return super().convert(value, param, ctx)
+
+
+PATH = Place(path_type=Path)
 
 
 class Whole(click.IntRange):

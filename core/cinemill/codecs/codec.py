@@ -1,4 +1,4 @@
-"""The protocol that every codec has."""
+"""The protocols of codecs: each decodes, some encode too, some have others decode what they do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
 class Codec(Protocol):
-    """A stateless, thread-safe coder of whole frames. All frames of one call have the same geometry.
+    """A stateless, thread-safe decoder of whole frames. All frames of one call have the same geometry.
 
     Attributes
     ----------
@@ -34,6 +34,10 @@ class Codec(Protocol):
             A codestream is damaged or holds another geometry; ``frame`` is its index within this call.
         """
         ...
+
+
+class Encoder(Codec, Protocol):
+    """A codec that encodes too."""
 
     def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
         """Encode arrays of ``pixels.shape`` and ``pixels.dtype`` losslessly, one codestream a frame.

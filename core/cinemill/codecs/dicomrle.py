@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import imagecodecs
 import numpy as np
 
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DicomRle:
-    """imagecodecs' DICOM RLE decoder as a decoding `cinemill.codecs.codec.Codec`."""
+    """imagecodecs' DICOM RLE decoder as a `cinemill.codecs.codec.Codec`."""
 
     name = "imagecodecs-dicomrle"
     version: str = imagecodecs.dicomrle_version().rpartition(" ")[2]
@@ -34,10 +34,6 @@ class DicomRle:
             A codestream is damaged, or holds another number of bytes.
         """
         return [_decode(codestream, pixels, frame) for frame, codestream in enumerate(codestreams)]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: imagecodecs only decodes RLE."""
-        raise UnsupportedPixelFormat("imagecodecs does not encode RLE")
 
 
 def _decode(codestream: Buffer, pixels: PixelFormat, frame: int) -> Samples:

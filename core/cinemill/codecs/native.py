@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill._version import __version__
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Native:
-    """Little endian samples as a `cinemill.codecs.codec.Codec`.
+    """Little endian samples as an `cinemill.codecs.codec.Encoder`.
 
     Colour by plane becomes colour by pixel, bits become bytes, and YBR_FULL_422 gets a chrominance sample for
     each pixel; on encoding, bits are packed and everything else stays as it is.
@@ -45,21 +45,17 @@ class Native:
         return [frame.astype(little_endian, copy=False).tobytes() for frame in frames]
 
 
-class DeflatedFrame(Native):
+class DeflatedFrame:
     """Deflated Image Frame Compression: each frame is one raw deflate stream (RFC 1951) of native samples."""
 
     name = "zlib"
     version = zlib.ZLIB_RUNTIME_VERSION
+    batch = 1
 
     def decode(self, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
         """Inflate and decode frames; see `Native.decode`."""
-        return super().decode(
-            [_inflate(data, pixels.nbytes + 64, frame) for frame, data in enumerate(codestreams)], pixels
-        )
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: libdeflate is faster and leaves less."""
-        raise UnsupportedPixelFormat("zlib only decodes here")
+        inflated = (_inflate(data, pixels.nbytes + 64, frame) for frame, data in enumerate(codestreams))
+        return [_decode(data, pixels, frame) for frame, data in enumerate(inflated)]
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:

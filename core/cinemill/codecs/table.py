@@ -11,14 +11,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cinemill.errors import UnsupportedTransferSyntax
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Encoder
 
 _DECODERS: dict[str, tuple[str, ...]] = {
     "native": ("native:Native",),
@@ -94,7 +94,8 @@ def decoder(coding: str) -> Codec:
     """
     if coding not in _DECODERS:
         raise UnsupportedTransferSyntax(f"{coding} can't be decoded")
-    return _load(_DECODERS[coding][0])
+    codec: Codec = _load(_DECODERS[coding][0])
+    return codec
 
 
 def second_opinions(coding: str) -> Iterator[Codec]:
@@ -120,9 +121,10 @@ def irregular_decoders() -> Iterator[Codec]:
     return _installed(_IRREGULAR)
 
 
-def encoder(coding: str) -> Codec:
+def encoder(coding: str) -> Encoder:
     """Return the lossless encoder of a coding."""
-    return _load(_ENCODERS[coding])
+    codec: Encoder = _load(_ENCODERS[coding])
+    return codec
 
 
 def verifiers(coding: str, *, first: bool = False, transient: bool = False) -> list[Codec]:
@@ -176,7 +178,6 @@ def _is_installed(name: str) -> bool:
 
 
 @cache
-def _load(name: str) -> Codec:
+def _load(name: str) -> Any:
     module, _, codec = name.partition(":")
-    loaded: Codec = getattr(import_module(f"cinemill.codecs.{module}"), codec)()
-    return loaded
+    return getattr(import_module(f"cinemill.codecs.{module}"), codec)()

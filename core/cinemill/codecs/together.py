@@ -11,11 +11,11 @@ from cinemill import party
 from cinemill.codecs.native import Native
 
 if TYPE_CHECKING:
-    from cinemill.codecs.codec import Codec, Delegating
+    from cinemill.codecs.codec import Codec, Delegating, Encoder
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 Work: TypeAlias = "Callable[[Any, PixelFormat], list[Any]]"
-"""`decode` or `encode` of a `cinemill.codecs.codec.Codec`."""
+"""`decode` or `encode` of a codec."""
 
 
 def decode(codec: Codec, codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
@@ -52,7 +52,7 @@ def attributed(
     return [(frame, codec) for frame in decode(codec, codestreams, pixels)]
 
 
-def encode(codec: Codec, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
+def encode(codec: Encoder, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
     """Have a codec encode; in a party, together with what the others have for it.
 
     Parameters

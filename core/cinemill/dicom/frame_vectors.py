@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
+from struct import iter_unpack
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cinemill.dicom.derive import integer
 from cinemill.dicom.dictionary import find_vr, named
 from cinemill.dicom.elements import EXPLICIT_LE, tag_name, walk
 from cinemill.dicom.recode import Recoder, encode_element
@@ -45,6 +47,15 @@ _PULLBACK = 0x00183103, 0x00183104
 """IVUS Pullback Start and Stop Frame Number (C.8.7.12)."""
 _MASKS = {0x00286100: "Mask Subtraction Sequence", 0x00286030: "Mask Pointers"}
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+_LARGEST_EXPONENT = 99
+"""Of a decimal string: to write out one of any exponent takes gigabytes."""
+
+
+class _Encoded(NamedTuple):
+    """An element as encoded in Explicit VR Little Endian."""
+
+    vr: bytes
+    value: bytes
 
 
 class _Values(NamedTuple):
@@ -108,12 +119,11 @@ def cut_references(source: Source, frames: range) -> Changes:
     changes: Changes = {}
     for tag, beside in _FRAME_NUMBERS.items():
         changes |= _frame_numbers(source, tag, beside, frames)
-    begin, end = (source.text(tag) for tag in _PULLBACK)
-    if begin or end:
-        inside = all(text.isdecimal() and int(text) - 1 in frames for text in (begin, end))
-        for tag, text in zip(_PULLBACK, (begin, end), strict=True):
-            number = str(int(text) - frames.start).encode() if inside else b""
-            changes[tag] = encode_element(tag, b"IS", number) if inside else None
+    if any(map(source.text, _PULLBACK)):
+        numbers = [source.integer(tag) or 0 for tag in _PULLBACK]
+        inside = all(number - 1 in frames for number in numbers)
+        for tag, number in zip(_PULLBACK, numbers, strict=True):
+            changes[tag] = integer(tag, number - frames.start) if inside else None
     for tag, name in _MASKS.items():
         if source.element(tag) is not None and len(frames) < len(source):
             changes[tag] = None
@@ -132,43 +142,39 @@ def cut_overlays(source: Source, frames: range) -> Changes:
     changes: Changes = {}
     for group in _OVERLAY_GROUPS:
         count_tag, origin_tag, data_tag = (group << 16 | number for number in (0x0015, 0x0051, 0x3000))
-        count = source.text(count_tag)
-        if not count.isdecimal() or not int(count):
+        count = source.integer(count_tag)
+        if not count:
             continue
         first = source.short(origin_tag, 1) - 1
-        begin, end = max(first, frames.start), min(first + int(count), frames.stop)
+        begin, end = max(first, frames.start), min(first + count, frames.stop)
         if begin >= end:
             changes |= {e.tag: None for e in source.elements if e.tag >> 16 == group}
             continue
-        changes[count_tag] = encode_element(count_tag, b"IS", str(end - begin).encode())
+        changes[count_tag] = integer(count_tag, end - begin)
         changes[origin_tag] = encode_element(
             origin_tag, b"US", (begin - frames.start + 1).to_bytes(2, "little")
         )
-        planes = _bytes(source, data_tag)
-        if planes is not None:
+        if data := _encoded(source, data_tag):
             size = source.short(group << 16 | 0x0010, 0) * source.short(group << 16 | 0x0011, 0)
-            changes[data_tag] = encode_element(
-                data_tag, b"OW", _bits(planes, (begin - first) * size, (end - first) * size, data_tag)
-            )
+            planes = _bits(data.value, (begin - first) * size, (end - first) * size, data_tag)
+            changes[data_tag] = encode_element(data_tag, b"OW", planes)
     return changes
 
 
 def named_by_pointers(source: Source) -> Iterator[int]:
     """Yield the tags that Frame Increment Pointer and Frame Dimension Pointer name (C.7.6.6)."""
     for pointer in (FRAME_INCREMENT_POINTER, FRAME_DIMENSION_POINTER):
-        value = _bytes(source, pointer) or b""
-        for at in range(0, len(value) // 4 * 4, 4):
-            group, number = (int.from_bytes(value[at + i : at + i + 2], "little") for i in (0, 2))
-            yield group << 16 | number
+        if found := _encoded(source, pointer):
+            whole = len(found.value) // 4 * 4
+            yield from (group << 16 | number for group, number in iter_unpack("<HH", found.value[:whole]))
 
 
 def _read(source: Source, tag: int) -> _Values | None:
     """Read the values of a top-level element, None where it is absent, a sequence, or bytes without structure."""
-    if source.element(tag) is None:
+    found = _encoded(source, tag)
+    if found is None:
         return None
-    encoded = _explicit(source, tag)
-    (found,) = walk(encoded, 0, len(encoded), EXPLICIT_LE)
-    vr, value = found.vr or b"UN", encoded[found.value : found.end]
+    vr, value = found
     if vr == b"UN":  # as a value is written that is too long for the length field of its VR
         known = find_vr(tag)
         if known is None:
@@ -182,22 +188,15 @@ def _read(source: Source, tag: int) -> _Values | None:
     return None
 
 
-def _explicit(source: Source, tag: int) -> bytes:
-    """Return an element encoded in Explicit VR Little Endian."""
+def _encoded(source: Source, tag: int) -> _Encoded | None:
+    """Return a top-level element, None where it is absent or a group length."""
     element = source.element(tag)
-    assert element is not None
+    if element is None or not tag & 0xFFFF:
+        return None
     recoder = Recoder(source.data, source.encoding, EXPLICIT_LE, signed=source.pixels.signed)
     ((_, encoded),) = recoder.encode([element])
-    return encoded
-
-
-def _bytes(source: Source, tag: int) -> bytes | None:
-    """Return the value of an element, little endian."""
-    if source.element(tag) is None:
-        return None
-    encoded = _explicit(source, tag)
     (found,) = walk(encoded, 0, len(encoded), EXPLICIT_LE)
-    return encoded[found.value : found.end]
+    return _Encoded(found.vr or b"UN", encoded[found.value : found.end])
 
 
 def _dose_planes(source: Source, offsets: _Values, frames: range) -> Changes:
@@ -207,17 +206,18 @@ def _dose_planes(source: Source, offsets: _Values, frames: range) -> Changes:
     Image Position (Patient), and all are such coordinates.
     """
     try:
-        planes = [Decimal(value.decode().strip()) for value in offsets.values]
-        position = [Decimal(text) for text in source.text(_IMAGE_POSITION).split("\\") if text]
-        orientation = [float(text) for text in source.text(_IMAGE_ORIENTATION).split("\\") if text]
+        planes = [_decimal(value.decode()) for value in offsets.values]
+        position, orientation = (
+            [_decimal(text) for text in source.text(tag).split("\\") if text]
+            for tag in (_IMAGE_POSITION, _IMAGE_ORIENTATION)
+        )
     except (InvalidOperation, ValueError):
         raise DamagedFile(
             f"{named(GRID_FRAME_OFFSET_VECTOR)}, or the position of the image, is no row of numbers"
         ) from None
     chosen, first = planes[frames.start : frames.stop], planes[frames.start]
-    normal = (
-        np.cross(orientation[:3], orientation[3:]) if len(orientation) == 6 else np.array((0.0, 0.0, 1.0))
-    )
+    cosines = np.array(orientation, np.float64)
+    normal = np.cross(cosines[:3], cosines[3:]) if len(cosines) == 6 else np.array((0.0, 0.0, 1.0))
     axial = bool(np.allclose(np.abs(normal), (0, 0, 1), atol=1e-4))
     changes: Changes = {}
     if planes[0] == 0:
@@ -237,6 +237,14 @@ def _dose_planes(source: Source, offsets: _Values, frames: range) -> Changes:
     if len(position) == 3 and frames.start:
         changes[_IMAGE_POSITION] = _decimals(_IMAGE_POSITION, position)
     return changes
+
+
+def _decimal(text: str) -> Decimal:
+    """Read a decimal string; raise for what is none, or of a size that no place has."""
+    number = Decimal(text.strip())
+    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError(text)
+    return number
 
 
 def _decimals(tag: int, numbers: list[Decimal]) -> bytes:

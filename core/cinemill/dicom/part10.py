@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill import syntaxes
-from cinemill.dicom.elements import (
-    LONG_VRS,
-    SHORT_VRS,
-    Element,
-    Encoding,
-)
+from cinemill.dicom.elements import LONG_VRS, SHORT_VRS, Element, Encoding
 from cinemill.dicom.file_meta import walk_meta
 from cinemill.errors import DamagedFile, NotDicom
 from cinemill.storage.mapped import Bytes, map_file, map_pieces

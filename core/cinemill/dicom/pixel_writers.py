@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TypeAlias
 
 import numpy as np
 
-from cinemill.dicom.elements import (
-    EXPLICIT_LE,
-    IMPLICIT_LE,
-    ITEM,
-    PIXEL_DATA,
-    SEQUENCE_END,
-    UNDEFINED,
-    Encoding,
-)
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, PIXEL_DATA, UNDEFINED, Encoding
+from cinemill.dicom.fragments import DELIMITER, ITEM_HEADER
 from cinemill.dicom.native import frame_bits
 from cinemill.dicom.recode import encode_element, encode_header
 from cinemill.errors import OutputError, UnsupportedTransferSyntax
 from cinemill.pixel_format import PixelFormat
 from cinemill.storage.file import OutputFile
 from cinemill.syntaxes import TransferSyntax
-
-_ITEM_HEADER = struct.Struct("<HHL")
 
 
 class EncapsulatedWriter:
@@ -57,7 +47,7 @@ class EncapsulatedWriter:
     def add(self, frame: bytes) -> None:
         """Append the next frame's codestream."""
         padding = len(frame) % 2
-        self.offsets.append(self._file.tell() + _ITEM_HEADER.size)
+        self.offsets.append(self._file.tell() + ITEM_HEADER.size)
         self.lengths.append(len(frame))
         self._file.write(_item_header(len(frame) + padding), frame, bytes(padding))
 
@@ -73,7 +63,7 @@ class EncapsulatedWriter:
         OutputError
             The frames are larger than was expected and the table can't address them.
         """
-        self._file.write(_ITEM_HEADER.pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))
+        self._file.write(DELIMITER)
         items = np.array(self.offsets, np.uint64) - np.uint64(self._first + 8)
         if self.extended:
             lengths = np.array(self.lengths, np.uint64)
@@ -161,4 +151,4 @@ def _item(value: bytes) -> bytes:
 
 
 def _item_header(length: int) -> bytes:
-    return _ITEM_HEADER.pack(ITEM >> 16, ITEM & 0xFFFF, length)
+    return ITEM_HEADER.pack(ITEM >> 16, ITEM & 0xFFFF, length)

@@ -220,16 +220,12 @@ class Source(Values):
         text = self.text(_NUMBER_OF_FRAMES)
         if not text:
             return None
-        try:
-            number = int(text)
-        except ValueError:
-            number = 0
-        if number > 0:
+        if number := self.integer(_NUMBER_OF_FRAMES):
             return number
         if self.repair:
             return None
         raise DamagedFile(
-            f"Number of Frames is {text!r}, expected a positive integer (see --repair)", path=self.path
+            f"Number of Frames is {text[:64]!r}, expected a positive integer (see --repair)", path=self.path
         )
 
     def __len__(self) -> int:

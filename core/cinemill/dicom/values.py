@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _CHARACTER_SET = 0x00080005
+_LONGEST_INTEGER = 12
 
 
 @contextmanager
@@ -128,6 +129,11 @@ class Values:
             return bytes(self.file[element.start : element.end])
         recoder = Recoder(self.file, found, EXPLICIT_LE, signed=False)
         return b"".join(encoded for _, encoded in recoder.encode([element]))
+
+    def integer(self, tag: int) -> int | None:
+        """Return a value of VR IS from 0 on, None where it is absent, or anything but up to twelve digits (PS3.5 §6.2)."""
+        text = self.text(tag).removeprefix("+")
+        return int(text) if text.isdecimal() and len(text) <= _LONGEST_INTEGER else None
 
     def short(self, tag: int, default: int | None = None) -> int:
         """Return the first value of an element of VR US.

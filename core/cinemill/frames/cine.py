@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, overload
@@ -213,10 +213,10 @@ class Cine:
     def _display(self) -> Renderer:
         return self.renderer()
 
-    def __reduce__(self) -> tuple[Callable[..., Cine], tuple[Path | bytes, bool]]:
+    def __reduce__(self) -> tuple[partial[Cine], tuple[Path | bytes]]:
         """Pickle the path, so that the processes of a data loader open the file anew; a file in memory travels as its bytes."""
         file = bytes(self.source.file) if self.source.in_memory else self.source.path
-        return _reopen, (file, self._keep_index)
+        return partial(Cine, keep_index=self._keep_index), (file,)
 
     def close(self) -> None:
         """Close the file."""
@@ -250,7 +250,3 @@ def open(path: Given, *, keep_index: bool = False) -> Cine:  # noqa: A001
         The file is damaged, holds no pixel data, or no decoder for it is installed.
     """
     return Cine(path, keep_index=keep_index)
-
-
-def _reopen(file: Path | bytes, keep_index: bool) -> Cine:  # noqa: FBT001
-    return Cine(file, keep_index=keep_index)

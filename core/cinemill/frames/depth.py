@@ -126,8 +126,5 @@ def restrict(frame: Samples, limit: int, *, masked: bool) -> tuple[Samples, bool
     if masked:
         return within, True
     if signed and frame.min() >= 0 and frame.max() < 1 << limit:
-        return (
-            within,
-            False,
-        )  # two's complement of the limit in a deeper codestream: its highest bit is the sign
+        return within, False  # two's complement of the limit in a deeper codestream
     raise DepthExceeded

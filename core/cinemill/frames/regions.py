@@ -181,9 +181,9 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
 
 
 def _region(item: Attributes, rows: int, columns: int) -> Region:
-    left, top = (max(_corner(item, name), 0) for name in ("MinX0", "MinY0"))
-    right = min(_corner(item, "MaxX1"), columns - 1)
-    bottom = min(_corner(item, "MaxY1"), rows - 1)
+    left, top = (max(corner(item, name), 0) for name in ("MinX0", "MinY0"))
+    right = min(corner(item, "MaxX1"), columns - 1)
+    bottom = min(corner(item, "MaxY1"), rows - 1)
     return Region(
         spatial_format=_meaning(_SPATIAL_FORMATS, _integer(item, "RegionSpatialFormat")),
         data_type=_meaning(_DATA_TYPES, _integer(item, "RegionDataType")),
@@ -202,8 +202,8 @@ def _region(item: Attributes, rows: int, columns: int) -> Region:
     )
 
 
-def _corner(item: Attributes, name: str) -> int:
-    """Return a bound, which is unsigned by its VR, but may be a negative number all the same."""
+def corner(item: Attributes, name: str) -> int:
+    """Return a bound, such as ``MinX0``, which is unsigned by its VR, but may be a negative number all the same."""
     value = _integer(item, f"RegionLocation{name}") or 0
     return value - (1 << 32) if value >= 1 << 31 else value
 

@@ -15,7 +15,6 @@ Command: TypeAlias = Mapping[str, Any]
 
 NO_DATA_SET, SOME_DATA_SET = 0x0101, 0x0001
 PENDING = frozenset((0xFF00, 0xFF01))
-CANCELLED = 0xFE00
 LARGEST = 1 << 16
 """Bytes that a command may have."""
 

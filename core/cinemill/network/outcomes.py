@@ -190,8 +190,3 @@ def refused_by_status(what: str, status: int, answer: Mapping[str, object], answ
     name = "truncated" if status == _CANCELLED or (answered and status >> 12 == 0xB) else of_status(status)
     comment = f" ({answer['ErrorComment']})" if answer.get("ErrorComment") else ""
     return NodeError(f"{what} ended with status {status:04X}{comment} after {answered} answers", outcome=name)
-
-
-def name_of(error: Exception) -> str:
-    """Return the name for what stopped something."""
-    return error.outcome if isinstance(error, NodeError) else "failed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from cinemill.errors import CinemillError, NotDicom, Refused
 from cinemill.storage.location import size
@@ -60,12 +60,7 @@ DONE = (
 NOT_COPIED = "not copied:"
 """How a warning begins that says why what was to be copied unchanged was not."""
 
-SUCCESSES: frozenset[str] = frozenset(
-    (
-        *("transcoded", "deidentified", "extracted", "verified", "fetched", "sent", "migrated"),
-        *("copied", "kept", "skipped", "ignored"),
-    )
-)
+SUCCESSES: frozenset[str] = frozenset(get_args(Status)) - {"refused", "failed"}
 """Statuses that need nobody's attention."""
 
 
@@ -171,11 +166,9 @@ class Receipt:
         """What was done, in a word or two: the status, and why a source was copied where that saves or costs room."""
         if self.status == "transcoded":
             return self._written
-        return (
-            f"copied, {_COPIED[self.reason]}"
-            if self.status == "copied" and self.reason in _COPIED
-            else self.status
-        )
+        if self.status == "copied" and self.reason in _COPIED:
+            return f"copied, {_COPIED[self.reason]}"
+        return self.status
 
     @property
     def _written(self) -> str:
@@ -184,9 +177,8 @@ class Receipt:
             return "split"
         if self.transfer_syntax_after == _RECOMPRESSED:
             return "recompressed"
-        return (
-            "restored" if self.jpeg_digest and self.transfer_syntax_before == _RECOMPRESSED else "transcoded"
-        )
+        restored = self.jpeg_digest and self.transfer_syntax_before == _RECOMPRESSED
+        return "restored" if restored else "transcoded"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

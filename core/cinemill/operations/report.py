@@ -11,16 +11,16 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self, TypeAlias
 
 import xxhash
 
-from cinemill import syntaxes
-from cinemill.errors import OutputError, UnsupportedTransferSyntax, UsageError
+from cinemill.errors import OutputError, UsageError
 from cinemill.operations.receipt import SUCCESSES, Receipt
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _RESTING = frozenset(("kept", "verified"))
 """Statuses of outputs that an earlier run made: what that run said of them still holds."""
@@ -33,26 +33,6 @@ _AT_ONCE = 1000
 _NOTHING: tuple[Any, ...] = (None, "", 0, "0", "{}", [], {})
 _FIRST = ["source", "output", "status"]
 _JSON_BEGINS = b'{"source": '
-
-
-class _Table(Protocol):
-    """How rows are written: records become lines of bytes, and lines become cells by name."""
-
-    head: bytes
-
-    def encode(self, receipt: Receipt) -> bytes: ...
-
-    def decode(self, row: bytes) -> dict[str, Any]:
-        """Return the cells of a row.
-
-        Raises
-        ------
-        ValueError
-            It is torn.
-        """
-        ...
-
-    def encode_cells(self, cells: Mapping[str, Any]) -> bytes: ...
 
 
 class _JsonLines:
@@ -93,6 +73,10 @@ class _Csv:
         return dict(zip(self.columns, cells, strict=True))
 
 
+_Table: TypeAlias = _JsonLines | _Csv
+"""How rows are written: receipts and cells become lines of bytes, and lines cells by name; a torn one raises ValueError."""
+
+
 def _csv_row(cells: list[str]) -> bytes:
     line = io.StringIO(newline="")
     csv.writer(line).writerow(cells)
@@ -109,7 +93,8 @@ def _flat(receipt: Receipt) -> dict[str, Any]:
             flat[name] = json.dumps(value)
             flat["seconds_total"] = round(value["total"], 6) if "total" in value else None
         elif name.startswith("transfer_syntax_"):
-            flat |= {name: value, f"{name}_name": _syntax_name(value)}
+            row = TRANSFER_SYNTAXES.get(value)
+            flat |= {name: value, f"{name}_name": "" if row is None else row.keyword}
         elif isinstance(value, dict):
             flat[name] = json.dumps(value) if value else ""
         elif isinstance(value, tuple | list):
@@ -117,13 +102,6 @@ def _flat(receipt: Receipt) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def _syntax_name(uid: str) -> str:
-    try:
-        return syntaxes.find(uid).keyword if uid else ""
-    except UnsupportedTransferSyntax:
-        return ""
 
 
 def cell(value: Any) -> str:

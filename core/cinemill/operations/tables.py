@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from cinemill.errors import UsageError, not_installed
 from cinemill.operations.report import cell
@@ -80,8 +80,8 @@ class TableFile:
     def __init__(self, path: Path, columns: Sequence[Column], *, overwrite: bool = False) -> None:
         check_format(path)
         self._sink = Sink(path, overwrite=overwrite)
-        writer = _Parquet if path.suffix == ".parquet" else _Csv
-        self._writer: _Writer = writer(columns, _Stream(self._sink))
+        stream = _Stream(self._sink)
+        self._writer = _Parquet(columns, stream) if path.suffix == ".parquet" else _Csv(columns, stream)
         self._waiting: list[Row] = []
 
     def write(self, rows: Iterable[Row]) -> None:
@@ -109,15 +109,7 @@ class TableFile:
                 self._sink.commit()
 
 
-class _Writer(Protocol):
-    def __init__(self, columns: Sequence[Column], stream: _Stream) -> None: ...
-
-    def write(self, rows: Sequence[Row]) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Csv(_Writer):
+class _Csv:
     """A line a row (RFC 4180), in UTF-8; no cell is a formula."""
 
     def __init__(self, columns: Sequence[Column], stream: _Stream) -> None:
@@ -137,7 +129,7 @@ class _Csv(_Writer):
         """All is written."""
 
 
-class _Parquet(_Writer):
+class _Parquet:
     """A row group for some rows, compressed by Zstandard."""
 
     def __init__(self, columns: Sequence[Column], stream: _Stream) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import xxhash
 
+from cinemill.errors import printable
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -47,10 +49,10 @@ class Twins:
         other = self._other(uid, receipt.source)
         if not other or other == receipt.source:
             return receipt
-        warning = f"SOP Instance UID {_printable(uid)} is that of {_printable(other)} too"
+        warning = f"SOP Instance UID {printable(uid)} is that of {printable(other)} too"
         self._count += 1
         if len(self._lines) < _SHOWN:
-            self._lines.append(f"note: {_printable(receipt.source)}: {warning}")
+            self._lines.append(f"note: {printable(receipt.source)}: {warning}")
         return replace(receipt, warnings=(*receipt.warnings, warning))
 
     def _other(self, uid: str, source: str) -> str:
@@ -74,7 +76,3 @@ class Twins:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._paths.close()
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

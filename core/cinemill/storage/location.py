@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -42,6 +43,12 @@ def located(location: Location) -> Path:
     if _URL.match(text):
         raise UsageError(f"{text} is a URL; expected the path of a file or directory")
     return Path(text)
+
+
+def each_located(locations: Location | Iterable[Location]) -> list[Path]:
+    """Return one location, or each of several: see `located`."""
+    several = [locations] if isinstance(locations, str | os.PathLike) else locations
+    return [located(each) for each in several]
 
 
 def state(location: Location) -> State | None:

@@ -14,7 +14,7 @@ import pytest
 
 from cinemill.codecs import compiling
 from cinemill.codecs import table as codec_table
-from cinemill.codecs.codec import Codec
+from cinemill.codecs.codec import Encoder
 from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
@@ -169,7 +169,7 @@ def test_samples_beyond_the_precision_are_limited(
 def test_frames_of_one_call_may_be_coded_differently() -> None:
     pixels = pixel_format(150, 170, 3)
     frames = [picture(pixels, content) for content in CONTENTS]
-    encoders: list[Codec] = [Jpeg2000(), OpenJpeg()]
+    encoders: list[Encoder] = [Jpeg2000(), OpenJpeg()]
     codestreams = [
         encoder.encode([frame], pixels)[0]
         for frame, encoder in zip(frames, encoders * len(frames), strict=False)

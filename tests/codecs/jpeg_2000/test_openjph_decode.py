@@ -11,7 +11,7 @@ from cinemill.codecs import table
 from cinemill.codecs.jpeg_2000.htj2k import Htj2k, available
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 from cinemill.pixel_format import PixelFormat
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 
@@ -103,11 +103,6 @@ def test_damage_makes_other_samples_or_an_error():
         except CodecError:
             continue
         assert not np.array_equal(found, frame)
-
-
-def test_it_does_not_encode():
-    with pytest.raises(UnsupportedPixelFormat, match="decoding only"):
-        OpenJphOpinion().encode([], pixel_format(3, 3))
 
 
 @pytest.mark.skipif(not available(), reason="the kernels don't run here")

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import cinemill
 from cinemill.batch import attempt
 from cinemill.cli import app
+from cinemill.dicom.recode import encode_element
 from cinemill.errors import CinemillError, OutputExists, Refused, UnsupportedPixelFormat
 from cinemill.operations.deidentify import deidentify
 from cinemill.operations.deidentify.keys import make_key, read_key
@@ -65,6 +66,33 @@ def uids_of(dataset, keyword):
     found = []
     dataset.walk(lambda _, element: found.append(element.value) if element.keyword == keyword else None)
     return found
+
+
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize("number", ["2", "4", "none"])
+def test_what_is_repaired_has_its_frames_carried_over(tmp_path, key, number, extended):
+    """Each of native frames, and of JPEGs behind either offset table; what is no element behind them is left out."""
+    jpegs = [[jpeg(frame)] for frame in FRAMES]
+    whole = {
+        EXPLICIT: part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT),
+        JPEG_BASELINE: part10(
+            identified(),
+            encapsulated_element(jpegs, table="extended" if extended else "basic"),
+            JPEG_BASELINE,
+        ),
+    }
+    right, wrong = (encode_element(0x00280008, b"IS", text.encode()) for text in ("3", number))
+    for name, data in whole.items():
+        assert right in data
+        (tmp_path / "in.dcm").write_bytes(data.replace(right, wrong) + b"\xff" * 99)
+        output = tmp_path / f"{name}.dcm"
+        options = {"key": key, "mask": "none", "repair": True}
+        assert cinemill.deidentify(tmp_path / "in.dcm", output, **options).status == "deidentified"
+        assert pydicom.dcmread(output).NumberOfFrames == 3
+        with cinemill.open(output) as cine:
+            assert len(cine) == 3
+            if name == EXPLICIT:
+                assert np.array_equal(cine[:], FRAMES)
 
 
 def test_every_reference_in_the_output_tree_resolves(tmp_path, key):

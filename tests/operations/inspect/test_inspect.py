@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.operations.inspect.checks.among import among
+from cinemill.dicom.recode import encode_element
+from cinemill.errors import DamagedFile
+from cinemill.operations.inspect.checks.among import Seen
 from cinemill.operations.inspect.checks.table import VALUES
 from cinemill.operations.inspect.inspect import inspect, to_record
 from cinemill.operations.inspect.trees import inspect_all
@@ -75,6 +77,23 @@ def test_every_real_file_is_inspected_without_harm(corpus):
         inspection = inspect(path)
         json.dumps(to_record(inspection), allow_nan=False)
         assert VALUES.id not in ids(inspection), path.name
+
+
+@pytest.mark.parametrize("digits", [13, 3000, 5000])
+def test_a_number_of_frames_of_more_digits_than_the_standard_allows_is_a_finding(tmp_path, digits):
+    """Python turns one of 3000 into a number that no arithmetic of floats takes, and one of 5000 into none."""
+    right, wrong = (encode_element(0x00280008, b"IS", text) for text in (b"3", b"9" * digits))
+    frames = generate.noise((3, 4, 8))
+    pixels = generate.native_element(frames.tobytes(), generate.EXPLICIT)
+    data = generate.part10(generate.header(frames), pixels, generate.EXPLICIT)
+    path = tmp_path / "in.dcm"
+    path.write_bytes(data.replace(right, wrong))
+    found = {finding.check: finding.found for finding in cinemill.inspect(path).findings}
+    assert "expected a positive integer" in found["frames.number"]
+    assert len(found["frames.number"]) < 200
+    assert not cinemill.index(path, tmp_path / "index.csv").errors
+    with pytest.raises(DamagedFile, match="expected a positive integer"):
+        cinemill.transcode(path, tmp_path / "out.dcm", to="rle")
 
 
 def test_every_file_of_pydicom_is_inspected_without_harm():
@@ -150,7 +169,10 @@ def test_instances_are_looked_at_together(tmp_path):
     for name, changes in copies.items():
         (tmp_path / f"{name}.dcm").write_bytes(soundness.native(**changes))
     inspections = [inspect(path) for path in sorted(tmp_path.iterdir())]
-    found = [(path.stem, finding.check) for path, finding in among(inspections)]
+    seen = Seen()
+    found = [
+        (each.facts.path.stem, finding.check) for each in inspections for finding in seen.add(each.facts)
+    ]
     assert found == [
         ("b", "among.instance-twice"),
         ("c", "among.number-twice"),
@@ -159,7 +181,8 @@ def test_instances_are_looked_at_together(tmp_path):
     ]
     of_tree = {each.facts.path.stem: ids(each) for each in inspect_all([tmp_path])}
     assert sum("among.instance-twice" in checks for checks in of_tree.values()) == 1
-    assert not list(among(inspections[:1] * 2))
+    seen = Seen()
+    assert [*seen.add(inspections[0].facts), *seen.add(inspections[0].facts)] == []
 
 
 def test_in_a_tree_what_is_no_dicom_file_is_left_out_unless_it_is_named(tmp_path):

@@ -27,7 +27,18 @@ from cinemill.errors import (
 from cinemill.syntaxes import TARGETS
 from tests.support import oracle
 from tests.support.files import bundled, standing
-from tests.support.generate import EXPLICIT, header, native_element, noise, part10
+from tests.support.generate import (
+    BIG_ENDIAN,
+    EXPLICIT,
+    JPEG_BASELINE,
+    encapsulated_element,
+    header,
+    jpeg,
+    native_bytes,
+    native_element,
+    noise,
+    part10,
+)
 
 ULTRASOUND = bundled("examples_ybr_color.dcm")
 PLUGINS = {"jpeg-ls": "pyjpegls", "jpeg-2000": "pylibjpeg", "htj2k": "pylibjpeg", "htj2k-rpcl": "pylibjpeg"}
@@ -45,6 +56,31 @@ def ycbcr():
 @pytest.fixture(scope="module")
 def rgb(ycbcr):
     return convert_color_space(ycbcr, "YBR_FULL", "RGB")
+
+
+@pytest.mark.parametrize("junk", [b"", b"\xff" * 99], ids=["sound", "junk"])
+@pytest.mark.parametrize("number", ["2", "4"])
+@pytest.mark.parametrize("syntax", [EXPLICIT, BIG_ENDIAN, JPEG_BASELINE])
+def test_what_is_repaired_is_no_copy_even_if_nothing_is_gained(tmp_path, syntax, number, junk):
+    """Noise that would grow, and lossy JPEGs, which are carried over: once, whatever runs come again."""
+    frames = noise((3, 4, 8))
+    dataset = header(frames, NumberOfFrames=number)
+    pixels = encapsulated_element([[jpeg(frame)] for frame in frames])
+    if syntax != JPEG_BASELINE:
+        pixels = native_element(native_bytes(frames, big_endian=syntax == BIG_ENDIAN, words=True), syntax)
+    source, output = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    source.write_bytes(part10(dataset, pixels, syntax) + junk)
+    with pytest.raises(DamagedFile, match="--repair"):
+        cinemill.transcode(source, output)
+    receipts = [
+        cinemill.transcode(source, output, repair=True, recheck=recheck) for recheck in (False, False, True)
+    ]
+    assert [receipt.status for receipt in receipts] == ["transcoded", "kept", "kept"]
+    written = pydicom.dcmread(output)
+    assert written.NumberOfFrames == 3
+    assert written.file_meta.TransferSyntaxUID == (EXPLICIT if syntax == BIG_ENDIAN else syntax)
+    assert not output.read_bytes().endswith(junk or b"junk")
+    assert cinemill.verify(source, output, repair=True).status == "verified"
 
 
 def independent_frames(path, target):

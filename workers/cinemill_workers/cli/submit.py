@@ -136,9 +136,8 @@ def submit(
     from cinemill_workers.engine.kinds import to_json
     from cinemill_workers.ledger.model import JobSpec
 
-    if (
-        options["window"] not in {"", "auto"} and "," not in options["window"]
-    ):  # its old name for the part of the day
+    # the old name for the part of the day
+    if options["window"] not in {"", "auto"} and "," not in options["window"]:
         hours, options["window"] = options["window"], ""
     choices = {name: options.pop(name.removeprefix("--")) for name in CHOICES}
     operation = _chosen(choices, options)

@@ -13,7 +13,6 @@ from cinemill_workers.cli.watch import live
 from cinemill_workers.engine.client import POLL_SECONDS
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
-from cinemill_workers.ledger.model import Job
 from cinemill_workers.local.up import Service
 from cinemill_workers.processes import Stop
 from cinemill_workers.settings import settings
@@ -43,14 +42,10 @@ def _follow(service: Service, stop: Stop, *, quiet: bool) -> None:
     """Show the jobs that were active since the start, and keep worker and server up, until stopped."""
     ledger = Ledger(connect(service.settings.redis_url, patience=0))
     seen: set[str] = set()
-    with nullcontext(_show_nothing) if quiet else live(ledger) as show:
+    with nullcontext(lambda _: None) if quiet else live(ledger) as show:
         while not stop.asked:
             service.keep()
             with suppress(RedisError):
                 seen.update(job.id for job in ledger.active())
                 show(ledger.present(sorted(seen)))
             stop.wait(POLL_SECONDS)
-
-
-def _show_nothing(_: list[Job]) -> None:
-    pass

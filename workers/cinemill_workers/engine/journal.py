@@ -131,13 +131,6 @@ def receipts(jobs: Sequence[Records]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)["receipt"]
 
 
-def failures(jobs: Sequence[Records]) -> Iterator[dict[str, Any]]:
-    """Yield the records of instances that failed or were quarantined."""
-    for line in newest(jobs):
-        if _flag(line) == _FAILURE:
-            yield json.loads(line)
-
-
 def some_failures(ledger: Ledger, job: Job, most: int) -> list[dict[str, Any]]:
     """Return some failures of a job, for which no more than a few seconds are spent."""
     found: dict[int, dict[str, Any]] = {}

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-_JCS_GREY, _JCS_RGB, _JCS_YCBCR = "GRAYSCALE", "RGB", "YCBCR"
+_JCS_GREY, _JCS_YCBCR = "GRAYSCALE", "YCBCR"
 
 
 class LibjpegTurbo:
-    """libjpeg-turbo as a decoding `cinemill.codecs.codec.Codec`.
+    """libjpeg-turbo as a `cinemill.codecs.codec.Codec`.
 
     Colour comes out as it is coded: subsampled chrominance is interpolated, nothing is converted. The inverse
     DCT is libjpeg's slow integer one. libjpeg conceals damage, which is therefore looked for before.
@@ -42,10 +42,6 @@ class LibjpegTurbo:
             A codestream uses arithmetic coding, the hierarchical mode, or a DNL marker.
         """
         return [self._decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: JPEG is only read."""
-        raise UnsupportedPixelFormat("JPEG is read only")
 
     def _decode(self, data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
         try:

@@ -63,16 +63,6 @@ class JpegLossless:
                     raise error.locate(frame=number) from None
         return frames
 
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: this codec only decodes.
-
-        Raises
-        ------
-        UnsupportedPixelFormat
-            Always.
-        """
-        raise UnsupportedPixelFormat(f"{self.name} does not encode")
-
 
 _spared = Spared(400_000_000, "cinemill.kernels.jpeg.lossless_pairs.decode_two_scans")
 """Bytes of frames that are decoded one by one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.codecs.jpeg.libjpeg_turbo import sign_extended
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pylibjpeg:
-    """libjpeg as a decoding `cinemill.codecs.codec.Codec`. It holds the GIL, and is several times slower than others."""
+    """libjpeg as a `cinemill.codecs.codec.Codec`. It holds the GIL, and is several times slower than others."""
 
     name = "pylibjpeg-libjpeg"
     version = version("pylibjpeg-libjpeg")
@@ -32,10 +32,6 @@ class Pylibjpeg:
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
         return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: this library only decodes."""
-        raise UnsupportedPixelFormat("pylibjpeg-libjpeg only decodes")
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:

@@ -73,10 +73,6 @@ class SequentialJpeg:
             )
         return decoded
 
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: JPEG is only read."""
-        raise UnsupportedPixelFormat("JPEG is read only")
-
 
 @dataclass(frozen=True)
 class _Layout:

@@ -12,12 +12,12 @@ from cinemill._version import __version__
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, layout_of, place_whole, room
 from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lanes
-from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout
+from cinemill.codecs.jpeg_2000.layout import GUARD_BITS, Layout, repeated
 from cinemill.codecs.jpeg_2000.markers import COD, EOC, QCD, SIZ, SOC, SOD, SOT
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_colour_transform
 from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import UnsupportedPixelFormat
-from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, START, STRIDE
+from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, STRIDE
 from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Encoder
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 _BLOCKS_AT_ONCE = 384
@@ -37,14 +37,14 @@ def available() -> bool:
     return x86.available()
 
 
-def fastest() -> Codec:
+def fastest() -> Encoder:
     """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
     portable = os.environ.get("CINEMILL_KERNELS") == "portable"
     return OpenJpeg() if portable or not available() else Jpeg2000()
 
 
 class Jpeg2000:
-    """cinemill's JPEG 2000 coders as a `cinemill.codecs.codec.Codec`.
+    """cinemill's JPEG 2000 coders as an `cinemill.codecs.codec.Encoder`.
 
     It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
     and the reversible colour transform for RGB: what `OpenJpeg` writes. It decodes what lossless encoders commonly write,
@@ -137,7 +137,7 @@ def _transform_in_lanes(
             _memory,
         )
         check_needed(needed, frame, pixels, "JPEG 2000")
-    return _repeated(whole.blocks, len(frames), whole.size), coefficients.view(np.uint8)
+    return repeated(whole.blocks, len(frames), whole.size), coefficients.view(np.uint8)
 
 
 def _transform_wide(
@@ -150,14 +150,7 @@ def _transform_wide(
     )
     for index, frame in enumerate(frames):
         transform(frame, pixels, layout.levels, coefficients[index * size : (index + 1) * size])
-    return _repeated(layout.blocks, len(frames), size), coefficients.view(np.uint8)
-
-
-def _repeated(blocks: NDArray[np.int64], count: int, size: int) -> NDArray[np.int64]:
-    """Return the table of code-blocks of several frames, ``size`` coefficients apart."""
-    every = np.tile(blocks, (count, 1))
-    every[:, START] += np.repeat(np.arange(count) * size, len(blocks))
-    return every
+    return repeated(layout.blocks, len(frames), size), coefficients.view(np.uint8)
 
 
 def begin() -> None:

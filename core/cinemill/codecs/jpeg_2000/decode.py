@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cinemill.codecs.compiling import Spared
+from cinemill.codecs.jpeg_2000.layout import repeated
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
 from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
@@ -14,7 +15,7 @@ from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
 from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS, START
+from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,8 +177,7 @@ def _decode_in_lanes(
     half = 1 << frames[0].precision - 1
     if whole is None or kind is None or not _likely_fit(coded[0], whole, kind, half):
         return {}
-    blocks = np.tile(whole.blocks, (len(frames), 1))
-    blocks[:, START] += np.repeat(np.arange(len(frames)) * whole.coded, len(whole.blocks))
+    blocks = repeated(whole.blocks, len(frames), whole.coded)
     made = whole.size - whole.coded
     coefficients = _memory.array("samples", (len(frames) * whole.coded + made,), np.int16)
     coefficients[:] = 0
@@ -273,8 +273,7 @@ def _decode_wide(
         Where the code-blocks are in the planes of each component.
     """
     size = pixels.rows * pixels.columns * pixels.samples
-    blocks = np.tile(tables.blocks, (len(frames), 1))
-    blocks[:, START] += np.repeat(np.arange(len(frames)) * size, len(tables.blocks))
+    blocks = repeated(tables.blocks, len(frames), size)
     coefficients = _memory.array("coefficients", (len(frames) * size,), np.int32)
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)

@@ -29,7 +29,7 @@ def available() -> bool:
 
 
 class Ffmpeg:
-    """FFmpeg's JPEG 2000 decoder as a decoding `cinemill.codecs.codec.Codec`: exact for the reversible wavelet."""
+    """FFmpeg's JPEG 2000 decoder as a `cinemill.codecs.codec.Codec`: exact for the reversible wavelet."""
 
     name = "ffmpeg"
     batch = 1
@@ -54,10 +54,6 @@ class Ffmpeg:
             _decode(*check_codestream(data, pixels, frame, tolerant=self.tolerant), pixels, frame)
             for frame, data in enumerate(codestreams)
         ]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: FFmpeg is only asked for its opinion."""
-        raise UnsupportedPixelFormat("FFmpeg only decodes JPEG 2000 here")
 
 
 def _decode(codestream: Buffer, header: MainHeader, pixels: PixelFormat, frame: int) -> Samples:

@@ -16,7 +16,7 @@ from cinemill.kernels.machine import x86
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cinemill.codecs.codec import Codec
+    from cinemill.codecs.codec import Codec, Encoder
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
@@ -25,7 +25,7 @@ def available() -> bool:
     return x86.available()
 
 
-def fastest() -> Codec:
+def fastest() -> Encoder:
     """Return the kernels where they run, else OpenJPH; ``CINEMILL_KERNELS=portable`` asks for OpenJPH."""
     return Htj2k() if _wanted() else OpenJph()
 
@@ -50,7 +50,7 @@ def _wanted() -> bool:
 
 
 class Htj2k:
-    """cinemill's HTJ2K coders as a `cinemill.codecs.codec.Codec`.
+    """cinemill's HTJ2K coders as an `cinemill.codecs.codec.Encoder`.
 
     It writes what HTJ2K Lossless RPCL asks for (PS3.5 10.18), which HTJ2K Lossless holds as well: one tile, one quality layer,
     RPCL, TLM, an LL of 64 rows or columns at most, 64 x 64 code-blocks, the reversible 5-3 wavelet, and the reversible colour

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.kernels.jpeg_2000.tables import BLOCK, HH, HL, LH, LL
+from cinemill.kernels.jpeg_2000.tables import BLOCK, HH, HL, LH, LL, START
 
 MOST_LEVELS = 5
 GUARD_BITS = 2
@@ -106,6 +106,23 @@ def lay_out(
         np.array(areas, np.int64),
         np.array(packets, np.int64),
     )
+
+
+def repeated(blocks: NDArray[np.int64], frames: int, size: int) -> NDArray[np.int64]:
+    """Return the code-blocks of several frames.
+
+    Parameters
+    ----------
+    blocks
+        Those of one.
+    frames
+        How many there are.
+    size
+        Coefficients from one to the next.
+    """
+    every = np.tile(blocks, (frames, 1))
+    every[:, START] += np.repeat(np.arange(frames) * size, len(blocks))
+    return every
 
 
 class _Area(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OpenJpeg:
-    """OpenJPEG as a `cinemill.codecs.codec.Codec`.
+    """OpenJPEG as an `cinemill.codecs.codec.Encoder`.
 
     It encodes bare codestreams, without JP2 boxes (PS3.5 8.2.4): one tile, LRCP, 64 x 64 code-blocks, the
     reversible 5-3 wavelet, and the reversible colour transform for RGB.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OpenJph:
-    """OpenJPH as an encoding `cinemill.codecs.codec.Codec`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
+    """OpenJPH as an `cinemill.codecs.codec.Encoder`: reversible 5-3 wavelet, RPCL with TLM markers, RCT for RGB.
 
     The codestreams are those of HTJ2K Lossless RPCL (PS3.5 §A.4.8), which HTJ2K Lossless holds as well. OpenJPH codes the
     8 or 16 bits of an array; SIZ is made to say Bits Stored, after samples were moved to where that is the truth.

@@ -15,7 +15,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import (
     takes_colour_transform,
 )
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ _RANDOM = 4096
 
 
 class OpenJphOpinion:
-    """OpenJPH as a decoding `cinemill.codecs.codec.Codec` whose samples are to be compared with those that were encoded.
+    """OpenJPH as a `cinemill.codecs.codec.Codec` whose samples are to be compared with those that were encoded.
 
     It keeps errors to itself, and leaves the rest of the frame as it was. So a frame is filled with random bytes before: what
     it did not decode is no frame that anybody encoded. What it might have encoded itself, and colour without transform, which it
@@ -51,10 +51,6 @@ class OpenJphOpinion:
             As `OpenJpeg.decode`.
         """
         return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: `OpenJph` encodes."""
-        raise UnsupportedPixelFormat("OpenJPH's second opinion is for decoding only")
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:

@@ -9,7 +9,7 @@ import numpy as np
 from cinemill.codecs.jpeg.libjpeg_turbo import sign_extended
 from cinemill.codecs.jpeg_xl.boxes import bare_codestream
 from cinemill.codecs.jpeg_xl.libjxl import check_geometry
-from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ _PACKAGE = "micro_reader_codecs"
 
 
 class JxlOxide:
-    """jxl-oxide as a decoding `cinemill.codecs.codec.Codec`, for lossless codestreams.
+    """jxl-oxide as a `cinemill.codecs.codec.Codec`, for lossless codestreams.
 
     Its samples fill 8 or 16 bits whatever the precision is, which is taken back here.
     """
@@ -42,10 +42,6 @@ class JxlOxide:
             A codestream is damaged, or its geometry is not that of ``pixels``.
         """
         return [_decode(data, pixels, frame) for frame, data in enumerate(codestreams)]
-
-    def encode(self, frames: Sequence[Samples], pixels: PixelFormat) -> list[bytes]:
-        """Refuse: it only decodes."""
-        raise UnsupportedPixelFormat("jxl-oxide only decodes")
 
 
 def _decode(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:

@@ -26,7 +26,7 @@ _LEAST_ROOM, _EXPANSION = 16 << 20, 64
 
 
 class Libjxl:
-    """libjxl as a `cinemill.codecs.codec.Codec`: bare codestreams, whose precision is Bits Stored.
+    """libjxl as an `cinemill.codecs.codec.Encoder`: bare codestreams, whose precision is Bits Stored.
 
     JPEG XL has no signed samples: those of DICOM are their two's complement in Bits Stored, as in JPEG-LS.
     """

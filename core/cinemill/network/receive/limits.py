@@ -11,8 +11,6 @@ from cinemill.errors import UsageError
 
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
-LEAST_PDU, MOST_PDU = 1 << 12, 1 << 24
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

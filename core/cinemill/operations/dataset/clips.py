@@ -182,11 +182,7 @@ class _Maker:
         if key is not None:
             patient = Identity.of(source, key).pseudonym
             known["patient_key"] = patient
-            for name, tag in (
-                ("study_key", _STUDY),
-                ("series_key", _SERIES),
-                ("instance_key", _SOP_INSTANCE),
-            ):
+            for name, tag in ("study_key", _STUDY), ("series_key", _SERIES), ("instance_key", _SOP_INSTANCE):
                 uid = source.text(tag)
                 known[name] = key.uid(uid) if uid else None
         known["split"] = split_of(patient, self._request.splits, key)
@@ -324,19 +320,8 @@ class _Maker:
 
 
 _BESIDE = (
-    *(
-        "clip",
-        "split",
-        "fps",
-        "frames",
-        "true_frames",
-        "short",
-        "frame",
-        "time_ms",
-        "mm_per_pixel",
-        "colour_space",
-    ),
-    *("patient_key", "fan_found", "fan_confidence", "masked"),
+    *("clip", "split", "fps", "frames", "true_frames", "short", "frame", "time_ms", "mm_per_pixel"),
+    *("colour_space", "patient_key", "fan_found", "fan_confidence", "masked"),
 )
 """What stands beside the frames of each clip, too."""
 

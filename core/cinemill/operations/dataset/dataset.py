@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Literal
 
 from cinemill.errors import Cancelled, CinemillError, InternalError, UsageError
@@ -15,6 +14,7 @@ from cinemill.operations.dataset.request import MakeClips
 from cinemill.operations.dataset.words import Fit, Format, Short, Which
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
+from cinemill.storage.location import each_located, located
 from cinemill.storage.tree import Item
 
 
@@ -96,8 +96,7 @@ def dataset(
         where=where,
         overwrite=overwrite,
     )
-    named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    return Making(request, [Path(each) for each in named], Path(dst), _here, jobs).make()
+    return Making(request, each_located(sources), located(dst), _here, jobs).make()
 
 
 def _here(

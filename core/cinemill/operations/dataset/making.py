@@ -108,7 +108,7 @@ class Making:
         _check_installed(request)
         request.secret()
         _check_apart(request, sources, destination)
-        self._paths = list(select(sources, request.index, request.where))
+        self._paths = select(sources, request.index, request.where)
 
     def make(self) -> Outcome:
         """Make it, or keep the one that stands there.

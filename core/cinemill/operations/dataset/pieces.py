@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cinemill.operations.extract.writers.arrays import npy_header
 from cinemill.storage.workroom import put
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 """Bytes of a tar's blocks."""
-
-_ARRAYS = ("frames", "time_ms", "frame", "true_frames", "mm_per_pixel", "mask")
-"""Members of an archive of arrays, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,14 @@ Write = Callable[[Made, "Path", str], Sequence[str]]
 
 def _tar(made: Made, folder: Path, stem: str) -> Sequence[str]:
     members: list[tuple[str, list[Buffer]]] = [
-        ("npy", [_npy_header(made.frames), made.frames.data.cast("B")]),
+        ("npy", [npy_header(made.frames.shape, made.frames.dtype), made.frames.data.cast("B")]),
         ("json", [_text(made.told)]),
     ]
     if made.mask is not None:
         mask = made.mask.view(np.uint8)
-        members.insert(1, ("mask.npy", [_npy_header(mask), np.ascontiguousarray(mask).data.cast("B")]))
+        members.insert(
+            1, ("mask.npy", [npy_header(mask.shape, mask.dtype), np.ascontiguousarray(mask).data.cast("B")])
+        )
     parts: list[Buffer] = []
     for suffix, data in members:
         size = sum(map(len, data))
@@ -94,11 +94,10 @@ def _npz(made: Made, folder: Path, stem: str) -> Sequence[str]:
         arrays["mask"] = made.mask.view(np.uint8)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for name in _ARRAYS:
-            if name in arrays:
-                with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    member.write(_npy_header(arrays[name]))
-                    member.write(np.ascontiguousarray(arrays[name]).data)
+        for name, array in arrays.items():
+            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                member.write(npy_header(array.shape, array.dtype))
+                member.write(np.ascontiguousarray(array).data)
         file.writestr(zipfile.ZipInfo("clip.json"), _text(told))
     put(folder / f"{stem}.npz", archive.getbuffer())
     return [".npz"]
@@ -162,12 +161,3 @@ def tar_header(name: str, size: int) -> bytes:
 
 def _text(told: dict[str, Any]) -> bytes:
     return json.dumps(told, sort_keys=True, allow_nan=False).encode()
-
-
-def _npy_header(array: NDArray[Any]) -> bytes:
-    header = io.BytesIO()
-    description = np.lib.format.dtype_to_descr(array.dtype)
-    np.lib.format.write_array_header_1_0(
-        header, {"shape": array.shape, "fortran_order": False, "descr": description}
-    )
-    return header.getvalue()

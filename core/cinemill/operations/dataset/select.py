@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ _READERS = {".parquet": "read_parquet", ".csv": "read_csv"}
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 
 
-def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -> Iterator[Path]:
-    """Yield files in order, each once.
+def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -> list[Path]:
+    """Return files in order, each once.
 
     Parameters
     ----------
@@ -37,18 +37,10 @@ def select(sources: Sequence[Path], index: str | os.PathLike[str], where: str) -
     """
     found = files_below(sources)  # says what is wrong with the sources, now
     if not index:
-        seen: set[Path] = set()
-        for path in found:
-            if path not in seen:
-                seen.add(path)
-                yield path
-        return
+        return list(dict.fromkeys(found))
     roots = [source.resolve() for source in sources]
-    paths = {Path(path) for path in chosen(Path(index), where)}
-    for path in sorted(paths):
-        resolved = path.resolve()
-        if any(resolved == root or resolved.is_relative_to(root) for root in roots):
-            yield path
+    paths = sorted({Path(path) for path in chosen(Path(index), where)})
+    return [path for path in paths if any(path.resolve().is_relative_to(root) for root in roots)]
 
 
 def chosen(index: Path, where: str) -> list[str]:
@@ -69,34 +61,31 @@ def chosen(index: Path, where: str) -> list[str]:
     if not index.is_file():
         raise MissingFile("there is no such index; `cinemill index` makes one", path=index)
     suffix = index.suffix.lower()
+    query = f"SELECT path FROM {_TABLE}" + (f" WHERE ({where}\n)" if where else "")  # noqa: S608  # checked below
     if suffix in _SQLITE:
-        return _from_sqlite(index, where)
+        return _from_sqlite(index, query)
     if suffix not in _READERS:
         known = ", ".join((*_READERS, *_SQLITE))
         raise UsageError(
             f"can't read an index with the suffix {suffix or 'none'}; expected one of {known}", path=index
         )
-    return _from_table(index, where, _READERS[suffix])
+    return _from_table(index, query, _READERS[suffix])
 
 
-def _from_sqlite(index: Path, where: str) -> list[str]:
-    condition = f" WHERE ({where}\n)" if where else ""
+def _from_sqlite(index: Path, query: str) -> list[str]:
     try:
-        with closing(open_to_read(index)) as database:
-            rows = database.execute(f"SELECT path FROM {_TABLE}{condition}")  # noqa: S608  # only reading is authorized
-            return [str(path) for (path,) in rows if path]
+        with closing(open_to_read(index)) as database:  # which authorizes only reading
+            return [str(path) for (path,) in database.execute(query) if path]
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise _refused(index, error) from None
 
 
-def _from_table(index: Path, where: str, reader: str) -> list[str]:
+def _from_table(index: Path, query: str, reader: str) -> list[str]:
     try:
         import duckdb
     except ImportError:
         raise UsageError(not_installed("an index", "the package duckdb", "index")) from None
-    condition = f" WHERE ({where}\n)" if where else ""
     name = str(index.resolve()).replace("'", "''")
-    query = f"SELECT path FROM {_TABLE}{condition}"  # noqa: S608  # checked to be one that reads
     with closing(duckdb.connect()) as database:
         try:
             database.execute(f"CREATE VIEW {_TABLE} AS SELECT * FROM {reader}('{name}')")  # noqa: S608

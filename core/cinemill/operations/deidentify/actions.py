@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from cinemill.dicom.sop_classes import STORAGE
 from cinemill.operations.deidentify.attributes import CLASSES, columns
 
 if TYPE_CHECKING:
@@ -18,26 +19,10 @@ _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC"))
 _DATES = frozenset(("DA", "TM", "DT"))
 
 _CLASSIC = frozenset(
-    "1.2.840.10008.5.1.4.1.1." + suffix
+    STORAGE + suffix
     for suffix in (
-        *(
-            "1",
-            "2",
-            "4",
-            "20",
-            "3",
-            "3.1",
-            "6",
-            "6.1",
-            "7",
-            "7.1",
-            "7.2",
-            "7.3",
-            "7.4",
-            "12.1",
-            "12.2",
-        ),
-        *("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "77.1.1", "77.1.2", "77.1.4"),
+        *("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "2", "3", "3.1", "4", "6", "6.1"),
+        *("7", "7.1", "7.2", "7.3", "7.4", "12.1", "12.2", "20", "77.1.1", "77.1.2", "77.1.4"),
     )
 )
 """SOP classes of images whose dates, names and devices in question are of type 3, or of type 2 (PS3.3 C.7)."""

@@ -119,16 +119,8 @@ _INSTITUTION = _tags(
     00080080 00080081 00080082 00081040 00081041 00120030 00120031 00120060 00120081 04000564
     """
 )
-_PATIENT = _tags(
-    """
-    00100040 00101010 00101020 00101030 00102160 001021A0 001021C0 00102203 0072005F
-    """
-)
-_PATIENT_CLEANED = _tags(
-    """
-    00102110 00380050 00380500 00400012
-    """
-)
+_PATIENT = _tags("00100040 00101010 00101020 00101030 00102160 001021A0 001021C0 00102203 0072005F")
+_PATIENT_CLEANED = _tags("00102110 00380050 00380500 00400012")
 _DESCRIPTORS = _tags(
     """
     00081030 0008103E 00081080 00081084 00081088 00082111 00084000 00102000 00102110 00102180 001021B0
@@ -145,11 +137,7 @@ _DESCRIPTORS = _tags(
     4008010B 40080115 40080300 40084000
     """
 )
-_STRUCTURED = _tags(
-    """
-    00400555 00400610 0040A730
-    """
-)
+_STRUCTURED = _tags("00400555 00400610 0040A730")
 _UIDS_BESIDES = _tags("006A0003 00081110 00081111 00081120 00081140 00082112")
 """Attributes retained with UIDs whose action in the Basic Profile is not U; sequences are gone through."""
 
@@ -248,9 +236,7 @@ def columns(tag: int, vr: str, chosen: options.Profile) -> Columns:
     """
     group = tag & _REPEATS
     if group in {_CURVE, _OVERLAY} and not tag & 0x00010000:
-        return Columns(
-            "X", ""
-        )  # a curve or an overlay that can't be looked at is not cleaned: it goes as a whole
+        return Columns("X", "")  # what can't be looked at is not cleaned: it goes as a whole
     basic = basic_profile().get(tag, "")
     return Columns(basic, _retained(tag, vr, basic, chosen))
 

@@ -20,10 +20,11 @@ from cinemill.dicom.elements import (
     walk,
 )
 from cinemill.dicom.source import Source
-from cinemill.errors import CinemillError, DamagedFile, NotDicom
+from cinemill.errors import CinemillError, DamagedFile
 from cinemill.operations.deidentify.actions import Action, action_for, is_classic
 from cinemill.operations.deidentify.identity import dictionary_vr, told_vr
 from cinemill.operations.deidentify.mapping import Entry
+from cinemill.operations.deidentify.marks import methods_of
 from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, Profile
 from cinemill.operations.deidentify.values import decoded, dummy, is_registered
 from cinemill.operations.deidentify.words import vocabulary
@@ -31,8 +32,7 @@ from cinemill.operations.deidentify.words import vocabulary
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
-_REMOVED, _METHOD_CODES, _LONGITUDINAL, _CHARSET = 0x00120062, 0x00120064, 0x00280303, 0x00080005
-_CODE_VALUE, _SOP_CLASS = 0x00080100, 0x00080016
+_REMOVED, _CHARSET, _SOP_CLASS = 0x00120062, 0x00080005, 0x00080016
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN", "CS", "AE", "UR"))
 _FREE = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN"))
 _WITH_NUMBERS = frozenset((0x00181020, 0x00120063, 0x00080103, 0x00080106, 0x00181000))
@@ -134,8 +134,6 @@ def audit(path: Path, originals: Originals, look: Look | None = None) -> list[Fi
             found += _Audit(source, originals).findings()
             if look is not None and source.pixel_data is not None:
                 found += [("pixels", what) for what in look(source)]
-    except NotDicom:
-        found.append(("file", "unreadable"))
     except (CinemillError, RecursionError):
         found.append(("file", "unreadable"))
     return [Finding(str(path), where, what) for where, what in dict.fromkeys(found)]
@@ -240,15 +238,8 @@ _META = frozenset(range(0x00020000, 0x00020004)) | {
 
 def _profile_of(source: Source) -> Profile:
     """Return the profile that an output says it was made by."""
-    names = {value: name for name, (value, _) in CODES.items()}
-    found: set[str] = set()
-    sequence = source.element(_METHOD_CODES)
-    for item in [] if sequence is None else items(source.data, sequence, source.encoding):
-        for element in walk(source.data, *item_content(item), source.encoding):
-            if element.tag == _CODE_VALUE:
-                value = bytes(source.data[element.value : element.end]).decode("latin-1").strip(" \0")
-                found.update({names[value]} if value in names else ())
-    return Profile(frozenset(found))
+    applied = frozenset(methods_of(source))
+    return Profile(frozenset(name for name, (value, _) in CODES.items() if value in applied))
 
 
 def _words(text: str) -> list[str]:

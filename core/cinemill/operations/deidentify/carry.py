@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cinemill.dicom.compare import compare_bytes, compare_encapsulated
+from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.frames.carried import carried_over
 from cinemill.frames.icons import native_icons
@@ -57,13 +58,12 @@ def carry_over(origin: Origin, output: Path, request: Deidentify, told: Mapping[
     if pixels:
         source.check()
     source.warnings.extend(carried_over(source))
+    changes = {**(frame_changes(source) if pixels and source.repaired else {}), **origin.changes}
     clock = Clock()
     likeness = Likeness.of(source.path, preserve=False)
     with Sink(output, overwrite=request.overwrite, likeness=likeness) as sink:
         with clock("write"):
-            instance = InstanceWriter(
-                sink, source, target, dict(origin.changes), native_icons(source), origin.room
-            )
+            instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
             if pixels and source.native:
                 instance.carry_native()
             elif pixels:

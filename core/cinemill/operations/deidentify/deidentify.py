@@ -151,8 +151,8 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
-    told: dict[str, Any] = {"profile": asked.chosen.text, "elements": dict(header.counts)}
-    origin = KeyedOrigin(source, _decisive(request, decision), header.changes, told, key)
+    origin = KeyedOrigin(source, _decisive(request, decision), key)
+    origin.told = {"profile": asked.chosen.text, "elements": dict(header.counts)}
     notes: tuple[str, ...] = ()
     if output.exists() and not request.overwrite:
         found = _judge(origin, output, decision, request, header)

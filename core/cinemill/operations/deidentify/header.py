@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -89,8 +88,7 @@ class _Where(NamedTuple):
 _TOP = _Where(top=True)
 
 
-@dataclass(slots=True)
-class Deidentified:
+class Deidentified(NamedTuple):
     """The header of an output.
 
     Attributes
@@ -109,9 +107,9 @@ class Deidentified:
 
     changes: Changes
     sop_instance_uid: str
-    counts: Counter[str] = field(default_factory=Counter)
-    entries: dict[tuple[str, str], str] = field(default_factory=dict)
-    words: frozenset[str] = frozenset()
+    counts: Counter[str]
+    entries: dict[tuple[str, str], str]
+    words: frozenset[str]
 
 
 def deidentified(source: Source, profile: Profile, key: Key) -> Deidentified:
@@ -189,7 +187,7 @@ class _Judge:
         if SAFE_PRIVATE not in self._profile:
             return {}, set()
         creators = {
-            (element.tag >> 16) << 8 | (element.tag & 0xFF): self._raw(element).decode("latin-1").strip(" \0")
+            block_of(element.tag): self._raw(element).decode("latin-1").strip(" \0")
             for element in elements
             if is_creator(element.tag) and element.length != UNDEFINED
         }
@@ -206,7 +204,7 @@ class _Judge:
         self, element: Element, encoding: Encoding, creators: dict[int, str], safe: set[int]
     ) -> _New:
         tag = element.tag
-        block = (tag >> 16) << 8 | (tag & 0xFF) if is_creator(tag) else block_of(tag)
+        block = block_of(tag)
         if block in safe and (is_creator(tag) or is_safe(tag, creators[block])):
             sequence = element.vr == b"SQ" or element.length == UNDEFINED
             if sequence and element.vr not in {b"OB", b"OW"}:
@@ -316,7 +314,7 @@ class _Judge:
         only_references
             Whether only those content items are left that refer to other instances.
         """
-        kept, parts, changed = 0, [], False
+        parts, changed = [], False
         try:
             for item in items(self._data, element, encoding, self._ends):
                 start, end = item_content(item)
@@ -328,32 +326,25 @@ class _Judge:
                 content, different = self._item(elements, inner, where)
                 changed |= different
                 parts.append(encode_item(content, undefined=item.length == UNDEFINED))
-                kept += 1
         except DamagedFile:
             self._counts["unknown"] += 1
             return None
         if not changed:
             return KEPT
-        if only_references and not kept:
+        if only_references and not parts:
             parts = [removed_content()]
         return self._done("", encode_element(element.tag, vr, b"".join(parts)))
 
     def _item(self, elements: list[Element], encoding: Encoding, where: _Where) -> tuple[bytes, bool]:
         """Return the content of an item in Explicit VR Little Endian, and whether anything is different."""
         judged = list(self._level(elements, encoding, where))
-        if all(new is KEPT for _, new in judged):
-            return bytes(self._recoded(elements, encoding)), False
         recoder = Recoder(self._data, encoding, EXPLICIT_LE, signed=self._signed)
         same = {
             element.start: encoded
             for element, encoded in recoder.encode(element for element, new in judged if new is KEPT)
         }
         parts = [same.get(element.start, b"") if new is KEPT else new or b"" for element, new in judged]
-        return b"".join(parts), True
-
-    def _recoded(self, elements: list[Element], encoding: Encoding) -> bytes:
-        recoder = Recoder(self._data, encoding, EXPLICIT_LE, signed=self._signed)
-        return b"".join(encoded for _, encoded in recoder.encode(elements))
+        return b"".join(parts), any(new is not KEPT for _, new in judged)
 
     def _done(self, what: str, new: bytes | None) -> bytes | None:
         if what:

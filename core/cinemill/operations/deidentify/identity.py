@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
 NAME, PATIENT_ID = "name", "patient-id"
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _STUDY = 0x00100010, 0x00100020, 0x00100030, 0x0020000D
 _CHARSET = 0x00080005
-_OF_PATIENT = frozenset(
+OF_PATIENT = frozenset(
     (_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, 0x00080050, 0x00101000, 0x00101001, 0x00101005, 0x00101060)
 )
+"""The patient's own names and numbers."""
+
 ID_TAGS = frozenset(
     (0x00080050, _PATIENT_ID, _BIRTH_DATE, 0x00101000, 0x00101040, 0x00101090, 0x00102154, 0x00380010)
 )
 """Numbers, addresses and the birth date, by which somebody could be found."""
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Identity:
         for tag, value in _named(source):
             text = decoded(value, charsets)
             texts.append(text)
-            if tag in _OF_PATIENT:
+            if tag in OF_PATIENT:
                 own.append(text)
         patient = whose(source)
         return cls(
@@ -100,8 +99,7 @@ class Identity:
         several
             Take more than one word for a repetition only.
         """
-        found = {word.lower() for word in _WORD.findall(text)} & self.patient
-        return len(found) > several
+        return len(words_of([text]) & self.patient) > several
 
 
 def whose(source: Values) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import items, walk
+from cinemill.dicom.elements import item_content, items, walk
 from cinemill.dicom.recode import encode_element
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.attributes import edition
@@ -57,15 +59,23 @@ def marks(source: Source, profile: Profile, *, masked: bool) -> Changes:
 
 def _earlier(source: Source) -> list[tuple[str, str]]:
     """Return the methods of CID 7050 that were applied before."""
-    known = {value: (value, meaning) for value, meaning in (BASIC, *CODES.values())}
+    known = {method[0]: method for method in (BASIC, *CODES.values())}
+    applied: list[str] = []
+    with suppress(DamagedFile):
+        applied.extend(methods_of(source))
+    return [known[value] for value in dict.fromkeys(applied) if value in known]
+
+
+def methods_of(source: Source) -> Iterator[str]:
+    """Yield the code values of the methods that an instance says it was de-identified by.
+
+    Raises
+    ------
+    DamagedFile
+        The sequence can't be read further.
+    """
     sequence = source.element(_METHOD_CODES)
-    found: list[tuple[str, str]] = []
-    try:
-        for item in [] if sequence is None else items(source.data, sequence, source.encoding):
-            for element in walk(source.data, item.value, item.end, source.encoding):
-                value = bytes(source.data[element.value : element.end]).decode("latin-1").strip(" \0")
-                if element.tag == _CODE_VALUE and value in known and known[value] not in found:
-                    found.append(known[value])
-    except DamagedFile:
-        return found
-    return found
+    for item in [] if sequence is None else items(source.data, sequence, source.encoding):
+        for element in walk(source.data, *item_content(item), source.encoding):
+            if element.tag == _CODE_VALUE:
+                yield bytes(source.data[element.value : element.end]).decode("latin-1").strip(" \0")

@@ -11,7 +11,6 @@ from cinemill.operations.origin import Origin
 from cinemill.storage.digests import data_digest
 
 if TYPE_CHECKING:
-    from cinemill.dicom.rewrite import Changes
     from cinemill.dicom.source import Source
     from cinemill.operations.deidentify.keys import Key
 
@@ -25,23 +24,12 @@ class KeyedOrigin(Origin):
         The open file.
     options
         See `Origin`.
-    changes, told
-        See `Origin`.
     key
         Makes the digests.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        options: Mapping[str, Any],
-        changes: Changes,
-        told: Mapping[str, Any],
-        key: Key,
-    ) -> None:
+    def __init__(self, source: Source, options: Mapping[str, Any], key: Key) -> None:
         super().__init__(source, options)
-        self.changes = changes
-        self.told = dict(told)
         self._key = key
 
     @cached_property

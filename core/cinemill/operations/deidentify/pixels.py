@@ -24,8 +24,6 @@ _WITHOUT_TEXT = frozenset(
 )
 """CT, MR, NM, PET and dose: pixels are measurements, to which no device adds text in an original image."""
 
-NONE = "none"
-
 _HEAD = 4096
 """Bytes of a codestream that may hold comments."""
 

@@ -57,8 +57,8 @@ def is_creator(tag: int) -> bool:
 
 
 def block_of(tag: int) -> int:
-    """Return the group and block of a private element, by which it belongs to its creator."""
-    return tag >> 8
+    """Return the group and block of a private element or of a creator, by which the one belongs to the other."""
+    return (tag >> 16) << 8 | (tag & 0xFF) if is_creator(tag) else tag >> 8
 
 
 def is_safe(tag: int, creator: str) -> bool:

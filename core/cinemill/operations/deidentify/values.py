@@ -122,5 +122,5 @@ def decoded(value: bytes, charsets: Sequence[str]) -> str:
         warnings.simplefilter("ignore")
         try:
             return decode_bytes(value, convert_encodings(list(charsets)), set(_DELIMITERS)).strip(" \0")
-        except (LookupError, UnicodeError, ValueError, TypeError):
+        except (LookupError, ValueError, TypeError):
             return value.decode("latin-1").strip(" \0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -278,8 +278,8 @@ class Ledger:
         with self._explained():
             return str(self._one("SELECT coalesce(max(value), '') FROM settings WHERE name = ?", (name,))[0])
 
-    def _one(self, statement: str, values: Collection[Any] = ()) -> tuple[Any, ...]:
-        row: tuple[Any, ...] = self._database.execute(statement, tuple(values)).fetchone()
+    def _one(self, statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._database.execute(statement, values).fetchone()
         return row
 
     @contextmanager

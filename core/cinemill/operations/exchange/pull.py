@@ -188,9 +188,7 @@ def _worth_again(error: NodeError | None, arrivals: Arrivals, listed: Sequence[L
         return error is not None and not listed and OUTCOMES[error.outcome].again
     untried = [each for each in missing if each.sop_instance not in arrivals.wrong]
     if arrivals.wrong and untried and len(untried) < len(missing):
-        return (
-            True  # some nodes stop at the first instance that is refused: the others are asked for without it
-        )
+        return True  # some nodes stop at the first one that is refused: the others are asked for without it
     if error is not None:
         return OUTCOMES[error.outcome].again
     return any(each.kind.again for each in arrivals.wrong.values())

@@ -71,10 +71,10 @@ class Steps:
     sender: Sender
     work: Work
     pace: Pace
-    fetching: Listener | None = None
-    answering: Listener | None = None
-    told: Callable[[Entry], None] = lambda _: None
-    control: Control = field(default_factory=Control)
+    fetching: Listener | None
+    answering: Listener | None
+    told: Callable[[Entry], None]
+    control: Control
     _working: threading.Lock = field(default_factory=threading.Lock)
 
     @property

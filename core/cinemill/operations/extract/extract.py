@@ -22,6 +22,7 @@ from cinemill.operations.receipt import Receipt
 from cinemill.storage.atomic import output_error
 from cinemill.storage.folder import Staging
 from cinemill.storage.likeness import Likeness
+from cinemill.storage.location import located
 
 
 def extract(
@@ -96,7 +97,7 @@ def extract(
         into_directory=into_directory,
     )
     with on_disk(src) as path:
-        receipt = run(request, path, Path(dst), Control(threads, cancelled, progress))
+        receipt = run(request, path, located(dst), Control(threads, cancelled, progress))
         return replace(receipt, source=called(src, path))
 
 

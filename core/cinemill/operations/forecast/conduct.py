@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +104,8 @@ class Conductor:
         most = question.sample or min(_MOST, max(_FEWEST, survey.files // 10))
         survey.strata.merge(max(8, most // 3))
         plans = [plan_of(question.asked), *alternatives(question.asked)]
-        with _scratch() as scratch:
+        with tempfile.TemporaryDirectory(prefix="cinemill-forecast-") as folder:
+            scratch = Path(folder)
             late = self._late(_TRYING)
             sampler = Sampler(list(survey.strata), most, scratch, late, survey.scale)
             self._try(sampler)
@@ -216,10 +216,3 @@ class Conductor:
             return self._stop
         end = self._started + share * within
         return lambda: self._stop() or time.perf_counter() > end
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Make a directory for outputs, each of which is removed at once."""
-    with tempfile.TemporaryDirectory(prefix="cinemill-forecast-") as folder:
-        yield Path(folder)

@@ -49,14 +49,9 @@ class Key(NamedTuple):
 
     def coarser(self) -> Key | None:
         """Return the key of a wider stratum, None for the widest."""
-        if self.model != VARIOUS:
-            return self._replace(model=VARIOUS)
-        if self.manufacturer != VARIOUS:
-            return self._replace(manufacturer=VARIOUS)
-        if self.sop_class != VARIOUS:
-            return self._replace(sop_class=VARIOUS)
-        if self.geometry != VARIOUS:
-            return self._replace(geometry=VARIOUS)
+        for name in ("model", "manufacturer", "sop_class", "geometry"):
+            if getattr(self, name) != VARIOUS:
+                return self._replace(**{name: VARIOUS})  # type: ignore[arg-type]
         return None if self.size < 0 else self._replace(size=-1)
 
     @property

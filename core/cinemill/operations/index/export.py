@@ -6,24 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.operations import tables
 from cinemill.operations.tables import TableFile
 
 if TYPE_CHECKING:
     from cinemill.operations.index.store import Store
 
 _INSTANCES = "instances"
-
-
-def check_format(output: Path) -> None:
-    """Raise where an index can't be written by this name.
-
-    Raises
-    ------
-    UsageError
-        Its suffix is unknown, or what writes it is not installed.
-    """
-    tables.check_format(output, ".sqlite")
 
 
 def places(output: Path, names: Iterable[str]) -> dict[str, Path]:

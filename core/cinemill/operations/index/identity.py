@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from cinemill.operations.deidentify.identity import whose
+from cinemill.operations.deidentify.identity import OF_PATIENT, whose
 from cinemill.operations.deidentify.values import is_registered
+from cinemill.operations.deidentify.words import words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values
@@ -24,7 +25,6 @@ _WORD = re.compile(r"[^\W_]+")
 _LEAST = 4
 """Letters of a word by which somebody is told."""
 
-_NAMED = (0x00100010, 0x00100020, 0x00100030, 0x00080050, 0x00101000, 0x00101001, 0x00101005, 0x00101060)
 _HIDDEN = "…"
 
 
@@ -103,9 +103,8 @@ class Words(NamedTuple):
     def of(cls, source: Values) -> Words:
         """Find them in a header."""
         uids = (source.meta_text(_IN_META), *map(source.text, (_INSTANCE, _SERIES, _STUDY)))
-        texts = map(source.text, _NAMED)
-        told = (word.lower() for text in texts for word in _WORD.findall(text) if len(word) >= _LEAST)
-        return cls(frozenset(filter(None, uids)), frozenset(told))
+        told = words_of(map(source.text, OF_PATIENT))
+        return cls(frozenset(filter(None, uids)), frozenset(word for word in told if len(word) >= _LEAST))
 
 
 NOTHING = Words(frozenset(), frozenset())

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
-from cinemill.operations.index.export import check_format, export, places
+from cinemill.operations.index.export import export, places
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
 from cinemill.operations.index.store import Store
 from cinemill.operations.reading import read_all
-from cinemill.operations.tables import as_text
-from cinemill.storage.location import Location, located, size, state
+from cinemill.operations.tables import as_text, check_format
+from cinemill.storage.location import Location, each_located, located, size, state
 from cinemill.storage.tree import files_below
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def index(
     OutputError
         The index can't be written.
     """
-    paths, output = _located(sources), located(output)
-    check_format(output)
+    paths, output = [path.absolute() for path in each_located(sources)], located(output)
+    check_format(output, ".sqlite")
     database = output.with_suffix(".sqlite")
     _check_apart(database, paths)
     files = files_below(paths)
@@ -159,11 +159,6 @@ def index(
         outputs={str(path): size(path) for path in written},
         complete=complete,
     )
-
-
-def _located(sources: Location | Sequence[Location]) -> list[Path]:
-    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    return [located(each).absolute() for each in several]
 
 
 def _check_apart(database: Path, sources: Sequence[Path]) -> None:

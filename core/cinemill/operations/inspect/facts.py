@@ -86,7 +86,7 @@ def facts_of(source: Source, *, counted: bool, regions: Sequence[Region] | None 
         regions=len(regions),
         calibrated_regions=sum(map(is_calibrated, regions)),
         offset_table=None if source.pixel_data is None else _offset_table(source),
-        fragments=_count_fragments(source) if counted else None,
+        fragments=len(source.fragments.offsets) if counted and source.fragments is not None else None,
         pixel_bytes=stored,
         frame_bytes=stored / frames if stored is not None and frames else None,
         ratio=uncompressed / stored if stored and uncompressed else None,
@@ -194,10 +194,6 @@ def _offset_table(source: Source) -> str:
     except struct.error:
         return "empty"
     return "basic" if length else "empty"
-
-
-def _count_fragments(source: Source) -> int | None:
-    return None if source.fragments is None else len(source.fragments.offsets)
 
 
 def _lossy(source: Source) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 from cinemill.operations.inspect.checks.among import Seen
@@ -50,8 +50,6 @@ def inspect_all(
 
 
 def _pieces(paths: Iterator[Path]) -> Iterator[list[Path]]:
-    from itertools import islice
-
     while piece := list(islice(paths, _AT_ONCE)):
         yield piece
 

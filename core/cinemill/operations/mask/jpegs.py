@@ -11,14 +11,13 @@ import numpy as np
 from cinemill.codecs import table
 from cinemill.codecs.codestream import with_end
 from cinemill.codecs.jpeg.blacken import blacken, frame_header, grown, touched
-from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.rewrite import frame_changes
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, UnsupportedPixelFormat, VerificationError
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.markers import read_markers
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.jpegs import SAMPLE_EVERY, Carried, Carrier, carry
+from cinemill.operations.jpegs import CHECK_EVERY, Carried, Carrier, carry, check_kind
 from cinemill.operations.mask.icons import blank_icons
 from cinemill.operations.mask.masks import sized
 from cinemill.operations.mask.samples import Outside, darkest
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
     from cinemill.operations.transcode.request import Transcode
     from cinemill.pixel_format import Buffer, Samples
-
-_CHECK_EVERY: Mapping[Level, int] = {"full": 1, "independent": 1, "sample": SAMPLE_EVERY, "none": 0}
 
 
 class _Jpegs:
@@ -53,7 +50,7 @@ class _Jpegs:
 
     def __init__(self, decoder: FrameDecoder, mask: Mask, level: Level) -> None:
         self.decoder, self.mask = decoder, mask
-        self.check_every = _CHECK_EVERY[level]
+        self.check_every = CHECK_EVERY[level]
         self.decoders: list[Codec] = [decoder.codec]
         if level == "independent":
             self.decoders += [
@@ -65,7 +62,7 @@ class _Jpegs:
         self.shown = shown
         header = frame_header(decoder.source.frame(0))
         self.grown, self.touched = grown(header, mask.boxes), touched(header, mask.boxes)
-        self._factors = header.components
+        self._components = header.components
         self.outside = Outside(self.touched, decoder.pixels.rows, decoder.pixels.columns)
 
     def blackened(self, jpeg: Buffer, index: int) -> Carried:
@@ -92,21 +89,11 @@ class _Jpegs:
         return Carried(written, written)
 
     def _check_kind(self, jpeg: Buffer, index: int) -> None:
-        stream, first = read_markers(self.decoder.source, index, jpeg), self.decoder.stream
-        assert first is not None
-        kind = (
-            stream.coding,
-            stream.rows,
-            stream.columns,
-            stream.components,
-            stream.precision,
-            stream.colour,
-        )
-        expected = (first.coding, first.rows, first.columns, first.components, first.precision, first.colour)
-        if kind != expected or frame_header(jpeg).components != self._factors:
+        assert self.decoder.stream is not None
+        check_kind(read_markers(self.decoder.source, index, jpeg), self.decoder.stream, "--to jpeg-ls")
+        if frame_header(jpeg).components != self._components:
             raise UnsupportedPixelFormat(
-                f"expected a JPEG like the first frame's ({first.process}, {first.colour or 'no colour told'}), found "
-                f"{stream.process}, {stream.colour or 'no colour told'}; use --to jpeg-ls"
+                "expected components, and sampling of them, as in the first frame's JPEG, found others; use --to jpeg-ls"
             )
 
     def _compare(self, codec: Codec, jpeg: Buffer, written: bytes) -> Samples:
@@ -175,7 +162,7 @@ def blacken_jpegs(
     decoder = FrameDecoder(source)
     frames = _Jpegs(decoder, mask, request.verify)
     clock = Clock()
-    carrier = Carrier(frames.blackened, _as_it_is, "mask", frames.check_every)
+    carrier = Carrier(frames.blackened, "mask", check_every=frames.check_every)
     likeness = Likeness.of(source.path, preserve=request.preserve)
     target = source.transfer_syntax
     with Sink(output, overwrite=request.overwrite, likeness=likeness) as sink:
@@ -183,9 +170,7 @@ def blacken_jpegs(
             sink, source, target, frame_changes(source) | origin.changes, blank_icons(source), origin.room
         )
         writer = instance.begin_frames(source.pixels, len(source), source.encoded_bytes + 1024 * len(source))
-        assert isinstance(writer, EncapsulatedWriter)
         digest = carry(source, writer, carrier, clock, control)
-        writer.end()
         receipt = record(
             source,
             output,
@@ -207,10 +192,6 @@ def blacken_jpegs(
             with clock("verify"), instance.read_back():
                 pass
         return clock.commit(sink, receipt)
-
-
-def _as_it_is(written: Buffer, index: int) -> Buffer:  # noqa: ARG001
-    return written
 
 
 def _verification(frames: _Jpegs) -> str:

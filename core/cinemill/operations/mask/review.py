@@ -93,7 +93,7 @@ class Survey:
 def survey(
     paths: Iterable[Path],
     rules: Sequence[Rule],
-    progress: Callable[[str, int], None] | None = None,
+    progress: Callable[[str, int], None] = lambda _, __: None,
     *,
     reads: bool = True,
 ) -> Survey:
@@ -124,15 +124,13 @@ def survey(
             continue
         except CinemillError as error:
             found.unread.append((path, error.message))
-        if progress is not None:
-            progress("headers", number)
+        progress("headers", number)
     found.groups = sorted(groups.values(), key=lambda group: (-group.instances, str(group.kind)))
     for number, group in enumerate(found.groups, 1):
         _illustrate(group, rules)
         if reads and group.picture is not None:
             _read(group, group.picture)
-        if progress is not None:
-            progress("pictures", number)
+        progress("pictures", number)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cinemill import syntaxes
@@ -42,7 +43,7 @@ def write_masked(
     mask: Mask,
     *,
     target: TransferSyntax | None = None,
-    told: Mapping[str, Any] | None = None,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> Receipt:
     """Write one instance with the rectangles of a mask blackened in every frame, and prove that nothing else changed.
 
@@ -82,9 +83,8 @@ def write_masked(
     if source.pixel_data is not None and source.pixel_data.tag != PIXEL_DATA:
         raise UnsupportedPixelFormat("floating point pixels can't be masked: no value of them is black")
     decoder = decoder_of(source, request.verify)
-    said = dict(told or {})
     if can_blacken(decoder) and target in {None, source.transfer_syntax}:
-        return blacken_jpegs(origin, output, request, control, mask, said)
+        return blacken_jpegs(origin, output, request, control, mask, told)
     if decoder.lossy and target is None:
         decoder.warnings.append(_LOSSY)
     chosen = target or own_target(source, decoder)
@@ -102,7 +102,7 @@ def write_masked(
             output,
             request,
             control,
-            said,
+            told,
             change_item=blank_icons(source),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -99,13 +100,8 @@ class Policy(NamedTuple):
                 )
             earlier = self.rules[:number]
             above = next((each for each in earlier if covers(each.when, rule.when)), None)
-            pair = [
-                (one, other)
-                for index, one in enumerate(earlier)
-                for other in earlier[:index]
-                if complementary(one.when, other.when)
-            ]
-            if above is None and not pair:
+            together = any(complementary(one.when, other.when) for one, other in combinations(earlier, 2))
+            if above is None and not together:
                 continue
             by = f"rule {above.name!r} (line {above.line})" if above else "the rules before it, which"
             takes = "takes" if above else "take"

@@ -31,10 +31,9 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.split.request import Split
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
-from cinemill.storage.location import size
+from cinemill.storage.location import located, size
 from cinemill.storage.names import safe_stem
 
-_SOP_INSTANCE = 0x00080018
 _NUMBER_OF_FRAMES = 0x00280008
 _START_TRIM, _STOP_TRIM, _DURATION = 0x00082142, 0x00082143, 0x00180072
 _NOTHING = "there is no pixel data to split"
@@ -81,7 +80,7 @@ def split(
     with on_disk(src) as path, Source(path) as source:
         if source.pixel_data is None:
             raise DamagedFile(_NOTHING, path=path)
-        parts = _split(source, Path(folder), request, Control())
+        parts = _split(source, located(folder), request, Control())
         return [replace(part, source=called(src, path)) for part in parts]
 
 
@@ -219,7 +218,7 @@ def _changes(source: Source, frames: range, number: int) -> Changes:
 
 def _trims(source: Source, frames: range) -> Changes:
     """Keep the part of the trim that lies in these frames, none where it lies elsewhere (PS3.3 C.7.6.5)."""
-    start, stop = _integer(source, _START_TRIM), _integer(source, _STOP_TRIM)
+    start, stop = source.integer(_START_TRIM), source.integer(_STOP_TRIM)
     if start is None and stop is None:
         return {}
     begin = max((start or 1) - frames.start, 1)
@@ -227,8 +226,3 @@ def _trims(source: Source, frames: range) -> Changes:
     if begin > end:
         return {_START_TRIM: None, _STOP_TRIM: None}
     return {_START_TRIM: integer(_START_TRIM, begin), _STOP_TRIM: integer(_STOP_TRIM, end)}
-
-
-def _integer(source: Source, tag: int) -> int | None:
-    text = source.text(tag)
-    return int(text) if text.isdecimal() else None

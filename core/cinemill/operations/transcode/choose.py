@@ -198,8 +198,8 @@ def try_out(
     options: Options,
     control: Control,
     *,
-    room: int = 0,
-    timed: bool = False,
+    room: int,
+    timed: bool,
 ) -> list[Trial]:
     """Encode `FRAMES` frames, spread over the cine, for each target, in memory; targets that can't hold them are left out.
 

@@ -98,7 +98,7 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
         colour == "rgb"
         and not target.of_jpeg
         and source.pixels.samples == 3
-        and _needs_decoding_for_rgb(source)
+        and source.pixels.photometric_interpretation.startswith("YBR_FULL")
     ):
         return "transcode"
     if syntax is target:
@@ -126,8 +126,18 @@ def written_syntax(source: Source, action: Action, target: TransferSyntax) -> Tr
     return syntaxes.target("explicit") if source.pixel_data is None else target
 
 
-def _needs_decoding_for_rgb(source: Source) -> bool:
-    return source.pixels.photometric_interpretation.startswith("YBR_FULL")
+def mended_syntax(source: Source) -> TransferSyntax | None:
+    """Return the transfer syntax of what is written in place of a copy that would be as wrong as its source; None where one will do.
+
+    Parameters
+    ----------
+    source
+        The open file: `Source.repaired` says whether anything was wrong.
+    """
+    own = source.transfer_syntax
+    if source.pixel_data is None or own.coding == "video" or not source.repaired:
+        return None
+    return own if own.little_endian else syntaxes.target("explicit")
 
 
 def make_plan(

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from cinemill.codecs.codestream import Codestream
 from cinemill.codecs.jpeg_xl import libjxl
 from cinemill.codecs.jpeg_xl.headers import read_header
-from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import CinemillError, UnsupportedPixelFormat
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.icons import native_icons
 from cinemill.frames.markers import read_markers
 from cinemill.operations.clock import Clock, record
-from cinemill.operations.jpegs import SAMPLE_EVERY, Carried, Carrier, carry
+from cinemill.operations.jpegs import CHECK_EVERY, SAMPLE_EVERY, Carried, Carrier, carry, check_kind
 from cinemill.operations.transcode.changes import format_changes
 from cinemill.operations.transcode.plan import check_legal
 from cinemill.storage.file import Sink
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 _LOSSY = 0x00282110
 _GROWTH = 1.5
 """What boxes and small JPEGs may take beyond the JPEG; decides whether offsets might pass 32 bits."""
-
-_CHECK_EVERY = {"full": 1, "independent": 1, "sample": SAMPLE_EVERY, "none": 0}
 
 
 def recompressed_ratios(source: Source, target: TransferSyntax, indices: Sequence[int]) -> list[float]:
@@ -106,16 +103,14 @@ def recompress(
         raise UnsupportedPixelFormat("jpeg-xl-jpeg keeps JPEGs as they are, YCbCr too; use jpeg-xl")
     changes = format_changes(source, written) | origin.changes
     clock = Clock()
-    carrier = Carrier(frames.recompressed, libjxl.to_jpeg, "encode", _CHECK_EVERY[request.verify])
+    carrier = Carrier(frames.recompressed, "encode", libjxl.to_jpeg, CHECK_EVERY[request.verify])
     likeness = Likeness.of(source.path, preserve=request.preserve)
     most = len(source.file) if request.if_larger == "keep" else None
     with Sink(output, overwrite=request.overwrite, likeness=likeness, most=most) as sink:
         instance = InstanceWriter(sink, source, target, changes, native_icons(source), origin.room)
         expected = int(source.encoded_bytes * _GROWTH) + 1024 * len(source)
         writer = instance.begin_frames(written, len(source), expected)
-        assert isinstance(writer, EncapsulatedWriter)
         digest = carry(source, writer, carrier, clock, control)
-        writer.end()
         receipt = record(
             source,
             output,
@@ -204,15 +199,7 @@ class _Jpegs:
             It is of another kind than the first, or does not come back.
         """
         try:
-            stream = read_markers(self.source, index, jpeg)
-            kind = (stream.coding, stream.rows, stream.columns, stream.components, stream.precision)
-            first = self.first
-            expected = (first.coding, first.rows, first.columns, first.components, first.precision)
-            if (*kind, stream.colour) != (*expected, first.colour):
-                raise UnsupportedPixelFormat(
-                    f"expected a JPEG like the first frame's ({first.process}, {first.colour or 'no colour told'}), "
-                    f"found {stream.process}, {stream.colour or 'no colour told'}; use jpeg-xl"
-                )
+            check_kind(read_markers(self.source, index, jpeg), self.first, "jpeg-xl")
             boxes = libjxl.from_jpeg(jpeg, index)
             self._check(boxes)
         except CinemillError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,17 +54,14 @@ _ROUNDED = "YBR_FULL of a lossless source became RGB, rounded once (PS3.3 C.7.6.
 _NOT_INDEPENDENT = "--verify independent: no decoder is installed that shares no code with {}, which encoded the frames and verified them"
 
 
+@dataclass(slots=True)
 class _Chunk:
     """Some frames on their way, as samples and as codestreams."""
 
-    def __init__(
-        self,
-        indices: range,
-        frames: list[Samples],
-        codestreams: Sequence[bytes],
-        unmasked: list[Samples] | None,
-    ) -> None:
-        self.indices, self.frames, self.codestreams, self.unmasked = indices, frames, codestreams, unmasked
+    indices: range
+    frames: list[Samples]
+    codestreams: Sequence[bytes]
+    unmasked: list[Samples] | None
 
 
 class _Stages:

@@ -13,7 +13,7 @@ from cinemill.operations.copies import is_copy, is_older
 from cinemill.operations.origin import Origin, finished, foreign, look_at, made_of
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.choose import actions, why_copied
-from cinemill.operations.transcode.plan import written_syntax
+from cinemill.operations.transcode.plan import mended_syntax, written_syntax
 from cinemill.storage.atomic import sweep
 from cinemill.storage.file import label_of, relabel
 
@@ -52,9 +52,12 @@ def judge(origin: Origin, output: Path, decision: Decision, request: Transcode) 
         if told is not None:
             return kept_copy(source, output, told)
         return "was a copy of the source"
+    mended = mended_syntax(source)
     targets = [written_syntax(source, action, target) for target, action in asked.items()]
+    targets += [mended] if mended else []
     found = finished(origin, output, targets, recheck=request.recheck)
-    if isinstance(found, Receipt) and decision.guarded and found.bytes_after > found.bytes_before:
+    grown = isinstance(found, Receipt) and found.bytes_after > found.bytes_before
+    if grown and decision.guarded and not mended:
         return "is larger than its source"
     if found is None and (decision.reason is not None or len(asked) > 1) and made_of(origin, output):
         found = "was made with other options"

@@ -25,7 +25,7 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.carry import recode
 from cinemill.operations.transcode.choose import Choice, choose, kept_as_it_is
 from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
-from cinemill.operations.transcode.plan import Plan, make_plan
+from cinemill.operations.transcode.plan import Plan, make_plan, mended_syntax
 from cinemill.operations.transcode.request import Transcode
 from cinemill.operations.transcode.stages import transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
@@ -226,6 +226,9 @@ def _carry_out(
         except Refused as refused:
             del source.warnings[before:]
             choice = kept_as_it_is(refused, choice, decision, source)
+    if mended := mended_syntax(source):
+        choice, request = Choice("recode", mended), replace(request, if_larger="write")
+        return write_instance(choice, decision, origin, output, request, control)
     told = {"reason": choice.reason, "bytes_otherwise": choice.bytes_otherwise, **decision.told}
     kept = still_copied(origin, output, choice, told) if standing else None
     if kept is not None:

@@ -13,6 +13,7 @@ from cinemill.codecs.codec import credited, named
 from cinemill.errors import CodecError, UnsupportedPixelFormat, VerificationError
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.equality import same_samples
+from cinemill.operations.jpegs import SAMPLE_EVERY
 from cinemill.operations.origin import uid_of
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from cinemill.operations.policy.words import Level
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
-_SAMPLE_EVERY = 16
-_SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": _SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
+_SECOND_OPINION_EVERY: Mapping[Level, int] = {"full": SAMPLE_EVERY, "independent": 1, "sample": 0, "none": 0}
 """By level: of how many frames of a source one is decoded by a second decoder as well."""
 
 
@@ -31,11 +31,11 @@ def heard_twice(sop_instance_uid: str, frames: int) -> range:
 
     Stills are chosen by a digest of their UID, so that every process and every run chooses the same; one without a UID always is.
     """
-    everything = range(0, frames, _SAMPLE_EVERY)
+    everything = range(0, frames, SAMPLE_EVERY)
     if frames > 1 or not sop_instance_uid:
         return everything
     digest = xxhash.xxh3_64_intdigest(sop_instance_uid.encode())
-    return everything if digest % _SAMPLE_EVERY == 0 else everything[:0]
+    return everything if digest % SAMPLE_EVERY == 0 else everything[:0]
 
 
 def decoder_of(source: Source, level: Level) -> FrameDecoder:
@@ -74,7 +74,7 @@ class FrameVerifier:
         self._by: dict[str, set[str]] = {verifier.name: set() for verifier in verifiers}
         self._still = frames == 1
         self._sample = (
-            range(0, frames, _SAMPLE_EVERY) if level == "sample" else heard_twice(sop_instance_uid, frames)
+            range(0, frames, SAMPLE_EVERY) if level == "sample" else heard_twice(sop_instance_uid, frames)
         )
 
     @property
@@ -169,11 +169,11 @@ class FrameVerifier:
         if self._level == "none":
             return "none"
         if self._level == "sample":
-            return f"every {_SAMPLE_EVERY}th frame by {first}"
+            return f"every {SAMPLE_EVERY}th frame by {first}"
         if self._level == "independent":
             return f"every frame by {([first, *others])[-1]}"
         if self._still:
             return f"every frame by {' and '.join([first, *others] if self._sample else [first])}"
         return "; ".join(
-            [f"every frame by {first}", *(f"every {_SAMPLE_EVERY}th by {other}" for other in others)]
+            [f"every frame by {first}", *(f"every {SAMPLE_EVERY}th by {other}" for other in others)]
         )

@@ -22,7 +22,7 @@ class Npy(FrameFiles):
 
     def encode(self, indices: Sequence[int]) -> None:
         """Write the files of some frames."""
-        header = _npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
+        header = npy_header(self.clip.pixels.shape, self.clip.pixels.dtype)
         for index, frame in zip(indices, self.clip.frames(indices), strict=True):
             self.staging.write(self.paths[index], header, frame.data)
 
@@ -39,7 +39,7 @@ class Npz:
         self._clip = clip
         self._archive = zipfile.ZipFile(staging.open(clip.name()), "w", zipfile.ZIP_STORED)
         self._member = self._archive.open(zipfile.ZipInfo("frames.npy"), "w", force_zip64=True)
-        self._member.write(_npy_header((len(clip.indices), *clip.pixels.shape), clip.pixels.dtype))
+        self._member.write(npy_header((len(clip.indices), *clip.pixels.shape), clip.pixels.dtype))
 
     def encode(self, indices: Sequence[int]) -> list[Samples]:
         """Decode some frames."""
@@ -60,7 +60,7 @@ class Npz:
                 "photometric_interpretation": np.array(self._clip.pixels.photometric_interpretation),
             }
             for name, values in coordinates.items():
-                header = _npy_header(values.shape, values.dtype)
+                header = npy_header(values.shape, values.dtype)
                 self._archive.writestr(zipfile.ZipInfo(f"{name}.npy"), header + values.tobytes())
 
 
@@ -108,7 +108,8 @@ class Zarr:
         """Do nothing more."""
 
 
-def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Return what stands before the samples of an array in a file (NumPy's format 1.0)."""
     header = io.BytesIO()
     description = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(

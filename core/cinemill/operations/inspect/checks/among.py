@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import xxhash
 
 from cinemill.operations.inspect.checks.check import Check
 from cinemill.operations.inspect.checks.table import finding
-from cinemill.operations.inspect.model import Facts, Finding, Inspection, Severity
+from cinemill.operations.inspect.model import Facts, Finding, Severity
 
 _WARNING = Severity.WARNING
 _GIVE = "have new UIDs given throughout the study (cinemill deidentify does)"
@@ -20,7 +19,6 @@ INSTANCE_TWICE = Check(
     "PS3.5 9",
     "a SOP Instance UID stands in one file",
     "keep one of the files; archives keep the first or the last one, whatever the pixels are",
-    lambda _: (),
 )
 SERIES_ELSEWHERE = Check(
     "among.series-elsewhere",
@@ -28,7 +26,6 @@ SERIES_ELSEWHERE = Check(
     "PS3.3 A.1.2",
     "a series belongs to one study",
     _GIVE,
-    lambda _: (),
 )
 MODALITIES = Check(
     "among.modalities",
@@ -36,7 +33,6 @@ MODALITIES = Check(
     "PS3.3 C.7.3.1.1.1",
     "a series has one modality",
     "divide the series by modality; viewers choose tools and layouts by it",
-    lambda _: (),
 )
 NUMBER_TWICE = Check(
     "among.number-twice",
@@ -44,31 +40,14 @@ NUMBER_TWICE = Check(
     "PS3.3 C.7.6.1",
     "images of a series have Instance Numbers of their own",
     "sort by Acquisition or Content Time in place of Instance Number",
-    lambda _: (),
 )
 
 AMONG = (INSTANCE_TWICE, SERIES_ELSEWHERE, MODALITIES, NUMBER_TWICE)
 """The checks of several instances."""
 
 
-def among(inspections: Iterable[Inspection]) -> Iterator[tuple[Path, Finding]]:
-    """Yield what is wrong among instances, with the file at which it was seen, as they come.
-
-    Memory: about 300 bytes an instance.
-
-    Parameters
-    ----------
-    inspections
-        Of all instances that belong together, each once.
-    """
-    seen = Seen()
-    for inspection in inspections:
-        for found in seen.add(inspection.facts):
-            yield inspection.facts.path, found
-
-
 class Seen:
-    """What was seen of instances so far."""
+    """What was seen of instances so far. Memory: about 300 bytes an instance."""
 
     def __init__(self) -> None:
         self._instances: dict[int, str] = {}

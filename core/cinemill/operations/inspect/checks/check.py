@@ -71,7 +71,7 @@ class Check:
     about
         What should be, in a few words.
     run
-        Yields what is not so.
+        Yields what is not so; nothing where what is found is told by something else.
     counted
         Whether all items or codestreams are looked at, and not the header alone.
     pixels
@@ -83,7 +83,7 @@ class Check:
     section: str
     about: str
     remedy: str
-    run: Callable[[Subject], Problems]
+    run: Callable[[Subject], Problems] = lambda _: ()
     counted: bool = False
     pixels: bool = False
 

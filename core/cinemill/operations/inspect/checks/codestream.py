@@ -14,11 +14,13 @@ _ANEW = "transcode the file: outputs say what their codestreams hold"
 _DECLARED = "transcode the file, which is read as it is coded; others may refuse it, or show it wrongly"
 
 
-def _each(subject: Subject, fault: Callable[[Codestream], str | None]) -> Iterator[Problem]:
-    """Yield the faults of all frames whose codestreams can be read."""
-    for number, stream in enumerate(subject.streams):
-        if isinstance(stream, Codestream) and (found := fault(stream)):
-            yield Problem(found, number)
+def _gathered(subject: Subject, fault: Callable[[Codestream], str | None]) -> Iterator[Problem]:
+    """Yield the first fault of frames whose codestreams can be read, with how many others have one."""
+    yield from gathered(
+        Problem(found, number)
+        for number, stream in enumerate(subject.streams)
+        if isinstance(stream, Codestream) and (found := fault(stream))
+    )
 
 
 @check(
@@ -49,15 +51,13 @@ def markers(subject: Subject) -> Problems:
 def coding(subject: Subject) -> Problems:
     """Yield another coding."""
     syntax = subject.source.transfer_syntax
-    yield from gathered(
-        _each(
-            subject,
-            lambda stream: (
-                f"{syntax.keyword} is declared, the codestream is {stream.process}"
-                if stream.coding != syntax.coding
-                else None
-            ),
-        )
+    yield from _gathered(
+        subject,
+        lambda stream: (
+            f"{syntax.keyword} is declared, the codestream is {stream.process}"
+            if stream.coding != syntax.coding
+            else None
+        ),
     )
 
 
@@ -75,16 +75,14 @@ def geometry(subject: Subject) -> Problems:
     expected = facts.rows, facts.columns, facts.samples_per_pixel
     if None in expected:
         return
-    yield from gathered(
-        _each(
-            subject,
-            lambda stream: (
-                f"the header has {expected[0]} rows, {expected[1]} columns and {expected[2]} samples, the codestream "
-                f"{stream.rows}, {stream.columns} and {stream.components}"
-                if (stream.rows, stream.columns, stream.components) != expected
-                else None
-            ),
-        )
+    yield from _gathered(
+        subject,
+        lambda stream: (
+            f"the header has {expected[0]} rows, {expected[1]} columns and {expected[2]} samples, the codestream "
+            f"{stream.rows}, {stream.columns} and {stream.components}"
+            if (stream.rows, stream.columns, stream.components) != expected
+            else None
+        ),
     )
 
 
@@ -101,15 +99,13 @@ def depth(subject: Subject) -> Problems:
     stored, allocated = subject.facts.bits_stored, subject.facts.bits_allocated
     if stored is None or allocated is None:
         return
-    yield from gathered(
-        _each(
-            subject,
-            lambda stream: (
-                f"Bits Stored is {stored} of {allocated}, the codestream has {stream.precision} bits a sample"
-                if not stored <= stream.precision <= allocated or _deeper(stream, stored, allocated)
-                else None
-            ),
-        )
+    yield from _gathered(
+        subject,
+        lambda stream: (
+            f"Bits Stored is {stored} of {allocated}, the codestream has {stream.precision} bits a sample"
+            if not stored <= stream.precision <= allocated or _deeper(stream, stored, allocated)
+            else None
+        ),
     )
 
 
@@ -130,15 +126,13 @@ def sign(subject: Subject) -> Problems:
     """Yield another sign."""
     signed = subject.facts.signed
     words = "unsigned", "signed"
-    yield from gathered(
-        _each(
-            subject,
-            lambda stream: (
-                f"Pixel Representation says {words[bool(signed)]}, the codestream is {words[bool(stream.signed)]}"
-                if None not in {signed, stream.signed} and stream.signed != signed
-                else None
-            ),
-        )
+    yield from _gathered(
+        subject,
+        lambda stream: (
+            f"Pixel Representation says {words[bool(signed)]}, the codestream is {words[bool(stream.signed)]}"
+            if None not in {signed, stream.signed} and stream.signed != signed
+            else None
+        ),
     )
 
 
@@ -160,7 +154,7 @@ def colour(subject: Subject) -> Problems:
         except CinemillError as error:
             return error.message
 
-    yield from gathered(_each(subject, fault))
+    yield from _gathered(subject, fault)
 
 
 @check(
@@ -175,15 +169,13 @@ def lossy(subject: Subject) -> Problems:
     """Yield a lossy codestream under a lossless syntax."""
     syntax = subject.source.transfer_syntax
     if syntax.lossless:
-        yield from gathered(
-            _each(
-                subject,
-                lambda stream: (
-                    None
-                    if stream.lossless
-                    else f"{syntax.keyword} is declared, the codestream is lossy ({stream.process})"
-                ),
-            )
+        yield from _gathered(
+            subject,
+            lambda stream: (
+                None
+                if stream.lossless
+                else f"{syntax.keyword} is declared, the codestream is lossy ({stream.process})"
+            ),
         )
 
 
@@ -200,13 +192,11 @@ def history(subject: Subject) -> Problems:
     told = subject.source.text(0x00282110)
     possible = not subject.source.transfer_syntax.lossless and subject.source.transfer_syntax.coding != "jpeg"
     if told != "01" and possible:
-        yield from gathered(
-            _each(
-                subject,
-                lambda stream: (
-                    None
-                    if stream.lossless
-                    else f"Lossy Image Compression is {told or 'absent'}, the codestream is lossy ({stream.process})"
-                ),
-            )
+        yield from _gathered(
+            subject,
+            lambda stream: (
+                None
+                if stream.lossless
+                else f"Lossy Image Compression is {told or 'absent'}, the codestream is lossy ({stream.process})"
+            ),
         )

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from cinemill.operations.inspect.documents.content import Content
 
 _AGAIN = "have the report made again by the system that it is from"
-
-
 _VALUE_TYPE = 0x0040A040
 _FAULTS = "cinemill.operations.inspect.documents.faults"
 """Needs pydicom, which takes long to import: for documents only."""
@@ -35,22 +33,13 @@ def _found(subject: Subject, name: str) -> Problems:
         return list(gathered(Problem(each) for each in fault(subject.content)))
 
 
-def _of_tree(
-    name: str,
-    severity: Severity,
-    section: str,
-    fault: str,
-    *,
-    about: str,
-    remedy: str,
-) -> Check:
-    made = check(name, severity, section, about=about, remedy=remedy)
+def _of_tree(name: str, section: str, fault: str, *, about: str, remedy: str) -> Check:
+    made = check(name, Severity.WARNING, section, about=about, remedy=remedy)
     return made(lambda subject: _found(subject, fault))
 
 
 CONCEPT = _of_tree(
     "report.concept",
-    Severity.WARNING,
     "PS3.3 C.17.3",
     "nameless",
     about="numeric values say what was measured",
@@ -58,7 +47,6 @@ CONCEPT = _of_tree(
 )
 VALUE = _of_tree(
     "report.value",
-    Severity.WARNING,
     "PS3.3 C.18.1",
     "valueless",
     about="numeric values are there, or a qualifier says why not",
@@ -66,7 +54,6 @@ VALUE = _of_tree(
 )
 DECIMAL = _of_tree(
     "report.decimal",
-    Severity.WARNING,
     "PS3.5 6.2",
     "not_decimal",
     about="a Numeric Value is one decimal number",
@@ -74,7 +61,6 @@ DECIMAL = _of_tree(
 )
 UNIT = _of_tree(
     "report.unit",
-    Severity.WARNING,
     "PS3.3 C.18.1",
     "unitless",
     about="numeric values have units; those without any have the UCUM code 1",
@@ -82,7 +68,6 @@ UNIT = _of_tree(
 )
 PRECISION = _of_tree(
     "report.precision",
-    Severity.WARNING,
     "PS3.3 C.18.1",
     "at_odds",
     about="Numeric Value is Floating Point Value, rounded",
@@ -90,7 +75,6 @@ PRECISION = _of_tree(
 )
 ASTRAY = _of_tree(
     "report.astray",
-    Severity.WARNING,
     "PS3.3 C.17.3.2.5",
     "astray",
     about="references within the tree lead to items by value",
@@ -98,7 +82,6 @@ ASTRAY = _of_tree(
 )
 DEPTH = _of_tree(
     "report.depth",
-    Severity.WARNING,
     "PS3.3 C.17.3",
     "too_deep",
     about="the content tree has at most 200 levels",

@@ -59,8 +59,8 @@ def described(subject: Subject) -> Problems:
 def number(subject: Subject) -> Problems:
     """Yield a value that is none."""
     told = subject.source.text(_NUMBER_OF_FRAMES)
-    if told and not (told.isascii() and told.lstrip("+").isdigit() and int(told) > 0):
-        yield f"Number of Frames is {told!r}, expected a positive integer"
+    if told and not subject.source.integer(_NUMBER_OF_FRAMES):
+        yield f"Number of Frames is {told[:64]!r}, expected a positive integer"
 
 
 @check(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 from cinemill.dicom.dictionary import find_name
-from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.regions import Region, corner, read_regions
 from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
@@ -85,17 +84,12 @@ def bounds(subject: Subject) -> Problems:
     """Yield regions that reach beyond the image, or hold nothing."""
     rows, columns = subject.facts.rows or 0, subject.facts.columns or 0
     for number, item in enumerate(subject.region_items, 1):
-        left, top, right, bottom = (_corner(item, each) for each in ("MinX0", "MinY0", "MaxX1", "MaxY1"))
+        left, top, right, bottom = (corner(item, each) for each in ("MinX0", "MinY0", "MaxX1", "MaxY1"))
         where = f"region {number} is columns {left} to {right}, rows {top} to {bottom}"
         if right < left or bottom < top or (right, bottom) == (left, top) == (0, 0):
             yield f"{where}: it is empty"
         elif left < 0 or top < 0 or right >= columns or bottom >= rows:
             yield f"{where}; the image is columns 0 to {columns - 1}, rows 0 to {rows - 1}"
-
-
-def _corner(item: dict[str, Any], name: str) -> int:
-    value = int(item.get(f"RegionLocation{name}") or 0)
-    return value - (1 << 32) if value >= 1 << 31 else value
 
 
 @check(

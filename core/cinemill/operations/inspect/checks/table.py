@@ -44,7 +44,6 @@ DAMAGED = Check(
     "PS3.10 7",
     "the file is a DICOM file that can be read to its end",
     "fetch the file again from where it came; transcode --repair keeps what is there",
-    lambda _: (),
 )
 """What is found where a file can't be read, or not to its end."""
 
@@ -54,7 +53,6 @@ NO_DICOM = Check(
     "PS3.10 7.1",
     "the file is a DICOM file",
     "leave it out; where it should be one, fetch it again from where it came",
-    lambda _: (),
 )
 """What is found where a file is none."""
 
@@ -64,7 +62,6 @@ VALUES = Check(
     "PS3.5 6.2",
     "values are such as their attributes have",
     "correct the value; what depends on it was not checked",
-    lambda _: (),
 )
 """What is found where a check meets values that are none."""
 

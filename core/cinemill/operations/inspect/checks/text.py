@@ -11,7 +11,7 @@ from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
 _CHARACTER_SET, _ICON, _SIGNATURES = 0x00080005, 0x00880200, 0xFFFAFFFA
-_BURNED_IN, _IDENTITY_REMOVED = 0x00280301, 0x00120062
+_IDENTITY_REMOVED = 0x00120062
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _ITEM = b"\xfe\xff\x00\xe0"
 _ISO_2022 = "ISO 2022 "
@@ -35,7 +35,7 @@ _CODECS = {
     "GBK": "gbk",
 }
 _EXTENDED = frozenset(
-    (*(f"IR {n}" for n in (6, 100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166, 87, 159, 149, 58)),)
+    f"IR {n}" for n in (6, 100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166, 87, 159, 149, 58)
 )
 
 
@@ -128,7 +128,6 @@ def private_creator(subject: Subject) -> Problems:
     "PS3.15 C",
     about="there are no digital signatures, which a transcoding makes void",
     remedy="keep the source, or have the output signed anew",
-    pixels=False,
 )
 def signature(subject: Subject) -> Problems:
     """Yield whether there are signatures."""

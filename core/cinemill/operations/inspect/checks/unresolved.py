@@ -26,7 +26,6 @@ MISSING = Check(
     "PS3.3 Table 10-11",
     "what an instance refers to in a study among the sources is there",
     "look for the rest of the study before it is moved: where it came from, or among rejected files",
-    lambda _: (),
 )
 FRAMES = Check(
     "references.frames",
@@ -34,7 +33,6 @@ FRAMES = Check(
     "PS3.3 Table 10-3",
     "the frames that an instance refers to are there",
     _CORRECT,
-    lambda _: (),
 )
 SOP_CLASS = Check(
     "references.class",
@@ -42,7 +40,6 @@ SOP_CLASS = Check(
     "PS3.3 Table 10-11",
     "what an instance refers to has the SOP class that it says",
     _CORRECT,
-    lambda _: (),
 )
 PLACE = Check(
     "references.place",
@@ -50,7 +47,6 @@ PLACE = Check(
     "PS3.3 Table C.17-3",
     "what an instance refers to stands in the study and series that it says",
     _CORRECT,
-    lambda _: (),
 )
 
 UNRESOLVED = (MISSING, FRAMES, SOP_CLASS, PLACE)

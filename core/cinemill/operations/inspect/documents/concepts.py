@@ -58,19 +58,11 @@ OF_GROUPS = frozenset((("121071", "DCM"), ("276214006", "SCT"), FINDING_SITE, LA
 
 
 @cache
-def _snomed_ct() -> dict[str, str]:
-    """SNOMED CT codes by those of SNOMED RT."""
+def _other_codes(scheme: str) -> dict[str, str]:
+    """Return SNOMED CT codes by those of SNOMED RT (``SRT``), or the other way round (``SCT``)."""
     from pydicom.sr._snomed_dict import mapping
 
-    return mapping["SRT"]
-
-
-@cache
-def _snomed_rt() -> dict[str, str]:
-    """SNOMED RT codes by those of SNOMED CT."""
-    from pydicom.sr._snomed_dict import mapping
-
-    return mapping["SCT"]
+    return mapping[scheme]
 
 
 def concept_key(code: Code | None) -> tuple[str, str]:
@@ -78,7 +70,7 @@ def concept_key(code: Code | None) -> tuple[str, str]:
     if code is None:
         return "", ""
     if code.scheme in _SNOMED_RT:
-        successor = _snomed_ct().get(code.value)
+        successor = _other_codes("SRT").get(code.value)
         return (code.value, "SRT") if successor is None else (successor, "SCT")
     return code.value, code.scheme
 
@@ -89,5 +81,5 @@ def is_anatomy(code: Code | None) -> bool:
         return False
     former = code.value if code.scheme in _SNOMED_RT else ""
     if code.scheme == "SCT":
-        former = _snomed_rt().get(code.value, "")
+        former = _other_codes("SCT").get(code.value, "")
     return former.startswith("T-")

@@ -12,6 +12,8 @@ from cinemill.operations.inspect.page.instance import clipped, told_frame
 from cinemill.operations.pages import counted, text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cinemill.operations.inspect.model import Finding
 
 _NAMED, _OPEN = 24, 4
@@ -40,7 +42,7 @@ class _Kind:
     finding: Finding
     instances: int = 0
     findings: int = 0
-    last: str = ""
+    last: Path | None = None
     named: list[str] = field(default_factory=list)
 
 
@@ -50,7 +52,7 @@ class Found:
     def __init__(self) -> None:
         self._kinds: dict[str, _Kind] = {}
 
-    def add(self, finding: Finding, path: str, name: str, anchor: str | None) -> None:
+    def add(self, finding: Finding, path: Path, anchor: str | None) -> None:
         """Take a finding in.
 
         Parameters
@@ -58,8 +60,6 @@ class Found:
         finding
             What was found.
         path
-            Of its instance.
-        name
             Of its instance.
         anchor
             Id of its instance on the page, None where it has none.
@@ -71,7 +71,7 @@ class Found:
         kind.instances += path != kind.last
         kind.last = path
         if len(kind.named) < _NAMED:
-            told = clipped(name, _NAME)
+            told = clipped(path.name, _NAME)
             link = f'<a href="#{anchor}">{told}</a>' if anchor else told
             kind.named.append(f"<li>{link}{told_frame(finding)}: {clipped(finding.found, _FOUND)}</li>")
 

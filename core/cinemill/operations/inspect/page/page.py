@@ -139,12 +139,12 @@ class InspectionPage:
             self._anchors[facts.path] = anchor
         self._tree.add(inspection, anchor)
         for finding in inspection.findings:
-            self._found.add(finding, str(facts.path), facts.path.name, anchor)
+            self._found.add(finding, facts.path, anchor)
 
     def add_findings(self, located: Iterable[tuple[Path, Finding]]) -> None:
         """Put findings on the page that are known once all instances are: each with the file that it is about."""
         for path, finding in located:
-            self._found.add(finding, str(path), path.name, self._anchors.get(path))
+            self._found.add(finding, path, self._anchors.get(path))
 
     def _pieces(self) -> Iterator[str]:
         yield begin("Inspection", STYLE)
