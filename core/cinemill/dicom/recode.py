@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from operator import ge
 from typing import Literal
 
@@ -94,7 +94,7 @@ class Recoder:
         return self._encode_level(level, self.source, self.target, {})
 
     def encode_runs(
-        self, elements: Iterable[Element], apart: Iterable[int]
+        self, elements: Iterable[Element], apart: Collection[int]
     ) -> Iterator[tuple[Element, bytes]]:
         """Yield what `encode` does, but for elements that stay as they are, one behind the other: these at once, with their first.
 
@@ -103,9 +103,9 @@ class Recoder:
         elements
             Of one level.
         apart
-            Tags that are none of theirs, and that no run goes across.
+            Tags that are left out, and that no run goes across.
         """
-        level = [element for element in elements if element.tag & 0xFFFF]
+        level = [e for e in elements if e.tag & 0xFFFF and e.tag not in apart]
         plain = self.source == self.target == EXPLICIT_LE and not self.canonical
         tags = [element.tag for element in level]
         if not plain or any(map(ge, tags, tags[1:])):

@@ -108,9 +108,7 @@ def compose(
     before: list[tuple[int, bytes]] = []
     after: list[tuple[int, bytes]] = []
     with_icons = set()
-    for element, encoded in recoder.encode_runs(
-        (e for e in source.elements if e.tag not in changes), changes
-    ):
+    for element, encoded in recoder.encode_runs(source.elements, changes):
         (before if element.start < pixels_at else after).append((element.tag, encoded))
         if items_changed:
             with_icons.add(element.tag)

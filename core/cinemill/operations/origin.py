@@ -324,8 +324,7 @@ def _is_whole(there: _Output, output: Path, written: Mapping[str, Any], *, reche
 
 def _brief(receipt: Receipt, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a receipt with some changes is neither empty, nor a path, nor in the instance anyway."""
-    known = ((name, getattr(receipt, name), empty) for name, empty in _remembered_fields())
-    told = ((name, changes.get(name, value), empty) for name, value, empty in known)
+    told = ((name, changes.get(name, getattr(receipt, name)), empty) for name, empty in _remembered_fields())
     return {name: value for name, value, empty in told if value not in (empty, {})}
 
 
