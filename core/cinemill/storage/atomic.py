@@ -47,7 +47,20 @@ def sweep(path: Path) -> None:
     for stale in filter(os.path.lexists, _temporaries(path)):
         with suppress(OSError), os.fdopen(open_regular(Path(stale)), "rb") as file:
             _lock(file, _PATIENCE)
-            Path(stale).unlink()
+            drop(Path(stale), file)
+
+
+def drop(temporary: Path, file: BinaryIO | FileIO) -> None:
+    """Remove a temporary file that is locked, unless it has gone and its name is that of another one meanwhile.
+
+    Raises
+    ------
+    OSError
+        It can't be removed.
+    """
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), temporary.lstat()):
+            temporary.unlink()
 
 
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
