@@ -139,11 +139,13 @@ def test_who_ends_leaves_the_temporary_of_who_began_meanwhile(tmp_path, overwrit
 
 def test_who_sweeps_leaves_the_temporary_of_who_began_meanwhile(tmp_path, monkeypatch):
     path = tmp_path / "b.dcm"
-    first, later = Sink(path), []
+    first = Sink(path)
+    later: list[Sink] = []
 
     def lock(*_):
         if not later:
-            first.__exit__(None, None, None)
+            with first:
+                pass
             later.append(Sink(path))
 
     monkeypatch.setattr("cinemill.storage.atomic._lock", lock)
