@@ -144,7 +144,7 @@ def output_error(path: Path, error: OSError) -> CinemillError:
     advice = {
         errno.ENOSPC: f"the disk is full{_numbers(error)}; free some space and run the same command again",
         errno.EDQUOT: "the quota is exhausted; free some space and run the same command again",
-        errno.EFBIG: "the file system can't hold so large a file",
+        errno.EFBIG: "the file system, or a limit of this process (`ulimit -f`), takes no file so large",
         errno.EACCES: "permission denied; check the directory's owner and mode",
         errno.EPERM: "permission denied; check the directory's owner and mode",
         errno.EROFS: "the file system is read-only",
