@@ -1,7 +1,9 @@
 """Processes that are started import nothing from the working directory, and find what a user's script imports."""
 
+import multiprocessing
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -118,6 +120,78 @@ def test_this_process_s_environment_is_as_before(monkeypatch):
         assert os.environ["PYTHONSAFEPATH"] == "1"
         assert os.environ["PYTHONPATH"] == "/elsewhere"
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_what_is_started_is_deaf_to_ctrl_c_while_it_imports(tmp_path, method):
+    asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)\n"
+    (tmp_path / "asks.py").write_text(asks)
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent(f"""
+        import multiprocessing, signal
+        from cinemill import processes
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            context.set_forkserver_preload(["asks"])
+            process = context.Process(target=exec, args=("import asks",))
+            processes.start(process)
+            process.join()
+            print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([PATHS, str(tmp_path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+def test_a_killed_server_of_processes_is_no_end_of_input():
+    class Process(multiprocessing.Process):
+        def start(self):
+            raise EOFError
+
+    with pytest.raises(ChildProcessError, match="killed"):
+        processes.start(Process())
+
+
+@pytest.mark.parametrize("folder", ["x" * 100, None], ids=["long", "none"])
+def test_any_temporary_directory_will_do(tmp_path, folder):
+    if folder is None:
+        code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nonexistent']"
+        (tmp_path / "sitecustomize.py").write_text(code)
+    else:
+        (tmp_path / folder).mkdir()
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        shutil.copy(bundled("CT_small.dcm"), tmp_path / "in" / name)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cinemill_workers.cli",
+            "transcode",
+            "in",
+            "out",
+            "--to",
+            "rle",
+            "--overwrite",
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([PATHS, str(tmp_path)]),
+            "TMPDIR": str(tmp_path / (folder or "")),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, sorted(os.listdir(tmp_path / "out"))) == (0, ["a", "b"]), done.stderr
 
 
 def test_a_process_that_collects_seldom_collects_all_the_same():

@@ -18,7 +18,7 @@ from cinemill import party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
+from cinemill.processes import children_context, collect_seldom, ended, share_heap, start
 from cinemill.storage import atomic
 from cinemill.storage.location import size
 from cinemill.storage.tree import Item
@@ -211,8 +211,7 @@ class _Child:
         self.attempt = 1
         self.done = 0
         self._process = context.Process(target=_work, args=(theirs, *arguments), daemon=True)
-        with safe_path():
-            self._process.start()
+        start(self._process)
         theirs.close()
 
     def start(self, items: Sequence[Item], attempt: int) -> None:

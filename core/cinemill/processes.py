@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SAFE, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 _lock = threading.Lock()
 _M_ARENA_MAX = -8
+_LONGEST_FOR_SOCKETS = 70
+"""Bytes of the temporary directory's path: unix sockets have 104 (macOS) for theirs, of which multiprocessing takes 32."""
 _COLLECTED_AFTER = 50_000
 """Objects more than before at which cycles are looked for; Python's 700 are fewer than a header has."""
 
@@ -91,12 +93,45 @@ def collect_seldom() -> None:
 
 
 def children_context() -> ForkServerContext | SpawnContext:
-    """Return how child processes are started: by a server that has imported what they need, where there is one."""
+    """Return how child processes are started: by a server that has imported what they need, where there can be one."""
     import multiprocessing
 
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if "forkserver" not in multiprocessing.get_all_start_methods() or not _has_room_for_sockets():
         return multiprocessing.get_context("spawn")
     return multiprocessing.get_context("forkserver")
+
+
+def _has_room_for_sockets() -> bool:
+    """Whether there is a temporary directory, and its path leaves room for the name of the server's socket."""
+    import tempfile
+
+    try:
+        return len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOR_SOCKETS
+    except FileNotFoundError:
+        return False
+
+
+def start(process: BaseProcess) -> None:
+    """Start a process in safe-path mode; neither it nor a server that is begun for it hears of Ctrl-C, from the first moment on.
+
+    Raises
+    ------
+    OSError
+        There is no memory or no handle for it, or the server was killed.
+    """
+    from multiprocessing.resource_tracker import ensure_running
+
+    with safe_path():
+        ensure_running()  # lifts what is blocked where it begins a tracker
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            process.start()
+        except EOFError:
+            raise ChildProcessError(
+                "the process that starts the others was killed; is there enough memory? Run the same command again"
+            ) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ended(process: BaseProcess) -> str:

@@ -196,6 +196,8 @@ def test_a_full_disk_stops_the_run_at_once_and_it_goes_on_later(tmp_path):
         done = transcode(tree, small / "out", "--report", tmp_path / "r.csv")
         assert done.returncode == 1
         assert "the disk is full" in done.stderr
+        assert "missing from the output tree" in done.stderr
+        assert "--copy-rest" not in done.stderr  # there is no room for copies either
         told = [row["error_kind"] for row in rows(tmp_path / "r.csv").values()]
         assert 1 <= told.count("NoRoom") <= 2 * 16  # what two processes had under way
         assert told.count("") > 2

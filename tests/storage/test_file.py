@@ -1,9 +1,11 @@
 """An output appears whole or not at all, whatever happens on the way."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
+from pathlib import Path
 
 import pydicom.encaps
 import pytest
@@ -116,6 +118,63 @@ def test_stale_temporaries_are_swept_and_live_ones_are_not(tmp_path, monkeypatch
     assert not stale.exists()
     assert live.exists()
     assert other.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_ends_leaves_the_temporary_of_who_began_meanwhile(tmp_path, overwrite):
+    path = tmp_path / "b.dcm"
+    with Sink(path, overwrite=overwrite) as first:
+        first.finish()
+        first.commit()
+        first.temporary.unlink(missing_ok=True)
+        second = Sink(path, overwrite=True)
+        assert second.temporary == first.temporary
+    with second:
+        second.write(b"new")
+        second.finish()
+        second.commit()
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["b.dcm"]
+
+
+def test_who_sweeps_leaves_the_temporary_of_who_began_meanwhile(tmp_path, monkeypatch):
+    path = tmp_path / "b.dcm"
+    first = Sink(path)
+    later: list[Sink] = []
+
+    def lock(*_):
+        if not later:
+            with first:
+                pass
+            later.append(Sink(path))
+
+    monkeypatch.setattr("cinemill.storage.atomic._lock", lock)
+    sweep(path)
+    with later[0] as second:
+        assert second.temporary == first.temporary
+        second.finish()
+        second.commit()
+    assert os.listdir(tmp_path) == ["b.dcm"]
+
+
+def test_a_temporary_is_removed_while_it_is_locked(tmp_path, monkeypatch):
+    path, free = tmp_path / "b.dcm", []
+    sink = Sink(path)
+    unlink = Path.unlink
+    with sink.temporary.open("rb") as other:
+
+        def tried(self, *arguments, **options):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free.append(self)
+            unlink(self, *arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", tried)
+            with sink:
+                pass
+    assert not free
+    assert os.listdir(tmp_path) == []
 
 
 frames_of_bytes = st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=12)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -37,8 +38,16 @@ def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server) 
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as worker:
         wait_until(lambda: bool(ledger.workers()))
+        listed = subprocess.run(
+            ["ps", "--ppid", str(worker.pid), "-o", "pid=,args="], capture_output=True, text=True, check=True
+        )
+        for child in listed.stdout.splitlines():
+            if "steward" not in child:
+                os.kill(int(child.split()[0]), signal.SIGKILL)
+        time.sleep(3)
         worker.send_signal(signal.SIGTERM)
         printed, _ = worker.communicate(timeout=60)
     lines = [json.loads(line) for line in printed.splitlines()]
     assert lines
     assert all({"time", "level"} <= line.keys() for line in lines)
+    assert any("SIGKILL" in line["message"] for line in lines)

@@ -14,6 +14,9 @@ items = logging.getLogger("cinemill.items")
 
 STDERR = 2
 
+_POOL = "multiprocessing"
+"""The logger of Celery's pool, which passes nothing on to the root."""
+
 
 class JsonLines(logging.Formatter):
     """Format a record, with the fields given as ``extra={"fields": {...}}``, as one JSON object.
@@ -45,8 +48,9 @@ def configure(level: int | str = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("cinemill").setLevel(logging.INFO)
-    for chatty in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp"):
+    for chatty in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp", _POOL):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger(_POOL).handlers[:] = [handler]
 
 
 def say(message: str) -> None:

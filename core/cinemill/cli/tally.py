@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.cli.progress import say
-from cinemill.errors import printable
+from cinemill.errors import NoRoom, printable
 from cinemill.operations.policy.targets import recompression
 from cinemill.operations.receipt import DONE, SUCCESSES, Receipt, is_not_copied
 
@@ -89,7 +89,7 @@ class Tally:
         if self._mirrored and receipt.error is not None and not Path(receipt.output).exists():
             self._missing[receipt.status] += 1
         not_copied = any(map(is_not_copied, receipt.warnings))
-        self._not_copied |= not_copied
+        self._not_copied |= not_copied or (receipt.error or {}).get("kind") == NoRoom.__name__
         if receipt.reason == "no-target" and receipt.status != "kept":
             begin = f"{_WHY['no-target']}: "
             self._without_target.update(

@@ -18,7 +18,7 @@ from cinemill.network.duplicates import same_data_set
 from cinemill.network.identity import Identity, identify, is_uid
 from cinemill.network.pdu import IMPLEMENTATION
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import is_no_room, publish
+from cinemill.storage.atomic import drop, is_no_room, publish
 from cinemill.storage.disk_space import begin_writing
 from cinemill.storage.private import flush
 from cinemill.syntaxes import TRANSFER_SYNTAXES
@@ -185,9 +185,11 @@ class Incoming:
     def discard(self) -> None:
         """Leave nothing of it but what has its name."""
         if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-            self._temporary.unlink(missing_ok=True)
+            try:
+                drop(self._temporary, self._opened)
+            finally:
+                self._opened.close()
+                self._opened = None
 
     def refuse(self, status: int, message: str) -> None:
         """Note why it is not taken; the first reason counts."""

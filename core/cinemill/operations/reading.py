@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from cinemill.errors import CinemillError, DecoderCrashed, UsageError
-from cinemill.processes import children_context, collect_seldom, ended, safe_path, share_heap
+from cinemill.processes import children_context, collect_seldom, ended, share_heap, start
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -125,8 +125,7 @@ class _Child(Generic[Found]):
         self.parcels: deque[Parcel] = deque()
         self._started = False
         self._process = context.Process(target=_serve, args=(theirs, reader), daemon=True)
-        with safe_path():
-            self._process.start()
+        start(self._process)
         theirs.close()
 
     def give(self, parcel: Parcel) -> None:

@@ -47,7 +47,20 @@ def sweep(path: Path) -> None:
     for stale in filter(os.path.lexists, _temporaries(path)):
         with suppress(OSError), os.fdopen(open_regular(Path(stale)), "rb") as file:
             _lock(file, _PATIENCE)
-            Path(stale).unlink()
+            drop(Path(stale), file)
+
+
+def drop(temporary: Path, file: BinaryIO | FileIO) -> None:
+    """Remove a temporary file that is locked, unless it has gone and its name is that of another one meanwhile.
+
+    Raises
+    ------
+    OSError
+        It can't be removed.
+    """
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), temporary.lstat()):
+            temporary.unlink()
 
 
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -131,7 +144,7 @@ def output_error(path: Path, error: OSError) -> CinemillError:
     advice = {
         errno.ENOSPC: f"the disk is full{_numbers(error)}; free some space and run the same command again",
         errno.EDQUOT: "the quota is exhausted; free some space and run the same command again",
-        errno.EFBIG: "the file system can't hold so large a file",
+        errno.EFBIG: "the file system, or a limit of this process (`ulimit -f`), takes no file so large",
         errno.EACCES: "permission denied; check the directory's owner and mode",
         errno.EPERM: "permission denied; check the directory's owner and mode",
         errno.EROFS: "the file system is read-only",

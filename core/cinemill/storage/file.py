@@ -17,7 +17,7 @@ import xxhash
 from cinemill import party
 from cinemill.errors import WouldGrow
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import open_temporary, output_error, publish, sweep, sync
+from cinemill.storage.atomic import drop, open_temporary, output_error, publish, sweep, sync
 from cinemill.storage.digests import file_digest
 from cinemill.storage.disk_space import begin_writing, claim
 
@@ -200,9 +200,9 @@ class OutputFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
-            self._file.close()
+            drop(self.temporary, self._file)  # while the lock is held, which others wait for
         with suppress(OSError):
-            self.temporary.unlink(missing_ok=True)
+            self._file.close()
 
 
 class Sink(OutputFile):

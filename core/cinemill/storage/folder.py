@@ -56,7 +56,7 @@ class Staging:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with _lock(directory):
-                sweep(directory)
+                _sweep(directory)
                 self._temporary = _make_temporary(directory)
                 if likeness is not None:
                     likeness.narrow(self._temporary)
@@ -215,6 +215,11 @@ def sweep(directory: Path) -> None:
     One that was killed while it gave outputs their names has some of them here still under their other name: then all
     of its outputs go.
     """
+    with suppress(OSError), _lock(directory):  # nobody begins there meanwhile
+        _sweep(directory)
+
+
+def _sweep(directory: Path) -> None:
     for stale in filter(Path.is_dir, _temporaries(directory)):
         with suppress(OSError), _lock(stale, os.O_NOFOLLOW, fcntl.LOCK_NB):
             made = list(stale.iterdir())

@@ -10,6 +10,7 @@ import pytest
 
 import cinemill
 from cinemill import party
+from cinemill.errors import Cancelled, CinemillError, NoRoom
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt
@@ -106,6 +107,28 @@ def test_one_that_fails_among_others_fails_alone(ledger: Ledger, tmp_path: Path)
     (failure,) = failures(ledger, job)
     assert Path(failure["source"]) == bad
     assert not (tmp_path / "out" / bad.name).exists()
+
+
+@pytest.mark.parametrize("end", [Cancelled("stopped"), NoRoom("full")], ids=["stopped", "full disk"])
+def test_what_was_finished_is_counted_though_others_of_its_company_were_not(
+    ledger: Ledger, tmp_path: Path, end: CinemillError
+) -> None:
+    job = job_of(ledger, tmp_path, 20)
+    apply = Transcode.apply
+
+    def partly(self: Transcode, src: Path, dst: Path, control: Control) -> Receipt:
+        if src.name in {"00001.dcm", "00003.dcm"}:
+            raise end
+        return apply(self, src, dst, control)
+
+    with patch.object(Transcode, "apply", partly):
+        parcels.work_through(ledger, claim(ledger), "worker@host")
+    assert (ledger.job(job).counts["done"], ledger.job(job).counts["pending"]) == (14, 6)
+    ledger.move(job, from_=["running"], to="running")
+    parcels.work_through(ledger, claim(ledger, "another"), "worker@host")
+    found = ledger.job(job)
+    assert (found.state, found.counts["done"], found.retries) == ("done", 20, 0)
+    assert len({each["source"] for each in receipts(ledger, job)}) == 20
 
 
 def test_who_was_in_company_when_a_process_died_is_not_charged_and_goes_alone(

@@ -170,6 +170,21 @@ def test_a_worker_that_must_stop_at_once_costs_no_attempt(service: Service, tmp_
     assert files_below(tmp_path / "out") == {source.relative_to(tmp_path / "in") for source in sources}
 
 
+def test_children_that_are_told_to_stop_with_their_worker_cost_no_attempt(
+    service: Service, tmp_path: Path
+) -> None:
+    for number in range(2):
+        write_instance(tmp_path / "in" / f"{number}.dcm", number)
+    worker = service.start_worker("tests.support.faulty_worker", FAULTY_SECONDS="60")
+    job = service.submit(tmp_path / "in", tmp_path / "out")
+    wait_until(lambda: service.ledger.job(job).counts["running"] == 2)
+    for each in (worker.process.pid, *worker.children()):
+        os.kill(each, signal.SIGTERM)
+    assert worker.process.wait(60) == 0
+    found = service.ledger.job(job)
+    assert (found.counts["pending"], found.retries) == (2, 0)
+
+
 def test_what_is_finished_is_kept_when_the_server_forgets(service: Service, tmp_path: Path) -> None:
     write_archive(tmp_path / "in", 30)
     gate = str(tmp_path / "gate")

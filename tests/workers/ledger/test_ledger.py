@@ -190,6 +190,7 @@ ODD: tuple[Any, ...] = (None, "", -1, -0.0, 0.5, 2**53, True, [0], {"a": 1}, [{"
         "layout",
         "renew",
         "finish",
+        "arrange",
         "release",
         "stumble",
         "move",
@@ -302,6 +303,19 @@ def test_a_pause_that_awaits_something_keeps_the_roots_only_when_that_has_come(l
     ledger.move(job, from_=["running"], to="paused", awaits="roots")
     ledger.move(job, from_=["paused"], to="running")
     assert (ledger.job(job).awaits, ledger.job(job).roots) == ("", {})
+
+
+def test_what_is_left_of_a_parcel_takes_another_order(ledger: Ledger) -> None:
+    fill(ledger, 4)
+    parcel = claim(ledger)
+    ledger.finish(parcel, "done", {})
+    first, *left = [each.number for each in parcel.items]
+    assert ledger.arrange(parcel, parcel.items[:0:-1])
+    assert [each.number for each in parcel.items] == [first, *reversed(left)]
+    ledger.finish(parcel, "done", {})
+    ledger.release(parcel)
+    assert [each.number for each in claim(ledger).items] == list(reversed(left))[1:]
+    assert not ledger.arrange(parcel, parcel.items[2:])
 
 
 def test_a_holder_whose_claim_was_taken_away_changes_nothing(ledger: Ledger) -> None:
@@ -695,6 +709,12 @@ class AnyOrder(RuleBasedStateMachine):
             if self.ledger.finish(parcel, state, {"bytes_before": 1}) and state != "retry":
                 assert number not in self.settled
                 self.settled[number] = state
+
+    @rule(data=st.data())
+    def arrange(self, data: st.DataObject) -> None:
+        if left := [parcel for parcel in self.held if parcel.position < len(parcel.items)]:
+            parcel = data.draw(st.sampled_from(left))
+            self.ledger.arrange(parcel, data.draw(st.permutations(parcel.items[parcel.position :])))
 
     @rule(data=st.data(), alone=st.booleans())
     def release(self, data: st.DataObject, *, alone: bool) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,26 @@ def test_what_a_stopped_server_holds_can_be_read(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.service
+def test_who_reads_and_who_starts_wait_for_each_other(tmp_path: Path) -> None:
+    chosen = Settings(state_dir=tmp_path / "state")
+    with Server(chosen.state_dir, chosen.socket_path):
+        job = open_ledger(chosen).create(job_spec(Path("/in"), Path("/out")))
+
+    def read(_: int) -> str:
+        with stored_ledger(chosen) as ledger:
+            return ledger.find("").id
+
+    with ThreadPoolExecutor(3) as others, stored_ledger(chosen):
+        begun = others.submit(Server(chosen.state_dir, chosen.socket_path).__enter__)
+        time.sleep(0.3)
+        assert not begun.done()
+    with ThreadPoolExecutor(3) as others:
+        found = others.map(read, range(3))
+        begun.result().stop()
+        assert set(found) == {job}
 
 
 @pytest.mark.service

@@ -90,7 +90,17 @@ def _settle(ledger: Ledger, parcel: Parcel, job: Job, operation: Operation, leas
             if isinstance(result, Receipt) and STATES[result.status] != "skipped":
                 withdraw([*map(Path, result.outputs or (item.output,))], Path(job.spec.destination))
         return not _rests(ledger, parcel, job)
-    return all(_report(ledger, parcel, job, result, seconds) for result in results)
+    finished_first = sorted(zip(items, results, strict=True), key=lambda each: _ends(each[1]))
+    if [item for item, _ in finished_first] != items:
+        others = parcel.items[parcel.position + len(items) :]
+        if not ledger.arrange(parcel, [*(item for item, _ in finished_first), *others]):
+            return False
+    return all(_report(ledger, parcel, job, result, seconds) for _, result in finished_first)
+
+
+def _ends(result: Receipt | Exception) -> bool:
+    """Whether the rest of a parcel is handed back over this: what was finished beside it is reported before."""
+    return isinstance(result, Exception) and (isinstance(result, Cancelled) or fate_of(result) is Fate.HOLD)
 
 
 @cache

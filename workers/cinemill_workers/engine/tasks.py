@@ -66,9 +66,15 @@ def _holder(worker: str, pid: int | None = None) -> str:
 
 
 def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
-    """Tell the ledger at once, so that the child's claim need not run out."""
+    """Tell the ledger at once, so that the child's claim need not run out.
+
+    Whoever stops a worker may stop its children as well, as systemd does: what they worked on is not charged with that.
+    """
     try:
-        parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), reason)
+        if shutdown.announced:
+            parcels.hand_back(_hasty_ledger(), _holder(worker, pid))
+        else:
+            parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), reason)
     except RedisError:
         logs.items.warning("a lost child could not be reported: its claim will run out")
 

@@ -52,13 +52,12 @@ class Ledger(Jobs):
             How many parcels wait now; -1 if somebody else has listed more meanwhile, and nothing was added.
         """
         cursor = [parcels[-1][-1].source, parcels[-1][-1].output] if parcels else []
-        packed = [{"items": [i.to_json() for i in p], "bytes": [i.size for i in p]} for p in parcels]
         return int(
             self._apply(
                 "feed",
                 job,
                 listed=listed,
-                parcels=packed,
+                parcels=[*map(_packed, parcels)],
                 exhausted=exhausted,
                 cursor=json.dumps(cursor),
                 roots=json.dumps(roots) if roots else None,
@@ -167,6 +166,20 @@ class Ledger(Jobs):
         )
         parcel.position += 1
         return bool(answer != b"lost")
+
+    def arrange(self, parcel: Parcel, left: Sequence[ListedItem]) -> bool:
+        """Put the items that are left of a parcel into another order; False if the claim was taken away."""
+        done = parcel.items[: parcel.position]
+        answer = self._apply(
+            "arrange",
+            parcel.job,
+            parcel=parcel.number,
+            holder=parcel.holder,
+            position=parcel.position,
+            parcels=[_packed(left)],
+        )
+        parcel.items = [*done, *left]
+        return bool(answer)
 
     def release(
         self, parcel: Parcel, *, hold: float = 0.0, note: str = "", alone: bool = False, expired: bool = False
@@ -328,6 +341,11 @@ class Ledger(Jobs):
     def again(self, job: str, item: ListedItem) -> bool:
         """Let a failed or quarantined item wait again; False if it is none, or somebody else did it before."""
         return bool(self._apply("again", job, item=item.number, text=item.to_json(), bytes=item.size))
+
+
+def _packed(items: Sequence[ListedItem]) -> dict[str, list[Any]]:
+    """Return the form in which a parcel is stored."""
+    return {"items": [item.to_json() for item in items], "bytes": [item.size for item in items]}
 
 
 def _padded(name: bytes) -> bytes:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -24,6 +24,9 @@ from cinemill_workers.internals import server_binary
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.processes import die_with_parent
 from cinemill_workers.settings import Settings
+
+PATIENCE_SECONDS = 5.0
+_GLANCE_SECONDS = 0.05
 
 PRIVATE_FILES = ("lock", "*.log*", "*.aof*", "*.rdb", "appendonlydir", "appendonlydir/*")
 """What a state directory holds: patients' names in paths among it."""
@@ -67,6 +70,15 @@ def _tighten(path: Path) -> None:
         path.chmod(0o700 if stat.S_ISDIR(found.st_mode) else 0o600)
 
 
+def _locked(handle: int) -> bool:
+    """Take a lock; False while another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def open_log(path: Path) -> BinaryIO:
     """Open a log to append to, which only its owner can read."""
     return os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
@@ -90,15 +102,29 @@ def stored_ledger(chosen: Settings) -> Iterator[Ledger]:
     CinemillError
         Nothing answers, and nothing is stored here.
     """
-    try:
-        ledger = open_ledger(chosen)
-    except CinemillError:
-        if not chosen.embedded or not (chosen.state_dir / "appendonlydir").is_dir():
-            raise
-        with Server(chosen.state_dir, chosen.socket_path):
-            yield open_ledger(chosen)
-    else:
-        yield ledger
+    with ExitStack() as held:
+        yield _stored_ledger(chosen, held)
+
+
+def _stored_ledger(chosen: Settings, held: ExitStack) -> Ledger:
+    """Open the ledger; whoever holds the directory has started its server or ended it within seconds."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return open_ledger(chosen)
+        except CinemillError:
+            if not chosen.embedded or not (chosen.state_dir / "appendonlydir").is_dir():
+                raise
+        try:
+            held.enter_context(Server(chosen.state_dir, chosen.socket_path, patience=0.0))
+        except InUse:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_GLANCE_SECONDS)
+
+
+class InUse(UsageError):
+    """Another server holds the directory."""
 
 
 class Server:
@@ -110,10 +136,13 @@ class Server:
         Holds the append-only file, the log and the lock; made if missing, readable by its owner only.
     socket
         Path of the unix socket, below 100 bytes.
+    patience
+        Seconds for which one that holds the directory is waited for: a command that reads may have started it.
     """
 
-    def __init__(self, directory: Path, socket: Path) -> None:
+    def __init__(self, directory: Path, socket: Path, *, patience: float = PATIENCE_SECONDS) -> None:
         self.directory = directory
+        self._patience = patience
         self.socket = socket
         self._log = directory.absolute() / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -124,8 +153,10 @@ class Server:
 
         Raises
         ------
+        InUse
+            Another server holds the directory.
         UsageError
-            Another server holds the directory, or it belongs to another user.
+            The directory belongs to another user.
         OutputError
             The directory can't be made, or the server did not come up.
         """
@@ -161,11 +192,15 @@ class Server:
 
     def _take_lock(self) -> None:
         self._lock = open_regular(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        end = time.monotonic() + self._patience
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _locked(self._lock):
+                if time.monotonic() > end:
+                    raise BlockingIOError
+                time.sleep(_GLANCE_SECONDS)
         except OSError:
             self._drop_lock()
-            raise UsageError(
+            raise InUse(
                 "a cinemill server runs here already: use it, or set CINEMILL_STATE_DIR to another directory",
                 path=self.directory,
             ) from None

@@ -18,7 +18,10 @@ from cinemill_workers.local.embedded import Server, last_line, make_private, ope
 from cinemill_workers.settings import Settings
 
 SHORTEST_LIFE_SECONDS = 30.0
-"""A worker that ends sooner has a fault that another start does not cure."""
+"""A worker that ends sooner has a fault that another start does not cure, unless somebody killed it."""
+
+MOST_EARLY_KILLS = 3
+"""So often in a row it is started again; whatever kills it is no accident then."""
 
 
 class Worker:
@@ -37,6 +40,7 @@ class Worker:
         self._settings = settings
         chosen = [str(concurrency)] if concurrency else []
         self._command = processes.command("cinemill_workers.engine.worker", *chosen)
+        self._early_kills = 0
 
     def start(self) -> None:
         """Start the process; it ends with this one."""
@@ -61,10 +65,11 @@ class Worker:
             It gave up, or ended so early that another start would hardly help.
         """
         if self._process.poll() is not None:
-            hopeless = self._process.returncode == os.EX_CONFIG
-            if hopeless or time.monotonic() - self._started < SHORTEST_LIFE_SECONDS:
+            code, early = self._process.returncode, time.monotonic() - self._started < SHORTEST_LIFE_SECONDS
+            self._early_kills = self._early_kills + 1 if early else 0
+            if code == os.EX_CONFIG or (early and (code >= 0 or self._early_kills >= MOST_EARLY_KILLS)):
                 raise CinemillError(
-                    f"the worker ended with code {self._process.returncode}; "
+                    f"the worker ended with code {code}; "
                     f"the last line of {self.log} is: {last_line(self.log)}"
                 )
             self.start()
