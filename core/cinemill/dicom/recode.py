@@ -48,6 +48,7 @@ _WORD_SIZES = {
 _WITHOUT_ITEMS = (SHORT_VRS | LONG_VRS) - {b"SQ", b"UN"}
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
+_DELIMITERS = ITEM >> 16
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _BEYOND_TAGS = 1 << 32
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
@@ -159,10 +160,11 @@ class Recoder:
             return span
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
         try:
-            parts = [
-                encode_item(self._encode_item(item, *inside), undefined=item.length == UNDEFINED)
-                for item in items(self.data, sequence, source, self._ends)
-            ]
+            parts, behind = [], sequence.value
+            for item in items(self.data, sequence, source, self._ends):
+                content = self._encode_item(item, *inside)
+                parts.append(encode_item(content, undefined=item.length == UNDEFINED))
+                behind = item.end
         except DamagedFile:
             plain = vr == b"UN" and sequence.length != UNDEFINED
             if not plain and (source == target or self.canonical):
@@ -174,9 +176,15 @@ class Recoder:
             )
         value = b"".join(parts)
         if sequence.length != UNDEFINED:
+            value += self._behind_items(behind, sequence.end, inside[0])
             return encode_element(sequence.tag, vr, value, target)
         end = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
         return encode_header(sequence.tag, vr, UNDEFINED, target) + value + end
+
+    def _behind_items(self, start: int, end: int, source: Encoding) -> bytes:
+        """Return a delimiter that ends the items of a sequence of defined length, and what stands behind it, as it is."""
+        rest = bytes(self.data[start:end])
+        return rest if source.little_endian else _swap(rest[:4], b"US") + _swap(rest[4:8], b"UL") + rest[8:]
 
     def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
         """Return items of a top-level sequence, one after the other."""
@@ -283,7 +291,7 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
         How the element is encoded.
     """
     group, number = tag >> 16, tag & 0xFFFF
-    if target.implicit_vr:
+    if target.implicit_vr or group == _DELIMITERS:
         return struct.pack("<HHL", group, number, length)
     if has_long_header(vr):
         return struct.pack("<HH2sHL", group, number, vr, 0, length)

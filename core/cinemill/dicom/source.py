@@ -14,13 +14,7 @@ from cinemill.dicom import kept_index
 from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, bounded, read_header, tag_name, walk
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
 from cinemill.dicom.file_meta import meta_faults
-from cinemill.dicom.fragments import (
-    DELIMITER,
-    Fragments,
-    FrameIndex,
-    count_frames,
-    group_fragments,
-)
+from cinemill.dicom.fragments import DELIMITER, Fragments, FrameIndex, count_frames, group_fragments
 from cinemill.dicom.native import NativeFrames
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.pixel_description import describe
@@ -51,8 +45,8 @@ class Source(Values):
     path
         A regular file.
     repair
-        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
-        of failing.
+        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, or stands
+        in an item outside any sequence, instead of failing.
     data
         The file's bytes, where they don't stand in a file of their own.
     scan
@@ -138,13 +132,21 @@ class Source(Values):
         self.warnings += self.meta_faults
 
     def _leave_out(self) -> None:
-        """Leave out delimiters that stand outside any sequence."""
+        """Leave out items and delimiters that stand outside any sequence; what such an item holds, only where that is repaired."""
         for element in self.elements:
             if element.tag >> 16 == _FILE_META:
                 where = f"of the File Meta Information stands in the data set, at byte {element.start}"
                 raise DamagedFile(f"{tag_name(element.tag)} {where}")
+            if element.tag >> 16 == _DELIMITERS and (size := element.end - element.value):
+                self._drop(f"{size} bytes at byte {element.value} stand in an item outside any sequence")
         self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
         self.warnings.append("delimiters stand outside any sequence; they were left out")
+
+    def _drop(self, what: str) -> None:
+        if not self.repair:
+            raise DamagedFile(f"{what}; --repair leaves them out")
+        self._left_out = True
+        self.warnings.append(f"{what}; they were left out")
 
     def _read_before(self, start: int, size: int) -> list[Element]:
         return list(bounded(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS)))
@@ -158,11 +160,9 @@ class Source(Values):
                 found.append(element)
                 end = element.end
         except DamagedFile as error:
-            what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
-            if not self.repair:
-                raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
-            self._left_out = True
-            self.warnings.append(f"{what}; they were left out")
+            self._drop(
+                f"{size - end} bytes at byte {end}, behind the pixel data, are no elements ({error.message})"
+            )
         else:
             if end < size:
                 self.warnings.append(f"{size - end} zero bytes follow the last element")

@@ -316,10 +316,11 @@ class _Judge:
         only_references
             Whether only those content items are left that refer to other instances.
         """
-        kept, parts, changed = 0, [], False
+        kept, parts, changed, behind = 0, [], False, element.value
         try:
             for item in items(self._data, element, encoding, self._ends):
                 start, end = item_content(item)
+                behind = item.end
                 inner = item_encoding(self._data, item, end, encoding if element.vr != b"UN" else IMPLICIT_LE)
                 elements = list(walk(self._data, start, end, inner, ends=self._ends))
                 if only_references and not is_reference(self._data, elements):
@@ -332,7 +333,7 @@ class _Judge:
         except DamagedFile:
             self._counts["unknown"] += 1
             return None
-        if not changed:
+        if not changed and (element.length == UNDEFINED or behind == element.end):
             return KEPT
         if only_references and not kept:
             parts = [removed_content()]
