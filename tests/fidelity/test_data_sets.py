@@ -209,13 +209,17 @@ def test_stray_delimiters_are_left_out(transcode, whole, junk):
 def test_what_an_item_outside_any_sequence_holds_is_not_lost_unsaid(transcode, tag):
     """The header of its sequence got lost; its elements may be all there are."""
     stray = with_elements(struct.pack("<HHL", 0xFFFE, tag, len(IN_EXPLICIT)) + IN_EXPLICIT)
-    for target in ("jpeg-ls", "explicit"):
+    assert transcode(stray, "explicit").path.read_bytes() == stray
+    for target in ("jpeg-ls", "implicit"):
         with pytest.raises(DamagedFile, match=rf"{len(IN_EXPLICIT)} bytes at byte .* outside any .*--repair"):
             transcode(stray, target)
+    for target in ("jpeg-ls", "implicit", "explicit"):
         result = transcode(stray, target, repair=True)
         assert IN_EXPLICIT not in result.path.read_bytes()
         assert any(f"{len(IN_EXPLICIT)} bytes" in warning for warning in result.receipt.warnings)
         assert np.array_equal(result.reading.frames, FRAMES)
+    with cinemill.open(stray) as cine:
+        assert np.array_equal(cine.decode([0, 1]), FRAMES)
 
 
 @pytest.mark.parametrize("held", [b"", item(IN_EXPLICIT)], ids=["nothing", "an item"])

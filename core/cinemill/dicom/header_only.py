@@ -59,9 +59,6 @@ class HeaderOnly(Source):
             self.data = bytes(self.data[: found[-1].end])
         return found
 
-    def _drop(self, what: str) -> None:
-        self.damage = DamagedFile(what, path=self.path)
-
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
         end = size if element.length == UNDEFINED else element.value + element.length

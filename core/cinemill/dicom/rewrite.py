@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cinemill._version import __version__
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.errors import DamagedFile
 
 if TYPE_CHECKING:
     from cinemill.dicom.recode import ItemChange
@@ -92,7 +93,11 @@ def compose(
     ------
     CinemillError
         An element, or an item's image, can't be encoded in the target's encoding.
+    DamagedFile
+        An item outside any sequence holds something that would be lost, and the source is not repaired.
     """
+    if source.unheld and not source.repair:
+        raise DamagedFile(f"{source.unheld}; transcode --repair leaves them out", path=source.path)
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     items_changed = False
 

@@ -67,6 +67,8 @@ class Source(Values):
         Whether the bytes were given, and don't stand in a file at `path`.
     warnings : list of str
         What is wrong with the file but did no harm.
+    unheld : str
+        What stands in an item outside any sequence, which no output can hold; empty if nothing does.
 
     Raises
     ------
@@ -96,6 +98,7 @@ class Source(Values):
         self.warnings: list[str] = []
         self._touched = 0
         self._left_out = False
+        self.unheld = ""
         try:
             self._open(data)
         except CinemillError as error:
@@ -132,21 +135,17 @@ class Source(Values):
         self.warnings += self.meta_faults
 
     def _leave_out(self) -> None:
-        """Leave out items and delimiters that stand outside any sequence; what such an item holds, only where that is repaired."""
+        """Leave out items and delimiters that stand outside any sequence."""
         for element in self.elements:
             if element.tag >> 16 == _FILE_META:
                 where = f"of the File Meta Information stands in the data set, at byte {element.start}"
                 raise DamagedFile(f"{tag_name(element.tag)} {where}")
             if element.tag >> 16 == _DELIMITERS and (size := element.end - element.value):
-                self._drop(f"{size} bytes at byte {element.value} stand in an item outside any sequence")
+                self.unheld = f"{size} bytes at byte {element.value} stand in an item outside any sequence"
         self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
-        self.warnings.append("delimiters stand outside any sequence; they were left out")
-
-    def _drop(self, what: str) -> None:
-        if not self.repair:
-            raise DamagedFile(f"{what}; --repair leaves them out")
-        self._left_out = True
-        self.warnings.append(f"{what}; they were left out")
+        self._left_out |= bool(self.unheld and self.repair)
+        found = self.unheld or "delimiters stand outside any sequence"
+        self.warnings.append(found if self.unheld and not self.repair else f"{found}; they were left out")
 
     def _read_before(self, start: int, size: int) -> list[Element]:
         return list(bounded(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS)))
@@ -160,9 +159,11 @@ class Source(Values):
                 found.append(element)
                 end = element.end
         except DamagedFile as error:
-            self._drop(
-                f"{size - end} bytes at byte {end}, behind the pixel data, are no elements ({error.message})"
-            )
+            what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
+            if not self.repair:
+                raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
+            self._left_out = True
+            self.warnings.append(f"{what}; they were left out")
         else:
             if end < size:
                 self.warnings.append(f"{size - end} zero bytes follow the last element")
