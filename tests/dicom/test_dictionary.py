@@ -9,6 +9,7 @@ from pydicom._private_dict import private_dictionaries
 from pydicom.uid import UID, UID_dictionary
 
 from cinemill.dicom import dictionary
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 REPEATING = (0x60020010, 0x60FE3000, 0x50100005, 0x60FF3000, 0x00203102, 0x7F120010)
 UNKNOWN = (0x00090010, 0x00091001, 0x12345678, 0x60000011)
@@ -27,6 +28,14 @@ def test_every_element_has_its_vr_name_and_keyword():
         assert dictionary.find_name(tag) == (told(judge.dictionary_description, tag) or "")
         assert dictionary.find_keyword(tag) == (told(judge.dictionary_keyword, tag) or "")
     assert dictionary.keywords() == judge.keyword_dict.keys() - {""}
+
+
+def test_every_transfer_syntax_has_a_name_and_a_keyword():
+    """Also those that are newer than pydicom's dictionary: reports name them, and de-identification keeps their UIDs."""
+    for uid, syntax in TRANSFER_SYNTAXES.items():
+        name, keyword = dictionary.uid_names(uid)
+        assert keyword == syntax.keyword
+        assert name not in {uid, ""}
 
 
 def test_every_private_element_has_its_vr():

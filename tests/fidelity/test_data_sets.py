@@ -12,6 +12,7 @@ import pytest
 import cinemill
 from cinemill.errors import DamagedFile, UnsupportedTransferSyntax
 from tests.support.generate import (
+    BIG_ENDIAN,
     DELIMITER,
     EXPLICIT,
     IMPLICIT,
@@ -50,7 +51,7 @@ def with_elements(extra, syntax=EXPLICIT):
     """Insert raw elements in front of the group that describes the pixels."""
     encoded = encode(header(FRAMES), syntax)
     whole = part10(header(FRAMES), native_element(native_bytes(FRAMES), syntax), syntax)
-    at = whole.index(encoded) + encoded.index(b"\x28\0\x02\0")
+    at = whole.index(encoded) + encoded.index(b"\0\x28\0\x02" if syntax == BIG_ENDIAN else b"\x28\0\x02\0")
     return whole[:at] + extra + whole[at:]
 
 
@@ -202,6 +203,58 @@ def test_stray_delimiters_are_left_out(transcode, whole, junk):
         assert not any(element.tag.group == 0xFFFE for element in result.dataset)
         assert not result.path.read_bytes().endswith(2 * DELIMITER)
         assert any("delimiters" in warning for warning in result.receipt.warnings)
+
+
+@pytest.mark.parametrize("tag", [0xE000, 0xE00D])
+def test_what_an_item_outside_any_sequence_holds_is_not_lost_unsaid(transcode, tag):
+    """The header of its sequence got lost; its elements may be all there are."""
+    stray = with_elements(struct.pack("<HHL", 0xFFFE, tag, len(IN_EXPLICIT)) + IN_EXPLICIT)
+    assert transcode(stray, "explicit").path.read_bytes() == stray
+    for target in ("jpeg-ls", "implicit"):
+        with pytest.raises(DamagedFile, match=rf"{len(IN_EXPLICIT)} bytes at byte .* outside any .*--repair"):
+            transcode(stray, target)
+    for target in ("jpeg-ls", "implicit", "explicit"):
+        result = transcode(stray, target, repair=True)
+        assert IN_EXPLICIT not in result.path.read_bytes()
+        assert any(f"{len(IN_EXPLICIT)} bytes" in warning for warning in result.receipt.warnings)
+        assert np.array_equal(result.reading.frames, FRAMES)
+    with cinemill.open(stray) as cine:
+        assert np.array_equal(cine.decode([0, 1]), FRAMES)
+
+
+@pytest.mark.parametrize("held", [b"", item(IN_EXPLICIT)], ids=["nothing", "an item"])
+@pytest.mark.parametrize("rest", [b"", b"behind it"[:8]])
+def test_sequence_of_known_length_may_end_with_a_delimiter(transcode, held, rest):
+    """It ends there for readers; the bytes stay."""
+    sequence = explicit(0x00081140, b"SQ", held + DELIMITER + rest)
+    written = transcode(with_elements(sequence), "implicit").path.read_bytes()
+    assert implicit(0x00081140, (item(IN_IMPLICIT) if held else b"") + DELIMITER + rest) in written
+    there = implicit(0x00081140, (item(IN_IMPLICIT) if held else b"") + DELIMITER + rest)
+    assert sequence in transcode(with_elements(there, IMPLICIT), "jpeg-ls").path.read_bytes()
+
+
+def test_big_endian_delimiter_of_a_sequence_of_known_length(transcode):
+    sequence = struct.pack(">HH2sHL", 8, 0x1140, b"SQ", 0, 8) + struct.pack(">HHL", 0xFFFE, 0xE0DD, 0)
+    for target in ("jpeg-ls", "explicit"):
+        written = transcode(with_elements(sequence, BIG_ENDIAN), target).path.read_bytes()
+        assert explicit(0x00081140, b"SQ", DELIMITER) in written
+
+
+def test_sequence_of_unknown_vr_that_holds_its_delimiter_alone(transcode):
+    """Some gateways make UN of defined length of an empty sequence of undefined length."""
+    sequence = explicit(0x00081140, b"UN", DELIMITER)
+    assert sequence in transcode(with_elements(sequence), "jpeg-ls").path.read_bytes()
+    written = transcode(with_elements(sequence), "implicit").path.read_bytes()
+    assert implicit(0x00081140, DELIMITER) in written
+
+
+def test_item_of_known_length_may_end_with_a_delimiter(transcode):
+    end = struct.pack("<HHL", 0xFFFE, 0xE00D, 0)
+    sequence = implicit(0x00081140, item(IN_IMPLICIT + end))
+    for target in ("jpeg-ls", "explicit"):
+        result = transcode(with_elements(sequence, IMPLICIT), target)
+        assert explicit(0x00081140, b"SQ", item(IN_EXPLICIT + end)) in result.path.read_bytes()
+        assert np.array_equal(result.reading.frames, FRAMES)
 
 
 @pytest.mark.parametrize(

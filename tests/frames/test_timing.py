@@ -32,6 +32,11 @@ def times(tmp_path, count=4, **elements):
         ({"FrameTimeVector": ["0", "1", "2", "3"], "FrameIncrementPointer": 0x00181063}, [0, 1, 3, 6]),
         ({"RecommendedDisplayFrameRate": "50", "CineRate": "25"}, [0, 20, 40, 60]),
         ({"FrameTime": "1e400", "CineRate": "25"}, [0, 40, 80, 120]),
+        ({"FrameTime": "1e300", "CineRate": "25"}, [0, 40, 80, 120]),
+        ({"FrameTime": "1e-300", "CineRate": "25"}, [0, 40, 80, 120]),
+        ({"RecommendedDisplayFrameRate": "1e-300", "CineRate": "25"}, [0, 40, 80, 120]),
+        ({"RecommendedDisplayFrameRate": "1e300", "CineRate": "25"}, [0, 40, 80, 120]),
+        ({"FrameTime": "40", "FrameDelay": "1e300"}, [0, 40, 80, 120]),
     ],
 )
 def test_frame_times(tmp_path, elements, expected):
@@ -55,7 +60,12 @@ def test_functional_groups_tell_the_time(tmp_path):
 
 @pytest.mark.parametrize(
     ("vector", "warning"),
-    [(["0", "10"], "2 values for 4 frames"), (["0", "10", "0", "10"], "does not go forward")],
+    [
+        (["0", "10"], "2 values for 4 frames"),
+        (["0", "10", "0", "10"], "does not go forward"),
+        (["0", "10", "1e-300", "10"], "steps of 1e-300 to 10 ms"),
+        (["0", "1e300", "10", "10"], "steps of 10 to 1e+300 ms"),
+    ],
 )
 def test_a_vector_that_does_not_fit_is_named(tmp_path, vector, warning):
     path = clips.write(tmp_path / "cine.dcm", clips.numbered(4), FrameTimeVector=vector, CineRate="25")

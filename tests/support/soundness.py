@@ -243,6 +243,12 @@ def _with_wrong_extended_table() -> bytes:
     return data[:at] + struct.pack("<Q", 2) + data[at + 8 :]
 
 
+def _with_stray_item() -> bytes:
+    data = native()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    return data[:at] + generate.item(b"of none.") + data[at:]
+
+
 def _deep() -> bytes:
     frames = generate.noise((1, 24, 32), 10)
     streams = [[generate.jpeg_ls_stream(frames[0], bits=10)]]
@@ -260,6 +266,7 @@ DEFECTS: dict[str, Defect] = {
     "file.order": Defect("native", _out_of_order),
     "file.odd-length": Defect("native", lambda: _replaced(native(), b"PN\x08\0Doe^Jane", b"PN\x07\0Doe^Jan")),
     "file.trailing": Defect("native", lambda: native(after=bytes(20))),
+    "file.items": Defect("native", _with_stray_item),
     "file.size": Defect("rle", lambda: coded(RLE, rle(), Rows=60_000, Columns=60_000)),
     "class.modality": Defect("native", lambda: native(Modality="CT")),
     "class.known": Defect("native", lambda: native(sop_class=_STORAGE + "3")),

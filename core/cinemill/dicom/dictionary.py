@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from cinemill.dicom.elements import tag_name
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 _Entry = tuple[str, str, str, str, str]
+
+_NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+"""Names of transfer syntaxes that pydicom may lack."""
 
 
 def find_vr(tag: int) -> str | None:
@@ -52,7 +61,9 @@ def keywords() -> frozenset[str]:
 def uid_names(uid: str) -> tuple[str, str]:
     """Return the name of a UID (PS3.6 Annex A), itself where it is unknown, and its keyword."""
     entry = _table("_uid_dict").UID_dictionary.get(uid)
-    return (uid, "") if entry is None else (entry[0], entry[4])
+    if entry is not None:
+        return entry[0], entry[4]
+    return (_NEWER_SYNTAXES[uid], TRANSFER_SYNTAXES[uid].keyword) if uid in _NEWER_SYNTAXES else (uid, "")
 
 
 def _entry(tag: int) -> _Entry | None:

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from cinemill.errors import DamagedFile
-from cinemill.storage.mapped import Bytes
+from cinemill.storage.mapped import Bytes, only_zeros
 
 UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000
@@ -143,7 +143,7 @@ def walk(
             group = number = length = 0
         tag = group << 16 | number
         if not (implicit or vr in SHORT_VRS) or value > end or not 0 < group < _DELIMITERS:
-            if data[offset : offset + 4] in _BLANK and not bytes(data[offset:end]).strip(b"\0"):
+            if data[offset : offset + 4] in _BLANK and only_zeros(data, offset, end):
                 return
             tag, vr, value, length = _read(data, offset, end, encoding)
         if tag in until:

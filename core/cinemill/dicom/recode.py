@@ -51,6 +51,7 @@ _WORD_SIZES = {
 _WITHOUT_ITEMS = (SHORT_VRS | LONG_VRS) - {b"SQ", b"UN"}
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
+_DELIMITERS = ITEM >> 16
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _BEYOND_TAGS = 1 << 32
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
@@ -182,11 +183,10 @@ class Recoder:
             return [self._found(start, end)]
         inside = (IMPLICIT_LE, IMPLICIT_LE) if vr == b"UN" else (source, target)
         try:
-            value = [
-                part
-                for item in items(self.data, sequence, source, self._ends)
-                for part in self._encode_item(item, *inside)
-            ]
+            value, behind = list[Part](), first
+            for item in items(self.data, sequence, source, self._ends):
+                value += self._encode_item(item, *inside)
+                behind = item.end
         except DamagedFile:
             plain = vr == b"UN" and length != UNDEFINED
             if not plain and (source == target or self.canonical):
@@ -195,8 +195,14 @@ class Recoder:
                 raise
             return _element(tag, b"UN", [self._found(first, end)], target)
         if length != UNDEFINED:
+            value.append(self._behind_items(behind, end, inside[0]))
             return _element(tag, vr, value, target)
         return _whole([encode_header(tag, vr, UNDEFINED, target), *value, _SEQUENCE_END])
+
+    def _behind_items(self, start: int, end: int, source: Encoding) -> bytes:
+        """Return a delimiter that ends the items of a sequence of defined length, and what stands behind it, as it is."""
+        rest = bytes(self.data[start:end])
+        return rest if source.little_endian else _swap(rest[:4], b"US") + _swap(rest[4:8], b"UL") + rest[8:]
 
     def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
         """Return items of a top-level sequence, one after the other."""
@@ -325,7 +331,7 @@ def encode_header(tag: int, vr: bytes, length: int, target: Encoding) -> bytes:
         How the element is encoded.
     """
     group, number = tag >> 16, tag & 0xFFFF
-    if target.implicit_vr:
+    if target.implicit_vr or group == _DELIMITERS:
         return struct.pack("<HHL", group, number, length)
     if has_long_header(vr):
         return struct.pack("<HH2sHL", group, number, vr, 0, length)

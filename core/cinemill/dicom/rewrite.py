@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from cinemill._version import __version__
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.errors import DamagedFile
 from cinemill.storage.digests import pieces
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def compose(
     ------
     CinemillError
         An element, or an item's image, can't be encoded in the target's encoding.
+    DamagedFile
+        An item outside any sequence holds something that would be lost, and the source is not repaired.
     """
+    if source.unheld and not source.repair:
+        raise DamagedFile(f"{source.unheld}; transcode --repair leaves them out", path=source.path)
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     items_changed = False
 

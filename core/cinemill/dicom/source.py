@@ -14,13 +14,7 @@ from cinemill.dicom import kept_index
 from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, bounded, read_header, tag_name, walk
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
 from cinemill.dicom.file_meta import meta_faults
-from cinemill.dicom.fragments import (
-    DELIMITER,
-    Fragments,
-    FrameIndex,
-    count_frames,
-    group_fragments,
-)
+from cinemill.dicom.fragments import DELIMITER, Fragments, FrameIndex, count_frames, group_fragments
 from cinemill.dicom.native import NativeFrames
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.pixel_description import describe
@@ -51,8 +45,8 @@ class Source(Values):
     path
         A regular file.
     repair
-        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, instead
-        of failing.
+        Correct Number of Frames from what is there, and leave out what is no element behind the pixel data, or stands
+        in an item outside any sequence, instead of failing.
     data
         The file's bytes, where they don't stand in a file of their own.
     scan
@@ -73,6 +67,8 @@ class Source(Values):
         Whether the bytes were given, and don't stand in a file at `path`.
     warnings : list of str
         What is wrong with the file but did no harm.
+    unheld : str
+        What stands in an item outside any sequence, which no output can hold; empty if nothing does.
 
     Raises
     ------
@@ -102,6 +98,7 @@ class Source(Values):
         self.warnings: list[str] = []
         self._touched = 0
         self._left_out = False
+        self.unheld = ""
         try:
             self._open(data)
         except CinemillError as error:
@@ -138,13 +135,17 @@ class Source(Values):
         self.warnings += self.meta_faults
 
     def _leave_out(self) -> None:
-        """Leave out delimiters that stand outside any sequence."""
+        """Leave out items and delimiters that stand outside any sequence."""
         for element in self.elements:
             if element.tag >> 16 == _FILE_META:
                 where = f"of the File Meta Information stands in the data set, at byte {element.start}"
                 raise DamagedFile(f"{tag_name(element.tag)} {where}")
+            if element.tag >> 16 == _DELIMITERS and (size := element.end - element.value):
+                self.unheld = f"{size} bytes at byte {element.value} stand in an item outside any sequence"
         self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
-        self.warnings.append("delimiters stand outside any sequence; they were left out")
+        self._left_out |= bool(self.unheld and self.repair)
+        found = self.unheld or "delimiters stand outside any sequence"
+        self.warnings.append(found if self.unheld and not self.repair else f"{found}; they were left out")
 
     def _read_before(self, start: int, size: int) -> list[Element]:
         return list(bounded(walk(self.data, start, size, self.encoding, until=PIXEL_TAGS)))

@@ -101,7 +101,8 @@ class Values:
 
     def _parsed(self, elements: list[Element]) -> Dataset:
         if self.encoding.little_endian:
-            return _parsed((self.data[e.start : e.end] for e in elements), self.encoding)
+            data = memoryview(self.data)
+            return _parsed((data[e.start : e.end] for e in elements), self.encoding)
         recoder = Recoder(self.data, self.encoding, EXPLICIT_LE, signed=self.short(0x00280103, 0) == 1)
         return _parsed(encoded for _, encoded in recoder.encode(elements))
 

@@ -13,7 +13,7 @@ from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.decode import FrameDecoder
 from cinemill.frames.geometry import pixel_aspect, resize, square
-from cinemill.frames.regions import Region, read_regions
+from cinemill.frames.regions import SEQUENCE, Region, read_regions
 from cinemill.frames.render import Renderer
 from cinemill.frames.timing import frame_times
 from cinemill.frames.video import VideoDecoder
@@ -152,7 +152,7 @@ class Cine:
     @cached_property
     def regions(self) -> list[Region]:
         """The ultrasound regions, in the order of the header."""
-        return read_regions(self.header, self.pixels.rows, self.pixels.columns)
+        return read_regions(self.source.part(SEQUENCE), self.pixels.rows, self.pixels.columns)
 
     @property
     def photometric_interpretation(self) -> str:

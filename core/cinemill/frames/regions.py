@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cinemill.dicom.values import Values
     from cinemill.storage.mapped import Bytes
 
-_SEQUENCE = 0x00186011
+SEQUENCE = 0x00186011
 _ITEM_ENDS = frozenset((ITEM_END,))
 _FORMS = {
     (order, vr): struct.Struct(order + form)
@@ -112,7 +112,7 @@ def region_items(source: Values) -> list[dict[str, Any]]:
     DamagedFile
         The sequence is damaged.
     """
-    sequence = source.element(_SEQUENCE)
+    sequence = source.element(SEQUENCE)
     if sequence is None:
         return []
     inner = IMPLICIT_LE if sequence.vr == b"UN" else source.encoding

@@ -22,6 +22,8 @@ _RATES = {0x00082144: "RecommendedDisplayFrameRate", 0x00180040: "CineRate"}
 _FRAME_INCREMENT_POINTER = 0x00280009
 _PER_FRAME_GROUPS = 0x52009230
 
+_SHORTEST, _LONGEST = 1e-3, 1e10
+"""Milliseconds from one frame to the next that can be meant."""
 UNKNOWN_FRAME_TIME = 40.0
 """Milliseconds for which a frame is shown where the header does not tell."""
 
@@ -61,9 +63,9 @@ def read_timing(source: Source, frames: int) -> Timing:
     frames
         How many there are.
     """
-    delay = next(iter(_numbers(source, _FRAME_DELAY)), 0.0)
+    delay = next((delay for delay in _numbers(source, _FRAME_DELAY)[:1] if abs(delay) <= _LONGEST), 0.0)
     vector = _increments(source, frames)
-    steps = [step for step in _numbers(source, _FRAME_TIME)[:1] if step > 0]
+    steps = [step for step in _numbers(source, _FRAME_TIME)[:1] if _SHORTEST <= step <= _LONGEST]
     if vector is not None and (_points_to(source, _FRAME_TIME_VECTOR) or not steps):
         return Timing(delay + np.cumsum(vector), "FrameTimeVector")
     if steps:
@@ -73,7 +75,7 @@ def read_timing(source: Source, frames: int) -> Timing:
         return Timing(grouped, "PerFrameFunctionalGroupsSequence")
     for tag, keyword in _RATES.items():
         for rate in _numbers(source, tag):
-            if rate > 0:
+            if 1000 / _LONGEST <= rate <= 1000 / _SHORTEST:
                 return Timing(delay + np.arange(frames, dtype=np.float64) * (1000 / rate), keyword)
     return Timing(
         delay + np.arange(frames, dtype=np.float64) * np.nan if frames > 1 else np.array([delay]), None
@@ -106,6 +108,10 @@ def _increments(source: Source, frames: int) -> NDArray[np.float64] | None:
         return None
     if (vector[1:] <= 0).any():
         source.warnings.append("Frame Time Vector does not go forward; not used")
+        return None
+    if len(vector) > 1 and not _SHORTEST <= vector[1:].min() <= vector[1:].max() <= _LONGEST:
+        steps = f"{vector[1:].min():g} to {vector[1:].max():g} ms"
+        source.warnings.append(f"Frame Time Vector has steps of {steps}, which can't be meant; not used")
         return None
     vector[0] = 0
     return vector

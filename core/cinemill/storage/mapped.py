@@ -81,6 +81,11 @@ def map_pieces(pieces: Iterable[bytes]) -> Bytes:
         return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""
 
 
+def only_zeros(data: Bytes, start: int, end: int) -> bool:
+    """Whether nothing but zeros stands between two offsets of a mapped file."""
+    return not any(bytes(data[at : min(at + _PIECE, end)]).strip(b"\0") for at in range(start, end, _PIECE))
+
+
 def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
     """Whether some bytes stand between two offsets of a mapped file, whose memory is given back where it is large.
 

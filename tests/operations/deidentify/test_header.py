@@ -18,12 +18,14 @@ from tests.operations.deidentify.conftest import FRAMES, identified
 from tests.support.generate import (
     BIG_ENDIAN,
     DEFLATED,
+    DELIMITER,
     EXPLICIT,
     IMPLICIT,
     JPEG_BASELINE,
     ULTRASOUND_CINE,
     encapsulated_element,
     header,
+    item,
     jpeg,
     native_element,
     part10,
@@ -444,3 +446,20 @@ def test_a_label_that_repeats_the_name_goes_whatever_its_vr(made):
     output, after = made(dataset)
     assert after.ContentLabel == "REMOVED"
     assert b"ZEBEDIAH" not in output.read_bytes()
+
+
+def nested(tag, vr, value):
+    return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr, 0, len(value)) + value
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [DELIMITER + b"Zebediah", item(b"") + DELIMITER + b"Zebediah", item(item(b"Zebediah"))],
+    ids=["behind a delimiter", "behind an item", "in an item of none"],
+)
+def test_what_no_element_of_a_sequence_holds_is_left_out(tmp_path, made, regions):
+    """A sequence that is kept stays as bytes: those that its items account for."""
+    path = tmp_path / "odd.dcm"
+    sequence = nested(0x00186011, b"SQ", regions)
+    path.write_bytes(part10(identified(), sequence + native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT))
+    assert b"Zebediah" not in made(path)[0].read_bytes()

@@ -116,6 +116,18 @@ def test_an_audit_finds_nothing_in_what_was_de_identified(tmp_path, key, made):
     assert audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map") == (0, [])
 
 
+@pytest.mark.parametrize("blank", [bytes(8), b" " * 8])
+def test_an_audit_takes_blanks_for_no_date(tmp_path, made, blank):
+    path = tmp_path / "blank.dcm"
+    dataset = identified()
+    path.write_bytes(
+        part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT).replace(b"19610203", blank)
+    )
+    output, _ = made(path)
+    assert blank in output.read_bytes()
+    assert audited(output) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [

@@ -25,6 +25,7 @@ from tests.support.generate import (
     ULTRASOUND_CINE,
     encapsulated_element,
     header,
+    item,
     jpeg,
     jpeg_ls_stream,
     native_bytes,
@@ -295,6 +296,20 @@ def test_a_number_of_frames_that_was_repaired_is_verified_on_request(tmp_path):
     source.write_bytes(part10(dataset, native_element(native_bytes(FRAMES), EXPLICIT, b"OB"), EXPLICIT))
     cinemill.transcode(source, output, to="rle", repair=True)
     with pytest.raises(cinemill.CinemillError, match="5 frames"):
+        cinemill.verify(source, output)
+    assert cinemill.verify(source, output, repair=True).status == "verified"
+
+
+def test_what_an_item_outside_any_sequence_holds_is_verified(tmp_path):
+    source, copy, output = tmp_path / "in.dcm", tmp_path / "copy.dcm", tmp_path / "out.dcm"
+    stray = item(b"of none.")
+    source.write_bytes(
+        part10(instance(), stray + native_element(native_bytes(FRAMES), EXPLICIT, b"OB"), EXPLICIT)
+    )
+    cinemill.transcode(source, copy, to="explicit")
+    assert cinemill.verify(source, copy).status == "verified"
+    cinemill.transcode(source, output, to="rle", repair=True)
+    with pytest.raises(VerificationError, match="item outside any sequence"):
         cinemill.verify(source, output)
     assert cinemill.verify(source, output, repair=True).status == "verified"
 

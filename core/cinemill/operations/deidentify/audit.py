@@ -207,7 +207,7 @@ class _Audit:
             uids = value.decode("latin-1").split("\\")
             if any(self._is_foreign(uid.strip(" \0"), replaced=action is Action.UID) for uid in uids):
                 yield where, "uid"
-        blank = value.strip(b" \0") == dummy(vr.encode())
+        blank = value.strip(b" \0") in {b"", dummy(vr.encode())}
         if vr in {"DA", "DT"} and action in {Action.DUMMY, Action.EMPTY} and not blank:
             yield where, "date"
         if vr in _TEXT:

@@ -314,10 +314,11 @@ class _Judge:
         only_references
             Whether only those content items are left that refer to other instances.
         """
-        parts, changed = [], False
+        parts, changed, behind = [], False, element.value
         try:
             for item in items(self._data, element, encoding, self._ends):
                 start, end = item_content(item)
+                behind = item.end
                 inner = item_encoding(self._data, item, end, encoding if element.vr != b"UN" else IMPLICIT_LE)
                 elements = list(walk(self._data, start, end, inner, ends=self._ends))
                 if only_references and not is_reference(self._data, elements):
@@ -329,7 +330,7 @@ class _Judge:
         except DamagedFile:
             self._counts["unknown"] += 1
             return None
-        if not changed:
+        if not changed and (element.length == UNDEFINED or behind == element.end):
             return KEPT
         if only_references and not parts:
             parts = [removed_content()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import (
+    ITEM,
     LONG_VRS,
     SHORT_VRS,
     UNDEFINED,
@@ -112,6 +113,8 @@ def dictionary_vr(tag: int) -> str | None:
     """Return the VR that the standard gives an attribute, the first of several; None where it has none."""
     from pydicom.datadict import dictionary_VR
 
+    if tag >> 16 == ITEM >> 16:
+        return None
     try:
         return dictionary_VR(tag).split(" ")[0]
     except KeyError:

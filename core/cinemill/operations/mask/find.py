@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cinemill.errors import CinemillError, NoMask
-from cinemill.frames.regions import read_regions
+from cinemill.frames.regions import SEQUENCE, read_regions
 from cinemill.operations.mask import wanted as words
 from cinemill.operations.mask.kinds import kind_of
 from cinemill.operations.mask.masks import Mask, clipped, outside
@@ -61,7 +61,7 @@ def outside_regions(source: Source, _: Sequence[Rule] = ()) -> Mask:
     """
     rows, columns = source.pixels.rows, source.pixels.columns
     try:
-        regions = read_regions(source.header, rows, columns)
+        regions = read_regions(source.part(SEQUENCE), rows, columns)
     except CinemillError as error:
         raise NoMask(f"the ultrasound regions can't be read ({error.message}); {_REVIEW}") from None
     bounds = [region.bounds for region in regions if not region.empty]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cinemill.frames.regions import read_regions
+from cinemill.frames.regions import SEQUENCE, read_regions
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -51,7 +51,7 @@ def kind_of(source: Source) -> Kind:
         source.text(_MODEL),
         pixels.rows,
         pixels.columns,
-        layout(read_regions(source.header, pixels.rows, pixels.columns)),
+        layout(read_regions(source.part(SEQUENCE), pixels.rows, pixels.columns)),
     )
 
 

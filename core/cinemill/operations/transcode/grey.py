@@ -36,9 +36,9 @@ def may_collapse(source: Source, decoder: FrameDecoder) -> bool:
     if source.short(_COLOUR_PRESENT, 0):
         return False
     try:
-        from cinemill.frames.regions import read_regions
+        from cinemill.frames.regions import SEQUENCE, read_regions
 
-        regions = read_regions(source.header, pixels.rows, pixels.columns)
+        regions = read_regions(source.part(SEQUENCE), pixels.rows, pixels.columns)
     except CinemillError:
         return False
     return all(region.data_type != "colour flow" for region in regions)

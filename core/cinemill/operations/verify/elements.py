@@ -77,6 +77,8 @@ def differences(source: Source, output: Source, may_change: Collection[int]) -> 
     may_change
         Tags of the top level that are not compared.
     """
+    if source.unheld and not (source.repair or output.unheld):
+        yield Difference("item outside any sequence", "that of the source", "none")
     ignored = _PADDING | set(may_change)
     yield from _compare(_elements(source, ignored), _elements(output, ignored), "")
     written = dict(_written(output.data, output.elements, output.encoding, ""))

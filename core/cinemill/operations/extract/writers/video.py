@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _TICKS_PER_MS = 90
 _TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
 _LARGEST = 16384
-"""Pixels that x264 takes."""
+"""Pixels that x264 takes in each direction."""
+_MOST = 1 << 27
+"""Pixels that FFmpeg takes, with room to spare."""
 
 _LONGEST = (1 << 31) - 1
 """Ticks that MP4's 32-bit durations hold with room to spare."""
@@ -34,9 +36,10 @@ class Mp4:
         import av
 
         rows, columns = clip.pixels.rows, clip.pixels.columns
-        if max(rows, columns) > _LARGEST:
+        if max(rows, columns) > _LARGEST or rows * columns > _MOST:
             raise UnsupportedPixelFormat(
-                f"mp4 holds up to {_LARGEST} pixels in each direction, found {columns}x{rows}; use --scale"
+                f"mp4 holds up to {_LARGEST} pixels in each direction and {_MOST} in all, "
+                f"found {columns}x{rows}; use --scale"
             )
         self._clip = clip
         starts = np.concatenate(([0.0], np.cumsum(clip.durations)))

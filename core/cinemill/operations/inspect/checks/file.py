@@ -135,6 +135,19 @@ def trailing(subject: Subject) -> Problems:
 
 
 @check(
+    "file.items",
+    Severity.ERROR,
+    "PS3.5 7.5",
+    about="items stand in sequences",
+    remedy="have the file exported anew; transcode --repair leaves out what such an item holds",
+)
+def stray_items(subject: Subject) -> Problems:
+    """Yield what stands in an item outside any sequence."""
+    if subject.source.unheld:
+        yield subject.source.unheld
+
+
+@check(
     "file.size",
     Severity.NOTICE,
     "PS3.5 7.1.2",
