@@ -7,7 +7,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom import Dataset
 
 import cinemill
 from cinemill.dicom.source import Source
@@ -111,6 +113,38 @@ def test_a_deflated_data_set_is_inflated_piece_by_piece(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def with_large_values(path, syntax, size):
+    """A still with private elements that are no pixels, as of 3D ultrasound: one by itself, one in a sequence."""
+    samples = generate.noise((1, 64, 64))
+    header, item = generate.header(samples), Dataset()
+    for dataset in (header, item):
+        dataset.add_new(0x200D0010, "LO", "VOLUMES 01")
+        dataset.add_new(0x200D1010, "OB", np.random.default_rng(len(dataset)).bytes(size))
+    header.add_new(0x200D1020, "SQ", [item])
+    header["200D1020"].is_undefined_length = item.is_undefined_length_sequence_item = True
+    element = generate.native_element(generate.native_bytes(samples), syntax)
+    path.write_bytes(generate.part10(header, element, syntax))
+    return header
+
+
+@pytest.mark.parametrize("syntax", [generate.EXPLICIT, generate.IMPLICIT])
+@pytest.mark.parametrize("target", ["jpeg-ls", "implicit", "explicit", "deflated"])
+def test_large_values_are_carried_over_without_being_held(tmp_path, syntax, target):
+    path, output, size = tmp_path / "in.dcm", tmp_path / "out.dcm", 32 << 20
+    header = with_large_values(path, syntax, size)
+    cinemill.transcode(path, tmp_path / "first.dcm", to=target, threads=1)  # imports what is needed
+    tracemalloc.start()
+    try:
+        cinemill.transcode(path, output, to=target, threads=1)
+        assert tracemalloc.get_traced_memory()[1] < size
+    finally:
+        tracemalloc.stop()
+    written = pydicom.dcmread(output)
+    assert written["200D1010"].value == header["200D1010"].value
+    (item,) = written["200D1020"].value
+    assert item["200D1010"].value == header["200D1020"].value[0]["200D1010"].value
 
 
 def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):

@@ -255,11 +255,11 @@ class Subject:
             return read_markers(self.source, number, head)
         except CinemillError as error:
             if len(pieces) == 1:
-                return error
+                return error.with_traceback(None)  # which knows the fragments
         try:
             return read_markers(self.source, number, b"".join(pieces))
         except CinemillError as error:
-            return error
+            return error.with_traceback(None)
 
 
 def first_bytes(pieces: list[memoryview], count: int) -> Buffer:
