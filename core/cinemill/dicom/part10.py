@@ -11,15 +11,18 @@ from cinemill import syntaxes
 from cinemill.dicom.elements import LONG_VRS, SHORT_VRS, Element, Encoding
 from cinemill.dicom.file_meta import walk_meta
 from cinemill.errors import DamagedFile, NotDicom
+from cinemill.storage.digests import pieces
 from cinemill.storage.mapped import Bytes, map_file, map_pieces
 
 if TYPE_CHECKING:
+    from cinemill.pixel_format import Buffer
     from cinemill.syntaxes import TransferSyntax
 
 _TRANSFER_SYNTAX = 0x00020010
 _PREAMBLE = 128
 _META = (b"\x02\0", b"\0\x02")
-_PIECE = 1 << 20
+_DEFLATED, _INFLATED = 64 << 10, 1 << 20
+"""Bytes that are inflated at once, and that come of it."""
 _VRS = SHORT_VRS | LONG_VRS
 
 
@@ -152,18 +155,19 @@ def _starts_bare(start: bytes) -> bool:
 def _inflate(data: Bytes, start: int) -> Bytes:
     """Inflate a data set (RFC 1951), whatever its size."""
     try:
-        return map_pieces(_inflated(memoryview(data)[start:]))
+        return map_pieces(_inflated(data, start))
     except zlib.error as error:
         raise DamagedFile(f"the deflated data set can't be inflated: {error}") from None
 
 
-def _inflated(deflated: memoryview) -> Iterator[bytes]:
+def _inflated(data: Bytes, start: int) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    for offset in range(0, len(deflated), _PIECE):
-        left: bytes | memoryview = deflated[offset : offset + _PIECE]
-        while left and not inflater.eof:
-            yield inflater.decompress(left, _PIECE)
-            left = inflater.unconsumed_tail
+    for piece in pieces(data, start):
+        for at in range(0, len(piece), _DEFLATED):
+            left: Buffer = piece[at : at + _DEFLATED]
+            while left and not inflater.eof:
+                yield inflater.decompress(left, _INFLATED)
+                left = inflater.unconsumed_tail
     yield inflater.flush()
     if not inflater.eof:
         raise DamagedFile("the deflated data set ends too early; the file is truncated")

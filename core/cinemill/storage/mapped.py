@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
 from typing import TypeAlias
@@ -83,11 +83,11 @@ def map_pieces(pieces: Iterable[bytes]) -> Bytes:
 
 def only_zeros(data: Bytes, start: int, end: int) -> bool:
     """Whether nothing but zeros stands between two offsets of a mapped file."""
-    return not any(bytes(data[at : min(at + _PIECE, end)]).strip(b"\0") for at in range(start, end, _PIECE))
+    return not any(piece.strip(b"\0") for piece in _read(data, start, end, 0))
 
 
 def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
-    """Whether some bytes stand between two offsets of a mapped file, whose memory is given back where it is large.
+    """Whether some bytes stand between two offsets of a mapped file.
 
     Parameters
     ----------
@@ -96,12 +96,15 @@ def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
     start, end
         The offsets.
     """
+    return any(wanted in piece for piece in _read(data, start, end, len(wanted) - 1))
+
+
+def _read(data: Bytes, start: int, end: int, more: int) -> Iterator[bytes]:
+    """Yield bytes in pieces, some more with each; the memory of a large file's pages is given back."""
     for at in range(start, end, _PIECE):
-        if wanted in bytes(data[at : min(at + _PIECE + len(wanted) - 1, end)]):
-            return True
+        yield bytes(data[at : min(at + _PIECE + more, end)])
         if end - start > _PIECE:
             forget(data)
-    return False
 
 
 def forget(data: Bytes) -> None:
