@@ -13,7 +13,8 @@ from cinemill.dicom.elements import IMPLICIT_LE, tag_name
 from cinemill.dicom.fragments import DELIMITER
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import VerificationError
-from cinemill.storage.digests import pieces, same_bytes
+from cinemill.storage.digests import same_bytes
+from cinemill.storage.mapped import pieces
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source

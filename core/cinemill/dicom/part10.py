@@ -11,8 +11,7 @@ from cinemill import syntaxes
 from cinemill.dicom.elements import LONG_VRS, SHORT_VRS, Element, Encoding
 from cinemill.dicom.file_meta import walk_meta
 from cinemill.errors import DamagedFile, NotDicom
-from cinemill.storage.digests import pieces
-from cinemill.storage.mapped import Bytes, map_file, map_pieces
+from cinemill.storage.mapped import Bytes, map_file, map_pieces, pieces
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer

@@ -10,7 +10,7 @@ from cinemill._version import __version__
 from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
 from cinemill.dicom.recode import Recoder, encode_element
 from cinemill.errors import DamagedFile
-from cinemill.storage.digests import pieces
+from cinemill.storage.mapped import pieces
 
 if TYPE_CHECKING:
     from cinemill.dicom.recode import ItemChange, Part

@@ -15,7 +15,7 @@ from cinemill.dicom.recode import ItemChange, encode_header
 from cinemill.dicom.rewrite import Changes, Parts, compose, patch_values, pieces_of
 from cinemill.dicom.source import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Source
 from cinemill.errors import VerificationError
-from cinemill.storage.digests import pieces
+from cinemill.storage.mapped import pieces
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat

@@ -13,11 +13,11 @@ from cinemill.errors import CinemillError, NoRoom, NotDicom, OutputExists, Verif
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.origin import look_at
 from cinemill.operations.receipt import NOT_COPIED, is_not_copied
-from cinemill.storage.digests import equal, named, pieces, same_bytes
+from cinemill.storage.digests import equal, named, same_bytes
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
 from cinemill.storage.location import is_same_file, state
-from cinemill.storage.mapped import Bytes, map_file
+from cinemill.storage.mapped import Bytes, map_file, pieces
 
 if TYPE_CHECKING:
     from cinemill.operations.origin import Origin

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import xxhash
 
 from cinemill.pixel_format import Buffer
-from cinemill.storage.mapped import Bytes, forget
+from cinemill.storage.mapped import PIECE, Bytes, pieces
 
-_PIECE = 8 << 20
 _AT_ONCE = 64 << 10
 """Bytes that are copied to be compared, few enough to stay in the processor's cache."""
 
@@ -17,25 +16,6 @@ _AT_ONCE = 64 << 10
 def named(digest: xxhash.xxh3_128) -> str:
     """Return a digest as receipts have it."""
     return f"xxh3-128:{digest.hexdigest()}"
-
-
-def pieces(data: Bytes, start: int = 0, end: int | None = None) -> Iterable[memoryview]:
-    """Yield a mapped file's bytes in pieces; where there are several, the memory of each is given back before the next.
-
-    Parameters
-    ----------
-    data
-        The file.
-    start, end
-        Offsets between which they stand; all of them by default.
-    """
-    with memoryview(data) as view:
-        stop = len(view) if end is None else end
-        for at in range(start, stop, _PIECE):
-            with view[at : min(at + _PIECE, stop)] as piece:
-                yield piece
-            if stop - start > _PIECE:
-                forget(data)
 
 
 def equal(one: Buffer, other: Buffer) -> bool:
@@ -100,6 +80,6 @@ def file_digest(
         digest = xxhash.xxh3_128()
         spans.insert(0, range(body, size))
     for span in spans:
-        for start in span[::_PIECE]:
-            digest.update(read(start, min(_PIECE, span.stop - start)))
+        for start in span[::PIECE]:
+            digest.update(read(start, min(PIECE, span.stop - start)))
     return named(digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_NORMAL, MADV_RANDOM, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
 from typing import TypeAlias
@@ -14,7 +14,8 @@ from cinemill.storage.regular import open_regular
 
 Bytes: TypeAlias = "bytes | mmap | memoryview"
 
-_PIECE = 8 << 20
+PIECE = 8 << 20
+"""Bytes that are read at once."""
 
 
 def map_file(path: Path, *, follow: bool = True) -> Bytes:
@@ -81,9 +82,28 @@ def map_pieces(pieces: Iterable[bytes]) -> Bytes:
         return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""
 
 
+def pieces(data: Bytes, start: int = 0, end: int | None = None) -> Iterable[memoryview]:
+    """Yield a mapped file's bytes in pieces; where there are several, the memory of each is given back before the next.
+
+    Parameters
+    ----------
+    data
+        The file.
+    start, end
+        Offsets between which they stand; all of them by default.
+    """
+    with memoryview(data) as view:
+        stop = len(view) if end is None else end
+        for at in range(start, stop, PIECE):
+            with view[at : min(at + PIECE, stop)] as piece:
+                yield piece
+            if stop - start > PIECE:
+                forget(data)
+
+
 def only_zeros(data: Bytes, start: int, end: int) -> bool:
     """Whether nothing but zeros stands between two offsets of a mapped file."""
-    return not any(piece.strip(b"\0") for piece in _read(data, start, end, 0))
+    return not any(bytes(piece).strip(b"\0") for piece in pieces(data, start, end))
 
 
 def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
@@ -96,15 +116,13 @@ def holds(data: Bytes, wanted: bytes, start: int, end: int) -> bool:
     start, end
         The offsets.
     """
-    return any(wanted in piece for piece in _read(data, start, end, len(wanted) - 1))
-
-
-def _read(data: Bytes, start: int, end: int, more: int) -> Iterator[bytes]:
-    """Yield bytes in pieces, some more with each; the memory of a large file's pages is given back."""
-    for at in range(start, end, _PIECE):
-        yield bytes(data[at : min(at + _PIECE + more, end)])
-        if end - start > _PIECE:
-            forget(data)
+    before = b""
+    for piece in pieces(data, start, end):
+        read = before + piece
+        if wanted in read:
+            return True
+        before = read[1 - len(wanted) :]
+    return False
 
 
 def forget(data: Bytes) -> None:

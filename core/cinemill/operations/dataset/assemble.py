@@ -12,9 +12,9 @@ import numpy as np
 import xxhash
 
 from cinemill.operations.dataset.pieces import BLOCK
-from cinemill.storage.digests import named, pieces
+from cinemill.storage.digests import named
 from cinemill.storage.location import total_size
-from cinemill.storage.mapped import map_file
+from cinemill.storage.mapped import map_file, pieces
 from cinemill.storage.workroom import link, put, written
 
 if TYPE_CHECKING:
