@@ -61,12 +61,15 @@ def dataset(
 def _show(outcome: Outcome, destination: Path) -> None:
     """Print what became of it, on standard error."""
     from cinemill.errors import printable
+    from cinemill.operations.pages import counted
 
     for problem in outcome.problems:
         click.echo(printable(problem), err=True)
     total = sum(outcome.clips.values())
     click.echo(
-        printable(f"{outcome.status}: {destination}: {total:,} clips of {outcome.instances:,} files"),
+        printable(
+            f"{outcome.status}: {destination}: {counted(total, 'clip')} of {counted(outcome.instances, 'file')}"
+        ),
         err=True,
     )
     if len(outcome.clips) > 1:

@@ -114,6 +114,8 @@ def audit(
             told = f"{finding.what}: {finding.file}: {finding.where}"
             click.echo(json.dumps(asdict(finding)) if as_json else printable(told))
     if not as_json:
+        from cinemill.operations.pages import counted
+
         kinds = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-        click.echo(f"{files} files, {kinds or 'nothing found'}")
+        click.echo(f"{counted(files, 'file')}, {kinds or 'nothing found'}")
     raise Exit(1 if counts else 0)

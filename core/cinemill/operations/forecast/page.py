@@ -56,7 +56,7 @@ def _lead(forecast: Forecast) -> str:
     read = f"{survey.headers:,} headers read"
     if survey.headers < survey.files:
         read += ", chosen at random"
-    return f"{survey.files:,} files, {in_bytes(survey.bytes)} now; {read}."
+    return f"{pages.counted(survey.files, 'file')}, {in_bytes(survey.bytes)} now; {read}."
 
 
 def _figures(forecast: Forecast) -> Iterator[str]:
@@ -209,7 +209,7 @@ def _method(forecast: Forecast) -> Iterator[str]:
     if not survey.complete:
         yield "<b>Not all files were looked at in the time that was given: all of this holds for those that were.</b>"
     for kind, number in sorted(survey.unread.items()):
-        yield f"{number:,} files: {escape(kind)}; {in_bytes(survey.unread_bytes[kind])}. They count for nothing here."
+        yield f"{pages.counted(number, 'file')}: {escape(kind)}; {in_bytes(survey.unread_bytes[kind])}. They count for nothing here."
     yield (
         f"{sampled.instances:,} instances and {sampled.frames:,} frames went through the real decoders, encoders and "
         f"verification, in {in_hours(sampled.seconds)} of all; then it ended, for {_STOPPED[sampled.stopped]}."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cinemill.dicom.dictionary import uid_names
 from cinemill.frames.regions import Region
 from cinemill.operations.inspect.model import Finding, Severity
-from cinemill.operations.pages import in_bytes
+from cinemill.operations.pages import counted, in_bytes
 
 if TYPE_CHECKING:
     from cinemill.operations.inspect.model import (
@@ -52,7 +52,7 @@ def line(facts: Facts) -> str:
     parts = [
         facts.modality or "no modality",
         f"{facts.columns} × {facts.rows}" if facts.rows and facts.columns else facts.sop_class or "",
-        _plural(facts.frames, "frame") if facts.frames and facts.frames > 1 else "",
+        counted(facts.frames, "frame") if facts.frames and facts.frames > 1 else "",
         f"{facts.frame_rate:.4g}/s" if facts.frame_rate else "",
         facts.photometric_interpretation or "",
         uid_names(facts.transfer_syntax_uid)[1] if facts.transfer_syntax_uid else "",
@@ -64,7 +64,7 @@ def line(facts: Facts) -> str:
 def counts(findings: Iterable[Finding]) -> str:
     """Return how many findings there are of each severity: ``2 errors, 1 notice``; empty where there are none."""
     many = Counter(finding.severity for finding in findings)
-    return ", ".join(_plural(many[severity], severity.value) for severity in Severity if many[severity])
+    return ", ".join(counted(many[severity], severity.value) for severity in Severity if many[severity])
 
 
 def region(region: Region) -> str:
@@ -108,7 +108,7 @@ def _refers(references: tuple[Reference, ...]) -> list[str]:
     named: dict[str, set[str]] = {}
     for each in references:
         named.setdefault(each.attribute, set()).add(each.sop_instance_uid)
-    return [f"{_plural(len(uids), 'instance')} by {attribute}" for attribute, uids in named.items()]
+    return [f"{counted(len(uids), 'instance')} by {attribute}" for attribute, uids in named.items()]
 
 
 def _shows(presentation: Presentation | None) -> list[str]:
@@ -116,14 +116,10 @@ def _shows(presentation: Presentation | None) -> list[str]:
         return []
     label = f"{presentation.label}, " if presentation.label else ""
     changes = [
-        f"{each.what}: {each.how}" + (f" (of {_plural(each.images, 'image')})" if each.images else "")
+        f"{each.what}: {each.how}" + (f" (of {counted(each.images, 'image')})" if each.images else "")
         for each in presentation.changes
     ]
-    return [f"{label}of {_plural(len(presentation.images), 'image')}", *changes]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return [f"{label}of {counted(len(presentation.images), 'image')}", *changes]
 
 
 def _instance(facts: Facts) -> list[str]:
@@ -162,8 +158,8 @@ def _frames(facts: Facts) -> list[str]:
         return []
     kind = facts.offset_table or ""
     parts = [
-        _plural(facts.frames, "frame"),
-        f"in {_plural(facts.fragments, 'fragment')}" if facts.fragments is not None else "",
+        counted(facts.frames, "frame"),
+        f"in {counted(facts.fragments, 'fragment')}" if facts.fragments is not None else "",
     ]
     each = f"{in_bytes(facts.frame_bytes)} each" if facts.frame_bytes else None
     ratio = f"{facts.ratio:.3g}:1" if facts.ratio and kind != "none" else None

@@ -89,4 +89,4 @@ def _left_over(found: Survey) -> Iterator[str]:
         lines = "".join(
             f"<li>{text(str(path))}: {text(reason)}</li>" for path, reason in found.unread[:_LISTED]
         )
-        yield f"<details><summary>{len(found.unread):,} files can't be read</summary><ul>{lines}</ul></details>"
+        yield f"<details><summary>{counted(len(found.unread), 'file')} can't be read</summary><ul>{lines}</ul></details>"
