@@ -258,7 +258,7 @@ def test_deltas_that_are_no_sizes_measure_nothing(tmp_path, deltas):
 
 
 def test_times_that_no_cine_has_are_refused(tmp_path):
-    path = phantoms.write(tmp_path / "a.dcm", clips.numbered(4, (40, 40)), bounds=(0, 0, 39, 39), time=1e15)
+    path = phantoms.write(tmp_path / "a.dcm", clips.numbered(4, (40, 40)), bounds=(0, 0, 39, 39), time=1e9)
     rows, outcome = make(tmp_path, path)
     assert (rows, outcome.failed) == ([], {"DamagedFile": 1})
     assert "expected 33333.3 s at most" in outcome.problems[0]
