@@ -102,7 +102,15 @@ def pieces(data: Bytes, start: int = 0, end: int | None = None) -> Iterable[memo
 
 
 def only_zeros(data: Bytes, start: int, end: int) -> bool:
-    """Whether nothing but zeros stands between two offsets of a mapped file."""
+    """Whether nothing but zeros stands between two offsets of a mapped file.
+
+    Parameters
+    ----------
+    data
+        The file.
+    start, end
+        The offsets.
+    """
     return not any(bytes(piece).strip(b"\0") for piece in pieces(data, start, end))
 
 
