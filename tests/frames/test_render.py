@@ -15,6 +15,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 import cinemill
 from cinemill.errors import NotInFile, UnsupportedPixelFormat
+from cinemill.frames import transformations
 from tests.support import clips, generate, oracle
 from tests.support.files import bundled
 
@@ -450,3 +451,14 @@ def test_a_cine_can_be_handed_to_other_processes():
     with cinemill.open(bundled("examples_ybr_color.dcm")) as cine:
         copy = pickle.loads(pickle.dumps(cine))
         assert np.array_equal(copy[3], cine[3])
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [("LINEAR", "none"), ("linear", "none"), ("", "none"), ("linear_exact", "window")],
+)
+def test_a_window_narrower_than_1_is_none_where_the_function_is_linear_however_that_is_written(
+    function, expected
+):
+    found = {"WindowCenter": 1.0, "WindowWidth": 0.5, "VOILUTFunction": function}
+    assert transformations.told_voi(found, None)[0] == expected

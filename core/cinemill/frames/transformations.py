@@ -75,11 +75,15 @@ def told_voi(found: Transformations, chosen: int | None) -> tuple[str, list[list
         values = found["WindowCenter"], found["WindowWidth"]
         columns = (list(each) if isinstance(each, Sequence) else [each] for each in values)
         windows = [[float(centre), float(width)] for centre, width in zip(*columns, strict=False)]
-        smallest = 1 if found.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-9
+        smallest = 1 if _voi_function(found) == "LINEAR" else 1e-9
         usable = all(width >= smallest for _, width in windows[chosen or 0 :][:1])
         if usable and np.isfinite(windows).all():
             return "window", windows
     return "none", None
+
+
+def _voi_function(found: Transformations) -> str:
+    return str(found.get("VOILUTFunction") or "LINEAR").upper()
 
 
 def applied(values: Values, found: Transformations, voi: int | None, low: float, high: float) -> Values:
@@ -111,9 +115,8 @@ def applied(values: Values, found: Transformations, voi: int | None, low: float,
     if function == "lut":
         return _look_up(np.rint(values), *lookup_table(found["VOILUTSequence"][voi or 0], "LUT"))
     if windows:
-        kind = str(found.get("VOILUTFunction", "LINEAR")).upper()
         centre, width = windows[voi or 0]
-        return _windowed(values.astype(np.float64), kind, centre, width, low, high)
+        return _windowed(values.astype(np.float64), _voi_function(found), centre, width, low, high)
     return values
 
 
