@@ -7,6 +7,7 @@ from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.read_back import ReadBack
 from cinemill.dicom.source import Source
 from cinemill.errors import CinemillError, VerificationError
+from tests.dicom.test_runs import damaged_elements
 from tests.support.files import bundled
 
 
@@ -56,15 +57,8 @@ def test_all_elements_in_front_of_the_pixel_data_are_repeated(tmp_path):
 
 
 def test_one_byte_that_differs_in_any_element_is_not_taken_for_repeated(tmp_path):
-    path = bundled("CT_small.dcm")
-    source, data = Source(path), path.read_bytes()
-    damaged = tmp_path / "damaged.dcm"
-    for element in source.elements:
-        if element.end == element.value or element.vr == b"SQ":
-            continue
-        damaged.write_bytes(
-            data[: element.end - 1] + bytes((data[element.end - 1] ^ 1,)) + data[element.end :]
-        )
+    source, damaged = Source(bundled("CT_small.dcm")), tmp_path / "damaged.dcm"
+    for _ in damaged_elements(source, damaged):
         with ReadBack(damaged, source) as read:
             assert read.elements == Source(damaged).elements
             with pytest.raises(VerificationError, match="1 elements differ"):

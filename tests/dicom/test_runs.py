@@ -71,16 +71,21 @@ def test_elements_in_no_order_and_behind_all_groups_are_runs_too(tmp_path, tags)
     assert_runs_are_elements(path)
 
 
-def test_one_byte_that_differs_is_found_in_any_element(tmp_path):
-    path = bundled("CT_small.dcm")
-    source, data = Source(path), path.read_bytes()
-    damaged = tmp_path / "damaged.dcm"
+def damaged_elements(source, damaged):
+    """Yield each element that has a value, after a copy of the file was written in which one byte of that differs."""
+    data = source.path.read_bytes()
     for element in source.elements:
         if element.end == element.value or element.vr == b"SQ":
             continue
         damaged.write_bytes(
             data[: element.end - 1] + bytes((data[element.end - 1] ^ 1,)) + data[element.end :]
         )
+        yield element
+
+
+def test_one_byte_that_differs_is_found_in_any_element(tmp_path):
+    source, damaged = Source(bundled("CT_small.dcm")), tmp_path / "damaged.dcm"
+    for element in damaged_elements(source, damaged):
         with pytest.raises(VerificationError) as found, Source(damaged) as written:
             compare_elements(source, written, ())
         assert tag_name(element.tag) in str(found.value)

@@ -85,8 +85,8 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int], 
         size = min(len(one), len(other))
         if not same_bytes(source.data, output.data, one.start, other.start, size):
             return False
-        here += [one[size:]] * (len(one) > size)
-        there += [other[size:]] * (len(other) > size)
+        here += filter(None, [one[size:]])
+        there += filter(None, [other[size:]])
     return not here and not there
 
 

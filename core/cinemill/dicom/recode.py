@@ -55,8 +55,6 @@ _DELIMITERS = ITEM >> 16
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _BEYOND_TAGS = 1 << 32
 _NESTED_PIXEL_DATA = b"\xe0\x7f\x10\x00"
-_ITEM_END = struct.pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0)
-_SEQUENCE_END = struct.pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 _LARGE = 1 << 20
 
 
@@ -197,7 +195,8 @@ class Recoder:
         if length != UNDEFINED:
             value.append(self._behind_items(behind, end, inside[0]))
             return _element(tag, vr, value, target)
-        return _whole([encode_header(tag, vr, UNDEFINED, target), *value, _SEQUENCE_END])
+        closing = encode_header(SEQUENCE_END, b"", 0, target)
+        return _whole([encode_header(tag, vr, UNDEFINED, target), *value, closing])
 
     def _behind_items(self, start: int, end: int, source: Encoding) -> bytes:
         """Return a delimiter that ends the items of a sequence of defined length, and what stands behind it, as it is."""
@@ -345,8 +344,8 @@ def encode_item(content: bytes, *, undefined: bool = False) -> bytes:
 
 
 def _around_item(size: int, *, undefined: bool) -> tuple[bytes, bytes]:
-    length, end = (UNDEFINED, _ITEM_END) if undefined else (size, b"")
-    return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length), end
+    header = encode_header(ITEM, b"", UNDEFINED if undefined else size, IMPLICIT_LE)
+    return header, encode_header(ITEM_END, b"", 0, IMPLICIT_LE) if undefined else b""
 
 
 def _swap(value: bytes, vr: bytes) -> bytes:

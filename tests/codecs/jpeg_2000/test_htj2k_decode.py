@@ -141,7 +141,7 @@ def test_sign_of_the_header_counts() -> None:
     (codestream,) = OpenJph().encode([frame], pixels)
     signed = pixels.with_(signed=True)
     assert by_kernels(codestream, signed) is None
-    np.testing.assert_array_equal(htj2k_decode.decode([codestream], signed)[0], frame.view(np.int8))
+    np.testing.assert_array_equal(htj2k.Htj2k().decode([codestream], signed)[0], frame.view(np.int8))
 
 
 def test_irreversible_codestreams_are_left_to_openjpeg() -> None:
@@ -149,7 +149,7 @@ def test_irreversible_codestreams_are_left_to_openjpeg() -> None:
     frame = picture(pixels, "smooth")
     codestream = bytes(imagecodecs.htj2k_encode(frame, level=0.01, reversible=False))
     assert by_kernels(codestream, pixels) is None
-    (found,) = htj2k_decode.decode([codestream], pixels)
+    (found,) = htj2k.Htj2k().decode([codestream], pixels)
     np.testing.assert_array_equal(found, OpenJpeg().decode([codestream], pixels)[0])
 
 
@@ -158,7 +158,7 @@ def test_tiles_are_left_to_openjpeg() -> None:
     frame = picture(pixels, "smooth")
     codestream = bytes(imagecodecs.htj2k_encode(frame, reversible=True, tile=(64, 64)))
     assert by_kernels(codestream, pixels) is None
-    np.testing.assert_array_equal(htj2k_decode.decode([codestream], pixels)[0], frame)
+    np.testing.assert_array_equal(htj2k.Htj2k().decode([codestream], pixels)[0], frame)
 
 
 def test_bytes_that_no_sample_needs_are_left_to_openjpeg() -> None:
@@ -170,7 +170,7 @@ def test_bytes_that_no_sample_needs_are_left_to_openjpeg() -> None:
     for data, decoded in ((block.data, True), (longer, False)):
         codestream = whole_codestream(data, pixels)
         assert (by_kernels(codestream, pixels) is not None) == decoded
-        np.testing.assert_array_equal(htj2k_decode.decode([codestream], pixels)[0], block.samples)
+        np.testing.assert_array_equal(htj2k.Htj2k().decode([codestream], pixels)[0], block.samples)
 
 
 def whole_codestream(block: bytes, pixels: PixelFormat) -> bytes:
@@ -206,7 +206,7 @@ def test_most_damage_is_refused(kind: str) -> None:
         else:
             del data[at]
         try:
-            (found,) = htj2k_decode.decode([bytes(data)], pixels)
+            (found,) = htj2k.Htj2k().decode([bytes(data)], pixels)
             outcomes["right" if np.array_equal(found, frame) else "wrong"] += 1
         except CodecError:
             outcomes["refused"] += 1
@@ -220,7 +220,7 @@ def test_marker_codes_in_packets_are_refused() -> None:
     for at in (start + 5, start + 640, len(codestream) - 4):
         damaged = codestream[:at] + b"\xff\x95" + codestream[at + 2 :]
         with pytest.raises(CodecError, match="found marker FF95") as caught:
-            htj2k_decode.decode([damaged], pixels)
+            htj2k.Htj2k().decode([damaged], pixels)
         assert caught.value.offset == at
 
 

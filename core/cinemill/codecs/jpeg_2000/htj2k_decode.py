@@ -41,8 +41,8 @@ class _Last(threading.local):
 _last = _Last()
 
 
-def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
-    """Decode frames as `OpenJpeg.decode` does.
+def attributed(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, bool]]:
+    """Decode frames as `OpenJpeg.decode` does; with each comes whether the kernels decoded it.
 
     Raises
     ------
@@ -51,11 +51,6 @@ def decode(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[Samples]:
     UnsupportedPixelFormat
         As `OpenJpeg.decode`.
     """
-    return [samples for samples, _ in attributed(codestreams, pixels)]
-
-
-def attributed(codestreams: Sequence[Buffer], pixels: PixelFormat) -> list[tuple[Samples, bool]]:
-    """Do what `decode` does; with each frame comes whether the kernels decoded it."""
     decoded: list[tuple[Samples, bool]] = []
     while len(decoded) < len(codestreams):
         first = len(decoded)

@@ -1,7 +1,7 @@
 """The decorators that every kernel uses: it is compiled when it is first called, into a cache.
 
-What was compiled is called without numba, which is not even
-imported, on Linux on x86-64; elsewhere, and where a kernel needs more of numba than `library` provides, numba calls it.
+What was compiled is called without numba, which is not even imported, on Linux on x86-64; elsewhere, and where a kernel needs
+more of numba than `library` provides, numba calls it.
 """
 
 from __future__ import annotations
