@@ -389,6 +389,20 @@ def test_what_metrics_need_is_said_at_the_start(without_metrics: Terminal, comma
     assert "pip install 'cinemill[metrics]'" in said
 
 
+@pytest.mark.parametrize(
+    ("roots", "faults"), [(["{tmp}", "/sys"], []), (["/sys"], ["/sys"]), (["{tmp}", "/proc/0"], ["/proc/0"])]
+)
+def test_a_root_may_be_for_sources_alone(
+    terminal: Terminal, tmp_path: Path, roots: list[str], faults: list[str]
+) -> None:
+    """An archive that is mounted so that nobody can write to it, as docker-compose.yml does, is no fault."""
+    places = [root.format(tmp=tmp_path) for root in roots]
+    settings = {"CINEMILL_ROOTS": os.pathsep.join(places), "CINEMILL_STATE_DIR": str(tmp_path / "state")}
+    alone = Terminal({**terminal.environment, **settings})
+    findings = {finding["check"]: finding for finding in alone.json("doctor", code=1)}
+    assert [place for place in places if not findings[f"root {place}"]["well"]] == faults
+
+
 @pytest.mark.service
 def test_the_doctor_finds_fault_with_a_service_that_does_nothing(
     without_metrics: Terminal, tmp_path: Path

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 
 from cinemill.operations.receipt import Status
 from cinemill_workers.cli import watch
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ITEM_STATES, Job
 from tests.support.harness import job_spec
 
@@ -85,3 +86,11 @@ def test_the_list_tells_which_worker_gave_up() -> None:
     assert "cinemill-1@host ended because" in shown(
         watch.listing([], {"cinemill-1@host": "ended because of this"})
     )
+
+
+def test_what_is_shown_where_there_is_no_terminal_ends_its_line(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watch.live(ledger) as show:
+        show([make_job("name")])
+    assert capsys.readouterr().err.endswith("\n")

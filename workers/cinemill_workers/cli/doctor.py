@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from cinemill_workers.settings import Settings
 
 LITTLE_SPACE = 5e9
 NEARLY_FULL = 0.95
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 SILENCE_SECONDS = 60.0
 PACKAGES = ("cinemill", "numpy", "numba", "imagecodecs", "pydicom", "celery", "kombu", "redis")
 
@@ -47,13 +49,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     remedy = "install cinemill again: pip install --force-reinstall cinemill"
     yield _attempt("versions", _versions, remedy)
     yield _attempt("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
-    for label, folder in {
-        "state directory": settings.state_dir if settings.embedded else None,
-        "temporary directory": Path(tempfile.gettempdir()),
-        **{f"root {root}": root for root in settings.roots},
-    }.items():
-        if folder is not None:
-            yield _directory(label, folder)
+    if settings.embedded:
+        yield _directory("state directory", settings.state_dir)
+    yield _directory("temporary directory", Path(tempfile.gettempdir()))
+    yield from _roots(settings.roots)
     if not settings.roots and not settings.embedded:
         yield Finding(
             "roots",
@@ -96,18 +95,40 @@ def _kernels() -> str:
 
 
 def _directory(label: str, folder: Path) -> Finding:
+    try:
+        return _room(label, folder)
+    except OSError as error:
+        return _closed(label, folder, error)
+
+
+def _room(label: str, folder: Path) -> Finding:
     while not folder.exists():
         folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Finding(
-            label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}"
-        )
+    with tempfile.TemporaryFile(dir=folder):
+        free = shutil.disk_usage(folder).free
     enough = free >= LITTLE_SPACE
     found = f"{free / 1e9:.0f} GB free on {folder}"
     return Finding(label, enough, found, "" if enough else "free some space there")
+
+
+def _closed(label: str, folder: Path, error: OSError) -> Finding:
+    return Finding(label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}")
+
+
+def _roots(roots: Sequence[Path]) -> Iterator[Finding]:
+    """Tell what can be written below the roots; where one can, others may be for sources alone."""
+    closed = dict[Path, OSError]()
+    for root in roots:
+        try:
+            yield _room(f"root {root}", root)
+        except OSError as error:
+            closed[root] = error
+    for root, reason in closed.items():
+        label = f"root {root}"
+        if len(closed) < len(roots) and reason.errno in READ_ONLY and os.access(root, os.R_OK | os.X_OK):
+            yield Finding(label, well=True, found="can be read, not written: a place for sources")
+        else:
+            yield _closed(label, root, reason)
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -109,6 +109,8 @@ def live(ledger: Ledger) -> Iterator[Callable[[list[Job]], None]]:
     view = View(ledger, console.width)
     with Live(console=console, auto_refresh=False) as screen:
         yield lambda jobs: screen.update(view.render(jobs), refresh=True)
+    if not console.is_terminal:
+        console.line()
 
 
 def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
