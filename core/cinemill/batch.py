@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import threading
 import time
@@ -19,6 +18,7 @@ from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalEr
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
 from cinemill.processes import children_context, collect_seldom, ended, share_heap, start
+from cinemill.processors import processors
 from cinemill.storage import atomic
 from cinemill.storage.location import size
 from cinemill.storage.tree import Item
@@ -58,7 +58,7 @@ def run_all(
     compiling
         With `progress`: called with the name of each kernel that a process has to compile.
     """
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or processors()
     waiting = iter(items)
     first = list(islice(waiting, jobs))
     if not first:
@@ -88,7 +88,7 @@ def staying(
     compiling
         Called with the name of each kernel that a process has to compile.
     """
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or processors()
     progress: Progress | None = None if compiling is None else lambda *_: None
     with ExitStack() as stack:
 

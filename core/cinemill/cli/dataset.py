@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from cinemill.cli.forecast import phases
 from cinemill.cli.options import accepting, destination_argument, examples, made, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.operations.dataset.request import MakeClips
+from cinemill.processors import processors
 
 if TYPE_CHECKING:
     from cinemill.operations.dataset.making import Outcome
@@ -44,9 +44,7 @@ def dataset(
     request = made(MakeClips, options)
     with interruption() as stopping, phases(hidden=quiet) as shown:
         try:
-            making = Making(
-                request, sources, destination, run_all, jobs or len(os.sched_getaffinity(0)), stopping, shown
-            )
+            making = Making(request, sources, destination, run_all, jobs or processors(), stopping, shown)
             outcome = making.make()
         except Cancelled:
             click.echo("stopped; the same command goes on from here", err=True)

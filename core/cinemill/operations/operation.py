@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
@@ -12,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from cinemill.errors import Cancelled
+from cinemill.processors import processors
 from cinemill.storage.names import Places
 from cinemill.storage.tree import Item, discover, mirrored
 
@@ -41,7 +41,7 @@ class Control(NamedTuple):
     @property
     def cores(self) -> int:
         """Threads to use."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or processors()
 
     def cores_for(self, frames: int) -> int:
         """Threads to use for so many frames: one of them is worked on where it is asked for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import cache, partial
 from itertools import takewhile
@@ -12,6 +11,7 @@ from cinemill import party
 from cinemill.errors import Cancelled, CinemillError, InternalError, NodeError, NoRoom, Refused, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt
+from cinemill.processors import processors
 from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
@@ -285,7 +285,7 @@ def _clear(output: Path) -> None:
 
 def codec_threads(outstanding: int) -> int:
     """Return the threads for one instance: one while every core has a parcel, more for the last ones."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, outstanding))
+    return max(1, processors() // max(1, outstanding))
 
 
 def _log(job: str, item: ListedItem, state: str, attempt: int, **fields: object) -> None:

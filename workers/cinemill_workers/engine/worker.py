@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from cinemill.processors import processors
 from cinemill_workers import logs
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.preflight import check, check_server
@@ -32,7 +33,7 @@ def run(concurrency: int | None = None) -> None:
     chosen = ["worker", "--loglevel", "INFO", "--pool", "prefork"]
     chosen += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     chosen += ["--hostname", f"cinemill-{os.getpid()}@%h"]
-    chosen += ["--concurrency", str(concurrency or len(os.sched_getaffinity(0)))]
+    chosen += ["--concurrency", str(concurrency or processors())]
     if code := run_worker(app, chosen, logs.say):
         sys.exit(code)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from cinemill.operations.forecast.plans import alternatives, plan_of, same
 from cinemill.operations.forecast.probe import Probe
 from cinemill.operations.forecast.sampling import Sampler, Tried, prediction_of
 from cinemill.operations.forecast.survey import Survey, choose_headers, count, read
+from cinemill.processors import processors
 from cinemill.storage.tree import Item, discover
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Question:
     asked: Transcode
     sample: int | None = None
     within: float | None = None
-    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    jobs: int = field(default_factory=processors)
     workers: int | None = None
     price: float | None = None
 

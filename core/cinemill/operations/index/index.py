@@ -20,6 +20,7 @@ from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
 from cinemill.operations.index.store import Store
 from cinemill.operations.reading import read_all
 from cinemill.operations.tables import as_text, check_format
+from cinemill.processors import processors
 from cinemill.storage.location import Location, each_located, located, size, state
 from cinemill.storage.tree import files_below
 
@@ -132,7 +133,7 @@ def index(
     secret = read_key(located(key)) if key is not None else _own_key(database)
     started = time.perf_counter()
     with Store(database, phi=phi, fingerprint=secret.fingerprint) as store:
-        run = _Run(store, Reader(secret, phi=phi), jobs or len(os.sched_getaffinity(0)), stop, progress)
+        run = _Run(store, Reader(secret, phi=phi), jobs or processors(), stop, progress)
         run.read(files)
         complete = not stop()
         gone = store.drop_unseen(run.is_unlisted) if complete else 0
