@@ -23,7 +23,13 @@ from cinemill.operations.receipt import Receipt
 from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
 from cinemill.storage.tree import Item, discover
-from tests.support.crashing import CountingCompany, Crashing, KilledWhileAsking, NoRoomBehindTheFirst
+from tests.support.crashing import (
+    CountingCompany,
+    Crashing,
+    KilledWhileAsking,
+    KilledWhileWriting,
+    NoRoomBehindTheFirst,
+)
 from tests.support.files import bundled
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 from tests.support.harness import wait_until
@@ -176,6 +182,13 @@ def test_children_killed_while_they_ask_whether_to_stop_hold_nothing_up(tmp_path
     items = [Item(tmp_path / str(number), tmp_path / f"o{number}") for number in range(6)]
     receipts = list(run_all(items, KilledWhileAsking("rle"), jobs=2))
     assert [(receipt.error or {})["kind"] for receipt in receipts] == ["DecoderCrashed"] * 6
+
+
+def test_what_is_killed_for_its_memory_is_told_so_and_leaves_nothing(tmp_path):
+    item = Item(bundled("examples_ybr_color.dcm"), tmp_path / "out" / "cine.dcm")
+    (receipt,) = run_all([item], KilledWhileWriting("rle"), jobs=1)
+    assert "memory ran out, most likely" in str((receipt.error or {})["message"])
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_stopping_leaves_whole_outputs_only(tree, tmp_path):

@@ -186,9 +186,10 @@ class _Pool:
             self._again.extend((item, child.attempt + 1) for item in child.items.values())
             return None
         (item,) = child.items.values()
-        crash = DecoderCrashed(
-            f"the process ended with {end} in each of {_ATTEMPTS} attempts; set the file aside and report it"
-        )
+        crash = DecoderCrashed(f"in each of {_ATTEMPTS} attempts, the process ended with {end}")
+        from cinemill.storage.folder import clear
+
+        clear(item.output)
         return _settled(self._operation, item, crash)
 
     def __enter__(self) -> Self:

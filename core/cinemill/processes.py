@@ -135,7 +135,14 @@ def start(process: BaseProcess) -> None:
 
 
 def ended(process: BaseProcess) -> str:
-    """Wait for a process, and say how it ended."""
+    """Wait for a process that died over a file, and say how it ended and what to do about that."""
     process.join()
     code = process.exitcode or 0
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return ended_by(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+
+
+def ended_by(end: str) -> str:
+    """Say of a process that died over a file what to do about that; ``end`` is the name of a signal, or an exit code."""
+    if end == "SIGKILL":
+        return "SIGKILL: memory ran out, most likely; give it more, or use fewer cores (--jobs)"
+    return f"{end}; set the file aside and report it"

@@ -47,6 +47,16 @@ class KilledWhileAsking(Transcode):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KilledWhileWriting(Transcode):
+    """Is killed, as for its memory, once frames have been written."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """End this process."""
+        killing = Control(control.threads, control.cancelled, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        return super().apply(src, dst, killing)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoRoomBehindTheFirst(Transcode):
     """Finds the disk full at every file whose name is greater than "1"."""
 

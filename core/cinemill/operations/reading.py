@@ -28,7 +28,7 @@ _NOT_STARTED = (
     "the processes that read headers did not start; in a script, make the call below `if __name__ == '__main__':`, "
     "or with jobs=1"
 )
-_CRASHED = "the process that read the header ended with {}; set the file aside and report it"
+_CRASHED = "the process that read the header ended with {}"
 
 
 class Reader(Protocol[_Told_co]):

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
 from cinemill.pixel_format import Buffer
+from cinemill.storage import atomic
 from cinemill.storage.atomic import output_error, publish, sync
 from cinemill.storage.file import OutputFile
 from cinemill.storage.likeness import Likeness
@@ -207,6 +208,12 @@ def _same(made: Path, there: Path) -> bool:
     return parts == others and all(
         _same(made / part, there / part) for part in parts if (made / part).is_file()
     )
+
+
+def clear(output: Path) -> None:
+    """Remove what killed processes left of an output, a file or a directory, that nobody will try to write again."""
+    atomic.sweep(output)
+    sweep(output if output.is_dir() else output.parent)
 
 
 def sweep(directory: Path) -> None:

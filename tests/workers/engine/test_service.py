@@ -211,7 +211,7 @@ def test_a_crash_costs_one_child_and_its_item_is_quarantined(service: Service, t
     assert found.retries == 2
     (failure,) = failures(service.ledger, found.id)
     assert failure["attempts"] == 3
-    assert "SIGSEGV" in failure["receipt"]["error"]["message"]
+    assert "ended with SIGSEGV; set the file aside" in failure["receipt"]["error"]["message"]
     assert not left.exists()
     assert worker.process.poll() is None
 

@@ -212,7 +212,9 @@ def record_error(
     if counted:
         _log(parcel.job, item, state, attempt, kind=error.kind)
         if lost and state == Fate.QUARANTINE.value:
-            _clear(Path(item.output))
+            from cinemill.storage.folder import clear
+
+            clear(Path(item.output))
     return counted
 
 
@@ -273,14 +275,6 @@ def _worked_on(ledger: Ledger, parcel: Parcel) -> list[ListedItem]:
         return in_company(parcel, from_json(ledger.job(parcel.job).spec.work))
     except UsageError:
         return parcel.items[parcel.position :][:1]
-
-
-def _clear(output: Path) -> None:
-    """Remove what the killed processes left of an output that nobody will try to write again."""
-    from cinemill.storage import atomic, folder
-
-    atomic.sweep(output)
-    folder.sweep(output if output.is_dir() else output.parent)
 
 
 def codec_threads(outstanding: int) -> int:

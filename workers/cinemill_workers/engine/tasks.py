@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import time
@@ -16,7 +17,7 @@ from celery.signals import setup_logging, worker_init, worker_shutting_down
 from redis.exceptions import RedisError
 
 from cinemill.errors import UsageError
-from cinemill.processes import collect_seldom, share_heap
+from cinemill.processes import collect_seldom, ended_by, share_heap
 from cinemill.warmup import load_all
 from cinemill_workers import logs, processes
 from cinemill_workers.engine import parcels
@@ -74,7 +75,9 @@ def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
         if shutdown.announced:
             parcels.hand_back(_hasty_ledger(), _holder(worker, pid))
         else:
-            parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), reason)
+            signal = re.search(r"SIG[A-Z0-9]+", reason)
+            end = f"the process that worked on it ended with {ended_by(signal[0])}" if signal else reason
+            parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), end)
     except RedisError:
         logs.items.warning("a lost child could not be reported: its claim will run out")
 
