@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeAlias
@@ -16,6 +14,7 @@ from typing import Any, BinaryIO, Self, TypeAlias
 import xxhash
 
 from cinemill.errors import OutputError, UsageError
+from cinemill.locks import occupy
 from cinemill.operations.receipt import SUCCESSES, Receipt
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.file import Sink
@@ -158,7 +157,7 @@ class Report:
 
     def _begin(self, path: Path) -> None:
         """Take the file for this run alone, and mend what a killed run left of it."""
-        if not _locked(self._file):
+        if not occupy(self._file):
             raise UsageError("another run is writing this report; name another file", path=path)
         if self._fresh:
             self._file.write(self._table.head)
@@ -171,7 +170,7 @@ class Report:
             self._compact()
             self._file.close()
             self._file = self._path.open("ab", buffering=0)
-            _locked(self._file)
+            occupy(self._file)
 
     def _is_ours(self, first: bytes) -> bool:
         """Whether a first row is that of a report, as far as it goes; take over columns of other versions."""
@@ -272,17 +271,6 @@ class Report:
     ) -> None:
         with self._file, suppress(OutputError):  # all rows are there, if not in short
             sync(self._path) if self._fresh else self._compact()
-
-
-def _locked(file: BinaryIO | FileIO) -> bool:
-    """Lock a file where its file system can; whether nobody else has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _decoded(table: _Table, row: bytes) -> dict[str, Any] | None:

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cinemill.errors import CinemillError, NoRoom, OutputError, OutputExists
+from cinemill.locks import hold
 from cinemill.storage.regular import open_regular
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+NO_LINKS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
+"""What file systems without links say of one."""
+
 _TEMPORARY = ".part"
 _AT_ONCE = 8
 """Processes that may write the same output at the same time."""
@@ -25,14 +29,16 @@ _making = threading.Lock()
 
 
 def open_temporary(path: Path) -> tuple[Path, FileIO]:
-    """Make and lock a temporary file; another process may sweep it away before it is locked."""
+    """Make and lock a temporary file; another process may sweep it away before it is locked.
+
+    A file system without locks keeps what a killed process leaves.
+    """
     for temporary in map(Path, _temporaries(path)):
         try:
             file = temporary.open("xb+", buffering=0)
         except FileExistsError:
             continue
-        with suppress(OSError):  # a file system without locks keeps what a killed process leaves
-            fcntl.flock(file, fcntl.LOCK_EX)
+        hold(file)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()
@@ -195,7 +201,7 @@ def _link_exclusively(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except OSError as error:
-        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+        if error.errno not in NO_LINKS:
             raise
         if path.exists():
             raise FileExistsError(path) from None

@@ -8,7 +8,7 @@ import filecmp
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
+from cinemill.locks import hold
 from cinemill.pixel_format import Buffer
 from cinemill.storage import atomic
 from cinemill.storage.atomic import output_error, publish, sync
@@ -56,13 +57,13 @@ class Staging:
         self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="cinemill-sync")
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            with _lock(directory):
+            with _locked(directory, hold):
                 _sweep(directory)
                 self._temporary = _make_temporary(directory)
                 if likeness is not None:
                     likeness.narrow(self._temporary)
                 self._held = ExitStack()
-                self._held.enter_context(_lock(self._temporary, os.O_NOFOLLOW))
+                self._held.enter_context(_locked(self._temporary, hold, os.O_NOFOLLOW))
         except OSError as error:
             raise output_error(directory, error) from None
 
@@ -222,13 +223,13 @@ def sweep(directory: Path) -> None:
     One that was killed while it gave outputs their names has some of them here still under their other name: then all
     of its outputs go.
     """
-    with suppress(OSError), _lock(directory):  # nobody begins there meanwhile
+    with suppress(OSError), _locked(directory, hold):  # nobody begins there meanwhile
         _sweep(directory)
 
 
 def _sweep(directory: Path) -> None:
     for stale in filter(Path.is_dir, _temporaries(directory)):
-        with suppress(OSError), _lock(stale, os.O_NOFOLLOW, fcntl.LOCK_NB):
+        with suppress(OSError), _locked(stale, _take_over, os.O_NOFOLLOW):
             made = list(stale.iterdir())
             named = [directory / each.name for each in made if _is_link(each, directory / each.name)]
             if len(named) < len(made):
@@ -255,11 +256,16 @@ def _is_link(made: Path, path: Path) -> bool:
 
 
 @contextmanager
-def _lock(directory: Path, flags: int = 0, how: int = 0) -> Iterator[None]:
-    """Hold an exclusive lock on a directory; hidden ones of ours are opened with ``O_NOFOLLOW``."""
+def _locked(directory: Path, take: Callable[[int], None], flags: int = 0) -> Iterator[None]:
+    """Hold a lock on a directory; hidden ones of ours are opened with ``O_NOFOLLOW``."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | flags)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | how)
+        take(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _take_over(handle: int) -> None:
+    """Lock what nobody has: without locks, who knows."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,11 +35,15 @@ def open_locked(path: Path) -> BinaryIO:
     Raises
     ------
     OSError
-        It can't be opened.
+        It can't be opened, or locked: several processes append to it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     file = os.fdopen(handle, "r+b")
-    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        file.close()
+        raise OSError(error.errno, "its file system has no locks, which it needs; choose another") from None
     return file
 
 

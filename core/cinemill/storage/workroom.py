@@ -5,7 +5,6 @@ Nothing in it is brought to the disk before it is published: what a machine has 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,8 +14,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError
+from cinemill.locks import occupy
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import output_error, publish, sync
+from cinemill.storage.atomic import NO_LINKS, output_error, publish, sync
 from cinemill.storage.regular import read_regular
 
 _PURPOSE, _REPLACED = "purpose", "replaced"
@@ -55,10 +55,8 @@ class Workroom:
             raise
 
     def _enter(self, purpose: str) -> None:
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError("another run is making it; wait for its end", path=self.output) from None
+        if not occupy(self._handle):
+            raise OutputError("another run is making it; wait for its end", path=self.output)
         try:
             if not self.output.exists() and (self.path / _REPLACED).is_dir():
                 (self.path / _REPLACED).rename(self.output)
@@ -173,7 +171,9 @@ def link(path: Path, name: Path) -> None:
     try:
         try:
             os.link(path, name)
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
             shutil.copyfile(path, name)
     except OSError as error:
         raise output_error(name, error) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import stat
@@ -18,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError, OutputError, UsageError
+from cinemill.locks import occupy
 from cinemill.storage.regular import open_regular, read_regular
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.internals import server_binary
@@ -68,15 +68,6 @@ def _tighten(path: Path) -> None:
         raise UsageError("not a regular file, as ours are; see what made it, and remove it", path=path)
     if not stat.S_ISLNK(found.st_mode) and found.st_uid == os.getuid():
         path.chmod(0o700 if stat.S_ISDIR(found.st_mode) else 0o600)
-
-
-def _locked(handle: int) -> bool:
-    """Take a lock; False while another process has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def open_log(path: Path) -> BinaryIO:
@@ -194,7 +185,7 @@ class Server:
         self._lock = open_regular(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         end = time.monotonic() + self._patience
         try:
-            while not _locked(self._lock):
+            while not occupy(self._lock):
                 if time.monotonic() > end:
                     raise BlockingIOError
                 time.sleep(_GLANCE_SECONDS)

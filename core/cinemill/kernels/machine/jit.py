@@ -6,7 +6,6 @@ more of numba than `library` provides, numba calls it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import sys
@@ -24,6 +23,7 @@ from cinemill.kernels.machine.library import Call, callable_without_compiler, lo
 from cinemill.kernels.machine.sources import KERNELS, imports, sources_hash
 from cinemill.kernels.machine.sources import imported_kernels as imported_kernels  # noqa: PLC0414  # known here
 from cinemill.kernels.machine.types import Signature, parsed
+from cinemill.locks import hold
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -314,5 +314,5 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time compile a kernel; the others then find it in the cache."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        hold(file)
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import threading
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cinemill.errors import OutputError, OutputExists, UsageError
+from cinemill.locks import occupy
 from cinemill.network.identity import Identity
 from cinemill.network.incoming import Claim, Incoming, Rules, Same, What, settle
 from cinemill.network.receive.outbox import Outbox
@@ -70,13 +70,9 @@ class Inbox:
             self._lock = (self._incoming / "lock").open("wb")
         except OSError as error:
             raise output_error(self.root, error) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not occupy(self._lock):
             self._lock.close()
-            raise UsageError("another receiver writes here; choose another directory", path=root) from None
-        except OSError:
-            pass  # a file system without locks
+            raise UsageError("another receiver writes here; choose another directory", path=root)
         self.outbox = Outbox(self.root, self.folder) if outbox else None
         for left in self._incoming.glob("*.part"):
             left.unlink(missing_ok=True)

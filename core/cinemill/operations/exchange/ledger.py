@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 from cinemill.errors import InternalError, NoRoom, UsageError
+from cinemill.locks import occupy
 from cinemill.network.query import Listed, Study
 from cinemill.storage.database import open_shared
 
@@ -315,12 +315,11 @@ def _occupied(spool: Path) -> BinaryIO:
     try:
         spool.mkdir(parents=True, exist_ok=True)
         lock = (spool / "ledger.lock").open("wb")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
+        raise UsageError(f"the spool can't be written: {error.strerror}", path=spool) from None
+    if not occupy(lock):
         lock.close()
         raise SpoolInUse(
             "another process migrates in this spool; wait for it, or name another --spool", path=spool
-        ) from None
-    except OSError as error:
-        raise UsageError(f"the spool can't be written: {error.strerror}", path=spool) from None
+        )
     return lock

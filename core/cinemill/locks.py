@@ -1,0 +1,24 @@
+"""Locks of files and directories among processes, where the file system has them: network file systems may have none."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import suppress
+from typing import IO
+
+
+def hold(file: IO[bytes] | int) -> None:
+    """Wait until no other process has a file, and have it until it is closed; without locks, several may."""
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def occupy(file: IO[bytes] | int) -> bool:
+    """Have a file until it is closed, unless another process has it: then return False. Without locks, several may."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
