@@ -169,7 +169,8 @@ def package(tmp_path):
     """Kernels `mine`, which imports `middle`, which imports `last` in a function, and `unrelated`."""
     kernels = tmp_path / "cinemill" / "kernels"
     shutil.copytree(KERNELS / "machine", kernels / "machine")
-    shutil.copy(KERNELS.parent / "processes.py", kernels.parent)
+    for ground in ("processes.py", "locks.py"):
+        shutil.copy(KERNELS.parent / ground, kernels.parent)
     for folder in (kernels, kernels.parent):
         (folder / "__init__.py").touch()
     (kernels / "mine.py").write_text(KERNEL.format(imported="middle"))
