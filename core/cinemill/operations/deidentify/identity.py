@@ -21,7 +21,7 @@ from cinemill.dicom.elements import (
 )
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.values import decoded
-from cinemill.operations.deidentify.words import vocabulary, words_of
+from cinemill.operations.deidentify.words import tells, vocabulary, words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -57,7 +57,7 @@ class Identity:
     words
         Of all names and numbers in the header, in small letters.
     patient
-        Of them those of the patient's own names and numbers by which somebody is told: long, and no words of medicine.
+        Of them those of the patient's own names and numbers by which somebody is told, without words of medicine.
     """
 
     pseudonym: str
@@ -83,7 +83,7 @@ class Identity:
             key.days(patient),
             charsets,
             frozenset(words_of(texts)),
-            frozenset(word for word in words_of(own) if len(word) > 3) - vocabulary(),
+            frozenset(filter(tells, words_of(own))) - vocabulary(),
         )
 
     def pseudonym_of(self, tag: int) -> str:
