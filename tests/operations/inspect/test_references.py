@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 
 from cinemill.dicom.source import Source
 from cinemill.operations.inspect.documents.references import references_of
-from tests.support import reports
+from tests.support import clips, reports
 
 
 def of(**elements):
@@ -76,6 +76,19 @@ def test_nonsense_in_references_is_left_out():
     header.add_new(0x00091010, "SQ", [instance("1.2")])
     assert told(header) == [("ReferencedImageSequence", "1.1", (), None, None)]
     assert references_of(Dataset()) == ()
+
+
+def test_items_of_sequences_that_name_no_instance_are_not_read(tmp_path):
+    regions = clips.region((0, 0, 3, 3))
+    path = clips.write(
+        tmp_path / "us.dcm",
+        clips.numbered(),
+        SequenceOfUltrasoundRegions=[regions],
+        SourceImageSequence=[instance("1.1")],
+    )
+    with Source(path) as source:
+        assert told(source.header) == [("SourceImageSequence", "1.1", (), None, None)]
+        assert source.header.get_item("SequenceOfUltrasoundRegions").is_raw
 
 
 @pytest.mark.corpus
