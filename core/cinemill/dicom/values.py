@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.dictionary import named
+from cinemill.dicom.dictionary import find_vr, named
 from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding
 from cinemill.dicom.file_meta import meta_encoding
 from cinemill.dicom.part10 import text_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CHARACTER_SET = 0x00080005
 _LONGEST_INTEGER = 12
+_LARGE = 1 << 20
 
 
 @contextmanager
@@ -86,6 +87,11 @@ class Values:
             header = self._parsed(self.elements)
             header.file_meta = FileMetaDataset(_parsed(map(self.meta_bytes, self.meta)))
         return header
+
+    @cached_property
+    def brief(self) -> Dataset:
+        """What `header` has, without private elements, and without values from a megabyte on that are no sequences."""
+        return self.part(*(element.tag for element in self.elements if _is_brief(element)))
 
     def part(self, *tags: int) -> Dataset:
         """Return some top-level elements, and the character set, as `header` has them; the others are not read.
@@ -154,6 +160,12 @@ class Values:
             )
         number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
         return number
+
+
+def _is_brief(element: Element) -> bool:
+    tag = element.tag
+    small = element.end - element.start < _LARGE or b"SQ" in {element.vr, (find_vr(tag) or "").encode()}
+    return small and not tag >> 16 & 1
 
 
 @contextmanager
