@@ -5,6 +5,7 @@ import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -186,7 +187,7 @@ def test_large_private_values_that_are_safe_are_not_held_to_be_de_identified(tmp
     path, output, size = tmp_path / "in.dcm", tmp_path / "out.dcm", 32 << 20
     volume(path, size, "Philips US Imaging DD 045", 0x200D10F3)
     make_key(tmp_path / "key")
-    options = {"key": str(tmp_path / "key"), "mask": "none", "option": "retain-safe-private"}
+    options: dict[str, Any] = {"key": str(tmp_path / "key"), "mask": "none", "option": "retain-safe-private"}
     found = peak_of(
         lambda: cinemill.deidentify(path, output, **options, threads=1, overwrite=True, recheck=True)
     )
