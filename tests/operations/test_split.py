@@ -104,6 +104,16 @@ def test_the_same_call_keeps_what_is_there(tmp_path):
         cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=10)
 
 
+def test_what_a_killed_run_left_of_a_finished_part_goes(tmp_path):
+    """It was killed between the part's name and the end of its other one."""
+    for _ in range(2):
+        (_, part) = cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=15)
+        output = Path(part.output)
+        output.with_name(f".{output.name}.0.part").hardlink_to(output)
+    cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=15)
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize(
     "limits", [{}, {"frames_per_instance": 5, "max_bytes": 5}, {"frames_per_instance": 0}, {"max_bytes": -1}]
 )
