@@ -9,7 +9,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cinemill.dicom.dictionary import find_keyword, find_vr
-from cinemill.dicom.elements import IMPLICIT_LE, ITEM, ITEM_END, UNDEFINED, item_encoding, read_header, walk
+from cinemill.dicom.elements import (
+    ITEM,
+    ITEM_END,
+    UNDEFINED,
+    encoding_inside,
+    item_encoding,
+    read_header,
+    walk,
+)
 from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, NotInFile
 
@@ -116,7 +124,7 @@ def region_items(source: Values) -> list[dict[str, Any]]:
     sequence = source.element(SEQUENCE)
     if sequence is None:
         return []
-    inner = IMPLICIT_LE if sequence.vr == b"UN" else source.encoding
+    inner = encoding_inside(sequence.vr, source.encoding)
     found: list[dict[str, Any]] = []
     offset = sequence.value
     while offset < sequence.end:

@@ -13,6 +13,7 @@ from cinemill.dicom.elements import (
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -189,7 +190,7 @@ class _Audit:
         try:
             for item in items(data, element, encoding, self._ends):
                 start, end = item_content(item)
-                inner = item_encoding(data, item, end, encoding)
+                inner = item_encoding(data, item, end, encoding_inside(element.vr, encoding))
                 elements = list(walk(data, start, end, inner, ends=self._ends))
                 yield from self._level(elements, inner, where + " ", top=False)
         except DamagedFile:

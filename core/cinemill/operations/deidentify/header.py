@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
-    IMPLICIT_LE,
     UNDEFINED,
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -324,7 +324,7 @@ class _Judge:
             for item in items(self._data, element, encoding, self._ends):
                 start, end = item_content(item)
                 behind = item.end
-                inner = item_encoding(self._data, item, end, encoding if element.vr != b"UN" else IMPLICIT_LE)
+                inner = item_encoding(self._data, item, end, encoding_inside(element.vr, encoding))
                 elements = list(walk(self._data, start, end, inner, ends=self._ends))
                 if only_references and not is_reference(self._data, elements):
                     changed = True

@@ -14,6 +14,7 @@ from cinemill.dicom.elements import (
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -146,7 +147,7 @@ def _named(source: Source) -> Iterator[tuple[int, bytes]]:
         try:
             for item in items(source.data, sequence, encoding, ends):
                 start, end = item_content(item)
-                inner = item_encoding(source.data, item, end, encoding)
+                inner = item_encoding(source.data, item, end, encoding_inside(sequence.vr, encoding))
                 yield from level(list(walk(source.data, start, end, inner, ends=ends)), inner)
         except DamagedFile:
             return
