@@ -4,6 +4,7 @@ import csv
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,16 @@ def test_a_killed_run_continued_gives_the_tree_of_an_undisturbed_one(tree, tmp_p
         for out in (killed, undisturbed)
     ]
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(("allowed", "jobs", "needed"), [(32, 2, 64), (64, 40, 136)])
+def test_too_few_open_files_are_told_at_once(tree, tmp_path, monkeypatch, allowed, jobs, needed):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    many = [Item(tree / name, tmp_path / "out" / f"{number}") for number in range(40) for name in NAMES[:1]]
+    with pytest.raises(
+        UsageError, match=f"{allowed} files open, expected {needed} or more; .*ulimit -n {needed}"
+    ):
+        list(run_all(many, Transcode("rle"), jobs=jobs))
 
 
 def test_a_segfault_costs_one_item(tree, tmp_path):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _PROGRESS_INTERVAL = 0.1
+_OPEN_FILES = 64
+"""Those of a process with a party of small instances, and some more."""
 
 Progress = Callable[[Item, int, int], None]
 """Called with an item, its frames done, and its frames in all."""
@@ -57,6 +59,11 @@ def run_all(
         Called while items are under way.
     compiling
         With `progress`: called with the name of each kernel that a process has to compile.
+
+    Raises
+    ------
+    UsageError
+        A process may not have as many files open as it would have.
     """
     jobs = jobs or processors()
     waiting = iter(items)
@@ -99,6 +106,16 @@ def staying(
         yield lambda items: pool(jobs if len(items) > 1 else 1).run(iter(items), stop)
 
 
+def _check_open_files(least: int) -> None:
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < least:
+        raise UsageError(
+            f"a process may have {most} files open, expected {least} or more; raise it by ulimit -n {least}"
+        )
+
+
 class _Pool:
     """Child processes that work on one item at a time or on a party of small ones, and are replaced when they die."""
 
@@ -110,6 +127,7 @@ class _Pool:
         progress: Progress | None,
         compiling: Callable[[str], None] | None,
     ) -> None:
+        _check_open_files(max(_OPEN_FILES, 16 + 3 * size))
         self._context = children_context()
         self._context.set_forkserver_preload([__name__, operation.body])
         self._stopping = self._context.RawValue(ctypes.c_bool)  # has no lock, which a dying child would keep

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import cinemill_workers.cli.main  # noqa: F401  adds the service's commands
+import cinemill_workers.cli.commands  # noqa: F401  adds the service's commands
 from cinemill.cli import app
 
 _WITHOUT_ARGUMENTS = {"syntaxes", "demo", "doctor"}

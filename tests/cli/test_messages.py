@@ -87,3 +87,29 @@ def test_an_element_that_is_absent_is_called_by_its_name(tmp_path):
 
 def test_american_spelling_is_understood(tmp_path):
     run("transcode", CINE, tmp_path / "a.dcm", "--to", "rle", "--color", "keep", "--collapse-gray")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("examples_ybr_color.dcm", "31"), ("examples_jpeg2k.dcm", "99"), ("examples_ybr_color.dcm", "0")],
+    ids=["more than the samples", "more than the fragments", "none"],
+)
+def test_which_command_corrects_the_number_of_frames(tmp_path, name, number):
+    """Extract and split have no such option themselves."""
+    source, repaired = tmp_path / "in.dcm", tmp_path / "repaired.dcm"
+    dataset = pydicom.dcmread(bundled(name))
+    dataset.NumberOfFrames = number
+    dataset.save_as(source)
+    for words in (("extract", "--format", "npy"), ("split", "--frames-per-instance", 2)):
+        assert "; transcode --repair " in run(*words, source, tmp_path / words[0], code=1).output
+    run("transcode", "--repair", "--to", "explicit", source, repaired)
+    run("extract", "--format", "npy", repaired, tmp_path / "extracted")
+
+
+@pytest.mark.parametrize(
+    "words", [("extract", "--format", "npy"), ("split", "--max-bytes", "9"), ("restore",), ("dataset",)]
+)
+def test_which_command_leaves_out_what_is_behind_the_pixel_data(tmp_path, words):
+    (tmp_path / "in.dcm").write_bytes(CINE.read_bytes() + b"\xff" * 99)
+    done = run(*words, tmp_path / "in.dcm", tmp_path / "out", code=1)
+    assert "; transcode --repair leaves them out" in done.output

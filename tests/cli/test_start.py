@@ -139,3 +139,15 @@ def test_what_is_heavy_is_told():
         "rich",
         "xml.dom",
     ]
+
+
+def test_ctrl_c_is_told_in_a_line_while_the_program_itself_is_still_imported(tmp_path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from cinemill_workers.cli.main import main\nmain()"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")

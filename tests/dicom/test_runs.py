@@ -7,6 +7,7 @@ from operator import itemgetter
 import pytest
 from pydicom.dataset import Dataset
 
+from cinemill.dicom import compare
 from cinemill.dicom.compare import compare_elements
 from cinemill.dicom.elements import EXPLICIT_LE, tag_name
 from cinemill.dicom.recode import Recoder
@@ -69,6 +70,29 @@ def test_elements_in_no_order_and_behind_all_groups_are_runs_too(tmp_path, tags)
     path.write_bytes(part10(Dataset(), b"".join(explicit(tag, b"LO", b"ab") for tag in tags), EXPLICIT))
     assert [element.tag for element in Source(path).elements] == [*tags]
     assert_runs_are_elements(path)
+
+
+def test_what_stands_in_another_order_is_compared_without_going_down_into_it(tmp_path, monkeypatch):
+    """A sequence may have a million items."""
+    monkeypatch.setattr(compare, "_normal", None)
+    items = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 80) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 10
+    others = [explicit(tag, b"LO", b"ab") for tag in (0x00100010, 0x00080070)]
+    for name, elements in {"found": [*others, items], "sorted": [others[1], items, others[0]]}.items():
+        (tmp_path / name).write_bytes(part10(Dataset(), b"".join(elements), EXPLICIT))
+    compare_elements(Source(tmp_path / "found"), Source(tmp_path / "sorted"), ())
+    compare_elements(Source(tmp_path / "sorted"), Source(tmp_path / "found"), ())
+
+
+@pytest.mark.parametrize("changed", range(3))
+def test_what_differs_is_found_in_another_order(tmp_path, changed):
+    elements = [(0x00100010, b"ab"), (0x00080070, b"cd"), (0x00080080, b"ef")]
+    written = [(tag, b"xy" if number == changed else value) for number, (tag, value) in enumerate(elements)]
+    for name, told in {"found": elements, "sorted": sorted(written)}.items():
+        data = b"".join(explicit(tag, b"LO", value) for tag, value in told)
+        (tmp_path / name).write_bytes(part10(Dataset(), data, EXPLICIT))
+    with pytest.raises(VerificationError) as found:
+        compare_elements(Source(tmp_path / "found"), Source(tmp_path / "sorted"), ())
+    assert tag_name(elements[changed][0]) in str(found.value)
 
 
 def damaged_elements(source, damaged):

@@ -5,6 +5,7 @@ import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -13,6 +14,7 @@ from pydicom import Dataset
 
 import cinemill
 from cinemill.dicom.source import Source
+from cinemill.operations.deidentify.keys import make_key
 from tests.support import generate
 
 FRAMES, ROWS, COLUMNS = 96, 1024, 1024
@@ -145,6 +147,52 @@ def test_large_values_are_carried_over_without_being_held(tmp_path, syntax, targ
     assert written["200D1010"].value == header["200D1010"].value
     (item,) = written["200D1020"].value
     assert item["200D1010"].value == header["200D1020"].value[0]["200D1010"].value
+
+
+def volume(path, size, creator="VOLUMES 01", number=0x200D1010):
+    """A still with one large private element."""
+    samples = generate.noise((1, 64, 64))
+    header = generate.header(samples)
+    header.add_new(0x200D0010, "LO", creator)
+    header.add_new(number, "UN", np.random.default_rng(0).bytes(size))
+    element = generate.native_element(generate.native_bytes(samples), generate.EXPLICIT)
+    path.write_bytes(generate.part10(header, element, generate.EXPLICIT))
+
+
+def peak_of(call):
+    """Bytes that a call allocates at most, once what it needs is imported."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_values_are_not_held_to_be_inspected_or_verified(tmp_path):
+    path, output, size = tmp_path / "in.dcm", tmp_path / "out.dcm", 32 << 20
+    volume(path, size)
+    cinemill.transcode(path, output, to="implicit")
+    assert peak_of(lambda: cinemill.inspect(path)) < size / 2
+    assert peak_of(lambda: cinemill.verify(path, output, threads=1)) < size / 2
+    data = bytearray(output.read_bytes())
+    data[len(data) // 2] ^= 1
+    output.write_bytes(data)
+    with pytest.raises(cinemill.CinemillError, match=r"\(200D,1010\)"):
+        cinemill.verify(path, output, threads=1)
+
+
+def test_large_private_values_that_are_safe_are_not_held_to_be_de_identified(tmp_path):
+    path, output, size = tmp_path / "in.dcm", tmp_path / "out.dcm", 32 << 20
+    volume(path, size, "Philips US Imaging DD 045", 0x200D10F3)
+    make_key(tmp_path / "key")
+    options: dict[str, Any] = {"key": str(tmp_path / "key"), "mask": "none", "option": "retain-safe-private"}
+    found = peak_of(
+        lambda: cinemill.deidentify(path, output, **options, threads=1, overwrite=True, recheck=True)
+    )
+    assert found < size / 2
+    assert len(pydicom.dcmread(output)["200D10F3"].value) == size
 
 
 def test_a_frame_outlives_the_pages_it_was_read_from(tmp_path):

@@ -1,5 +1,6 @@
 """A cine in parts: no codestream changes, and each part is an instance of its own."""
 
+import struct
 from pathlib import Path
 
 import pydicom
@@ -10,6 +11,16 @@ import cinemill
 from cinemill.dicom.source import Source
 from cinemill.errors import DamagedFile, OutputExists, UsageError
 from tests.support.files import bundled
+from tests.support.generate import (
+    BIG_ENDIAN,
+    DELIMITER,
+    EXPLICIT,
+    header,
+    item,
+    native_element,
+    noise,
+    part10,
+)
 
 ULTRASOUND = bundled("examples_ybr_color.dcm")
 
@@ -104,12 +115,40 @@ def test_the_same_call_keeps_what_is_there(tmp_path):
         cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=10)
 
 
+def test_what_a_killed_run_left_of_a_finished_part_goes(tmp_path):
+    """It was killed between the part's name and the end of its other one."""
+    for _ in range(2):
+        (_, part) = cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=15)
+        output = Path(part.output)
+        output.with_name(f".{output.name}.0.part").hardlink_to(output)
+    cinemill.split(ULTRASOUND, tmp_path, frames_per_instance=15)
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize(
     "limits", [{}, {"frames_per_instance": 5, "max_bytes": 5}, {"frames_per_instance": 0}, {"max_bytes": -1}]
 )
 def test_limits_are_checked(tmp_path, limits):
     with pytest.raises(UsageError, match="at least 1"):
         cinemill.split(ULTRASOUND, tmp_path, **limits)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, BIG_ENDIAN])
+def test_a_sequence_of_unknown_vr_is_carried_on(tmp_path, syntax):
+    """Its items are implicit VR little endian, whatever stands around it (PS3.5 6.2.2)."""
+    frames, order = noise((2, 4, 6)), ">" if syntax == BIG_ENDIAN else "<"
+    reference = struct.pack("<HHL", 0x0008, 0x1155, 8) + b"1.2.3.9\0"
+    sequence = (
+        struct.pack(order + "HH2sHL", 0x0008, 0x2112, b"UN", 0, 0xFFFFFFFF) + item(reference) + DELIMITER
+    )
+    path = tmp_path / "in.dcm"
+    path.write_bytes(
+        part10(header(frames), sequence + native_element(frames.tobytes(), syntax, b"OB"), syntax)
+    )
+    for part in cinemill.split(path, tmp_path / "parts", frames_per_instance=1):
+        there = pydicom.dcmread(part.output).SourceImageSequence
+        assert [each.ReferencedSOPInstanceUID for each in there] == ["1.2.3.9", "1.2.3.4"]
+    cinemill.extract(path, tmp_path / "stills", format="dicom")
 
 
 def test_what_has_no_frames_is_not_split(tmp_path):

@@ -51,3 +51,18 @@ def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server) 
     assert lines
     assert all({"time", "level"} <= line.keys() for line in lines)
     assert any("SIGKILL" in line["message"] for line in lines)
+
+
+@pytest.mark.service
+def test_ctrl_c_ends_a_worker_well(ledger: Ledger, server: Server) -> None:
+    """A terminal's Ctrl-C reaches its children, too."""
+    command = [sys.executable, "-m", "cinemill_workers.cli", "worker", "--jobs", "1"]
+    environment = {**os.environ, **Service.hasty_environment(server)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as worker:
+        wait_until(lambda: bool(ledger.workers()))
+        os.killpg(worker.pid, signal.SIGINT)
+        printed, _ = worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    assert all(json.loads(line)["level"] in {"info", "warning"} for line in printed.splitlines())

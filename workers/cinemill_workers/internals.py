@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def keep_pool_full(worker: Any) -> None:
 def run_worker(app: Any, arguments: list[str], say: Callable[[str], None]) -> int:
     """Run a worker of an application until it ends; return its exit code, which Celery's ``worker_main`` loses.
 
-    Celery's banner is left out, and its warning of root's rights, which is about messages that can hold code: these are JSON.
+    Ctrl-C ends it as SIGTERM does. Celery's banner is left out, and its warning of root's rights, which is about messages that
+    can hold code: these are JSON.
 
     Parameters
     ----------
@@ -91,6 +93,7 @@ def run_worker(app: Any, arguments: list[str], say: Callable[[str], None]) -> in
     from celery.exceptions import SecurityWarning
 
     vars(worker)["safe_say"] = lambda message, *_: say(message)
+    vars(worker)["install_worker_int_handler"] = partial(worker.install_worker_int_handler, exitcode=0)
     celery.params[0].default = app
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)

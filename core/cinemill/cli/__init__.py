@@ -110,7 +110,13 @@ def app() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
+    """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        It was stopped.
+    """
     collect_seldom()
     try:
         sys.exit(app.main(standalone_mode=False))
@@ -120,8 +126,7 @@ def main() -> None:
     except CinemillError as error:
         click.echo(f"cinemill: {error}", err=True)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped", err=True)
-        sys.exit(130)
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         sys.exit(1)

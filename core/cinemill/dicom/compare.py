@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -74,7 +75,7 @@ def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None =
 
 
 def _same_as_found(source: Source, output: Source, may_change: Collection[int], repeated: int) -> bool:
-    """Whether the elements stand in both files in the same order, as the same bytes.
+    """Whether the elements are the same bytes in both files, and equal tags stand in the same order.
 
     In one encoding, where an element ends is told by its own bytes: what is the same bytes from the first element on is the
     same elements.
@@ -91,10 +92,10 @@ def _same_as_found(source: Source, output: Source, may_change: Collection[int], 
 
 
 def _kept(file: Source, may_change: Collection[int], first: int) -> list[range]:
-    """Return where the elements that are compared stand, from one on; those one behind the other together, the last ones first."""
+    """Return where the elements that are compared stand, from one on; those one behind the other together, the last tags first."""
     runs = []
     begin = end = 0
-    for tag, _, start, _, after, _ in islice(file.elements, first, None):
+    for tag, _, start, _, after, _ in sorted(islice(file.elements, first, None), key=itemgetter(0)):
         if tag & 0xFFFF and tag not in may_change:
             if start != end:
                 runs.append(range(begin, end))

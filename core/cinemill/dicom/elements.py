@@ -149,7 +149,7 @@ def walk(
         if tag in until:
             return
         if length == UNDEFINED:
-            inner = encoding if vr != b"UN" else IMPLICIT_LE
+            inner = encoding_inside(vr, encoding)
             after = ends.pop((value, inner), end + 1) if ends else end + 1
             if after > end:
                 after = _end_of_items(data, Element(tag, vr, offset, value, value, length), end, inner, ends)
@@ -244,7 +244,7 @@ def items(data: Bytes, element: Element, encoding: Encoding, ends: Ends | None =
     ends
         See `walk`.
     """
-    inner = IMPLICIT_LE if element.vr == b"UN" else encoding
+    inner = encoding_inside(element.vr, encoding)
     offset = element.value
     while offset < element.end:
         item = read_header(data, offset, element.end, inner)
@@ -256,6 +256,11 @@ def items(data: Bytes, element: Element, encoding: Encoding, ends: Ends | None =
         after = known
         yield Element(item.tag, None, offset, item.value, after, item.length)
         offset = after
+
+
+def encoding_inside(vr: bytes | None, encoding: Encoding) -> Encoding:
+    """Return how the items of a sequence are encoded that stands in a data set with this VR (PS3.5 §6.2.2)."""
+    return IMPLICIT_LE if vr == b"UN" else encoding
 
 
 def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> Encoding:
@@ -270,7 +275,7 @@ def item_encoding(data: Bytes, item: Element, end: int, encoding: Encoding) -> E
     end
         Where its content ends.
     encoding
-        Of the data set around it.
+        Of the sequence that it stands in: see `encoding_inside`.
     """
     vr = bytes(data[item.value + 4 : item.value + 6])
     contrary = vr in SHORT_VRS if encoding.implicit_vr else not (vr.isalpha() and vr.isupper())
@@ -322,7 +327,7 @@ def _end_of_item(data: Bytes, item: Element, end: int, encoding: Encoding, ends:
         if element.tag == ITEM_END:
             return element.value
         if element.length == UNDEFINED:
-            inner = encoding if element.vr != b"UN" else IMPLICIT_LE
+            inner = encoding_inside(element.vr, encoding)
             offset = _end_of_items(data, element, end, inner, ends)
             if ends is not None:
                 ends[element.value, inner] = offset

@@ -201,7 +201,8 @@ def _first_fragments(
         return np.zeros(1, np.int64)
     raise DamagedFile(
         f"{frames} frame{'s are' if frames > 1 else ' is'} promised, {len(first) or count} found in "
-        f"{count} fragment{'' if count == 1 else 's'}; the file is truncated, or Number of Frames is wrong (see --repair)"
+        f"{count} fragment{'' if count == 1 else 's'}; the file is truncated, or Number of Frames is wrong; "
+        "transcode --repair keeps the frames that are there"
     )
 
 

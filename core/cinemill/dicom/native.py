@@ -96,7 +96,7 @@ class NativeFrames:
                 raise DamagedFile(
                     f"{count} frame{'s' if count > 1 else ''} of {pixels.rows}×{pixels.columns} take {wanted} bytes, "
                     f"{there} are there, enough for {complete}; the file is truncated or its header is wrong"
-                    f"{' (see --repair)' if complete else ''}"
+                    f"{'; transcode --repair keeps those' if complete else ''}"
                 )
             warnings.append(f"Number of Frames {promised or '(absent)'} was corrected to {complete}")
             count, padded = complete, there

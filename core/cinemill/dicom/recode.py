@@ -28,6 +28,7 @@ from cinemill.dicom.elements import (
     Encoding,
     Ends,
     bounded,
+    encoding_inside,
     has_long_header,
     item_content,
     item_encoding,
@@ -206,7 +207,8 @@ class Recoder:
     def encode_items(self, sequence: Element, chosen: slice = slice(None)) -> bytes:
         """Return items of a top-level sequence, one after the other."""
         found = list(items(self.data, sequence, self.source, self._ends))[chosen]
-        return b"".join(self._joined(self._encode_item(item, self.source, self.target)) for item in found)
+        inner = encoding_inside(sequence.vr, self.source)
+        return b"".join(self._joined(self._encode_item(item, inner, self.target)) for item in found)
 
     def _encode_item(self, item: Element, source: Encoding, target: Encoding) -> list[Part]:
         start, end = item_content(item)

@@ -161,7 +161,7 @@ class Source(Values):
         except DamagedFile as error:
             what = f"{size - end} bytes at byte {end}, behind the pixel data, are no data elements"
             if not self.repair:
-                raise DamagedFile(f"{what} ({error.message}); --repair leaves them out") from None
+                raise DamagedFile(f"{what} ({error.message}); transcode --repair leaves them out") from None
             self._left_out = True
             self.warnings.append(f"{what}; they were left out")
         else:
@@ -226,7 +226,8 @@ class Source(Values):
         if self.repair:
             return None
         raise DamagedFile(
-            f"Number of Frames is {text[:64]!r}, expected a positive integer (see --repair)", path=self.path
+            f"Number of Frames is {text[:64]!r}, expected a positive integer; transcode --repair counts the frames",
+            path=self.path,
         )
 
     def __len__(self) -> int:

@@ -11,8 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.dicom.dictionary import named
-from cinemill.dicom.elements import EXPLICIT_LE, Element, Encoding
+from cinemill.dicom.dictionary import find_vr, named
+from cinemill.dicom.elements import EXPLICIT_LE, UNDEFINED, Element, Encoding
 from cinemill.dicom.file_meta import meta_encoding
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import Recoder
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CHARACTER_SET = 0x00080005
 _LONGEST_INTEGER = 12
+_LARGE = 1 << 20
 
 
 @contextmanager
@@ -82,10 +83,16 @@ class Values:
         """All elements but the pixel data, with ``file_meta``, as pydicom reads them; big endian ones in little endian."""
         from pydicom.dataset import FileMetaDataset
 
+        data = memoryview(self.data)
         with _readable():
-            header = self._parsed(self.elements)
+            header = self._parsed(self.elements, [data[e.start : e.end] for e in self.elements])
             header.file_meta = FileMetaDataset(_parsed(map(self.meta_bytes, self.meta)))
         return header
+
+    @cached_property
+    def brief(self) -> Dataset:
+        """What `header` has, without private elements, and without values from a megabyte on that are no sequences."""
+        return self.part(*(element.tag for element in self.elements if _is_brief(element)))
 
     def part(self, *tags: int) -> Dataset:
         """Return some top-level elements, and the character set, as `header` has them; the others are not read.
@@ -96,13 +103,21 @@ class Values:
             They can't be read.
         """
         found = (self._spans.get(tag) for tag in sorted({_CHARACTER_SET, *tags}))
+        elements = [element for element in found if element is not None]
         with _readable():
-            return self._parsed([element for element in found if element is not None])
+            return self._parsed(elements, [each for element in elements for each in self._bounded(element)])
 
-    def _parsed(self, elements: list[Element]) -> Dataset:
+    def _bounded(self, element: Element) -> Iterator[memoryview | bytes]:
+        """Yield an element's bytes, a sequence with its length: pydicom reads the items of such a one when it is asked for them."""
+        data, (tag, vr, start, value, end, length) = memoryview(self.data), element
+        if length != UNDEFINED or (vr or (find_vr(tag) or "").encode()) != b"SQ" or end - value > UNDEFINED:
+            yield data[start:end]
+            return
+        yield from (data[start : value - 4], struct.pack("<L", end - 8 - value), data[value : end - 8])
+
+    def _parsed(self, elements: list[Element], encoded: Iterable[memoryview | bytes]) -> Dataset:
         if self.encoding.little_endian:
-            data = memoryview(self.data)
-            return _parsed((data[e.start : e.end] for e in elements), self.encoding)
+            return _parsed(encoded, self.encoding)
         recoder = Recoder(self.data, self.encoding, EXPLICIT_LE, signed=self.short(0x00280103, 0) == 1)
         return _parsed(encoded for _, encoded in recoder.encode(elements))
 
@@ -154,6 +169,12 @@ class Values:
             )
         number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
         return number
+
+
+def _is_brief(element: Element) -> bool:
+    tag = element.tag
+    small = element.end - element.start < _LARGE or b"SQ" in {element.vr, (find_vr(tag) or "").encode()}
+    return small and not tag >> 16 & 1
 
 
 @contextmanager

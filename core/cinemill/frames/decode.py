@@ -273,7 +273,7 @@ class FrameDecoder:
                 return
         message = (
             f"two other decoders read it otherwise than {self.codec.name}, which decoded other frames alone; "
-            "have every frame confirmed (--verify independent)"
+            "transcode --verify independent has every frame confirmed"
         )
         raise self._located(CodecError(message), index)
 

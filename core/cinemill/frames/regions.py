@@ -9,7 +9,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cinemill.dicom.dictionary import find_keyword, find_vr
-from cinemill.dicom.elements import IMPLICIT_LE, ITEM, ITEM_END, UNDEFINED, item_encoding, read_header, walk
+from cinemill.dicom.elements import (
+    ITEM,
+    ITEM_END,
+    UNDEFINED,
+    encoding_inside,
+    item_encoding,
+    read_header,
+    walk,
+)
 from cinemill.dicom.values import explained
 from cinemill.errors import DamagedFile, NotInFile
 
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 
     from cinemill.dicom.elements import Encoding
     from cinemill.dicom.values import Values
+    from cinemill.pixel_format import Box
     from cinemill.storage.mapped import Bytes
 
 SEQUENCE = 0x00186011
@@ -80,7 +89,7 @@ class Region:
     spatial_format: str
     data_type: str
     flags: int
-    bounds: tuple[int, int, int, int]
+    bounds: Box
     units: tuple[str, str]
     deltas: tuple[float | None, float | None]
     reference_pixel: tuple[int | None, int | None]
@@ -115,7 +124,7 @@ def region_items(source: Values) -> list[dict[str, Any]]:
     sequence = source.element(SEQUENCE)
     if sequence is None:
         return []
-    inner = IMPLICIT_LE if sequence.vr == b"UN" else source.encoding
+    inner = encoding_inside(sequence.vr, source.encoding)
     found: list[dict[str, Any]] = []
     offset = sequence.value
     while offset < sequence.end:
@@ -165,7 +174,7 @@ def read_regions(header: Attributes, rows: int, columns: int) -> list[Region]:
         return [_region(item, rows, columns) for item in header.get("SequenceOfUltrasoundRegions") or ()]
 
 
-def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
+def bounding_box(regions: Iterable[Region]) -> Box:
     """Return left, top, right and bottom of the smallest rectangle around all regions.
 
     Raises
@@ -178,6 +187,13 @@ def bounding_box(regions: Iterable[Region]) -> tuple[int, int, int, int]:
         raise NotInFile("the header has no ultrasound regions; leave out the options that need them")
     left, top, right, bottom = zip(*bounds, strict=True)
     return min(left), min(top), max(right), max(bottom)
+
+
+def shared(one: Box, other: Box) -> int:
+    """Return how many pixels two rectangles have in common."""
+    width = min(one[2], other[2]) - max(one[0], other[0]) + 1
+    height = min(one[3], other[3]) - max(one[1], other[1]) + 1
+    return max(width, 0) * max(height, 0)
 
 
 def _region(item: Attributes, rows: int, columns: int) -> Region:

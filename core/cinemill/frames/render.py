@@ -203,7 +203,7 @@ class Renderer:
     def _header(self) -> Dataset | dict[str, Any]:
         """Where transformations are looked for: pydicom reads the header only where they are more than a few numbers."""
         found = plain_transformations(self._source)
-        return self._source.header if found is None else found
+        return self._source.brief if found is None else found
 
     def _transformations(self, frame: int) -> Transformations:
         """Return the transformations of one frame."""
@@ -247,7 +247,7 @@ class Renderer:
         """Return the display values of stored values of any shape."""
         if self.pixels.photometric_interpretation == "PALETTE COLOR":
             with explained("palette can't be applied", "use --stored"):
-                return _palette(self._source.header, self.pixels.dtype)
+                return _palette(self._source.brief, self.pixels.dtype)
         if not self._monochrome:
             return _to_8_bits(values, 0, (1 << self.bits) - 1)
         with explained(*_NO_DISPLAY):
@@ -293,7 +293,6 @@ def _palette(header: Dataset, index_type: np.dtype[Any]) -> Picture:
         from pydicom.pixels.processing import apply_color_lut
 
         palette = copy(header)
-        del palette.file_meta  # it may say big endian, which the header is no more
         palette.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
         luts = list(apply_color_lut(np.arange(first, first + entries), palette).T[:3])
     rgb = palette_table(*luts, first_mapped=first, index_type=index_type)

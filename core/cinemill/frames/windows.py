@@ -27,7 +27,7 @@ def full_window(decoder: FrameDecoder | VideoDecoder) -> tuple[float, float] | N
     if any(renderer.describe(index).get("voi") != "none" for index in shown):
         return None
     low, high = np.inf, -np.inf
-    header = decoder.source.header
+    header = decoder.source.brief
     padding = header.get(_PADDING)
     limits = sorted((padding, header.get(_PADDING_LIMIT, padding))) if padding is not None else ()
     for start in range(0, frames, decoder.batch):

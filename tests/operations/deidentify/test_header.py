@@ -12,7 +12,8 @@ from pydicom.uid import UID
 import cinemill
 from cinemill.dicom.source import Source
 from cinemill.operations.deidentify.attributes import basic_profile, edition
-from cinemill.operations.deidentify.keys import read_key
+from cinemill.operations.deidentify.identity import Identity
+from cinemill.operations.deidentify.keys import Key, read_key
 from cinemill.operations.deidentify.profile import CODES
 from tests.operations.deidentify.conftest import FRAMES, identified
 from tests.support.generate import (
@@ -52,6 +53,17 @@ def items(path):
     """The elements of a file but those that say what was done to it, as bytes by tag."""
     with Source(path) as source:
         return {e.tag: bytes(source.data[e.value : e.end]) for e in source.elements}
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, BIG_ENDIAN])
+def test_names_in_sequences_of_unknown_vr_are_known(tmp_path, syntax):
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    name = item(struct.pack("<HHL", 0x0008, 0x1070, 10) + b"Stress^Jim")
+    sequence = struct.pack(order + "HH2sHL", 0x0040, 0x0275, b"UN", 0, 0xFFFFFFFF) + name + DELIMITER
+    path = tmp_path / "in.dcm"
+    path.write_bytes(part10(identified(), sequence + native_element(FRAMES.tobytes(), syntax, b"OB"), syntax))
+    with Source(path) as source:
+        assert {"stress", "jim"} <= Identity.of(source, Key(bytes(32))).words
 
 
 def test_the_table_is_the_newest_that_its_package_has():

@@ -116,6 +116,17 @@ def test_an_audit_finds_nothing_in_what_was_de_identified(tmp_path, key, made):
     assert audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map") == (0, [])
 
 
+@pytest.mark.parametrize("word", ["NONE", "ANONYMOUS", "Not Known", "N/A", "0000", "XX"])
+def test_what_stands_for_nobody_is_nobodys_original(tmp_path, key, made, word):
+    dataset = identified(ManufacturerModelName=f"{word} 7", ScanningSequence="NONE")
+    dataset.PatientName = dataset.PatientID = word
+    dataset.SourceImageSequence[0].ReferencedSOPClassUID = "0"
+    dataset.SourceImageSequence[0].ReferencedSOPInstanceUID = "0"
+    output, written = made(dataset, map=str(tmp_path / "map"), option="retain-device-identity")
+    assert written.ManufacturerModelName == f"{word} 7"
+    assert audited(output, "--key", key, "--map", tmp_path / "map") == (0, [])
+
+
 @pytest.mark.parametrize("blank", [bytes(8), b" " * 8])
 def test_an_audit_takes_blanks_for_no_date(tmp_path, made, blank):
     path = tmp_path / "blank.dcm"

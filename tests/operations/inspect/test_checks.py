@@ -7,7 +7,7 @@ from cinemill.operations.inspect.checks.among import AMONG
 from cinemill.operations.inspect.checks.documented import as_markdown
 from cinemill.operations.inspect.checks.table import CHECKS
 from cinemill.operations.inspect.inspect import inspect
-from tests.support import soundness
+from tests.support import clips, soundness
 from tests.support.files import REPOSITORY
 
 
@@ -49,3 +49,12 @@ def test_checks_have_ids_of_their_own_and_say_all_that_a_finding_has():
 
 def test_the_documentation_has_the_table_of_checks():
     assert as_markdown() in (REPOSITORY / "docs/INSPECT.md").read_text()
+
+
+def test_regions_that_have_only_an_edge_in_common_share_its_pixels(tmp_path):
+    """Bounds are the last pixels within, by PS3.3 C.8.5.5.1.14."""
+    regions = [clips.region((0, 0, 10, 23)), clips.region((10, 4, 31, 9), deltas=(0.1, 0.1))]
+    beside = [regions[0], clips.region((11, 4, 31, 9), deltas=(0.1, 0.1))]
+    finding = found(tmp_path / "edge.dcm", soundness.native(SequenceOfUltrasoundRegions=regions))
+    assert "share 6 pixels" in finding["regions.overlap"].found
+    assert found(tmp_path / "beside.dcm", soundness.native(SequenceOfUltrasoundRegions=beside)) == {}

@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 
 from cinemill.dicom.source import Source
 from cinemill.operations.inspect.documents.references import references_of
-from tests.support import reports
+from tests.support import clips, generate, reports
 
 
 def of(**elements):
@@ -76,6 +76,26 @@ def test_nonsense_in_references_is_left_out():
     header.add_new(0x00091010, "SQ", [instance("1.2")])
     assert told(header) == [("ReferencedImageSequence", "1.1", (), None, None)]
     assert references_of(Dataset()) == ()
+
+
+@pytest.mark.parametrize("syntax", [generate.EXPLICIT, generate.IMPLICIT])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_items_of_sequences_that_name_no_instance_are_not_read(tmp_path, syntax, undefined):
+    frames = generate.noise((2, 4, 6))
+    header = generate.header(
+        frames,
+        SequenceOfUltrasoundRegions=[clips.region((0, 0, 3, 3))],
+        SourceImageSequence=[instance("1.1")],
+    )
+    for keyword in ("SequenceOfUltrasoundRegions", "SourceImageSequence"):
+        header[keyword].is_undefined_length = undefined
+    pixels = generate.native_element(generate.native_bytes(frames), syntax)
+    (tmp_path / "us.dcm").write_bytes(generate.part10(header, pixels, syntax))
+    with Source(tmp_path / "us.dcm") as source:
+        assert told(source.brief) == [("SourceImageSequence", "1.1", (), None, None)]
+        assert source.brief.get_item("SequenceOfUltrasoundRegions").is_raw
+        assert source.brief.SequenceOfUltrasoundRegions == header.SequenceOfUltrasoundRegions
+        assert source.header["SourceImageSequence"].is_undefined_length == undefined
 
 
 @pytest.mark.corpus

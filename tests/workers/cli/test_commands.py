@@ -84,7 +84,9 @@ def up(kernels: None, terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
 
 def test_help_loads_nothing_heavy(terminal: Terminal) -> None:
     heavy = ("celery", "redis", "pydantic", "pydantic_settings", "rich.live", "numpy", "numba", "pydicom")
-    code = f"import sys, cinemill_workers.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import sys, cinemill_workers.cli.commands; print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env=terminal.environment, capture_output=True, text=True, check=True
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -26,6 +27,7 @@ from cinemill.errors import CinemillError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import SUCCESSES
+from cinemill.operations.split.request import Split
 from cinemill.operations.transcode.request import Transcode
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -39,11 +41,18 @@ GENERATED = int(os.environ.get("CHAOS_INSTANCES", "250"))
 CRASHING = "crash"
 LONGEST_SECONDS = 400.0
 DISK_BYTES = 128_000_000
-WORKS: dict[str, Operation] = {"transcode": Transcode("jpeg-ls"), "extract": Extract("png", frames="0")}
+WORKS: dict[str, Operation] = {
+    "transcode": Transcode("jpeg-ls"),
+    "extract": Extract("png", frames="0"),
+    "split": Split(frames_per_instance=1),
+}
 OPTIONS = {
     "transcode": ("--to", "jpeg-ls", "--if-larger", "write", "--lossy-source", "transcode"),
     "extract": ("--extract", "png", "--frames", "0"),
+    "split": ("--split", "--frames-per-instance", "1"),
 }
+_OUTPUT = re.compile(r"_\d{4}$")
+"""What the first frame, or a part, has behind the name of its source."""
 
 
 def runs() -> list[tuple[int, slice]]:
@@ -92,6 +101,7 @@ def calm(kernels: None, tmp_path_factory: pytest.TempPathFactory) -> Calm:
 def make_archive(folder: Path) -> list[Path]:
     """Collect generated instances, one that crashes its decoder, and pydicom's own odd files."""
     write_archive(folder / "generated", GENERATED)
+    write_archive(folder / "cines", GENERATED // 10, first_seed=2 * GENERATED, frames=5)
     write_instance(folder / "generated" / f"{CRASHING}.dcm", GENERATED)
     odd = Path(pydicom.__file__).parent / "data" / "test_files"
     for path in sorted(odd.glob("*.dcm")):
@@ -194,7 +204,7 @@ def check_account(found: dict[str, Any], records: list[dict[str, Any]], fates: d
 
 
 def check_outputs(found: Path, calm: Path, lost: set[str]) -> None:
-    expected = {path for path in files_below(calm) if path.stem.removesuffix("_0000") not in lost}
+    expected = {path for path in files_below(calm) if _OUTPUT.sub("", path.stem) not in lost}
     assert files_below(found) == expected
     for path in expected:
         assert (found / path).read_bytes() == (calm / path).read_bytes()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import cinemill_workers.cli.main  # noqa: F401  registers the commands of the service
+import cinemill_workers.cli.commands  # noqa: F401  registers the commands of the service
 from cinemill.cli import app
 from cinemill.errors import CinemillError, UsageError
 from cinemill.network.pace import Window

@@ -1,35 +1,16 @@
-"""The ``cinemill`` command: the core's commands, and those of the service."""
+"""The ``cinemill`` command. It imports nothing before it can tell what Ctrl-C did."""
 
 from __future__ import annotations
 
 import sys
 
-import click
-
-from cinemill.cli import app
-from cinemill.cli import main as run
-from cinemill.errors import printable
-
-app.places |= {
-    "demo": "cinemill_workers.cli.demo:demo",
-    "submit": "cinemill_workers.cli.submit:submit",
-    "worker": "cinemill_workers.cli.service:worker",
-    "up": "cinemill_workers.cli.service:up",
-    "doctor": "cinemill_workers.cli.service:doctor",
-    "policy": app.places.pop("policy"),  # groups come last
-    "jobs": "cinemill_workers.cli.jobs:jobs",
-}
-
 
 def main() -> None:
-    """Run the command line; errors become one-line messages and exit codes 1 and 2."""
+    """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage, 130 after Ctrl-C."""
     try:
+        from cinemill_workers.cli.commands import run
+
         run()
-    except OSError as error:
-        click.echo(f"cinemill: {printable(str(error))}", err=True)
-        sys.exit(1)
-    except Exception as error:
-        if not type(error).__module__.startswith("redis."):
-            raise
-        click.echo(f"cinemill: the server has gone: {printable(str(error))}", err=True)
-        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)

@@ -37,7 +37,7 @@ _concurrency = click.option(
     "--json", is_flag=True, expose_value=False, help="Nothing changes: the log is JSON lines in any case."
 )
 def worker(concurrency: int | None, priorities: str | None) -> None:
-    """Run a worker until SIGTERM.
+    """Run a worker until SIGTERM or Ctrl-C.
 
     Running items then get a short time, and are handed back.
     """

@@ -14,7 +14,7 @@ from cinemill_workers.settings import settings
 
 
 def run(concurrency: int | None = None) -> None:
-    """Run a worker in this process until SIGTERM.
+    """Run a worker in this process until SIGTERM or Ctrl-C.
 
     Parameters
     ----------

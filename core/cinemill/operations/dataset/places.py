@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cinemill.frames.geometry import pixel_aspect
+from cinemill.frames.regions import shared
 
 if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
@@ -89,7 +90,7 @@ def choose(cine: Cine, *, each: bool, whole: bool) -> list[Place]:
     chosen: list[tuple[int, Region]] = []
     for number, region in found:
         area = _area(region.bounds)
-        if all(_shared(region.bounds, other.bounds) < _INSIDE * area for _, other in chosen):
+        if all(shared(region.bounds, other.bounds) < _INSIDE * area for _, other in chosen):
             chosen.append((number, region))
     return [_place(cine, number, region) for number, region in (chosen if each else chosen[:1])]
 
@@ -131,10 +132,3 @@ def _sides(bounds: Box) -> tuple[int, int]:
 def _area(bounds: Box) -> int:
     width, height = _sides(bounds)
     return width * height
-
-
-def _shared(one: Box, other: Box) -> int:
-    """Return the pixels that two rectangles have in common."""
-    width = min(one[2], other[2]) - max(one[0], other[0]) + 1
-    height = min(one[3], other[3]) - max(one[1], other[1]) + 1
-    return max(0, width) * max(0, height)

@@ -13,6 +13,7 @@ from cinemill.dicom.elements import (
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -27,7 +28,7 @@ from cinemill.operations.deidentify.mapping import Entry
 from cinemill.operations.deidentify.marks import methods_of
 from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, Profile
 from cinemill.operations.deidentify.values import decoded, dummy, is_registered
-from cinemill.operations.deidentify.words import vocabulary
+from cinemill.operations.deidentify.words import is_placeholder, tells, vocabulary
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
@@ -91,17 +92,18 @@ class Originals:
         known = vocabulary()
         for entry in entries:
             if entry.kind == "uid":
-                self._uids.add(entry.original)
+                if tells(entry.original):
+                    self._uids.add(entry.original)
             elif entry.kind != "file":
                 self._add(_words(entry.original), known, named=entry.kind == "name")
 
     def _add(self, words: list[str], known: frozenset[str], *, named: bool) -> None:
-        long = [word for word in words if len(word) > 3 and word not in known]
+        long = [word for word in words if tells(word) and word not in known]
         if named:
             self._single.update(word for word in long if not word.isdigit())
         if len(words) == 1:
             self._single.update(long)
-        elif words:
+        elif not all(map(is_placeholder, words)):
             self._several.setdefault(min(words), []).append(frozenset(words))
 
     def is_uid(self, uid: str) -> bool:
@@ -188,7 +190,7 @@ class _Audit:
         try:
             for item in items(data, element, encoding, self._ends):
                 start, end = item_content(item)
-                inner = item_encoding(data, item, end, encoding)
+                inner = item_encoding(data, item, end, encoding_inside(element.vr, encoding))
                 elements = list(walk(data, start, end, inner, ends=self._ends))
                 yield from self._level(elements, inner, where + " ", top=False)
         except DamagedFile:

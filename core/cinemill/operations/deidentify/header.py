@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from cinemill.dicom.elements import (
     EXPLICIT_LE,
-    IMPLICIT_LE,
     UNDEFINED,
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -37,6 +37,7 @@ from cinemill.operations.deidentify.private import block_of, is_creator, is_safe
 from cinemill.operations.deidentify.profile import SAFE_PRIVATE
 from cinemill.operations.deidentify.values import decoded, dummy, replaced_uids, shifted
 from cinemill.operations.deidentify.words import clean
+from cinemill.storage.mapped import pieces
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -249,35 +250,39 @@ class _Judge:
             return self._unless_echo(element, vr)
         if action is Action.REMOVE:
             return self._done("removed", None)
-        tag, value = element.tag, self._raw(element)
-        if element.length != UNDEFINED and not value.strip(b" \0"):
+        if element.length != UNDEFINED and self._is_blank(element):
             return KEPT
         if action is Action.UID or vr == "UI":
-            return self._of_uids(element, vr, value)
-        what, new = self._replaced(tag, vr.encode(), value, action)
-        return self._done(what, None if new is None else encode_element(tag, vr.encode(), new))
+            return self._of_uids(element, vr)
+        what, new = self._replaced(element, vr.encode(), action)
+        return self._done(what, None if new is None else encode_element(element.tag, vr.encode(), new))
 
-    def _of_uids(self, element: Element, vr: str, value: bytes) -> _New:
+    def _is_blank(self, element: Element) -> bool:
+        return not any(bytes(each).strip(b" \0") for each in pieces(self._data, element.value, element.end))
+
+    def _of_uids(self, element: Element, vr: str) -> _New:
         if vr != "UI":  # somebody wrote a UID as text
             return self._done("replaced", encode_element(element.tag, vr.encode(), dummy(vr.encode())))
+        value = self._raw(element)
         new = replaced_uids(value, self._key, self._note_uid)
         if new.rstrip(b"\0") == value.rstrip(b"\0"):
             return KEPT
         return self._done("uids", encode_element(element.tag, b"UI", new))
 
-    def _replaced(self, tag: int, vr: bytes, value: bytes, action: Action) -> tuple[str, bytes | None]:
+    def _replaced(self, element: Element, vr: bytes, action: Action) -> tuple[str, bytes | None]:
         """Return what was done to a value, and what stands in its place: None where it is left out."""
+        tag = element.tag
         pseudonym = self._identity.pseudonym_of(tag)
         if pseudonym:
             return "pseudonyms", pseudonym.encode()
         basic = columns(tag, vr.decode(), self._profile).basic
         if action is Action.SHIFT:
-            moved = shifted(value, vr, self._identity.days)
+            moved = shifted(self._raw(element), vr, self._identity.days)
             if moved is not None:
                 return "dates", moved
             return ("removed", None) if basic.startswith("X") else ("replaced", dummy(vr))
         if action is Action.CLEAN:
-            text = clean(decoded(value, self._identity.charsets), self._identity.words)
+            text = clean(decoded(self._raw(element), self._identity.charsets), self._identity.words)
             least = dummy(vr) if "D" in basic or tag in CONTENT_TEXT else b""
             return "cleaned", text.strip(" \\").encode("ascii", "ignore") or least
         return ("emptied", b"") if action is Action.EMPTY else ("replaced", dummy(vr))
@@ -287,7 +292,7 @@ class _Judge:
         labels = vr in {"CS", "AE"} and element.tag >> 16 not in _OF_TERMS
         if vr.encode() not in _TEXT and vr != "UN" and not labels:
             return KEPT
-        text = decoded(self._raw(element)[:65536], self._identity.charsets)
+        text = decoded(self._raw(element, 65536), self._identity.charsets)
         if self._identity.echoes(text, several=element.tag in _CODES):
             return self._done("echoes", encode_element(element.tag, vr.encode(), dummy(vr.encode())))
         return KEPT
@@ -319,7 +324,7 @@ class _Judge:
             for item in items(self._data, element, encoding, self._ends):
                 start, end = item_content(item)
                 behind = item.end
-                inner = item_encoding(self._data, item, end, encoding if element.vr != b"UN" else IMPLICIT_LE)
+                inner = item_encoding(self._data, item, end, encoding_inside(element.vr, encoding))
                 elements = list(walk(self._data, start, end, inner, ends=self._ends))
                 if only_references and not is_reference(self._data, elements):
                     changed = True
@@ -363,5 +368,6 @@ class _Judge:
             if len(text.strip()) > 2:
                 self._entries[kind, text.strip()] = self._identity.pseudonym_of(element.tag)
 
-    def _raw(self, element: Element) -> bytes:
-        return bytes(self._data[element.value : element.end])
+    def _raw(self, element: Element, most: int | None = None) -> bytes:
+        end = element.end if most is None else min(element.end, element.value + most)
+        return bytes(self._data[element.value : end])

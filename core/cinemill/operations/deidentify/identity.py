@@ -14,6 +14,7 @@ from cinemill.dicom.elements import (
     Element,
     Encoding,
     Ends,
+    encoding_inside,
     item_content,
     item_encoding,
     items,
@@ -21,7 +22,7 @@ from cinemill.dicom.elements import (
 )
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.values import decoded
-from cinemill.operations.deidentify.words import vocabulary, words_of
+from cinemill.operations.deidentify.words import tells, vocabulary, words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -57,7 +58,7 @@ class Identity:
     words
         Of all names and numbers in the header, in small letters.
     patient
-        Of them those of the patient's own names and numbers by which somebody is told: long, and no words of medicine.
+        Of them those of the patient's own names and numbers by which somebody is told, without words of medicine.
     """
 
     pseudonym: str
@@ -83,7 +84,7 @@ class Identity:
             key.days(patient),
             charsets,
             frozenset(words_of(texts)),
-            frozenset(word for word in words_of(own) if len(word) > 3) - vocabulary(),
+            frozenset(filter(tells, words_of(own))) - vocabulary(),
         )
 
     def pseudonym_of(self, tag: int) -> str:
@@ -146,7 +147,7 @@ def _named(source: Source) -> Iterator[tuple[int, bytes]]:
         try:
             for item in items(source.data, sequence, encoding, ends):
                 start, end = item_content(item)
-                inner = item_encoding(source.data, item, end, encoding)
+                inner = item_encoding(source.data, item, end, encoding_inside(sequence.vr, encoding))
                 yield from level(list(walk(source.data, start, end, inner, ends=ends)), inner)
         except DamagedFile:
             return

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import item_content, items, walk
+from cinemill.dicom.elements import encoding_inside, item_content, item_encoding, items, walk
 from cinemill.dicom.recode import encode_element
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.attributes import edition
@@ -75,7 +75,10 @@ def methods_of(source: Source) -> Iterator[str]:
         The sequence can't be read further.
     """
     sequence = source.element(_METHOD_CODES)
-    for item in [] if sequence is None else items(source.data, sequence, source.encoding):
-        for element in walk(source.data, *item_content(item), source.encoding):
+    if sequence is None:
+        return
+    for item in items(source.data, sequence, source.encoding):
+        inner = item_encoding(source.data, item, item.end, encoding_inside(sequence.vr, source.encoding))
+        for element in walk(source.data, *item_content(item), inner):
             if element.tag == _CODE_VALUE:
                 yield bytes(source.data[element.value : element.end]).decode("latin-1").strip(" \0")

@@ -15,6 +15,17 @@ _COMMON = 3
 _VIEW = re.compile(r"[a-z]?\d{1,2}[a-z]{0,2}", re.IGNORECASE)
 """4CH, A4C, 2D, T1, 12: views, modes and short numbers."""
 
+_PLACEHOLDERS = """
+    no not none null name names known given unknown unbekannt inconnu desconocido sconosciuto onbekend anon anonym anonymous
+    anonyme anonymized anonymised anonymisiert deidentified noname notknown unnamed unidentified undefined unspecified
+    unassigned missing empty enter text default dummy removed test tests testing demo patient phantom
+    """
+_NOBODY = frozenset(_PLACEHOLDERS.split())
+"""What stands in place of names and numbers where nobody knows them, or there is nobody."""
+
+_LEAST = 4
+"""Letters of a word by which somebody is told."""
+
 _ULTRASOUND_WORDS = """
     a2c a3c a4c a5c plax psax psla pssa lax sax alax ap4 ap3 ap2 apical parasternal subcostal suprasternal echo echocardiogram
     tte tee toe cine loop doppler cw pw cfm tdi tvi mmode bmode color colour flow lv rv la ra ivs lvot rvot ef ao mv av tv pv
@@ -61,3 +72,13 @@ def clean(text: str, names: Collection[str]) -> str:
 def words_of(texts: Iterable[str]) -> set[str]:
     """Return the words of names and numbers, in small letters, without those too short to tell anybody by."""
     return {word.lower() for text in texts for word in _WORD.findall(text) if len(word) > 1}
+
+
+def is_placeholder(word: str) -> bool:
+    """Whether a word, in small letters, stands in place of a name or number: NONE, ANONYMOUS, 0000, XX."""
+    return word in _NOBODY or len(set(word)) == 1
+
+
+def tells(word: str) -> bool:
+    """Whether a word of a name or number, in small letters, tells somebody from others: no short ones, no placeholders."""
+    return len(word) >= _LEAST and not is_placeholder(word)

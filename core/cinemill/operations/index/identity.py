@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.operations.deidentify.identity import OF_PATIENT, whose
 from cinemill.operations.deidentify.values import is_registered
-from cinemill.operations.deidentify.words import words_of
+from cinemill.operations.deidentify.words import tells, words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.values import Values
@@ -22,9 +22,6 @@ _ANY_UID = frozenset(("",))
 _TOKEN = re.compile(r"[\w.-]{4,}")
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _WORD = re.compile(r"[^\W_]+")
-_LEAST = 4
-"""Letters of a word by which somebody is told."""
-
 _HIDDEN = "…"
 
 
@@ -104,7 +101,7 @@ class Words(NamedTuple):
         """Find them in a header."""
         uids = (source.meta_text(_IN_META), *map(source.text, (_INSTANCE, _SERIES, _STUDY)))
         told = words_of(map(source.text, OF_PATIENT))
-        return cls(frozenset(filter(None, uids)), frozenset(word for word in told if len(word) >= _LEAST))
+        return cls(frozenset(filter(None, uids)), frozenset(filter(tells, told)))
 
 
 NOTHING = Words(frozenset(), frozenset())

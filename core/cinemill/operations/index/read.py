@@ -179,7 +179,7 @@ class Reader:
             return
         from cinemill.operations.inspect.documents.measurements import measurements_of
 
-        for measurement in measurements_of(source.header, phi=self._phi):
+        for measurement in measurements_of(source.brief, phi=self._phi):
             row = row_of(facts, measurement)
             for name in _UIDS:
                 row[name] = self._keyed(row[name])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.dicom.dictionary import find_keyword, uid_names
-from cinemill.dicom.elements import UNDEFINED, item_content, item_encoding, items, walk
+from cinemill.dicom.elements import UNDEFINED, encoding_inside, item_content, item_encoding, items, walk
 from cinemill.dicom.fragments import ITEM_HEADER
 from cinemill.dicom.values import explained
 from cinemill.errors import CinemillError, DamagedFile
@@ -223,7 +223,8 @@ def _functional_groups(source: Source) -> tuple[str, ...]:
         for group in (_SHARED_GROUPS, _PER_FRAME_GROUPS):
             if (sequence := source.element(group)) is not None:
                 for item in items(source.data, sequence, source.encoding):
-                    encoding = item_encoding(source.data, item, item.end, source.encoding)
+                    inside = encoding_inside(sequence.vr, source.encoding)
+                    encoding = item_encoding(source.data, item, item.end, inside)
                     elements = walk(source.data, *item_content(item), encoding)
                     found |= dict.fromkeys(element.tag for element in elements)
     except (DamagedFile, RecursionError):

@@ -77,13 +77,16 @@ class Facts:
             return []
 
     def _element(self, key: str) -> Any:
-        header = self.source.header
+        from pydicom.datadict import tag_for_keyword
+
         if private := PRIVATE.fullmatch(key):
-            group, offset, creator = private.groups()
-            return header.private_block(int(group, 16), creator)[int(offset, 16)].value
-        if tag := TAG.fullmatch(key):
-            return header[int(tag[1] + tag[2], 16)].value
-        return header.get(key)
+            group, offset, creator = int(private[1], 16), int(private[2], 16), private[3]
+            own = (e.tag for e in self.source.elements if e.tag >> 16 == group)
+            block = self.source.part(*(tag for tag in own if tag & 0xFFFF < 0x100 or tag & 0xFF == offset))
+            return block.private_block(group, creator)[offset].value
+        found = TAG.fullmatch(key)
+        tag = int(found[1] + found[2], 16) if found else tag_for_keyword(key) or 0
+        return self.source.part(tag)[tag].value
 
     def texts(self, tag: int) -> list[Value]:
         """Return the values of an element of text."""

@@ -29,6 +29,7 @@ from cinemill.operations.operation import Control
 from cinemill.operations.origin import Origin, finished
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.split.request import Split
+from cinemill.storage.atomic import sweep
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
 from cinemill.storage.location import located, size
@@ -188,6 +189,7 @@ def _judge(origin: Origin, output: Path, target: syntaxes.TransferSyntax, frames
     OutputExists
         Something else stands there.
     """
+    sweep(output)
     uid = derived_uid(origin.source, _purpose(frames))
     found = finished(origin, output, [target], sop_instance_uid=uid, recheck=False)
     if found is None:

@@ -26,6 +26,7 @@ from cinemill.dicom.elements import (
 from cinemill.dicom.recode import Recoder
 from cinemill.errors import CinemillError, DamagedFile
 from cinemill.frames.icons import native_icons
+from cinemill.storage.digests import same_bytes
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -42,6 +43,7 @@ _TEXT = frozenset(
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
 _ANY_VR = frozenset((b"UN", b"OB", b"OW"))
 _LONGEST = 32
+_LARGE = 1 << 20
 _PATIENT = 0x0010
 
 
@@ -80,6 +82,7 @@ def differences(source: Source, output: Source, may_change: Collection[int]) -> 
     if source.unheld and not (source.repair or output.unheld):
         yield Difference("item outside any sequence", "that of the source", "none")
     ignored = _PADDING | set(may_change)
+    ignored |= {element.tag for element in source.elements if _is_carried(element, source, output)}
     yield from _compare(_elements(source, ignored), _elements(output, ignored), "")
     written = dict(_written(output.data, output.elements, output.encoding, ""))
     for place, (tag, vr) in _written(source.data, source.elements, source.encoding, ""):
@@ -88,6 +91,26 @@ def differences(source: Source, output: Source, may_change: Collection[int]) -> 
             yield Difference(f"item {place}", tag_name(tag), tag_name(found))
         if vr and other and vr != other and not {vr, other} & _ANY_VR and other.decode("latin-1") != _vr(tag):
             yield Difference(f"VR of {_named(place, tag)}", _quoted(vr), _quoted(other))
+
+
+def _is_carried(element: Element, source: Source, output: Source) -> bool:
+    """Whether a large value is the same bytes in both files, so that it need not be copied to be compared."""
+    size, other = element.end - element.value, output.element(element.tag)
+    if (
+        size < _LARGE
+        or other is None
+        or other.length != element.length
+        or element != source.element(element.tag)
+    ):
+        return False
+    as_found = source.encoding == output.encoding and element.vr == other.vr
+    plain = element.length != UNDEFINED and _vr(element.tag) != "SQ" and b"SQ" not in {element.vr, other.vr}
+    little = source.encoding.little_endian and output.encoding.little_endian
+    return (
+        (as_found or (plain and little))
+        and size == other.end - other.value
+        and same_bytes(source.data, output.data, element.value, other.value, size)
+    )
 
 
 def _written(

@@ -162,8 +162,8 @@ class Subject:
 
     @property
     def header(self) -> Dataset:
-        """All elements but the pixel data, as pydicom reads them."""
-        return self.source.header
+        """The elements that documents are read from, as pydicom reads them."""
+        return self.source.brief
 
     @cached_property
     def described(self) -> PixelFormat | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from cinemill.dicom.dictionary import find_name
-from cinemill.frames.regions import Region, corner, read_regions
+from cinemill.frames.regions import Region, corner, read_regions, shared
 from cinemill.operations.inspect.checks.check import Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
@@ -161,20 +161,14 @@ def overlap(subject: Subject) -> Problems:
     """Yield pairs that contradict each other."""
     numbered = [each for each in enumerate(subject.regions, 1) if _is_2d(each[1])]
     for (first, one), (second, other) in combinations(numbered, 2):
-        shared = _shared(one, other)
+        common = shared(one.bounds, other.bounds)
         same = one.deltas == other.deltas and one.units == other.units
-        if shared and not same and (one.flags ^ other.flags) & _LOW_PRIORITY == 0:
-            yield f"regions {first} and {second} share {shared} pixels, and have other sizes of a pixel"
+        if common and not same and (one.flags ^ other.flags) & _LOW_PRIORITY == 0:
+            yield f"regions {first} and {second} share {common} pixels, and have other sizes of a pixel"
 
 
 def _is_2d(region: Region) -> bool:
     return region.spatial_format == "2D" and not region.empty
-
-
-def _shared(one: Region, other: Region) -> int:
-    left, top = max(one.bounds[0], other.bounds[0]), max(one.bounds[1], other.bounds[1])
-    right, bottom = min(one.bounds[2], other.bounds[2]), min(one.bounds[3], other.bounds[3])
-    return max(right - left, 0) * max(bottom - top, 0)
 
 
 @check(

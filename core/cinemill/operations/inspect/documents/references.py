@@ -13,6 +13,9 @@ from cinemill.operations.inspect.model import Reference
 
 _DEEPEST = 200
 _CONTENT = 0x0040A730
+_REFERENCED = b"\x08\0\x55\x11"
+"""The tag of Referenced SOP Instance UID, as encoded."""
+
 _LEVELS = frozenset(("ReferencedSeriesSequence", "ReferencedSOPSequence", "ReferencedInstanceSequence"))
 """Levels within a list of what stands in a study: the list's own keyword says more."""
 
@@ -115,7 +118,7 @@ def _below(place: _Place, without: int | None) -> Iterator[_Place]:
     study = (own or place.study) if place.depth else None
     series = (text_of(place.dataset, "SeriesInstanceUID") or place.series) if place.depth else None
     for tag in sorted(place.dataset.keys()):
-        if tag == without or not _is_sequence(place.dataset, tag):
+        if tag == without or not _may_name(place.dataset, tag):
             continue
         keyword = keyword_for_tag(tag)
         attribute = place.attribute if study and keyword in _LEVELS else keyword
@@ -124,8 +127,11 @@ def _below(place: _Place, without: int | None) -> Iterator[_Place]:
             yield _Place(item, attribute, of_study, series, place.depth + 1)
 
 
-def _is_sequence(dataset: Dataset, tag: int) -> bool:
+def _may_name(dataset: Dataset, tag: int) -> bool:
+    """Tell whether an element is a sequence with an instance's UID somewhere in it, before its items are read."""
     element: Any = dataset.get_item(tag, keep_deferred=True)  # as it was read, or as it was made
+    if isinstance(element.value, bytes) and _REFERENCED not in element.value:
+        return False
     try:
         return bool((element.VR or dictionary_VR(tag)) == "SQ" and keyword_for_tag(tag))
     except KeyError:
