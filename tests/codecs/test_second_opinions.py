@@ -32,7 +32,7 @@ from tests.support.generate import (
 )
 from tests.support.naive_jpeg_lossless import Scan, decode, encode
 
-JPEG_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80))
+JPEG_LOSSLESS, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (57, 80))
 TARGETS = ("explicit", "implicit", "deflated", "rle", "jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl")
 
 

@@ -220,7 +220,7 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
     return nodes
 
 
-def node_named(name: str, path: Path | None = None) -> Node:
+def node_named(name: str) -> Node:
     """Return the node of a name.
 
     Raises
@@ -228,12 +228,12 @@ def node_named(name: str, path: Path | None = None) -> Node:
     UsageError
         There is none, or the nodes file is wrong.
     """
-    nodes = read_nodes(path)
+    nodes = read_nodes()
     if name not in nodes:
         near = difflib.get_close_matches(name, nodes, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=path or nodes_file()
+            f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=nodes_file()
         )
     return nodes[name]
 

@@ -36,10 +36,6 @@ from tests.support.naive_jpegls import NaiveScan
 SHAPES = [(1, 1), (1, 2), (2, 1), (1, 32), (1, 33), (65, 1), (3, 31), (40, 90), (1, 1, 3), (23, 50, 3)]
 
 
-def as_format(frame, pixels):
-    return frame.astype(f"u{pixels.dtype.itemsize}").view(pixels.dtype)
-
-
 @pytest.mark.parametrize("bits", range(2, 17))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_both_codecs_agree_in_both_directions(shape, bits):
