@@ -11,11 +11,12 @@ from cinemill.codecs.jpeg_2000.irregular import ByFfmpeg, ByKernels, ByOpenJpeg,
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets, read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.support.generate import encapsulated_element, header, jpeg_2000, noise, part10, smooth
 
 JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
-kernels = pytest.mark.skipif(not jpeg2000.available(), reason="the kernels do not run here")
+kernels = pytest.mark.skipif(not x86.available(), reason="the kernels do not run here")
 ffmpeg = pytest.mark.skipif(not available(), reason="PyAV is not installed")
 
 
@@ -152,7 +153,7 @@ def test_markers_within_code_blocks_are_damage(source_of, monkeypatch, code):
 
 
 def test_what_only_one_decoder_reads_is_refused(source_of, monkeypatch):
-    if not jpeg2000.available():
+    if not x86.available():
         pytest.skip("the kernels do not run here")
     stream = irregular(GREY[0], monkeypatch)
     monkeypatch.setattr("cinemill.codecs.table._IRREGULAR", ("jpeg_2000.irregular:ByOpenJpeg",))

@@ -8,10 +8,11 @@ import pytest
 
 import cinemill
 from cinemill.codecs import table
-from cinemill.codecs.jpeg_2000.htj2k import Htj2k, available
+from cinemill.codecs.jpeg_2000.htj2k import Htj2k
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
 from cinemill.errors import CodecError
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.support.generate import EXPLICIT, header, native_bytes, native_element, noise, part10
 
@@ -105,7 +106,7 @@ def test_damage_makes_other_samples_or_an_error():
         assert not np.array_equal(found, frame)
 
 
-@pytest.mark.skipif(not available(), reason="the kernels don't run here")
+@pytest.mark.skipif(not x86.available(), reason="the kernels don't run here")
 def test_every_sixteenth_frame_is_decoded_by_it_and_the_receipt_says_so(tmp_path, monkeypatch):
     samples = noise((33, 24, 40), 8)
     source = tmp_path / "in.dcm"
