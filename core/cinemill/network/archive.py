@@ -61,7 +61,7 @@ def listening(
     node
         Whose entry says how it is fetched from.
     passed
-        See `cinemill.network.associations.Association`.
+        See `cinemill.network.association.Association`.
     """
     if node.pull != "move":
         return nullcontext()
@@ -99,7 +99,7 @@ def fetch(
     listener
         For C-MOVE: see `listening`.
     passed
-        See `cinemill.network.associations.Association`.
+        See `cinemill.network.association.Association`.
 
     Raises
     ------
