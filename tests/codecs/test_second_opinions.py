@@ -86,7 +86,7 @@ def test_large_differences_of_every_kind_of_scan(how, components, signed, seed):
         np.testing.assert_array_equal(codec.decode([stream], pixels)[0], expected)
 
 
-def lossless(streams, how, shape, syntax=JPEG_LOSSLESS):
+def lossless(streams, how, shape):
     frames = np.zeros(
         (len(streams), *shape[: 2 if shape[2] == 1 else 3]), np.uint8 if how.precision <= 8 else np.uint16
     )
@@ -94,7 +94,7 @@ def lossless(streams, how, shape, syntax=JPEG_LOSSLESS):
         frames, "MONOCHROME2" if shape[2] == 1 else "RGB", samples=shape[2], BitsStored=how.precision
     )
     dataset.HighBit = how.precision - 1
-    return part10(dataset, encapsulated_element([[stream] for stream in streams]), syntax)
+    return part10(dataset, encapsulated_element([[stream] for stream in streams]), JPEG_LOSSLESS)
 
 
 HARD = [

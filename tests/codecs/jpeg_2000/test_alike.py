@@ -22,16 +22,16 @@ if not x86.available():
 PIXELS = PixelFormat(70, 90, 1, 8, 8, False, "MONOCHROME2")  # noqa: FBT003
 
 
-def frames(count, pixels=PIXELS, seed=0):
-    rng = np.random.default_rng(seed)
+def frames(count, pixels=PIXELS):
+    rng = np.random.default_rng(0)
     return list((rng.integers(0, 1 << pixels.bits_stored, (count, *pixels.shape)) >> 3).astype(pixels.dtype))
 
 
-def known(stream, pixels=PIXELS):
-    codestream, header = check_codestream(stream, pixels, 0)
+def known(stream):
+    codestream, header = check_codestream(stream, PIXELS, 0)
     packets = read_packets_header(codestream, header, high_throughput=True)
     assert packets is not None
-    return pattern(codestream, header, packets, pixels), packets
+    return pattern(codestream, header, packets, PIXELS), packets
 
 
 @pytest.fixture(autouse=True)

@@ -264,26 +264,6 @@ def test_openjph_encodes_where_the_kernels_do_not_run(monkeypatch):
     assert htj2k.fastest().name == "openjph"
 
 
-def test_arrays_of_another_shape_or_type_are_refused():
-    pixels = pixel_format(40, 50, 3)
-    for other in (
-        pixels.with_(rows=39),
-        pixels.with_(samples=1),
-        pixels.with_(bits_allocated=16),
-        pixels.with_(signed=True),
-    ):
-        with pytest.raises(UnsupportedPixelFormat, match="expected uint8 samples"):
-            Htj2k().encode([picture(other, "noise")], pixels)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"samples": 2}, {"bits_allocated": 32, "bits_stored": 32}, {"rows": 0}, {"columns": 65536}]
-)
-def test_what_it_cannot_hold_is_refused_by_name(changes):
-    with pytest.raises(UnsupportedPixelFormat, match="JPEG 2000: expected"):
-        Htj2k().encode([], pixel_format(4, 4).with_(**changes))
-
-
 @pytest.mark.parametrize(
     ("bits", "allocated", "signed", "value"),
     [

@@ -28,8 +28,8 @@ def pixel_format(rows, columns, samples=1, bits=8, label="MONOCHROME2", *, signe
     return PixelFormat(rows, columns, samples, 8 if bits <= 8 else 16, bits, signed, label)
 
 
-def frames_of(pixels, seed=0):
-    rng = np.random.default_rng(seed)
+def frames_of(pixels):
+    rng = np.random.default_rng(0)
     lowest = -(1 << pixels.bits_stored - 1) if pixels.signed else 0
     full = rng.integers(0, 1 << pixels.bits_stored, (4, *pixels.shape))
     full[1] >>= pixels.bits_stored // 2

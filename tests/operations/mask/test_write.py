@@ -237,11 +237,13 @@ def test_lossy_jpeg_2000_is_coded_losslessly_and_says_so(tmp_path):
     np.testing.assert_array_equal(outside(frames_of(tmp_path / "out.dcm")), outside(frames_of(path)))
 
 
-def one_jpeg(tmp_path, stream: bytes, frame: np.ndarray, syntax: str = JPEG_BASELINE):
+def one_jpeg(tmp_path, stream: bytes, frame: np.ndarray):
     samples, label = (3, "YBR_FULL_422") if frame.ndim == 3 else (1, "MONOCHROME2")
     path = tmp_path / "in.dcm"
     path.write_bytes(
-        part10(header(frame[np.newaxis], label, samples=samples), encapsulated_element([[stream]]), syntax)
+        part10(
+            header(frame[np.newaxis], label, samples=samples), encapsulated_element([[stream]]), JPEG_BASELINE
+        )
     )
     return path
 
