@@ -69,7 +69,7 @@ def write_masked(
     Refused
         There is no exact way; the message says what to do.
     """
-    source = origin.source
+    source, origin.boxes = origin.source, len(mask.boxes)
     if source.transfer_syntax.coding == "video":
         raise UnsupportedTransferSyntax(
             f"{source.transfer_syntax.keyword} can't be masked exactly: no frame of a video stands alone, and encoding it "
