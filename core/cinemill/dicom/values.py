@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-import warnings as python_warnings
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -160,9 +160,8 @@ class Values:
 def _readable() -> Iterator[None]:
     with (
         explained("elements can't be read", "the file is damaged", DamagedFile),
-        python_warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
     ):
-        python_warnings.simplefilter("ignore")
         yield
 
 
