@@ -202,14 +202,14 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
     """
     path = path or nodes_file()
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(
             f"there is no nodes file; write one, or name it in {_ENVIRONMENT}, e.g. {_EXAMPLE}", path=path
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the nodes file can't be read: {error}", path=path) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"the nodes file is no TOML: {error}", path=path) from None
     top = _Table(path, "", content)
     entries = top.table("node")

@@ -218,6 +218,6 @@ def description(folder: Path) -> dict[str, Any]:
     """Return what the description of a job's folder says; nothing if there is none."""
     try:
         about = json.loads((folder / DESCRIPTION).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
