@@ -164,6 +164,18 @@ def test_what_only_one_decoder_reads_is_refused(source_of, monkeypatch):
         cine[0]
 
 
+def test_what_only_one_decoder_reads_of_a_lossy_codestream_of_few_bits_is_refused(source_of, monkeypatch):
+    stream = bytes(imagecodecs.jpeg2k_encode(GREY[0], level=30, codecformat="j2k", reversible=False))
+    middle = len(stream) // 2
+    damaged = stream[:middle] + b"\xff\x93" + stream[middle + 2 :]
+    monkeypatch.setattr("cinemill.codecs.table._IRREGULAR", ("jpeg_2000.irregular:ByOpenJpeg",))
+    with (
+        cinemill.open(source_of([damaged], GREY[:1], JPEG_2000_LOSSY)) as cine,
+        pytest.raises(CodecError, match="no two decoders"),
+    ):
+        cine[0]
+
+
 @pytest.mark.parametrize("padding", [b"", b"\0"])
 @pytest.mark.parametrize("target", ["explicit", "htj2k"])
 def test_a_missing_end_is_no_loss_where_lengths_show_the_tile_whole(transcode, padding, target):
@@ -184,9 +196,9 @@ def test_a_tile_that_is_cut_short_is_refused(source_of, missing):
 
 @pytest.fixture
 def source_of(tmp_path):
-    def write(streams, frames):
+    def write(streams, frames, syntax=JPEG_2000):
         path = tmp_path / "source.dcm"
-        path.write_bytes(source(streams, frames))
+        path.write_bytes(source(streams, frames, syntax))
         return path
 
     return write
