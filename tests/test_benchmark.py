@@ -105,7 +105,12 @@ def test_the_comparison_of_pytest_benchmark_reads_the_json(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[1]", "{}", '{"benchmarks": [1]}', '{"benchmarks": [{"extra_info": {"operation": 1}}]}']
+    "content",
+    [
+        *("{", "[1]", "{}", '{"benchmarks": [1]}', '{"benchmarks": [{"extra_info": {"operation": 1}}]}'),
+        "[" * 100_000,
+    ],
+    ids=range(6),
 )
 def test_a_wrong_comparison_is_wrong_usage(run, tmp_path, content):
     old = Path(tmp_path / "old.json")

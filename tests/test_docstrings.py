@@ -1,8 +1,9 @@
-"""What a function takes is said where it is defined."""
+"""What a function takes is said where it is defined, and what texts refer to is there."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.support.files import REPOSITORY
 CORE = REPOSITORY / "core" / "cinemill"
 UNDOCUMENTED = {"kernels", "cli"}
 """Kernels say what they take in their signatures; what a command takes is said by its ``--help``."""
+
+_REFERENCE = re.compile(
+    r"`((?:cinemill|cinemill_workers)(?:\.\w+)+)`|\b((?:tests|bench|docs|core|workers)/[\w/-]+\.(?:py|md|toml))\b"
+)
 
 
 def modules() -> list[Path]:
@@ -38,3 +43,26 @@ def test_a_function_of_three_parameters_says_what_each_is(path):
     functions = public_functions(ast.parse(path.read_text()).body)
     bare = [name for name, count, text in functions if count >= 3 and "Parameters\n----------" not in text]
     assert bare == []
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a module is there, and every name that is said to be in it."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        place = (REPOSITORY / ("core" if parts[0] == "cinemill" else "workers")).joinpath(*parts[:count])
+        for module in (place.with_suffix(".py"), place / "__init__.py"):
+            if module.is_file():
+                text = module.read_text()
+                return all(re.search(rf"\b{name}\b", text) for name in parts[count:])
+    return False
+
+
+def test_what_texts_refer_to_is_there():
+    missing = [
+        f"{path.relative_to(REPOSITORY)}: {dotted or file}"
+        for folder in ("core", "workers", "bench", "tests")
+        for path in (REPOSITORY / folder).rglob("*.py")
+        for dotted, file in _REFERENCE.findall(path.read_text())
+        if not (is_there(dotted) if dotted else (REPOSITORY / file).is_file())
+    ]
+    assert missing == []

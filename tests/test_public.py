@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import io
 import typing
@@ -73,8 +72,7 @@ def test_a_function_takes_the_options_of_its_operation(call, operation):
     taken = inspect.signature(getattr(cinemill, call)).parameters
     for field, _ in options_of(operation).values():
         assert taken[field.name].annotation == field.type
-        if field.default is not dataclasses.MISSING:
-            assert taken[field.name].default == field.default
+        assert taken[field.name].default == field.default
 
 
 def as_mypy_sees_them(file: io.BufferedReader, dataset: pydicom.Dataset) -> None:

@@ -18,6 +18,7 @@ from tests.fuzz import decoders as fuzz_decoders
 from tests.support import naive_rle
 from tests.support.files import CORPUS
 from tests.support.guarded_memory import GuardedMemory
+from tests.support.pictures import format_of
 
 NATIVE_TWIN = {
     "pydicom_pydicom-data__liver_rle.dcm": "Enet4_dicom-test-files__liver.dcm",
@@ -219,15 +220,7 @@ def test_real_frames_as_pydicom():
     for path in (CORPUS / "files" / name for name in names):
         dataset = pydicom.dcmread(path)
         frames = int(dataset.get("NumberOfFrames") or 1)
-        pixels = PixelFormat(
-            dataset.Rows,
-            dataset.Columns,
-            dataset.SamplesPerPixel,
-            dataset.BitsAllocated,
-            dataset.BitsStored,
-            bool(dataset.PixelRepresentation),
-            dataset.PhotometricInterpretation,
-        )
+        pixels = format_of(dataset)
         codestreams = list(generate_frames(dataset.PixelData, number_of_frames=frames))
         decoded = Rle().decode(codestreams, pixels)
         if pixels.bits_allocated > 1:

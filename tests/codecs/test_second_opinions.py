@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import cinemill
 from cinemill.codecs import table
 from cinemill.codecs.codestream import read_codestream
-from cinemill.codecs.faults import FAULTS, known_to_fail
+from cinemill.codecs.faults import known_to_fail
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg.lossless import JpegLossless
 from cinemill.codecs.jpeg.pylibjpeg import Pylibjpeg
@@ -32,7 +32,7 @@ from tests.support.generate import (
 )
 from tests.support.naive_jpeg_lossless import Scan, decode, encode
 
-JPEG_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80))
+JPEG_LOSSLESS, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (57, 80))
 TARGETS = ("explicit", "implicit", "deflated", "rle", "jpeg-ls", "jpeg-2000", "htj2k", "htj2k-rpcl")
 
 
@@ -86,7 +86,7 @@ def test_large_differences_of_every_kind_of_scan(how, components, signed, seed):
         np.testing.assert_array_equal(codec.decode([stream], pixels)[0], expected)
 
 
-def lossless(streams, how, shape, syntax=JPEG_LOSSLESS):
+def lossless(streams, how, shape):
     frames = np.zeros(
         (len(streams), *shape[: 2 if shape[2] == 1 else 3]), np.uint8 if how.precision <= 8 else np.uint16
     )
@@ -94,7 +94,7 @@ def lossless(streams, how, shape, syntax=JPEG_LOSSLESS):
         frames, "MONOCHROME2" if shape[2] == 1 else "RGB", samples=shape[2], BitsStored=how.precision
     )
     dataset.HighBit = how.precision - 1
-    return part10(dataset, encapsulated_element([[stream] for stream in streams]), syntax)
+    return part10(dataset, encapsulated_element([[stream] for stream in streams]), JPEG_LOSSLESS)
 
 
 HARD = [
@@ -288,7 +288,6 @@ def test_libjpeg_clamps_where_sums_wrap():
     how = Scan(8)
     frame = samples(how, (6, 7, 1), 1, signed=True)
     stream, pixels = encode(frame, how), pixels_of((6, 7, 1), 8)
-    assert known_to_fail("pylibjpeg-libjpeg", read_codestream(stream)) is None
+    assert not known_to_fail("pylibjpeg-libjpeg", read_codestream(stream))
     clamped = Pylibjpeg().decode([stream], pixels)[0]
     assert (clamped != (frame[..., 0] & 255)).any()
-    assert {fault.decoder for fault in FAULTS if fault.coding == "jpeg-lossless"} == {"pylibjpeg-libjpeg"}

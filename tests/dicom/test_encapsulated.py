@@ -234,6 +234,12 @@ def fewer(starts, *_):
     return starts[:-2]
 
 
+def torn(starts, state, _):
+    """What stands behind the state is no whole number of offsets."""
+    state.extend(b"\1\2\3")
+    return starts[:-1]
+
+
 def beyond(starts, state, _):
     state[-16:-8] = (1 << 40).to_bytes(8, "little")
     return starts
@@ -245,7 +251,18 @@ def shorter(starts, state, _):
     return starts
 
 
-FORGERIES = [rolled, backwards, elsewhere, negative, merged, split_in_the_middle, fewer, beyond, shorter]
+FORGERIES = [
+    rolled,
+    backwards,
+    elsewhere,
+    negative,
+    merged,
+    split_in_the_middle,
+    fewer,
+    torn,
+    beyond,
+    shorter,
+]
 DECOY = b"".join(generate.item(stream + bytes(len(stream) % 2)) for stream in STREAMS[::-1])
 
 

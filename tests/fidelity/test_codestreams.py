@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import cinemill
-from cinemill.codecs.jpeg import sequential
-from cinemill.codecs.jpeg_2000 import codec, decode
+from cinemill.codecs.jpeg_2000 import decode
 from cinemill.codecs.jpeg_2000 import htj2k as htj2k_codec
 from cinemill.errors import CodecError, SourceError, VerificationError
+from cinemill.kernels.machine import x86
 from tests.support.generate import (
     EXPLICIT,
     HTJ2K,
@@ -295,7 +295,7 @@ def test_receipt_says_which_decoder_made_the_samples(transcode):
     """Decoders of lossy JPEG differ by one: exact means exact against this one."""
     stream = jpeg(GREY[0])
     receipt = transcode(encapsulated([stream], JPEG_BASELINE), "jpeg-ls").receipt
-    ours = f"cinemill-jpeg {cinemill.__version__} with " if sequential.available() else ""
+    ours = f"cinemill-jpeg {cinemill.__version__} with " if x86.available() else ""
     assert receipt.decoder == f"{ours}libjpeg-turbo {imagecodecs.jpeg8_version().rpartition(' ')[2]}"
 
 
@@ -347,7 +347,7 @@ def test_native_output_is_compared_with_a_second_decode(transcode):
     assert "every frame" in receipt.verification
 
 
-@pytest.mark.skipif(not codec.available(), reason="the kernels do not run here")
+@pytest.mark.skipif(not x86.available(), reason="the kernels do not run here")
 def test_receipt_says_that_openjpeg_decoded_what_the_kernels_left_to_it(transcode, monkeypatch):
     source = encapsulated([jpeg_2000(NOISE[0])] * 3, JPEG_2000, NOISE)
     openjpeg = f"openjpeg {imagecodecs.jpeg2k_version().rpartition(' ')[2]}"

@@ -44,11 +44,11 @@ TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle", "explicit")
 CODED = ("jpeg-ls", "jpeg-2000", "htj2k")
 
 
-def native(frames, syntax=EXPLICIT, vr=b"OW", *, label="MONOCHROME2", planar=False, **elements):
+def native(frames, syntax=EXPLICIT, vr=b"OW", *, label="MONOCHROME2", **elements):
     samples = 3 if frames.ndim == 4 else 1
     dataset = header(frames, label, samples=samples, **elements)
     big = syntax == BIG_ENDIAN
-    data = native_bytes(frames, planar=planar, big_endian=big, words=vr == b"OW")
+    data = native_bytes(frames, big_endian=big, words=vr == b"OW")
     return part10(dataset, native_element(data, syntax, vr), syntax)
 
 

@@ -49,12 +49,12 @@ ENCODERS = {
 """Encoders that are given whole words, whatever their unused bits hold."""
 
 
-def overlay_in_bit(position, rows=SHAPE[1], columns=SHAPE[2]):
+def overlay_in_bit(position):
     """Elements of an overlay that lies in Pixel Data (PS3.3 C.9.2)."""
     dataset = pydicom.Dataset()
     for tag, vr, value in (
-        (0x0010, "US", rows),
-        (0x0011, "US", columns),
+        (0x0010, "US", SHAPE[1]),
+        (0x0011, "US", SHAPE[2]),
         (0x0040, "CS", "G"),
         (0x0050, "SS", [1, 1]),
         (0x0100, "US", 16),

@@ -30,11 +30,11 @@ CODECS = {"MPEG2": "mpeg2video", "MPEG4": "libx264", "HEVCM": "libx265"}
 
 
 @cache
-def video(codec, frames=12, container=None):
+def video(codec):
     """A video stream of frames that grow brighter."""
-    pictures = [np.full((240, 320, 3), 10 + 18 * index, np.uint8) for index in range(frames)]
+    pictures = [np.full((240, 320, 3), 10 + 18 * index, np.uint8) for index in range(12)]
     stream = io.BytesIO()
-    with av.open(stream, "w", format=container or SYNTAXES[codec][1]) as output:
+    with av.open(stream, "w", format=SYNTAXES[codec][1]) as output:
         track = output.add_stream(
             codec, rate=25, options={"x265-params": "log-level=none", "qmin": "1", "qmax": "3"}
         )

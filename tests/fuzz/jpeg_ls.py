@@ -78,7 +78,7 @@ def damaged(codestream, rng):
     return bytes(data)
 
 
-def fuzz(count, seed, *, batch=JpegLs.batch):
+def fuzz(count, seed):
     """Decode that many damaged codestreams, half of them one by one; return how often each outcome came."""
     rng = np.random.default_rng(seed)
     sound = seeds(rng)
@@ -87,7 +87,7 @@ def fuzz(count, seed, *, batch=JpegLs.batch):
     with guarding(*MODULES):
         while outcomes.total() < count:
             codestream, pixels = sound[int(rng.integers(0, len(sound)))]
-            together = batch if rng.random() < 0.5 else 1
+            together = JpegLs.batch if rng.random() < 0.5 else 1
             group = []
             for number in range(together):
                 # Streams with a sound header stay in a batch of lanes.

@@ -48,13 +48,13 @@ def run(command, source, output):
     )
 
 
-def instance(frames, interpretation, bits, *, sop_class=ULTRASOUND_CINE):
+def instance(frames, interpretation, bits):
     described = header(
         frames,
         interpretation,
         samples=1 if frames.ndim == 3 else 3,
         bits_stored=bits,
-        sop_class=sop_class,
+        sop_class=ULTRASOUND_CINE,
         StudyInstanceUID="1.2.3",
         SeriesInstanceUID="1.2.3.1",
         ImageType=["ORIGINAL", "PRIMARY"],

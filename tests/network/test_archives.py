@@ -11,6 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 import cinemill
 from cinemill.errors import NodeError
 from cinemill.network import archive as remote
+from cinemill.network.arrivals import Arrivals
 from cinemill.network.commitment import commit
 from cinemill.network.instances import read_instance
 from cinemill.network.listener import Listener
@@ -188,8 +189,10 @@ def test_an_archive_that_does_not_overwrite_is_found_out_by_what_it_gives_back(t
                 node = server.node(way)
                 assert sent(node, [file]) == ["stored"]
                 assert sent(node, [smaller]) == ["stored"]
-                there = remote.seen(node, read_instance(smaller), tmp_path / f"{way}-{overwrites}")
-                assert there.transfer_syntax.endswith(".80") == overwrites
+                arrivals = Arrivals(tmp_path / f"{way}-{overwrites}", read_instance(file).study)
+                remote.fetch(node, arrivals.study, arrivals)
+                (uid,) = arrivals.fetched
+                assert read_instance(arrivals.path_of(uid)).transfer_syntax.endswith(".80") == overwrites
 
 
 def test_an_archive_answers_for_what_it_has_and_not_for_what_it_lacks(archive, tmp_path):

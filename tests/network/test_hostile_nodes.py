@@ -53,7 +53,7 @@ def file(tmp_path_factory):
     return written
 
 
-def answering_for_ever(values, level="", sent=None):
+def answering_for_ever(values, level=""):
     """Answer questions of a level with the same for ever, and those of others once."""
 
     def conduct(association):
@@ -62,8 +62,6 @@ def answering_for_ever(values, level="", sent=None):
             asked = association.data_set()
             endless = level.encode() in asked
             while True:
-                if sent is not None:
-                    sent.append(1)
                 answer = encoded_identifier(values, context.syntax)
                 association.send(context, commands.response(request, 0xFF00), answer)
                 if not endless:

@@ -104,6 +104,7 @@ def test_the_least_entry_has_defaults(tmp_path):
         ("node = 3\n", "node: expected a table, found 3"),
         ("", "no node is in it"),
         ("[node", "is no TOML"),
+        pytest.param(f"node = {'[' * 100_000}", "is no TOML", id="too deep"),
     ],
 )
 def test_what_is_wrong_is_said_by_its_key(tmp_path, text, expected):

@@ -42,18 +42,18 @@ def uid(text):
     return {"vr": "UI", "Value": [text]}
 
 
-def stored_answer(sop_instance, status=200, **more):
+def stored_answer(sop_instance, **more):
     body = {
         "00081198": {"vr": "SQ"},
         "00081199": {"vr": "SQ", "Value": [{"00081155": uid(sop_instance)}]},
         **more,
     }
-    return status, JSON, json.dumps(body).encode()
+    return 200, JSON, json.dumps(body).encode()
 
 
-def failed_answer(sop_instance, reason, status=409):
+def failed_answer(sop_instance, reason):
     failed = {"00081155": uid(sop_instance), "00081197": {"vr": "US", "Value": [reason]}}
-    return status, JSON, json.dumps({"00081198": {"vr": "SQ", "Value": [failed]}}).encode()
+    return 409, JSON, json.dumps({"00081198": {"vr": "SQ", "Value": [failed]}}).encode()
 
 
 def outcome_of(answer, file):

@@ -99,7 +99,12 @@ def test_a_run_that_was_killed_at_its_first_row(tmp_path, suffix):
 
 @SUFFIXES
 @pytest.mark.parametrize(
-    "content", [b"DICM".rjust(132, b"\0"), b"a,b\n1,2\n", b'{"a": 1}\n', b"[1]\n", b"\n", b"notes", b"{"]
+    "content",
+    [
+        *(b"DICM".rjust(132, b"\0"), b"a,b\n1,2\n", b'{"a": 1}\n', b"[1]\n", b"\n", b"notes", b"{"),
+        *(b"[" * 100_000 + b"\n", b"a" * 200_000 + b"\n", b'{"source": "a", "output": "b", "status": []}\n'),
+    ],
+    ids=range(10),
 )
 def test_a_file_that_is_no_report_is_not_touched(tmp_path, suffix, content):
     path = tmp_path / f"r{suffix}"

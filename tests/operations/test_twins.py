@@ -20,6 +20,13 @@ def test_the_second_of_two_names_the_first():
         assert twins.found == ["note: /in/c: SOP Instance UID 1.2 is that of /in/a\\n\\udcff too"]
 
 
+@pytest.mark.parametrize("uid", ["1.2\n3", "1.2\0003", "1.2\xff"])
+def test_what_can_be_no_uid_is_told_as_well(uid):
+    with Twins() as twins:
+        twins.noted(receipt("/in/a", uid))
+        assert twins.noted(receipt("/in/b", uid)).warnings[1].endswith("is that of /in/a too")
+
+
 def test_the_same_file_again_and_what_has_no_uid_are_no_twins():
     with Twins() as twins:
         for source, uid in (("/in/a", "1.2"), ("/in/a", "1.2"), ("/in/b", ""), ("/in/c", "")):

@@ -145,9 +145,9 @@ def native_bytes(
     return data
 
 
-def item(data: bytes, *, pad: bytes = b"\0") -> bytes:
+def item(data: bytes) -> bytes:
     """Encode an item; data of odd length is padded."""
-    data += pad[: len(data) % 2]
+    data += bytes(len(data) % 2)
     return struct.pack("<HHL", 0xFFFE, 0xE000, len(data)) + data
 
 
@@ -203,12 +203,12 @@ def jpeg(frame: Array, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def without_segments(codestream: bytes, markers: bytes = b"\xe0\xee") -> bytes:
-    """Drop marker segments from the head of a JPEG codestream: JFIF and Adobe by default."""
+def without_segments(codestream: bytes) -> bytes:
+    """Drop the marker segments of JFIF and Adobe from the head of a JPEG codestream."""
     kept, position = codestream[:2], 2
     while codestream[position + 1] != 0xDA:
         end = position + 2 + int.from_bytes(codestream[position + 2 : position + 4], "big")
-        if codestream[position + 1] not in markers:
+        if codestream[position + 1] not in b"\xe0\xee":
             kept += codestream[position:end]
         position = end
     return kept + codestream[position:]

@@ -123,22 +123,15 @@ class Worker:
     def __post_init__(self) -> None:
         self.start()
 
+    @property
+    def command(self) -> list[str]:
+        celery = [sys.executable, "-P", "-W", "ignore", "-m", "celery"]
+        return [*celery, "-A", self.application, "worker", "-c", "2"]
+
     def start(self) -> None:
         with (self.folder / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-W",
-                    "ignore",
-                    "-m",
-                    "celery",
-                    "-A",
-                    self.application,
-                    "worker",
-                    "-c",
-                    "2",
-                ],
+                self.command,
                 env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,

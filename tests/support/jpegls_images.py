@@ -69,10 +69,10 @@ def segment(code, parameters):
     return bytes((0xFF, code)) + (2 + len(parameters)).to_bytes(2, "big") + parameters
 
 
-def frame_header(shape, bits, rows=None):
+def frame_header(shape, bits):
     """Write SOF55."""
     count = shape[2] if len(shape) == 3 else 1
-    size = (rows or shape[0]).to_bytes(2, "big") + shape[1].to_bytes(2, "big")
+    size = shape[0].to_bytes(2, "big") + shape[1].to_bytes(2, "big")
     components = b"".join(bytes((c + 1, 0x11, 0)) for c in range(count))
     return segment(0xF7, bytes((bits,)) + size + bytes((count,)) + components)
 

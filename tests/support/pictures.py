@@ -1,10 +1,15 @@
-"""Frames of many kinds of content, for the tests of JPEG 2000."""
+"""Frames of many kinds of content, and the formats of frames, for the tests of codecs."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cinemill.pixel_format import PixelFormat
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 CONTENTS = "noise", "constant", "sparse", "saturated", "ramp", "checked", "smooth"
 
@@ -14,6 +19,19 @@ def pixel_format(
 ) -> PixelFormat:
     interpretation = "RGB" if samples == 3 else "MONOCHROME2"
     return PixelFormat(rows, columns, samples, 8 if bits <= 8 else 16, bits, signed, interpretation)
+
+
+def format_of(dataset: Dataset) -> PixelFormat:
+    """The format that a header describes."""
+    return PixelFormat(
+        dataset.Rows,
+        dataset.Columns,
+        dataset.SamplesPerPixel,
+        dataset.BitsAllocated,
+        dataset.BitsStored,
+        bool(dataset.PixelRepresentation),
+        dataset.PhotometricInterpretation,
+    )
 
 
 def picture(pixels: PixelFormat, content: str, seed: int = 0) -> np.ndarray:

@@ -223,9 +223,9 @@ def _private() -> bytes:
     return generate.part10(header, generate.native_element(generate.native_bytes(FRAMES), EXPLICIT), EXPLICIT)
 
 
-def _one(streams: list[list[bytes]], change: Callable[[bytes], bytes], at: int = 1) -> list[list[bytes]]:
-    """Change the codestream of one frame."""
-    return [[change(stream[0])] if number == at else stream for number, stream in enumerate(streams)]
+def _one(streams: list[list[bytes]], change: Callable[[bytes], bytes]) -> list[list[bytes]]:
+    """Change the codestream of the second frame."""
+    return [[change(stream[0])] if number == 1 else stream for number, stream in enumerate(streams)]
 
 
 def _without_end(stream: bytes) -> bytes:

@@ -36,21 +36,9 @@ class Boxed(Worker):
         """Start it; a shell that has us in the background has SIGQUIT ignored, which is inherited."""
         box = ["unshare", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child"]
         inside = ["sh", "-c", 'hostname container; "$@"; exit $?', "sh"]
-        worker = [
-            sys.executable,
-            "-P",
-            "-W",
-            "ignore",
-            "-m",
-            "celery",
-            "-A",
-            self.application,
-            "worker",
-            "-c2",
-        ]
         with (self.folder / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*box, *inside, *worker],
+                [*box, *inside, *self.command],
                 env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,

@@ -78,7 +78,7 @@ def _read(path: Path) -> list[Measurement]:
 
     try:
         return from_document(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"not the JSON of an earlier run: {error}", path=path) from None
 
 

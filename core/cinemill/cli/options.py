@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -119,8 +119,9 @@ def made(operation: type[Made], options: Mapping[str, Any]) -> Made:
     UsageError
         An option can't be read, or some exclude each other.
     """
-    values = {name: _value(field, how, options) for name, (field, how) in options_of(operation).items()}
-    return operation(**{name: value for name, value in values.items() if value is not MISSING})
+    return operation(
+        **{name: _value(field, how, options) for name, (field, how) in options_of(operation).items()}
+    )
 
 
 def given(operation: type[Operation], options: Mapping[str, Any]) -> list[str]:
@@ -135,7 +136,7 @@ def given(operation: type[Operation], options: Mapping[str, Any]) -> list[str]:
 
 
 def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
-    """Return the value of a field, MISSING where there is none."""
+    """Return the value of a field."""
     if how.flags:
         chosen = [value for value in how.flags if options[value]]
         if len(chosen) > 1:
@@ -144,7 +145,7 @@ def _value(field: Field[Any], how: Option, options: Mapping[str, Any]) -> Any:
             )
         return chosen[0] if chosen else field.default
     value = options.get(field.name, field.default)
-    if value == "" and field.default is not MISSING:
+    if value == "":
         return field.default
     return how.read(value) if how.read is not None and isinstance(value, str) else value
 
@@ -183,8 +184,7 @@ def _option(name: str, how: Option, hint: Any, default: Any) -> Callable[[Decora
         *names,
         type=kind,
         metavar=metavar,
-        default=None if default is MISSING else default,
-        required=default is MISSING,
+        default=default,
         show_default=isinstance(kind, click.Choice),
         help=how.help,
         shell_complete=completing(how.offered),

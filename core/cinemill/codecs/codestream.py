@@ -40,8 +40,6 @@ class Codestream(NamedTuple):
         Photometric interpretation of the decoded samples where the codestream tells it, else None.
     point_transform
         How many bits JPEG Lossless drops before it codes.
-    component_ids
-        Of the frame header of JPEG.
     hint
         Colour that component ids or the Adobe marker of JPEG Lossless or JPEG-LS speak of; they are not believed against the
         label, for encoders write them without regard to it.
@@ -60,7 +58,6 @@ class Codestream(NamedTuple):
     signed: bool | None = None
     colour: str | None = None
     point_transform: int = 0
-    component_ids: bytes = b""
     hint: str | None = None
     colour_transform: bool = False
     process: str = ""
@@ -173,7 +170,6 @@ def _read_jpeg_header(stream: Buffer) -> Codestream:
         lossless=coding == "jpeg-lossless" or (coding == "jpeg-ls" and near == 0),
         colour=colour,
         point_transform=point_transform if coding == "jpeg-lossless" else 0,
-        component_ids=_ids(frame.components),
         hint=hint,
         process="JPEG-LS" if coding == "jpeg-ls" else f"JPEG SOF{process - 0xC0}",
     )

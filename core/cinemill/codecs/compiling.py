@@ -1,8 +1,16 @@
-"""Whether compiling a decoder's kernels pays yet: a few frames don't wait for a compiler where another way is there."""
+"""Whether kernels are used where another way is there: they run here, are wanted, and for a decoder, compiling them pays by now."""
 
 from __future__ import annotations
 
+import os
+
+from cinemill.kernels.machine import x86
 from cinemill.kernels.machine.jit import is_compiled
+
+
+def kernels_wanted() -> bool:
+    """Whether this processor runs the kernels of JPEG, JPEG 2000 and HTJ2K; ``CINEMILL_KERNELS=portable`` asks for others' codecs."""
+    return x86.available() and os.environ.get("CINEMILL_KERNELS") != "portable"
 
 
 class Spared:

@@ -170,9 +170,9 @@ def _is_installed(name: str) -> bool:
 
         return ffmpeg.available()
     if name == "ByKernels":
-        from cinemill.codecs.jpeg_2000 import codec
+        from cinemill.kernels.machine import x86
 
-        return codec.available()
+        return x86.available()
     package = {"Pylibjpeg": "libjpeg", "JxlOxide": "micro_reader_codecs"}.get(name)
     return package is None or find_spec(package) is not None
 

@@ -71,7 +71,11 @@ def compare_bytes(source: Source, output: Source, frames: Sequence[int] | None =
     for there, index in enumerate(frames):
         expected, found = bytes(source.frame(index)), output.frame(there)
         if found != expected + bytes(len(expected) % 2 if padded else 0):
-            raise VerificationError("the bytes differ", path=output.path, frame=index)
+            raise VerificationError(
+                f"expected the {len(expected)} bytes of the source's frame, found {len(found)} that differ; nothing was kept",
+                path=output.path,
+                frame=index,
+            )
 
 
 def _same_as_found(source: Source, output: Source, may_change: Collection[int], repeated: int) -> bool:
@@ -119,7 +123,10 @@ def compare_encapsulated(source: Source, output: Source) -> None:
     end = after.end - (0 if ends_with_delimiter(source) else len(DELIMITER))
     size = before.end - before.value
     if end - after.value != size or not same_bytes(source.data, output.data, before.value, after.value, size):
-        raise VerificationError("the bytes of the pixel data differ", path=output.path)
+        raise VerificationError(
+            f"the bytes of the pixel data differ: {size} expected, {end - after.value} found; nothing was kept",
+            path=output.path,
+        )
 
 
 def ends_with_delimiter(source: Source) -> bool:

@@ -123,8 +123,7 @@ def _encoded(dataset: Dataset) -> bytes:
         )
     file = BytesIO()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             dcmwrite(file, dataset, enforce_file_format=True)
     except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
         raise UsageError(f"pydicom can't write the data set: {error}; mend it, or give a file") from None

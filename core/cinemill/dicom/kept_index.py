@@ -56,8 +56,9 @@ def load(path: Path, data: Bytes, value: int, frames: int, warnings: list[str]) 
     size, modified, first, end, count = _STATE.unpack_from(body, len(_MAGIC))
     if (now, first, count) != (State(size, modified), value, frames):
         return None
-    index = FrameIndex(np.frombuffer(body[start:][: (frames + 1) * 8], "<i8"), end, kept=True)
-    if len(body) - start != (frames + 1) * 8 or not index_fits(data, value, index):
+    whole = len(body) - start == (frames + 1) * 8
+    index = FrameIndex(np.frombuffer(body, "<i8", frames + 1 if whole else 0, start), end, kept=True)
+    if not whole or not index_fits(data, value, index):
         warnings.append(f"{kept_path(path).name} does not fit the items of the pixel data; made anew")
         return None
     first = int(index.starts[0]) + 8

@@ -74,8 +74,8 @@ def compose(
     source: Source,
     target: TransferSyntax,
     changes: Mapping[int, bytes | None],
-    change_item: ItemChange | None = None,
-    private: int = 0,
+    change_item: ItemChange,
+    private: int,
 ) -> Header:
     """Encode everything around the pixel data in the target's encoding.
 
@@ -107,7 +107,7 @@ def compose(
 
     def change(elements: list[Element]) -> dict[int, bytes]:
         nonlocal items_changed
-        replaced = {} if change_item is None else change_item(elements)
+        replaced = change_item(elements)
         items_changed |= bool(replaced)
         return {tag: _encoded(new, encoding) for tag, new in replaced.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-import warnings as python_warnings
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -181,9 +181,8 @@ def _is_brief(element: Element) -> bool:
 def _readable() -> Iterator[None]:
     with (
         explained("elements can't be read", "the file is damaged", DamagedFile),
-        python_warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
     ):
-        python_warnings.simplefilter("ignore")
         yield
 
 

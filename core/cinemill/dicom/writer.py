@@ -78,7 +78,7 @@ class InstanceWriter:
         source: Source,
         target: TransferSyntax,
         changes: Changes,
-        change_item: ItemChange | None = None,
+        change_item: ItemChange,
         private: int = 0,
     ) -> None:
         self._file, self._source, self._target = file, source, target

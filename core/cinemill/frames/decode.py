@@ -192,7 +192,7 @@ class FrameDecoder:
         """Decode JPEG 2000 that is not conformant: what two decoders read alike is what it holds."""
         problem = f"JPEG 2000: expected packets, found marker {marker} in them, as OpenJPEG 1.x wrote"
         exact = self.stream is not None and self.stream.lossless
-        opinions = Opinions(0 if exact else max(1, 1 << self._native_pixels.bits_stored - 14))
+        opinions = Opinions(0 if exact else 1 << max(0, self._native_pixels.bits_stored - 14))
         for codec in table.irregular_decoders():
             try:
                 samples = opinions.ask(codec, data, self._native_pixels, damage=True)

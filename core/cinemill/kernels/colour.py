@@ -185,35 +185,29 @@ def _interleave(planes: NDArray[Any], pixels: NDArray[Any]) -> None:
         pixels[3 * pixel + 2] = planes[2 * n + pixel]
 
 
-def ybr_full_to_rgb(ybr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Convert YBR_FULL to RGB (PS3.3 C.7.6.3.1.2; its inverse is ITU-T T.871 §7).
-
-    Parameters
-    ----------
-    ybr
-        uint8, any shape that ends in 3, e.g. (rows, columns, 3).
-    out
-        C-contiguous destination of the same shape; it may be `ybr` itself.
+def ybr_full_to_rgb(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert YBR_FULL, uint8 of any shape that ends in 3, to RGB (PS3.3 C.7.6.3.1.2; its inverse is ITU-T T.871 §7).
 
     Raises
     ------
     UsageError
-        The arrays are not 8-bit colour, or do not fit each other.
+        The array is not 8-bit colour.
     """
-    return _convert(_ybr_full_to_rgb, ybr, out)
+    return _convert(_ybr_full_to_rgb, ybr)
 
 
-def rgb_to_ybr_full(rgb: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Convert RGB to YBR_FULL (PS3.3 C.7.6.3.1.2).
+def rgb_to_ybr_full(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert RGB, uint8 of any shape that ends in 3, to YBR_FULL (PS3.3 C.7.6.3.1.2).
 
-    Parameters, result and errors as in `ybr_full_to_rgb`.
+    Raises
+    ------
+    UsageError
+        The array is not 8-bit colour.
     """
-    return _convert(_rgb_to_ybr_full, rgb, out)
+    return _convert(_rgb_to_ybr_full, rgb)
 
 
-def ybr_422_to_ybr_full(
-    packed: NDArray[np.uint8], rows: int, columns: int, out: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
+def ybr_422_to_ybr_full(packed: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
     """Give both pixels of each pair in native YBR_FULL_422 (or YBR_PARTIAL_422) its chrominance.
 
     Parameters
@@ -224,8 +218,6 @@ def ybr_422_to_ybr_full(
         ignored), or pairs run on across rows.
     rows, columns
         Size of the frame in pixels.
-    out
-        C-contiguous uint8 destination, (rows, columns, 3).
 
     Returns
     -------
@@ -247,70 +239,59 @@ def ybr_422_to_ybr_full(
         raise UsageError(
             f"YBR_FULL_422 of {rows} x {columns} pixels takes {expected} bytes, not {source.size}"
         )
-    destination = _destination(out, (rows, columns, 3), np.dtype(np.uint8))
+    destination = np.empty((rows, columns, 3), np.uint8)
     if destination.size:
         _repeat_chrominance(source, row_length, destination.reshape(-1))
     return destination
 
 
-def deinterleave(pixels: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Turn 8- or 16-bit colour by pixel, (rows, columns, 3), into colour by plane, (3, rows, columns).
+def deinterleave(pixels: NDArray[Any], planes: NDArray[Any]) -> NDArray[Any]:
+    """Turn 8- or 16-bit colour by pixel, (rows, columns, 3), into colour by plane, (3, rows, columns); return that.
 
     Raises
     ------
     UsageError
-        The arrays are not of three 8- or 16-bit samples, or do not fit each other.
+        The arrays are not of three 8- or 16-bit samples, do not fit each other, or `planes` is not C-contiguous.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UsageError(f"colour by pixel has the shape (rows, columns, 3), not {pixels.shape}")
-    rows, columns, _ = pixels.shape
-    return _reorder(_deinterleave, pixels, (3, rows, columns), out)
+    shape = 3, *pixels.shape[:2]
+    if planes.shape != shape or planes.dtype != pixels.dtype or not planes.flags.c_contiguous:
+        raise UsageError(f"the destination must be a C-contiguous {shape} array of {pixels.dtype}")
+    return _reorder(_deinterleave, pixels, planes)
 
 
-def interleave(planes: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+def interleave(planes: NDArray[Any]) -> NDArray[Any]:
     """Turn 8- or 16-bit colour by plane, (3, rows, columns), into colour by pixel, (rows, columns, 3).
 
     Raises
     ------
     UsageError
-        The arrays are not of three 8- or 16-bit samples, or do not fit each other.
+        The array is not of three 8- or 16-bit samples.
     """
     if planes.ndim != 3 or planes.shape[0] != 3:
         raise UsageError(f"colour by plane has the shape (3, rows, columns), not {planes.shape}")
     _, rows, columns = planes.shape
-    return _reorder(_interleave, planes, (rows, columns, 3), out)
+    return _reorder(_interleave, planes, np.empty((rows, columns, 3), planes.dtype))
 
 
-def _convert(
-    kernel: Callable[..., None], samples: NDArray[np.uint8], out: NDArray[np.uint8] | None
-) -> NDArray[np.uint8]:
+def _convert(kernel: Callable[..., None], samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if samples.ndim == 0 or samples.shape[-1] != 3:
         raise UsageError(f"colour samples have a shape that ends in 3, not {samples.shape}")
-    destination = _destination(out, samples.shape, np.dtype(np.uint8))
+    destination = np.empty(samples.shape, np.uint8)
     kernel(_flat(samples, np.uint8), destination.reshape(-1))
     return destination
 
 
-def _reorder(
-    kernel: Callable[..., None], samples: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any] | None
-) -> NDArray[Any]:
+def _reorder(kernel: Callable[..., None], samples: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
         raise UsageError(f"colour samples have 8 or 16 bits, not the type {samples.dtype}")
-    destination = _destination(out, shape, samples.dtype)
     unsigned = np.dtype(f"u{samples.dtype.itemsize}")
-    kernel(_flat(samples, samples.dtype).view(unsigned), destination.reshape(-1).view(unsigned))
-    return destination
+    kernel(_flat(samples, samples.dtype).view(unsigned), target.reshape(-1).view(unsigned))
+    return target
 
 
 def _flat(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
     if samples.dtype != dtype:
         raise UsageError(f"expected samples of the type {np.dtype(dtype)}, not {samples.dtype}")
     return np.ascontiguousarray(samples).reshape(-1)
-
-
-def _destination(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
-        raise UsageError(f"the destination must be a writeable C-contiguous {shape} array of {dtype}")
-    return out

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.errors import NodeError
 from cinemill.network import query, retrieve
 from cinemill.network.arrivals import Arrivals
-from cinemill.network.instances import Instance, read_instance
 from cinemill.network.query import Listed, Study
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ def listening(
     node
         Whose entry says how it is fetched from.
     passed
-        See `cinemill.network.associations.Association`.
+        See `cinemill.network.association.Association`.
     """
     if node.pull != "move":
         return nullcontext()
@@ -101,7 +99,7 @@ def fetch(
     listener
         For C-MOVE: see `listening`.
     passed
-        See `cinemill.network.associations.Association`.
+        See `cinemill.network.association.Association`.
 
     Raises
     ------
@@ -148,33 +146,3 @@ def _fetch(
             listener.forget(arrivals)
     else:
         retrieve.get(node, study, arrivals, listed=listed, whole=whole, passed=passed)
-
-
-def seen(node: Node, instance: Instance, folder: Path) -> Instance:
-    """Ask a node for an instance again, and return what it gave: its file is in the folder.
-
-    Parameters
-    ----------
-    node
-        Whose entry says how.
-    instance
-        As it was sent.
-    folder
-        Takes the file; another one of this instance must not be there.
-
-    Raises
-    ------
-    NodeError
-        The node does not give it back.
-    """
-    arrivals = Arrivals(folder, instance.study, frozenset((instance.sop_instance,)))
-    listed = [Listed(instance.sop_instance, instance.sop_class, instance.series, instance.transfer_syntax)]
-    with listening(node) as listener:
-        fetch(node, instance.study, arrivals, listed=listed, whole=False, listener=listener)
-    if instance.sop_instance not in arrivals.fetched:
-        wrong = arrivals.wrong.get(instance.sop_instance)
-        raise NodeError(
-            f"the node does not give {instance.sop_instance} back" + (f": {wrong.detail}" if wrong else ""),
-            outcome="missing" if wrong is None else wrong.name,
-        )
-    return read_instance(arrivals.path_of(instance.sop_instance))

@@ -202,14 +202,14 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
     """
     path = path or nodes_file()
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(
             f"there is no nodes file; write one, or name it in {_ENVIRONMENT}, e.g. {_EXAMPLE}", path=path
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the nodes file can't be read: {error}", path=path) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"the nodes file is no TOML: {error}", path=path) from None
     top = _Table(path, "", content)
     entries = top.table("node")
@@ -220,7 +220,7 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
     return nodes
 
 
-def node_named(name: str, path: Path | None = None) -> Node:
+def node_named(name: str) -> Node:
     """Return the node of a name.
 
     Raises
@@ -228,12 +228,12 @@ def node_named(name: str, path: Path | None = None) -> Node:
     UsageError
         There is none, or the nodes file is wrong.
     """
-    nodes = read_nodes(path)
+    nodes = read_nodes()
     if name not in nodes:
         near = difflib.get_close_matches(name, nodes, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=path or nodes_file()
+            f"no node is called {name!r}; there are {', '.join(nodes)}{meant}", path=nodes_file()
         )
     return nodes[name]
 

@@ -367,8 +367,7 @@ def decoded_identifier(data: bytes, syntax: str) -> Dataset:
     from pydicom.filereader import read_dataset
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return read_dataset(BytesIO(data), syntax == "1.2.840.10008.1.2", is_little_endian=True)
     except Exception as error:  # noqa: BLE001  # pydicom has no family of errors
         raise NodeError(
@@ -383,8 +382,7 @@ def text_of(answer: Dataset, keyword: str) -> str:
     from pydicom.multival import MultiValue
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             value = answer.get(keyword)
     except Exception:  # noqa: BLE001  # pydicom has no family of errors
         return ""

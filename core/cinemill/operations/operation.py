@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -94,13 +94,13 @@ class Option(NamedTuple):
     flags: Mapping[str, str] = MappingProxyType({})
 
 
-def option(default: Any = MISSING, *, help: str = "", **how: Any) -> Any:  # noqa: A002
+def option(default: Any, *, help: str = "", **how: Any) -> Any:  # noqa: A002
     """Declare a field that is an option of the command line.
 
     Parameters
     ----------
     default
-        Without one, the option is required.
+        What it is where the option is not given.
     help
         What users read.
     **how

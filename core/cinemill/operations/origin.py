@@ -36,6 +36,9 @@ _ROOM = 2048
 """Bytes for what is remembered; source warnings beyond what that holds get more."""
 
 _FOR_WARNINGS = 512
+_FOR_A_BOX = 104
+"""Bytes of a rectangle: as it was typed, as it is, as it was grown, and as decoders touch it."""
+
 _NOT_REMEMBERED = frozenset(
     ("source", "output", "status", "error", "seconds", "outputs", "sop_instance_uid", "sop_class_uid")
 )
@@ -63,6 +66,8 @@ class Origin:
         What else the header of the output says differently: see `cinemill.dicom.rewrite.Changes`.
     told : dict
         What else its receipt says.
+    boxes : int
+        How many rectangles are blackened, which its receipt names.
     """
 
     def __init__(self, source: Source, options: Mapping[str, Any]) -> None:
@@ -70,6 +75,7 @@ class Origin:
         self.options = dict(options)
         self.changes: Changes = {}
         self.told: dict[str, Any] = {}
+        self.boxes = 0
 
     @cached_property
     def digest(self) -> str:
@@ -79,9 +85,9 @@ class Origin:
     @property
     def room(self) -> int:
         """Bytes that the output needs for what it remembers."""
-        if not self.source.warnings:
-            return _ROOM
-        size = _ROOM + max(0, len(json.dumps(self.source.warnings)) - _FOR_WARNINGS)
+        size = _ROOM + _FOR_A_BOX * self.boxes
+        if self.source.warnings:
+            size += max(0, len(json.dumps(self.source.warnings)) - _FOR_WARNINGS)
         return size + size % 2
 
     def check(self) -> None:

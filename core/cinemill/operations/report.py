@@ -277,13 +277,16 @@ def _decoded(table: _Table, row: bytes) -> dict[str, Any] | None:
     """Return the cells of a row, None where it is torn or no row of a report."""
     try:
         cells = table.decode(row)
-    except (ValueError, csv.Error):
+    except (ValueError, RecursionError, csv.Error):
         return None
-    return cells if cells.keys() >= set(_FIRST) else None
+    return cells if all(isinstance(cells.get(name), str) for name in _FIRST) else None
 
 
 def _columns_of(row: bytes) -> list[str]:
-    return next(csv.reader(io.StringIO(row.decode(*_ENCODING), newline="")), [])
+    try:
+        return next(csv.reader(io.StringIO(row.decode(*_ENCODING), newline="")), [])
+    except csv.Error:
+        return []
 
 
 def _joined(cells: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -61,9 +61,9 @@ class Twins:
         with suppress(OSError):  # no room to remember them
             if key in self._first:
                 self._paths.seek(self._first[key])
-                there, path = self._paths.readline()[:-1].split(b"\0")
-                return os.fsdecode(path.replace(b"\1", b"\n")) if there == uid.encode() else ""
-            row = uid.encode() + b"\0" + os.fsencode(source).replace(b"\n", b"\1") + b"\n"
+                there, path = json.loads(self._paths.readline())
+                return str(path) if there == uid else ""
+            row = json.dumps((uid, source)).encode() + b"\n"
             self._paths.seek(self._end)
             self._paths.write(row)
             self._first[key], self._end = self._end, self._end + len(row)

@@ -62,13 +62,13 @@ def inside(shape: tuple[int, ...], boxes) -> np.ndarray:
     return chosen
 
 
-def check(stream: bytes, boxes, values, decoders=DECODERS) -> bytes:
+def check(stream: bytes, boxes, values) -> bytes:
     """Blacken, and compare coefficients and samples with the source's; return the result."""
     written = blacken(memoryview(stream), boxes, values)
     check_entropy_data(written)
     check_coefficients(stream, written, boxes)
     header = frame_header(stream)
-    for decode in decoders:
+    for decode in DECODERS:
         before, after = decode(stream), decode(written)
         left_alone = ~inside(before.shape, touched(header, boxes))
         np.testing.assert_array_equal(before[left_alone], after[left_alone])

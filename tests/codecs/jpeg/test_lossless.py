@@ -21,6 +21,7 @@ from tests.fuzz import decoders as fuzz_decoders
 from tests.fuzz import jpeg_pairs
 from tests.support.files import CORPUS
 from tests.support.naive_jpeg_lossless import FIVE_BITS, LONG_CODES, SHORT_FIRST, Scan, encode
+from tests.support.pictures import format_of
 
 CODEC = JpegLossless()
 
@@ -306,15 +307,7 @@ def test_real_frames():
     checked = 0
     for name in names:
         dataset = pydicom.dcmread(CORPUS / "files" / name)
-        pixels = PixelFormat(
-            dataset.Rows,
-            dataset.Columns,
-            dataset.SamplesPerPixel,
-            dataset.BitsAllocated,
-            dataset.BitsStored,
-            bool(dataset.PixelRepresentation),
-            dataset.PhotometricInterpretation,
-        )
+        pixels = format_of(dataset)
         for codestream in generate_frames(
             dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)
         ):

@@ -232,7 +232,12 @@ def test_scans_sent_twice_or_out_of_order():
             "contradicts itself",
         ),
         (b"\1\x11\0", b"\1\x51\0", CodecError, r"sampling factors \[1, 5\]"),
-        (b"\xff\xda\0\x08\1\1", b"\xff\xda\0\x08\1\2", CodecError, r"components \[2\] of \[1\]"),
+        (
+            b"\xff\xda\0\x08\1\1",
+            b"\xff\xda\0\x08\1\2",
+            CodecError,
+            r"components of \[1\], each once, found \[2\]",
+        ),
         (b"\xff\xda\0\x08\1", b"\xff\xda\0\x07\1", CodecError, "contradicts itself"),
         (b"\xff\xc4\0\x1f\0\0\1\5", b"\xff\xc4\0\x1f\0\3\1\2", CodecError, "too many codes of 1 bits"),
         (b"\xff\xdb\0\x43\0", b"\xff\xdb\0\x43\x13", CodecError, "quantisation table contradicts"),

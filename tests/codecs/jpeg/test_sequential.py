@@ -13,6 +13,7 @@ from cinemill.codecs.jpeg import libjpeg_turbo, sequential
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.jpeg.sequential import SequentialJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.machine import x86
 from cinemill.operations.transcode.verify import heard_twice
 from cinemill.pixel_format import PixelFormat
 from tests.codecs.jpeg.test_scans import OPTIONS, image, jpeg
@@ -23,7 +24,7 @@ from tests.support.files import corpus_files, pydicom_files
 from tests.support.generate import JPEG_BASELINE, encapsulated_element, header, part10
 from tests.support.guarded_memory import GuardedMemory, guarding
 
-pytestmark = pytest.mark.skipif(not sequential.available(), reason="the kernels do not run here")
+pytestmark = pytest.mark.skipif(not x86.available(), reason="the kernels do not run here")
 
 SHAPES = ((1, 1), (8, 8), (17, 33), (50, 7), (16, 5), (31, 64), (120, 161))
 

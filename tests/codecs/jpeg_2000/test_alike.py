@@ -8,29 +8,30 @@ import pytest
 
 from cinemill.codecs.jpeg_2000 import htj2k_decode
 from cinemill.codecs.jpeg_2000.alike import packets_alike, pattern
-from cinemill.codecs.jpeg_2000.htj2k import Htj2k, available
+from cinemill.codecs.jpeg_2000.htj2k import Htj2k
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_codestream
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import Buffer, PixelFormat
 
-if not available():
+if not x86.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 PIXELS = PixelFormat(70, 90, 1, 8, 8, False, "MONOCHROME2")  # noqa: FBT003
 
 
-def frames(count, pixels=PIXELS, seed=0):
-    rng = np.random.default_rng(seed)
+def frames(count, pixels=PIXELS):
+    rng = np.random.default_rng(0)
     return list((rng.integers(0, 1 << pixels.bits_stored, (count, *pixels.shape)) >> 3).astype(pixels.dtype))
 
 
-def known(stream, pixels=PIXELS):
-    codestream, header = check_codestream(stream, pixels, 0)
+def known(stream):
+    codestream, header = check_codestream(stream, PIXELS, 0)
     packets = read_packets_header(codestream, header, high_throughput=True)
     assert packets is not None
-    return pattern(codestream, header, packets, pixels), packets
+    return pattern(codestream, header, packets, PIXELS), packets
 
 
 @pytest.fixture(autouse=True)

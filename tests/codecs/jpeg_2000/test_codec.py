@@ -14,17 +14,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cinemill.codecs.codec import Encoder
 from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import layout
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
+from cinemill.codecs.jpeg_2000.htj2k import Htj2k
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000 import tables
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.support.files import CORPUS
 from tests.support.pictures import CONTENTS, picture, pixel_format
 
-if not jpeg2000.available():
+if not x86.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 
@@ -233,11 +236,12 @@ def test_openjpeg_encodes_where_the_kernels_do_not_run(monkeypatch: pytest.Monke
     monkeypatch.setenv("CINEMILL_KERNELS", "portable")
     assert jpeg2000.fastest().name == "openjpeg"
     monkeypatch.delenv("CINEMILL_KERNELS")
-    monkeypatch.setattr(jpeg2000, "available", lambda: False)
+    monkeypatch.setattr(x86, "available", lambda: False)
     assert jpeg2000.fastest().name == "openjpeg"
 
 
-def test_arrays_of_another_shape_or_type_are_refused() -> None:
+@pytest.mark.parametrize("encoder", [Jpeg2000(), Htj2k()], ids=["jpeg-2000", "htj2k"])
+def test_arrays_of_another_shape_or_type_are_refused(encoder: Encoder) -> None:
     pixels = pixel_format(40, 50, 3)
     for other in (
         pixels.with_(rows=39),
@@ -246,15 +250,16 @@ def test_arrays_of_another_shape_or_type_are_refused() -> None:
         pixels.with_(signed=True),
     ):
         with pytest.raises(UnsupportedPixelFormat, match="expected uint8 samples"):
-            Jpeg2000().encode([picture(other, "noise")], pixels)
+            encoder.encode([picture(other, "noise")], pixels)
 
 
+@pytest.mark.parametrize("encoder", [Jpeg2000(), Htj2k()], ids=["jpeg-2000", "htj2k"])
 @pytest.mark.parametrize(
     "changes", [{"samples": 2}, {"bits_allocated": 32, "bits_stored": 32}, {"rows": 0}, {"columns": 65536}]
 )
-def test_what_it_cannot_hold_is_refused_by_name(changes: dict[str, int]) -> None:
+def test_what_it_cannot_hold_is_refused_by_name(encoder: Encoder, changes: dict[str, int]) -> None:
     with pytest.raises(UnsupportedPixelFormat, match="JPEG 2000: expected"):
-        Jpeg2000().encode([], pixel_format(4, 4).with_(**changes))
+        encoder.encode([], pixel_format(4, 4).with_(**changes))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from cinemill.codecs import compiling
 from cinemill.codecs import table as codec_table
 from cinemill.codecs.codec import Encoder
 from cinemill.codecs.compiling import Spared
-from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.codec import Jpeg2000
 from cinemill.codecs.jpeg_2000.markers import read_main_header
@@ -24,10 +23,11 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import lay_out_packets
 from cinemill.errors import CodecError
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.support.pictures import CONTENTS, picture, pixel_format
 
-if not jpeg2000.available():
+if not x86.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 
 from cinemill.codecs import compiling, memory, table
 from cinemill.codecs.compiling import Spared
-from cinemill.codecs.jpeg_2000 import codec as jpeg2000
 from cinemill.codecs.jpeg_2000 import htj2k, htj2k_decode
 from cinemill.codecs.jpeg_2000.markers import read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_codestream
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.errors import CodecError, UnsupportedPixelFormat
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.fuzz import htj2k_decode as fuzz
 from tests.support import guarded_memory
 from tests.support.files import conformance_streams
 from tests.support.pictures import CONTENTS, picture, pixel_format
 
-if not jpeg2000.available():
+if not x86.available():
     pytest.skip("needs a processor with AVX2 and BMI2", allow_module_level=True)
 
 

@@ -11,11 +11,12 @@ from cinemill.codecs.jpeg_2000.irregular import ByFfmpeg, ByKernels, ByOpenJpeg,
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets, read_main_header
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError
+from cinemill.kernels.machine import x86
 from cinemill.pixel_format import PixelFormat
 from tests.support.generate import encapsulated_element, header, jpeg_2000, noise, part10, smooth
 
 JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
-kernels = pytest.mark.skipif(not jpeg2000.available(), reason="the kernels do not run here")
+kernels = pytest.mark.skipif(not x86.available(), reason="the kernels do not run here")
 ffmpeg = pytest.mark.skipif(not available(), reason="PyAV is not installed")
 
 
@@ -152,12 +153,24 @@ def test_markers_within_code_blocks_are_damage(source_of, monkeypatch, code):
 
 
 def test_what_only_one_decoder_reads_is_refused(source_of, monkeypatch):
-    if not jpeg2000.available():
+    if not x86.available():
         pytest.skip("the kernels do not run here")
     stream = irregular(GREY[0], monkeypatch)
     monkeypatch.setattr("cinemill.codecs.table._IRREGULAR", ("jpeg_2000.irregular:ByOpenJpeg",))
     with (
         cinemill.open(source_of([stream], GREY[:1])) as cine,
+        pytest.raises(CodecError, match="no two decoders"),
+    ):
+        cine[0]
+
+
+def test_what_only_one_decoder_reads_of_a_lossy_codestream_of_few_bits_is_refused(source_of, monkeypatch):
+    stream = bytes(imagecodecs.jpeg2k_encode(GREY[0], level=30, codecformat="j2k", reversible=False))
+    middle = len(stream) // 2
+    damaged = stream[:middle] + b"\xff\x93" + stream[middle + 2 :]
+    monkeypatch.setattr("cinemill.codecs.table._IRREGULAR", ("jpeg_2000.irregular:ByOpenJpeg",))
+    with (
+        cinemill.open(source_of([damaged], GREY[:1], JPEG_2000_LOSSY)) as cine,
         pytest.raises(CodecError, match="no two decoders"),
     ):
         cine[0]
@@ -183,9 +196,9 @@ def test_a_tile_that_is_cut_short_is_refused(source_of, missing):
 
 @pytest.fixture
 def source_of(tmp_path):
-    def write(streams, frames):
+    def write(streams, frames, syntax=JPEG_2000):
         path = tmp_path / "source.dcm"
-        path.write_bytes(source(streams, frames))
+        path.write_bytes(source(streams, frames, syntax))
         return path
 
     return write

@@ -17,6 +17,7 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import PixelFormat
 from tests.support.files import CORPUS
+from tests.support.pictures import format_of
 
 GREY = PixelFormat(40, 50, 1, 8, 8, signed=False, photometric_interpretation="MONOCHROME2")
 
@@ -236,13 +237,7 @@ def test_real_files_decode_as_by_pylibjpeg(name: str) -> None:
             generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
         )
     expected = pylibjpeg_openjpeg.decode(codestream)
-    pixels = PixelFormat(
-        dataset.Rows,
-        dataset.Columns,
-        dataset.SamplesPerPixel,
-        max(8, dataset.BitsAllocated),
-        dataset.BitsStored,
-        signed=expected.dtype.kind == "i",
-        photometric_interpretation=dataset.PhotometricInterpretation,
+    pixels = format_of(dataset).with_(
+        bits_allocated=max(8, dataset.BitsAllocated), signed=expected.dtype.kind == "i"
     )
     np.testing.assert_array_equal(OpenJpeg().decode([codestream], pixels)[0], expected)

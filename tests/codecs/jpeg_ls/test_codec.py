@@ -32,12 +32,9 @@ from tests.support.jpegls_images import (
     segment,
 )
 from tests.support.naive_jpegls import NaiveScan
+from tests.support.pictures import format_of
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (1, 32), (1, 33), (65, 1), (3, 31), (40, 90), (1, 1, 3), (23, 50, 3)]
-
-
-def as_format(frame, pixels):
-    return frame.astype(f"u{pixels.dtype.itemsize}").view(pixels.dtype)
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
@@ -363,15 +360,7 @@ def test_corpus_frames_decode_alike():
     assert len(files) > 30
     for path in files:
         dataset = pydicom.dcmread(path, force=True)
-        pixels = PixelFormat(
-            dataset.Rows,
-            dataset.Columns,
-            dataset.SamplesPerPixel,
-            dataset.BitsAllocated,
-            dataset.BitsStored,
-            signed=bool(dataset.PixelRepresentation),
-            photometric_interpretation=dataset.PhotometricInterpretation,
-        )
+        pixels = format_of(dataset)
         count = int(dataset.get("NumberOfFrames") or 1)
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
         for ours, theirs in zip(

@@ -45,9 +45,9 @@ FORMATS = [
 ]
 
 
-def native(label, bits, *, signed=False, shape=(2, 19, 21)):
+def native(label, bits, *, signed=False):
     samples = 3 if label == "RGB" else 1
-    frames = noise((*shape, 3) if samples == 3 else shape, bits, signed=signed)
+    frames = noise((2, 19, 21, 3) if samples == 3 else (2, 19, 21), bits, signed=signed)
     dataset = header(frames, label, samples=samples, bits_stored=bits)
     return frames, part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT)
 

@@ -35,9 +35,9 @@ def make(tmp_path, *files, **options):
     return rows, outcome
 
 
-def disc(deltas, *, bounds=phantoms.REGION):
+def disc(deltas):
     """Frames with a disc of 20 mm in the middle of the region, and text outside it."""
-    left, top, right, bottom = bounds
+    left, top, right, bottom = phantoms.REGION
     y, x = np.mgrid[: phantoms.ROWS, : phantoms.COLUMNS] + 0.5
     across = (x - (left + right + 1) / 2) * deltas[0] * 10
     down = (y - (top + bottom + 1) / 2) * deltas[1] * 10

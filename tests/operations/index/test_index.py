@@ -78,10 +78,6 @@ def by_name(database):
     return {Path(row["path"]).name: row for row in rows(database)}
 
 
-def without(row, *names):
-    return {name: value for name, value in row.items() if name not in names}
-
-
 def assert_facts(row, dataset):
     """What a row says of pixels and equipment is what pydicom reads."""
     for column, keyword in (

@@ -1,5 +1,7 @@
 """Facts of files as pydicom and DCMTK tell them."""
 
+import warnings
+
 import pydicom
 import pytest
 from pydicom.encaps import generate_fragments, parse_basic_offsets
@@ -125,6 +127,17 @@ def test_regions_read_alone_are_those_of_the_header_in_real_files(corpus):
             assert alone == read_regions(header, 999, 999), path.name
             compared += 1
     assert compared > 10
+
+
+@pytest.mark.parametrize("value", [b"1.2\x1b[31m", b"1.\xff\xfe2"])
+def test_texts_that_can_be_none_are_read_without_a_warning_of_pydicom(tmp_path, value):
+    header = generate.header(generate.noise((1, 6, 8)), StudyInstanceUID="1.2.345")
+    data = generate.part10(header, generate.native_element(bytes(48), generate.EXPLICIT), generate.EXPLICIT)
+    (tmp_path / "a.dcm").write_bytes(data.replace(b"1.2.345\0", value.ljust(8)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert facts(tmp_path / "a.dcm").study_instance_uid == value.decode("latin-1")
+    assert told == []
 
 
 def test_the_documentation_names_every_fact():

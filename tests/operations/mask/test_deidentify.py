@@ -63,6 +63,16 @@ def test_a_jpeg_cine_stays_jpeg_and_says_that_nothing_is_burned_in(tmp_path, key
     assert other.status == "deidentified"
 
 
+@pytest.mark.parametrize("to", ["", "jpeg-ls"])
+def test_an_output_with_many_rectangles_is_known_again(tmp_path, key, to):
+    mask = "+".join(f"rect:{10 * (number % 20)},{100 + 10 * (number // 20)},6,5" for number in range(60))
+    first, again = (
+        deidentify(ULTRASOUND, tmp_path / "out.dcm", key=str(key), mask=mask, to=to) for _ in range(2)
+    )
+    assert (first.status, again.status) == ("deidentified", "kept")
+    assert again.mask == first.mask
+
+
 @pytest.mark.parametrize("to", ["", "jpeg-ls", "jpeg-2000"])
 def test_rules_of_a_file_come_first(tmp_path, key, instance, to):
     rules = tmp_path / "rules.toml"

@@ -155,6 +155,7 @@ def test_several_origins_are_joined_and_all_have_to_know(tmp_path):
     ("text", "message"),
     [
         ("[[rule]", "no TOML"),
+        pytest.param(f"rule = {'[' * 100_000}", "no TOML", id="too deep"),
         ("[rules]", r"tables \[\[rule\]\] only"),
         ("[[rule]]\nblack = []", "rule 1: unknown black"),
         ("[[rule]]\nrows = 4", "either blacken or keep"),

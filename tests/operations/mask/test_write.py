@@ -25,6 +25,7 @@ from tests.support.files import bundled
 from tests.support.generate import (
     EXPLICIT,
     JPEG_BASELINE,
+    JPEG_LOSSLESS,
     ULTRASOUND_CINE,
     encapsulated_element,
     header,
@@ -214,6 +215,17 @@ def test_a_jpeg_that_goes_elsewhere_is_decoded_once(tmp_path):
     assert not found[:, *INSIDE].any()
 
 
+def test_bits_stored_is_raised_where_the_codestream_uses_more_and_that_is_told(tmp_path):
+    frames = noise((1, 20, 50), 12)
+    stream = encapsulated_element([[jpeg_lossless(frames[0], 12)]])
+    source = tmp_path / "in.dcm"
+    source.write_bytes(part10(header(frames, bits_stored=10), stream, JPEG_LOSSLESS))
+    receipt = mask_file(source, tmp_path / "out.dcm", BOX)
+    assert pydicom.dcmread(tmp_path / "out.dcm").BitsStored == 12
+    assert any("Bits Stored was raised" in warning for warning in receipt.warnings)
+    np.testing.assert_array_equal(outside(frames_of(tmp_path / "out.dcm")), outside(frames))
+
+
 def test_lossy_jpeg_2000_is_coded_losslessly_and_says_so(tmp_path):
     frames = smooth((20, 50, 3))[np.newaxis]
     pixels = encapsulated_element([[jpeg_2000(frame, level=30)] for frame in frames])
@@ -225,11 +237,13 @@ def test_lossy_jpeg_2000_is_coded_losslessly_and_says_so(tmp_path):
     np.testing.assert_array_equal(outside(frames_of(tmp_path / "out.dcm")), outside(frames_of(path)))
 
 
-def one_jpeg(tmp_path, stream: bytes, frame: np.ndarray, syntax: str = JPEG_BASELINE):
+def one_jpeg(tmp_path, stream: bytes, frame: np.ndarray):
     samples, label = (3, "YBR_FULL_422") if frame.ndim == 3 else (1, "MONOCHROME2")
     path = tmp_path / "in.dcm"
     path.write_bytes(
-        part10(header(frame[np.newaxis], label, samples=samples), encapsulated_element([[stream]]), syntax)
+        part10(
+            header(frame[np.newaxis], label, samples=samples), encapsulated_element([[stream]]), JPEG_BASELINE
+        )
     )
     return path
 

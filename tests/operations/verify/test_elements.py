@@ -225,13 +225,13 @@ def test_icons_that_became_native_are_the_same_and_changed_ones_are_found(tmp_pa
             cinemill.verify(source, output)
 
 
-def overlaid(position=12):
+def overlaid():
     plane = noise((2, 9, 11), 1, seed=5)
-    frames = noise((2, 9, 11), 12) | plane.astype(np.uint16) << position
+    frames = noise((2, 9, 11), 12) | plane.astype(np.uint16) << 12
     dataset = header(frames, bits_stored=12)
     for element, vr, value in (
         *((0x0010, "US", 9), (0x0011, "US", 11), (0x0040, "CS", "G")),
-        *((0x0050, "SS", [1, 1]), (0x0100, "US", 16), (0x0102, "US", position)),
+        *((0x0050, "SS", [1, 1]), (0x0100, "US", 16), (0x0102, "US", 12)),
     ):
         dataset.add_new((0x6000, element), vr, value)
     return part10(dataset, native_element(native_bytes(frames), EXPLICIT), EXPLICIT), plane

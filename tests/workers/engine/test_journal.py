@@ -34,17 +34,17 @@ from tests.support.harness import Service, failures, job_spec, receipts, retry, 
 HASTY = Settings(hold_seconds=0.001)
 
 
-def fill(ledger: Ledger, folder: Path, count: int, *, first: int = 0) -> str:
+def fill(ledger: Ledger, folder: Path, count: int) -> str:
     """Make a job of so many items, one parcel."""
     (folder / "in").mkdir(exist_ok=True)
     (folder / "out").mkdir(exist_ok=True)
     job = ledger.create(job_spec(folder / "in", folder / "out"))
-    ledger.feed(job, 0, [[listed(folder, first + n, n) for n in range(count)]], exhausted=True)
+    ledger.feed(job, 0, [[listed(folder, n) for n in range(count)]], exhausted=True)
     return job
 
 
-def listed(folder: Path, name: int, number: int) -> ListedItem:
-    return ListedItem(number, f"{folder}/in/{name}.dcm", f"{folder}/out/{name}.dcm", 100 + number)
+def listed(folder: Path, number: int) -> ListedItem:
+    return ListedItem(number, f"{folder}/in/{number}.dcm", f"{folder}/out/{number}.dcm", 100 + number)
 
 
 def settle(ledger: Ledger, *states: str, **more: Any) -> None:
@@ -353,6 +353,15 @@ def test_segments_are_begun_one_after_the_other_and_turned_at_a_size(tmp_path: P
     shutil.move(first.path, tmp_path / "elsewhere")
     with pytest.raises(Exception, match="can't be written"):
         first.append([b"x\n"])
+
+
+def test_what_somebody_else_put_beside_segments_is_none(tmp_path: Path) -> None:
+    (tmp_path / "all.jsonl.zst").write_bytes(b"")
+    (tmp_path / "000001 (copy).jsonl.zst").write_bytes(b"")
+    begun = segments.Segment(tmp_path)
+    begun.append([b'{"id":"1"}\n'])
+    assert segments.segments(tmp_path) == [begun.path]
+    assert begun.name == "000001.jsonl.zst"
 
 
 def test_no_walk_looks_into_a_folder_of_ours(tmp_path: Path) -> None:

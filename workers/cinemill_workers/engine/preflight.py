@@ -59,7 +59,7 @@ def check_server(chosen: Settings) -> None:
     try:
         missing = rights.missing(client)
         if not missing:
-            Ledger(client).agree(raises=True)
+            Ledger(client).agree()
     except AuthenticationError as error:
         raise UsageError(
             f"the server at {chosen.public_url} refuses to let us in: {str(error).rstrip('.')}; "

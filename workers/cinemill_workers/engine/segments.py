@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ LARGEST = 32 << 20
 """Bytes of a segment after which another one is begun."""
 
 _SUFFIX = ".jsonl.zst"
+_NAME = re.compile(r"[0-9]{6,}\.jsonl\.zst")
 _MAGIC = (0xFD2FB528).to_bytes(4, "little")
 _LEVEL = 1
 _NOTHING = zstandard.ZstdCompressor().compress(b"")
@@ -142,9 +144,9 @@ def mend(segment: Segment) -> None:
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segments of a folder, in the order in which they were begun."""
+    """Return the segments of a folder, in the order in which they were begun; copies that others made are none."""
     with suppress(FileNotFoundError):
-        return sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIX))
+        return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
     return []
 
 
@@ -216,6 +218,6 @@ def description(folder: Path) -> dict[str, Any]:
     """Return what the description of a job's folder says; nothing if there is none."""
     try:
         about = json.loads((folder / DESCRIPTION).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}

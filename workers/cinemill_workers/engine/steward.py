@@ -95,7 +95,7 @@ class Steward:
 
     def _agree(self) -> None:
         if not self._agreed:
-            self._ledger.agree(raises=True)
+            self._ledger.agree()
             self._agreed = True
 
     def _probe(self) -> None:

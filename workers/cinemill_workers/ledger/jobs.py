@@ -55,7 +55,7 @@ class Jobs(Workers):
         except ResponseError as error:
             code, _, rest = str(error).partition(" ")
             if code == "LAYOUT":
-                raise ForeignLedger(rest, LAYOUT) from None
+                raise ForeignLedger(rest) from None
             if code == "DEPOSED":
                 raise Deposed(rest) from None
             raise
@@ -68,22 +68,17 @@ class Jobs(Workers):
             self._transitions[operation] = self.client.register_script("\n".join(parts))
         return self._transitions[operation]
 
-    def agree(self, *, raises: bool = False) -> None:
-        """Note by which layout the ledger is used, if none is noted.
-
-        Parameters
-        ----------
-        raises
-            A ledger of an older layout that holds no jobs gets this one.
+    def agree(self) -> None:
+        """Note by which layout the ledger is used, if none is noted, or an older one, and no jobs stand in the way.
 
         Raises
         ------
         ForeignLedger
             Another version of cinemill uses it.
         """
-        found = int(self._apply("layout", None, raises=raises))
+        found = int(self._apply("layout", None))
         if found != LAYOUT:
-            raise ForeignLedger(str(found), LAYOUT)
+            raise ForeignLedger(str(found))
 
     def create(self, spec: JobSpec) -> str:
         """Store a new job and return its id."""
@@ -199,7 +194,7 @@ class Jobs(Workers):
         if found is None and self.client.exists(_JOBS):
             found = _UNNUMBERED
         if found is not None and int(found) != LAYOUT:
-            raise ForeignLedger(found.decode(), LAYOUT)
+            raise ForeignLedger(found.decode())
 
     def totals(self) -> dict[str, int]:
         """Return what all jobs ever counted, forgotten ones included; no figure ever falls."""

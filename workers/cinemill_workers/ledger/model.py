@@ -31,9 +31,9 @@ class ForeignLedger(UsageError):
 
     exit_code = os.EX_CONFIG
 
-    def __init__(self, found: str, expected: int) -> None:
+    def __init__(self, found: str) -> None:
         super().__init__(
-            f"the ledger in Redis has layout {found}, this version of cinemill works with layout {expected}: "
+            f"the ledger in Redis has layout {found}, this version of cinemill works with layout {LAYOUT}: "
             "let its jobs end and delete them with the version that submitted them, then start the newer one; "
             "or use that version"
         )

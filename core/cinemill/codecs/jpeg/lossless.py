@@ -182,7 +182,7 @@ class _Frame:
     def _frame_header(self, segment: bytes, position: int) -> None:
         """Read SOF3 (T.81 B.2.2) and compare it with what is expected."""
         if self.components:
-            raise CodecError("a second frame header", offset=position)
+            raise CodecError("expected one frame header (SOF), found a second frame header", offset=position)
         pixels = self.pixels
         self.precision, rows, columns, components = markers.read_frame_header(segment, position)
         if rows == 0:
@@ -200,7 +200,9 @@ class _Frame:
             )
         self.components = [component.number for component in components]
         if len(set(self.components)) < len(self.components):
-            raise CodecError(f"components {self.components} are not distinct", offset=position)
+            raise CodecError(
+                f"expected components with numbers of their own, found {self.components}", offset=position
+            )
         factors = {(component.across, component.down) for component in components}
         if len(components) > 1 and factors != {(1, 1)}:
             raise UnsupportedPixelFormat("JPEG Lossless with sampling factors other than 1 x 1")
@@ -208,13 +210,22 @@ class _Frame:
     def read_scan(self, segment: bytes, position: int) -> _Scan:
         """Read a scan header (T.81 B.2.3), and make its tables."""
         if not self.components:
-            raise CodecError("a scan without a frame header", offset=position)
+            raise CodecError(
+                "expected a frame header (SOF) first, found a scan without a frame header", offset=position
+            )
         names, selectors, selection, _, _, point_transform = markers.read_scan_header(segment, position)
         places = [self.components.index(name) for name in names if name in self.components]
         if len(places) != len(names) or len({*places, *self.decoded}) != len(places) + len(self.decoded):
-            raise CodecError(f"a scan of components {[*names]} of {self.components}", offset=position)
+            raise CodecError(
+                f"expected a scan of components of {self.components}, each once, found {[*names]}",
+                offset=position,
+            )
         if not 1 <= selection <= 7 or point_transform >= self.precision:
-            raise CodecError(f"predictor {selection}, point transform {point_transform}", offset=position)
+            raise CodecError(
+                f"expected a predictor of 1 to 7 and a point transform below {self.precision}, "
+                f"found predictor {selection} and point transform {point_transform}",
+                offset=position,
+            )
         tables = self._tables_of(selectors, position)
         if self.restart_interval % self.pixels.columns:
             raise CodecError(

@@ -199,7 +199,7 @@ class _Frame:
     def _frame_header(self, segment: bytes, position: int) -> None:
         """Read SOF0, SOF1 or SOF2 (T.81 B.2.2)."""
         if self.components:
-            raise CodecError("a second frame header", offset=position)
+            raise CodecError("expected one frame header (SOF), found a second frame header", offset=position)
         self.precision, rows, columns, header = markers.read_frame_header(segment, position)
         if self.precision not in ({8} if self.process == _BASELINE else {8, 12}):
             raise CodecError(
@@ -210,9 +210,15 @@ class _Frame:
         components = [_Component(*component) for component in header]
         factors = {factor for component in components for factor in (component.across, component.down)}
         if columns == 0 or not factors <= {1, 2, 3, 4}:
-            raise CodecError(f"{columns} columns, sampling factors {sorted(factors)}", offset=position)
+            raise CodecError(
+                f"expected columns, and sampling factors of 1 to 4, found {columns} columns, sampling factors {sorted(factors)}",
+                offset=position,
+            )
         if len({component.number for component in components}) < len(components):
-            raise CodecError("a frame header names a component twice", offset=position)
+            raise CodecError(
+                f"expected components with numbers of their own, found {[component.number for component in components]}",
+                offset=position,
+            )
         across = max(component.across for component in components)
         down = max(component.down for component in components)
         self.mcus = -(-rows // (8 * down)) * -(-columns // (8 * across))
@@ -224,7 +230,9 @@ class _Frame:
     def _scan(self, segment: bytes, position: int) -> Scan:
         """Read a scan header (T.81 B.2.3)."""
         if not self.components:
-            raise CodecError("a scan without a frame header", offset=position)
+            raise CodecError(
+                "expected a frame header (SOF) first, found a scan without a frame header", offset=position
+            )
         header = markers.read_scan_header(segment, position)
         components = self._scanned(header.components, position)
         first, last, high, low = header[2:] if self.process == _PROGRESSIVE else (0, 63, 0, 0)
@@ -263,7 +271,9 @@ class _Frame:
         """Return the components of a scan."""
         known = {component.number: component for component in self.components}
         if not known.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
-            raise CodecError(f"a scan of components {[*numbers]} of {[*known]}", offset=position)
+            raise CodecError(
+                f"expected a scan of components of {[*known]}, each once, found {[*numbers]}", offset=position
+            )
         missing = {known[number].quantisation for number in numbers} - self.quantisation
         if missing:
             raise CodecError(f"there is no quantisation table {min(missing)}", offset=position)

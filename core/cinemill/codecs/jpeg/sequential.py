@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill._version import __version__
+from cinemill.codecs.compiling import kernels_wanted
 from cinemill.codecs.jpeg import markers, scans
 from cinemill.codecs.jpeg.libjpeg_turbo import LibjpegTurbo
 from cinemill.codecs.memory import Memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
-from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +36,9 @@ _LARGEST = 65500
 _memory = Memory()
 
 
-def available() -> bool:
-    """Whether this machine can run the kernels."""
-    return x86.available()
-
-
 def fastest() -> Codec:
-    """Return the kernels where they run, else libjpeg-turbo; ``CINEMILL_KERNELS=portable`` asks for libjpeg-turbo."""
-    portable = os.environ.get("CINEMILL_KERNELS") == "portable"
-    return LibjpegTurbo() if portable or not available() else SequentialJpeg()
+    """Return the kernels where they are wanted, else libjpeg-turbo."""
+    return SequentialJpeg() if kernels_wanted() else LibjpegTurbo()
 
 
 class SequentialJpeg:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cinemill._version import __version__
+from cinemill.codecs.compiling import kernels_wanted
 from cinemill.codecs.jpeg_2000 import decode as jpeg2000_decode
 from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, layout_of, place_whole, room
 from cinemill.codecs.jpeg_2000.encode_lanes import transform as transform_in_lanes
@@ -18,7 +18,6 @@ from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg, check_encodable, takes_
 from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, READ_AHEAD, ROWS, STRIDE
-from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +31,9 @@ _BLOCKS_AT_ONCE = 384
 """So many keep all lanes busy almost to the end."""
 
 
-def available() -> bool:
-    """Whether this machine can run the kernels."""
-    return x86.available()
-
-
 def fastest() -> Encoder:
-    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
-    portable = os.environ.get("CINEMILL_KERNELS") == "portable"
-    return OpenJpeg() if portable or not available() else Jpeg2000()
+    """Return the kernels where they are wanted, else OpenJPEG."""
+    return Jpeg2000() if kernels_wanted() else OpenJpeg()
 
 
 class Jpeg2000:
@@ -48,7 +41,7 @@ class Jpeg2000:
 
     It writes one tile, one quality layer, LRCP, 64 x 64 code-blocks, the reversible 5-3 wavelet with up to 5 levels,
     and the reversible colour transform for RGB: what `OpenJpeg` writes. It decodes what lossless encoders commonly write,
-    and has OpenJPEG decode the rest (`read_packets_header`). Both run where `available` says so.
+    and has OpenJPEG decode the rest (`cinemill.codecs.jpeg_2000.parameters.read_packets_header`).
     """
 
     name = "cinemill-jpeg2000"
@@ -73,7 +66,7 @@ class Jpeg2000:
             Other samples than these, or values beyond ``bits_stored``.
         """
         check_encodable(pixels)
-        begin()
+        _memory.begin()
         layout = layout_of(pixels)
         at_once = -(-_BLOCKS_AT_ONCE // len(layout.blocks))
         groups = (frames[first : first + at_once] for first in range(0, len(frames), at_once))
@@ -153,13 +146,8 @@ def _transform_wide(
     return repeated(layout.blocks, len(frames), size), coefficients.view(np.uint8)
 
 
-def begin() -> None:
-    """Begin to encode: what was kept of the call before is used no more."""
-    _memory.begin()
-
-
 def transform(frame: Samples, pixels: PixelFormat, levels: int, coefficients: NDArray[np.int32]) -> None:
-    """Turn samples into wavelet coefficients, the memory for which is of the call that `begin` began.
+    """Turn samples into wavelet coefficients, the memory for which is `cinemill.codecs.memory.shared`.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from cinemill.codecs.compiling import Spared
 from cinemill.codecs.jpeg_2000.layout import repeated
 from cinemill.codecs.jpeg_2000.markers import markers_in_packets
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked, flip_sign
-from cinemill.codecs.jpeg_2000.parameters import Packets, read_packets_header
+from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
 from cinemill.codecs.jpeg_2000.subbands import Whole, kind_of_pixels, place_whole
+from cinemill.codecs.memory import Memory
 from cinemill.codecs.memory import shared as _memory
 from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import ACROSS, COLUMNS, DOWN, ROWS
@@ -278,7 +279,12 @@ def _decode_wide(
     coefficients[:] = 0
     _decode_blocks(data, coded.reshape(4, -1), blocks, coefficients)
     parts = coefficients.reshape(len(frames), size)
-    return {frame.number: _restore(part, frame, pixels) for frame, part in zip(frames, parts, strict=True)}
+    decoded: dict[int, Samples] = {}
+    for frame, part in zip(frames, parts, strict=True):
+        samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
+        restore(part, frame.packets.parameters, frame.precision, samples, _memory, signed=pixels.signed)
+        decoded[frame.number] = samples.view(pixels.dtype)
+    return decoded
 
 
 def _decode_blocks(
@@ -311,21 +317,39 @@ def _decode_blocks(
         )
 
 
-def _restore(coefficients: NDArray[np.int32], frame: _Frame, pixels: PixelFormat) -> Samples:
-    """Turn wavelet coefficients, components x rows x columns, into samples."""
+def restore(
+    coefficients: NDArray[np.int32],
+    parameters: Parameters,
+    precision: int,
+    samples: NDArray[Any],
+    memory: Memory,
+    *,
+    signed: bool,
+) -> None:
+    """Turn wavelet coefficients of 32 bits into samples.
+
+    Parameters
+    ----------
+    coefficients
+        Components x rows x columns, in any shape.
+    parameters, precision, signed
+        How they are coded, and what the samples are.
+    samples
+        Receives them: unsigned, of 8 or 16 bits, rows x columns x components in any shape; signed ones in two's complement.
+    memory
+        Takes what lies between.
+    """
     from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
 
-    parameters = frame.packets.parameters
-    planes = _memory.array("planes", (pixels.samples, pixels.rows, pixels.columns), np.int32)
-    spare = _memory.array("spare", (pixels.rows, pixels.columns), np.int32)
-    scratch = _memory.array("scratch", (2, pixels.columns // 2 + 3), np.int32)
+    rows, columns = parameters.rows, parameters.columns
+    planes = memory.array("planes", (parameters.samples, rows, columns), np.int32)
+    spare = memory.array("spare", (rows, columns), np.int32)
+    scratch = memory.array("scratch", (2, columns // 2 + 3), np.int32)
     for source, plane in zip(coefficients.reshape(planes.shape), planes, strict=True):
         synthesise(source, parameters.levels, spare, scratch, plane)
-    flat = planes.reshape(pixels.samples, -1)
+    flat = planes.reshape(parameters.samples, -1)
     if parameters.colour_transform:
         restore_colour(flat)
-    half = 1 << frame.precision - 1
-    lowest = -half if pixels.signed else 0
-    samples = np.empty(pixels.shape, f"u{pixels.dtype.itemsize}")
+    half = 1 << precision - 1
+    lowest = -half if signed else 0
     restore_levels(flat, lowest + half, lowest, lowest + 2 * half - 1, samples.reshape(-1))
-    return samples.view(pixels.dtype)

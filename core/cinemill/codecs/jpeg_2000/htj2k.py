@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from cinemill._version import __version__
-from cinemill.codecs.compiling import Spared
+from cinemill.codecs.compiling import Spared, kernels_wanted
 from cinemill.codecs.jpeg_2000 import htj2k_decode, htj2k_encode
 from cinemill.codecs.jpeg_2000.openjpeg import OpenJpeg
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
 from cinemill.codecs.jpeg_2000.openjph_decode import OpenJphOpinion
-from cinemill.kernels.machine import x86
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,33 +18,24 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer, PixelFormat, Samples
 
 
-def available() -> bool:
-    """Whether this machine can run the kernels."""
-    return x86.available()
-
-
 def fastest() -> Encoder:
-    """Return the kernels where they run, else OpenJPH; ``CINEMILL_KERNELS=portable`` asks for OpenJPH."""
-    return Htj2k() if _wanted() else OpenJph()
+    """Return the kernels where they are wanted, else OpenJPH."""
+    return Htj2k() if kernels_wanted() else OpenJph()
 
 
 def fastest_decoder() -> Codec:
-    """Return the kernels where they run, else OpenJPEG; ``CINEMILL_KERNELS=portable`` asks for OpenJPEG."""
-    return Htj2k() if _wanted() else OpenJpeg()
+    """Return the kernels where they are wanted, else OpenJPEG."""
+    return Htj2k() if kernels_wanted() else OpenJpeg()
 
 
 def verifier() -> Codec:
     """Return `fastest_decoder` for what was written here."""
-    return Htj2kWritten() if _wanted() else OpenJpeg()
+    return Htj2kWritten() if kernels_wanted() else OpenJpeg()
 
 
 def second_decoder() -> Codec:
-    """Return what has a second opinion on what the kernels wrote: OpenJPH; where they don't run, it may have encoded, and OpenJPEG has."""
-    return OpenJphOpinion() if _wanted() else OpenJpeg()
-
-
-def _wanted() -> bool:
-    return available() and os.environ.get("CINEMILL_KERNELS") != "portable"
+    """Return OpenJPH for a second opinion on what the kernels wrote; else OpenJPEG, for then OpenJPH encoded."""
+    return OpenJphOpinion() if kernels_wanted() else OpenJpeg()
 
 
 class Htj2k:

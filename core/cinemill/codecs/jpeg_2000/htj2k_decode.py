@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinemill.codecs.jpeg_2000.alike import Pattern, packets_alike, pattern
+from cinemill.codecs.jpeg_2000.decode import restore
 from cinemill.codecs.jpeg_2000.openjpeg import check_codestream, decode_checked
 from cinemill.codecs.jpeg_2000.parameters import Packets, Parameters, read_packets_header
 from cinemill.codecs.jpeg_2000.precincts import Tables, lay_out_packets
@@ -270,33 +271,22 @@ def _decode_wide(
     from cinemill.kernels.htj2k.decode_bits import SOUND
     from cinemill.kernels.htj2k.decode_blocks import NO_PIXELS
     from cinemill.kernels.htj2k.decode_samples import MOST_WIDE_U
-    from cinemill.kernels.jpeg_2000.decode_wavelet import restore_colour, restore_levels, synthesise
 
-    rows, columns = parameters.rows, parameters.columns
-    coefficients = _memory.array("coefficients", (parameters.samples, rows, columns), np.int32)
+    size = parameters.samples * parameters.rows * parameters.columns
+    coefficients = _memory.array("coefficients", (size,), np.int32)
     (status,) = _decode_blocks(
         data,
         coded[None],
         _planes(tables),
         -min(max(parameters.bit_planes) + 1, MOST_WIDE_U),
-        coefficients.reshape(-1).view(np.int16),
+        coefficients.view(np.int16),
         (NO_PIXELS, 0, 0, 0, 0, 0),
         _memory.array("ring", (0,), np.int16),
         np.empty((1, 0), np.uint8),
     )
     if status != SOUND:
         return int(status)
-    planes = _memory.array("planes", coefficients.shape, np.int32)
-    spare = _memory.array("spare", (rows, columns), np.int32)
-    scratch = _memory.array("scratch", (2, columns // 2 + 3), np.int32)
-    for source, plane in zip(coefficients, planes, strict=True):
-        synthesise(source, parameters.levels, spare, scratch, plane)
-    flat = planes.reshape(parameters.samples, -1)
-    if parameters.colour_transform:
-        restore_colour(flat)
-    half = 1 << header.precision - 1
-    lowest = -half if header.signed else 0
-    restore_levels(flat, lowest + half, lowest, lowest + 2 * half - 1, samples.reshape(-1))
+    restore(coefficients, parameters, header.precision, samples, _memory, signed=header.signed)
     return SOUND
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinemill.codecs.jpeg_2000.codec import begin, transform
+from cinemill.codecs.jpeg_2000.codec import transform
 from cinemill.codecs.jpeg_2000.encode_lanes import check_needed, image, room
 from cinemill.codecs.jpeg_2000.htj2k_layout import Plan, plan
 from cinemill.codecs.jpeg_2000.layout import GUARD_BITS
 from cinemill.codecs.jpeg_2000.markers import CAP, COD, EOC, QCD, SIZ, SOC, SOD, SOT, TLM
 from cinemill.codecs.jpeg_2000.openjpeg import check_encodable, takes_colour_transform
 from cinemill.codecs.jpeg_2000.openjph import OpenJph
-from cinemill.codecs.memory import Memory
+from cinemill.codecs.memory import Memory, shared
 from cinemill.errors import UnsupportedPixelFormat
 from cinemill.kernels.jpeg_2000.tables import COLUMNS, ROWS, START, STRIDE
 
@@ -99,7 +99,7 @@ def _encode_planes(frame: Samples, pixels: PixelFormat, how: Plan) -> NDArray[np
     from cinemill.kernels.jpeg_2000.encode_wavelet import TAIL
 
     wide = _memory.array("wide", (frame.size,), np.int32)
-    begin()
+    shared.begin()
     transform(frame, pixels, how.layout.levels, wide)
     if max(int(wide.max()), -int(wide.min())) >= 1 << 15:
         return None

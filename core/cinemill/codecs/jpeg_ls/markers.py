@@ -87,7 +87,7 @@ class _Reader:
     def read_frame_header(self) -> None:
         start, content = self.segment()
         if self.header is not None:
-            raise CodecError("a second frame header", offset=start)
+            raise CodecError("expected one frame header (SOF), found a second frame header", offset=start)
         header = markers.read_frame_header(content, start)
         if any((component.across, component.down) != (1, 1) for component in header.components):
             raise CodecError("subsampled components are not supported", offset=start)
@@ -122,7 +122,9 @@ class _Reader:
     def read_restart_interval(self) -> None:
         start, content = self.segment()
         if not 2 <= len(content) <= 4:
-            raise CodecError(f"a restart interval of {len(content)} bytes", offset=start)
+            raise CodecError(
+                f"expected a restart interval of 2 to 4 bytes, found {len(content)}", offset=start
+            )
         self.restart_lines = int.from_bytes(content, "big")
 
     def read_application_data(self, code: int) -> None:
@@ -136,7 +138,9 @@ class _Reader:
         start, content = self.segment()
         header = self.header
         if header is None:
-            raise CodecError("a scan without a frame header", offset=start)
+            raise CodecError(
+                "expected a frame header (SOF) first, found a scan without a frame header", offset=start
+            )
         selectors, mapping, near, interleave, *point_transform = markers.read_scan_header(content, start)
         count = len(selectors)
         if not 1 <= count <= min(4, len(header.components)):
@@ -151,7 +155,10 @@ class _Reader:
         if any(mapping):
             raise CodecError("mapping tables are not supported", offset=start)
         if interleave > INTERLEAVE_SAMPLE or (count > 1 and interleave == INTERLEAVE_NONE):
-            raise CodecError(f"interleave mode {interleave} for {count} components", offset=start)
+            raise CodecError(
+                f"expected interleave mode 0 to 2, of several components 1 or 2, found interleave mode {interleave} for {count}",
+                offset=start,
+            )
         if any(point_transform):
             raise CodecError(f"point transform {content[-1]} is not supported", offset=start)
         max_value = (1 << header.precision) - 1

@@ -262,28 +262,6 @@ def u_decoding() -> NDArray[np.uint64]:
 
 
 @cache
-def u_decoding_32() -> NDArray[np.uint32]:
-    """Return `u_decoding` in 32 bits.
-
-    An entry has in bits 0 to 4 the length of all, in 5 to 7 that of the prefixes, in 8 to 10 that of the first suffix, from 11 and
-    16 on where the bits of the suffixes go, and from 21 and 24 on what they are added to.
-    """
-    wide = u_decoding()
-    first, second = wide >> 16 & 0xFF, wide >> 24 & 0xFF
-    length = np.bitwise_count(first).astype(np.uint64)
-    fields = (
-        (wide & 31, 0),
-        (wide >> 8 & 7, 5),
-        (length, 8),
-        (first, 11),
-        (second, 16),
-        (wide >> 32 & 7, 21),
-        (wide >> 40 & 7, 24),
-    )
-    return _fixed(np.bitwise_or.reduce([field << np.uint64(at) for field, at in fields]).astype(np.uint32))
-
-
-@cache
 def mel_decoding() -> NDArray[np.uint32]:
     """Return what MEL's next bits mean (7.3.3), by state << 6 | 6 bits, first one highest.
 

@@ -31,11 +31,19 @@ from cinemill.kernels.jpeg_2000.planes import PLANES_SIZE, count_bit_planes
 from cinemill.kernels.jpeg_2000.tables import BLOCK, COLUMNS, ROWS, START, STRIDE
 from cinemill.kernels.machine import types
 from cinemill.kernels.machine.bits import address
+from cinemill.kernels.machine.instructions import Value, instructions
 from cinemill.kernels.machine.jit import inlined, jit
 from cinemill.kernels.machine.types import boolean, int64, uint8, uint64
-from cinemill.kernels.machine.x86 import row_interleaver
 
-_interleave = row_interleaver(LANES)
+_INTERLEAVED = [lane + other for lane in range(LANES) for other in (0, LANES)]
+
+
+@instructions
+def _interleave(first: Value, second: Value, target: Value) -> None:
+    """Interleave two rows of a byte in each lane, a step of transposing a square."""
+    rows = first.load(8, LANES), second.load(8, LANES)
+    rows[0].shuffled(_INTERLEAVED[:LANES], rows[1]).store(target)
+    rows[0].shuffled(_INTERLEAVED[LANES:], rows[1]).store(target + LANES)
 
 
 def symbol_room(bit_planes: int) -> int:

@@ -50,17 +50,17 @@ def make_lifting(lanes: int, *, narrow: bool) -> tuple[Any, Any, Any]:
     return join, lower, raise_
 
 
-def make_note_magnitudes(count: int, lanes: int) -> Any:
-    """Make the operation that keeps the largest magnitude of ``count`` samples in each of some lanes."""
+def make_note_magnitudes(count: int) -> Any:
+    """Make the operation that keeps the largest magnitude of ``count`` samples in each of 16 lanes."""
 
     @instructions
     def note_magnitudes(samples: Value, most: Value) -> None:
         """Keep the largest magnitude of each lane."""
         found = samples.load(16, count).magnitude()
-        while found.lanes > lanes:
+        while found.lanes > _LANES:
             half = found.lanes // 2
             found = found.shuffled(range(half)).maximum_unsigned(found.shuffled(range(half, 2 * half)))
-        found.maximum_unsigned(most.load(16, lanes)).store(most)
+        found.maximum_unsigned(most.load(16, _LANES)).store(most)
 
     return note_magnitudes
 

@@ -147,7 +147,7 @@ def _synthesise_pair(
         _wide_pair(plane, pitch, ring, row, rows, columns, bands)
 
 
-_note_many, _note_some = make_note_magnitudes(4 * LANES, LANES), make_note_magnitudes(LANES, LANES)
+_note_many, _note_some = make_note_magnitudes(4 * LANES), make_note_magnitudes(LANES)
 
 
 @inlined

@@ -37,7 +37,6 @@ from cinemill.kernels.machine.types import int32, int64, uint8, uint16, void
 from cinemill.kernels.machine.x86 import (
     looked_up,
     packed_bytes,
-    row_interleaver,
 )
 
 LANES = 64
@@ -45,8 +44,6 @@ ROUND = 64
 CONTEXTS = 19
 WORDS_PER_ROUND = ROUND * 15 // 32 + 1
 GROUP = 4
-
-_interleave = row_interleaver(LANES)
 
 _QE = [state[0] for state in MQ_STATES]
 _QE_SHIFT = [16 - qe.bit_length() for qe in _QE]

@@ -155,19 +155,6 @@ def _looked_up_32(keys: Value, table: list[int]) -> Value:
     return first | second | third
 
 
-def row_interleaver(lanes: int) -> Any:
-    """Make the operation that interleaves two rows of ``lanes`` bytes, a step of transposing a square."""
-    order = [lane + other for lane in range(lanes) for other in (0, lanes)]
-
-    @instructions
-    def interleave_rows(first: Value, second: Value, target: Value) -> None:
-        rows = first.load(8, lanes), second.load(8, lanes)
-        rows[0].shuffled(order[:lanes], rows[1]).store(target)
-        rows[0].shuffled(order[lanes:], rows[1]).store(target + lanes)
-
-    return interleave_rows
-
-
 def bits_deposited(word: Value, mask: Value) -> Value:
     """Spread the bits of ``word``, from bit 0 on, to where ``mask`` is set (PDEP)."""
     return _call("llvm.x86.bmi.pdep.64", ir.IntType(64), word, mask)

@@ -99,7 +99,7 @@ class _Recorded:
         """Whether it is there, and holds."""
         try:
             there = json.loads(read_regular(self._path))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return self._made_from is not None and there.get("made_from") == self._made_from
 

@@ -196,7 +196,7 @@ class Making:
                 for name in ("clips", "patients"):
                     outcome[name] = {split: outcome[name][split] for split, _ in self._request.splits}
                 return Outcome(status="kept", **outcome)
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             pass
         if about is None:
             raise OutputExists(

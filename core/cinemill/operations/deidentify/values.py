@@ -118,8 +118,7 @@ def decoded(value: bytes, charsets: Sequence[str]) -> str:
     """
     from pydicom.charset import convert_encodings, decode_bytes
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         try:
             return decode_bytes(value, convert_encodings(list(charsets)), set(_DELIMITERS)).strip(" \0")
         except (LookupError, ValueError, TypeError):

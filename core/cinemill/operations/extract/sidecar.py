@@ -110,7 +110,7 @@ def judge(path: Path, description: dict[str, Any], source: State | None) -> Lite
         for frame in there["frames"]:
             del frame["digest"]
         made_from, sizes = there.pop("made_from"), there.pop("bytes")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     if there != json.loads(json.dumps(description)):
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -145,7 +146,10 @@ def text(source: Source, tag: int) -> str | None:
     if plain.isascii() and _ESCAPE not in plain:
         return plain or None
     try:
-        with explained("text can't be read", "its character set is wrong", DamagedFile):
+        with (
+            explained("text can't be read", "its character set is wrong", DamagedFile),
+            warnings.catch_warnings(action="ignore"),
+        ):
             decoded = source.part(tag).get(find_keyword(tag))
             several = (
                 decoded if isinstance(decoded, list | tuple) or hasattr(decoded, "append") else [decoded]

@@ -88,7 +88,7 @@ def read_rules(text: str, name: str) -> tuple[Rule, ...]:
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{name}: no TOML: {error}") from None
     rules = content.pop("rule", [])
     if content or not isinstance(rules, list):

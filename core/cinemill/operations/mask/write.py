@@ -11,13 +11,12 @@ from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
 from cinemill.frames.decode import FrameDecoder
-from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.mask.icons import blank_icons
 from cinemill.operations.mask.jpegs import blacken_jpegs, can_blacken
 from cinemill.operations.mask.samples import Blackened, as_stored, darkest
-from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
+from cinemill.operations.transcode.grey import becomes_grey, collapsed
 from cinemill.operations.transcode.plan import Plan, make_plan
-from cinemill.operations.transcode.stages import transcode_frames
+from cinemill.operations.transcode.stages import as_deep_as_needed, transcode_frames
 from cinemill.operations.transcode.verify import decoder_of
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def write_masked(
     Refused
         There is no exact way; the message says what to do.
     """
-    source = origin.source
+    source, origin.boxes = origin.source, len(mask.boxes)
     if source.transfer_syntax.coding == "video":
         raise UnsupportedTransferSyntax(
             f"{source.transfer_syntax.keyword} can't be masked exactly: no frame of a video stands alone, and encoding it "
@@ -89,7 +88,7 @@ def write_masked(
         decoder.warnings.append(_LOSSY)
     chosen = target or own_target(source, decoder)
     stays = target is None and chosen.coding == decoder.coding and request.colour == "auto"
-    grey = request.collapse_grey and may_collapse(source, decoder) and all_grey(decoder, control)
+    grey = becomes_grey(decoder, request, control)
 
     def written(*, keep_coded_depth: bool) -> Receipt:
         colour = "keep" if stays else request.colour
@@ -106,10 +105,7 @@ def write_masked(
             change_item=blank_icons(source),
         )
 
-    try:
-        return written(keep_coded_depth=False)
-    except DepthExceeded:
-        return written(keep_coded_depth=True)
+    return as_deep_as_needed(decoder, written)
 
 
 def own_target(source: Source, decoder: FrameDecoder) -> TransferSyntax:

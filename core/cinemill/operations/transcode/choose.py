@@ -248,7 +248,7 @@ class _Bench:
 
     @cached_property
     def _grey(self) -> bool:
-        asked = self._collapse and may_collapse(self._source, self._decoder)
+        asked = self._collapse and may_collapse(self._decoder)
         return asked and all(map(is_grey, self._decode("RGB")))
 
     def trial(self, target: TransferSyntax, room: int, *, timed: bool) -> Trial | None:

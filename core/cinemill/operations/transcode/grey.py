@@ -10,26 +10,19 @@ from cinemill.errors import CinemillError, VerificationError
 from cinemill.pipeline import chunks, pipeline
 
 if TYPE_CHECKING:
-    from cinemill.dicom.source import Source
     from cinemill.frames.decode import FrameDecoder
     from cinemill.operations.operation import Control
     from cinemill.operations.transcode.plan import Plan
+    from cinemill.operations.transcode.request import Transcode
     from cinemill.pixel_format import Samples
 
 TOLD = "every sample of every frame is R = G = B; written as MONOCHROME2"
 _COLOUR_PRESENT = 0x00280014
 
 
-def may_collapse(source: Source, decoder: FrameDecoder) -> bool:
-    """Whether colour has no meaning by the header: none that the machine speaks of, and no region of colour flow.
-
-    Parameters
-    ----------
-    source
-        The open file.
-    decoder
-        Of its frames.
-    """
+def may_collapse(decoder: FrameDecoder) -> bool:
+    """Whether colour has no meaning by the header: none that the machine speaks of, and no region of colour flow."""
+    source = decoder.source
     pixels = decoder.pixels
     if pixels.samples != 3 or pixels.photometric_interpretation not in {"RGB", "YBR_FULL"}:
         return False
@@ -44,13 +37,15 @@ def may_collapse(source: Source, decoder: FrameDecoder) -> bool:
     return all(region.data_type != "colour flow" for region in regions)
 
 
-def all_grey(decoder: FrameDecoder, control: Control) -> bool:
-    """Whether every sample of every frame is R = G = B; the first frame that is not ends the search.
+def becomes_grey(decoder: FrameDecoder, request: Transcode, control: Control) -> bool:
+    """Whether grey for colour was asked for, and every sample of every frame is R = G = B; the first that is not ends the search.
 
     Parameters
     ----------
     decoder
         Of the frames.
+    request
+        The options.
     control
         Threads and cancellation.
 
@@ -59,6 +54,8 @@ def all_grey(decoder: FrameDecoder, control: Control) -> bool:
     CinemillError
         A frame can't be decoded.
     """
+    if not (request.collapse_grey and may_collapse(decoder)):
+        return False
     cut = chunks(len(decoder.source), decoder.pixels.nbytes, decoder.batch, control.cores)
     with pipeline(control.cores_for(len(decoder.source)), control.cancelled) as pipe:
         return all(pipe.stage(lambda indices: all(map(is_grey, decoder.decode(indices, "RGB"))), cut))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from cinemill.codecs import table, together
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.writer import InstanceWriter
 from cinemill.errors import VerificationError
-from cinemill.frames.depth import restrict
+from cinemill.frames.depth import DepthExceeded, restrict
 from cinemill.frames.equality import same_samples
 from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
@@ -237,6 +237,24 @@ def transcode_frames(
                 if not target.encapsulated:
                     _compare_native(pipe, stages, written, control)
         return clock.commit(sink, receipt)
+
+
+def as_deep_as_needed(decoder: FrameDecoder, written: Callable[..., Receipt]) -> Receipt:
+    """Call ``written(keep_coded_depth=False)``; where samples need more than Bits Stored, have it raised, and say so.
+
+    Raises
+    ------
+    CinemillError
+        Nothing was written.
+    """
+    try:
+        return written(keep_coded_depth=False)
+    except DepthExceeded:
+        decoder.warnings.append(
+            f"Bits Stored is {decoder.source.pixels.bits_stored}, but samples need the codestream's "
+            f"{decoder.pixels.bits_stored}; Bits Stored was raised"
+        )
+        return written(keep_coded_depth=True)
 
 
 def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, Any]) -> Receipt:

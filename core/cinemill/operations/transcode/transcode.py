@@ -12,8 +12,6 @@ from cinemill.dicom.given import Given
 from cinemill.dicom.source import Source
 from cinemill.errors import OutputExists, Refused, WouldGrow
 from cinemill.frames.carried import carried_over
-from cinemill.frames.decode import FrameDecoder
-from cinemill.frames.depth import DepthExceeded
 from cinemill.operations.clock import record
 from cinemill.operations.copies import copy_source
 from cinemill.operations.instance import is_directory, of_given, of_source
@@ -24,10 +22,10 @@ from cinemill.operations.policy.words import Colour, IfLarger, Level, LossySourc
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.carry import recode
 from cinemill.operations.transcode.choose import Choice, choose, kept_as_it_is
-from cinemill.operations.transcode.grey import all_grey, collapsed, may_collapse
-from cinemill.operations.transcode.plan import Plan, make_plan, mended_syntax
+from cinemill.operations.transcode.grey import becomes_grey, collapsed
+from cinemill.operations.transcode.plan import make_plan, mended_syntax
 from cinemill.operations.transcode.request import Transcode
-from cinemill.operations.transcode.stages import transcode_frames
+from cinemill.operations.transcode.stages import as_deep_as_needed, transcode_frames
 from cinemill.operations.transcode.standing import judge, still_copied
 from cinemill.operations.transcode.verify import decoder_of
 from cinemill.storage.location import located
@@ -281,21 +279,11 @@ def write_instance(
 
         return recompress(origin, output, request, control, choice.target, told)
     decoder = decoder_of(source, request.verify)
-    shaped = _shaped(decoder, request, control)
-    try:
-        plan = shaped(make_plan(decoder, choice.target, request.colour))
-        return transcode_frames(decoder, plan, origin, output, request, control, told)
-    except DepthExceeded:
-        plan = shaped(make_plan(decoder, choice.target, request.colour, keep_coded_depth=True))
-        decoder.warnings.append(
-            f"Bits Stored is {source.pixels.bits_stored}, but samples need the codestream's "
-            f"{decoder.pixels.bits_stored}; Bits Stored was raised"
-        )
+    grey = becomes_grey(decoder, request, control)
+
+    def written(*, keep_coded_depth: bool) -> Receipt:
+        plan = make_plan(decoder, choice.target, request.colour, keep_coded_depth=keep_coded_depth)
+        plan = collapsed(plan) if grey else plan
         return transcode_frames(decoder, plan, origin, output, request, control, told)
 
-
-def _shaped(decoder: FrameDecoder, request: Transcode, control: Control) -> Callable[[Plan], Plan]:
-    """Return what makes a plan of grey of one of colour, if that was asked for and every frame is grey."""
-    if request.collapse_grey and may_collapse(decoder.source, decoder) and all_grey(decoder, control):
-        return collapsed
-    return lambda plan: plan
+    return as_deep_as_needed(decoder, written)

@@ -110,7 +110,7 @@ def _extra(path: Path) -> Receipt:
     try:
         with Source(path, scan=False) as output:
             if is_directory(output):
-                return _told("", path, "skipped", "a DICOMDIR of the outputs; it was not compared")
+                return _skipped("", path, "a DICOMDIR of the outputs; it was not compared")
     except NotDicom:
         error = NotDicom("not DICOM, and no source's output")
     except CinemillError:
@@ -131,9 +131,7 @@ def _missing(src: Path, dst: Path, request: Verify) -> Receipt:
     try:
         with Source(src, repair=request.repair) as source:
             if is_directory(source):
-                return _told(
-                    str(src), dst, "skipped", "a DICOMDIR without output; make a new one for the outputs"
-                )
+                return _skipped(str(src), dst, "a DICOMDIR without output; make a new one for the outputs")
     except NotDicom:
         error = _error(NotDicom("not DICOM, and it has no output"))
         return Receipt(str(src), str(dst), "ignored", error, bytes_before=size(src))
@@ -142,8 +140,8 @@ def _missing(src: Path, dst: Path, request: Verify) -> Receipt:
     raise MissingOutput(f"there is no output: neither {dst} nor one of this SOP Instance UID{why}", path=src)
 
 
-def _told(src: str, dst: Path, status: Status, text: str) -> Receipt:
-    return Receipt(src, str(dst), status, bytes_before=size(src), bytes_after=size(dst), warnings=(text,))
+def _skipped(src: str, dst: Path, text: str) -> Receipt:
+    return Receipt(src, str(dst), "skipped", bytes_before=size(src), bytes_after=size(dst), warnings=(text,))
 
 
 def _error(error: CinemillError) -> dict[str, Any]:
@@ -174,7 +172,7 @@ def _prove(src: Path, dst: Path, request: Verify, control: Control, clock: Clock
         raise VerificationError("not DICOM, and the output is not the same bytes", path=src) from None
     with source:
         if is_directory(source):
-            return _told(str(src), dst, "skipped", "a DICOMDIR describes its own files; it was not compared")
+            return _skipped(str(src), dst, "a DICOMDIR describes its own files; it was not compared")
         try:
             output = Source(dst)
         except NotDicom as error:

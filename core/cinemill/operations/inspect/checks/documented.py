@@ -1,4 +1,4 @@
-"""The table of checks as the documentation has it, and what each says should be."""
+"""What should be, by the id of the check that finds it otherwise."""
 
 from __future__ import annotations
 
@@ -12,17 +12,3 @@ _ALL = {each.id: each for each in (*CHECKS, *AMONG, *UNRESOLVED)}
 def about(name: str) -> str:
     """Return what should be, by the id of a check; empty where another program's is meant."""
     return _ALL[name].about if name in _ALL else ""
-
-
-def as_markdown() -> str:
-    """Return the table of all checks."""
-    rows = [
-        f"| `{each.id}` | {each.severity} | {each.section} | {each.about} | {each.remedy} |"
-        for each in _ALL.values()
-    ]
-    return (
-        "\n".join(
-            ["| id | severity | section | what should be | how to mend it |", "|---|---|---|---|---|", *rows]
-        )
-        + "\n"
-    )
