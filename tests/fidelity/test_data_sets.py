@@ -125,6 +125,25 @@ def test_dictionary_does_not_know_that_an_element_is_a_sequence(transcode, targe
     assert written.value[0].ReferencedSOPInstanceUID == "1.2.3.4"
 
 
+@pytest.mark.parametrize(
+    ("creator", "tag", "value", "vr"),
+    [
+        (b"SIEMENS MR HEADER ", 0x0051100E, b"Tra ", "SH"),
+        (b"SIEMENS MR HEADER ", 0x0051100E, b"Tra>Cor(-22.4)>Sag(1.5) ", "UN"),
+        (b"SIEMENS MR HEADER ", 0x0051100E, "Ω".encode() * 16, "SH"),
+        (b"GEMS_ACQU_01", 0x00191002, b"\1\0\0\0", "SL"),
+        (b"GEMS_ACQU_01", 0x00191002, b"\1\0", "UN"),
+    ],
+)
+def test_a_private_value_that_does_not_fit_its_vr_in_the_dictionary_is_unknown(
+    transcode, creator, tag, value, vr
+):
+    """Scanners write LO where others have seen SH."""
+    block = implicit(tag & 0xFFFF0000 | 0x10, creator)
+    written = transcode(with_elements(block + implicit(tag, value), IMPLICIT), "explicit").path.read_bytes()
+    assert explicit(tag, vr.encode(), value) in written
+
+
 @pytest.mark.parametrize("content", [IN_EXPLICIT, IN_IMPLICIT], ids=["explicit", "implicit"])
 @pytest.mark.parametrize("vr", [b"UN", b"OB", b"RQ"])
 def test_sequence_of_unknown_vr_is_one_in_implicit_vr(transcode, vr, content):

@@ -3,18 +3,20 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
 import cinemill
 from cinemill.dicom.source import Source
-from cinemill.errors import DamagedFile, OutputExists, UsageError
+from cinemill.errors import DamagedFile, OutputExists, Refused, UsageError
 from tests.support.files import bundled
 from tests.support.generate import (
     BIG_ENDIAN,
     DELIMITER,
     EXPLICIT,
+    encapsulated_element,
     header,
     item,
     native_element,
@@ -178,3 +180,13 @@ def test_parts_of_a_source_that_changed_and_damaged_parts_are_made_anew(tmp_path
     changed.save_as(source)
     assert statuses() == ["transcoded"] * 3
     assert pydicom.dcmread(tmp_path / "parts" / "in_0003.dcm").PatientName == "Somebody^Else"
+
+
+def test_a_video_is_not_cut_where_its_fragments_end(tmp_path):
+    """Nothing says that a fragment of a stream is a frame, though there may be as many."""
+    stream = encapsulated_element([[bytes([index] * 8)] for index in range(4)], table="empty")
+    video = header(np.zeros((4, 8, 8, 3), np.uint8), "YBR_PARTIAL_420", samples=3)
+    (tmp_path / "video.dcm").write_bytes(part10(video, stream, "1.2.840.10008.1.2.4.102"))
+    with pytest.raises(Refused, match="a video is one stream"):
+        cinemill.split(tmp_path / "video.dcm", tmp_path / "parts", frames_per_instance=2)
+    assert not (tmp_path / "parts").exists()

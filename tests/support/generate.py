@@ -189,6 +189,12 @@ def encapsulated_element(
     return extended + head + item(basic) + items + (DELIMITER if delimiter else b"")
 
 
+def with_length(whole: bytes, end: int | None = None) -> bytes:
+    """Give encapsulated Pixel Data, which ends with the file or here, a defined length."""
+    value = whole.index(b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff") + 12
+    return whole[: value - 4] + struct.pack("<L", (end or len(whole)) - value) + whole[value:]
+
+
 def split(codestream: bytes, pieces: int) -> list[bytes]:
     """Cut a codestream into fragments of even length but for the last."""
     size = max(2, -(-len(codestream) // pieces) // 2 * 2)

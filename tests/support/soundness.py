@@ -243,6 +243,11 @@ def _with_wrong_extended_table() -> bytes:
     return data[:at] + struct.pack("<Q", 2) + data[at + 8 :]
 
 
+def _with_length() -> bytes:
+    data = coded(JPEG_LS, jpeg_ls())
+    return generate.with_length(data)
+
+
 def _with_stray_item() -> bytes:
     data = native()
     at = data.index(b"\xe0\x7f\x10\x00")
@@ -325,6 +330,7 @@ DEFECTS: dict[str, Defect] = {
         ("offsets.missing",),
     ),
     "fragments.delimiter": Defect("jpeg-ls", lambda: coded(JPEG_LS, jpeg_ls(), table={"delimiter": False})),
+    "fragments.length": Defect("jpeg-ls", _with_length),
     "fragments.several": Defect(
         "rle", lambda: coded(RLE, [generate.split(stream[0], 2) for stream in rle()])
     ),

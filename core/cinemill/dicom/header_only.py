@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cinemill.dicom.elements import UNDEFINED, Element, bounded, read_header, walk
+from cinemill.dicom.misdeclared import is_enclosed
 from cinemill.dicom.source import PIXEL_TAGS, Source
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import Bytes, fetch, map_file
@@ -61,6 +62,8 @@ class HeaderOnly(Source):
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
+        if self.transfer_syntax.encapsulated and is_enclosed(self.data, element):
+            return element._replace(length=UNDEFINED, end=element.value + element.length)
         end = size if element.length == UNDEFINED else element.value + element.length
         if end > size:
             self.damage = DamagedFile(

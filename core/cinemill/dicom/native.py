@@ -81,7 +81,7 @@ class NativeFrames:
             They don't: the message has both numbers.
         """
         there = element.end - element.value
-        if pixels.photometric_interpretation == "YBR_FULL_422" and _fills(
+        if pixels.photometric_interpretation == "YBR_FULL_422" and fills(
             full := pixels.with_(photometric_interpretation="YBR_FULL"), promised or 1, there
         ):
             warnings.append("YBR_FULL_422 is declared, but the chroma samples are there for every column")
@@ -142,6 +142,17 @@ class NativeFrames:
         return swapped.tobytes()[first - start : last - start]
 
 
-def _fills(pixels: PixelFormat, frames: int, there: int) -> bool:
+def fills(pixels: PixelFormat, frames: int, there: int) -> bool:
+    """Whether native frames take exactly so many bytes, padded to an even number or not.
+
+    Parameters
+    ----------
+    pixels
+        What the header says of them.
+    frames
+        How many there are.
+    there
+        Bytes of Pixel Data.
+    """
     wanted = (frames * frame_bits(pixels) + 7) // 8
     return wanted <= there <= wanted + 1

@@ -1,7 +1,8 @@
 """Re-encodes data elements between implicit and explicit VR and between byte orders, values untouched otherwise.
 
 Elements of equal encoding are copied byte for byte. Nothing is parsed as text or number: a value that does not
-decode travels as it is (PS3.5 §6.2, §7.1, §7.3; private and unknown elements become UN, §6.2.2).
+decode travels as it is (PS3.5 §6.2, §7.1, §7.3). Private elements become UN where no dictionary knows a VR that they
+fit, unknown ones always (§6.2.2).
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ _WORD_SIZES = {
     **dict.fromkeys((b"UL", b"SL", b"FL", b"OL", b"OF"), 4),
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
+_LONGEST = {
+    **dict.fromkeys((b"AE", b"CS", b"DS", b"SH", b"TM"), 16),
+    **dict.fromkeys((b"LO", b"UI"), 64),
+    **dict(zip((b"AS", b"DA", b"IS", b"DT"), (4, 8, 12, 26), strict=True)),
+}
+"""Characters that a value of a VR may have (PS3.5 §6.2)."""
 _WITHOUT_ITEMS = (SHORT_VRS | LONG_VRS) - {b"SQ", b"UN"}
 _LUT_DATA = frozenset((0x00283006, 0x00281200))
 _PIXEL_REPRESENTATION = 0x00280103
@@ -263,12 +270,24 @@ class Recoder:
                 return b"LO"
             creator = creators.get(group << 8 | number >> 8)
             vr = find_private_vr(element.tag, creator) if creator else None
+            if vr is not None and not self._fits(element, vr.encode()):
+                vr = None
         else:
             vr = find_vr(element.tag)
         known = b"UN" if vr is None else self._unambiguous(element, vr)
         if element.length == UNDEFINED and (vr is None or known not in LONG_VRS):
             return b"SQ"
         return known
+
+    def _fits(self, element: Element, vr: bytes) -> bool:
+        """Whether a value can be of a VR (PS3.5 §6.2), which a dictionary of others says of a private element."""
+        if element.length == UNDEFINED:
+            return True
+        if vr not in _LONGEST:
+            return element.length % (4 if vr == b"AT" else _WORD_SIZES.get(vr, 1)) == 0
+        value = bytes(self.data[element.value : element.end])
+        characters = not value.isascii() or b"\x1b" in value
+        return characters or max(map(len, value.rstrip(b"\0").split(b"\\"))) <= _LONGEST[vr]
 
     def _unambiguous(self, element: Element, vr: str) -> bytes:
         if " or " not in vr:

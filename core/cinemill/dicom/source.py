@@ -15,6 +15,7 @@ from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, bounde
 from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
 from cinemill.dicom.file_meta import meta_faults
 from cinemill.dicom.fragments import DELIMITER, Fragments, FrameIndex, count_frames, group_fragments
+from cinemill.dicom.misdeclared import check_declared, is_enclosed, settled
 from cinemill.dicom.native import NativeFrames
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.pixel_description import describe
@@ -129,6 +130,7 @@ class Source(Values):
             behind, self.pixel_data = [pixels, *behind], None
         self.elements = [*before, *behind]
         self._spans |= {element.tag: element for element in behind}
+        self.transfer_syntax = settled(self)
         if not {_FILE_META, _DELIMITERS}.isdisjoint([tag >> 16 for tag in self._spans]):
             self._leave_out()
         self.meta_faults = meta_faults(self)
@@ -173,18 +175,19 @@ class Source(Values):
 
     def _read_pixel_element(self, offset: int, size: int) -> Element:
         element = read_header(self.data, offset, size, self.encoding)
-        if element.length != UNDEFINED:
+        enclosed = self.transfer_syntax.encapsulated and is_enclosed(self.data, element)
+        if element.length != UNDEFINED and not enclosed:
             end = element.value + element.length
             if end > size:
                 if not self.repair:
-                    raise DamagedFile(
-                        f"the pixel data promises {element.length} bytes, {size - element.value} are there; "
-                        "the file is truncated"
-                    )
+                    there = f"{size - element.value} are there; the file is truncated"
+                    raise DamagedFile(f"the pixel data promises {element.length} bytes, {there}")
                 self._left_out = True
                 end = size
             return Element(element.tag, element.vr, offset, element.value, end, element.length)
         claimed = self._claimed_index(element.value)
+        if enclosed:
+            self.warnings.append("the pixel data is encapsulated, but has a length; its items fill it")
         frames = EncapsulatedFrames(self.data, element.value, claimed, self._group, self.warnings)
         self._encapsulated, end = frames, frames.end
         if self.data[end - 8 : end] != DELIMITER:
@@ -283,6 +286,7 @@ class Source(Values):
     @cached_property
     def _native(self) -> NativeFrames:
         assert self.pixel_data is not None
+        check_declared(self)
         try:
             return NativeFrames.find(
                 self.data,
@@ -309,12 +313,7 @@ class Source(Values):
         DamagedFile
             It is not: the message has both numbers.
         """
-        if self.native == self.transfer_syntax.encapsulated:
-            found = "is not" if self.native else "is"
-            what = f"the pixel data {found} encapsulated, which contradicts {self.transfer_syntax.keyword}"
-            if not self.meta_text(0x00020010):
-                what = "the pixel data is encapsulated, but no transfer syntax is given to decode it by"
-            raise DamagedFile(what, path=self.path)
+        check_declared(self)
         _ = self.pixels
         len(self)
         frames = self._encapsulated

@@ -407,6 +407,15 @@ def test_an_attribute_of_type_2_stays_in_an_rt_image(made):
     assert b"Helsing" not in output.read_bytes()
 
 
+@pytest.mark.parametrize("modality", ["US", "IVUS"])
+def test_intravascular_ultrasound_keeps_an_acquisition_date(made, modality):
+    """Acquisition DateTime is of type 1 there, and of type 3 in other ultrasound (PS3.3 C.8.5.6)."""
+    dataset = identified()
+    dataset.Modality = modality
+    _, after = made(dataset)
+    assert after.get("AcquisitionDateTime") == {"US": None, "IVUS": "19000101000000"}[modality]
+
+
 def test_what_tells_who_gave_a_number_goes_and_so_do_retired_numbers_and_addresses(made):
     issuer = Dataset()
     issuer.LocalNamespaceEntityID = "Carfax Hospital"

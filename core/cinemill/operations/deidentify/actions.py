@@ -98,6 +98,9 @@ def without_options(tag: int, vr: str, basic: str, *, classic: bool) -> Action:
     return _BY_CODE[choices[0] if classic else choices[-1]]
 
 
-def is_classic(sop_class: str) -> bool:
-    """Whether the types of a SOP class's attributes let the first of several actions be taken."""
-    return sop_class in _CLASSIC
+def is_classic(sop_class: str, modality: str) -> bool:
+    """Whether the types of an image's attributes let the first of several actions be taken.
+
+    Intravascular ultrasound, a modality of its own in ultrasound's SOP classes, needs Acquisition DateTime (PS3.3 C.8.5.6).
+    """
+    return sop_class in _CLASSIC and modality != "IVUS"

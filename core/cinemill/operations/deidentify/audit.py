@@ -33,7 +33,7 @@ from cinemill.operations.deidentify.words import is_placeholder, tells, vocabula
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
-_REMOVED, _CHARSET, _SOP_CLASS = 0x00120062, 0x00080005, 0x00080016
+_REMOVED, _CHARSET, _SOP_CLASS, _MODALITY = 0x00120062, 0x00080005, 0x00080016, 0x00080060
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN", "CS", "AE", "UR"))
 _FREE = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN"))
 _WITH_NUMBERS = frozenset((0x00181020, 0x00120063, 0x00080103, 0x00080106, 0x00181000))
@@ -147,7 +147,7 @@ class _Audit:
     def __init__(self, source: Source, originals: Originals) -> None:
         self._source, self._originals = source, originals
         self._profile = _profile_of(source)
-        self._classic = is_classic(source.text(_SOP_CLASS))
+        self._classic = is_classic(source.text(_SOP_CLASS), source.text(_MODALITY))
         self._charsets = tuple(source.text(_CHARSET).split("\\"))
         self._ends: Ends = {}
 

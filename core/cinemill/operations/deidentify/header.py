@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cinemill.operations.deidentify.profile import Profile
 
 _SOP_CLASS, _SOP_INSTANCE, _META_INSTANCE = 0x00080016, 0x00080018, 0x00020003
+_MODALITY = 0x00080060
 _PIXEL_REPRESENTATION = 0x00280103
 _TEXT = frozenset((b"LO", b"SH", b"ST", b"LT", b"UT", b"UC", b"UR"))
 _OF_PLANES = 0x0015, 0x0051, 0x0100, 0x0102, 0x3000
@@ -141,7 +142,7 @@ class _Judge:
         self._profile, self._key = profile, key
         self._identity = Identity.of(source, key)
         self._signed = source.short(_PIXEL_REPRESENTATION, 0) == 1
-        self._classic = is_classic(source.text(_SOP_CLASS))
+        self._classic = is_classic(source.text(_SOP_CLASS), source.text(_MODALITY))
         self._ends: Ends = {}
         self._counts: Counter[str] = Counter()
         self._entries: dict[tuple[str, str], str] = {}

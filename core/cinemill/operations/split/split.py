@@ -21,7 +21,7 @@ from cinemill.dicom.recode import encode_element
 from cinemill.dicom.rewrite import Changes
 from cinemill.dicom.source import Source
 from cinemill.dicom.writer import InstanceWriter
-from cinemill.errors import CinemillError, DamagedFile, OutputExists
+from cinemill.errors import CinemillError, DamagedFile, OutputExists, Refused
 from cinemill.frames.carried import carried_over
 from cinemill.frames.icons import native_icons
 from cinemill.operations.clock import record
@@ -122,6 +122,10 @@ def run(request: Split, src: Path, dst: Path, control: Control) -> Receipt:
 
 def _split(source: Source, folder: Path, request: Split, control: Control) -> Iterator[Receipt]:
     """Write the parts, and yield the receipt of each."""
+    if source.transfer_syntax.coding == "video":
+        raise Refused(
+            "a video is one stream, which can't be cut where its fragments end; extract takes its frames"
+        )
     source.check()
     source.warnings.extend(carried_over(source))
     done = 0

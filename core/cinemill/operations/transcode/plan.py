@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from cinemill import syntaxes
 from cinemill.dicom.elements import PIXEL_DATA
 from cinemill.dicom.file_meta import is_part10
+from cinemill.dicom.misdeclared import is_misdeclared
 from cinemill.dicom.sop_classes import RGB_IODS, ULTRASOUND
 from cinemill.errors import UnsupportedPixelFormat, UnsupportedTransferSyntax
 from cinemill.operations.transcode.transform import FrameTransform, Identity
@@ -102,7 +103,7 @@ def choose_action(source: Source, target: TransferSyntax, colour: Colour) -> Act
     ):
         return "transcode"
     if syntax is target:
-        return "copy" if proper and not source.repaired else "recode"
+        return "copy" if proper and not (source.repaired or is_misdeclared(source)) else "recode"
     if syntax.coding == target.coding == "native" or (syntax.name, target.name) == ("htj2k-rpcl", "htj2k"):
         return "recode"
     return "transcode"

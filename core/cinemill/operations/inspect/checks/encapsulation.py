@@ -8,6 +8,7 @@ import numpy as np
 
 from cinemill.dicom.elements import UNDEFINED
 from cinemill.dicom.fragments import DELIMITER
+from cinemill.dicom.misdeclared import given_length
 from cinemill.operations.inspect.checks.check import Problem, Problems, Subject, check
 from cinemill.operations.inspect.model import Severity
 
@@ -164,6 +165,20 @@ def delimiter(subject: Subject) -> Problems:
         found = bytes(source.data[pixel_data.end - 8 : pixel_data.end])
         if found != DELIMITER:
             yield f"expected {DELIMITER.hex(' ')} behind the last fragment, the pixel data ends with {found.hex(' ')}"
+
+
+@check(
+    "fragments.length",
+    Severity.ERROR,
+    "PS3.5 A.4",
+    about="Pixel Data of fragments has no length of its own",
+    remedy="transcode the file; here it is read as found, elsewhere it may not be",
+)
+def length(subject: Subject) -> Problems:
+    """Yield a length."""
+    found = given_length(subject.source)
+    if found is not None:
+        yield f"expected an undefined length, found {found}"
 
 
 @check(

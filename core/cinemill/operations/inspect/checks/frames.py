@@ -22,11 +22,13 @@ from cinemill.operations.inspect.checks.check import (
 )
 from cinemill.operations.inspect.facts import short
 from cinemill.operations.inspect.model import Severity
+from cinemill.syntaxes import find
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import PixelFormat
 
 _NUMBER_OF_FRAMES, _REPRESENTATIVE = 0x00280008, 0x00286010
+_TRANSFER_SYNTAX = 0x00020010
 _STARTS = frozenset((b"\xff\xd8", b"\xff\x4f"))
 _REPAIR = "transcode --repair keeps the frames that are there, or fetch the file again from where it came"
 
@@ -134,14 +136,16 @@ def length(subject: Subject) -> Problems:
     Severity.ERROR,
     "PS3.5 A.4",
     about="Pixel Data is encapsulated where the transfer syntax has it so, and only there",
-    remedy="correct the Transfer Syntax UID; nobody can tell by which codec it is to be read",
+    remedy="transcode the file; where that is refused, correct the Transfer Syntax UID: nobody can tell which codec is meant",
 )
 def encapsulation(subject: Subject) -> Problems:
     """Yield a contradiction."""
     source = subject.source
-    if subject.image and subject.whole and source.native == source.transfer_syntax.encapsulated:
+    told = source.meta_text(_TRANSFER_SYNTAX)
+    declared = find(told) if told else source.transfer_syntax
+    if subject.image and subject.whole and source.native == declared.encapsulated:
         found = "is not" if source.native else "is"
-        yield f"Pixel Data {found} encapsulated, which contradicts {source.transfer_syntax.keyword}"
+        yield f"Pixel Data {found} encapsulated, which contradicts {declared.keyword}"
 
 
 @check(
