@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -112,6 +113,11 @@ def app() -> None:
 def main() -> None:
     """Run the command line: exit code 0 if all went well, 1 if something failed, 2 for wrong usage."""
     collect_seldom()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # what a terminal's encoding lacks is escaped, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app.main(standalone_mode=False))
     except click.ClickException as error:
