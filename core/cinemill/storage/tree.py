@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +56,16 @@ def measured(items: Iterable[Item]) -> tuple[int, int]:
         count += 1
         total += size(item.source)
     return count, total
+
+
+def distinct(outputs: Iterable[Hashable]) -> int:
+    """Return how many outputs there are before one that was there already: who writes the same one waits for the other."""
+    seen: set[Hashable] = set()
+    for output in outputs:
+        if output in seen:
+            break
+        seen.add(output)
+    return len(seen)
 
 
 def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:
