@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from cinemill.cli import app
 from cinemill.cli.tally import Tally
+from cinemill.errors import UsageError
 from cinemill.operations.receipt import Receipt
 from tests.support.files import bundled
 from tests.support.harness import write_archive
@@ -30,6 +31,28 @@ def test_that_there_is_no_file_is_said(tmp_path, words):
     done = run(*words, tmp_path / "in", tmp_path / "out")
     assert done.output == f"there is no file below {tmp_path / 'in'}; nothing was done\n"
     assert run(*words, "--quiet", tmp_path / "in", tmp_path / "out").output == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [(("transcode", CINE), "DST"), (("push", CINE), "NODE")],
+    ids=["an output", "a node"],
+)
+def test_one_path_where_two_belong_is_explained(words, last):
+    done = run(*words, code=2)
+    assert f"'SRC...'. {last} is the last argument, and stands behind what is read." in done.stderr
+    assert run("inspect", code=2).stderr.endswith("Missing argument 'SRC...'.\n")
+
+
+@pytest.mark.parametrize("sources", [1, 2], ids=["a directory", "several files"])
+def test_a_file_is_no_destination_of_several(tmp_path, sources):
+    write_archive(tmp_path / "in", 2, frames=1)
+    named = [tmp_path / "in"] if sources == 1 else sorted((tmp_path / "in").rglob("*.dcm"))
+    (tmp_path / "out.dcm").write_bytes(b"there")
+    done = CliRunner().invoke(app, ["transcode", *map(str, named), str(tmp_path / "out.dcm")])
+    assert isinstance(done.exception, UsageError)
+    assert "must be a directory; this is a file" in str(done.exception)
+    assert (tmp_path / "out.dcm").read_bytes() == b"there"
 
 
 def test_that_a_named_file_is_not_dicom_is_said_once(tmp_path):

@@ -100,6 +100,11 @@ def _check(sources: Sequence[Path], destination: Path) -> None:
         raise UsageError("no source was given")
     for source in sources:
         _check_apart(source, destination)
+    if (len(sources) > 1 or sources[0].is_dir()) and destination.exists() and not destination.is_dir():
+        raise UsageError(
+            "the destination of a directory, or of several files, must be a directory; this is a file",
+            path=destination,
+        )
 
 
 def _discover(sources: Sequence[Path], destination: Path, after: Item | None) -> Iterator[Item]:
@@ -168,8 +173,4 @@ def _check_apart(source: Path, destination: Path) -> None:
     if source.is_dir() and output.is_relative_to(resolved):
         raise UsageError(
             f"the destination {destination} lies inside this source; choose another", path=source
-        )
-    if source.is_dir() and destination.exists() and not destination.is_dir():
-        raise UsageError(
-            "the destination of a directory must be a directory, this is a file", path=destination
         )

@@ -47,13 +47,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     remedy = "install cinemill again: pip install --force-reinstall cinemill"
     yield _attempt("versions", _versions, remedy)
     yield _attempt("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
-    for label, folder in {
-        "state directory": settings.state_dir if settings.embedded else None,
-        "temporary directory": Path(tempfile.gettempdir()),
-        **{f"root {root}": root for root in settings.roots},
-    }.items():
-        if folder is not None:
-            yield _directory(label, folder)
+    if settings.embedded:
+        yield _directory("state directory", settings.state_dir, "CINEMILL_STATE_DIR")
+    yield _directory("temporary directory", Path(tempfile.gettempdir()), "TMPDIR")
+    for root in settings.roots:
+        yield _directory(f"root {root}", root)
     if not settings.roots and not settings.embedded:
         yield Finding(
             "roots",
@@ -95,15 +93,18 @@ def _kernels() -> str:
     return f"ready after {time.perf_counter() - began:.1f} s"
 
 
-def _directory(label: str, folder: Path) -> Finding:
+def _directory(label: str, folder: Path, variable: str = "") -> Finding:
+    asked = folder
     while not folder.exists():
         folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
+        found = f"{asked} can't be written: {error.strerror}"
+        other = f", or name another directory in {variable}" if variable else ""
         return Finding(
-            label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}"
+            label, well=False, found=found, remedy=f"let user {os.getuid()} write to {folder}{other}"
         )
     enough = free >= LITTLE_SPACE
     found = f"{free / 1e9:.0f} GB free on {folder}"
