@@ -60,7 +60,7 @@ def test_the_line_that_changes_is_never_wrapped(tmp_path, monkeypatch, capsys):
     board.wait(3)
     line = capsys.readouterr().err.removeprefix("\r\x1b[2K")
     assert len(line) == 39
-    assert line.startswith("1 transcoded, 1 copied, 1 kept, 1 refuse")
+    assert line.startswith("1 transcoded, 1 copied, 1 kept, 1 refus")
 
 
 def await_files(folder, count):

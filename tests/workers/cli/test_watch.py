@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import cast, get_args
 
 import pytest
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from cinemill.operations.receipt import Status
 from cinemill_workers.cli import watch
+from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ITEM_STATES, Job
 from tests.support.harness import job_spec
 
@@ -79,6 +82,16 @@ def test_no_name_reaches_the_terminal_as_a_command() -> None:
         assert "\x1b" not in text
         assert "\x07" not in text
         assert "[red]x[/]" in text
+
+
+def test_what_follows_a_watch_begins_a_line_without_a_terminal_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = SimpleNamespace(render=lambda _: Text("workers: one"))
+    monkeypatch.setattr(watch, "View", lambda *_: view)
+    with watch.live(cast("Ledger", None)) as show:
+        show([])
+    assert capsys.readouterr().err.endswith("workers: one\n")
 
 
 def test_the_list_tells_which_worker_gave_up() -> None:

@@ -109,6 +109,8 @@ def live(ledger: Ledger) -> Iterator[Callable[[list[Job]], None]]:
     view = View(ledger, console.width)
     with Live(console=console, auto_refresh=False) as screen:
         yield lambda jobs: screen.update(view.render(jobs), refresh=True)
+    if not console.is_terminal:
+        console.line()
 
 
 def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
@@ -179,7 +181,7 @@ def listing(jobs: list[Job], complaints: Mapping[str, str] = MappingProxyType({}
         name = _text(job.spec.name, overflow="ellipsis", no_wrap=True)
         table.add_row(job.id, name, work, job.state, _progress(job), _trouble(job))
     lost = [_text(f"{worker} {reason}", style="red") for worker, reason in sorted(complaints.items())]
-    return Group(table if jobs else Text("no job has been submitted"), *_notes(jobs), *lost)
+    return Group(table if jobs else Text("there is no job"), *_notes(jobs), *lost)
 
 
 def duration(seconds: float) -> str:
