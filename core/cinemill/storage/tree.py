@@ -26,14 +26,15 @@ class Item(NamedTuple):
 def files_below(sources: Sequence[Path]) -> Iterator[Path]:
     """Yield the files below the sources, for what writes no outputs of theirs: see `discover`."""
     _check(sources, Path("/nonexistent"))
-    return chain.from_iterable(_walk(each, None) if each.is_dir() else (each,) for each in sources)
+    return chain.from_iterable(_walk(each, None, sources) if each.is_dir() else (each,) for each in sources)
 
 
 def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
     """Yield the files below the sources with their outputs, lazily and in the order of their names.
 
     One directory is mirrored below the destination; of several, each in a directory of its own name. Symbolic links to
-    directories are not followed. A directory that can't be listed is yielded itself, to fail by name.
+    directories are not followed: one that leads out of the sources is yielded itself, to fail by name, and so is a directory
+    that can't be listed.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:
     """
     for source, output in _roots(sources, destination):
         if source.is_dir() and output.is_dir():
-            there = _discover_tree(output, source, None)
+            there = _discover_tree(output, source, None, [output])
             yield from (item.source for item in there if not item.output.exists())
 
 
@@ -112,7 +113,7 @@ def _discover(sources: Sequence[Path], destination: Path, after: Item | None) ->
         if after is not None and not _comes_from(after, source, output):
             continue
         if source.is_dir():
-            yield from _discover_tree(source, output, None if after is None else after.source)
+            yield from _discover_tree(source, output, None if after is None else after.source, sources)
         elif after is None:
             yield Item(source, output)
         after = None
@@ -129,15 +130,18 @@ def _comes_from(item: Item, source: Path, output: Path) -> bool:
     return item.source.is_relative_to(source) and item.output == output / item.source.relative_to(source)
 
 
-def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterator[Item]:
-    return (Item(path, destination / path.relative_to(root)) for path in _walk(root, after))
+def _discover_tree(
+    root: Path, destination: Path, after: Path | None, sources: Sequence[Path]
+) -> Iterator[Item]:
+    return (Item(path, destination / path.relative_to(root)) for path in _walk(root, after, sources))
 
 
-def _walk(root: Path, after: Path | None) -> Iterator[Path]:
+def _walk(root: Path, after: Path | None, sources: Sequence[Path]) -> Iterator[Path]:
     unlisted: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if name != OURS)
+        names.extend(name for name in folders if _leads_out(here / name, sources))
         names.sort()
         if after is not None and after.is_relative_to(here):
             _drop_before(after, here, folders, names)
@@ -150,18 +154,27 @@ def _walk(root: Path, after: Path | None) -> Iterator[Path]:
 def _drop_before(after: Path, here: Path, folders: list[str], names: list[str]) -> None:
     """Take out of a directory's sorted entries what comes before a path in it, and that itself: files come first."""
     first, *deeper = after.relative_to(here).parts
-    if deeper or after.is_dir():
+    if deeper or (after.is_dir() and not after.is_symlink()):
         names.clear()
         folders[:] = [name for name in folders if name > first or (deeper and name == first)]
     else:
         names[:] = [name for name in names if name > first]
 
 
+def _leads_out(path: Path, sources: Sequence[Path]) -> bool:
+    """Whether a directory is a link to one that none of the sources holds."""
+    if not path.is_symlink():
+        return False
+    target = path.resolve()
+    return not any(target.is_relative_to(source.resolve()) for source in sources)
+
+
 def _may_be_instance(path: Path) -> bool:
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
     except OSError:
         return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _check_apart(source: Path, destination: Path) -> None:
