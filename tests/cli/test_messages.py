@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pydicom
 import pytest
 from click.testing import CliRunner, Result
 
 from cinemill.cli import app
+from cinemill.cli.dataset import _show
 from cinemill.cli.tally import Tally
 from cinemill.errors import UsageError
+from cinemill.operations.dataset.making import Outcome
 from cinemill.operations.receipt import Receipt
 from tests.support.files import bundled
 from tests.support.harness import write_archive
@@ -67,6 +71,21 @@ def test_what_is_cut_or_restored_is_called_so(tmp_path):
     run("transcode", CINE, tmp_path / "small.dcm", "--to", "jpeg-xl-jpeg")
     done = run("restore", tmp_path / "small.dcm", tmp_path / "again.dcm")
     assert done.output.startswith("restored ")
+
+
+def test_what_a_data_set_holds_is_counted(capsys):
+    counts = {"train": 1, "validation": 0, "test": 2}
+    outcome = Outcome("made", 4, counts, counts, {"a still": 1}, {}, duplicates=1, without_fan=1, problems=())
+    _show(outcome, Path("clips"))
+    assert capsys.readouterr().err.splitlines() == [
+        "made: clips: 3 clips of 4 files",
+        "  train: 1 clip, 1 patient",
+        "  validation: 0 clips, 0 patients",
+        "  test: 2 clips, 2 patients",
+        "  1 skipped: a still",
+        "  1 clip left out: of instances that are there already",
+        "  1 clip in which no fan was found",
+    ]
 
 
 def test_a_table_sums_what_stands_above_the_sum(capsys):
