@@ -23,7 +23,7 @@ from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.report import Report
 from cinemill.operations.transcode.request import Transcode
-from cinemill.storage.tree import Item, discover
+from cinemill.storage.tree import Item, discover, files_below
 from tests.support.crashing import (
     CountingCompany,
     Crashing,
@@ -243,6 +243,23 @@ def test_links_to_directories_and_special_files_are_left_alone(tree, tmp_path):
     assert "pipe" not in names
     assert "dangling" in names
     assert len(names) == len(NAMES) + 3
+
+
+def test_a_link_to_a_directory_that_no_source_holds_is_told(tree, tmp_path):
+    (tmp_path / "volume2").mkdir()
+    (tree / "away").symlink_to(tmp_path / "volume2")
+    (tree / "home").symlink_to(tree / "study1")
+    names = [item.source.name for item in discover([tree], tmp_path / "out")]
+    assert ("away" in names, "home" in names) == (True, False)
+    assert "away" in [path.name for path in files_below([tree])]
+    for first, item in enumerate(items := [*discover([tree], tmp_path / "out")], 1):
+        assert [*discover([tree], tmp_path / "out", after=item)] == items[first:]
+    receipts = {Path(each.source).name: each for each in run_all(iter(items), Transcode("rle"), jobs=1)}
+    assert receipts["away"].status == "failed"
+    assert "is a link to a directory, which is not followed" in str(receipts["away"].error)
+    assert not (tmp_path / "out" / "away").exists()
+    both = [item.source.name for item in discover([tree, tmp_path / "volume2"], tmp_path / "out")]
+    assert "away" not in both
 
 
 def test_a_report_takes_any_name(tmp_path):

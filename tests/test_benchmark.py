@@ -64,6 +64,7 @@ def test_exit_code_tells_whether_it_became_slower(run, tmp_path):
     done = run("--compare", old, "--at-least", "0.5", "--summary", summary)
     assert done.exit_code == 1
     assert f"slower: {ULTRASOUND}" in done.stderr
+    assert "of the earlier" in done.stdout.splitlines()[0]
     heading, _, columns, rule, *rows = summary.read_text().rstrip().splitlines()
     assert heading.startswith("### ")
     assert columns == "| file | operation | MB/s | × CharLS encoding | of the earlier speed |"

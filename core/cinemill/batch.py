@@ -21,7 +21,7 @@ from cinemill.processes import children_context, collect_seldom, ended, share_he
 from cinemill.processors import processors
 from cinemill.storage import atomic
 from cinemill.storage.location import size
-from cinemill.storage.tree import Item
+from cinemill.storage.tree import Item, distinct
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -278,7 +278,11 @@ def _work(
 
     with announcing(send if announce else None), party.Host() as host, suppress(OSError):
         while items := _received(jobs):
-            host.together(one, enumerate(items))
+            left = list(enumerate(items))
+            while left:
+                some = distinct(item.output for _, item in left)
+                host.together(one, left[:some])
+                left = left[some:]
 
 
 def _received(jobs: Connection) -> Sequence[Item] | None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -70,6 +71,18 @@ def test_a_table_a_page_and_json_tell_the_same_and_nothing_else_is_written(tree,
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "keep everything" in html
     assert told["refused"][0]["reason"].split(";")[0][:20] in html
+
+
+def test_a_narrow_terminal_cuts_off_no_number(tree, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = click.unstyle(run(tree, "--to", "jpeg-ls", "--jobs", 2).stdout).splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("kind of instance")]
+    (last,) = [number for number, line in enumerate(lines) if line.startswith("all ")]
+    table = lines[first : last + 1]
+    assert set(map(len, table)) == {80}
+    assert not [line for line in table if "…" in line]
+    assert table[0].endswith("instances  MB now  MB after    ±  ratio")
 
 
 def test_a_page_among_the_sources_is_refused(tree):

@@ -75,6 +75,14 @@ def test_a_tree_is_shown_by_study_and_series_in_the_order_of_numbers(tree):
     assert lines[-1] == "3 instances"
 
 
+def test_files_that_are_not_dicom_are_counted(tree):
+    (tree / "empty.dcm").write_bytes(b"")
+    told = run(tree).splitlines()
+    assert told[-2:] == [f"2 files are not DICOM, such as {tree / 'empty.dcm'}", "3 instances"]
+    (tree / "empty.dcm").unlink()
+    assert run(tree).splitlines()[-2] == f"1 file is not DICOM, such as {tree / 'notes.txt'}"
+
+
 def test_json_is_a_line_an_instance(tree):
     records = [json.loads(line) for line in run(tree, "--json").splitlines()]
     assert [record["facts"]["instance_number"] for record in records] == [2, 10, 1]

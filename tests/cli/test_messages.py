@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pydicom
 import pytest
 from click.testing import CliRunner, Result
 
 from cinemill.cli import app
+from cinemill.cli.dataset import _show
 from cinemill.cli.tally import Tally
+from cinemill.errors import UsageError
+from cinemill.operations.dataset.making import Outcome
 from cinemill.operations.receipt import Receipt
 from tests.support.files import bundled
 from tests.support.harness import write_archive
@@ -32,6 +37,28 @@ def test_that_there_is_no_file_is_said(tmp_path, words):
     assert run(*words, "--quiet", tmp_path / "in", tmp_path / "out").output == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [(("transcode", CINE), "DST"), (("push", CINE), "NODE")],
+    ids=["an output", "a node"],
+)
+def test_one_path_where_two_belong_is_explained(words, last):
+    done = run(*words, code=2)
+    assert f"'SRC...'. {last} is the last argument, and stands behind what is read." in done.stderr
+    assert run("inspect", code=2).stderr.endswith("Missing argument 'SRC...'.\n")
+
+
+@pytest.mark.parametrize("sources", [1, 2], ids=["a directory", "several files"])
+def test_a_file_is_no_destination_of_several(tmp_path, sources):
+    write_archive(tmp_path / "in", 2, frames=1)
+    named = [tmp_path / "in"] if sources == 1 else sorted((tmp_path / "in").rglob("*.dcm"))
+    (tmp_path / "out.dcm").write_bytes(b"there")
+    done = CliRunner().invoke(app, ["transcode", *map(str, named), str(tmp_path / "out.dcm")])
+    assert isinstance(done.exception, UsageError)
+    assert "must be a directory; this is a file" in str(done.exception)
+    assert (tmp_path / "out.dcm").read_bytes() == b"there"
+
+
 def test_that_a_named_file_is_not_dicom_is_said_once(tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
     done = run("transcode", tmp_path / "notes.txt", tmp_path / "out.dcm", code=1)
@@ -44,6 +71,21 @@ def test_what_is_cut_or_restored_is_called_so(tmp_path):
     run("transcode", CINE, tmp_path / "small.dcm", "--to", "jpeg-xl-jpeg")
     done = run("restore", tmp_path / "small.dcm", tmp_path / "again.dcm")
     assert done.output.startswith("restored ")
+
+
+def test_what_a_data_set_holds_is_counted(capsys):
+    counts = {"train": 1, "validation": 0, "test": 2}
+    outcome = Outcome("made", 4, counts, counts, {"a still": 1}, {}, duplicates=1, without_fan=1, problems=())
+    _show(outcome, Path("clips"))
+    assert capsys.readouterr().err.splitlines() == [
+        "made: clips: 3 clips of 4 files",
+        "  train: 1 clip, 1 patient",
+        "  validation: 0 clips, 0 patients",
+        "  test: 2 clips, 2 patients",
+        "  1 skipped: a still",
+        "  1 clip left out: of instances that are there already",
+        "  1 clip in which no fan was found",
+    ]
 
 
 def test_a_table_sums_what_stands_above_the_sum(capsys):

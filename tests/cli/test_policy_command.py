@@ -131,7 +131,7 @@ def test_what_no_target_can_hold_is_told_at_the_end_of_a_run_with_the_reason(tmp
     assert done.returncode == 0, done.stderr
     assert re.search(r"copied, no target +2 ", done.stderr)
     why = "jpeg-ls holds 2 to 16 bits of MONOCHROME2 (PS3.5 §8.2), found 32"
-    assert f"no target of the policy can hold 2 of them: {why}" in done.stderr
+    assert f"no target of the policy can hold 2 of these instances: {why}" in done.stderr
     told = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     warned = [row for row in told if row["reason"] == "no-target"]
     assert len(warned) == 2

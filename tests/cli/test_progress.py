@@ -2,13 +2,17 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
+from rich.console import Console
 
 from cinemill.cli import progress
 from cinemill.cli.progress import LateBar
@@ -98,6 +102,20 @@ def test_without_a_terminal_or_if_hidden_nothing_is_drawn(drawn, monkeypatch, hi
         bar.frames(Item(Path("in"), Path("out")), 1, 2)
         threading.Event().wait(0.05)
     assert drawn.told == []
+
+
+def test_a_long_name_takes_no_room_from_numbers(monkeypatch):
+    from cinemill.cli import show
+
+    monkeypatch.setattr(show, "console", Console(file=StringIO(), force_terminal=True, width=80))
+    with show.bar() as bar:
+        bar.total(1320, 81_000_000)
+        item = Item(Path(f"{'long' * 20}.dcm"), Path("out"))
+        bar.frames(item, 12, 30)
+        with show.console.capture() as capture:
+            show.console.print(bar._progress.make_tasks_table(bar._progress.tasks))
+    lines = click.unstyle(capture.get()).splitlines()
+    assert [line for line in lines if re.search(r"0/1320 instances ━{20} 0 MB/s +(long)+l?o?n?…$", line)]
 
 
 def test_a_small_file_on_a_terminal_is_one_line_and_no_bar(tmp_path):

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import signal
+import sys
 
 import pydicom
 import pytest
@@ -16,6 +17,7 @@ from cinemill.errors import UsageError
 from cinemill.network.incoming import Claim, Rules, Taken
 from cinemill.network.receive.inbox import Inbox
 from cinemill.network.receive.peers import Peer
+from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.request import Transcode
 from tests.cli.test_cli import cinemill
 from tests.support.harness import wait_until, write_instance
@@ -44,7 +46,21 @@ def test_a_port_in_use_is_said(tmp_path):
     with command(tmp_path / "a", "--quiet") as (_, port):
         done = cinemill("receive", tmp_path / "b", "--port", port)
     assert done.returncode == 2
-    assert f"can't listen at port {port}" in done.stderr
+    assert done.stderr.startswith(f"cinemill: can't listen at port {port}")
+
+
+def test_the_line_that_changes_is_never_wrapped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(receiving, "_TICK", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with receiving.Log(None, tmp_path) as log:
+        board = receiving.Board(log, hidden=False)
+    for status in ("transcoded", "copied", "kept", "refused"):
+        board.transcoded(Receipt("in", "out", status))
+    board.wait(3)
+    line = capsys.readouterr().err.removeprefix("\r\x1b[2K")
+    assert len(line) == 39
+    assert line.startswith("1 transcoded, 1 copied, 1 kept, 1 refus")
 
 
 def await_files(folder, count):

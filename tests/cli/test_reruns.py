@@ -179,7 +179,7 @@ def test_instances_with_the_same_uid_are_told_with_both_paths(tmp_path):
         ]
         assert row["source"] not in first["warnings"]
     assert done.stderr.count("note: ") == 10
-    assert "and 2 more; see the report" in done.stderr
+    assert "and 2 more; --report names all" in done.stderr
 
 
 def test_a_full_disk_stops_the_run_at_once_and_it_goes_on_later(tmp_path):

@@ -1,6 +1,9 @@
 """What a terminal gets: names of files may hold anything, and none of it may steer the terminal."""
 
+import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -9,7 +12,7 @@ from rich.progress import Progress
 from cinemill.cli.show import Bar
 from cinemill.errors import MissingFile, printable
 from cinemill.storage.tree import Item
-from tests.cli.test_cli import cinemill
+from tests.cli.test_cli import RUN, cinemill
 from tests.support.files import bundled
 
 EVIL = "a\x1b]0;owned\x07\x1b[2J\nb\x9b31m\u202egpj\u2066\x7f.dcm"
@@ -54,6 +57,22 @@ def test_names_of_files_are_escaped_wherever_they_are_printed(tmp_path, argument
     done = cinemill(*filled, cwd=tmp_path)
     assert "Traceback" not in done.stderr
     assert steers(done.stdout + done.stderr) == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_encoding_of_the_terminal_lacks_is_escaped(tmp_path, encoding):
+    shutil.copy(bundled("examples_ybr_color.dcm"), tmp_path / "心エコー.dcm")
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "inspect", tmp_path / "心エコー.dcm"],
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    told = done.stdout.decode(encoding)
+    assert "\\u5fc3\\u30a8\\u30b3\\u30fc.dcm" in told
+    assert "\\u2192 have the region corrected" in told
 
 
 def test_the_bar_escapes_the_name_of_the_file_under_way(tmp_path):

@@ -95,6 +95,14 @@ def test_a_node_that_lists_studies_for_ever_is_tested_to_the_end():
     assert not found.well
 
 
+def test_a_study_whose_uid_is_none_is_named_and_stops_no_other(tmp_path):
+    with peer(answering_for_ever({"StudyInstanceUID": "1.2"})) as node:
+        first, second = pulling.pull(node, tmp_path / "out", [Study("../a7f", instances=2), Study("1.3")])
+    assert [(each.name, each.study) for each in first.missing] == [("nonsense", "../a7f")] * 2
+    assert "'../a7f' is no UID; have it corrected at the node" in first.missing[0].detail
+    assert second.folder == tmp_path / "out" / "1.3"
+
+
 def test_an_answer_larger_than_any_list_needs_is_not_taken():
     def conduct(association):
         context, request = association.receive()

@@ -43,4 +43,4 @@ def test_many_instances_are_told_apart(count, monkeypatch):
         assert twins.found == []
         told = [twins.noted(receipt("/in/x", f"1.2.{number}")) for number in range(0, count, 1000)]
         assert [each.warnings[1].split()[7] for each in told] == [f"/in/{n}" for n in range(0, count, 1000)]
-        assert twins.found[-1] == "… and 10 more; see the report"
+        assert twins.found[-1] == "… and 10 more; --report names all"

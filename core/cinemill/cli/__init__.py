@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -118,6 +119,11 @@ def main() -> None:
         It was stopped.
     """
     collect_seldom()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # what a terminal's encoding lacks is escaped, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app.main(standalone_mode=False))
     except click.ClickException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,17 +57,17 @@ def bench(
     before = [] if compare is None else _read(compare)
     from pydicom.data import get_testdata_file
 
-    from cinemill.benchmark import measure, slower, to_document
+    from cinemill.benchmark import measure, slower, summarise, to_document
 
     bundled = str(get_testdata_file("examples_ybr_color.dcm", download=False))
     now = [each for path in files or (Path(bundled),) for each in measure(path)]
     if as_json:
         click.echo(json.dumps(to_document(now), indent=1))
     else:
-        _show(now)
+        _show(*_compared(now, before))
     worse = list(slower(now, before, at_least))
     if summary is not None:
-        _summarise(now, before, summary)
+        summarise(summary, "cinemill: processor time on one thread", *_compared(now, before))
     for each, share in worse:
         line = f"slower: {printable(each.file)} {each.operation}: {share:.2f} of the earlier speed"
         click.echo(line, err=True)
@@ -82,22 +83,24 @@ def _read(path: Path) -> list[Measurement]:
         raise UsageError(f"not the JSON of an earlier run: {error}", path=path) from None
 
 
-def _show(measured: list[Measurement]) -> None:
+def _show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for name in _COLUMNS:
+    for name in columns:
         table.add_column(name, justify="left" if name in {"file", "operation"} else "right")
-    for each in measured:
-        table.add_row(*map(Text, _cells(each)))
+    for row in rows:
+        table.add_row(*map(Text, row))
     Console().print(table)
 
 
-def _summarise(measured: list[Measurement], before: list[Measurement], summary: Path) -> None:
-    """Append what was measured, and how fast it is beside the earlier run."""
-    from cinemill.benchmark import slower, summarise
+def _compared(
+    measured: list[Measurement], before: list[Measurement]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns and rows of a table: what was measured, and how fast it is beside the earlier run."""
+    from cinemill.benchmark import slower
 
     shares = dict(slower(measured, before, float("inf")))
     columns = (*_COLUMNS, "of the earlier speed") if before else _COLUMNS
@@ -105,7 +108,7 @@ def _summarise(measured: list[Measurement], before: list[Measurement], summary: 
         (*_cells(each), *([f"{shares[each]:.2f}" if each in shares else "–"] if before else []))
         for each in measured
     ]
-    summarise(summary, "cinemill: processor time on one thread", columns, rows)
+    return columns, rows
 
 
 def _cells(measured: Measurement) -> tuple[str, str, str, str]:

@@ -72,12 +72,17 @@ def _show(outcome: Outcome, destination: Path) -> None:
     )
     if len(outcome.clips) > 1:
         for split, clips in outcome.clips.items():
-            click.echo(f"  {split}: {clips:,} clips, {outcome.patients[split]:,} patients", err=True)
+            click.echo(
+                f"  {split}: {counted(clips, 'clip')}, {counted(outcome.patients[split], 'patient')}",
+                err=True,
+            )
     for reason, count in {**outcome.skipped, **outcome.failed}.items():
         click.echo(f"  {count:,} skipped: {reason}", err=True)
     if outcome.duplicates:
-        click.echo(f"  {outcome.duplicates:,} clips left out: of instances that are there already", err=True)
+        click.echo(
+            f"  {counted(outcome.duplicates, 'clip')} left out: of instances that are there already", err=True
+        )
     if outcome.without_fan:
-        click.echo(f"  {outcome.without_fan:,} clips in which no fan was found", err=True)
+        click.echo(f"  {counted(outcome.without_fan, 'clip')} in which no fan was found", err=True)
     if not total and outcome.skipped.get("not de-identified"):
         click.echo("`cinemill deidentify` does that, --deidentified off takes what is not", err=True)

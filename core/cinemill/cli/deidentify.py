@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 
 import click
@@ -51,10 +52,11 @@ def show(file: Path, key: Path) -> None:
     from cinemill.operations.deidentify.keys import read_key
     from cinemill.operations.deidentify.mapping import Entry, MapFile
 
+    entries = MapFile(file, read_key(key)).entries()
+    first = list(islice(entries, 1))  # a table that can't be read is told before anything is printed
     rows = csv.writer(sys.stdout)
     rows.writerow(Entry._fields)
-    for entry in MapFile(file, read_key(key)).entries():
-        rows.writerow(entry)
+    rows.writerows(chain(first, entries))
 
 
 @click.command(epilog=examples("cinemill audit /research --key study.key --map study.map"))

@@ -28,8 +28,8 @@ _ROWS = 25
 _WIDTH = 150
 """Characters of a line where that is not shown on a terminal."""
 
-_DONE, _NUMBERS = 20, 88
-"""Characters for what is done, and for all that stands behind the kind of instance."""
+_NARROW = 110
+"""Characters of a line that has no room for all columns."""
 
 
 @click.command(
@@ -182,27 +182,28 @@ def _strata(found: Forecast, width: int) -> Table:
     from cinemill.operations.forecast.estimate import Row
 
     table = Table(box=None, pad_edge=False, title=Text(found.asked.plan.name), title_justify="left")
-    table.add_column("kind of instance", no_wrap=True)
-    table.add_column("becomes", no_wrap=True)
-    for name in ("instances", "MB now", "MB after", "±", "ratio", "hours", "tried"):
+    table.add_column("kind of instance", overflow="fold")
+    table.add_column("becomes", overflow="fold")
+    names = ("instances", "MB now", "MB after", "±", "ratio", "hours", "tried")[
+        : 5 if width < _NARROW else None
+    ]
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
+
+    def add(kind: str, done: str, row: Row) -> None:
+        table.add_row(Text(kind), done, *_numbers(row)[: len(names)])
+
     rows = found.found.rows
     for row in rows[:_ROWS]:
         done = ", ".join(sorted(name for name, part in row.done.items() if part.instances))
-        kind, what = _cut(printable(_kind(row)), width - _NUMBERS), _cut(done or "not tried", _DONE)
-        table.add_row(Text(kind), what, *_numbers(row))
+        add(printable(_kind(row)), done or "not tried", row)
     if len(rows) > _ROWS:
         rest = Row(None)
         for row in rows[_ROWS:]:
             rest.join(row)
-        table.add_row(f"{len(rows) - _ROWS:,} more kinds", "", *_numbers(rest))
-    table.add_row("all", "", *_numbers(found.found.total))
+        add(f"{len(rows) - _ROWS:,} more kinds", "", rest)
+    add("all", "", found.found.total)
     return table
-
-
-def _cut(text: str, width: int) -> str:
-    width = max(12, width)
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _kind(row: Row) -> str:
@@ -212,7 +213,7 @@ def _kind(row: Row) -> str:
     assert key is not None
     maker = " ".join(filter(None, dict.fromkeys((key.manufacturer, key.model))))
     told = (syntax_name(key.syntax), key.geometry, maker, class_name(key.sop_class))
-    return ", ".join(filter(None, told))
+    return ", ".join(filter(None, dict.fromkeys(told)))
 
 
 def _numbers(row: Row) -> tuple[str, ...]:

@@ -83,8 +83,11 @@ def inspect(
         _page(html, found, overwrite=overwrite, phi=phi) as page,
     ):
         wrong = False
-        inspections = inspect_all(found, expect_model=expect_model, phi=phi, references=references)
-        for inspection in _show(found, inspections, references, as_json=as_json):
+        others: list[Path] = []
+        inspections = inspect_all(
+            found, expect_model=expect_model, phi=phi, references=references, left_out=others.append
+        )
+        for inspection in _show(found, inspections, references, others, as_json=as_json):
             wrong |= any(each.severity == "error" for each in inspection.findings)
             if table is not None:
                 table.add(inspection.facts, inspection.measurements)
@@ -116,7 +119,12 @@ def _page(
 
 
 def _show(
-    sources: list[Path], inspections: Iterator[Inspection], references: References, *, as_json: bool
+    sources: list[Path],
+    inspections: Iterator[Inspection],
+    references: References,
+    others: list[Path],
+    *,
+    as_json: bool,
 ) -> Iterator[Inspection]:
     """Print inspections, and yield each; then what is wrong with references between them."""
     if as_json:
@@ -132,7 +140,7 @@ def _show(
             _show_one(console, each)
             yield each
     else:
-        yield from _show_tree(console, inspections, references)
+        yield from _show_tree(console, inspections, references, others)
 
 
 def _show_records(inspections: Iterator[Inspection], references: References) -> Iterator[Inspection]:
@@ -170,7 +178,7 @@ def _show_finding(console: Console, finding: Finding) -> None:
 
 
 def _show_tree(
-    console: Console, inspections: Iterator[Inspection], references: References
+    console: Console, inspections: Iterator[Inspection], references: References, others: list[Path]
 ) -> Iterator[Inspection]:
     """Print a line for each instance, then references that lead nowhere, and how often each check found something."""
     from cinemill.operations.inspect.words import counts, line
@@ -200,7 +208,7 @@ def _show_tree(
     for findings in _show_unresolved(console, references):
         instances.update({finding.check for finding in findings})
         kinds |= {finding.check: finding for finding in findings}
-    _show_counts(console, number, instances, kinds)
+    _show_counts(console, number, instances, kinds, others)
 
 
 def _show_unresolved(console: Console, references: References) -> Iterator[list[Finding]]:
@@ -222,7 +230,9 @@ def _study(inspection: Inspection, study: str | None) -> str:
     return "  ".join([f"study {study or '(no UID)'}", *inspection.patient.values()])
 
 
-def _show_counts(console: Console, number: int, instances: Counter[str], kinds: dict[str, Finding]) -> None:
+def _show_counts(
+    console: Console, number: int, instances: Counter[str], kinds: dict[str, Finding], others: list[Path]
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -240,6 +250,9 @@ def _show_counts(console: Console, number: int, instances: Counter[str], kinds: 
     if kinds:
         console.print(table)
         console.print()
+    if others:
+        told = "1 file is" if len(others) == 1 else f"{len(others):,} files are"
+        _say(console, f"{told} not DICOM, such as {others[0]}")
     sound = "" if kinds else ", no findings"
     _say(console, f"{number} instance{'' if number == 1 else 's'}{sound}", "bold")
 

@@ -34,6 +34,15 @@ class Place(click.Path):
         located(value)
         return super().convert(value, param, ctx)
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        """Return what explains that sources are missing where a path was typed: it is taken for the last argument."""
+        *_, last = (
+            [each for each in ctx.command.params if isinstance(each, click.Argument)] if ctx else [param]
+        )
+        if ctx is None or last is param:
+            return None
+        return f"{last.make_metavar(ctx)} is the last argument, and stands behind what is read."
+
 
 PATH = Place(path_type=Path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -100,11 +101,13 @@ class Board:
         self._bytes = 0
         self._arrived = threading.Event()
         self._said: tuple[int, ...] = ()
+        self._begun = False
         self._next = time.monotonic() + _LINE_SECONDS
         self._samples: list[tuple[float, int]] = [(time.monotonic(), 0)]
 
     def begin(self, title: str, host: str, port: int, folder: Path, *, secure: bool) -> None:
         """Say where instances are taken, and how that is tried."""
+        self._begun = True
         if self._hidden:
             return
         where = host or "this host, all addresses"
@@ -185,7 +188,8 @@ class Board:
             state = (*self._counts.values(), associations)
             line = self._line(now, associations)
         if self._live:
-            click.echo(f"\r\x1b[2K{line}", err=True, nl=False)
+            room = shutil.get_terminal_size().columns - 1  # a line that wraps could not be drawn over
+            click.echo(f"\r\x1b[2K{line[:room]}", err=True, nl=False)
         elif not self._hidden and now >= self._next and state != self._said:
             self._print(line)
             self._next, self._said = now + _LINE_SECONDS, state
@@ -215,7 +219,7 @@ class Board:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._hidden:
+        if self._begun and not self._hidden:
             self._print(self._line(time.monotonic(), 0))
 
 

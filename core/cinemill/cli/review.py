@@ -81,7 +81,7 @@ def write_page(
     """
     from cinemill.cli.forecast import phases
     from cinemill.errors import UsageError
-    from cinemill.operations.mask.page import page
+    from cinemill.operations.mask.page import page, standing
     from cinemill.operations.mask.review import survey
     from cinemill.operations.mask.rules import rules_in, shipped_rules
     from cinemill.operations.pages import publish
@@ -94,5 +94,4 @@ def write_page(
         found = survey(files_below(sources), known, lambda what, done: shown(what, done, None), reads=reads)
     publish(output, [page(found)])
     if not quiet:
-        instances = sum(group.instances for group in found.groups)
-        click.echo(f"{len(found.groups)} kinds of instances stand for {instances:,}; look at {output}")
+        click.echo(f"{standing(found)}; look at {output}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from cinemill.cli.tally import worked_on
@@ -106,10 +107,11 @@ def bar() -> Iterator[Bar]:
     """Draw a progress bar; where standard error is no terminal, nothing moves."""
     columns = (
         TextColumn("{task.fields[instances]}{task.fields[count]} instances"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         _Rate(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[frames]}", markup=False),
+        TextColumn("{task.fields[frames]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    drawn = console.is_terminal
+    with Progress(*columns, console=console, transient=True, expand=True, disable=not drawn) as progress:
         yield Bar(progress)

@@ -119,7 +119,7 @@ class Tally:
             for line in advice_for(self._counts[LOSSY]):
                 say(line)
             for why, count in sorted(self._without_target.items()):
-                say(printable(f"no target of the policy can hold {count} of them: {why}"))
+                say(printable(f"no target of the policy can hold {count} of these instances: {why}"))
             if self._missing:
                 say(self._told_missing())
         for line in twins:

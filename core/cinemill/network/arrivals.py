@@ -44,7 +44,7 @@ def checked_uid(uid: str) -> str:
         It is none (PS3.5 §9.1).
     """
     if not is_uid(uid):
-        raise NodeError(f"{uid[:64]!r} is no UID", outcome="nonsense")
+        raise NodeError(f"{uid[:64]!r} is no UID; have it corrected at the node", outcome="nonsense")
     return uid
 
 

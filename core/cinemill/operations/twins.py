@@ -39,7 +39,7 @@ class Twins:
     def found(self) -> list[str]:
         """What there is to say of them, the first few by name."""
         more = self._count - len(self._lines)
-        return [*self._lines, *([f"… and {more} more; see the report"] if more else [])]
+        return [*self._lines, *([f"… and {more} more; --report names all"] if more else [])]
 
     def noted(self, receipt: Receipt) -> Receipt:
         """Return a receipt, with a warning where another instance has the same UID."""

@@ -57,7 +57,11 @@ def _unreadable(path: Path, error: OSError) -> Unreadable:
         case FileNotFoundError():
             found: Unreadable = MissingFile("no such file; check the path")
         case IsADirectoryError():
-            found = NotAFile("is a directory that can't be listed, or not the file it should be")
+            found = NotAFile(
+                "is a link to a directory, which is not followed; name that directory as a source too"
+                if path.is_symlink() and path.is_dir()
+                else "is a directory that can't be listed, or not the file it should be"
+            )
         case PermissionError():
             found = NotPermitted(f"can't be read: {error.strerror}; let this user read it")
         case _:

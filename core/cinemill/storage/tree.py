@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -26,14 +26,15 @@ class Item(NamedTuple):
 def files_below(sources: Sequence[Path]) -> Iterator[Path]:
     """Yield the files below the sources, for what writes no outputs of theirs: see `discover`."""
     _check(sources, Path("/nonexistent"))
-    return chain.from_iterable(_walk(each, None) if each.is_dir() else (each,) for each in sources)
+    return chain.from_iterable(_walk(each, None, sources) if each.is_dir() else (each,) for each in sources)
 
 
 def discover(sources: Sequence[Path], destination: Path, *, after: Item | None = None) -> Iterator[Item]:
     """Yield the files below the sources with their outputs, lazily and in the order of their names.
 
     One directory is mirrored below the destination; of several, each in a directory of its own name. Symbolic links to
-    directories are not followed. A directory that can't be listed is yielded itself, to fail by name.
+    directories are not followed: one that leads out of the sources is yielded itself, to fail by name, and so is a directory
+    that can't be listed.
 
     Parameters
     ----------
@@ -58,6 +59,16 @@ def measured(items: Iterable[Item]) -> tuple[int, int]:
     return count, total
 
 
+def distinct(outputs: Iterable[Hashable]) -> int:
+    """Return how many outputs there are before one that was there already: who writes the same one waits for the other."""
+    seen: set[Hashable] = set()
+    for output in outputs:
+        if output in seen:
+            break
+        seen.add(output)
+    return len(seen)
+
+
 def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:
     """Yield the files below the outputs of directories that are no source's mirrored output.
 
@@ -68,7 +79,7 @@ def unclaimed(sources: Sequence[Path], destination: Path) -> Iterator[Path]:
     """
     for source, output in _roots(sources, destination):
         if source.is_dir() and output.is_dir():
-            there = _discover_tree(output, source, None)
+            there = _discover_tree(output, source, None, [output])
             yield from (item.source for item in there if not item.output.exists())
 
 
@@ -90,6 +101,11 @@ def _check(sources: Sequence[Path], destination: Path) -> None:
         raise UsageError("no source was given")
     for source in sources:
         _check_apart(source, destination)
+    if (len(sources) > 1 or sources[0].is_dir()) and destination.exists() and not destination.is_dir():
+        raise UsageError(
+            "the destination of a directory, or of several files, must be a directory; this is a file",
+            path=destination,
+        )
 
 
 def _discover(sources: Sequence[Path], destination: Path, after: Item | None) -> Iterator[Item]:
@@ -97,7 +113,7 @@ def _discover(sources: Sequence[Path], destination: Path, after: Item | None) ->
         if after is not None and not _comes_from(after, source, output):
             continue
         if source.is_dir():
-            yield from _discover_tree(source, output, None if after is None else after.source)
+            yield from _discover_tree(source, output, None if after is None else after.source, sources)
         elif after is None:
             yield Item(source, output)
         after = None
@@ -114,15 +130,18 @@ def _comes_from(item: Item, source: Path, output: Path) -> bool:
     return item.source.is_relative_to(source) and item.output == output / item.source.relative_to(source)
 
 
-def _discover_tree(root: Path, destination: Path, after: Path | None) -> Iterator[Item]:
-    return (Item(path, destination / path.relative_to(root)) for path in _walk(root, after))
+def _discover_tree(
+    root: Path, destination: Path, after: Path | None, sources: Sequence[Path]
+) -> Iterator[Item]:
+    return (Item(path, destination / path.relative_to(root)) for path in _walk(root, after, sources))
 
 
-def _walk(root: Path, after: Path | None) -> Iterator[Path]:
+def _walk(root: Path, after: Path | None, sources: Sequence[Path]) -> Iterator[Path]:
     unlisted: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename))):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if name != OURS)
+        names.extend(name for name in folders if _leads_out(here / name, sources))
         names.sort()
         if after is not None and after.is_relative_to(here):
             _drop_before(after, here, folders, names)
@@ -135,18 +154,27 @@ def _walk(root: Path, after: Path | None) -> Iterator[Path]:
 def _drop_before(after: Path, here: Path, folders: list[str], names: list[str]) -> None:
     """Take out of a directory's sorted entries what comes before a path in it, and that itself: files come first."""
     first, *deeper = after.relative_to(here).parts
-    if deeper or after.is_dir():
+    if deeper or (after.is_dir() and not after.is_symlink()):
         names.clear()
         folders[:] = [name for name in folders if name > first or (deeper and name == first)]
     else:
         names[:] = [name for name in names if name > first]
 
 
+def _leads_out(path: Path, sources: Sequence[Path]) -> bool:
+    """Whether a directory is a link to one that none of the sources holds."""
+    if not path.is_symlink():
+        return False
+    target = path.resolve()
+    return not any(target.is_relative_to(source.resolve()) for source in sources)
+
+
 def _may_be_instance(path: Path) -> bool:
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
     except OSError:
         return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _check_apart(source: Path, destination: Path) -> None:
@@ -158,8 +186,4 @@ def _check_apart(source: Path, destination: Path) -> None:
     if source.is_dir() and output.is_relative_to(resolved):
         raise UsageError(
             f"the destination {destination} lies inside this source; choose another", path=source
-        )
-    if source.is_dir() and destination.exists() and not destination.is_dir():
-        raise UsageError(
-            "the destination of a directory must be a directory, this is a file", path=destination
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import cinemill
-from cinemill.batch import attempt
+from cinemill.batch import attempt, run_all
 from cinemill.cli import app
 from cinemill.dicom.recode import encode_element
 from cinemill.errors import CinemillError, OutputExists, Refused, UnsupportedPixelFormat
@@ -395,6 +396,20 @@ def test_a_source_whose_output_another_process_makes_meanwhile_is_judged_by_that
         assert "another source of the same SOP Instance UID" in receipt.error["message"]
     (written,) = files(output)
     assert pydicom.dcmread(written).PixelData == (FRAMES ^ other).tobytes()
+
+
+def test_copies_of_an_instance_do_not_wait_for_each_other(tmp_path, key):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    dataset = identified()
+    for number in range(47):  # a process takes 1, 2, 4, 8 and 16 at a time: the last sixteen are copies
+        dataset.SOPInstanceUID = f"1.2.3.0.{min(number, 31)}"
+        data = part10(dataset, native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT)
+        (folder / f"{number:02}.dcm").write_bytes(data)
+    request = Deidentify(key=str(key)).aimed_at([folder], output)
+    receipts = list(run_all(request.discover([folder], output), request, jobs=1))
+    assert Counter(each.status for each in receipts) == {"deidentified": 32, "kept": 15}
+    assert len(files(output)) == 32
 
 
 def test_another_source_of_the_same_uid_replaces_nothing(tmp_path, key):

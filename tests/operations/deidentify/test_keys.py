@@ -96,6 +96,9 @@ def test_a_mapping_leads_back_and_is_shown_to_who_has_the_key(tmp_path, key, mad
     assert f"uid,1.2.3.4.5,{dataset.SOPInstanceUID}" in rows
     assert any(row.startswith("name,Helsing^Abraham") for row in rows)
     assert any(row.startswith(f"file,{tmp_path}/in1.dcm,hmac-sha256:") and output.name in row for row in rows)
+    done = CliRunner().invoke(app, ["map", "show", str(tmp_path / "none"), "--key", str(key)])
+    assert isinstance(done.exception, UsageError)
+    assert done.output == ""
 
 
 def audited(*words):

@@ -96,6 +96,8 @@ def test_the_command_writes_the_page_and_touches_no_source(tree, tmp_path):
     assert "2 kinds of instances stand for 7" in done.stdout
     assert (tmp_path / "review.html").read_text().startswith("<!doctype html>")
     assert {path: path.read_bytes() for path in tree.iterdir()} == before
+    one = command("review", tree / "us.dcm", "-o", tmp_path / "one.html", "--no-text")
+    assert "1 kind of instances stands for 1" in one.stdout
     refused = command("review", tree / "us.dcm", "-o", tree / "us.dcm")
     assert refused.returncode == 2
     assert {path: path.read_bytes() for path in tree.iterdir()} == before

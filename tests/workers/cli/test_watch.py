@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import cast, get_args
 
 import pytest
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from cinemill.operations.receipt import Status
 from cinemill_workers.cli import watch
@@ -82,15 +84,17 @@ def test_no_name_reaches_the_terminal_as_a_command() -> None:
         assert "[red]x[/]" in text
 
 
+def test_what_follows_a_watch_begins_a_line_without_a_terminal_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = SimpleNamespace(render=lambda _: Text("workers: one"))
+    monkeypatch.setattr(watch, "View", lambda *_: view)
+    with watch.live(cast("Ledger", None)) as show:
+        show([])
+    assert capsys.readouterr().err.endswith("workers: one\n")
+
+
 def test_the_list_tells_which_worker_gave_up() -> None:
     assert "cinemill-1@host ended because" in shown(
         watch.listing([], {"cinemill-1@host": "ended because of this"})
     )
-
-
-def test_what_is_shown_where_there_is_no_terminal_ends_its_line(
-    ledger: Ledger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with watch.live(ledger) as show:
-        show([make_job("name")])
-    assert capsys.readouterr().err.endswith("\n")

@@ -70,9 +70,14 @@ def claim(ledger: Ledger, holder: str = "holder") -> Parcel:
 def test_small_items_go_together(
     sizes: list[int], position: int, *, alone: bool, operation: Operation, expected: int
 ) -> None:
-    items = [ListedItem(number, "in", "out", size) for number, size in enumerate(sizes)]
+    items = [ListedItem(number, "in", f"out{number}", size) for number, size in enumerate(sizes)]
     found = parcels.in_company(Parcel("job", "1", items, 0, position, alone=alone), operation)
     assert found == items[position : position + expected]
+
+
+def test_items_of_one_output_do_not_go_together() -> None:
+    items = [ListedItem(number, "in", f"out{number % 5}", 1) for number in range(12)]
+    assert parcels.in_company(Parcel("job", "1", items, 0), TO_JPEG_LS) == items[:5]
 
 
 def test_items_that_went_together_come_out_as_alone(ledger: Ledger, tmp_path: Path) -> None:

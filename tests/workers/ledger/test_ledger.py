@@ -587,7 +587,7 @@ def test_a_job_is_found_by_its_name_or_the_beginning_of_that(ledger: Ledger) -> 
 
 
 def test_without_any_job_there_is_no_last_one(ledger: Ledger) -> None:
-    with pytest.raises(UsageError, match="no job has been submitted"):
+    with pytest.raises(UsageError, match="there is no job"):
         ledger.find("")
 
 

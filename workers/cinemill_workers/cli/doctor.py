@@ -50,8 +50,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _attempt("versions", _versions, remedy)
     yield _attempt("kernels", _kernels, "set CINEMILL_CACHE_DIR to a directory that can be written")
     if settings.embedded:
-        yield _directory("state directory", settings.state_dir)
-    yield _directory("temporary directory", Path(tempfile.gettempdir()))
+        yield _directory("state directory", settings.state_dir, "CINEMILL_STATE_DIR")
+    yield _directory("temporary directory", Path(tempfile.gettempdir()), "TMPDIR")
     yield from _roots(settings.roots)
     if not settings.roots and not settings.embedded:
         yield Finding(
@@ -94,16 +94,15 @@ def _kernels() -> str:
     return f"ready after {time.perf_counter() - began:.1f} s"
 
 
-def _directory(label: str, folder: Path) -> Finding:
+def _directory(label: str, folder: Path, variable: str) -> Finding:
     try:
         return _room(label, folder)
     except OSError as error:
-        return _closed(label, folder, error)
+        return _closed(label, folder, error, f", or name another directory in {variable}")
 
 
 def _room(label: str, folder: Path) -> Finding:
-    while not folder.exists():
-        folder = folder.parent
+    folder = _nearest(folder)
     with tempfile.TemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
     enough = free >= LITTLE_SPACE
@@ -111,8 +110,15 @@ def _room(label: str, folder: Path) -> Finding:
     return Finding(label, enough, found, "" if enough else "free some space there")
 
 
-def _closed(label: str, folder: Path, error: OSError) -> Finding:
-    return Finding(label, well=False, found=str(error), remedy=f"let user {os.getuid()} write to {folder}")
+def _closed(label: str, folder: Path, error: OSError, other: str = "") -> Finding:
+    found = f"{folder} can't be written: {error.strerror}"
+    remedy = f"let user {os.getuid()} write to {_nearest(folder)}{other}"
+    return Finding(label, well=False, found=found, remedy=remedy)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return a directory, or the one above it that is there."""
+    return folder if folder.exists() else _nearest(folder.parent)
 
 
 def _roots(roots: Sequence[Path]) -> Iterator[Finding]:

@@ -181,7 +181,7 @@ def listing(jobs: list[Job], complaints: Mapping[str, str] = MappingProxyType({}
         name = _text(job.spec.name, overflow="ellipsis", no_wrap=True)
         table.add_row(job.id, name, work, job.state, _progress(job), _trouble(job))
     lost = [_text(f"{worker} {reason}", style="red") for worker, reason in sorted(complaints.items())]
-    return Group(table if jobs else Text("no job has been submitted"), *_notes(jobs), *lost)
+    return Group(table if jobs else Text("there is no job"), *_notes(jobs), *lost)
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from cinemill.errors import Cancelled, CinemillError, InternalError, NodeError, 
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt
 from cinemill.processors import processors
+from cinemill.storage.tree import distinct
 from cinemill_workers import logs
 from cinemill_workers.engine.campaign import await_roots
 from cinemill_workers.engine.kinds import from_json
@@ -114,7 +115,8 @@ def in_company(parcel: Parcel, operation: Operation) -> list[ListedItem]:
     first, *others = parcel.items[parcel.position : parcel.position + party.MOST]
     if parcel.alone or not operation.meets or not party.is_small(first.size):
         return [first]
-    return [first, *takewhile(lambda item: party.is_small(item.size), others)]
+    some = [first, *takewhile(lambda item: party.is_small(item.size), others)]
+    return some[: distinct(item.output for item in some)]
 
 
 def _attempted(operation: Operation, control: Control, item: ListedItem) -> Receipt | Exception:

@@ -145,7 +145,7 @@ class Jobs(Workers):
                 job for job in jobs if job.id.startswith(name) or job.spec.name.startswith(name)
             ]
         if not found:
-            trouble = f"no job begins with {name!r}" if name else "no job has been submitted"
+            trouble = f"no job begins with {name!r}" if name else "there is no job"
             raise JobGone(f"{trouble}: `cinemill jobs list` shows all")
         if len(found) > 1:
             raise UsageError(

@@ -107,7 +107,7 @@ class MakeClips(Operation):
     )
     fit: Fit = option("contain", help="contain: all of a region, black beside it; cover: its middle.")
     fps: float = option(30.0, least=0, metavar="RATE", help="Frames a second; default: 30.")
-    seconds: float = option(3.0, least=0, metavar="TIME", help="Length of a clip; default: 3.")
+    seconds: float = option(3.0, least=0, metavar="SECONDS", help="Length of a clip; default: 3.")
     clips: Which = option("all", help="Which of the clips that fit into a cine, one after the other.")
     short: Short = option("pad", help="A cine shorter than a clip: black frames, begin anew, or none.")
     regions: Literal["largest", "each"] = option("largest", help="Which regions that hold 2D.")

@@ -108,7 +108,12 @@ def pull(
         try:
             for study in studies:
                 pace.wait()
-                folder = folder_of(destination, study, by)
+                try:
+                    folder = folder_of(destination, study, by)
+                except NodeError as error:  # no study can be of that UID, and no folder gets it for a name
+                    nothing = Arrivals(destination, study.uid)
+                    yield _reconciled(study, destination, nothing, [], (), error)
+                    continue
                 waiting.append(executor.submit(pull_study, node, study, folder, pace, listener, told))
                 while len(waiting) > at_once:
                     yield waiting.popleft().result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -24,6 +24,7 @@ def inspect_all(
     expect_model: str | None = None,
     phi: bool = False,
     references: References | None = None,
+    left_out: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[Inspection]:
     """Yield the inspections of all files below sources: by folder, in it by study, series and Instance Number.
 
@@ -37,16 +38,20 @@ def inspect_all(
         See `cinemill.operations.inspect.inspect.inspect`.
     references
         Takes what each refers to: what of it is not there is known at the end.
+    left_out
+        Called with each file that is none of DICOM and was not named.
     """
     seen, named = Seen(), set(sources)
     for _, paths in groupby(files_below(sources), lambda path: path.parent):
         for some in _pieces(paths):
             inspected = [inspect(path, expect_model=expect_model, phi=phi) for path in some]
             for each in sorted(inspected, key=_place):
-                if each.facts.path in named or not _is_no_dicom(each):
-                    if references is not None:
-                        references.add(each.facts, each.references)
-                    yield replace(each, findings=tuple(in_order([*each.findings, *seen.add(each.facts)])))
+                if each.facts.path not in named and _is_no_dicom(each):
+                    left_out(each.facts.path)
+                    continue
+                if references is not None:
+                    references.add(each.facts, each.references)
+                yield replace(each, findings=tuple(in_order([*each.findings, *seen.add(each.facts)])))
 
 
 def _pieces(paths: Iterator[Path]) -> Iterator[list[Path]]:

@@ -24,11 +24,10 @@ def page(found: Survey) -> str:
     data = json.dumps([_data(number, group) for number, group in enumerate(found.groups)]).replace(
         "<", "\\u003c"
     )
-    instances = sum(group.instances for group in found.groups)
     return (
         f"{begin('Review of masks', STYLE)}<main>\n"
         "<h1>What is to be black</h1>\n"
-        f'<p class="lead">{len(found.groups):,} kinds of instances stand for {instances:,}. Each picture shows the brightest '
+        f'<p class="lead">{standing(found)}. Each picture shows the brightest '
         "that every pixel ever is in some of them; what is covered would be black. Accept what hides every name and date and "
         "nothing that is needed, or correct it: drag over the picture for a new rectangle, drag a rectangle to move it, its "
         "corner to resize it. Kinds that are rejected, or left open, are not written.</p>\n"
@@ -38,6 +37,12 @@ def page(found: Survey) -> str:
         '<button id="download" class="strong">Download rules</button></footer>\n'
         f'<script id="groups" type="application/json">{data}</script>\n<script>{SCRIPT}</script>{END}'
     )
+
+
+def standing(found: Survey) -> str:
+    """Return how many kinds stand for how many instances."""
+    kinds, instances = len(found.groups), sum(group.instances for group in found.groups)
+    return f"{counted(kinds, 'kind')} of instances {'stands' if kinds == 1 else 'stand'} for {instances:,}"
 
 
 def _card(number: int, group: Group) -> str:
