@@ -321,6 +321,20 @@ def test_big_endian_words(transcode, signed, target):
 
 
 @pytest.mark.parametrize("target", [*CODED, "rle"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_high_bit_of_samples_that_fill_their_bits_can_be_no_other(tmp_path, transcode, target, bits):
+    frames = noise((2, 5, 7), bits)
+    result = transcode(native(frames, bits_stored=bits, HighBit=bits), target)
+    assert np.array_equal(result.reading.frames, frames)
+    assert result.dataset.HighBit == bits - 1
+    assert [w for w in result.receipt.warnings if f"High Bit is {bits}" in w] == [
+        f"High Bit is {bits}, but all {bits} bits are stored; the output says {bits - 1}"
+    ]
+    (tmp_path / "wrong.dcm").write_bytes(native(frames, bits_stored=bits, HighBit=bits))
+    assert cinemill.verify(tmp_path / "wrong.dcm", result.path).status == "verified"
+
+
+@pytest.mark.parametrize("target", [*CODED, "rle"])
 def test_left_aligned_samples_are_kept_or_refused(transcode, target):
     frames = noise((1, 5, 7), 12) << 4
     source = native(frames, bits_stored=12, HighBit=15)

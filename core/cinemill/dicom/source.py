@@ -33,7 +33,7 @@ DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
 _NUMBER_OF_FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
-_EXTENDED_OFFSET_TABLE = 0x7FE00001
+_EXTENDED_OFFSET_TABLE, _HIGH_BIT = 0x7FE00001, 0x00280102
 _RESIDENT = 4 << 20
 """Bytes of frames after which the pages that hold them are given back."""
 
@@ -209,8 +209,9 @@ class Source(Values):
 
     @property
     def high_bit(self) -> int:
-        """High Bit (0028,0102), that of right-aligned samples where it is absent."""
-        return self.short(0x00280102, self.pixels.bits_stored - 1)
+        """High Bit (0028,0102): that of right-aligned samples where it is absent, or where all bits are stored and it can be no other."""
+        aligned, pixels = self.pixels.bits_stored - 1, self.pixels
+        return aligned if pixels.bits_stored == pixels.bits_allocated else self.short(_HIGH_BIT, aligned)
 
     @cached_property
     def promised_frames(self) -> int | None:

@@ -59,8 +59,20 @@ def format_changes(source: Source, new: PixelFormat) -> Changes:
     if new.bits_stored != old.bits_stored:
         changes[_STORED] = _short(_STORED, new.bits_stored)
         changes[_HIGH_BIT] = _short(_HIGH_BIT, new.bits_stored - 1)
+    elif wrong_high_bit(source):
+        changes[_HIGH_BIT] = _short(_HIGH_BIT, source.high_bit)
     changes.update(frame_changes(source))
     return changes
+
+
+def wrong_high_bit(source: Source) -> list[str]:
+    """Say what High Bit is where it can't be so, since all bits are stored."""
+    told, true = source.short(_HIGH_BIT, source.high_bit), source.high_bit
+    if told == true:
+        return []
+    return [
+        f"High Bit is {told}, but all {source.pixels.bits_stored} bits are stored; the output says {true}"
+    ]
 
 
 def lossy_contradiction(source: Source, decoder: FrameDecoder) -> list[str]:

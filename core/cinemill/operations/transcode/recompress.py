@@ -20,7 +20,7 @@ from cinemill.frames.icons import native_icons
 from cinemill.frames.markers import read_markers
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.jpegs import CHECK_EVERY, SAMPLE_EVERY, Carried, Carrier, carry, check_kind
-from cinemill.operations.transcode.changes import format_changes
+from cinemill.operations.transcode.changes import format_changes, wrong_high_bit
 from cinemill.operations.transcode.plan import check_legal
 from cinemill.storage.file import Sink
 from cinemill.storage.likeness import Likeness
@@ -126,6 +126,7 @@ def recompress(
             warnings=(
                 *source.warnings,
                 *frames.decoder.warnings,
+                *wrong_high_bit(source),
                 *frames.warnings,
             ),
             source_digest=origin.digest,

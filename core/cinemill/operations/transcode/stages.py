@@ -22,7 +22,7 @@ from cinemill.frames.icons import native_icons
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.clock import Clock, record
 from cinemill.operations.origin import uid_of
-from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes
+from cinemill.operations.transcode.changes import lossy_contradiction, pixel_changes, wrong_high_bit
 from cinemill.operations.transcode.grey import TOLD, one_sample
 from cinemill.operations.transcode.transform import transformed
 from cinemill.operations.transcode.verify import FrameVerifier, heard_twice
@@ -289,6 +289,7 @@ def _receipt(stages: _Stages, origin: Origin, output: Path, told: Mapping[str, A
             *source.warnings,
             *decoder.warnings,
             *lossy_contradiction(source, decoder),
+            *wrong_high_bit(source),
             *stages.warnings(),
         ),
         "source_digest": origin.digest,
