@@ -120,10 +120,8 @@ def main() -> None:
     """
     collect_seldom()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # what a terminal's encoding lacks is escaped, and ends nothing
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks ends nothing
     try:
         sys.exit(app.main(standalone_mode=False))
     except click.ClickException as error:
