@@ -25,7 +25,7 @@ from cinemill.errors import Cancelled, OutputError
 from cinemill.operations.operation import Control
 from cinemill_workers.engine.app import app
 from cinemill_workers.engine.kinds import KINDS
-from cinemill_workers.ledger import jobs
+from cinemill_workers.ledger import jobs, model
 from cinemill_workers.ledger.model import LAYOUT
 
 __all__ = ["app"]
@@ -65,7 +65,8 @@ def faulty(apply: Callable[..., Any]) -> Callable[..., Any]:
     return misbehave
 
 
-vars(jobs)["LAYOUT"] = int(os.environ.get("FAULTY_LAYOUT", LAYOUT))
+for module in (jobs, model):
+    vars(module)["LAYOUT"] = int(os.environ.get("FAULTY_LAYOUT", LAYOUT))
 
 for kind in KINDS.values():
     kind.apply = faulty(kind.apply)  # type: ignore[method-assign]
