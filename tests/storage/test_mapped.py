@@ -43,7 +43,12 @@ def refusing(source: Path, error: OSError, plain: Callable[..., Any]) -> Callabl
     ("kind", "builtin", "number", "words"),
     [
         (MissingFile, FileNotFoundError, errno.ENOENT, "no such file; check the path"),
-        (NotAFile, IsADirectoryError, errno.EISDIR, "is a directory"),
+        (
+            NotAFile,
+            IsADirectoryError,
+            errno.EISDIR,
+            "is a directory and no file, or failed to be listed; name files in it",
+        ),
         (
             NotPermitted,
             PermissionError,

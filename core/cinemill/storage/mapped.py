@@ -51,17 +51,22 @@ def map_file(path: Path, *, follow: bool = True) -> Bytes:
     return mapped
 
 
+def _of_directory(path: Path) -> str:
+    """Say why a directory stands where a file is expected."""
+    if path.is_symlink():
+        return "is a link to a directory, which is not followed; name that directory as a source too"
+    if not os.access(path, os.R_OK | os.X_OK):
+        return "is a directory that can't be listed; let this user read it"
+    return "is a directory and no file, or failed to be listed; name files in it"
+
+
 def _unreadable(path: Path, error: OSError) -> Unreadable:
     """Return our error for one of the system."""
     match error:
         case FileNotFoundError():
             found: Unreadable = MissingFile("no such file; check the path")
         case IsADirectoryError():
-            found = NotAFile(
-                "is a link to a directory, which is not followed; name that directory as a source too"
-                if path.is_symlink() and path.is_dir()
-                else "is a directory that can't be listed, or not the file it should be"
-            )
+            found = NotAFile(_of_directory(path))
         case PermissionError():
             found = NotPermitted(f"can't be read: {error.strerror}; let this user read it")
         case _:
