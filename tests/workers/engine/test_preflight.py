@@ -35,3 +35,16 @@ def test_a_priority_that_there_is_none_of_is_refused() -> None:
     check(Settings(priorities=("high", "low")))
     with pytest.raises(UsageError, match="expected some of high, normal, low, found urgent"):
         check(Settings(priorities=("high", "urgent")))
+
+
+def test_a_worker_that_can_share_no_locks_with_its_children_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A container may have a /dev/shm that its user can't write to."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", refuse)
+    with pytest.raises(UsageError, match="/dev/shm"):
+        check(Settings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import socket
 from importlib.util import find_spec
 
@@ -22,8 +23,15 @@ def check(chosen: Settings) -> None:
     Raises
     ------
     UsageError
-        A priority is none, a package is missing that they need, or the endpoint of the metrics can't be opened.
+        A priority is none, a package is missing that they need, or the endpoint of the metrics can't be opened; or children can
+        share nothing with the worker.
     """
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        raise UsageError(
+            f"processes can't share locks: {error.strerror}; have a tmpfs at /dev/shm to which this user may write"
+        ) from None
     if unknown := set(chosen.priorities) - set(PRIORITIES):
         raise UsageError(
             f"CINEMILL_PRIORITIES: expected some of {', '.join(PRIORITIES)}, found {', '.join(sorted(unknown))}"
