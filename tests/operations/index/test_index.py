@@ -535,7 +535,9 @@ def test_nothing_of_the_corpus_names_a_patient(corpus, tmp_path):
     assert len(words) > 200
     cinemill.index(folder, tmp_path / "x.csv", jobs=1)
     data = b"".join(outputs(tmp_path, "x").values()).decode(errors="replace")
-    data = re.sub(r"2\.25\.\d+", "", data)  # among the random digits of a thousand pseudonyms there are dates
+    data = re.sub(
+        r"2?\.25\.\d+", "", data
+    )  # among the random digits of a thousand pseudonyms there are dates
     assert [word for word in words if word in data] == []
 
 
