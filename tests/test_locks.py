@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.errors import OutputError
+from cinemill.errors import OutputError, UsageError
 from cinemill.kernels.machine import jit
+from cinemill.operations.exchange.ledger import _occupied
 from cinemill.storage import atomic, folder, workroom
+from cinemill_workers.local.embedded import InUse, Server
 from tests.support.files import bundled
 
 CINE = bundled("examples_ybr_color.dcm")
@@ -78,3 +80,11 @@ def test_a_mapping_table_says_that_it_needs_locks(bare: Path) -> None:
     done = CliRunner().invoke(app, ["deidentify", str(CINE), str(bare / "out"), *options])
     assert isinstance(done.exception, OutputError)
     assert "its file system has no locks" in str(done.exception)
+
+
+def test_what_must_not_be_shared_is_refused_without_locks(bare: Path) -> None:
+    """Two servers of one state directory would write the same file; so would two migrations the same spool."""
+    with pytest.raises(InUse):
+        Server(bare / "state", bare / "state" / "socket").__enter__()
+    with pytest.raises(UsageError, match="the spool can't be written"):
+        _occupied(bare / "spool")

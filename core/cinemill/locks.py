@@ -13,12 +13,24 @@ def hold(file: IO[bytes] | int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def occupy(file: IO[bytes] | int) -> bool:
-    """Have a file until it is closed, unless another process has it: then return False. Without locks, several may."""
+def claim(file: IO[bytes] | int) -> bool:
+    """Have a file until it is closed, unless another process has it: then return False.
+
+    Raises
+    ------
+    OSError
+        The file system has no locks.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        pass
     return True
+
+
+def occupy(file: IO[bytes] | int) -> bool:
+    """Do what `claim` does; without locks, several processes may have the file."""
+    try:
+        return claim(file)
+    except OSError:
+        return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import filecmp
 import os
 import shutil
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cinemill.errors import OutputError, OutputExists
-from cinemill.locks import hold
+from cinemill.locks import claim, hold
 from cinemill.pixel_format import Buffer
 from cinemill.storage import atomic
 from cinemill.storage.atomic import output_error, publish, sync
@@ -268,4 +267,5 @@ def _locked(directory: Path, take: Callable[[int], None], flags: int = 0) -> Ite
 
 def _take_over(handle: int) -> None:
     """Lock what nobody has: without locks, who knows."""
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not claim(handle):
+        raise BlockingIOError

@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError, OutputError, UsageError
-from cinemill.locks import occupy
+from cinemill.locks import claim
 from cinemill.storage.regular import open_regular, read_regular
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.internals import server_binary
@@ -185,7 +185,7 @@ class Server:
         self._lock = open_regular(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         end = time.monotonic() + self._patience
         try:
-            while not occupy(self._lock):
+            while not claim(self._lock):
                 if time.monotonic() > end:
                     raise BlockingIOError
                 time.sleep(_GLANCE_SECONDS)

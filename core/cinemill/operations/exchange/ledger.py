@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 from cinemill.errors import InternalError, NoRoom, UsageError
-from cinemill.locks import occupy
+from cinemill.locks import claim
 from cinemill.network.query import Listed, Study
 from cinemill.storage.database import open_shared
 
@@ -314,12 +314,13 @@ def _occupied(spool: Path) -> BinaryIO:
     """Return the lock of a spool, which is free again when it is closed."""
     try:
         spool.mkdir(parents=True, exist_ok=True)
-        lock = (spool / "ledger.lock").open("wb")
+        with ExitStack() as stack:
+            lock = stack.enter_context((spool / "ledger.lock").open("wb"))
+            if claim(lock):
+                stack.pop_all()
+                return lock
     except OSError as error:
         raise UsageError(f"the spool can't be written: {error.strerror}", path=spool) from None
-    if not occupy(lock):
-        lock.close()
-        raise SpoolInUse(
-            "another process migrates in this spool; wait for it, or name another --spool", path=spool
-        )
-    return lock
+    raise SpoolInUse(
+        "another process migrates in this spool; wait for it, or name another --spool", path=spool
+    )
