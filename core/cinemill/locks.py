@@ -13,6 +13,12 @@ def hold(file: IO[bytes] | int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def share(file: IO[bytes] | int) -> None:
+    """Wait until no other process has a file alone, and have it with others until it is closed; without locks, at once."""
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
 def claim(file: IO[bytes] | int) -> bool:
     """Have a file until it is closed, unless another process has it: then return False.
 

@@ -100,15 +100,17 @@ def test_who_reads_and_who_starts_wait_for_each_other(tmp_path: Path) -> None:
 
     def read(_: int) -> str:
         with stored_ledger(chosen) as ledger:
+            time.sleep(0.1)
             return ledger.find("").id
 
-    with ThreadPoolExecutor(3) as others, stored_ledger(chosen):
-        begun = others.submit(Server(chosen.state_dir, chosen.socket_path).__enter__)
-        time.sleep(0.3)
-        assert not begun.done()
-    with ThreadPoolExecutor(3) as others:
+    with ThreadPoolExecutor(4) as others:
+        with stored_ledger(chosen):
+            begun = others.submit(Server(chosen.state_dir, chosen.socket_path).__enter__)
+            time.sleep(0.3)
+            assert not begun.done()
+        server = begun.result()
         found = others.map(read, range(3))
-        begun.result().stop()
+        server.stop()
         assert set(found) == {job}
 
 
@@ -129,7 +131,7 @@ def test_a_server_ends_with_its_owner(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-@pytest.mark.parametrize("name", ["lock", "server.log", "worker.log", "appendonly.aof.manifest"])
+@pytest.mark.parametrize("name", ["lock", "readers", "server.log", "worker.log", "appendonly.aof.manifest"])
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_what_stands_in_the_place_of_a_state_file_is_neither_waited_for_nor_followed(
     tmp_path: Path, name: str, kind: str

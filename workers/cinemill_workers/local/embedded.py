@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cinemill.errors import CinemillError, OutputError, UsageError
-from cinemill.locks import claim
+from cinemill.locks import claim, share
 from cinemill.storage.regular import open_regular, read_regular
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.internals import server_binary
@@ -28,7 +28,7 @@ from cinemill_workers.settings import Settings
 PATIENCE_SECONDS = 5.0
 _GLANCE_SECONDS = 0.05
 
-PRIVATE_FILES = ("lock", "*.log*", "*.aof*", "*.rdb", "appendonlydir", "appendonlydir/*")
+PRIVATE_FILES = ("lock", "readers", "*.log*", "*.aof*", "*.rdb", "appendonlydir", "appendonlydir/*")
 """What a state directory holds: patients' names in paths among it."""
 
 
@@ -88,6 +88,8 @@ def last_line(log: Path) -> str:
 def stored_ledger(chosen: Settings) -> Iterator[Ledger]:
     """Open the ledger to read it; that of a private server that is stopped, by starting it for so long.
 
+    A private server that runs, whoever started it, is not stopped before this is left, or for some seconds.
+
     Raises
     ------
     CinemillError
@@ -100,6 +102,7 @@ def stored_ledger(chosen: Settings) -> Iterator[Ledger]:
 def _stored_ledger(chosen: Settings, held: ExitStack) -> Ledger:
     """Open the ledger; whoever holds the directory has started its server or ended it within seconds."""
     end = time.monotonic() + PATIENCE_SECONDS
+    readers = held.enter_context(_join_readers(chosen))
     while True:
         try:
             return open_ledger(chosen)
@@ -108,10 +111,30 @@ def _stored_ledger(chosen: Settings, held: ExitStack) -> Ledger:
                 raise
         try:
             held.enter_context(Server(chosen.state_dir, chosen.socket_path, patience=0.0))
+            held.callback(readers.close)
         except InUse:
             if time.monotonic() > end:
                 raise
             time.sleep(_GLANCE_SECONDS)
+
+
+def _join_readers(chosen: Settings) -> ExitStack:
+    joined = ExitStack()
+    if chosen.embedded:
+        with suppress(OSError):
+            file = os.fdopen(open_regular(chosen.state_dir / "readers"), "rb")
+            share(joined.enter_context(file))
+    return joined
+
+
+def _claimed(file: BinaryIO | int, seconds: float) -> bool:
+    """Have a file until it is closed, if those who have it leave it within some seconds."""
+    end = time.monotonic() + seconds
+    while not claim(file):
+        if time.monotonic() > end:
+            return False
+        time.sleep(_GLANCE_SECONDS)
+    return True
 
 
 class InUse(UsageError):
@@ -124,7 +147,7 @@ class Server:
     Parameters
     ----------
     directory
-        Holds the append-only file, the log and the lock; made if missing, readable by its owner only.
+        Holds the append-only file, the log and the locks; made if missing, readable by its owner only.
     socket
         Path of the unix socket, below 100 bytes.
     patience
@@ -154,6 +177,7 @@ class Server:
         for folder in (self.directory, self.socket.parent):
             make_private(folder)
         self._take_lock()
+        os.close(open_regular(self.directory / "readers", os.O_RDWR | os.O_CREAT, 0o600))
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(  # noqa: S603
             [str(server_binary()), *self._options()],
@@ -183,12 +207,9 @@ class Server:
 
     def _take_lock(self) -> None:
         self._lock = open_regular(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        end = time.monotonic() + self._patience
         try:
-            while not claim(self._lock):
-                if time.monotonic() > end:
-                    raise BlockingIOError
-                time.sleep(_GLANCE_SECONDS)
+            if not _claimed(self._lock, self._patience):
+                raise BlockingIOError
         except OSError:
             self._drop_lock()
             raise InUse(
@@ -224,16 +245,27 @@ class Server:
             self.start()
 
     def stop(self, *, seconds: float = 10.0) -> None:
-        """Stop the server after it has written everything; stop the workers first."""
+        """Stop the server after it has written everything, and others have read; stop the workers first."""
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            runs = self._process.poll() is None
+            with self._without_readers(PATIENCE_SECONDS if runs else 0.0):
+                self._process.terminate()
+                try:
+                    self._process.wait(seconds)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
             self._process = None
         self._drop_lock()
+
+    @contextmanager
+    def _without_readers(self, seconds: float) -> Iterator[None]:
+        """Wait for those who read from the server, not for ever; who comes now waits until it is stopped."""
+        with ExitStack() as held:
+            with suppress(OSError):
+                readers = os.fdopen(open_regular(self.directory / "readers"), "rb")
+                _claimed(held.enter_context(readers), seconds)
+            yield
 
     @property
     def pid(self) -> int | None:
