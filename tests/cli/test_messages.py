@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from cinemill.cli import app
 from cinemill.cli.dataset import _show
 from cinemill.cli.tally import Tally
+from cinemill.codecs.compiling import kernels_wanted
 from cinemill.errors import UsageError
 from cinemill.operations.dataset.making import Outcome
 from cinemill.operations.receipt import Receipt
@@ -155,3 +156,14 @@ def test_which_command_leaves_out_what_is_behind_the_pixel_data(tmp_path, words)
     (tmp_path / "in.dcm").write_bytes(CINE.read_bytes() + b"\xff" * 99)
     done = run(*words, tmp_path / "in.dcm", tmp_path / "out", code=1)
     assert "; transcode --repair leaves them out" in done.output
+
+
+def test_a_misspelled_choice_of_kernels_is_told_once_and_nothing_is_done(tmp_path, monkeypatch):
+    monkeypatch.setenv("CINEMILL_KERNELS", "misspelled")
+    words = "transcode", str(CINE.parent), str(tmp_path / "out")
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == "CINEMILL_KERNELS: expected portable, or nothing, found misspelled"
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="found misspelled"):
+        kernels_wanted()

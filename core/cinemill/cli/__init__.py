@@ -107,7 +107,11 @@ def _show_completion(context: click.Context, _: click.Parameter, shell: str | No
     help="Print what would be installed.",
 )
 def app() -> None:
-    """Run a command."""
+    """Run a command; what a variable can't be is told before, and not of each file."""
+    if "CINEMILL_KERNELS" in os.environ:
+        from cinemill.codecs.compiling import kernels_wanted
+
+        kernels_wanted()
 
 
 def main() -> None:

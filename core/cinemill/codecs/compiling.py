@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 
+from cinemill.errors import UsageError
 from cinemill.kernels.machine import x86
 from cinemill.kernels.machine.jit import is_compiled
 
 
 def kernels_wanted() -> bool:
-    """Whether this processor runs the kernels of JPEG, JPEG 2000 and HTJ2K; ``CINEMILL_KERNELS=portable`` asks for others' codecs."""
-    return x86.available() and os.environ.get("CINEMILL_KERNELS") != "portable"
+    """Whether this processor runs the kernels of JPEG, JPEG 2000 and HTJ2K; ``CINEMILL_KERNELS=portable`` asks for others' codecs.
+
+    Raises
+    ------
+    UsageError
+        The variable has another value.
+    """
+    asked = os.environ.get("CINEMILL_KERNELS", "")
+    if asked not in {"", "portable"}:
+        raise UsageError(f"CINEMILL_KERNELS: expected portable, or nothing, found {asked}")
+    return not asked and x86.available()
 
 
 class Spared:
