@@ -24,9 +24,9 @@ ULTRASOUND = bundled("examples_ybr_color.dcm")
 RUN = "from cinemill_workers.cli.main import main; main()"
 
 
-def cinemill(*arguments, script=RUN, **options):
+def cinemill(*arguments, script=RUN, text=True, **options):
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=text, check=False, **options)
 
 
 COMMANDS = [
@@ -100,6 +100,29 @@ def test_standard_input(tmp_path):
         "stdin_0001.dcm",
         "stdin_0002.dcm",
     ]
+
+
+def test_standard_input_is_called_as_it_was_typed(tmp_path):
+    data, report = ULTRASOUND.read_bytes(), tmp_path / "report.jsonl"
+    for words, given, said in (
+        (("-", tmp_path / "out.dcm", "--lossy-source", "keep"), data, "^- was copied"),
+        (("-", ULTRASOUND, tmp_path / "both", "--to", "rle"), data, "(is that of - too|note: -: SOP)"),
+        (("-", tmp_path / "cut.dcm", "--to", "rle"), data[:50_000], "failed: -: "),
+    ):
+        done = cinemill("transcode", *words, "--report", report, text=False, input=given)
+        rows = [json.loads(row) for row in report.read_text().splitlines()]
+        told = done.stderr.decode() + report.read_text()
+        assert "-" in {row["source"] for row in rows}, told
+        assert "cinemill-" not in told
+        assert re.search(said, told)
+        report.unlink()
+    page = tmp_path / "page.html"
+    done = cinemill("inspect", "-", ULTRASOUND, "--html", page, text=False, input=data)
+    told = done.stdout.decode() + page.read_text()
+    assert "is that of -, too" in told
+    assert "<h3>-</h3>" in told
+    assert "<h4>Frames</h4>" in told.partition("<h3>-</h3>")[2].partition("</article>")[0]
+    assert "stdin" not in told
 
 
 def test_the_bar_moves_with_the_frames_of_a_long_cine(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import groupby
@@ -77,15 +77,20 @@ def inspect(
     from cinemill.operations.inspect.trees import inspect_all
 
     with (
-        files(sources) as found,
+        files(sources) as (found, called),
         References() as references,
         _table(measurements, overwrite=overwrite) as table,
-        _page(html, found, overwrite=overwrite, phi=phi) as page,
+        _page(html, found, called, overwrite=overwrite, phi=phi) as page,
     ):
         wrong = False
         others: list[Path] = []
         inspections = inspect_all(
-            found, expect_model=expect_model, phi=phi, references=references, left_out=others.append
+            found,
+            expect_model=expect_model,
+            phi=phi,
+            references=references,
+            left_out=others.append,
+            called=called,
         )
         for inspection in _show(found, inspections, references, others, as_json=as_json):
             wrong |= any(each.severity == "error" for each in inspection.findings)
@@ -108,14 +113,14 @@ def _table(path: Path | None, *, overwrite: bool) -> MeasurementTable | nullcont
 
 
 def _page(
-    path: Path | None, sources: list[Path], *, overwrite: bool, phi: bool
+    path: Path | None, sources: list[Path], called: Mapping[Path, Path], *, overwrite: bool, phi: bool
 ) -> InspectionPage | nullcontext[None]:
-    """Begin the page that was asked for."""
+    """Begin the page that was asked for: see `InspectionPage`."""
     if path is None:
         return nullcontext()
     from cinemill.operations.inspect.page.page import InspectionPage
 
-    return InspectionPage(path, sources, overwrite=overwrite, phi=phi)
+    return InspectionPage(path, sources, called=called, overwrite=overwrite, phi=phi)
 
 
 def _show(

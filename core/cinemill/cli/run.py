@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,21 +36,26 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
 
 
 @contextmanager
-def files(sources: Sequence[Path]) -> Iterator[list[Path]]:
-    """Return sources as given, but for ``-`` a temporary file with what comes from standard input.
+def files(sources: Sequence[Path]) -> Iterator[tuple[list[Path], dict[Path, Path]]]:
+    """Return sources as given, but for ``-`` a temporary file with what comes from standard input; and what that is called.
 
     Frames and tables are reached by their offsets, so a pipe is written down, piece by piece, before it is read.
     """
-    if Path("-") not in sources:
-        yield list(sources)
+    typed = Path("-")
+    if typed not in sources:
+        yield list(sources), {}
         return
-    from cinemill.errors import UsageError
+    from cinemill.errors import CinemillError, UsageError
     from cinemill.storage.spool import spooled
 
     if sys.stdin.isatty():
         raise UsageError("- reads standard input, which is a terminal here; pipe a file into it")
     with spooled(sys.stdin.buffer, "stdin") as spool:
-        yield [spool if source == Path("-") else source for source in sources]
+        try:
+            yield [spool if source == typed else source for source in sources], {spool: typed}
+        except CinemillError as error:
+            error.path = typed if error.path == spool else error.path
+            raise
 
 
 def command(operation: type[Operation]) -> click.Command:
@@ -76,8 +82,8 @@ def command(operation: type[Operation]) -> click.Command:
         **options: Any,
     ) -> None:
         asked = made(operation, options)
-        with files(sources) as found:
-            run(asked, found, destination, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
+        with files(sources) as (found, called):
+            run(asked, found, destination, called, jobs=jobs, report=report, as_json=as_json, quiet=quiet)
 
     return carry_out
 
@@ -86,13 +92,26 @@ def run(
     operation: Operation,
     sources: list[Path],
     destination: Path,
+    called: Mapping[Path, Path],
     *,
     jobs: int | None,
     report: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Do an operation to all instances and end the command: exit code 0 if all went well, 1 if something failed."""
+    """Do an operation to all instances and end the command: exit code 0 if all went well, 1 if something failed.
+
+    Parameters
+    ----------
+    operation
+        What is done.
+    sources, destination
+        Files and directories, and where outputs go.
+    called
+        What sources are called that stand in a file of another name.
+    jobs, report, as_json, quiet
+        As typed.
+    """
     from cinemill.batch import is_no_room
     from cinemill.cli.progress import LateBar
     from cinemill.cli.tally import Tally
@@ -106,7 +125,7 @@ def run(
         operation = operation.reported()
     items, full = operation.discover(sources, destination), False
     alone = len(sources) == 1 and not sources[0].is_dir()
-    named = [source for source in sources if source.is_file()]
+    named = [called.get(source, source) for source in sources if source.is_file()]
     with (
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
@@ -115,7 +134,10 @@ def run(
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
-            receipt = each if twins is None else twins.noted(each)
+            receipt = (
+                replace(each, source=str(called.get(Path(each.source), each.source))) if called else each
+            )
+            receipt = receipt if twins is None else twins.noted(receipt)
             full |= is_no_room(receipt)
             tally.add(receipt)
             told = operation.published(receipt)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
+from types import MappingProxyType
 
 from cinemill.operations.inspect.checks.among import Seen
 from cinemill.operations.inspect.checks.table import NO_DICOM, in_order
@@ -25,6 +26,7 @@ def inspect_all(
     phi: bool = False,
     references: References | None = None,
     left_out: Callable[[Path], None] = lambda _: None,
+    called: Mapping[Path, Path] = MappingProxyType({}),
 ) -> Iterator[Inspection]:
     """Yield the inspections of all files below sources: by folder, in it by study, series and Instance Number.
 
@@ -40,11 +42,15 @@ def inspect_all(
         Takes what each refers to: what of it is not there is known at the end.
     left_out
         Called with each file that is none of DICOM and was not named.
+    called
+        What sources are called that stand in a file of another name.
     """
-    seen, named = Seen(), set(sources)
+    seen, named = Seen(), {called.get(source, source) for source in sources}
     for _, paths in groupby(files_below(sources), lambda path: path.parent):
         for some in _pieces(paths):
             inspected = [inspect(path, expect_model=expect_model, phi=phi) for path in some]
+            if called:
+                inspected = [_called(each, called) for each in inspected]
             for each in sorted(inspected, key=_place):
                 if each.facts.path not in named and _is_no_dicom(each):
                     left_out(each.facts.path)
@@ -52,6 +58,11 @@ def inspect_all(
                 if references is not None:
                     references.add(each.facts, each.references)
                 yield replace(each, findings=tuple(in_order([*each.findings, *seen.add(each.facts)])))
+
+
+def _called(inspection: Inspection, called: Mapping[Path, Path]) -> Inspection:
+    path = inspection.facts.path
+    return replace(inspection, facts=replace(inspection.facts, path=called.get(path, path)))
 
 
 def _pieces(paths: Iterator[Path]) -> Iterator[list[Path]]:

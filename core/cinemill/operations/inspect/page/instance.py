@@ -38,7 +38,7 @@ def clipped(plain: str, most: int = _FOUND) -> str:
     return text(plain if len(plain) <= most else plain[: most - 1] + "…")
 
 
-def article(inspection: Inspection, anchor: str, *, phi: bool, pictured: bool) -> str:
+def article(inspection: Inspection, anchor: str, file: Path, *, phi: bool, pictured: bool) -> str:
     """Return an instance as HTML.
 
     Parameters
@@ -47,6 +47,8 @@ def article(inspection: Inspection, anchor: str, *, phi: bool, pictured: bool) -
         What is known of it.
     anchor
         Its id on the page.
+    file
+        Where its frames are read.
     phi
         Whether the patient may be told.
     pictured
@@ -58,7 +60,7 @@ def article(inspection: Inspection, anchor: str, *, phi: bool, pictured: bool) -
         *_patient(inspection),
         _findings(inspection.findings),
         _facts(inspection),
-        *_seen(inspection, phi=phi, pictured=pictured),
+        *_seen(inspection, file, phi=phi, pictured=pictured),
         *_measurements(inspection.measurements),
         *_presentation(inspection.presentation),
         "</article>\n",
@@ -106,13 +108,13 @@ def _facts(inspection: Inspection) -> str:
     return f"<dl>{''.join(rows)}</dl>"
 
 
-def _seen(inspection: Inspection, *, phi: bool, pictured: bool) -> Iterator[str]:
+def _seen(inspection: Inspection, file: Path, *, phi: bool, pictured: bool) -> Iterator[str]:
     """Yield frames, times and regions."""
     facts, found = inspection.facts, Pictures()
     drawn = ""
     if is_image(facts):
         try:
-            with _opened(facts.path) as source:
+            with _opened(file) as source:
                 drawn = plot(*times_of(source, facts), facts.frame_rate)
                 if pictured:
                     found = pictures_of(source, inspection, phi=phi)

@@ -6,9 +6,10 @@ and the page says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from cinemill.errors import OutputExists
@@ -86,6 +87,8 @@ class InspectionPage:
         Where it is written.
     sources
         What is inspected: the page can't lie there.
+    called
+        What sources are called that stand in a file of another name.
     overwrite
         Replace what stands there.
     phi
@@ -106,6 +109,7 @@ class InspectionPage:
         path: Path,
         sources: Iterable[Path],
         *,
+        called: Mapping[Path, Path] = MappingProxyType({}),
         overwrite: bool = False,
         phi: bool = False,
         bounds: Bounds = _BOUNDS,
@@ -114,6 +118,7 @@ class InspectionPage:
         if not overwrite and path.exists():
             raise OutputExists("exists already; use --overwrite to replace it", path=path)
         self._path, self._overwrite, self._phi, self._bounds = path, overwrite, phi, bounds
+        self._files = {name: file for file, name in called.items()}
         self._found = Found()
         self._tree = _Tree(bounds.listed)
         self._articles: list[str] = []
@@ -132,7 +137,10 @@ class InspectionPage:
             anchor = f"i{self._instances}"
             shows = is_image(facts) and may_show(inspection, phi=self._phi)
             fits = self._pictured < bounds.pictured and self._written < bounds.pictures
-            self._articles.append(article(inspection, anchor, phi=self._phi, pictured=fits or not shows))
+            file = self._files.get(facts.path, facts.path)
+            self._articles.append(
+                article(inspection, anchor, file, phi=self._phi, pictured=fits or not shows)
+            )
             self._written += len(self._articles[-1])
             self._pictured += shows and fits
             self._plain += shows and not fits
