@@ -18,6 +18,7 @@ from click.exceptions import Exit
 from cinemill.cli.options import PATH, Whole
 from cinemill.cli.progress import say
 from cinemill.errors import Cancelled, UsageError, printable
+from cinemill.storage.foreign import begins, check_ours
 
 if TYPE_CHECKING:
     from cinemill.cli.options import Decorated
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 1_000_000
 _MOST_SAID = 20
+_BEGINS = b'{"name": "', b'{"outcome": "', b'{"time": "'
+"""How a line begins of `push` and `pull`, `migrate` and `receive`."""
 
 
 class Shown:
@@ -199,9 +202,18 @@ def report_file(path: Path | None) -> Iterator[TextIO | None]:
 
 
 def appending(path: Path) -> TextIO:
-    """Open a file for lines that are written at once, behind those that are there, of which a kill may have cut the last."""
+    """Open a file for lines that are written at once, behind those that are there, of which a kill may have cut the last.
+
+    Raises
+    ------
+    UsageError
+        What is there is something else.
+    OSError
+        It can't be written.
+    """
     is_torn = False
     if path.is_file() and path.stat().st_size:
+        check_ours(path, lambda there: begins(there, *_BEGINS), "report of instances")
         with path.open("rb") as there:
             there.seek(-1, os.SEEK_END)
             is_torn = there.read(1) != b"\n"

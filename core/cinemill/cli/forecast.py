@@ -78,11 +78,12 @@ def forecast(
     """
     from cinemill.batch import run_all
     from cinemill.operations.forecast.conduct import Conductor, Question
-    from cinemill.operations.pages import check_place, publish
+    from cinemill.operations.pages import check_place, check_replaced, publish
 
     asked = made(Transcode, options).in_bulk()
     if html is not None:
         check_place(html, sources)
+        check_replaced(html)
     more = {} if jobs is None else {"jobs": jobs}
     question = Question(sources, asked, sample, within, workers=workers, price=price, **more)
     with interruption() as stopping, phases(hidden=quiet) as shown:

@@ -84,11 +84,12 @@ def write_page(
     from cinemill.operations.mask.page import page, standing
     from cinemill.operations.mask.review import survey
     from cinemill.operations.mask.rules import rules_in, shipped_rules
-    from cinemill.operations.pages import publish
+    from cinemill.operations.pages import check_replaced, publish
     from cinemill.storage.tree import files_below
 
     if any(output.resolve() == source.resolve() for source in sources) or output.suffix.lower() == ".dcm":
         raise UsageError("the page would replace a source; choose another place", path=output)
+    check_replaced(output)
     known = (*(rules_in(rules) if rules else ()), *shipped_rules())
     with phases(hidden=quiet) as shown:
         found = survey(files_below(sources), known, lambda what, done: shown(what, done, None), reads=reads)

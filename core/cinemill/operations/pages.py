@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cinemill.errors import UsageError, printable
 from cinemill.storage.file import Sink
+from cinemill.storage.foreign import begins, check_ours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,9 @@ tr,.figure,h2{break-inside:avoid}h2{break-after:avoid}thead{display:table-header
 """.strip()
 
 END = "</body></html>\n"
+_BEGIN = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="cinemill">'
+)
 
 
 def begin(title: str, style: str) -> str:
@@ -58,8 +62,7 @@ def begin(title: str, style: str) -> str:
         What this page has besides, and in place of, what all pages look like.
     """
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{_BEGIN}<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{text(title)}</title><style>{_STYLE}\n{style}</style></head>\n<body>"
     )
@@ -169,6 +172,21 @@ def check_place(path: Path, sources: Iterable[Path]) -> None:
     """
     if any(path.resolve().is_relative_to(source.resolve()) for source in sources):
         raise UsageError("the page would be, or lie among, the sources; choose another place", path=path)
+
+
+def check_replaced(path: Path) -> None:
+    """Raise where something else than a page of ours would be replaced.
+
+    Raises
+    ------
+    UsageError
+        It would.
+    """
+    check_ours(path, _is_page, "page of cinemill")
+
+
+def _is_page(path: Path) -> bool:
+    return begins(path, _BEGIN.encode())
 
 
 def publish(path: Path, pieces: Iterable[str], *, overwrite: bool = True) -> None:

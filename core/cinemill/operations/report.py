@@ -18,6 +18,7 @@ from cinemill.locks import occupy
 from cinemill.operations.receipt import SUCCESSES, Receipt
 from cinemill.storage.atomic import output_error, sync
 from cinemill.storage.file import Sink
+from cinemill.storage.foreign import check_ours
 from cinemill.storage.likeness import Likeness
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
@@ -164,8 +165,7 @@ class Report:
             return
         with self._path.open("rb") as file:
             first = file.readline(_LONGEST_ROW)
-        if not self._is_ours(first):
-            raise UsageError("exists and is no report; name another file", path=path)
+        check_ours(path, lambda _: self._is_ours(first), "report")
         if self._is_torn() or not first.startswith(self._table.head):
             self._compact()
             self._file.close()

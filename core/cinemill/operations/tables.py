@@ -20,6 +20,7 @@ Kind: TypeAlias = Literal["text", "decimal", "integer", "real", "boolean", "text
 Row: TypeAlias = "Sequence[Any]"
 
 FORMATS = (".csv", ".parquet")
+_LONGEST_HEAD = 1 << 20
 _AT_ONCE = 8192
 """Rows that are held."""
 
@@ -55,6 +56,22 @@ def check_format(path: Path, *others: str) -> None:
             import pyarrow as pa  # noqa: F401
         except ImportError:
             raise UsageError(not_installed("Parquet", "the package pyarrow", "index"), path=path) from None
+
+
+def is_table(path: Path, columns: Sequence[Column]) -> bool:
+    """Whether a file is a table of such rows, as far as its first columns tell: other versions may have others behind."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            names: list[str] = parquet.read_schema(path).names
+        except pa.ArrowInvalid:
+            return False
+    else:
+        with path.open("rb") as file:
+            names = file.readline(_LONGEST_HEAD).decode("utf-8", "replace").strip().split(",")
+    return names[:2] == [column.name for column in columns[:2]]
 
 
 class TableFile:

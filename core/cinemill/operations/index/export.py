@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinemill.operations.tables import TableFile
+from cinemill.operations.tables import FORMATS, TableFile, check_format, is_table
+from cinemill.storage.foreign import check_ours
 
 if TYPE_CHECKING:
+    from cinemill.operations.index.schema import Table
     from cinemill.operations.index.store import Store
 
 _INSTANCES = "instances"
@@ -28,6 +31,19 @@ def places(output: Path, names: Iterable[str]) -> dict[str, Path]:
         name: output if name == _INSTANCES else output.with_suffix(f".{name}{output.suffix}")
         for name in names
     }
+
+
+def check_output(output: Path, tables: Mapping[str, Table]) -> None:
+    """Raise where neither an index nor tables can be written by this name, or tables would replace something else.
+
+    Raises
+    ------
+    UsageError
+        They can't, or would.
+    """
+    check_format(output, ".sqlite")
+    for name, path in places(output, tables).items() if output.suffix in FORMATS else ():
+        check_ours(path, partial(is_table, columns=tables[name].columns), f"table of {name}")
 
 
 def export(store: Store, output: Path) -> None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from cinemill._version import __version__
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.keys import Key, make_key, read_key
-from cinemill.operations.index.export import export, places
+from cinemill.operations.index.export import check_output, export, places
 from cinemill.operations.index.read import NOT_DICOM, READ, UNLISTED, Reader
+from cinemill.operations.index.schema import tables
 from cinemill.operations.index.store import Store
 from cinemill.operations.reading import read_all
-from cinemill.operations.tables import as_text, check_format
+from cinemill.operations.tables import as_text
 from cinemill.processors import processors
 from cinemill.storage.location import Location, each_located, located, size, state
 from cinemill.storage.tree import files_below
@@ -126,7 +127,7 @@ def index(
         The index can't be written.
     """
     paths, output = [path.absolute() for path in each_located(sources)], located(output)
-    check_format(output, ".sqlite")
+    check_output(output, tables(phi=phi))
     database = output.with_suffix(".sqlite")
     _check_apart(database, paths)
     files = files_below(paths)
