@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
+from billiard.pool import Pool
 from celery import Celery
 from celery.concurrency.prefork import TaskPool
 from celery.exceptions import WorkerShutdown
@@ -53,9 +55,27 @@ def test_a_worker_tells_of_a_lost_child(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Request, "on_failure", lambda *_, **__: "handled")
     request = request_class.__new__(request_class)
     request._hostname, request.worker_pid = "worker@host", 7
-    for error in (WorkerLostError("gone"), ValueError("another")):
+    for error in (WorkerLostError("gone"), ValueError("another"), SystemExit(4)):
         assert request.on_failure(SimpleNamespace(exception=error)) == "handled"
-    assert told == [("worker@host", 7, "gone")]
+    assert told == [("worker@host", 7, "gone"), ("worker@host", 7, "exit code 4")]
+
+
+@pytest.mark.parametrize(
+    ("status", "end"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (-60, "signal 60"), (3, "exit code 3")]
+)
+def test_how_a_child_ended_is_read_from_billiards_words(
+    monkeypatch: pytest.MonkeyPatch, status: int, end: str
+) -> None:
+    told: list[str] = []
+    request_class = internals.telling_task(lambda *what: told.append(what[2])).Request  # type: ignore[attr-defined]
+    monkeypatch.setattr(Request, "on_failure", lambda *_, **__: None)
+    request = request_class.__new__(request_class)
+    request._hostname, request.worker_pid = "worker@host", 7
+    lost: list[ExceptionInfo] = []
+    job = SimpleNamespace(_job=5, _set=lambda _, found: lost.append(found[1]))
+    Pool.mark_as_worker_lost(None, job, status)
+    request.on_failure(lost[0])
+    assert told == [end]
 
 
 def test_a_pool_is_kept_full_from_the_start() -> None:

@@ -5,6 +5,7 @@ The upper bounds of these packages in ``pyproject.toml`` stand for what is here.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +46,7 @@ def telling_task(tell: Callable[[str, int, str], None]) -> type:
     Parameters
     ----------
     tell
-        Is called in the worker with its name, the child's process id and the reason.
+        Is called in the worker with its name, the child's process id, and how it ended: a signal or an exit code.
     """
     from billiard.exceptions import WorkerLostError
     from celery import Task
@@ -55,13 +56,23 @@ def telling_task(tell: Callable[[str, int, str], None]) -> type:
         def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
             error = getattr(exc_info.exception, "exc", exc_info.exception)
             if isinstance(error, WorkerLostError | SystemExit):
-                tell(self.hostname, self.worker_pid, str(error))
+                tell(self.hostname, self.worker_pid, _end(error))
             return super().on_failure(exc_info, *args, **kwargs)
 
     class TellingTask(Task):  # type: ignore[misc]
         Request = TellingRequest
 
     return TellingTask
+
+
+def _end(error: BaseException) -> str:
+    """Say how a child ended, from Billiard's words for a lost one, or from what ends a process."""
+    if isinstance(error, SystemExit):
+        return f"exit code {error.code or 0}"
+    found = re.search(r"(signal \d+)(?: \((\w+)\))?|exitcode (\d+)", str(error))
+    if found is None:
+        return str(error)
+    return f"exit code {found[3]}" if found[3] else found[2] or found[1]
 
 
 def keep_pool_full(worker: Any) -> None:

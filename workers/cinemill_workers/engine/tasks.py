@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import subprocess
 import time
@@ -66,7 +65,7 @@ def _holder(worker: str, pid: int | None = None) -> str:
     return f"{worker}/{_START}" if pid is None else f"{worker}/{_START}/{pid}"
 
 
-def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
+def _tell_of_lost_child(worker: str, pid: int, end: str) -> None:
     """Tell the ledger at once, so that the child's claim need not run out.
 
     Whoever stops a worker may stop its children as well, as systemd does: what they worked on is not charged with that.
@@ -75,9 +74,8 @@ def _tell_of_lost_child(worker: str, pid: int, reason: str) -> None:
         if shutdown.announced:
             parcels.hand_back(_hasty_ledger(), _holder(worker, pid))
         else:
-            signal = re.search(r"SIG[A-Z0-9]+", reason)
-            end = f"the process that worked on it ended with {ended_by(signal[0])}" if signal else reason
-            parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), end)
+            reason = f"the process that worked on it ended with {ended_by(end)}"
+            parcels.report_lost_child(_hasty_ledger(), _holder(worker, pid), reason)
     except RedisError:
         logs.items.warning("a lost child could not be reported: its claim will run out")
 
