@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cinemill.cli.progress import say
 from cinemill.errors import NoRoom, printable
 from cinemill.operations.policy.targets import recompression
-from cinemill.operations.receipt import DONE, SUCCESSES, Receipt, is_not_copied
+from cinemill.operations.receipt import DONE, SHARED_PSEUDONYM, SUCCESSES, Receipt, is_not_copied
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,6 +70,7 @@ class Tally:
         self._missing: Counter[str] = Counter()
         self._without_target: Counter[str] = Counter()
         self._not_copied = False
+        self._sharing = 0
         self._last: Receipt | None = None
         self.well = True
 
@@ -90,6 +91,7 @@ class Tally:
             self._missing[receipt.status] += 1
         not_copied = any(map(is_not_copied, receipt.warnings))
         self._not_copied |= not_copied or (receipt.error or {}).get("kind") == NoRoom.__name__
+        self._sharing += any(each.endswith(SHARED_PSEUDONYM) for each in receipt.warnings)
         if receipt.reason == "no-target" and receipt.status != "kept":
             begin = f"{_WHY['no-target']}: "
             self._without_target.update(
@@ -120,6 +122,10 @@ class Tally:
                 say(line)
             for why, count in sorted(self._without_target.items()):
                 say(printable(f"no target of the policy can hold {count} of these instances: {why}"))
+            if self._sharing:
+                say(
+                    f"in {self._sharing} of these instances, the patient's ID is a placeholder: {SHARED_PSEUDONYM}"
+                )
             if self._missing:
                 say(self._told_missing())
         for line in twins:

@@ -60,6 +60,9 @@ DONE = (
 NOT_COPIED = "not copied:"
 """How a warning begins that says why what was to be copied unchanged was not."""
 
+SHARED_PSEUDONYM = "all patients who have it share one pseudonym, and are not told apart"
+"""How a warning ends that says that a patient is called as nobody is."""
+
 SUCCESSES: frozenset[str] = frozenset(get_args(Status)) - {"refused", "failed"}
 """Statuses that need nobody's attention."""
 

@@ -176,6 +176,36 @@ def test_the_command_ends_with_a_table_and_a_report_that_names_nobody(tmp_path, 
         assert not [name for name in NAMES if name.decode() in told]
 
 
+@pytest.mark.parametrize(
+    ("who", "shares"),
+    [
+        ({"PatientID": "NONE"}, True),
+        ({"PatientID": "0000"}, True),
+        ({"PatientID": "", "PatientName": "Anonymous", "PatientBirthDate": ""}, True),
+        ({"PatientID": "", "PatientName": "Anonymous"}, False),
+        ({"PatientID": "NONE7001"}, False),
+        ({}, False),
+    ],
+)
+def test_that_patients_called_as_nobody_is_share_a_pseudonym_is_told(tmp_path, key, who, shares):
+    folder, report = tmp_path / "in", tmp_path / "report.jsonl"
+    folder.mkdir()
+    for number in range(2):
+        dataset = pydicom.dcmread(bundled("MR_small.dcm"))
+        dataset.PatientBirthDate, dataset.SOPInstanceUID = "19520304", f"1.2.3.{number}"
+        for keyword, value in who.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(folder / f"{number}.dcm")
+    code, told = command(
+        *("deidentify", folder, tmp_path / "out", "--key", key, "--mask", "none", "--report", report)
+    )
+    rows = [json.loads(row) for row in report.read_text().splitlines()]
+    assert (code, [row["status"] for row in rows]) == (0, ["deidentified"] * 2)
+    for row in rows:
+        assert any("are not told apart" in warning for warning in row["warnings"]) is shares
+    assert ("in 2 of these instances, the patient's ID is a placeholder" in told) is shares
+
+
 def test_an_output_remembers_its_source_by_keyed_digests_and_not_its_time(tmp_path, key, made):
     output, _ = made()
     source = tmp_path / "in1.dcm"

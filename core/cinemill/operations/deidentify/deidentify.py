@@ -16,6 +16,7 @@ from cinemill.errors import OutputExists, Refused, WouldGrow
 from cinemill.operations.clock import record
 from cinemill.operations.deidentify.carry import carried_syntax, carry_over
 from cinemill.operations.deidentify.header import Deidentified, deidentified
+from cinemill.operations.deidentify.identity import shared
 from cinemill.operations.deidentify.marks import marks
 from cinemill.operations.deidentify.origin import KeyedOrigin
 from cinemill.operations.deidentify.pixels import check_comments, check_pixels, check_unused_bits
@@ -149,6 +150,7 @@ def _deidentify(source: Source, output: Path, asked: Deidentify, control: Contro
     check_pixels(source, asked.chosen, asked.mask)
     header = deidentified(source, asked.chosen, key)
     source.warnings[:] = quiet(source.warnings, {original for _, original in header.entries})
+    source.warnings += filter(None, [shared(source)])
     decision = decide(source, asked.rules, asked.options) if asked.recodes else None
     request = asked if decision is None else asked.decided(decision.options)
     origin = KeyedOrigin(source, _decisive(request, decision), key)

@@ -22,7 +22,8 @@ from cinemill.dicom.elements import (
 )
 from cinemill.errors import DamagedFile
 from cinemill.operations.deidentify.values import decoded
-from cinemill.operations.deidentify.words import tells, vocabulary, words_of
+from cinemill.operations.deidentify.words import is_nobody, tells, vocabulary, words_of
+from cinemill.operations.receipt import SHARED_PSEUDONYM
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
@@ -108,6 +109,14 @@ def whose(source: Values) -> str:
     """Return by what a patient is told from others: Patient ID, else name and birth date, else the study."""
     name, birth = source.text(_PATIENT_NAME), source.text(_BIRTH_DATE)
     return source.text(_PATIENT_ID) or (f"{name}\n{birth}" if name else f"study {source.text(_STUDY)}")
+
+
+def shared(source: Values) -> str:
+    """Return a warning where what tells a patient from others stands for nobody: NONE, 0000; empty elsewhere."""
+    if not is_nobody(whose(source)):
+        return ""
+    called = "Patient ID" if source.text(_PATIENT_ID) else "the name, where Patient ID should be,"
+    return f"{called} is a placeholder, as NONE and 0000 are: {SHARED_PSEUDONYM}"
 
 
 def dictionary_vr(tag: int) -> str | None:

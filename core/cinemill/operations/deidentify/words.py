@@ -79,6 +79,11 @@ def is_placeholder(word: str) -> bool:
     return word in _NOBODY or len(set(word)) == 1
 
 
+def is_nobody(text: str) -> bool:
+    """Whether all words of a text are placeholders, or it has none."""
+    return all(is_placeholder(word.lower()) for word in _WORD.findall(text))
+
+
 def tells(word: str) -> bool:
     """Whether a word of a name or number, in small letters, tells somebody from others: no short ones, no placeholders."""
     return len(word) >= _LEAST and not is_placeholder(word)
