@@ -28,6 +28,7 @@ from tests.support.crashing import (
     CountingCompany,
     Crashing,
     KilledWhileAsking,
+    KilledWhileSplitting,
     KilledWhileWriting,
     NoRoomBehindTheFirst,
 )
@@ -132,6 +133,17 @@ def test_a_segfault_costs_one_item(tree, tmp_path):
     assert set(failed) == {"notes.txt", "truncated.dcm"}
     assert failed["notes.txt"]["kind"] == "DecoderCrashed"
     assert "SIGSEGV" in failed["notes.txt"]["message"]
+
+
+def test_nothing_is_left_of_the_parts_of_a_cine_over_which_processes_died(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".other_0001.dcm.0.part").touch()
+    source = tmp_path / "cine.dcm"
+    shutil.copy(bundled("examples_ybr_color.dcm"), source)
+    item = Item(source, tmp_path / "out")
+    (receipt,) = run_all([item], KilledWhileSplitting(frames_per_instance=10), jobs=1)
+    assert (receipt.error or {})["kind"] == "DecoderCrashed"
+    assert os.listdir(tmp_path / "out") == [".other_0001.dcm.0.part"]
 
 
 def test_a_segfault_among_many_small_files_costs_one_item(tree, tmp_path):

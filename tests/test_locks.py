@@ -63,7 +63,7 @@ def test_without_locks_nothing_is_taken_for_left_behind(bare: Path) -> None:
     """Whoever makes it may still be at work."""
     temporary, file = atomic.open_temporary(bare / "a")
     (bare / ".cinemill-0.part").mkdir()
-    folder.clear(bare / "a")
+    folder.clear(bare / "a.dcm", bare / "a")
     assert temporary.exists()
     assert (bare / ".cinemill-0.part").exists()
     file.close()

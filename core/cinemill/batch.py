@@ -207,7 +207,7 @@ class _Pool:
         crash = DecoderCrashed(f"in each of {_ATTEMPTS} attempts, the process ended with {end}")
         from cinemill.storage.folder import clear
 
-        clear(item.output)
+        clear(item.source, item.output)
         return _settled(self._operation, item, crash)
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from pathlib import Path
 from cinemill.errors import NoRoom
 from cinemill.operations.operation import Control
 from cinemill.operations.receipt import Receipt
+from cinemill.operations.split.request import Split
 from cinemill.operations.transcode.request import Transcode
 from cinemill.party import waiting
 
@@ -25,6 +26,18 @@ class Crashing(Transcode):
         """Transcode, or crash."""
         if src.suffix == ".txt":
             signal.raise_signal(signal.SIGSEGV)
+        return super().apply(src, dst, control)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KilledWhileSplitting(Split):
+    """Is killed in the middle of the second part."""
+
+    def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
+        """Leave what a killed process leaves."""
+        dst.mkdir(exist_ok=True)
+        (dst / f".{src.stem}_0002.dcm.0.part").touch()
+        signal.raise_signal(signal.SIGSEGV)
         return super().apply(src, dst, control)
 
 

@@ -56,6 +56,15 @@ def sweep(path: Path) -> None:
             drop(Path(stale), file)
 
 
+def sweep_beginning(path: Path) -> None:
+    """Do so for all outputs that stand in this directory and whose names begin so."""
+    with suppress(OSError):
+        left = [each.stem for each in path.parent.iterdir() if each.suffix == _TEMPORARY]
+        for name in {each.removeprefix(".").rpartition(".")[0] for each in left}:
+            if name.startswith(path.name):
+                sweep(path.with_name(name))
+
+
 def drop(temporary: Path, file: BinaryIO | FileIO) -> None:
     """Remove a temporary file that is locked, unless it has gone and its name is that of another one meanwhile.
 

@@ -21,6 +21,7 @@ from cinemill.storage import atomic
 from cinemill.storage.atomic import output_error, publish, sync
 from cinemill.storage.file import OutputFile
 from cinemill.storage.likeness import Likeness
+from cinemill.storage.names import safe_stem
 
 _SYNCS_AT_ONCE, _SYNCS_PENDING = 4, 64
 _AT_ONCE = 256
@@ -210,10 +211,15 @@ def _same(made: Path, there: Path) -> bool:
     )
 
 
-def clear(output: Path) -> None:
-    """Remove what killed processes left of an output, a file or a directory, that nobody will try to write again."""
+def clear(source: Path, output: Path) -> None:
+    """Remove what killed processes left of a source's output, which nobody will try to write again.
+
+    That is a file, a directory, or files in a directory that are called after the source.
+    """
     atomic.sweep(output)
     sweep(output if output.is_dir() else output.parent)
+    if output.is_dir():
+        atomic.sweep_beginning(output / f"{safe_stem(source.name)}_")
 
 
 def sweep(directory: Path) -> None:

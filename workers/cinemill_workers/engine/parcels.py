@@ -216,7 +216,7 @@ def record_error(
         if lost and state == Fate.QUARANTINE.value:
             from cinemill.storage.folder import clear
 
-            clear(Path(item.output))
+            clear(Path(item.source), Path(item.output))
     return counted
 
 
