@@ -126,6 +126,18 @@ def test_too_few_open_files_are_told_at_once(tree, tmp_path, monkeypatch, allowe
         list(run_all(many, Transcode("rle"), jobs=jobs))
 
 
+def test_that_processes_can_share_nothing_is_told_with_what_to_do(tree, tmp_path, monkeypatch):
+    """A container may have a /dev/shm that its user can't write to."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system", "/dev/shm/pym-1")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.RawValue", refuse)
+    told = r"^processes can share nothing \(Read-only file system\): have a tmpfs at /dev/shm"
+    with pytest.raises(ChildProcessError, match=told):
+        list(run_all(discover([tree], tmp_path / "out"), Transcode("rle")))
+
+
 def test_a_segfault_costs_one_item(tree, tmp_path):
     receipts = list(run_all(discover([tree], tmp_path / "out"), Crashing("rle"), jobs=2))
     failed = {Path(r.source).name: r.error or {} for r in receipts if r.status == "failed"}

@@ -17,7 +17,7 @@ from cinemill import party
 from cinemill.errors import Cancelled, CinemillError, DecoderCrashed, InternalError, NoRoom, UsageError
 from cinemill.operations.operation import Control, Operation
 from cinemill.operations.receipt import Receipt, failure
-from cinemill.processes import children_context, collect_seldom, ended, share_heap, start
+from cinemill.processes import children_context, collect_seldom, ended, share_heap, sharing, start
 from cinemill.processors import processors
 from cinemill.storage import atomic
 from cinemill.storage.location import size
@@ -130,7 +130,10 @@ class _Pool:
         _check_open_files(max(_OPEN_FILES, 16 + 3 * size))
         self._context = children_context()
         self._context.set_forkserver_preload([__name__, operation.body])
-        self._stopping = self._context.RawValue(ctypes.c_bool)  # has no lock, which a dying child would keep
+        with sharing():
+            self._stopping = self._context.RawValue(
+                ctypes.c_bool
+            )  # has no lock, which a dying child would keep
         self._arguments = (operation, threads, self._stopping, progress is not None)
         self._progress, self._compiling = progress, compiling
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]

@@ -111,6 +111,23 @@ def _has_room_for_sockets() -> bool:
         return False
 
 
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Make in this context what processes share: memory, locks.
+
+    Raises
+    ------
+    ChildProcessError
+        They can share nothing; it says what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ChildProcessError(
+            f"processes can share nothing ({error.strerror}): have a tmpfs at /dev/shm to which this user may write"
+        ) from None
+
+
 def start(process: BaseProcess) -> None:
     """Start a process in safe-path mode; neither it nor a server that is begun for it hears of Ctrl-C, from the first moment on.
 

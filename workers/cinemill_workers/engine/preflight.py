@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from redis.exceptions import AuthenticationError, RedisError
 
 from cinemill.errors import UsageError, not_installed
+from cinemill.processes import sharing
 from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
@@ -27,11 +28,10 @@ def check(chosen: Settings) -> None:
         share nothing with the worker.
     """
     try:
-        multiprocessing.get_context("fork").Lock()
-    except OSError as error:
-        raise UsageError(
-            f"processes can't share locks: {error.strerror}; have a tmpfs at /dev/shm to which this user may write"
-        ) from None
+        with sharing():
+            multiprocessing.get_context("fork").Lock()
+    except ChildProcessError as error:
+        raise UsageError(str(error)) from None
     if unknown := set(chosen.priorities) - set(PRIORITIES):
         raise UsageError(
             f"CINEMILL_PRIORITIES: expected some of {', '.join(PRIORITIES)}, found {', '.join(sorted(unknown))}"
