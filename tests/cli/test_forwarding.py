@@ -1,8 +1,8 @@
 """`cinemill receive --forward`: what is acknowledged comes to another node too, whatever happens in between."""
 
 import signal
-import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -146,9 +146,26 @@ def test_what_was_noted_and_never_acknowledged_is_forgotten_and_what_was_noted_a
     again = Outbox(tmp_path, tmp_path)
     assert len(notes(tmp_path)) == 1
     ((path, noted),) = again.ready()
-    time.sleep(0.01)
     again.note(path.relative_to(tmp_path))
     again.cross_out(path, noted)
     ((path, noted),) = again.ready()
     again.cross_out(path, noted)
     assert not notes(tmp_path)
+
+
+def test_what_waits_is_neither_listed_nor_looked_for_again_and_again(tmp_path, monkeypatch):
+    """Of a hundred thousand, that took four seconds, twice a second."""
+    outbox = Outbox(tmp_path, tmp_path)
+    for name in ("2.dcm", "3.dcm"):
+        (tmp_path / name).touch()
+        outbox.note(Path(name))
+    asked = []
+
+    def exists(path):
+        asked.append(path.name)
+        return True
+
+    monkeypatch.setattr(Path, "iterdir", lambda path: pytest.fail(f"{path} was listed"))
+    monkeypatch.setattr(Path, "exists", exists)
+    (found,) = outbox.ready(lambda path, _: path.name == "3.dcm")
+    assert (found[0], asked) == (tmp_path / "3.dcm", ["3.dcm"])

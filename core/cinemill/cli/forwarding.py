@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from cinemill.operations.transcode.request import Transcode
 
 _TICK = 0.5
+_REST = 10
+"""So many times as long as it took to find nothing ready, it is not looked for again."""
+
 _AT_ONCE = 500
 _AGAIN_SECONDS = 30.0
 """What may go well another time is tried again after so long, besides the attempts that each sending has."""
@@ -81,14 +85,9 @@ def forward_arrivals(sender: Sender, outbox: Outbox, board: Board, stopping: Cal
     resting: dict[Path, float] = {}
     while not stopping():
         now = time.monotonic()
-        ready = (
-            (path, noted)
-            for path, noted in outbox.ready()
-            if refused.get(path) != noted and resting.get(path, now) <= now
-        )
-        batch = dict(islice(ready, _AT_ONCE))
+        batch = dict(islice(outbox.ready(partial(_is_due, refused, resting, now)), _AT_ONCE))
         if not batch:
-            time.sleep(_TICK)
+            time.sleep(max(_TICK, _REST * (time.monotonic() - now)))
             continue
         delayed = []
         with suppress(Cancelled):
@@ -108,6 +107,12 @@ def forward_arrivals(sender: Sender, outbox: Outbox, board: Board, stopping: Cal
                     refused[path] = batch[path]
         if delayed:
             board.delayed(len(delayed), delayed[0])
+
+
+def _is_due(
+    refused: Mapping[Path, int], resting: Mapping[Path, float], now: float, path: Path, number: int
+) -> bool:
+    return refused.get(path) != number and resting.get(path, now) <= now
 
 
 def name_left(outbox: Outbox, node: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from cinemill.errors import CinemillError
 from cinemill.storage.atomic import make_folder, output_error, sync
 from cinemill.storage.tree import OURS
 
@@ -19,6 +17,8 @@ _BETWEEN = "+"
 
 class Outbox:
     """Notes of one receiver: empty files in a hidden directory, named by where their instances are.
+
+    Memory: about 500 bytes a note; the directory is listed at the start only.
 
     Parameters
     ----------
@@ -37,9 +37,14 @@ class Outbox:
         self._root, self._folder = root, folder
         self._notes = make_folder(root / OURS / "forwarding")
         self._lock = threading.Lock()
-        for path in list(self._noted()):
-            if not self._root.joinpath(path).exists() and not self._folder.joinpath(path).exists():
+        self._numbers = itertools.count()
+        self._waiting: dict[Path, int] = {}
+        for name in sorted(each.name for each in self._notes.iterdir()):
+            path = Path(*name.split(_BETWEEN))
+            if not (root / path).exists() and not (folder / path).exists():
                 self._note(path).unlink(missing_ok=True)  # it was never acknowledged
+            else:
+                self._waiting[root / path] = next(self._numbers)
 
     def note(self, path: Path) -> None:
         """Note an instance, which may not be there yet, by its path below the root; the note is on the disk afterwards.
@@ -53,36 +58,39 @@ class Outbox:
         with self._lock:
             try:
                 note.touch()
-                moment = time.time_ns()  # the file system's own clock tells the times of a tick not apart
-                os.utime(note, ns=(moment, moment))
             except OSError as error:
                 raise output_error(note, error) from None
+            self._waiting[self._root / path] = next(self._numbers)
         sync(self._notes)
 
-    def ready(self) -> Iterator[tuple[Path, int]]:
-        """Yield instances that may be forwarded, and when each was noted last."""
-        for path in self._noted():
-            found = self._root / path
-            if found.exists() and (self._root == self._folder or not (self._folder / path).exists()):
-                with suppress(FileNotFoundError):
-                    yield found, self._note(path).stat().st_mtime_ns
+    def ready(self, wanted: Callable[[Path, int], bool] = lambda _, __: True) -> Iterator[tuple[Path, int]]:
+        """Yield instances that may be forwarded, and the number of their last note; only those are looked for that are wanted."""
+        with self._lock:
+            waiting = list(self._waiting.items())
+        for path, number in waiting:
+            if wanted(path, number) and path.exists() and not self._is_to_be_made(path):
+                yield path, number
 
     def left(self) -> list[Path]:
         """Return where all are that are still to be forwarded, those included of which nothing was made."""
-        places = ((self._root / path, self._folder / path) for path in self._noted())
+        with self._lock:
+            places = [(path, self._source_of(path)) for path in sorted(self._waiting)]
         found = (next((each for each in pair if each.exists()), None) for pair in places)
         return [each for each in found if each is not None]
 
-    def cross_out(self, path: Path, noted: int) -> None:
+    def cross_out(self, path: Path, number: int) -> None:
         """Forget an instance that another node has, unless it was noted anew meanwhile."""
-        note = self._note(path.relative_to(self._root))
-        with self._lock, suppress(CinemillError, FileNotFoundError):
-            if note.stat().st_mtime_ns == noted:
-                note.unlink()
+        with self._lock, suppress(FileNotFoundError):
+            if self._waiting.get(path) == number:
+                del self._waiting[path]
+                self._note(path.relative_to(self._root)).unlink()
+
+    def _source_of(self, path: Path) -> Path:
+        """Return where an instance waits for something to be made of it."""
+        return self._folder / path.relative_to(self._root)
+
+    def _is_to_be_made(self, path: Path) -> bool:
+        return self._root != self._folder and self._source_of(path).exists()
 
     def _note(self, path: Path) -> Path:
         return self._notes / _BETWEEN.join(path.parts)
-
-    def _noted(self) -> Iterator[Path]:
-        for note in sorted(self._notes.iterdir()):
-            yield Path(*note.name.split(_BETWEEN))
