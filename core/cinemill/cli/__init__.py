@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 
 import click
 
 from cinemill import __version__
 from cinemill.cli.commands import Commands
 from cinemill.cli.options import current_name
-from cinemill.errors import CinemillError
+from cinemill.errors import CinemillError, printable
 from cinemill.processes import collect_seldom
 
 # numpy's linear algebra is not used, and would start a thread on every core. Huge pages hold what is never touched, too:
@@ -123,6 +124,7 @@ def main() -> None:
         It was stopped.
     """
     collect_seldom()
+    warnings.formatwarning = lambda message, *_, **__: f"note: {printable(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks ends nothing

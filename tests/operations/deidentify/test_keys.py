@@ -56,6 +56,37 @@ def test_a_mapping_keeps_what_many_processes_add_at_the_same_time(tmp_path, key)
     assert table.stat().st_mode & 0o777 == 0o600
 
 
+WITHOUT_MODES = """
+import os
+real = os.fstat
+def fstat(handle):
+    found = list(real(handle))
+    found[0] |= 0o777
+    return os.stat_result(found)
+os.fstat = fstat
+from cinemill.cli import main
+main()
+"""
+"""A file system without permissions, as exFAT is and some servers are."""
+
+
+@pytest.mark.parametrize("words", [("key", "new"), ("index", "{tree}", "--quiet", "-o"), ("deidentify",)])
+def test_that_others_can_read_a_new_key_or_mapping_is_told_once(tmp_path, key, words):
+    (tmp_path / "tree").mkdir()
+    made = tmp_path / "made.sqlite"
+    told = {"key": made, "index": f"{made}.key", "deidentify": made}[words[0]]
+    if words[0] == "deidentify":
+        words = (*words, "{tree}", str(tmp_path / "out"), "--key", str(key), "--quiet", "--map")
+    typed = [word.format(tree=tmp_path / "tree") for word in (*words, str(made))]
+    for count in (1, 0):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_MODES, *typed], capture_output=True, text=True, check=False
+        )
+        note = f"note: {told} can be read by others: its file system gives it the mode 777, not 600; keep it on another\n"
+        assert done.stderr.count(note) == count
+        assert "warning" not in done.stderr.lower()
+
+
 def test_what_a_killed_process_left_of_a_record_is_written_over_and_no_other(tmp_path):
     table = MapFile(tmp_path / "map", KEY)
     table.add({("uid", "1.2.3"): "a"})
