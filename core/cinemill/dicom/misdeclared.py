@@ -49,8 +49,10 @@ def settled(source: Source) -> TransferSyntax:
     if not plain or not fills(pixels, frames, pixel_data.end - pixel_data.value):
         return declared
     explicit = syntaxes.find(_EXPLICIT)
-    what = f"{declared.keyword} is declared, but Pixel Data is as long as native samples are"
-    source.warnings.append(f"{what}; read as {explicit.keyword}")
+    source.warnings.append(
+        f"{declared.keyword} is declared, but Pixel Data is as long as native samples are; "
+        f"read as {explicit.keyword}"
+    )
     return explicit
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
-
-from cinemill.dicom import kept_index
+from cinemill.dicom import indexing
 from cinemill.dicom.elements import ITEM, PIXEL_DATA, UNDEFINED, Element, bounded, read_header, tag_name, walk
-from cinemill.dicom.encapsulated import EncapsulatedFrames, claimed_by_table
+from cinemill.dicom.encapsulated import EncapsulatedFrames
 from cinemill.dicom.file_meta import meta_faults
-from cinemill.dicom.fragments import DELIMITER, Fragments, FrameIndex, count_frames, group_fragments
+from cinemill.dicom.fragments import DELIMITER, Fragments
 from cinemill.dicom.misdeclared import check_declared, is_enclosed, settled
 from cinemill.dicom.native import NativeFrames
 from cinemill.dicom.part10 import read_part10
@@ -25,15 +23,12 @@ from cinemill.pixel_format import Buffer, PixelFormat
 from cinemill.storage.location import located, state
 from cinemill.storage.mapped import Bytes, forget, read_ahead
 
-if TYPE_CHECKING:
-    from cinemill.dicom.fragments import Offsets
-
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
 _FILE_META, _DELIMITERS = 0x0002, ITEM >> 16
 _NUMBER_OF_FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
-_EXTENDED_OFFSET_TABLE, _HIGH_BIT = 0x7FE00001, 0x00280102
+_HIGH_BIT = 0x00280102
 _RESIDENT = 4 << 20
 """Bytes of frames after which the pages that hold them are given back."""
 
@@ -140,8 +135,10 @@ class Source(Values):
         """Leave out items and delimiters that stand outside any sequence."""
         for element in self.elements:
             if element.tag >> 16 == _FILE_META:
-                where = f"of the File Meta Information stands in the data set, at byte {element.start}"
-                raise DamagedFile(f"{tag_name(element.tag)} {where}")
+                raise DamagedFile(
+                    f"{tag_name(element.tag)} of the File Meta Information stands in the data set, "
+                    f"at byte {element.start}"
+                )
             if element.tag >> 16 == _DELIMITERS and (size := element.end - element.value):
                 self.unheld = f"{size} bytes at byte {element.value} stand in an item outside any sequence"
         self.elements = [element for element in self.elements if element.tag >> 16 != _DELIMITERS]
@@ -180,15 +177,18 @@ class Source(Values):
             end = element.value + element.length
             if end > size:
                 if not self.repair:
-                    there = f"{size - element.value} are there; the file is truncated"
-                    raise DamagedFile(f"the pixel data promises {element.length} bytes, {there}")
+                    raise DamagedFile(
+                        f"the pixel data promises {element.length} bytes, {size - element.value} are there; "
+                        "the file is truncated"
+                    )
                 self._left_out = True
                 end = size
             return Element(element.tag, element.vr, offset, element.value, end, element.length)
-        claimed = self._claimed_index(element.value)
+        claimed = None if self._scan else indexing.claimed(self, element.value, keeps=self._keep_index)
         if enclosed:
             self.warnings.append("the pixel data is encapsulated, but has a length; its items fill it")
-        frames = EncapsulatedFrames(self.data, element.value, claimed, self._group, self.warnings)
+        grouped = partial(indexing.grouped, self, keeps=self._keep_index)
+        frames = EncapsulatedFrames(self.data, element.value, claimed, grouped, self.warnings)
         self._encapsulated, end = frames, frames.end
         if self.data[end - 8 : end] != DELIMITER:
             self.warnings.append("the pixel data has no sequence delimiter; all its fragments are complete")
@@ -250,39 +250,6 @@ class Source(Values):
     def repaired(self) -> bool:
         """Whether `repair` had anything to do."""
         return self._left_out or self.renumbered
-
-    def _claimed_index(self, value: int) -> FrameIndex | None:
-        """Return a frame index for pixel data whose items stand from this offset, without looking at them all."""
-        if self._scan:
-            return None
-        try:
-            promised = self.promised_frames or 1
-        except DamagedFile:
-            return None
-        claimed = claimed_by_table(self.data, value, len(self.data), promised, self._extended_table)
-        if claimed is None and self._keep_index:
-            return kept_index.load(self.path, self.data, value, promised, self.warnings)
-        return claimed
-
-    def _group(self, fragments: Fragments) -> FrameIndex:
-        promised = self.promised_frames or 1
-        if self.repair:
-            there = count_frames(self.data, fragments)
-            if there not in {0, promised}:
-                self.warnings.append(f"Number of Frames {promised} was corrected to {there}")
-                promised = there
-        try:
-            index = group_fragments(self.data, fragments, promised, self._extended_table, self.warnings)
-        except DamagedFile as error:
-            raise error.locate(path=self.path) from None
-        if self._keep_index and self.pixel_data is not None:
-            kept_index.keep(self.path, self.pixel_data.value, index, self.warnings)
-        return index
-
-    @property
-    def _extended_table(self) -> Offsets | None:
-        table = self.value(_EXTENDED_OFFSET_TABLE)
-        return None if table is None else np.frombuffer(table[: len(table) // 8 * 8], "<i8")
 
     @cached_property
     def _native(self) -> NativeFrames:
