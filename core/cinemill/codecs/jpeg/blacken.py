@@ -158,15 +158,10 @@ class _Rewriter:
         parts: list[bytes | memoryview] = [b"\xff\xd8"]
         position = markers.first_marker(self.codestream)
         while True:
-            marker, position = markers.next_marker(self.codestream, position)
+            marker, segment, start, position = markers.next_segment(self.codestream, position)
             if marker == markers.EOI:
                 return b"".join((*parts, b"\xff\xd9"))
-            if marker in markers.STANDALONE:
-                continue
-            segment = markers.read_segment(self.codestream, position)
-            kept = self._segment(marker, segment, position)
-            position += 2 + len(segment)
-            if kept:
+            if kept := self._segment(marker, segment, start):
                 parts.append(bytes((0xFF, marker)) + (len(kept) + 2).to_bytes(2, "big") + kept)
             if marker == markers.SOS:
                 position, data = self._scan(segment, position)

@@ -148,20 +148,16 @@ class _Frame:
     def next_scan(self, position: int) -> tuple[bytes, int]:
         """Read segments up to a scan header; return this one and its position."""
         while True:
-            marker, position = markers.next_marker(self.codestream, position)
+            marker, segment, start, position = markers.next_segment(self.codestream, position)
             if marker == markers.EOI:
                 raise CodecError(
                     f"end of image with {len(self.decoded)} of {len(self.components) or self.pixels.samples} "
                     "components decoded",
                     offset=position - 2,
                 )
-            if marker in markers.STANDALONE:
-                continue
-            segment = markers.read_segment(self.codestream, position)
             if marker == markers.SOS:
-                return segment, position
-            self._header(marker, segment, position)
-            position += 2 + len(segment)
+                return segment, start
+            self._header(marker, segment, start)
 
     def _header(self, marker: int, segment: bytes, position: int) -> None:
         """Read any segment but a scan's; those without a meaning for decoding are skipped."""

@@ -121,6 +121,30 @@ def read_segment(stream: Buffer, position: int) -> bytes:
     return segment
 
 
+def next_segment(stream: Buffer, position: int) -> tuple[int, bytes, int, int]:
+    """Read the next marker that stands for more than itself, and its segment; EOI has none.
+
+    Parameters
+    ----------
+    stream
+        The codestream.
+    position
+        Where a marker is expected.
+
+    Returns
+    -------
+    tuple
+        The marker's second byte, the content of the segment, the position of its length, and that behind it.
+    """
+    marker, position = next_marker(stream, position)
+    while marker in STANDALONE:
+        marker, position = next_marker(stream, position)
+    if marker == EOI:
+        return marker, b"", position, position
+    segment = read_segment(stream, position)
+    return marker, segment, position, position + 2 + len(segment)
+
+
 def header_segments(stream: Buffer) -> Iterator[tuple[int, int, bytes]]:
     """Yield each marker up to the first SOS, or EOI, with the position and the content of its segment."""
     position = first_marker(stream)

@@ -165,20 +165,16 @@ class _Frame:
     def next_scan(self, position: int) -> tuple[Scan | None, int]:
         """Follow the markers up to a scan's entropy-coded data; None at the end of the image, or for JPEG Lossless."""
         while True:
-            marker, position = markers.next_marker(self.codestream, position)
+            marker, segment, start, position = markers.next_segment(self.codestream, position)
             if marker == markers.EOI:
                 self._check_complete(position - 2)
                 markers.check_end(self.codestream, position)
                 return None, position
-            if marker in markers.STANDALONE:
-                continue
-            segment = markers.read_segment(self.codestream, position)
             if marker == _LOSSLESS:
                 return None, position
             if marker == markers.SOS:
-                return self._scan(segment, position), position + 2 + len(segment)
-            self._header(marker, segment, position)
-            position += 2 + len(segment)
+                return self._scan(segment, start), position
+            self._header(marker, segment, start)
 
     def _header(self, marker: int, segment: bytes, position: int) -> None:
         """Read any segment but a scan's; those without a meaning for decoding are skipped."""
