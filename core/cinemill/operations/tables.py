@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 from cinemill.errors import UsageError, not_installed
 from cinemill.operations.report import cell
 from cinemill.storage.file import Sink
+from cinemill.storage.foreign import check_free
 
 Kind: TypeAlias = Literal["text", "decimal", "integer", "real", "boolean", "texts", "numbers"]
 """Of a column's values: ``decimal`` is text that may be a number; ``texts`` and ``numbers`` are lists, given as JSON."""
@@ -90,12 +91,16 @@ class TableFile:
     ------
     UsageError
         The name ends in something else, or what writes Parquet is not installed.
+    OutputExists
+        Something stands there already.
     OutputError
         It can't be written.
     """
 
     def __init__(self, path: Path, columns: Sequence[Column], *, overwrite: bool = False) -> None:
         check_format(path)
+        if not overwrite:
+            check_free(path)
         self._sink = Sink(path, overwrite=overwrite)
         stream = _Stream(self._sink)
         self._writer = _Parquet(columns, stream) if path.suffix == ".parquet" else _Csv(columns, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cinemill.errors import UsageError
+from cinemill.errors import OutputExists, UsageError
 
 
 def check_ours(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
@@ -34,6 +34,18 @@ def check_ours(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
             raise UsageError(f"exists and is no {what}; name another file", path=path)
     except OSError as error:
         raise UsageError(f"exists and can't be read: {error.strerror}", path=path) from None
+
+
+def check_free(path: Path) -> None:
+    """Raise where anything stands, before it takes long to make what is to be written there.
+
+    Raises
+    ------
+    OutputExists
+        Something does.
+    """
+    if path.exists():
+        raise OutputExists("exists already; use --overwrite to replace it", path=path)
 
 
 def begins(path: Path, *beginnings: bytes) -> bool:

@@ -102,6 +102,8 @@ def test_a_table_appears_whole_or_not_at_all(tmp_path):
     written(path)
     with pytest.raises(OutputExists):
         written(path)
+    with pytest.raises(OutputExists):
+        MeasurementTable(path)  # not at the end of a run only
     with pytest.raises(UsageError, match=r"expected a name that ends in .csv or .parquet"):
         MeasurementTable(tmp_path / "all.xlsx")
 

@@ -143,6 +143,8 @@ class MeasurementTable(TableFile):
     ------
     UsageError
         The name ends in something else, or what writes Parquet is not installed.
+    OutputExists
+        Something stands there already.
     OutputError
         It can't be written.
     """

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from cinemill.errors import OutputExists
 from cinemill.operations.inspect.model import Severity
 from cinemill.operations.inspect.page.found import Found
 from cinemill.operations.inspect.page.instance import article, clipped, is_image
@@ -30,6 +29,7 @@ from cinemill.operations.pages import (
     section,
     text,
 )
+from cinemill.storage.foreign import check_free
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -115,8 +115,8 @@ class InspectionPage:
         bounds: Bounds = _BOUNDS,
     ) -> None:
         check_place(path, sources)
-        if not overwrite and path.exists():
-            raise OutputExists("exists already; use --overwrite to replace it", path=path)
+        if not overwrite:
+            check_free(path)
         self._path, self._overwrite, self._phi, self._bounds = path, overwrite, phi, bounds
         self._files = {name: file for file, name in called.items()}
         self._found = Found()
