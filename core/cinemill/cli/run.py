@@ -134,13 +134,11 @@ def run(
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
-            receipt = (
-                replace(each, source=str(called.get(Path(each.source), each.source))) if called else each
-            )
+            receipt = _as_typed(each, called)
             receipt = receipt if twins is None else twins.noted(receipt)
             full |= is_no_room(receipt)
             tally.add(receipt)
-            told = operation.published(receipt)
+            told = _as_typed(operation.published(replace(receipt, source=each.source)), called)
             add(told)
             if as_json:
                 click.echo(json.dumps(told.to_dict()))
@@ -159,6 +157,12 @@ def run(
             err=True,
         )
     raise Exit(0 if tally.well else 1)
+
+
+def _as_typed(receipt: Receipt, called: Mapping[Path, Path]) -> Receipt:
+    return (
+        replace(receipt, source=str(called.get(Path(receipt.source), receipt.source))) if called else receipt
+    )
 
 
 def _receipts(

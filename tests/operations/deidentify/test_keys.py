@@ -87,6 +87,17 @@ def test_that_others_can_read_a_new_key_or_mapping_is_told_once(tmp_path, key, w
         assert "warning" not in done.stderr.lower()
 
 
+def test_the_report_and_the_mapping_agree_on_standard_input(tmp_path, key):
+    data = part10(identified(), native_element(FRAMES.tobytes(), EXPLICIT), EXPLICIT)
+    report, table = tmp_path / "report.jsonl", tmp_path / "map"
+    words = ("-", tmp_path / "out.dcm", "--mask", "none", "--key", key, "--map", table, "--report", report)
+    done = CliRunner().invoke(app, ["deidentify", *map(str, words)], input=data)
+    assert done.exit_code == 0, done.output
+    (row,) = map(json.loads, report.read_text().splitlines())
+    (file,) = [entry for entry in MapFile(table, read_key(key)).entries() if entry.kind == "file"]
+    assert file.pseudonym.split()[0] == row["source"]
+
+
 def test_what_a_killed_process_left_of_a_record_is_written_over_and_no_other(tmp_path):
     table = MapFile(tmp_path / "map", KEY)
     table.add({("uid", "1.2.3"): "a"})
