@@ -131,9 +131,8 @@ class _Pool:
         self._context = children_context()
         self._context.set_forkserver_preload([__name__, operation.body])
         with sharing():
-            self._stopping = self._context.RawValue(
-                ctypes.c_bool
-            )  # has no lock, which a dying child would keep
+            # Has no lock, which a dying child would keep.
+            self._stopping = self._context.RawValue(ctypes.c_bool)
         self._arguments = (operation, threads, self._stopping, progress is not None)
         self._progress, self._compiling = progress, compiling
         self._children = [_Child(self._context, self._arguments) for _ in range(size)]
