@@ -54,8 +54,9 @@ def there(folder, count):
 
 def end(process):
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    return process.stderr.read()
+    code, said = process.wait(60), process.stderr.read()
+    assert code == 0, said
+    return said
 
 
 def notes(folder):

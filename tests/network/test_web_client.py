@@ -27,7 +27,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=1\r\nlo\r\n
 
 
 @contextmanager
-def server(*conducts, context=None):
+def server(*conducts, context=None, patience=60.0):
     """Yield the way to a server, and the heads of the requests that it got by connection; each connection gets the next conduct."""
     listening = socket.create_server(("127.0.0.1", 0))
     heads: list[list[bytes]] = []
@@ -40,7 +40,7 @@ def server(*conducts, context=None):
                 return
             heads.append([])
             with suppress(OSError), connection:
-                connection.settimeout(10)
+                connection.settimeout(60)
                 if context is not None:
                     connection = context.wrap_socket(connection, server_side=True)
                 with connection:
@@ -50,7 +50,7 @@ def server(*conducts, context=None):
     thread.start()
     try:
         scheme = "http" if context is None else "https"
-        yield Web(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/dicom-web", timeout=1.0), heads
+        yield Web(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/dicom-web", timeout=patience), heads
     finally:
         with suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
@@ -137,9 +137,9 @@ def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(beg
     def conduct(connection, _):
         head_from(connection)
         connection.sendall(begun)
-        ended.wait(10)
+        ended.wait(60)
 
-    with server(conduct) as (way, _), Client(way) as client:
+    with server(conduct, patience=1.0) as (way, _), Client(way) as client:
         with pytest.raises(NodeError) as raised:
             body_from(client, way)
         ended.set()
@@ -148,7 +148,7 @@ def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(beg
 
 def test_a_server_that_takes_nothing_is_not_waited_for_longer_than_is_allowed():
     ended = threading.Event()
-    with server(lambda *_: ended.wait(10)) as (way, _), Client(way) as client:
+    with server(lambda *_: ended.wait(60), patience=1.0) as (way, _), Client(way) as client:
         endless = (bytes(1 << 18) for _ in range(1000))
         with (
             pytest.raises(NodeError) as raised,

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,22 +79,24 @@ class NoRoomBehindTheFirst(Transcode):
         return Receipt(str(src), str(dst), "transcoded")
 
 
-_under_way: deque[str] = deque()
+_under_way: set[str] = set()
+_most_under_way = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountingCompany(Transcode):
-    """Tells in a warning how many instances its process was at work on."""
+    """Tells in a warning how many instances its process was at work on at most; names end in how many are to be."""
 
     def apply(self, src: Path, dst: Path, control: Control) -> Receipt:
-        """Wait as long as others come, and pretend."""
-        _under_way.append(src.name)
-        known = 0
-        while known < len(_under_way):
-            known = len(_under_way)
+        """Wait until so many have come, and a moment for more; and pretend."""
+        global _most_under_way  # noqa: PLW0603
+        _under_way.add(src.name)
+        _most_under_way = max(_most_under_way, len(_under_way))
+        end = time.monotonic() + 120
+        while _most_under_way < int(src.suffix[1:]) and time.monotonic() < end:
             with waiting():
-                time.sleep(0.5)
+                time.sleep(0.01)
         with waiting():
             time.sleep(0.2)
         _under_way.remove(src.name)
-        return Receipt(str(src), str(dst), "transcoded", warnings=(str(known),))
+        return Receipt(str(src), str(dst), "transcoded", warnings=(str(_most_under_way),))

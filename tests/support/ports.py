@@ -1,4 +1,4 @@
-"""Ports of servers that are told theirs before they start: no two test processes of a machine get the same one."""
+"""Ports of servers that are told theirs before they start: no two test processes of a machine get the same one, nor does anybody else."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ _kept: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a port that nothing listens at, and that stays this process's to give away until it ends."""
+    """Return a port that nothing listens at, and that stays this process's to give away until it ends.
+
+    A socket is bound to it and never listens: the system gives the port to nobody, and a server with SO_REUSEADDR, as all
+    have here, may listen there.
+    """
     while True:
         port = _FIRST + next(_order) % _COUNT
-        mark = socket.socket(socket.AF_UNIX)
+        mark, bound = socket.socket(socket.AF_UNIX), socket.socket()
+        _kept.extend((mark, bound))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             mark.bind(f"\0cinemill-test-port-{port}")
+            bound.bind(("", port))
         except OSError:
-            mark.close()
             continue
-        _kept.append(mark)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
         return port
 
 

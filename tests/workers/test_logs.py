@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
@@ -31,12 +31,14 @@ def test_log_lines_are_json_and_hide_messages_of_errors(quoted: str) -> None:
 
 
 @pytest.mark.service
-def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server) -> None:
+def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server, tmp_path: Path) -> None:
     environment = {**os.environ, **Service.hasty_environment(server)}
     command = [sys.executable, "-m", "cinemill_workers.cli", "worker", "--jobs", "1"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as worker:
+    printed = tmp_path / "printed"
+    with (
+        printed.open("wb") as file,
+        subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT) as worker,
+    ):
         wait_until(lambda: bool(ledger.workers()))
         listed = subprocess.run(
             ["ps", "--ppid", str(worker.pid), "-o", "pid=,args="], capture_output=True, text=True, check=True
@@ -44,11 +46,10 @@ def test_all_that_a_worker_prints_is_json_lines(ledger: Ledger, server: Server) 
         for child in listed.stdout.splitlines():
             if "steward" not in child:
                 os.kill(int(child.split()[0]), signal.SIGKILL)
-        time.sleep(3)
+        wait_until(lambda: "SIGKILL" in printed.read_text())
         worker.send_signal(signal.SIGTERM)
-        printed, _ = worker.communicate(timeout=60)
-    lines = [json.loads(line) for line in printed.splitlines()]
-    assert lines
+        worker.wait(60)
+    lines = [json.loads(line) for line in printed.read_text().splitlines()]
     assert all({"time", "level"} <= line.keys() for line in lines)
     assert any("SIGKILL" in line["message"] for line in lines)
 

@@ -44,3 +44,21 @@ def test_a_request_to_stop_is_heard_whatever_the_process_does() -> None:
                 process.send_signal(number)
             process.stdin.close()
             assert process.wait(60) == 0
+
+
+def test_a_process_whose_parent_died_first_ends_as_well() -> None:
+    code = (
+        "import os, signal, time\nfrom cinemill_workers.processes import die_with_parent\nparent = os.getpid()\n"
+        "if not os.fork():\n"
+        "    while os.getppid() == parent: time.sleep(0.001)\n"
+        "    die_with_parent(signal.SIGTERM, parent)\n"
+        "    print('lives', flush=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=processes.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import time
@@ -39,7 +40,17 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent dies; Linux only, nothing elsewhere."""
+def die_with_parent(signal_number: int, parent: int) -> None:
+    """Have the kernel send this process a signal when the thread that started it ends (Linux only); end if its parent is gone.
+
+    Parameters
+    ----------
+    signal_number
+        The signal.
+    parent
+        Process id of the parent.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:  # it died before it was asked for
+        os._exit(os.EX_OK)

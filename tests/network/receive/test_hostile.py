@@ -126,6 +126,7 @@ def test_fuzzed_pdus_do_no_harm(receiver):
                 client.socket.sendall(bad[: random.randrange(1, len(bad))])
                 client.socket.shutdown(socket.SHUT_WR)
                 client.read()
+    wait_until(lambda: not receiver.left)
     assert memory() - before < 20
     assert not any("unexpected" in message for message in receiver.messages)
     assert takes_instances(receiver, 4)

@@ -20,6 +20,7 @@ from tests.support.senders import (
     data_set,
     dcmtk,
     instance,
+    receiving,
     value,
 )
 
@@ -101,3 +102,19 @@ def test_sigterm_ends_what_is_under_way_and_says_what_was_received(tmp_path):
     assert row["status"] == "0x0000"
     assert "CompressedSamples" not in report.read_text()
     assert len(list((tmp_path / "in").rglob("*.dcm"))) == 1
+
+
+def test_who_comes_in_the_moment_in_which_a_receiver_stops_is_no_trouble(tmp_path, monkeypatch):
+    begun = threading.Event()
+
+    class Slow(threading.Thread):
+        def start(self):
+            begun.set()
+            time.sleep(0.3)
+            super().start()
+
+    with receiving(tmp_path) as receiver:
+        monkeypatch.setattr(threading, "Thread", Slow)
+        with Client(receiver.port):
+            assert begun.wait(60)
+    assert not receiver.messages

@@ -5,7 +5,7 @@ import shutil
 import ssl
 import subprocess
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pydicom
@@ -189,18 +189,37 @@ def test_tls_is_spoken_with_peers_whose_certificates_are_known(tmp_path, certifi
         assert [outcome.what for outcome in receiver.outcomes] == ["stored", "duplicate"]
 
 
-def test_who_stalls_in_the_handshake_of_tls_is_sent_away_and_holds_nobody_up(tmp_path, certificates):
-    server = server_context(Tls(None, certificates / "server.pem", certificates / "server.key"))
+@pytest.fixture
+def stalling(tmp_path, certificates):
+    """Start a receiver, and two peers that do not end the handshake of TLS."""
+    tls = server_context(Tls(None, certificates / "server.pem", certificates / "server.key"))
+
+    @contextmanager
+    def start(**limits):
+        with (
+            receiving(tmp_path, tls=tls, limits=Limits(**limits)) as receiver,
+            Client(receiver.port) as silent,
+            Client(receiver.port) as half,
+        ):
+            with suppress(OSError):  # it may have been sent away already
+                half.socket.sendall(bytes.fromhex("16030102000100"))
+            yield receiver, silent, half
+
+    return start
+
+
+def test_who_stalls_in_the_handshake_of_tls_holds_nobody_up(stalling, certificates):
     uid, sent = instance()
     with (
-        receiving(tmp_path, tls=server, limits=Limits(request_seconds=1)) as receiver,
-        Client(receiver.port) as silent,
-        Client(receiver.port) as half,
+        stalling(request_seconds=60) as (receiver, *_),
+        Client(receiver.port, context(certificates, None)) as good,
     ):
-        half.socket.sendall(bytes.fromhex("16030102000100"))
-        with Client(receiver.port, context(certificates, None)) as good:
-            assert good.associate((CT, EXPLICIT))[0] == ACCEPT
-            assert good.store(CT, uid, sent) == 0
+        assert good.associate((CT, EXPLICIT))[0] == ACCEPT
+        assert good.store(CT, uid, sent) == 0
+
+
+def test_who_stalls_in_the_handshake_of_tls_is_sent_away(stalling):
+    with stalling(request_seconds=0.3) as (_, silent, half):
         assert silent.read()[0] == half.read()[0] == 0
 
 

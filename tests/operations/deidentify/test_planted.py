@@ -5,17 +5,15 @@ import warnings
 import pytest
 
 import deidentify as bench
-from cinemill.operations.deidentify.keys import make_key
 
 
 @pytest.mark.parametrize("option", bench.OPTIONS)
-def test_every_planted_identity_is_dealt_with_as_the_profile_says(tmp_path, option):
-    make_key(tmp_path / "key")
+def test_every_planted_identity_is_dealt_with_as_the_profile_says(tmp_path, key, option):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of what is planted is no value of its VR
         sources, planted = bench.make(tmp_path, None)
         (tmp_path / "out").mkdir()
-        outputs = bench.by_cinemill(sources, tmp_path / "out", tmp_path / "key", option)
+        outputs = bench.by_cinemill(sources, tmp_path / "out", key, option)
         score = bench.score(outputs, sources, planted, option, {})
     assert len(planted) > 650
     assert score.wrong == []

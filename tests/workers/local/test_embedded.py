@@ -8,14 +8,19 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery
 
 from cinemill import errors
+from cinemill.locks import claim
 from cinemill_workers.engine.client import open_ledger
 from cinemill_workers.ledger.connection import connect
+from cinemill_workers.local import embedded
 from cinemill_workers.local.embedded import Server, last_line, make_private, open_log, stored_ledger
 from cinemill_workers.settings import Settings
 from tests.support.harness import job_spec, wait_until
@@ -112,6 +117,32 @@ def test_who_reads_and_who_starts_wait_for_each_other(tmp_path: Path) -> None:
         found = others.map(read, range(3))
         server.stop()
         assert set(found) == {job}
+
+
+@pytest.mark.service
+def test_who_waited_long_for_a_server_to_stop_has_patience_with_who_starts_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Settings(state_dir=tmp_path / "state")
+    with Server(chosen.state_dir, chosen.socket_path):
+        job = open_ledger(chosen).create(job_spec(Path("/in"), Path("/out")))
+    another, waited = (chosen.state_dir / "lock").open("rb"), 0.0
+    assert claim(another)
+
+    def join(chosen: Settings, join: Any = embedded._join_readers) -> ExitStack:
+        nonlocal waited
+        waited += 2 * embedded.PATIENCE_SECONDS
+        return join(chosen)
+
+    def sleep(seconds: float) -> None:
+        another.close()
+        time.sleep(seconds)
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + waited, sleep=sleep)
+    monkeypatch.setattr(embedded, "_join_readers", join)
+    monkeypatch.setattr(embedded, "time", clock)
+    with another, stored_ledger(chosen) as ledger:
+        assert ledger.find("").id == job
 
 
 @pytest.mark.service

@@ -195,10 +195,8 @@ def main() -> None:
     """
     worker, parent = sys.argv[1], int(sys.argv[2])
     logs.configure()
-    die_with_parent(signal.SIGTERM)
+    die_with_parent(signal.SIGTERM, parent)
     stop = Stop()
-    if os.getppid() != parent:
-        return
     chosen = settings()
     ledger = Ledger(connect(chosen.redis_url, patience=2), lease_seconds=chosen.lease_seconds)
     if chosen.metrics_port is not None:

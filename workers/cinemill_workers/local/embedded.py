@@ -101,8 +101,8 @@ def stored_ledger(chosen: Settings) -> Iterator[Ledger]:
 
 def _stored_ledger(chosen: Settings, held: ExitStack) -> Ledger:
     """Open the ledger; whoever holds the directory has started its server or ended it within seconds."""
-    end = time.monotonic() + PATIENCE_SECONDS
     readers = held.enter_context(_join_readers(chosen))
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return open_ledger(chosen)
@@ -179,6 +179,7 @@ class Server:
         self._take_lock()
         os.close(open_regular(self.directory / "readers", os.O_RDWR | os.O_CREAT, 0o600))
         self.socket.unlink(missing_ok=True)
+        owner = os.getpid()
         self._process = subprocess.Popen(  # noqa: S603
             [str(server_binary()), *self._options()],
             stdin=subprocess.DEVNULL,
@@ -186,7 +187,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             umask=0o077,
-            preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM, owner),  # noqa: PLW1509
         )
         self._wait_until_ready(seconds)
 

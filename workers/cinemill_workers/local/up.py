@@ -44,6 +44,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process; it ends with this one."""
+        owner = os.getpid()
         with open_log(self.log) as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command,
@@ -52,7 +53,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: processes.die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+                preexec_fn=lambda: processes.die_with_parent(signal.SIGKILL, owner),  # noqa: PLW1509
             )
         self._started = time.monotonic()
 

@@ -143,14 +143,14 @@ class Server:
                 connection.close()
                 return
         thread = threading.Thread(target=self._serve, args=(connection, Peer(host)), daemon=True)
-        with self._lock:
+        with self._lock:  # only a thread that was started can be waited for
+            try:
+                thread.start()
+            except RuntimeError:
+                connection.close()
+                return
             self._waiting[connection] = None
             self._threads.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:
-            self._forget(connection, thread)
-            connection.close()
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         admitted: list[str] = []
