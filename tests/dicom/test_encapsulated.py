@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import xxhash
+from pydicom import Dataset
 
 import cinemill
 from cinemill.dicom import encapsulated as frame_index
@@ -93,6 +94,21 @@ def test_a_table_of_fragments_misleads_nobody(tmp_path):
     for entries, order in ((flat[:6], range(6)), (inside, [2, 1, 3])):
         with cinemill.open(write(tmp_path / "cine.dcm", pieces=3, entries=entries)) as cine:
             assert all(np.array_equal(cine[index], FRAMES[index]) for index in order)
+
+
+@pytest.mark.parametrize("table", ["basic", "extended", "empty"])
+@pytest.mark.parametrize("empty", [[], [[b""]]], ids=["whole", "empty fragment in front"])
+def test_the_number_of_frames_may_stand_behind_them(tmp_path, table, empty):
+    element = generate.encapsulated_element([*empty, *([stream] for stream in STREAMS)], table=table)
+    path = tmp_path / "cine.dcm"
+    path.write_bytes(
+        generate.part10(
+            Dataset(), element + generate.encode(generate.header(FRAMES), generate.EXPLICIT), generate.RLE
+        )
+    )
+    with cinemill.open(path) as cine:
+        assert np.array_equal(cine[-1], FRAMES[-1])
+        assert np.array_equal(np.stack(list(cine)), FRAMES)
 
 
 def test_frames_that_would_move_are_an_error(tmp_path):

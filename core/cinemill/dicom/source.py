@@ -253,7 +253,9 @@ class Source(Values):
 
     def _claimed_index(self, value: int) -> FrameIndex | None:
         """Return a frame index for pixel data whose items stand from this offset, without looking at them all."""
-        if self._scan:
+        if (
+            self._scan or _NUMBER_OF_FRAMES not in self._spans
+        ):  # it may stand behind; a single frame is as soon scanned
             return None
         try:
             promised = self.promised_frames or 1
