@@ -333,6 +333,11 @@ class FrameDecoder:
                 f"Pixel Representation is {int(header.signed)}, but the codestream's samples are "
                 f"{'signed' if stream.signed else 'unsigned'}; read by Pixel Representation"
             )
+        if stream.signed is None and header.signed and stream.precision < header.bits_stored:
+            self.warnings.append(
+                f"Bits Stored is {header.bits_stored}, but the codestream has {stream.precision} bits; the highest of "
+                "these is read as the sign"
+            )
         return header.with_(bits_allocated=allocated, bits_stored=stream.precision)
 
     def _check(self, data: Buffer, index: int) -> str:
