@@ -315,6 +315,8 @@ class FrameDecoder:
         interpretation, warning = colour.decoded_interpretation(label, header.samples, self.stream)
         if warning:
             self.warnings.append(warning)
+        if header.signed and header.samples == 3:
+            self.warnings.append("Pixel Representation is 1, but colour has no sign; it is shown as unsigned")
         coded = header
         if self.stream is not None:
             check_geometry(self.stream, header)
