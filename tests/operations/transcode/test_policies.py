@@ -170,7 +170,8 @@ def test_the_smallest_is_found_of_what_has_large_values_beside_its_pixels(tmp_pa
     described = header(FINE)
     described.add_new(0x00090010, "LO", "VOLUMES 01")
     described.add_new(0x00091001, "OB", bytes(5 << 20))
-    path = source(part10(described, native_element(native_bytes(FINE), EXPLICIT), EXPLICIT))
+    element = encapsulated_element([[rle_stream(frame)] for frame in FINE])
+    path = source(part10(described, element, RLE))
     done = run(path, tmp_path / "out.dcm", replace(BULK, to="smallest"))
     assert (done.status, done.transfer_syntax_after) == ("transcoded", DEFLATED)
 
