@@ -145,6 +145,16 @@ def test_no_index_is_kept_beside_a_table(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("table", ["basic", "empty"])
+def test_no_index_of_a_still_is_kept(tmp_path, table):
+    path = tmp_path / "still.dcm"
+    element = generate.encapsulated_element([generate.split(STREAMS[0], 3)], table=table)
+    path.write_bytes(generate.part10(generate.header(FRAMES[:1]), element, generate.RLE))
+    with cinemill.open(path, keep_index=True) as cine:
+        assert np.array_equal(cine[0], FRAMES[0])
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def longer(path):
     path.write_bytes(path.read_bytes() + bytes(2))
 

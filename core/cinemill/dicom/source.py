@@ -277,7 +277,7 @@ class Source(Values):
             index = group_fragments(self.data, fragments, promised, self._extended_table, self.warnings)
         except DamagedFile as error:
             raise error.locate(path=self.path) from None
-        if self._keep_index and self.pixel_data is not None:
+        if self._keep_index and self.pixel_data is not None and _NUMBER_OF_FRAMES in self._spans:
             kept_index.keep(self.path, self.pixel_data.value, index, self.warnings)
         return index
 
