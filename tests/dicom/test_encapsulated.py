@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import xxhash
+from pydicom import Dataset
 
 import cinemill
 from cinemill.dicom import encapsulated as frame_index
@@ -95,6 +96,21 @@ def test_a_table_of_fragments_misleads_nobody(tmp_path):
             assert all(np.array_equal(cine[index], FRAMES[index]) for index in order)
 
 
+@pytest.mark.parametrize("table", ["basic", "extended", "empty"])
+@pytest.mark.parametrize("empty", [[], [[b""]]], ids=["whole", "empty fragment in front"])
+def test_the_number_of_frames_may_stand_behind_them(tmp_path, table, empty):
+    element = generate.encapsulated_element([*empty, *([stream] for stream in STREAMS)], table=table)
+    path = tmp_path / "cine.dcm"
+    path.write_bytes(
+        generate.part10(
+            Dataset(), element + generate.encode(generate.header(FRAMES), generate.EXPLICIT), generate.RLE
+        )
+    )
+    with cinemill.open(path) as cine:
+        assert np.array_equal(cine[-1], FRAMES[-1])
+        assert np.array_equal(np.stack(list(cine)), FRAMES)
+
+
 def test_frames_that_would_move_are_an_error(tmp_path):
     """The table passes two fragments off as the first frame, which shows at the third."""
     first, _, third, *more = offsets()
@@ -126,6 +142,16 @@ def test_no_index_is_kept_beside_a_table(tmp_path):
     path = write(tmp_path / "cine.dcm")
     with cinemill.open(path, keep_index=True) as cine:
         assert len(cine) == 6
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("table", ["basic", "empty"])
+def test_no_index_of_a_still_is_kept(tmp_path, table):
+    path = tmp_path / "still.dcm"
+    element = generate.encapsulated_element([generate.split(STREAMS[0], 3)], table=table)
+    path.write_bytes(generate.part10(generate.header(FRAMES[:1]), element, generate.RLE))
+    with cinemill.open(path, keep_index=True) as cine:
+        assert np.array_equal(cine[0], FRAMES[0])
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -231,6 +231,26 @@ def test_native_ybr_422_stays_as_it_is_between_native_syntaxes(transcode):
     assert result.dataset.PhotometricInterpretation == "YBR_FULL_422"
 
 
+def test_planes_of_ybr_422_are_none(transcode):
+    """PS3.3 C.7.6.3.1.2 allows it Planar Configuration 0 alone; pydicom reads planes where it is 1, and DCMTK refuses."""
+    packed = noise((1, 5, 4, 4))
+    dataset = header(np.zeros((1, 5, 7, 3), np.uint8), "YBR_FULL_422", samples=3, PlanarConfiguration=1)
+    source = part10(dataset, native_element(packed.tobytes(), EXPLICIT, b"OB"), EXPLICIT)
+    result = transcode(source, "jpeg-ls", colour="keep")
+    assert np.array_equal(result.reading.frames[0][:, ::2, 0], packed[0, :, :, 0])
+    assert any("Planar Configuration is 1" in warning for warning in result.receipt.warnings)
+
+
+@pytest.mark.parametrize("target", ["jpeg-ls", "jpeg-2000", "rle"])
+def test_ybr_422_that_is_said_to_be_signed(transcode, target):
+    packed = noise((1, 5, 4, 4))
+    dataset = header(np.zeros((1, 5, 7, 3), np.uint8), "YBR_FULL_422", samples=3, PixelRepresentation=1)
+    source = part10(dataset, native_element(packed.tobytes(), EXPLICIT, b"OB"), EXPLICIT)
+    result = transcode(source, target, colour="keep")
+    assert np.array_equal(result.reading.frames[0][:, ::2, 0].view(np.uint8), packed[0, :, :, 0])
+    assert any("colour has no sign" in warning for warning in result.receipt.warnings)
+
+
 def test_ybr_422_label_over_full_chroma_is_noticed(transcode):
     frames = noise((2, 5, 8, 3))
     source = part10(

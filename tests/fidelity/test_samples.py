@@ -183,6 +183,19 @@ def test_signed_samples_masked_inside_a_deeper_codestream(transcode, target):
     assert result.dataset.BitsStored == 12
 
 
+@pytest.mark.parametrize("stored", [12, 14, 16])
+@pytest.mark.parametrize("encode", [jpeg_lossless, jpeg_ls_stream], ids=["jpeg-lossless", "jpeg-ls"])
+def test_a_sign_that_the_codestream_is_too_short_for_is_told(transcode, encode, stored):
+    """Other decoders differ here: DCMTK takes no bit for the sign, and pydicom does so in JPEG-LS alone."""
+    frames = noise((1, 40, 50), 12, signed=True)
+    stream = encode(frames[0].view(np.uint16) & 0xFFF, bits=12)
+    syntax = JPEG_LOSSLESS if encode is jpeg_lossless else JPEG_LS
+    source = part10(header(frames, bits_stored=stored), encapsulated_element([[stream]]), syntax)
+    result = transcode(source, "explicit")
+    assert np.array_equal(result.reading.frames, frames)
+    assert ("read as the sign" in " ".join(result.receipt.warnings)) == (stored > 12)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_bits_stored_is_raised_where_the_codestream_uses_more(transcode, target):
     frames = noise((1, 40, 50), 12)

@@ -143,6 +143,21 @@ def test_windows_that_the_standard_forbids_are_not_applied(tmp_path, centre, wid
         assert cine.renderer().describe(0)["voi"] == "none"
 
 
+@pytest.mark.parametrize("interpretation", ["RGB", "YBR_FULL"])
+def test_colour_has_no_sign_whatever_the_header_says(tmp_path, interpretation):
+    frames = generate.noise((1, 9, 11, 3))
+    wrong = clips.write(tmp_path / "wrong.dcm", frames, interpretation, PixelRepresentation=1)
+    right = clips.write(tmp_path / "right.dcm", frames, interpretation)
+    with cinemill.open(wrong) as cine, cinemill.open(right) as expected:
+        assert np.array_equal(cine[0], frames[0].view(np.int8))
+        assert np.array_equal(cine.render(0), expected.render(0))
+        assert any("colour has no sign" in warning for warning in cine.warnings)
+    receipt = cinemill.transcode(wrong, tmp_path / "rgb.dcm", to="jpeg-ls", colour="rgb")
+    assert any("colour has no sign" in warning for warning in receipt.warnings)
+    with cinemill.open(tmp_path / "rgb.dcm") as cine, cinemill.open(right) as expected:
+        assert np.array_equal(cine[0].view(np.uint8), expected.render(0))
+
+
 def test_what_lies_above_bits_stored_is_not_shown(tmp_path):
     frames = np.array([[[0x0FFF, 0xF000, 0x1800]]], np.uint16)
     with cinemill.open(clips.write(tmp_path / "x.dcm", frames, bits_stored=12)) as cine:

@@ -79,7 +79,7 @@ def _decode_422(data: Buffer, pixels: PixelFormat, frame: int) -> Samples:
 
     wanted = pixels.rows * ((pixels.columns + 1) // 2) * 4
     packed = np.frombuffer(_exactly(data, wanted, frame), np.uint8)
-    return ybr_422_to_ybr_full(packed, pixels.rows, pixels.columns)
+    return ybr_422_to_ybr_full(packed, pixels.rows, pixels.columns).view(pixels.dtype)
 
 
 def _interleave(planes: Samples) -> Samples:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from cinemill.dicom.fragments import Fragments, FrameIndex, Offsets
     from cinemill.dicom.source import Source
 
-_EXTENDED_OFFSET_TABLE = 0x7FE00001
+_EXTENDED_OFFSET_TABLE, _NUMBER_OF_FRAMES = 0x7FE00001, 0x00280008
 
 
 def claimed(source: Source, value: int, *, keeps: bool) -> FrameIndex | None:
     """Return what can be told without looking at all items, None where that is not believed at first sight.
+
+    Number of Frames may stand behind the pixel data: where it does not before, all items are looked at.
 
     Parameters
     ----------
@@ -30,6 +32,8 @@ def claimed(source: Source, value: int, *, keeps: bool) -> FrameIndex | None:
     keeps
         Whether an index may have been kept beside the file.
     """
+    if source.element(_NUMBER_OF_FRAMES) is None:
+        return None
     try:
         promised = source.promised_frames or 1
     except DamagedFile:
@@ -68,7 +72,7 @@ def grouped(source: Source, fragments: Fragments, *, keeps: bool) -> FrameIndex:
         index = group_fragments(source.data, fragments, promised, _extended_table(source), source.warnings)
     except DamagedFile as error:
         raise error.locate(path=source.path) from None
-    if keeps and source.pixel_data is not None:
+    if keeps and source.pixel_data is not None and source.element(_NUMBER_OF_FRAMES) is not None:
         kept_index.keep(source.path, source.pixel_data.value, index, source.warnings)
     return index
 

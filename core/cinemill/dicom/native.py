@@ -86,6 +86,8 @@ class NativeFrames:
         ):
             warnings.append("YBR_FULL_422 is declared, but the chroma samples are there for every column")
             pixels = full
+        if pixels.photometric_interpretation == "YBR_FULL_422" and pixels.planar_configuration:
+            warnings.append("Planar Configuration is 1, which YBR_FULL_422 can't have; read as 0")
         bits = frame_bits(pixels)
         count = promised or 1
         wanted = (count * bits + 7) // 8

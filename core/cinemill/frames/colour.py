@@ -101,7 +101,7 @@ def convert(frame: Samples, found: str, wanted: str) -> Samples:
     Parameters
     ----------
     frame
-        (rows, columns, 3); YBR_FULL is 8-bit.
+        (rows, columns, 3); YBR_FULL is 8-bit. What is said to be signed is not, since colour has no sign, but stays of its type.
     found, wanted
         Photometric interpretations; equal ones return the frame itself.
 
@@ -115,7 +115,7 @@ def convert(frame: Samples, found: str, wanted: str) -> Samples:
     from cinemill.kernels import colour as kernels
 
     if frame.dtype.itemsize == 1 and (found, wanted) == ("YBR_FULL", "RGB"):
-        return kernels.ybr_full_to_rgb(frame)
+        return kernels.ybr_full_to_rgb(frame.view("u1")).view(frame.dtype)
     if frame.dtype.itemsize == 1 and (found, wanted) == ("RGB", "YBR_FULL"):
-        return kernels.rgb_to_ybr_full(frame)
+        return kernels.rgb_to_ybr_full(frame.view("u1")).view(frame.dtype)
     raise UnsupportedPixelFormat(f"{found} of {frame.dtype.itemsize * 8} bits can't be converted to {wanted}")

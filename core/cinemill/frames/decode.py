@@ -315,6 +315,8 @@ class FrameDecoder:
         interpretation, warning = colour.decoded_interpretation(label, header.samples, self.stream)
         if warning:
             self.warnings.append(warning)
+        if header.signed and header.samples == 3:
+            self.warnings.append("Pixel Representation is 1, but colour has no sign; it is shown as unsigned")
         coded = header
         if self.stream is not None:
             check_geometry(self.stream, header)
@@ -332,6 +334,11 @@ class FrameDecoder:
             self.warnings.append(
                 f"Pixel Representation is {int(header.signed)}, but the codestream's samples are "
                 f"{'signed' if stream.signed else 'unsigned'}; read by Pixel Representation"
+            )
+        if stream.signed is None and header.signed and stream.precision < header.bits_stored:
+            self.warnings.append(
+                f"Bits Stored is {header.bits_stored}, but the codestream has {stream.precision} bits; the highest of "
+                "these is read as the sign"
             )
         return header.with_(bits_allocated=allocated, bits_stored=stream.precision)
 

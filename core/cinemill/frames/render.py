@@ -84,6 +84,8 @@ class Renderer:
         voi: int | None = None,
     ) -> None:
         self.pixels = decoder.pixels
+        if self.pixels.samples == 3:
+            self.pixels = self.pixels.with_(signed=False)
         self._source = decoder.source
         self._window, self._voi = window, voi
         self._native = decoder.stream is None and decoder.coding != "video"
@@ -118,7 +120,9 @@ class Renderer:
             There is no such alternative.
         """
         if self.pixels.samples == 3:
-            frame = colour.convert(frame, self.pixels.photometric_interpretation, "RGB")
+            frame = colour.convert(frame, self.pixels.photometric_interpretation, "RGB").view(
+                self.pixels.dtype
+            )
         group = self._group_key(index)
         if not self._small:
             return self._transform(frame, group)

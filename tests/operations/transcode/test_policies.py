@@ -166,6 +166,16 @@ def test_smallest_is_the_smallest_and_fastest_does_not_grow(tmp_path, source):
     assert fastest.bytes_after <= fastest.bytes_before
 
 
+def test_the_smallest_is_found_of_what_has_large_values_beside_its_pixels(tmp_path, source):
+    described = header(FINE)
+    described.add_new(0x00090010, "LO", "VOLUMES 01")
+    described.add_new(0x00091001, "OB", bytes(5 << 20))
+    element = encapsulated_element([[rle_stream(frame)] for frame in FINE])
+    path = source(part10(described, element, RLE))
+    done = run(path, tmp_path / "out.dcm", replace(BULK, to="smallest"))
+    assert (done.status, done.transfer_syntax_after) == ("transcoded", DEFLATED)
+
+
 def test_the_smallest_of_what_no_codec_holds_is_deflated(tmp_path, source):
     numbers = np.zeros((2, 32, 32), "<f4")
     described = header(numbers.view("<u4"), BitsStored=None, HighBit=None, PixelRepresentation=None)

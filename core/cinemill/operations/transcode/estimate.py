@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.native import frame_bits
@@ -54,7 +55,7 @@ def output_bytes(
         return around + native + native % 2
     tried = b"".join(codestreams)
     before = _deflated(pieces_of(source, header.before))
-    deflated = _deflated((*pieces_of(source, header.before), tried)) - before
+    deflated = _deflated(chain(pieces_of(source, header.before), [tried])) - before
     rest = before + _deflated(pieces_of(source, header.after))
     return len(header.meta) + rest + round(deflated / max(1, len(tried)) * native)
 
