@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cinemill.errors import Cancelled, UsageError, printable
+from cinemill.errors import Cancelled, CinemillError, UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.cli.receiving import Board
@@ -77,37 +77,60 @@ def forward_arrivals(sender: Sender, outbox: Outbox, board: Board, stopping: Cal
 
     limits = sender.node.limits
     sender.pace = Pace(limits.rate, limits.window, stopping)
-    refused: dict[Path, int] = {}
+    settled: dict[Path, int] = {}
     resting: dict[Path, float] = {}
-    while not stopping():
-        now = time.monotonic()
-        ready = (
-            (path, noted)
-            for path, noted in outbox.ready()
-            if refused.get(path) != noted and resting.get(path, now) <= now
-        )
-        batch = dict(islice(ready, _AT_ONCE))
-        if not batch:
-            time.sleep(_TICK)
+    with suppress(Cancelled):
+        while not stopping():
+            try:
+                _forward_ready(sender, outbox, board, settled, resting)
+            except Cancelled:
+                raise
+            except (CinemillError, OSError) as error:
+                board.interrupted("forwarding", error)
+                sender.pace.rest(_AGAIN_SECONDS)
+
+
+def _forward_ready(
+    sender: Sender, outbox: Outbox, board: Board, settled: dict[Path, int], resting: dict[Path, float]
+) -> None:
+    """Send what is noted and may be sent now.
+
+    Parameters
+    ----------
+    sender, outbox, board
+        See `forward_arrivals`.
+    settled
+        Instances that are not sent any more in this run, and when each was noted.
+    resting
+        Those that are tried again, and when.
+    """
+    now = time.monotonic()
+    ready = (
+        (path, noted)
+        for path, noted in outbox.ready()
+        if settled.get(path) != noted and resting.get(path, now) <= now
+    )
+    batch = dict(islice(ready, _AT_ONCE))
+    if not batch:
+        time.sleep(_TICK)
+        return
+    delayed = []
+    for outcome in sender.send(batch):
+        path = outcome.source
+        if path is None:
             continue
-        delayed = []
-        with suppress(Cancelled):
-            for outcome in sender.send(batch):
-                path = outcome.source
-                if path is None:
-                    continue
-                resting.pop(path, None)
-                if outcome.kind.again:
-                    resting[path] = time.monotonic() + _AGAIN_SECONDS
-                    delayed.append(outcome)
-                    continue
-                board.forwarded(outcome)
-                if outcome.kind.well:
-                    outbox.cross_out(path, batch[path])
-                else:
-                    refused[path] = batch[path]
-        if delayed:
-            board.delayed(len(delayed), delayed[0])
+        resting.pop(path, None)
+        if outcome.kind.again:
+            resting[path] = time.monotonic() + _AGAIN_SECONDS
+            delayed.append(outcome)
+            continue
+        settled[path] = batch[path]
+        board.forwarded(outcome)
+        if outcome.kind.well:
+            outbox.cross_out(path, batch[path])
+            del settled[path]
+    if delayed:
+        board.delayed(len(delayed), delayed[0])
 
 
 def name_left(outbox: Outbox, node: str) -> None:
