@@ -14,6 +14,7 @@ from cinemill.errors import UsageError
 from cinemill.network.nodes import Dimse, Node
 from cinemill.network.outcomes import Outcome
 from cinemill.network.receive.outbox import Outbox
+from cinemill.operations.exchange.push import Sender
 from tests.cli.test_receive_command import send
 from tests.support.harness import wait_until, write_instance
 from tests.support.pacs import storescp
@@ -158,11 +159,11 @@ def test_what_was_noted_and_never_acknowledged_is_forgotten_and_what_was_noted_a
     assert not notes(tmp_path)
 
 
-class Faltering:
+class Faltering(Sender):
     """A sender that fails as a whole at first."""
 
     def __init__(self, error):
-        self.node = Node("pacs", "get", Dimse("127.0.0.1", 104, "PACS"))
+        super().__init__(Node("pacs", "get", Dimse("127.0.0.1", 104, "PACS")), "dimse")
         self.error = error
         self.sent = []
 

@@ -177,3 +177,19 @@ class Arrivals:
             elif len(self.wrong) < _MOST_WRONG:
                 self.wrong[outcome.sop_instance] = outcome
             self.told(outcome)
+
+    def lack(self, sop_instance: str, sop_class: str, error: NodeError) -> None:
+        """Account for an instance that the node did not give, unless it has come.
+
+        Parameters
+        ----------
+        sop_instance, sop_class
+            Its UIDs.
+        error
+            What happened instead.
+        """
+        with self._lock:
+            if sop_instance not in self.fetched and len(self.wrong) < _MOST_WRONG:
+                self.wrong[sop_instance] = Outcome(
+                    error.outcome, None, sop_class, sop_instance, "", error.message, study=self.study
+                )

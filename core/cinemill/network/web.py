@@ -30,6 +30,8 @@ _JSON = "application/dicom+json"
 _AS_IT_IS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 1000
 _UNTOLD = Claim("", "", "")
+_OF_THE_NODE = frozenset(("down", "tls", "busy", "not-authorized", "redirected"))
+"""What would become of other questions, too."""
 
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _STUDY_DATE, _STUDY_INSTANCES, _SYNTAX = "00080020", "00201208", "00083002"
@@ -194,6 +196,8 @@ def retrieve(
 ) -> None:
     """Fetch a study by WADO-RS: all of it in one answer, or those of its instances that have not arrived.
 
+    What fails for one instance, or for all of them in one answer, keeps no other instance away.
+
     Parameters
     ----------
     node
@@ -214,14 +218,29 @@ def retrieve(
     NodeError
         The node can't be asked, or fails; what came before is there.
     """
-    missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
-    base = f"{node.by_web.url}/studies/{study}"
-    urls = [base]
-    if listed and not (whole and len(missing) == len(listed)) and all(each.series for each in missing):
-        urls = [f"{base}/series/{each.series}/instances/{each.sop_instance}" for each in missing]
+    base, count = f"{node.by_web.url}/studies/{study}", passed or (lambda _: None)
+    one_by_one = bool(listed) and all(each.series for each in _lacking(listed, arrivals))
     with Client(node.by_web) as http:
-        for url in urls:
-            _retrieve(http, url, arrivals, passed or (lambda _: None))
+        if not one_by_one or (whole and len(_lacking(listed, arrivals)) == len(listed)):
+            try:
+                _retrieve(http, base, arrivals, count)
+            except NodeError as error:
+                if not one_by_one or error.outcome in _OF_THE_NODE:
+                    raise
+            else:
+                return
+        for each in sorted(_lacking(listed, arrivals), key=lambda each: each.sop_instance in arrivals.wrong):
+            url = f"{base}/series/{each.series}/instances/{each.sop_instance}"
+            try:
+                _retrieve(http, url, arrivals, count)
+            except NodeError as error:
+                arrivals.lack(each.sop_instance, each.sop_class, error)
+                if error.outcome in _OF_THE_NODE or error.outcome == "stalled":
+                    raise
+
+
+def _lacking(listed: Sequence[Listed], arrivals: Arrivals) -> list[Listed]:
+    return [each for each in listed if each.sop_instance not in arrivals.fetched]
 
 
 def _retrieve(http: Client, url: str, arrivals: Arrivals, passed: Callable[[int], None]) -> None:
@@ -290,4 +309,7 @@ def _answer(http: Client, url: str, asked: Mapping[str, str]) -> bytes:
         if answer.code == 204:
             return b""
         check_status(answer)
-        return answer.whole(LARGEST)
+        body = answer.whole(LARGEST)
+        if not body and not answer.has_known_end:
+            raise NodeError(f"{url} answers nothing, and not that it has ended", outcome="truncated")
+        return body

@@ -272,16 +272,14 @@ class Steps:
         for uid, entry in entries.items():
             if uid not in arrivals.fetched:
                 wrong = arrivals.wrong.get(uid)
-                why = (
-                    wrong.detail
+                what, why = (
+                    (wrong.name, wrong.detail)
                     if wrong
-                    else error.message
+                    else (error.outcome, error.message)
                     if error
-                    else "it was asked for, and did not come"
+                    else ("missing", "it was asked for, and did not come")
                 )
-                name = (
-                    error.outcome if error is not None and OUTCOMES[error.outcome].again else "not-given-back"
-                )
+                name = what if OUTCOMES[what].again else "not-given-back"
                 self._fail(entry, name, why)
                 continue
             self._compare(entry, arrivals.path_of(uid))
