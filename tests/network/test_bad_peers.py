@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cinemill.network import commands, pdu, retrieve
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.commands import Field
 from cinemill.network.instances import read_instance
+from cinemill.network.nodes import Dimse, Node
 from cinemill.network.pace import Pace
 from cinemill.network.query import Listed, Study, encoded_identifier, instances, studies
 from cinemill.network.store import store
@@ -352,6 +354,28 @@ def test_a_sender_that_stalls_leaves_nothing_and_the_other_studies_go_on(tmp_pat
     assert (second.there, second.missing) == (1, ())
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert written == [second.folder / f"{read_instance(other).sop_instance}.dcm"]
+
+
+def test_a_node_that_says_nothing_before_it_has_sent_all_is_awaited_as_long_as_instances_come(tmp_path):
+    files = write_study(tmp_path / "in", 97, 8)
+    study, listen = read_instance(files[0]).study, free_port()
+    us = Node("us", "get", Dimse("127.0.0.1", listen, "CINEMILL", "PEER"))
+
+    def conduct(association):
+        context, request = association.receive()
+        association.skip_data()
+        if request["CommandField"] == Field.FIND_RQ:
+            association.send(context, commands.response(request, 0xA900))
+            return
+        for file in files:
+            time.sleep(0.5)
+            assert names(us, [file]) == ["stored"]
+        association.send(context, commands.response(request, 0))
+
+    with peer(conduct, timeout=2.0, listen=listen) as node:
+        asked = [Study(study, instances=len(files))]
+        (found,) = pull(replace(node, pull="move"), tmp_path / "out", asked)
+    assert (found.there, found.missing) == (len(files), ())
 
 
 def test_files_that_are_none_or_no_instances_are_named(tmp_path, files):
