@@ -388,3 +388,12 @@ def test_a_node_that_is_busy_is_not_asked_for_one_instance_after_the_other(files
         study = pulling.pull_study(node, Study(instances[0].study), tmp_path, Pace())
     assert {each.name for each in study.missing} == {"busy"}
     assert len(told.requests) == 1 + pulling.ATTEMPTS
+
+
+def test_a_server_that_is_busy_is_not_sent_one_instance_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(pushing, "_PATIENCE", 0.0)
+    files = write_study(tmp_path / "in", 94, 6)
+    with web_peer((503, {}, b"")) as (node, told):
+        sent = list(Sender(node, "web").send(files))
+    assert [each.name for each in sent] == ["busy"] * 6
+    assert len(told.requests) == 3 * pushing.ATTEMPTS

@@ -18,6 +18,7 @@ from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
+from cinemill.operations.exchange.pull import Asked
 from cinemill.operations.exchange.push import Sender, check_targets, way_to
 from cinemill.operations.exchange.steps import Steps, Work
 from cinemill.operations.operation import Control
@@ -179,7 +180,8 @@ def migrate(
         control = Control(None, migration.stopping)
         steps = Steps(source, target, ledger, sender, work, into, fetching, answering, told, control)
         try:
-            for study in _queued(ledger, source, studies):
+            asked = Asked(_queued(ledger, source, studies))
+            for study in asked:
                 into.wait()
                 out.wait()
                 waiting.append((study, executor.submit(steps.carry_out, study)))
@@ -187,6 +189,8 @@ def migrate(
                     yield from row.ended(ledger, waiting.popleft())
             while waiting:
                 yield from row.ended(ledger, waiting.popleft())
+            if asked.error is not None:
+                raise asked.error
         finally:
             for _, future in waiting:
                 future.cancel()
