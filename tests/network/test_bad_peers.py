@@ -178,15 +178,16 @@ def test_a_receiver_that_goes_away_costs_the_instance_under_way(large, files, ho
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "told"),
     [
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        struct.pack(">BBL", 2, 0, 1 << 31),
-        struct.pack(">BBL", 2, 0, 4) + bytes(4),
-        struct.pack(">BBL", 4, 0, 4) + bytes(4),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "check that this port is one of DICOM"),
+        (struct.pack(">BBL", 2, 0, 1 << 31), "at most"),
+        (struct.pack(">BBL", 2, 0, 4) + bytes(4), "an association of 4 bytes"),
+        (struct.pack(">BBL", 3, 0, 2) + bytes(2), "a rejection of 2 bytes"),
+        (struct.pack(">BBL", 4, 0, 4) + bytes(4), "a PDU of type 4"),
     ],
 )
-def test_what_is_no_answer_to_an_association_is_named(files, answer):
+def test_what_is_no_answer_to_an_association_is_named(files, answer, told):
     def conduct(connection: socket.socket) -> None:
         connection.recv(1 << 16)
         connection.sendall(answer)
@@ -194,7 +195,9 @@ def test_what_is_no_answer_to_an_association_is_named(files, answer):
         connection.recv(1)
 
     with peer(bare=conduct) as node:
-        assert names(node, files[:1]) == ["nonsense"]
+        (outcome,) = outcomes(node, files[:1])
+    assert outcome.name == "nonsense"
+    assert told in outcome.detail
 
 
 def test_an_answer_of_another_kind_is_named(files):

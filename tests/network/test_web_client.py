@@ -198,7 +198,8 @@ def test_an_answer_that_pauses_and_goes_on_is_whole():
 
 
 def test_an_answer_that_is_nothing_and_may_have_been_cut_is_not_taken_for_an_empty_list():
-    with server(answering(HEAD + b"\r\n")) as (way, _), pytest.raises(NodeError) as raised:
+    cut = answering(HEAD + b"\r\n")
+    with server(cut, cut) as (way, _), pytest.raises(NodeError) as raised:
         list(web.studies(Node("peer", "web", None, way), {}))
     assert raised.value.outcome == "truncated"
     with server(answering(HEAD + b"Content-Length: 0\r\n\r\n")) as (way, _):

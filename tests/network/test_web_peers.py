@@ -244,11 +244,12 @@ def hang_up(request):
     return 200, {}, b""
 
 
-def test_a_question_is_asked_once_more_where_the_node_hung_up():
+def test_a_question_is_asked_once_more_where_the_node_hung_up_before_or_in_the_answer():
     body = json.dumps([{"0020000D": uid("1.2.1")}]).encode()
-    with web_peer(hang_up, (200, JSON, body)) as (node, told):
-        assert list(web.studies(node, {})) == [Study("1.2.1")]
-        assert len(told.requests) == 2
+    for cut_off in (hang_up, (200, {**JSON, "Content-Length": "9999"}, body)):
+        with web_peer(cut_off, (200, JSON, body)) as (node, told):
+            assert list(web.studies(node, {})) == [Study("1.2.1")]
+            assert len(told.requests) == 2
     with web_peer(hang_up) as (node, told), pytest.raises(NodeError) as caught:
         list(web.studies(node, {}))
     assert caught.value.outcome == "lost"

@@ -173,7 +173,7 @@ def ask(http: Client, url: str, asked: Mapping[str, str]) -> list[dict[str, Any]
     try:
         body = _answer(http, url, asked)
     except NodeError as error:
-        if error.outcome != "lost":
+        if error.outcome not in {"lost", "truncated"}:
             raise
         body = _answer(http, url, asked)  # a node may close a connection just when it is used again
     try:
