@@ -556,3 +556,9 @@ def test_studies_that_were_listed_are_fetched_before_a_node_fails_that_lists_no_
         for each in pull(node, tmp_path / "out", listed()):
             found.append(each)  # noqa: PERF402  # what came before the error counts
     assert [each.there for each in found] == [1]
+
+
+def test_a_question_that_would_be_asked_again_is_not_where_the_run_is_stopped(tmp_path):
+    pace = Pace(stopping=lambda: True)
+    with peer(listing([], lost=9)) as node, pytest.raises(Cancelled):
+        list(archive.studies(node, {}, pace.rest))

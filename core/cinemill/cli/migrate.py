@@ -93,14 +93,14 @@ def migrate(
         return
     studies = studies_asked(source, uids, query)
     if dry_run:
-        _show_forecast(source, studies)
+        _show_forecast(source, studies(time.sleep))
         return
     planned = made(Migrate, options).between(source, other, folder)
     ask(planned)
     with interruption() as stopping, report_file(report) as file:
         migration = replace(planned, stopping=stopping)
         shown = Moved(migration, file, as_json=as_json, quiet=quiet)
-        _run(migration, studies, shown, jobs)
+        _run(migration, studies(migration.paces[0].rest), shown, jobs)
     raise Exit(0 if shown.well else 1)
 
 

@@ -22,7 +22,6 @@ _ATTEMPTS = 3
 _PATIENCE = 2.0
 """Seconds before the second attempt; twice as many before the next."""
 
-_MOST_PATIENCE = 10.0
 _PASSING = frozenset(("down", "busy", "aborted", "lost", "stalled", "server-error"))
 _NO_LISTS = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
 """What nodes answer that match an instance by one UID only."""
@@ -40,7 +39,9 @@ def check(node: Node) -> None:
         node.by_web.authorization()
 
 
-def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
+def studies(
+    node: Node, criteria: Mapping[str, str], rest: Callable[[float], None] = time.sleep
+) -> Iterator[Study]:
     """Yield the studies of a node that match, each once; what may go well another time is asked again.
 
     Parameters
@@ -49,6 +50,8 @@ def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
         Whose entry says how it is asked.
     criteria
         Values by keyword: see `cinemill.network.query.parse_query`.
+    rest
+        Waits so many seconds before another attempt; may raise.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
                     outcome=error.outcome,
                     after=error.after,
                 ) from None
-            time.sleep(min(max(_PATIENCE * 2**attempt, error.after or 0.0), _MOST_PATIENCE))
+            rest(max(_PATIENCE * 2**attempt, error.after or 0.0))
         else:
             return
 

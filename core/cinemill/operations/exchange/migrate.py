@@ -180,7 +180,7 @@ def migrate(
         control = Control(None, migration.stopping)
         steps = Steps(source, target, ledger, sender, work, into, fetching, answering, told, control)
         try:
-            asked = Asked(_queued(ledger, source, studies))
+            asked = Asked(_queued(ledger, source, studies, into.rest))
             for study in asked:
                 into.wait()
                 out.wait()
@@ -196,18 +196,28 @@ def migrate(
                 future.cancel()
 
 
-def _queued(ledger: Ledger, source: Node, studies: Iterable[Study]) -> Iterator[Study]:
+def _queued(
+    ledger: Ledger, source: Node, studies: Iterable[Study], rest: Callable[[float], None]
+) -> Iterator[Study]:
     """Yield studies that were begun, then the others, each once."""
     begun = ledger.unsettled()
     for uid in begun:
-        yield study_of(source, uid)
+        yield study_of(source, uid, rest)
     known = set(begun)
     yield from (study for study in studies if study.uid not in known)
 
 
-def study_of(source: Node, uid: str) -> Study:
-    """Return a study as a node lists it, or by its UID alone where it does not."""
-    return next(archive.studies(source, {"StudyInstanceUID": uid}), None) or Study(uid)
+def study_of(source: Node, uid: str, rest: Callable[[float], None]) -> Study:
+    """Return a study as a node lists it, or by its UID alone where it does not.
+
+    Parameters
+    ----------
+    source, rest
+        See `cinemill.network.archive.studies`.
+    uid
+        Of the study.
+    """
+    return next(archive.studies(source, {"StudyInstanceUID": uid}, rest), None) or Study(uid)
 
 
 class _Row:
