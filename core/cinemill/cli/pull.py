@@ -94,7 +94,7 @@ def studies_asked(
     from cinemill.errors import UsageError
     from cinemill.network import archive
     from cinemill.network.query import parse_query
-    from cinemill.operations.exchange.migrate import study_of
+    from cinemill.operations.exchange.pull import study_of
 
     if bool(uids) == bool(query):
         raise UsageError("give --study or --query, and not both")

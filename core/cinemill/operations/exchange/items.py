@@ -16,8 +16,8 @@ from cinemill.network.nodes import Node, node_named
 from cinemill.network.outcomes import OUTCOMES, Outcome
 from cinemill.network.pace import Pace
 from cinemill.operations.exchange.ledger import Ledger, SpoolInUse
-from cinemill.operations.exchange.migrate import migrate, outcome_of, study_of
-from cinemill.operations.exchange.pull import pull_study
+from cinemill.operations.exchange.migrate import migrate, outcome_of
+from cinemill.operations.exchange.pull import pull_study, study_of
 from cinemill.operations.exchange.push import Sender
 from cinemill.operations.exchange.request import Migrate, Pull, Push, spared
 from cinemill.operations.operation import Control

@@ -18,7 +18,7 @@ from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
-from cinemill.operations.exchange.pull import Asked
+from cinemill.operations.exchange.pull import Asked, study_of
 from cinemill.operations.exchange.push import Sender, check_targets, way_to
 from cinemill.operations.exchange.steps import Steps, Work
 from cinemill.operations.operation import Control
@@ -35,7 +35,7 @@ _DECISIVE = ("to", "colour", "if_larger", "lossy_source", "readable_by", "collap
 """Options that decide what is made of an instance, besides the policy."""
 _OF_THE_NODE = frozenset(("down", "refused", "tls", "not-authorized", "redirected"))
 """Failures that all others share."""
-_SHARED = frozenset(("kept-by-node", "syntax-refused", "not-served"))
+_SHARED = frozenset(("kept-by-node", "not-as-sent", "syntax-refused", "not-served"))
 """Failures that others will most likely share, as those do that may pass: unless that study has failed before."""
 
 
@@ -205,19 +205,6 @@ def _queued(
         yield study_of(source, uid, rest)
     known = set(begun)
     yield from (study for study in studies if study.uid not in known)
-
-
-def study_of(source: Node, uid: str, rest: Callable[[float], None]) -> Study:
-    """Return a study as a node lists it, or by its UID alone where it does not.
-
-    Parameters
-    ----------
-    source, rest
-        See `cinemill.network.archive.studies`.
-    uid
-        Of the study.
-    """
-    return next(archive.studies(source, {"StudyInstanceUID": uid}, rest), None) or Study(uid)
 
 
 class _Row:

@@ -76,6 +76,19 @@ class Asked:
             self.error = error
 
 
+def study_of(source: Node, uid: str, rest: Callable[[float], None]) -> Study:
+    """Return a study as a node lists it, or by its UID alone where it does not.
+
+    Parameters
+    ----------
+    source, rest
+        See `cinemill.network.archive.studies`.
+    uid
+        Of the study.
+    """
+    return next(archive.studies(source, {"StudyInstanceUID": uid}, rest), None) or Study(uid)
+
+
 def folder_of(destination: Path, study: Study, by: By) -> Path:
     """Return where the instances of a study go: a folder of its UID, by day in one of its date.
 
