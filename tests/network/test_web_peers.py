@@ -23,6 +23,7 @@ from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.network.web_answers import retry_after
+from cinemill.network.web_client import Client
 from cinemill.operations.exchange import pull as pulling
 from cinemill.operations.exchange import push as pushing
 from cinemill.operations.exchange.push import Sender
@@ -398,3 +399,16 @@ def test_a_server_that_is_busy_is_not_sent_one_instance_after_the_other(tmp_path
         sent = list(Sender(node, "web").send(files))
     assert [each.name for each in sent] == ["busy"] * 6
     assert len(told.requests) == 3 * pushing.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(503, "busy"), (429, "busy"), (302, "redirected"), (403, "not-authorized")]
+)
+def test_a_status_that_tells_nothing_of_a_service_is_no_answer_about_it(status, name):
+    with (
+        web_peer((status, {}, b"")) as (node, _),
+        Client(node.by_web) as http,
+        pytest.raises(NodeError, match=str(status)) as raised,
+    ):
+        web.status_for(http, "GET", f"{node.by_web.url}/studies/1.2.3")
+    assert raised.value.outcome == name

@@ -12,7 +12,7 @@ from cinemill.errors import NodeError
 from cinemill.network.incoming import Claim
 from cinemill.network.instances import Instance
 from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
-from cinemill.network.outcomes import Outcome
+from cinemill.network.outcomes import Outcome, of_http
 from cinemill.network.query import MOST_ANSWERS, Listed, Study, days_of, halves, span_text
 from cinemill.network.store import outcome_of
 from cinemill.network.web_answers import LARGEST, check_status, number_of, stored, text_of
@@ -122,7 +122,7 @@ def _pages(
 
 
 def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | None = None) -> int:
-    """Return the status that a request gets, whatever it is.
+    """Return the status that a request gets, whatever it is, unless any other request would get it, too.
 
     Parameters
     ----------
@@ -136,12 +136,12 @@ def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | No
     Raises
     ------
     NodeError
-        Nobody answers, or the credentials are not taken.
+        Nobody answers, the credentials are not taken, or the server is busy or sends elsewhere.
     """
     kind, content = body or ("", b"")
     fields = {"Accept": _JSON if body else _AS_IT_IS, **({"Content-Type": kind} if body else {})}
     with http.ask(method, url, fields, [content], len(content) if body else None) as answer:
-        if answer.code in {401, 403}:
+        if of_http(answer.code) in _OF_THE_NODE:
             check_status(answer)
         return answer.code
 
