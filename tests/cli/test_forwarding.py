@@ -1,5 +1,6 @@
 """`cinemill receive --forward`: what is acknowledged comes to another node too, whatever happens in between."""
 
+import errno
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from cinemill.cli import forwarding, receiving
 from cinemill.cli.receive import receive
 from cinemill.errors import UsageError
+from cinemill.network.nodes import Dimse, Node
+from cinemill.network.outcomes import Outcome
 from cinemill.network.receive.outbox import Outbox
+from cinemill.operations.exchange.push import Sender
 from tests.cli.test_receive_command import send
 from tests.support.harness import wait_until, write_instance
 from tests.support.pacs import storescp
@@ -170,3 +175,66 @@ def test_what_waits_is_neither_listed_nor_looked_for_again_and_again(tmp_path, m
     monkeypatch.setattr(Path, "exists", exists)
     (found,) = outbox.ready(lambda path, _: path.name == "3.dcm")
     assert (found[0], asked) == (tmp_path / "3.dcm", ["3.dcm"])
+
+
+class Faltering(Sender):
+    """A sender that fails as a whole at first."""
+
+    def __init__(self, error):
+        super().__init__(Node("pacs", "get", Dimse("127.0.0.1", 104, "PACS")), "dimse")
+        self.error = error
+        self.sent = []
+
+    def send(self, files):
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        for file in files:
+            self.sent.append(file)
+            yield Outcome("stored", file)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UsageError("no trusted certificates can be read from it", path="ca.pem"),
+        OSError(errno.EIO, "I/O error"),
+    ],
+)
+def test_forwarding_goes_on_after_a_file_that_it_needs_was_gone_for_a_moment(
+    tmp_path, monkeypatch, capsys, error
+):
+    monkeypatch.setattr(forwarding, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(forwarding, "_TICK", 0.0)
+    (tmp_path / "1.dcm").touch()
+    outbox, sender = Outbox(tmp_path, tmp_path), Faltering(error)
+    outbox.note((tmp_path / "1.dcm").relative_to(tmp_path))
+    with receiving.Log(None, tmp_path / "in") as log, receiving.Board(log, hidden=True) as board:
+        forwarding.forward_arrivals(sender, outbox, board, lambda: bool(sender.sent))
+    assert not notes(tmp_path)
+    assert sender.sent == [tmp_path / "1.dcm"]
+    told = capsys.readouterr().err
+    assert "forwarding is interrupted, and tried again: " in told
+    assert ("ca.pem" in told) == isinstance(error, UsageError)
+
+
+def test_what_was_forwarded_and_can_not_be_crossed_out_is_not_sent_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(forwarding, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(forwarding, "_TICK", 0.0)
+    (tmp_path / "1.dcm").touch()
+    outbox, sender, asked = Outbox(tmp_path, tmp_path), Faltering(None), []
+    outbox.note((tmp_path / "1.dcm").relative_to(tmp_path))
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(outbox, "cross_out", refuse)
+
+    def stopping():
+        asked.append(1)
+        return len(asked) > 9
+
+    with receiving.Log(None, tmp_path / "in") as log, receiving.Board(log, hidden=True) as board:
+        forwarding.forward_arrivals(sender, outbox, board, stopping)
+    assert sender.sent == [tmp_path / "1.dcm"]
+    assert outbox.left() == [tmp_path / "1.dcm"]

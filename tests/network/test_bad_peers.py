@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,20 @@ import pytest
 from pydicom.uid import UID
 
 from cinemill.errors import Cancelled, NodeError
-from cinemill.network import commands, pdu, retrieve
+from cinemill.network import archive, commands, pdu, retrieve
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.commands import Field
 from cinemill.network.instances import read_instance
+from cinemill.network.nodes import Dimse, Node
 from cinemill.network.pace import Pace
-from cinemill.network.query import Listed, Study, encoded_identifier, instances, studies
+from cinemill.network.query import (
+    STUDY_ROOT_FIND,
+    Listed,
+    Study,
+    encoded_identifier,
+    instances,
+    studies,
+)
 from cinemill.network.store import store
 from cinemill.operations.exchange import pull as pulling
 from cinemill.operations.exchange import push as pushing
@@ -34,7 +43,7 @@ NATIVE = "1.2.840.10008.1.2.1"
 
 @pytest.fixture(autouse=True)
 def in_haste(monkeypatch):
-    for module in (pulling, pushing):
+    for module in (archive, pulling, pushing):
         monkeypatch.setattr(module, "_PATIENCE", 0.01)
 
 
@@ -169,15 +178,16 @@ def test_a_receiver_that_goes_away_costs_the_instance_under_way(large, files, ho
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "told"),
     [
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        struct.pack(">BBL", 2, 0, 1 << 31),
-        struct.pack(">BBL", 2, 0, 4) + bytes(4),
-        struct.pack(">BBL", 4, 0, 4) + bytes(4),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "check that this port is one of DICOM"),
+        (struct.pack(">BBL", 2, 0, 1 << 31), "at most"),
+        (struct.pack(">BBL", 2, 0, 4) + bytes(4), "an association of 4 bytes"),
+        (struct.pack(">BBL", 3, 0, 2) + bytes(2), "a rejection of 2 bytes"),
+        (struct.pack(">BBL", 4, 0, 4) + bytes(4), "a PDU of type 4"),
     ],
 )
-def test_what_is_no_answer_to_an_association_is_named(files, answer):
+def test_what_is_no_answer_to_an_association_is_named(files, answer, told):
     def conduct(connection: socket.socket) -> None:
         connection.recv(1 << 16)
         connection.sendall(answer)
@@ -185,7 +195,9 @@ def test_what_is_no_answer_to_an_association_is_named(files, answer):
         connection.recv(1)
 
     with peer(bare=conduct) as node:
-        assert names(node, files[:1]) == ["nonsense"]
+        (outcome,) = outcomes(node, files[:1])
+    assert outcome.name == "nonsense"
+    assert told in outcome.detail
 
 
 def test_an_answer_of_another_kind_is_named(files):
@@ -354,6 +366,68 @@ def test_a_sender_that_stalls_leaves_nothing_and_the_other_studies_go_on(tmp_pat
     assert written == [second.folder / f"{read_instance(other).sop_instance}.dcm"]
 
 
+def test_a_node_that_says_nothing_before_it_has_sent_all_is_awaited_as_long_as_instances_come(tmp_path):
+    files = write_study(tmp_path / "in", 97, 8)
+    study, listen = read_instance(files[0]).study, free_port()
+    us = Node("us", "get", Dimse("127.0.0.1", listen, "CINEMILL", "PEER"))
+
+    def conduct(association):
+        context, request = association.receive()
+        association.skip_data()
+        if request["CommandField"] == Field.FIND_RQ:
+            association.send(context, commands.response(request, 0xA900))
+            return
+        for file in files:
+            time.sleep(0.5)
+            assert names(us, [file]) == ["stored"]
+        association.send(context, commands.response(request, 0))
+
+    with peer(conduct, timeout=2.0, listen=listen) as node:
+        asked = [Study(study, instances=len(files))]
+        (found,) = pull(replace(node, pull="move"), tmp_path / "out", asked)
+    assert (found.there, found.missing) == (len(files), ())
+
+
+def test_a_receiver_that_answers_to_none_is_not_awaited_for_each(tmp_path):
+    files = write_study(tmp_path / "in", 96, 6)
+    begun = []
+
+    def conduct(association):
+        association.receive()
+        association.skip_data()
+        begun.append(1)
+        over.wait(60)
+
+    over = threading.Event()
+    with peer(conduct, timeout=0.5) as node:
+        sent = list(Sender(node, "dimse").send(files))
+        over.set()
+    assert [each.name for each in sent] == ["stalled"] * 6
+    assert {each.source for each in sent} == set(files)
+    assert sum(each.detail.startswith("not sent, for 3 before it failed") for each in sent) == 3
+    assert len(begun) == 3 * pushing.ATTEMPTS
+
+
+def test_what_was_not_tried_comes_before_what_a_receiver_does_not_answer_to(tmp_path):
+    files = write_study(tmp_path / "in", 95, 6)
+    bad = {read_instance(file).sop_instance for file in files[:3]}
+
+    def conduct(association):
+        while True:
+            context, request = association.receive()
+            association.skip_data()
+            if request["AffectedSOPInstanceUID"] in bad:
+                over.wait(60)
+                return
+            association.send(context, commands.response(request, 0))
+
+    over = threading.Event()
+    with peer(conduct, timeout=1.0) as node:
+        sent = {each.source: each.name for each in Sender(node, "dimse").send(files)}
+        over.set()
+    assert [sent[file] for file in files] == ["stalled"] * 3 + ["stored"] * 3
+
+
 def test_files_that_are_none_or_no_instances_are_named(tmp_path, files):
     (tmp_path / "text.txt").write_text("nothing of DICOM")
     cut = tmp_path / "cut.dcm"
@@ -425,3 +499,66 @@ def test_a_run_that_is_stopped_ends_in_the_middle_of_an_instance_and_leaves_noth
             list(pull(node, tmp_path / "out", [Study(read_instance(large).study, instances=1)], pace=pace))
     assert asked[0] < large.stat().st_size // 2
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def listing(uids, lost=0):
+    """Answer queries: `lost` of them by hanging up, the others by studies without instances."""
+    left = [None] * lost
+
+    def conduct(association):
+        while True:
+            context, request = association.receive()
+            association.skip_data()
+            if left:
+                left.pop()
+                association._stream.part()
+                return
+            if request["AffectedSOPClassUID"] == STUDY_ROOT_FIND:
+                for uid in uids:
+                    answer = encoded_identifier({"StudyInstanceUID": uid}, context.syntax)
+                    pending = commands.response(request, 0xFF00)
+                    association.send(context, pending, answer)
+            association.send(context, commands.response(request, 0))
+
+    return conduct
+
+
+def test_a_node_that_hangs_up_on_a_question_is_asked_again(monkeypatch):
+    monkeypatch.setattr(archive, "_PATIENCE", 0.0)
+    with peer(listing(["1.2.1", "1.2.2"], lost=2)) as node:
+        assert list(archive.studies(node, {})) == [Study("1.2.1"), Study("1.2.2")]
+    with (
+        peer(listing([], lost=9)) as node,
+        pytest.raises(NodeError, match="^peer can't be asked for studies: ") as raised,
+    ):
+        list(archive.studies(node, {}))
+    assert raised.value.outcome == "lost"
+
+
+def test_studies_that_were_listed_are_fetched_before_a_node_fails_that_lists_no_more(tmp_path, files):
+    study = read_instance(files[0]).study
+
+    def listed():
+        yield Study(study)
+        raise NodeError("it is gone", outcome="down")
+
+    def conduct(association):
+        while True:
+            context, request = association.receive()
+            association.skip_data()
+            if request["CommandField"] == Field.FIND_RQ:
+                association.send(context, commands.response(request, 0xA900))
+            else:
+                send_instances(association, context, request, [files[0]])
+
+    found = []
+    with peer(conduct) as node, pytest.raises(NodeError, match="it is gone"):
+        for each in pull(node, tmp_path / "out", listed()):
+            found.append(each)  # noqa: PERF402  # what came before the error counts
+    assert [each.there for each in found] == [1]
+
+
+def test_a_question_that_would_be_asked_again_is_not_where_the_run_is_stopped(tmp_path):
+    pace = Pace(stopping=lambda: True)
+    with peer(listing([], lost=9)) as node, pytest.raises(Cancelled):
+        list(archive.studies(node, {}, pace.rest))

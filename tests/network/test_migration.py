@@ -359,6 +359,50 @@ def test_other_pixels_in_the_right_transfer_syntax_are_found_out(tmp_path):
     assert compared(entry, ours, ours, Control()) == "every frame's bytes, every other element"
 
 
+@pytest.fixture
+def damaging(monkeypatch):
+    """A network that turns a bit of each instance on its way to the node."""
+    send = Sender.send
+
+    def turned(sender, files):
+        for file in files:
+            data = bytearray(file.read_bytes())
+            whole = bytes(data)
+            data[-len(data) // 8] ^= 0x10
+            file.write_bytes(data)
+            yield from list(send(sender, [file]))
+            file.write_bytes(whole)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sender, "send", turned)
+        yield patched
+
+
+def test_what_the_node_has_only_damaged_since_is_sent_again_from_the_spool(archive, tmp_path, damaging):
+    files = write_study(tmp_path / "in", 612, 2, side=64, most=40)
+    study = sent(archive.node(), files)
+    (ended,), outcomes = migrated(tmp_path / "spool", archive.node(), study)
+    assert outcomes == {"not-as-sent": 2}
+    for entry in ended.entries:
+        fetched = tmp_path / "spool" / "studies" / study / "fetched" / f"{entry.sop_instance}.dcm"
+        assert fetched.exists()
+        assert str(fetched) in entry.detail
+    damaging.undo()
+    (ended,), outcomes = migrated(tmp_path / "spool", archive.node(), study)
+    assert outcomes == {"replaced": 2}
+    assert held(archive, files) == [JPEG_LS] * 2
+    assert not [path for path in (tmp_path / "spool" / "studies").rglob("*") if path.is_file()]
+
+
+@pytest.mark.usefixtures("damaging")
+def test_a_node_that_gives_nothing_back_as_it_was_sent_ends_the_run(archive, tmp_path):
+    sets = [write_study(tmp_path / "in", 820 + number, 1, side=64, most=40) for number in range(6)]
+    studies = [sent(archive.node(), files) for files in sets]
+    with pytest.raises(NodeError, match="3 studies in a row failed, the last by not-as-sent"):
+        migrated(tmp_path / "spool", archive.node(), *studies)
+    assert held(archive, sets[5]) == [EXPLICIT]
+
+
 def test_native_instances_may_come_back_in_another_vr_encoding_unless_that_hides_the_older_one(tmp_path):
     (file,) = write_study(tmp_path / "in", 612, 1)
     implicit = tmp_path / "implicit.dcm"

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -144,6 +145,76 @@ def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(beg
             body_from(client, way)
         ended.set()
     assert raised.value.outcome == "stalled"
+
+
+@pytest.mark.parametrize(
+    ("begun", "again"),
+    [(HEAD, b"X"), (HEAD + b"Content-Length: 100000\r\n\r\n", b"a"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
+)
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_awaited(begun, again):
+    ended = threading.Event()
+
+    def conduct(connection, _):
+        head_from(connection)
+        connection.sendall(begun)
+        while not ended.wait(0.05):
+            connection.sendall(again)
+
+    with server(conduct) as (way, _), Client(way) as client:
+        with pytest.raises(NodeError) as raised:
+            body_from(client, way)
+        ended.set()
+    assert raised.value.outcome == "stalled"
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"], ids=["head", "trailer"]
+)
+def test_a_head_or_trailer_without_an_end_is_not_read_for_ever(begun):
+    def conduct(connection, _):
+        head_from(connection)
+        connection.sendall(begun)
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 if not begun else b"A: b\r\n" * 1000)
+
+    with server(conduct) as (way, _), Client(way) as client, pytest.raises(NodeError) as raised:
+        body_from(client, way)
+    assert raised.value.outcome == "nonsense"
+
+
+def test_an_answer_that_pauses_and_goes_on_is_whole():
+    def conduct(connection, heads):
+        for _ in range(2):
+            heads.append(head_from(connection))
+            for piece in (HEAD, b"Content-Length: 60000\r\n\r\n", bytes(30000), bytes(30000)):
+                connection.sendall(piece)
+                time.sleep(0.3)
+
+    with server(conduct) as (way, heads), Client(way) as client:
+        for _ in range(2):
+            with client.ask("GET", f"{way.url}/studies", {}) as answer:
+                assert len(answer.whole(60000)) == 60000
+    assert [len(each) for each in heads] == [2]
+
+
+def test_an_answer_that_is_nothing_and_may_have_been_cut_is_not_taken_for_an_empty_list():
+    cut = answering(HEAD + b"\r\n")
+    with server(cut, cut) as (way, _), pytest.raises(NodeError) as raised:
+        list(web.studies(Node("peer", "web", None, way), {}))
+    assert raised.value.outcome == "truncated"
+    with server(answering(HEAD + b"Content-Length: 0\r\n\r\n")) as (way, _):
+        assert not list(web.studies(Node("peer", "web", None, way), {}))
+
+
+def test_a_server_that_goes_away_in_the_handshake_of_tls_is_tried_again():
+    def conduct(connection, _):
+        connection.recv(1 << 16)
+
+    with server(conduct) as (way, _):
+        secure = Web(way.url.replace("http:", "https:"), timeout=1.0)
+        with Client(secure) as client, pytest.raises(NodeError) as raised:
+            body_from(client, secure)
+    assert raised.value.outcome == "lost"
 
 
 def test_a_server_that_takes_nothing_is_not_waited_for_longer_than_is_allowed():

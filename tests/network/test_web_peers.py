@@ -23,6 +23,7 @@ from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.network.web_answers import retry_after
+from cinemill.network.web_client import Client
 from cinemill.operations.exchange import pull as pulling
 from cinemill.operations.exchange import push as pushing
 from cinemill.operations.exchange.push import Sender
@@ -121,6 +122,20 @@ def test_each_status_has_its_name(files, status, name):
     assert ("elsewhere" in outcome.detail) == (status == 301)
 
 
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ((200, {}, b""), "stored"),
+        ((200, {"Content-Type": "application/dicom+xml"}, b"<NativeDicomModel/>"), "stored"),
+        ((202, {}, b""), "failed"),
+        ((200, {"Content-Type": "text/html"}, b"<html>Please log in</html>"), "nonsense"),
+        ((200, JSON, b'{"00081199": {"vr": "SQ", '), "nonsense"),
+    ],
+)
+def test_a_success_is_one_that_says_nothing_else(files, answer, name):
+    assert outcome_of(answer, files[0]).name == name
+
+
 def test_an_answer_of_another_instance_is_not_believed(files):
     assert outcome_of(stored_answer("1.2.3"), files[0]).name == "different"
 
@@ -143,7 +158,8 @@ def test_a_busy_server_is_asked_again_after_the_time_that_it_names(files, monkey
 )
 def test_how_long_to_wait_is_read_as_a_number_or_a_date(text, least, most):
     assert least <= (retry_after(text) or 0) <= most
-    assert retry_after("soon") is None
+    for none in ("soon", "nan", f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"):
+        assert retry_after(none) is None
 
 
 def multipart(*bodies, end=b"\r\n--xyz--\r\n"):
@@ -229,11 +245,12 @@ def hang_up(request):
     return 200, {}, b""
 
 
-def test_a_question_is_asked_once_more_where_the_node_hung_up():
+def test_a_question_is_asked_once_more_where_the_node_hung_up_before_or_in_the_answer():
     body = json.dumps([{"0020000D": uid("1.2.1")}]).encode()
-    with web_peer(hang_up, (200, JSON, body)) as (node, told):
-        assert list(web.studies(node, {})) == [Study("1.2.1")]
-        assert len(told.requests) == 2
+    for cut_off in (hang_up, (200, {**JSON, "Content-Length": "9999"}, body)):
+        with web_peer(cut_off, (200, JSON, body)) as (node, told):
+            assert list(web.studies(node, {})) == [Study("1.2.1")]
+            assert len(told.requests) == 2
     with web_peer(hang_up) as (node, told), pytest.raises(NodeError) as caught:
         list(web.studies(node, {}))
     assert caught.value.outcome == "lost"
@@ -325,3 +342,73 @@ def test_the_boundary_is_found(text):
 def test_the_length_of_a_body_is_known_before_it_is_sent(files):
     instances = [read_instance(file) for file in files]
     assert length_of(instances, "xyz") == sum(map(len, body_of(instances, "xyz")))
+
+
+def study_server(instances, given):
+    """Answer for a study: the list of its instances, and for all else what is given by the instance asked for, None for all."""
+    listed = [
+        {"00080018": uid(each.sop_instance), "0020000E": uid(each.series), "00080016": uid(each.sop_class)}
+        for each in instances
+    ]
+
+    def answer(request):
+        path = request.path.partition("?")[0]
+        if path.endswith("/instances"):
+            return 200, JSON, json.dumps(listed).encode()
+        return given(next((each for each in instances if path.endswith(each.sop_instance)), None))
+
+    return answer
+
+
+CUT = 200, {**PARTS, "Content-Length": "99999"}, b"--xyz\r\n\r\n1234"
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"), [((500, {}, b""), "server-error"), ((404, {}, b""), "no-such"), (CUT, "truncated")]
+)
+def test_an_instance_that_the_node_can_not_give_keeps_no_other_away(files, tmp_path, monkeypatch, bad, name):
+    monkeypatch.setattr(pulling, "_PATIENCE", 0.0)
+    instances = [read_instance(file) for file in files]
+
+    def given(asked):
+        if asked is None or asked is instances[0]:
+            return bad
+        return 200, PARTS, multipart(asked.path.read_bytes())
+
+    with web_peer(study_server(instances, given)) as (node, told):
+        study = pulling.pull_study(node, Study(instances[0].study), tmp_path, Pace())
+    assert study.there == len(files) - 1
+    ((lacking),) = study.missing
+    assert (lacking.name, lacking.sop_instance) == (name, instances[0].sop_instance)
+    assert sum(path.endswith(instances[1].sop_instance) for _, path in told.requests) == 1
+
+
+def test_a_node_that_is_busy_is_not_asked_for_one_instance_after_the_other(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(pulling, "_PATIENCE", 0.0)
+    instances = [read_instance(file) for file in files]
+    with web_peer(study_server(instances, lambda _: (503, {}, b""))) as (node, told):
+        study = pulling.pull_study(node, Study(instances[0].study), tmp_path, Pace())
+    assert {each.name for each in study.missing} == {"busy"}
+    assert len(told.requests) == 1 + pulling.ATTEMPTS
+
+
+def test_a_server_that_is_busy_is_not_sent_one_instance_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(pushing, "_PATIENCE", 0.0)
+    files = write_study(tmp_path / "in", 94, 6)
+    with web_peer((503, {}, b"")) as (node, told):
+        sent = list(Sender(node, "web").send(files))
+    assert [each.name for each in sent] == ["busy"] * 6
+    assert len(told.requests) == 3 * pushing.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(503, "busy"), (429, "busy"), (302, "redirected"), (403, "not-authorized")]
+)
+def test_a_status_that_tells_nothing_of_a_service_is_no_answer_about_it(status, name):
+    with (
+        web_peer((status, {}, b"")) as (node, _),
+        Client(node.by_web) as http,
+        pytest.raises(NodeError, match=str(status)) as raised,
+    ):
+        web.status_for(http, "GET", f"{node.by_web.url}/studies/1.2.3")
+    assert raised.value.outcome == name

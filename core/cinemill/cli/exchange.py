@@ -17,7 +17,7 @@ from click.exceptions import Exit
 
 from cinemill.cli.options import PATH, Whole
 from cinemill.cli.progress import say
-from cinemill.errors import Cancelled, UsageError, printable
+from cinemill.errors import Cancelled, NodeError, UsageError, printable
 from cinemill.storage.foreign import begins, check_ours
 
 if TYPE_CHECKING:
@@ -68,14 +68,20 @@ class Shown:
 
     @contextmanager
     def until_stopped(self, said: str) -> Iterator[None]:
-        """Show what is done in the context, and a table behind it; where it is stopped, say what to do, and end the command."""
+        """Show what is done in the context, and a table behind it; where it is stopped or the node fails, end the command."""
         try:
             with self:
                 yield
         except Cancelled:
+            self.well = False
             self.table()
             click.echo(f"stopped; {said}", err=True)
             raise Exit(130) from None
+        except NodeError as error:
+            self.well = False
+            self.table()
+            click.echo(f"cinemill: {error.message}", err=True)
+            raise Exit(1) from None
         self.table()
 
     def add(self, outcome: Outcome) -> None:
@@ -135,7 +141,8 @@ class Shown:
         if self._quiet:
             return
         if not self._counts:
-            say("nothing was found to do")
+            if self.well:
+                say("nothing was found to do")
             return
         from rich.table import Table
         from rich.text import Text

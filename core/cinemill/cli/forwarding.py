@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cinemill.errors import Cancelled, UsageError, printable
+from cinemill.errors import Cancelled, CinemillError, UsageError, printable
 
 if TYPE_CHECKING:
     from cinemill.cli.receiving import Board
@@ -81,38 +81,61 @@ def forward_arrivals(sender: Sender, outbox: Outbox, board: Board, stopping: Cal
 
     limits = sender.node.limits
     sender.pace = Pace(limits.rate, limits.window, stopping)
-    refused: dict[Path, int] = {}
+    settled: dict[Path, int] = {}
     resting: dict[Path, float] = {}
-    while not stopping():
-        now = time.monotonic()
-        batch = dict(islice(outbox.ready(partial(_is_due, refused, resting, now)), _AT_ONCE))
-        if not batch:
-            time.sleep(max(_TICK, _REST * (time.monotonic() - now)))
+    with suppress(Cancelled):
+        while not stopping():
+            try:
+                _forward_ready(sender, outbox, board, settled, resting)
+            except Cancelled:
+                raise
+            except (CinemillError, OSError) as error:
+                board.interrupted("forwarding", error)
+                sender.pace.rest(_AGAIN_SECONDS)
+
+
+def _forward_ready(
+    sender: Sender, outbox: Outbox, board: Board, settled: dict[Path, int], resting: dict[Path, float]
+) -> None:
+    """Send what is noted and may be sent now.
+
+    Parameters
+    ----------
+    sender, outbox, board
+        See `forward_arrivals`.
+    settled
+        Instances that are not sent any more in this run, and the numbers of their notes.
+    resting
+        Those that are tried again, and when.
+    """
+    now = time.monotonic()
+    batch = dict(islice(outbox.ready(partial(_is_due, settled, resting, now)), _AT_ONCE))
+    if not batch:
+        time.sleep(max(_TICK, _REST * (time.monotonic() - now)))
+        return
+    delayed = []
+    for outcome in sender.send(batch):
+        path = outcome.source
+        if path is None:
             continue
-        delayed = []
-        with suppress(Cancelled):
-            for outcome in sender.send(batch):
-                path = outcome.source
-                if path is None:
-                    continue
-                resting.pop(path, None)
-                if outcome.kind.again:
-                    resting[path] = time.monotonic() + _AGAIN_SECONDS
-                    delayed.append(outcome)
-                    continue
-                board.forwarded(outcome)
-                if outcome.kind.well:
-                    outbox.cross_out(path, batch[path])
-                else:
-                    refused[path] = batch[path]
-        if delayed:
-            board.delayed(len(delayed), delayed[0])
+        resting.pop(path, None)
+        if outcome.kind.again:
+            resting[path] = time.monotonic() + _AGAIN_SECONDS
+            delayed.append(outcome)
+            continue
+        settled[path] = batch[path]
+        board.forwarded(outcome)
+        if outcome.kind.well:
+            outbox.cross_out(path, batch[path])
+            del settled[path]
+    if delayed:
+        board.delayed(len(delayed), delayed[0])
 
 
 def _is_due(
-    refused: Mapping[Path, int], resting: Mapping[Path, float], now: float, path: Path, number: int
+    settled: Mapping[Path, int], resting: Mapping[Path, float], now: float, path: Path, number: int
 ) -> bool:
-    return refused.get(path) != number and resting.get(path, now) <= now
+    return settled.get(path) != number and resting.get(path, now) <= now
 
 
 def name_left(outbox: Outbox, node: str) -> None:

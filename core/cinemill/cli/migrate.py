@@ -93,35 +93,29 @@ def migrate(
         return
     studies = studies_asked(source, uids, query)
     if dry_run:
-        _show_forecast(source, studies)
+        _show_forecast(source, studies(time.sleep))
         return
     planned = made(Migrate, options).between(source, other, folder)
     ask(planned)
     with interruption() as stopping, report_file(report) as file:
         migration = replace(planned, stopping=stopping)
         shown = Moved(migration, file, as_json=as_json, quiet=quiet)
-        _run(migration, studies, shown, jobs)
+        _run(migration, studies(migration.paces[0].rest), shown, jobs)
     raise Exit(0 if shown.well else 1)
 
 
 def _run(migration: Migration, studies: Iterator[Study], shown: Moved, jobs: int | None) -> None:
     from cinemill.batch import staying
-    from cinemill.errors import NodeError
     from cinemill.operations.exchange.ledger import Ledger
     from cinemill.operations.exchange.migrate import migrate as carry_out
 
-    try:
-        with (
-            shown.until_stopped("the same command goes on from here"),
-            Ledger(migration.spool, migration.settings) as ledger,
-            staying(migration.wanted, jobs=jobs, stop=migration.stopping, compiling=shown.compiling) as work,
-        ):
-            for study in carry_out(migration, ledger, studies, work, shown.moved):
-                shown.end(study)
-    except NodeError as error:
-        shown.table()
-        click.echo(f"cinemill: {error.message}", err=True)
-        raise Exit(1) from None
+    with (
+        shown.until_stopped("the same command goes on from here"),
+        Ledger(migration.spool, migration.settings) as ledger,
+        staying(migration.wanted, jobs=jobs, stop=migration.stopping, compiling=shown.compiling) as work,
+    ):
+        for study in carry_out(migration, ledger, studies, work, shown.moved):
+            shown.end(study)
 
 
 class Moved(Shown):

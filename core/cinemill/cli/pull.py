@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -64,19 +64,20 @@ def pull(
     archive.check(found)
     with interruption() as stopping, report_file(report) as file:
         pace = Pace(found.limits.rate, found.limits.window, stopping)
+        wanted = studies(pace.rest)
         shown = Shown(pace, file, as_json=as_json, quiet=quiet)
         with shown.until_stopped("the same command goes on from here"):
-            for study in fetch(
-                found, destination, studies, by=cast("By", by), pace=pace, told=shown.add_good
-            ):
+            for study in fetch(found, destination, wanted, by=cast("By", by), pace=pace, told=shown.add_good):
                 shown.keep(study.kept)
                 for outcome in study.missing:
                     shown.add(outcome)
     raise Exit(0 if shown.well else 1)
 
 
-def studies_asked(node: Node, uids: tuple[str, ...], query: str | None) -> Iterator[Study]:
-    """Return the studies that were named, or that a query finds.
+def studies_asked(
+    node: Node, uids: tuple[str, ...], query: str | None
+) -> Callable[[Callable[[float], None]], Iterator[Study]]:
+    """Return what yields the studies that were named, or that a query finds, once it is told how to wait between attempts.
 
     Parameters
     ----------
@@ -92,13 +93,12 @@ def studies_asked(node: Node, uids: tuple[str, ...], query: str | None) -> Itera
     """
     from cinemill.errors import UsageError
     from cinemill.network import archive
-    from cinemill.network.query import Study, parse_query
+    from cinemill.network.query import parse_query
+    from cinemill.operations.exchange.pull import study_of
 
     if bool(uids) == bool(query):
         raise UsageError("give --study or --query, and not both")
     if query:
-        return archive.studies(node, parse_query(query))
-    return (
-        next(archive.studies(node, {"StudyInstanceUID": uid}), None) or Study(uid)
-        for uid in dict.fromkeys(uids)
-    )
+        criteria = parse_query(query)
+        return lambda rest: archive.studies(node, criteria, rest)
+    return lambda rest: (study_of(node, uid, rest) for uid in dict.fromkeys(uids))

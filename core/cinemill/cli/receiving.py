@@ -160,10 +160,10 @@ class Board:
         if receipt.error is not None:
             self._print(f"{receipt.done}: {receipt.source}: {receipt.error['message']}", "red")
 
-    def interrupted(self, error: OSError) -> None:
-        """Say that nothing is transcoded for a moment, and why."""
-        told = error.message if isinstance(error, CinemillError) else error.strerror
-        self._print(f"transcoding is interrupted, and tried again: {told}", "red")
+    def interrupted(self, what: str, error: CinemillError | OSError) -> None:
+        """Say that something is not done for a moment, and why."""
+        told = str(error) if isinstance(error, CinemillError) else error.strerror
+        self._print(f"{what} is interrupted, and tried again: {told}", "red")
 
     def forwarded(self, outcome: Outcome) -> None:
         """Count an instance that was forwarded, and say why it was not."""
@@ -261,8 +261,8 @@ def transcode_arrivals(
         if board.await_arrivals() or 0.0 <= again <= time.monotonic():
             try:
                 done = _transcode_waiting(operation, inbox, jobs, board, stopping, settled)
-            except OSError as error:
-                board.interrupted(error)
+            except (CinemillError, OSError) as error:
+                board.interrupted("transcoding", error)
                 done = False
             again = -1.0 if done else time.monotonic() + _ROOM_SECONDS
 

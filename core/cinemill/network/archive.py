@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from cinemill.network.listener import Listener
     from cinemill.network.nodes import Node
 
+_ATTEMPTS = 3
+_PATIENCE = 2.0
+"""Seconds before the second attempt; twice as many before the next."""
+
+_PASSING = frozenset(("down", "busy", "aborted", "lost", "stalled", "server-error"))
 _NO_LISTS = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
 """What nodes answer that match an instance by one UID only."""
 
@@ -33,8 +39,45 @@ def check(node: Node) -> None:
         node.by_web.authorization()
 
 
-def studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
-    """Yield the studies of a node that match: see `cinemill.network.query.studies`."""
+def studies(
+    node: Node, criteria: Mapping[str, str], rest: Callable[[float], None] = time.sleep
+) -> Iterator[Study]:
+    """Yield the studies of a node that match, each once; what may go well another time is asked again.
+
+    Parameters
+    ----------
+    node
+        Whose entry says how it is asked.
+    criteria
+        Values by keyword: see `cinemill.network.query.parse_query`.
+    rest
+        Waits so many seconds before another attempt; may raise.
+
+    Raises
+    ------
+    NodeError
+        See `cinemill.network.query.studies`; says which node.
+    """
+    known: set[str] = set()
+    for attempt in range(_ATTEMPTS):
+        try:
+            for study in _studies(node, criteria):
+                if study.uid not in known:
+                    known.add(study.uid)
+                    yield study
+        except NodeError as error:
+            if attempt == _ATTEMPTS - 1 or error.outcome not in _PASSING:
+                raise NodeError(
+                    f"{node.name} can't be asked for studies: {error.message}",
+                    outcome=error.outcome,
+                    after=error.after,
+                ) from None
+            rest(max(_PATIENCE * 2**attempt, error.after or 0.0))
+        else:
+            return
+
+
+def _studies(node: Node, criteria: Mapping[str, str]) -> Iterator[Study]:
     if node.pull == "web":
         from cinemill.network import web
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from io import FileIO
@@ -64,6 +65,11 @@ class Arrivals:
         Called with what became of each.
     rules
         By what instances are taken.
+
+    Attributes
+    ----------
+    moved
+        When a part of an instance came last, by the monotonic clock.
     """
 
     folder: Path
@@ -73,6 +79,7 @@ class Arrivals:
     rules: Rules = field(default_factory=Rules)
     fetched: set[str] = field(default_factory=set)
     wrong: dict[str, Outcome] = field(default_factory=dict)
+    moved: float = float("-inf")
     _in_vain: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -90,7 +97,7 @@ class Arrivals:
 
     def begin(self, claim: Claim) -> Incoming:
         """Return the file for an instance that is going to come."""
-        incoming = Incoming(self, claim)
+        incoming = _Arriving(self, claim)
         if claim.transfer_syntax and not self.awaits(claim.sop_instance):
             incoming.refuse(commands.MISMATCH, "the instance was not asked for")
         return incoming
@@ -177,3 +184,32 @@ class Arrivals:
             elif len(self.wrong) < _MOST_WRONG:
                 self.wrong[outcome.sop_instance] = outcome
             self.told(outcome)
+
+    def lack(self, sop_instance: str, sop_class: str, error: NodeError) -> None:
+        """Account for an instance that the node did not give, unless it has come.
+
+        Parameters
+        ----------
+        sop_instance, sop_class
+            Its UIDs.
+        error
+            What happened instead.
+        """
+        with self._lock:
+            if sop_instance not in self.fetched and len(self.wrong) < _MOST_WRONG:
+                self.wrong[sop_instance] = Outcome(
+                    error.outcome, None, sop_class, sop_instance, "", error.message, study=self.study
+                )
+
+
+class _Arriving(Incoming):
+    """An instance whose parts are noticed."""
+
+    def __init__(self, arrivals: Arrivals, claim: Claim) -> None:
+        super().__init__(arrivals, claim)
+        self._arrivals = arrivals
+
+    def write(self, piece: Buffer) -> None:
+        """Append bytes of the data set: see `Incoming`."""
+        self._arrivals.moved = time.monotonic()
+        super().write(piece)

@@ -56,13 +56,17 @@ def request(
     stream.allow()
     stream.send(asked.encode())
     kind, length = pdu.HEADER.unpack(stream.exact(pdu.HEADER.size))
+    if kind not in {pdu.ASSOCIATE_AC, pdu.ASSOCIATE_RJ, pdu.ABORT}:
+        raise Violation(
+            f"a PDU of type {kind} came as the answer to an association; check that this port is one of DICOM"
+        )
     body = stream.exact(checked(length, LARGEST_PDU, "an answer to an association"))
     if kind == pdu.ASSOCIATE_RJ and length >= 4:
         raise pdu.rejection(body, called, calling)
     if kind == pdu.ABORT:
         raise Aborted(pdu.aborter(body))
-    if kind != pdu.ASSOCIATE_AC:
-        raise Violation(f"a PDU of type {kind} came as the answer to an association")
+    if kind == pdu.ASSOCIATE_RJ:
+        raise Violation(f"a rejection of {length} bytes came, expected 4")
     answer = pdu.Acceptance.decode(body)
     accepted = {
         number: Context(number, numbered[number].sop_class, syntax)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from cinemill.network.negotiation import MOST_CONTEXTS
 from cinemill.network.outcomes import refused_by_status
 from cinemill.network.pdu import Context, Proposed
 from cinemill.network.query import IDENTIFIER_SYNTAXES, context_of, encoded_identifier
+from cinemill.network.stream import Late
 from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     from cinemill.network.arrivals import Arrivals
-    from cinemill.network.nodes import Node
+    from cinemill.network.nodes import Dimse, Node
     from cinemill.network.query import Listed
 
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -231,10 +233,10 @@ def move(
     missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
     for identifier in _identifiers(study, missing, whole=whole and len(missing) == len(listed)):
         with associate(node, [Proposed(STUDY_ROOT_MOVE, IDENTIFIER_SYNTAXES)]) as association:
-            _move(association, identifier, arrivals, node.by_dimse.calling)
+            _move(association, identifier, arrivals, node.by_dimse)
 
 
-def _move(association: Association, identifier: dict[str, Any], arrivals: Arrivals, destination: str) -> None:
+def _move(association: Association, identifier: dict[str, Any], arrivals: Arrivals, way: Dimse) -> None:
     """Ask once, over an association of its own: two on one association confuse some nodes."""
     context = context_of(association, STUDY_ROOT_MOVE, "C-MOVE in the Study Root model")
     request = {
@@ -242,10 +244,11 @@ def _move(association: Association, identifier: dict[str, Any], arrivals: Arriva
         "CommandField": Field.MOVE_RQ,
         "MessageID": association.next_message(),
         "Priority": _MEDIUM,
-        "MoveDestination": destination,
+        "MoveDestination": way.calling,
     }
     association.send(context, request, encoded_identifier(identifier, context.syntax))
     for _ in _until_fruitless("C-MOVE", arrivals):
+        _await_answer(association, arrivals, way.timeout)
         _, message = association.receive()
         commands.check_answer(message, request)
         association.skip_data()
@@ -253,10 +256,22 @@ def _move(association: Association, identifier: dict[str, Any], arrivals: Arriva
         if status not in commands.PENDING:
             if status == 0xA801:
                 raise NodeError(
-                    f"the node does not know where {destination} is; tell it our AE title, address and port",
+                    f"the node does not know where {way.calling} is; tell it our AE title, address and port",
                     outcome="refused",
                 )
             _failed("C-MOVE", status, message)
+            return
+
+
+def _await_answer(association: Association, arrivals: Arrivals, seconds: float) -> None:
+    """Wait for an answer as long as instances come: some nodes say nothing before they have sent all."""
+    while True:
+        try:
+            association.await_message(seconds)
+        except Late:
+            if time.monotonic() - arrivals.moved > seconds:
+                raise
+        else:
             return
 
 

@@ -12,7 +12,7 @@ from cinemill.errors import NodeError
 from cinemill.network.incoming import Claim
 from cinemill.network.instances import Instance
 from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
-from cinemill.network.outcomes import Outcome
+from cinemill.network.outcomes import Outcome, of_http
 from cinemill.network.query import MOST_ANSWERS, Listed, Study, days_of, halves, span_text
 from cinemill.network.store import outcome_of
 from cinemill.network.web_answers import LARGEST, check_status, number_of, stored, text_of
@@ -30,6 +30,8 @@ _JSON = "application/dicom+json"
 _AS_IT_IS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 1000
 _UNTOLD = Claim("", "", "")
+_OF_THE_NODE = frozenset(("down", "tls", "busy", "not-authorized", "redirected"))
+"""What would become of other questions, too."""
 
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _STUDY_DATE, _STUDY_INSTANCES, _SYNTAX = "00080020", "00201208", "00083002"
@@ -120,7 +122,7 @@ def _pages(
 
 
 def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | None = None) -> int:
-    """Return the status that a request gets, whatever it is.
+    """Return the status that a request gets, whatever it is, unless any other request would get it, too.
 
     Parameters
     ----------
@@ -134,12 +136,12 @@ def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | No
     Raises
     ------
     NodeError
-        Nobody answers, or the credentials are not taken.
+        Nobody answers, the credentials are not taken, or the server is busy or sends elsewhere.
     """
     kind, content = body or ("", b"")
     fields = {"Accept": _JSON if body else _AS_IT_IS, **({"Content-Type": kind} if body else {})}
     with http.ask(method, url, fields, [content], len(content) if body else None) as answer:
-        if answer.code in {401, 403}:
+        if of_http(answer.code) in _OF_THE_NODE:
             check_status(answer)
         return answer.code
 
@@ -171,7 +173,7 @@ def ask(http: Client, url: str, asked: Mapping[str, str]) -> list[dict[str, Any]
     try:
         body = _answer(http, url, asked)
     except NodeError as error:
-        if error.outcome != "lost":
+        if error.outcome not in {"lost", "truncated"}:
             raise
         body = _answer(http, url, asked)  # a node may close a connection just when it is used again
     try:
@@ -194,6 +196,8 @@ def retrieve(
 ) -> None:
     """Fetch a study by WADO-RS: all of it in one answer, or those of its instances that have not arrived.
 
+    What fails for one instance, or for all of them in one answer, keeps no other instance away.
+
     Parameters
     ----------
     node
@@ -214,14 +218,29 @@ def retrieve(
     NodeError
         The node can't be asked, or fails; what came before is there.
     """
-    missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
-    base = f"{node.by_web.url}/studies/{study}"
-    urls = [base]
-    if listed and not (whole and len(missing) == len(listed)) and all(each.series for each in missing):
-        urls = [f"{base}/series/{each.series}/instances/{each.sop_instance}" for each in missing]
+    base, count = f"{node.by_web.url}/studies/{study}", passed or (lambda _: None)
+    one_by_one = bool(listed) and all(each.series for each in _lacking(listed, arrivals))
     with Client(node.by_web) as http:
-        for url in urls:
-            _retrieve(http, url, arrivals, passed or (lambda _: None))
+        if not one_by_one or (whole and len(_lacking(listed, arrivals)) == len(listed)):
+            try:
+                _retrieve(http, base, arrivals, count)
+            except NodeError as error:
+                if not one_by_one or error.outcome in _OF_THE_NODE:
+                    raise
+            else:
+                return
+        for each in sorted(_lacking(listed, arrivals), key=lambda each: each.sop_instance in arrivals.wrong):
+            url = f"{base}/series/{each.series}/instances/{each.sop_instance}"
+            try:
+                _retrieve(http, url, arrivals, count)
+            except NodeError as error:
+                arrivals.lack(each.sop_instance, each.sop_class, error)
+                if error.outcome in _OF_THE_NODE or error.outcome == "stalled":
+                    raise
+
+
+def _lacking(listed: Sequence[Listed], arrivals: Arrivals) -> list[Listed]:
+    return [each for each in listed if each.sop_instance not in arrivals.fetched]
 
 
 def _retrieve(http: Client, url: str, arrivals: Arrivals, passed: Callable[[int], None]) -> None:
@@ -290,4 +309,7 @@ def _answer(http: Client, url: str, asked: Mapping[str, str]) -> bytes:
         if answer.code == 204:
             return b""
         check_status(answer)
-        return answer.whole(LARGEST)
+        body = answer.whole(LARGEST)
+        if not body and not answer.has_known_end:
+            raise NodeError(f"{url} answers nothing, and not that it has ended", outcome="truncated")
+        return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,8 @@ LARGEST = 1 << 26
 """Bytes that an answer may have, but for one with instances."""
 _FAILED, _REFERENCED, _REASON, _REFERENCED_UID = "00081198", "00081199", "00081197", "00081155"
 _WARNING = "00081196"
+_NOT_ALL = 202
+"""Of what was sent, some has failed, or was changed (PS3.18 §10.5.3.1)."""
 
 
 def stored(answer: Answer, sop_instance: str) -> tuple[str, str]:
@@ -49,6 +52,8 @@ def stored(answer: Answer, sop_instance: str) -> tuple[str, str]:
         if text_of(item, _REFERENCED_UID) == sop_instance:
             return ("coerced", "with a warning") if _WARNING in item else ("stored", "")
     if not told:
+        if answer.code == _NOT_ALL:
+            return "failed", f"status {_NOT_ALL}, and not a word about the instance; see the log of the node"
         return "stored", ""
     raise NodeError("the answer names other instances than the one that was sent", outcome="different")
 
@@ -60,8 +65,13 @@ def _of_reason(reason: int | None) -> str:
 
 def _told(answer: Answer) -> dict[str, Any]:
     try:
-        told = json.loads(answer.whole(LARGEST) or b"{}")
+        told = json.loads(answer.whole(LARGEST).strip() or b"{}")
     except (ValueError, RecursionError):
+        if 200 <= answer.code < 300 and "xml" not in answer.field("content-type"):
+            raise NodeError(
+                f"{answer.url} answers {answer.code}, and not what became of the instance; check url in the nodes file",
+                outcome="nonsense",
+            ) from None
         return {}
     except NodeError:
         if 200 <= answer.code < 300:
@@ -111,9 +121,9 @@ def retry_after(text: str) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
-    return min(max(seconds, 0.0), 3600.0)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), 3600.0)
 
 
 def _value(answer: Mapping[str, Any], tag: str) -> Any:

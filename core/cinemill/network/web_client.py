@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import select
 import socket
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import (
@@ -16,7 +18,7 @@ from http.client import (
     InvalidURL,
     RemoteDisconnected,
 )
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from cinemill.errors import NodeError
@@ -33,6 +35,68 @@ _REST = 1 << 12
 
 _IN_A_PATH = "/%:@!$&'()*+,;=~-._"
 
+_SLOWEST = 1 << 10
+"""Bytes a second that an answer has to make in the long run."""
+
+_LARGEST_HEAD = 1 << 20
+_OVERHEAD = 16
+"""Bytes of the connection for each that is wanted of a body: chunks of one byte take six."""
+
+
+class _Arriving(io.RawIOBase):
+    """The bytes of one answer, as they come: no slower than any network, and with no head without an end.
+
+    Parameters
+    ----------
+    connection
+        Connected.
+    file
+        Reads from it.
+    """
+
+    def __init__(self, connection: socket.socket, file: io.RawIOBase) -> None:
+        self._connection, self._file = connection, file
+        self._seconds = connection.gettimeout() or _CONNECT_SECONDS
+        self._came, self._waited = 0, 0.0
+        self._wanted = _LARGEST_HEAD
+
+    def want(self, count: int) -> None:
+        """Take so many bytes of a body, and what is around them."""
+        self._wanted = self._came + count * _OVERHEAD + _LARGEST_HEAD
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has come: see `io.RawIOBase`."""
+        if self._came > self._wanted:
+            raise HTTPException(f"more than {self._wanted} bytes without what was asked for")
+        left = self._seconds - max(self._waited - self._came / _SLOWEST, 0.0)
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        begun = time.monotonic()
+        got = self._file.readinto(buffer)
+        if self._came:  # a server may think before it says the first word
+            self._waited += time.monotonic() - begun
+        self._came += got or 0
+        return got
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """An answer that comes through `_Arriving`."""
+
+    def __init__(self, sock: socket.socket, *more: Any, **others: Any) -> None:
+        super().__init__(sock, *more, **others)
+        self.arriving = _Arriving(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self.arriving)
+
 
 class Answer:
     """What a server answers; its body is read once.
@@ -48,10 +112,13 @@ class Answer:
     ----------
     code, reason
         Of the status line.
+    has_known_end
+        Whether the body says itself where it ends; else it ends where the connection does, wherever that is cut.
     """
 
-    def __init__(self, response: HTTPResponse, url: str) -> None:
+    def __init__(self, response: _Response, url: str) -> None:
         self._response = response
+        self.has_known_end = response.chunked or response.length is not None
         self.url, self.code, self.reason = url, response.status, response.reason
 
     def field(self, name: str) -> str:
@@ -70,6 +137,7 @@ class Answer:
             raise NodeError(
                 f"{self.url} answers in {coding[:20]}; it was asked for identity", outcome="nonsense"
             )
+        self._response.arriving.want(len(buffer))
         with _explained(self.url):
             got = self._response.readinto(buffer)
         if not got and self._response.length:
@@ -137,6 +205,7 @@ class Client:
             )
         else:
             self._http = HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+        self._http.response_class = _Response
         self._url, self._timeout = way.url, way.timeout
 
     def __enter__(self) -> Self:
@@ -186,7 +255,9 @@ class Client:
                 self._http.endheaders()
             sent = self._send(shown, body)
             with _explained(shown):
-                answer = Answer(self._http.getresponse(), shown)
+                response = self._http.getresponse()
+            assert isinstance(response, _Response)
+            answer = Answer(response, shown)
             yield answer
             done = sent and answer.pass_over()
         finally:
@@ -214,12 +285,14 @@ class Client:
             poll = select.poll()
             poll.register(kept, select.POLLIN)
             if not poll.poll(0):
+                kept.settimeout(self._timeout)
                 return
             self._http.close()
         try:
             self._http.connect()
         except ssl.SSLError as error:
-            raise NodeError(f"{self._url} can't be reached: {error}", outcome="tls") from None
+            name = "lost" if isinstance(error, ssl.SSLEOFError) else "tls"
+            raise NodeError(f"{self._url} can't be reached: {error}", outcome=name) from None
         except TimeoutError:
             raise NodeError(f"nobody answers at {self._url}", outcome="down") from None
         except OSError as error:
@@ -233,7 +306,9 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise NodeError(f"{url}: nothing moved for the time that is allowed", outcome="stalled") from None
+        raise NodeError(
+            f"{url}: nothing, or next to nothing, moved for the time that is allowed", outcome="stalled"
+        ) from None
     except RemoteDisconnected:
         raise NodeError(f"{url}: the server hung up without an answer", outcome="lost") from None
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def studies_of(
         raise UsageError(
             f"expected DST alone, for studies of {operation.node} are asked for, found SRC {sources[0]}"
         )
-    return studies_asked(node_named(operation.node), uids, query)
+    return studies_asked(node_named(operation.node), uids, query)(time.sleep)
 
 
 def listed(destination: Path, studies: Iterator[Study]) -> Path:

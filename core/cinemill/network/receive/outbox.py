@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from cinemill.storage.atomic import make_folder, output_error, sync
@@ -80,10 +79,10 @@ class Outbox:
 
     def cross_out(self, path: Path, number: int) -> None:
         """Forget an instance that another node has, unless it was noted anew meanwhile."""
-        with self._lock, suppress(FileNotFoundError):
+        with self._lock:
             if self._waiting.get(path) == number:
+                self._note(path.relative_to(self._root)).unlink(missing_ok=True)
                 del self._waiting[path]
-                self._note(path.relative_to(self._root)).unlink()
 
     def _source_of(self, path: Path) -> Path:
         """Return where an instance waits for something to be made of it."""

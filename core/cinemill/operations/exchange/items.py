@@ -16,8 +16,8 @@ from cinemill.network.nodes import Node, node_named
 from cinemill.network.outcomes import OUTCOMES, Outcome
 from cinemill.network.pace import Pace
 from cinemill.operations.exchange.ledger import Ledger, SpoolInUse
-from cinemill.operations.exchange.migrate import migrate, outcome_of, study_of
-from cinemill.operations.exchange.pull import pull_study
+from cinemill.operations.exchange.migrate import migrate, outcome_of
+from cinemill.operations.exchange.pull import pull_study, study_of
 from cinemill.operations.exchange.push import Sender
 from cinemill.operations.exchange.request import Migrate, Pull, Push, spared
 from cinemill.operations.operation import Control
@@ -76,7 +76,7 @@ def _pulled(operation: Pull, src: Path, folder: Path, control: Control) -> Recei
     node = _open(operation.node, operation.at_once)
     pace = Pace(node.limits.rate, None, control.cancelled or (lambda: False))
     with archive.listening(node, pace.passed) as listener:
-        done = pull_study(node, study_of(node, src.name), folder, pace, listener)
+        done = pull_study(node, study_of(node, src.name, pace.rest), folder, pace, listener)
     if done.missing:
         told = [(each.name, each.sop_instance, each.detail or each.kind.meaning) for each in done.missing]
         raise _left(told, done.there + len(done.missing), src)
@@ -109,7 +109,7 @@ def _migrated(operation: Migrate, src: Path, spool: Path, control: Control) -> R
 
     try:
         with Ledger(spool, migration.settings) as ledger:
-            (done,) = migrate(migration, ledger, [study_of(source, src.name)], work)
+            (done,) = migrate(migration, ledger, [study_of(source, src.name, migration.paces[0].rest)], work)
     except SpoolInUse as error:
         raise CinemillError(error.message, path=src) from None
     same = source.name == target.name

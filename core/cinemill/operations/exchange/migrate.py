@@ -18,6 +18,7 @@ from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
+from cinemill.operations.exchange.pull import Asked, study_of
 from cinemill.operations.exchange.push import Sender, check_targets, way_to
 from cinemill.operations.exchange.steps import Steps, Work
 from cinemill.operations.operation import Control
@@ -34,7 +35,7 @@ _DECISIVE = ("to", "colour", "if_larger", "lossy_source", "readable_by", "collap
 """Options that decide what is made of an instance, besides the policy."""
 _OF_THE_NODE = frozenset(("down", "refused", "tls", "not-authorized", "redirected"))
 """Failures that all others share."""
-_SHARED = frozenset(("kept-by-node", "syntax-refused", "not-served"))
+_SHARED = frozenset(("kept-by-node", "not-as-sent", "syntax-refused", "not-served"))
 """Failures that others will most likely share, as those do that may pass: unless that study has failed before."""
 
 
@@ -179,7 +180,8 @@ def migrate(
         control = Control(None, migration.stopping)
         steps = Steps(source, target, ledger, sender, work, into, fetching, answering, told, control)
         try:
-            for study in _queued(ledger, source, studies):
+            asked = Asked(_queued(ledger, source, studies, into.rest))
+            for study in asked:
                 into.wait()
                 out.wait()
                 waiting.append((study, executor.submit(steps.carry_out, study)))
@@ -187,23 +189,22 @@ def migrate(
                     yield from row.ended(ledger, waiting.popleft())
             while waiting:
                 yield from row.ended(ledger, waiting.popleft())
+            if asked.error is not None:
+                raise asked.error
         finally:
             for _, future in waiting:
                 future.cancel()
 
 
-def _queued(ledger: Ledger, source: Node, studies: Iterable[Study]) -> Iterator[Study]:
+def _queued(
+    ledger: Ledger, source: Node, studies: Iterable[Study], rest: Callable[[float], None]
+) -> Iterator[Study]:
     """Yield studies that were begun, then the others, each once."""
     begun = ledger.unsettled()
     for uid in begun:
-        yield study_of(source, uid)
+        yield study_of(source, uid, rest)
     known = set(begun)
     yield from (study for study in studies if study.uid not in known)
-
-
-def study_of(source: Node, uid: str) -> Study:
-    """Return a study as a node lists it, or by its UID alone where it does not."""
-    return next(archive.studies(source, {"StudyInstanceUID": uid}), None) or Study(uid)
 
 
 class _Row:

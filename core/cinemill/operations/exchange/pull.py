@@ -51,6 +51,44 @@ class PulledStudy:
     missing: tuple[Outcome, ...] = ()
 
 
+class Asked:
+    """Studies, as long as a node lists them: where it fails, those that were begun are ended first.
+
+    Parameters
+    ----------
+    studies
+        See `cinemill.network.archive.studies`.
+
+    Attributes
+    ----------
+    error
+        What ended them, None where they were all there.
+    """
+
+    def __init__(self, studies: Iterable[Study]) -> None:
+        self._studies = studies
+        self.error: NodeError | None = None
+
+    def __iter__(self) -> Iterator[Study]:
+        try:
+            yield from self._studies
+        except NodeError as error:
+            self.error = error
+
+
+def study_of(source: Node, uid: str, rest: Callable[[float], None]) -> Study:
+    """Return a study as a node lists it, or by its UID alone where it does not.
+
+    Parameters
+    ----------
+    source, rest
+        See `cinemill.network.archive.studies`.
+    uid
+        Of the study.
+    """
+    return next(archive.studies(source, {"StudyInstanceUID": uid}, rest), None) or Study(uid)
+
+
 def folder_of(destination: Path, study: Study, by: By) -> Path:
     """Return where the instances of a study go: a folder of its UID, by day in one of its date.
 
@@ -100,13 +138,16 @@ def pull(
     ------
     Cancelled
         On request; what is there stays, and nothing else.
+    NodeError
+        The node lists no more studies; those that it has listed are done before.
     """
     pace = pace or Pace(node.limits.rate, node.limits.window)
     at_once = node.limits.associations
     waiting: deque[Future[PulledStudy]] = deque()
     with archive.listening(node, pace.passed) as listener, ThreadPoolExecutor(at_once) as executor:
+        asked = Asked(studies)
         try:
-            for study in studies:
+            for study in asked:
                 pace.wait()
                 try:
                     folder = folder_of(destination, study, by)
@@ -119,6 +160,8 @@ def pull(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            if asked.error is not None:
+                raise asked.error
         finally:
             for future in waiting:
                 future.cancel()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,10 @@ ATTEMPTS = 3
 _PATIENCE = 2.0
 _AT_ONCE = 1000
 """Files whose headers are known at the same time."""
+
+_IN_A_ROW = 3
+_OF_THE_NODE = frozenset(("down", "busy", "stalled"))
+"""Outcomes that the next instances would share, after as long again."""
 
 _NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _ANYWHERE = frozenset(("native", "rle", "jpeg", "jpeg-lossless", "jpeg-ls", "jpeg-2000", "video"))
@@ -92,7 +97,7 @@ class Sender:
                 delay = max(delay, outcome.after or 0.0)
             if not again:
                 return
-            instances = again
+            instances = again[::-1]  # what was not tried comes first
             self.pace.rest(delay)
 
     def send_once(self, instances: Sequence[Instance]) -> Iterator[Outcome]:
@@ -113,8 +118,24 @@ class Sender:
             yield self._transcoded(each)
 
     def _sent(self, instances: Sequence[Instance]) -> Iterator[Outcome]:
+        """Send instances once; where the node can't take several in a row, the others are not tried on it."""
         if not instances:
             return
+        left, row = list(instances), 0
+        with closing(self._over_network(instances)) as outcomes:
+            for outcome in outcomes:
+                left.remove(next(each for each in left if each.path == outcome.source))
+                row = row + 1 if outcome.name in _OF_THE_NODE else 0
+                yield outcome
+                if row == _IN_A_ROW:
+                    break
+            else:
+                return
+        why = f"not sent, for {_IN_A_ROW} before it failed, the last by {outcome.detail}"
+        error = NodeError(why, outcome=outcome.name, after=outcome.after)
+        yield from (outcome_of(each, error) for each in left)
+
+    def _over_network(self, instances: Sequence[Instance]) -> Generator[Outcome, None, None]:
         if self.via == "web":
             from cinemill.network import web
 

@@ -37,8 +37,11 @@ Work: TypeAlias = Callable[[Sequence[Item]], Iterator[Receipt]]
 _PATIENCE = 2.0
 _ROUNDS = 3
 """How often a study that grows while it is worked on is looked at."""
-_DOUBTFUL = frozenset(("not-given-back", "not-committed", "missing"))
+_DOUBTFUL = frozenset(("not-given-back", "not-committed", "missing", "not-as-sent"))
 """Failures of what was sent: another run sends it again."""
+
+_UNSURE = frozenset(("not-as-sent", "nonsense", "different"))
+"""Failures after which a node may have something else instead of what it had: the spool keeps what it has."""
 
 
 @dataclass
@@ -272,16 +275,14 @@ class Steps:
         for uid, entry in entries.items():
             if uid not in arrivals.fetched:
                 wrong = arrivals.wrong.get(uid)
-                why = (
-                    wrong.detail
+                what, why = (
+                    (wrong.name, wrong.detail)
                     if wrong
-                    else error.message
+                    else (error.outcome, error.message)
                     if error
-                    else "it was asked for, and did not come"
+                    else ("missing", "it was asked for, and did not come")
                 )
-                name = (
-                    error.outcome if error is not None and OUTCOMES[error.outcome].again else "not-given-back"
-                )
+                name = what if OUTCOMES[what].again else "not-given-back"
                 self._fail(entry, name, why)
                 continue
             self._compare(entry, arrivals.path_of(uid))
@@ -312,7 +313,8 @@ class Steps:
         try:
             proof = compared(entry, self._file(entry, "made"), given, self.control)
         except Other as other:
-            self._fail(entry, other.outcome, other.message)
+            stays = f"; what was fetched stays in {self._file(entry, 'fetched')}, and the same command sends it again"
+            self._fail(entry, other.outcome, other.message + (stays if other.outcome in _UNSURE else ""))
         else:
             self._advance(entry, "seen", proof=proof)
             self._remove(entry)
@@ -346,11 +348,15 @@ class Steps:
             self._file(entry, part).unlink(missing_ok=True)
 
     def _clean(self, study: str, left: Sequence[Entry]) -> None:
-        """Remove files that no other run needs: those of instances that failed for good begin anew."""
+        """Remove files that no other run needs: those of instances that failed for good begin anew, from what the node has."""
+        kept = [
+            each
+            for each in left
+            if not each.failure or OUTCOMES[each.failure].again or each.failure in _UNSURE
+        ]
         for entry in left:
-            if entry.failure and not OUTCOMES[entry.failure].again:
+            if entry not in kept:
                 self._remove(entry)
-        kept = [each for each in left if not each.failure or OUTCOMES[each.failure].again]
         if not kept:
             shutil.rmtree(self.folder(study), ignore_errors=True)
         else:
