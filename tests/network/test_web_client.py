@@ -160,7 +160,7 @@ def test_an_answer_that_comes_a_byte_at_a_time_is_not_awaited(begun, again):
         while not ended.wait(0.05):
             connection.sendall(again)
 
-    with server(conduct) as (way, _), Client(way) as client:
+    with server(conduct, patience=1.0) as (way, _), Client(way) as client:
         with pytest.raises(NodeError) as raised:
             body_from(client, way)
         ended.set()
