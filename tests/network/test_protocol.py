@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import time
+from datetime import datetime, time
 from io import BytesIO
 
 import pytest
@@ -16,7 +16,7 @@ from pynetdicom.dimse_primitives import C_FIND, C_STORE
 from pynetdicom.dsutils import decode as decode_data_set
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
-from cinemill.errors import NodeError, UsageError
+from cinemill.errors import Cancelled, NodeError, UsageError
 from cinemill.network import commands, pdu
 from cinemill.network.commands import Field
 from cinemill.network.instances import read_instance
@@ -219,6 +219,23 @@ def test_the_rate_holds_over_all_that_passes(monkeypatch):
         pace.passed(1_000_000)
     assert pace.bytes == 30_000_000
     assert 1.5 < rested[-1] < 3.1
+
+
+def test_a_pace_says_what_is_waited_for_where_that_takes_long():
+    said: list[str] = []
+
+    def stopping():
+        said.append(pace.waits)
+        return True
+
+    pace = Pace(stopping=stopping)
+    for seconds in (2, 540):
+        with pytest.raises(Cancelled):
+            pace.rest(seconds)
+    assert said == ["", "waiting 540 s before another attempt"]
+    hour = datetime.now().astimezone().time()
+    closed = Window(hour.replace(hour=(hour.hour + 2) % 24), hour.replace(hour=(hour.hour + 3) % 24))
+    assert Pace(window=closed).waits == "waiting for its window"
 
 
 def test_results_of_storage_commitment_are_kept_as_long_as_somebody_awaits_them():

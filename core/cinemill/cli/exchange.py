@@ -134,7 +134,8 @@ class Shown:
         """What the bar says."""
         seconds = max(time.perf_counter() - self._started, 1e-3)
         rate = self._pace.bytes / seconds / _MEGABYTE
-        return f"{self._counts.total()} instances, {self._pace.bytes / _MEGABYTE:.0f} MB, {rate:.0f} MB/s"
+        done = f"{self._counts.total()} instances, {self._pace.bytes / _MEGABYTE:.0f} MB, {rate:.0f} MB/s"
+        return f"{done}, {waits}" if (waits := self._pace.waits) else done
 
     def table(self) -> None:
         """Print how many instances came to what."""

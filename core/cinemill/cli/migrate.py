@@ -200,8 +200,9 @@ class Moved(Shown):
         moved = sum(pace.bytes for pace in self._paces) / _MEGABYTE
         counted = ", ".join(f"{count} {name}" for name, count in self._sizes.instances.items())
         earlier = [f"{self._earlier} finished earlier"] if self._earlier else []
-        told = "; ".join([_studies(self._studies), *filter(None, [counted]), *earlier])
-        return f"{told}; {moved / seconds:.0f} MB/s"
+        waits = sorted({pace.waits for pace in self._paces})
+        rate = f"{moved / seconds:.0f} MB/s"
+        return "; ".join(filter(None, [_studies(self._studies), counted, *earlier, rate, *waits]))
 
     def table(self) -> None:
         """Print how many instances came to what, and what is left."""

@@ -14,6 +14,8 @@ from typing import Self
 from cinemill.errors import Cancelled, UsageError
 
 _NAP = 0.2
+_SOON = 5.0
+"""Seconds of waiting that nobody needs to be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,19 @@ class Pace:
     ) -> None:
         self._rate, self._window, self._stopping = rate, window, stopping
         self._lock = threading.Lock()
-        self._free_at = time.monotonic()
+        self._free_at = self._rests_until = time.monotonic()
         self.bytes = 0
+
+    @property
+    def waits(self) -> str:
+        """What is waited for, in words; empty where that is nothing, or soon over."""
+        if self._is_closed():
+            return "waiting for its window"
+        left = self._rests_until - time.monotonic()
+        return f"waiting {left:.0f} s before another attempt" if left > _SOON else ""
+
+    def _is_closed(self) -> bool:
+        return self._window is not None and datetime.now().astimezone().time() not in self._window
 
     def passed(self, count: int) -> None:
         """Count bytes, and wait as long as the rate asks for.
@@ -97,7 +110,7 @@ class Pace:
         Cancelled
             The run is stopped.
         """
-        while self._window is not None and datetime.now().astimezone().time() not in self._window:
+        while self._is_closed():
             self.rest(1.0)
         self.rest(0.0)
 
@@ -110,6 +123,7 @@ class Pace:
             The run is stopped.
         """
         end = time.monotonic() + seconds
+        self._rests_until = max(self._rests_until, end)
         while True:
             if self._stopping():
                 raise Cancelled("stopped on request")
