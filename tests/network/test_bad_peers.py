@@ -542,17 +542,8 @@ def test_studies_that_were_listed_are_fetched_before_a_node_fails_that_lists_no_
         yield Study(study)
         raise NodeError("it is gone", outcome="down")
 
-    def conduct(association):
-        while True:
-            context, request = association.receive()
-            association.skip_data()
-            if request["CommandField"] == Field.FIND_RQ:
-                association.send(context, commands.response(request, 0xA900))
-            else:
-                send_instances(association, context, request, [files[0]])
-
     found = []
-    with peer(conduct) as node, pytest.raises(NodeError, match="it is gone"):
+    with peer(getting([files[0]])) as node, pytest.raises(NodeError, match="it is gone"):
         for each in pull(node, tmp_path / "out", listed()):
             found.append(each)  # noqa: PERF402  # what came before the error counts
     assert [each.there for each in found] == [1]

@@ -131,20 +131,25 @@ def test_what_a_query_is_about_is_not_said(answer):
     assert "DOE" not in raised.value.message
 
 
-@pytest.mark.parametrize("begun", [b"", HEAD, WHOLE[:-1]])
-def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(begun):
+def outcome_of_asking(begun, go_on):
+    """Return how a question ends to a server that begins an answer, and goes on until the asker has given up."""
     ended = threading.Event()
 
     def conduct(connection, _):
         head_from(connection)
         connection.sendall(begun)
-        ended.wait(60)
+        go_on(connection, ended)
 
     with server(conduct, patience=1.0) as (way, _), Client(way) as client:
         with pytest.raises(NodeError) as raised:
             body_from(client, way)
         ended.set()
-    assert raised.value.outcome == "stalled"
+    return raised.value.outcome
+
+
+@pytest.mark.parametrize("begun", [b"", HEAD, WHOLE[:-1]])
+def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(begun):
+    assert outcome_of_asking(begun, lambda _, ended: ended.wait(60)) == "stalled"
 
 
 @pytest.mark.parametrize(
@@ -152,19 +157,11 @@ def test_a_server_that_says_no_more_is_not_waited_for_longer_than_is_allowed(beg
     [(HEAD, b"X"), (HEAD + b"Content-Length: 100000\r\n\r\n", b"a"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
 )
 def test_an_answer_that_comes_a_byte_at_a_time_is_not_awaited(begun, again):
-    ended = threading.Event()
-
-    def conduct(connection, _):
-        head_from(connection)
-        connection.sendall(begun)
+    def drip(connection, ended):
         while not ended.wait(0.05):
             connection.sendall(again)
 
-    with server(conduct, patience=1.0) as (way, _), Client(way) as client:
-        with pytest.raises(NodeError) as raised:
-            body_from(client, way)
-        ended.set()
-    assert raised.value.outcome == "stalled"
+    assert outcome_of_asking(begun, drip) == "stalled"
 
 
 @pytest.mark.parametrize(

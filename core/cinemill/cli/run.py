@@ -134,11 +134,12 @@ def run(
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
-            receipt = _as_typed(each, called)
+            receipt = _of(each, _typed(each.source, called))
             receipt = receipt if twins is None else twins.noted(receipt)
             full |= is_no_room(receipt)
             tally.add(receipt)
-            told = _as_typed(operation.published(replace(receipt, source=each.source)), called)
+            told = operation.published(_of(receipt, each.source))
+            told = _of(told, _typed(told.source, called))
             add(told)
             if as_json:
                 click.echo(json.dumps(told.to_dict()))
@@ -159,10 +160,12 @@ def run(
     raise Exit(0 if tally.well else 1)
 
 
-def _as_typed(receipt: Receipt, called: Mapping[Path, Path]) -> Receipt:
-    return (
-        replace(receipt, source=str(called.get(Path(receipt.source), receipt.source))) if called else receipt
-    )
+def _typed(source: str, called: Mapping[Path, Path]) -> str:
+    return str(called.get(Path(source), source)) if called else source
+
+
+def _of(receipt: Receipt, source: str) -> Receipt:
+    return receipt if receipt.source == source else replace(receipt, source=source)
 
 
 def _receipts(

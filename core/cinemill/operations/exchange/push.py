@@ -121,10 +121,11 @@ class Sender:
         """Send instances once; where the node can't take several in a row, the others are not tried on it."""
         if not instances:
             return
-        left, row = list(instances), 0
+        left: dict[Path | None, Instance] = {each.path: each for each in instances}
+        row = 0
         with closing(self._over_network(instances)) as outcomes:
             for outcome in outcomes:
-                left.remove(next(each for each in left if each.path == outcome.source))
+                left.pop(outcome.source)
                 row = row + 1 if outcome.name in _OF_THE_NODE else 0
                 yield outcome
                 if row == _IN_A_ROW:
@@ -133,7 +134,7 @@ class Sender:
                 return
         why = f"not sent, for {_IN_A_ROW} before it failed, the last by {outcome.detail}"
         error = NodeError(why, outcome=outcome.name, after=outcome.after)
-        yield from (outcome_of(each, error) for each in left)
+        yield from (outcome_of(each, error) for each in left.values())
 
     def _over_network(self, instances: Sequence[Instance]) -> Generator[Outcome, None, None]:
         if self.via == "web":

@@ -349,16 +349,16 @@ class Steps:
 
     def _clean(self, study: str, left: Sequence[Entry]) -> None:
         """Remove files that no other run needs: those of instances that failed for good begin anew, from what the node has."""
-        kept = [
-            each
-            for each in left
-            if not each.failure or OUTCOMES[each.failure].again or each.failure in _UNSURE
-        ]
         for entry in left:
-            if entry not in kept:
+            if not _is_needed(entry):
                 self._remove(entry)
-        if not kept:
+        if not any(map(_is_needed, left)):
             shutil.rmtree(self.folder(study), ignore_errors=True)
         else:
             with suppress(OSError):
                 shutil.rmtree(self.folder(study, "seen"))
+
+
+def _is_needed(entry: Entry) -> bool:
+    """Whether another run goes on from an instance's files, which may be all that is whole of it."""
+    return not entry.failure or OUTCOMES[entry.failure].again or entry.failure in _UNSURE
