@@ -7,6 +7,7 @@ of ISO/IEC 18181-1.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,8 @@ from cinemill.errors import CodecError, UnsupportedPixelFormat
 from cinemill.pixel_format import Buffer, PixelFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cinemill.codecs.jpeg.markers import Component, FrameHeader
 
 _SOF_CODINGS = {
@@ -21,6 +24,29 @@ _SOF_CODINGS = {
     0xC3: "jpeg-lossless",
     0xF7: "jpeg-ls",
 }
+
+
+class _Texts(NamedTuple):
+    """Where text may stand in a codestream, by the second bytes of its markers."""
+
+    segments: frozenset[int]
+    coded: int
+    """What coded samples follow."""
+    end: int
+    behind: re.Pattern[bytes]
+    """What ends coded samples."""
+
+
+_SOD = 0x93
+"""What coded samples of JPEG 2000 follow; the only one of these markers that has no segment."""
+_TEXTS = {
+    b"\xff\xd8": _Texts(
+        frozenset((*range(0xE0, 0xF0), 0xFE)), 0xDA, 0xD9, re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+    ),
+    b"\xff\x4f": _Texts(frozenset((0x64,)), _SOD, 0xD9, re.compile(rb"\xff[\x90\xd9]")),
+}
+"""Application segments and comments of JPEG and JPEG-LS, comments of JPEG 2000, by the marker that they begin with."""
+_CODED_BOXES = frozenset((b"jxlc", b"jxlp", b"jbrd"))
 
 
 class Codestream(NamedTuple):
@@ -117,6 +143,43 @@ def with_end(data: Buffer) -> Buffer:
         return data
     ended = b"\xff\xd9" in bytes(data[-64:]) or b"\xff\xd9" in bytes(data)
     return data if ended else bytes(data) + b"\xff\xd9"
+
+
+def texts(data: Buffer) -> Iterator[Buffer]:
+    """Yield what of a frame may be text: comments, application segments, boxes, and what stands behind the end marker.
+
+    Samples and tables are none, though bytes of them look like words. What follows something unexpected may be.
+    """
+    from cinemill.codecs.jpeg_2000 import boxes as jpeg_2000
+    from cinemill.codecs.jpeg_xl import boxes as jpeg_xl
+
+    view = memoryview(data)
+    if known := _TEXTS.get(bytes(view[:2])):
+        yield from _texts_among(view, known)
+    elif jpeg_2000.has_boxes(view) or jpeg_xl.has_boxes(view):
+        behind = 0
+        for kind, start, behind in jpeg_2000.each_box(view, 0, len(view)):
+            if kind == b"jp2c":
+                yield from texts(view[start:behind])
+            elif kind not in _CODED_BOXES:
+                yield view[start:behind]
+        yield view[behind:]
+
+
+def _texts_among(view: memoryview, known: _Texts) -> Iterator[Buffer]:
+    position = 2
+    while position + 4 <= len(view) and view[position] == 0xFF and view[position + 1] != known.end:
+        start, marker = position, view[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        position += 2 if marker == _SOD else 2 + int.from_bytes(view[position + 2 : position + 4], "big")
+        if marker in known.segments:
+            yield view[start + 4 : position]
+        if marker == known.coded:
+            found = known.behind.search(view, position)
+            position = found.start() if found else len(view)
+    yield view[position:]
 
 
 def _read_jpeg(view: memoryview) -> Codestream:

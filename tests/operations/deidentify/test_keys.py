@@ -249,6 +249,27 @@ def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
     assert b"Zebediah" not in (tmp_path / "y.dcm").read_bytes()
 
 
+def test_only_what_may_be_text_in_a_codestream_is_read_as_text_however_far_it_is(tmp_path, key):
+    from tests.support.generate import JPEG_BASELINE, encapsulated_element, header, jpeg, smooth
+
+    stream = jpeg(smooth((24, 32, 3)))
+    assert b"*456789:" in stream  # a Huffman table
+    dataset = header(FRAMES[:1, ..., None].repeat(3, 3), "YBR_FULL_422", samples=3, BurnedInAnnotation="NO")
+    dataset.Rows, dataset.Columns, dataset.PatientID = 24, 32, "456789"
+    path, output = tmp_path / "jpeg.dcm", tmp_path / "tree" / "x.dcm"
+    path.write_bytes(part10(dataset, encapsulated_element([[stream]]), JPEG_BASELINE))
+    output.parent.mkdir()
+    cinemill.deidentify(path, output, key=str(key), map=str(tmp_path / "map"))
+    assert audited(output.parent, "--key", key, "--map", tmp_path / "map") == (0, [])
+    profile = b"\xff\xe2\xf0\x02" + bytes(0xF000)
+    comment = b"\xff\xfe\x00\x0bof 456789"
+    path.write_bytes(
+        part10(dataset, encapsulated_element([[stream[:2] + profile + comment + stream[2:]]]), JPEG_BASELINE)
+    )
+    with pytest.raises(Refused, match="comment in the codestream"):
+        cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key))
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [

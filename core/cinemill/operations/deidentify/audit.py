@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cinemill.dicom.elements import (
     UNDEFINED,
@@ -26,12 +25,10 @@ from cinemill.operations.deidentify.actions import Action, action_for, is_classi
 from cinemill.operations.deidentify.identity import dictionary_vr, told_vr
 from cinemill.operations.deidentify.mapping import Entry
 from cinemill.operations.deidentify.marks import methods_of
+from cinemill.operations.deidentify.pixels import printable
 from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, Profile
 from cinemill.operations.deidentify.values import decoded, dummy, is_registered
 from cinemill.operations.deidentify.words import is_placeholder, tells, vocabulary
-
-if TYPE_CHECKING:
-    from cinemill.pixel_format import Buffer
 
 _REMOVED, _CHARSET, _SOP_CLASS, _MODALITY = 0x00120062, 0x00080005, 0x00080016, 0x00080060
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "PN", "CS", "AE", "UR"))
@@ -45,12 +42,11 @@ _DATE = re.compile(
 _NUMBERS = re.compile(r"\b\d+\b")
 """In codes, such as the values of Image Type, they are nobody's."""
 _WORD = re.compile(r"[^\W_]+")
-_PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
 _NOBODY = re.compile("(?:[A-Z2-7]{16}|REMOVED)?")
 """What stands in place of a name: a pseudonym, a dummy or nothing."""
 
 _HEAD = 1 << 16
-"""Bytes of a codestream that may hold comments."""
+"""Bytes of a value that are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +160,8 @@ class _Audit:
         yield from self._level(source.elements, source.encoding, "", top=True)
         if source.pixel_data is not None and not source.native and source.transfer_syntax.coding != "video":
             for frame in {0, len(source) - 1}:
-                if self._in_codestream(source.frame(frame)):
+                if any(map(self._originals.stands_in, printable(source.frame(frame)))):
                     yield f"codestream of frame {frame}", "original"
-
-    def _in_codestream(self, frame: Buffer) -> bool:
-        texts = _PRINTABLE.findall(bytes(frame[:_HEAD]))
-        return any(self._originals.stands_in(text.decode("latin-1")) for text in texts)
 
     def _level(
         self, elements: Sequence[Element], encoding: Encoding, above: str, *, top: bool

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
+from cinemill.codecs.codestream import texts
 from cinemill.dicom.sop_classes import STORAGE, ULTRASOUND
 from cinemill.errors import Refused
 from cinemill.frames.overlays import EmbeddedOverlays
@@ -14,6 +15,7 @@ from cinemill.operations.deidentify.words import words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
+    from cinemill.pixel_format import Buffer
     from cinemill.syntaxes import TransferSyntax
 
 _BURNED_IN, _VISUAL_FEATURES = 0x00280301, 0x00280302
@@ -23,9 +25,6 @@ _WITHOUT_TEXT = frozenset(
     for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.4", "20", "128", "128.1", "130", "481.2")
 )
 """CT, MR, NM, PET and dose: pixels are measurements, to which no device adds text in an original image."""
-
-_HEAD = 4096
-"""Bytes of a codestream that may hold comments."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
 
@@ -92,7 +91,7 @@ def check_unused_bits(source: Source, target: TransferSyntax) -> None:
 
 
 def check_comments(source: Source, words: Collection[str]) -> None:
-    """Check that no codestream that stays as it is repeats the patient's name or number in its header.
+    """Check that no codestream that stays as it is repeats the patient's name or number in a comment.
 
     Parameters
     ----------
@@ -109,13 +108,18 @@ def check_comments(source: Source, words: Collection[str]) -> None:
     if source.pixel_data is None or source.native or source.transfer_syntax.coding == "video" or not words:
         return
     for index in range(len(source)):
-        for text in _PRINTABLE.findall(bytes(source.frame(index)[:_HEAD])):
-            if not words_of([text.decode("latin-1")]).isdisjoint(words):
-                raise Refused(
-                    "a comment in the codestream repeats the patient's name or number; a target such as --to jpeg-ls "
-                    "codes the pixels without it",
-                    frame=index,
-                )
+        if not words_of(printable(source.frame(index))).isdisjoint(words):
+            raise Refused(
+                "a comment in the codestream repeats the patient's name or number; a target such as --to jpeg-ls "
+                "codes the pixels without it",
+                frame=index,
+            )
+
+
+def printable(frame: Buffer) -> Iterator[str]:
+    """Yield what can be read as text in a frame, outside its samples."""
+    for part in texts(frame):
+        yield from (text.decode("latin-1") for text in _PRINTABLE.findall(part))
 
 
 def _is_measured(source: Source) -> bool:
