@@ -137,6 +137,15 @@ def test_what_is_no_dicom_file_is_a_finding(tmp_path, content):
     assert ids(inspect(tmp_path / "a.dcm")) & {"file.dicom", "file.damaged"}
 
 
+def test_of_an_unknown_transfer_syntax_the_remedy_is_another_one(tmp_path):
+    data = soundness.native()
+    (tmp_path / "a.dcm").write_bytes(data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.10", 1))
+    found = inspect(tmp_path / "a.dcm")
+    assert ids(found) == {"file.damaged"}
+    assert "unknown transfer syntax 1.2.840.10008.1.2.10" in found.findings[0].found
+    assert "transfer syntax of the standard" in found.findings[0].remedy
+
+
 def test_a_missing_file_is_a_finding(tmp_path):
     assert ids(inspect(tmp_path / "nowhere.dcm")) == {"file.damaged"}
 

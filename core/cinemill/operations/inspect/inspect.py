@@ -11,8 +11,8 @@ from typing import Any
 from cinemill.dicom.elements import bounded, walk
 from cinemill.dicom.part10 import read_part10
 from cinemill.dicom.source import PIXEL_TAGS, Source
-from cinemill.errors import CinemillError, DamagedFile, NotDicom
-from cinemill.operations.inspect.checks.check import Subject
+from cinemill.errors import CinemillError, DamagedFile, NotDicom, UnsupportedTransferSyntax
+from cinemill.operations.inspect.checks.check import Problem, Subject
 from cinemill.operations.inspect.checks.table import (
     CHECKS,
     DAMAGED,
@@ -28,6 +28,10 @@ from cinemill.operations.inspect.documents.references import references_of
 from cinemill.operations.inspect.facts import facts_of, patient_of, regions_of
 from cinemill.operations.inspect.model import Facts, Finding, Inspection
 from cinemill.storage.location import located, size
+
+_OTHER_SYNTAX = (
+    "ask for an export in a transfer syntax of the standard; where its UID was mistyped, correct it"
+)
 
 
 def inspect(
@@ -57,6 +61,8 @@ def inspect(
             return _inspected(source, expect_model, phi=phi)
     except NotDicom as error:
         return Inspection(Facts(path, size(path)), (), (finding(NO_DICOM, error.message),), (), ())
+    except UnsupportedTransferSyntax as error:
+        damage = finding(DAMAGED, Problem(error.message, remedy=_OTHER_SYNTAX))
     except CinemillError as error:
         damage = finding(DAMAGED, error.message)
     for attempt in (_repaired, _header_alone):
