@@ -186,6 +186,14 @@ def test_mp4_plays_at_the_cines_own_times(extract, frames, elements, times, end)
     assert 1000 * float(stream["duration"]) == pytest.approx(end, abs=0.05)
 
 
+def test_mp4_is_made_without_what_x264_does_not_do_the_same_way_each_time(extract):
+    (path,) = extract(GREY, "mp4")
+    made = path.read_bytes()
+    assert b"mbtree=0" in made  # x264 writes down its options
+    cinemill.extract(path.parent.parent / "cine.dcm", path.parent / "again.mp4")
+    assert (path.parent / "again.mp4").read_bytes() == made
+
+
 def test_mp4_shows_the_frames(tmp_path):
     import av
 

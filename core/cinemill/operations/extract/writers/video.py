@@ -26,7 +26,8 @@ _LONGEST = (1 << 31) - 1
 """Ticks that MP4's 32-bit durations hold with room to spare."""
 
 _BT709, _LIMITED_RANGE = 1, 1
-_OPTIONS = {"crf": "16", "preset": "fast", "bf": "0"}
+_OPTIONS = {"crf": "16", "preset": "fast", "bf": "0", "mbtree": "0"}
+"""Without macroblock trees: by x264's vector code they are others from time to time, and so would be the bytes of a clip."""
 
 
 class Mp4:
