@@ -7,8 +7,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
-from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element
+from cinemill.dicom.recode import Recoder, encode_element, recoded
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import pieces
 
@@ -105,11 +105,11 @@ def compose(
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
     items_changed = False
 
-    def change(elements: list[Element]) -> dict[int, bytes]:
+    def change(elements: list[Element]) -> Mapping[int, bytes]:
         nonlocal items_changed
         replaced = change_item(elements)
         items_changed |= bool(replaced)
-        return {tag: _encoded(new, encoding) for tag, new in replaced.items()}
+        return replaced
 
     signed = bool(source.short(0x00280103, 0))
     recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change)
@@ -125,7 +125,7 @@ def compose(
     last = source.pixel_data.tag if source.pixel_data else ITEM
     for tag, new in changes.items():
         if new is not None and tag >> 16 != _META:
-            (before if tag < last else after).append((tag, _encoded(new, encoding)))
+            (before if tag < last else after).append((tag, recoded(new, encoding)))
     before.sort(key=itemgetter(0))
     after.sort(key=itemgetter(0))
     meta = _file_meta(source, target, changes, private)
@@ -172,14 +172,6 @@ def patch_values(file: OutputFile, start: int, parts: Parts, values: Mapping[int
         end += len(part)
         if tag in values:
             file.patch(end - len(values[tag]), values[tag])
-
-
-def _encoded(element: bytes, encoding: Encoding) -> bytes:
-    """Return an element of Explicit VR Little Endian in another encoding."""
-    if encoding == EXPLICIT_LE:
-        return element
-    recoder = Recoder(element, EXPLICIT_LE, encoding, signed=False)
-    return b"".join(new for _, new in recoder.encode(walk(element, 0, len(element), EXPLICIT_LE)))
 
 
 def _private(meta: bytes, size: int) -> range:
