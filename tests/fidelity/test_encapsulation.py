@@ -20,6 +20,7 @@ from tests.support.generate import (
     DELIMITER,
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
+    IMPLICIT,
     JPEG_BASELINE,
     JPEG_LS,
     RLE,
@@ -286,16 +287,19 @@ def test_element_behind_the_pixel_data_is_kept(transcode):
         assert result.dataset[0xFFFC, 0xFFFC].value == b"abcdef"
 
 
-def icon(stream=None):
-    """An 8 by 8 icon, encapsulated where a stream is given."""
+def icon_header(syntax, rows=40, columns=50):
     item_ = Dataset()
     item_.SamplesPerPixel, item_.PhotometricInterpretation = 1, "MONOCHROME2"
-    item_.Rows, item_.Columns = (40, 50) if stream else (8, 8)
+    item_.Rows, item_.Columns = rows, columns
     item_.BitsAllocated, item_.BitsStored, item_.HighBit, item_.PixelRepresentation = 8, 8, 7, 0
-    encoded = encode(item_, EXPLICIT)
-    return encoded + (
-        encapsulated_element([[stream]]) if stream else native_element(bytes(range(64)), EXPLICIT, b"OB")
-    )
+    return encode(item_, syntax)
+
+
+def icon(stream=None):
+    """An 8 by 8 icon, encapsulated where a stream is given."""
+    if stream:
+        return icon_header(EXPLICIT) + encapsulated_element([[stream]])
+    return icon_header(EXPLICIT, 8, 8) + native_element(bytes(range(64)), EXPLICIT, b"OB")
 
 
 def sequence(tag, content, *, explicit_item, explicit_sequence):
@@ -341,6 +345,22 @@ def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, en
     wanted = FRAMES[0].tobytes() if encapsulated else bytes(range(64))
     assert found.PixelData == wanted
     assert not found["PixelData"].is_undefined_length
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+@pytest.mark.parametrize("vr", [b"OB", b"UN"])
+@pytest.mark.parametrize("target", ["explicit", "implicit", "htj2k"])
+def test_encapsulated_icon_in_a_sequence_that_is_unknown_to_its_writer(transcode, syntax, vr, target):
+    """What stands in a sequence of VR UN is implicit VR (PS3.5 §6.2.2); some leave explicit VR in it."""
+    pixels = encapsulated_element([[STREAMS[0]]]).replace(b"OB", vr, 1)
+    pixels = pixels[:4] + pixels[8:] if syntax == IMPLICIT else pixels
+    nested = icon_header(syntax) + pixels
+    nested = struct.pack("<HHL", 0xFFFE, 0xE000, len(nested)) + nested
+    nested = b"\x88\0\0\2UN\0\0\xff\xff\xff\xff" + nested + DELIMITER
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    result = transcode(plain[:at] + nested + plain[at:], target)
+    assert result.dataset.IconImageSequence[0].PixelData == FRAMES[0].tobytes()
 
 
 @pytest.mark.parametrize("stream", [STREAMS[0][:100], b"no codestream"])
