@@ -184,7 +184,7 @@ def _fetch(
     elif listener is not None:
         listener.expect(arrivals)
         try:
-            retrieve.move(node, study, arrivals, listed=listed, whole=whole)
+            retrieve.move(node, study, arrivals, listed=listed, whole=whole, passed=passed)
         finally:
             listener.forget(arrivals)
     else:

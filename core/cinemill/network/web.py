@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -211,7 +212,7 @@ def retrieve(
     whole
         Whether that is all of the study, which is then asked for by its UID alone.
     passed
-        Called with the bytes of each piece; may wait, or raise.
+        Called with the bytes of each piece, and with 0 while the node is waited for; may wait, or raise.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def retrieve(
     """
     base, count = f"{node.by_web.url}/studies/{study}", passed or (lambda _: None)
     one_by_one = bool(listed) and all(each.series for each in _lacking(listed, arrivals))
-    with Client(node.by_web) as http:
+    with Client(node.by_web, partial(count, 0)) as http:
         if not one_by_one or (whole and len(_lacking(listed, arrivals)) == len(listed)):
             try:
                 _retrieve(http, base, arrivals, count)
@@ -271,12 +272,13 @@ def store(
     instances
         Read by `cinemill.network.instances.read_instance`.
     passed
-        Called with the bytes of each piece; may wait, or raise.
+        Called with the bytes of each piece, and with 0 while the node is waited for; may wait, or raise.
     """
-    with Client(node.by_web) as http:
+    count = passed or (lambda _: None)
+    with Client(node.by_web, partial(count, 0)) as http:
         for instance in instances:
             try:
-                yield _store(http, f"{node.by_web.url}/studies", instance, passed or (lambda _: None))
+                yield _store(http, f"{node.by_web.url}/studies", instance, count)
             except NodeError as error:
                 yield outcome_of(instance, error)
 
