@@ -12,9 +12,11 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
+from cinemill.dicom.compare import compare_elements
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.source import Source
-from cinemill.errors import CodecError, DamagedFile
+from cinemill.errors import CodecError, DamagedFile, VerificationError
+from cinemill.frames.icons import native_icons
 from cinemill.storage.file import Sink
 from tests.support.generate import (
     DELIMITER,
@@ -345,6 +347,21 @@ def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, en
     wanted = FRAMES[0].tobytes() if encapsulated else bytes(range(64))
     assert found.PixelData == wanted
     assert not found["PixelData"].is_undefined_length
+
+
+def test_an_icon_is_compared_as_it_was_made_native_before_an_output_gets_its_name(tmp_path):
+    nested = sequence(0x00880200, icon(STREAMS[0]), explicit_item=True, explicit_sequence=True)
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    source = Source("in", data=plain[:at] + nested + plain[at:])
+    written = tmp_path / "out.dcm"
+    cinemill.transcode(bytes(source.data), written, to="explicit")
+    data = written.read_bytes()
+    compare_elements(source, Source("out", data=data), (), change_item=native_icons(source))
+    icon_at = data.index(FRAMES[0].tobytes())
+    damaged = data[:icon_at] + b"\0" * 9 + data[icon_at + 9 :]
+    with pytest.raises(VerificationError, match=r"\(0088,0200\)"):
+        compare_elements(source, Source("out", data=damaged), (), change_item=native_icons(source))
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
