@@ -12,14 +12,15 @@ from functools import partial
 
 from cinemill.errors import NodeError
 
+NAP = 1.0
+"""Seconds after which a run that waits for its peer looks whether it was stopped."""
+
 SLOWEST = 1 << 10
 """Bytes a second that a peer has to send or take in the long run."""
 
 _SMALL = 1 << 14
 _LARGE = 1 << 18
 _QUICK = getattr(socket, "TCP_QUICKACK", None)
-_NAP = 1.0
-"""Seconds after which a run that waits for its peer looks whether it was stopped."""
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 4 << 20
 
@@ -225,7 +226,7 @@ class Stream:
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise Late(f"{late} in {self._allowed:.0f} s")
-            self._socket.settimeout(min(left, _NAP))
+            self._socket.settimeout(min(left, NAP))
             try:
                 return do()
             except TimeoutError:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from cinemill.errors import NodeError
-from cinemill.network.stream import SLOWEST
+from cinemill.network.stream import NAP, SLOWEST
 from cinemill.network.tls import Tls, client_context
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
 
 _CONNECT_SECONDS = 10.0
-_NAP = 1.0
 _PIECE = 1 << 16
 _REST = 1 << 12
 """Bytes behind what was wanted of an answer that are read, so that the connection can be used again."""
@@ -63,7 +62,7 @@ def _await(connection: socket.socket, event: int, seconds: float, meanwhile: Cal
     poll = select.poll()
     poll.register(connection, event)
     end = time.monotonic() + seconds
-    while not poll.poll(min(seconds, _NAP) * 1000):
+    while not poll.poll(min(seconds, NAP) * 1000):
         meanwhile()
         seconds = end - time.monotonic()
         if seconds <= 0:
