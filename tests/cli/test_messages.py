@@ -167,3 +167,5 @@ def test_a_misspelled_choice_of_kernels_is_told_once_and_nothing_is_done(tmp_pat
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="found misspelled"):
         kernels_wanted()
+    monkeypatch.setattr("sys.argv", ["cinemill", "transcode", "--help"])
+    assert "Usage: " in run("transcode", "--help").output

@@ -12,14 +12,17 @@ from pydicom import Dataset
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
 import cinemill
+from cinemill.dicom.compare import compare_elements
 from cinemill.dicom.pixel_writers import EncapsulatedWriter
 from cinemill.dicom.source import Source
-from cinemill.errors import CodecError, DamagedFile
+from cinemill.errors import CodecError, DamagedFile, VerificationError
+from cinemill.frames.icons import native_icons
 from cinemill.storage.file import Sink
 from tests.support.generate import (
     DELIMITER,
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
+    IMPLICIT,
     JPEG_BASELINE,
     JPEG_LS,
     RLE,
@@ -286,16 +289,19 @@ def test_element_behind_the_pixel_data_is_kept(transcode):
         assert result.dataset[0xFFFC, 0xFFFC].value == b"abcdef"
 
 
-def icon(stream=None):
-    """An 8 by 8 icon, encapsulated where a stream is given."""
+def icon_header(syntax, rows=40, columns=50):
     item_ = Dataset()
     item_.SamplesPerPixel, item_.PhotometricInterpretation = 1, "MONOCHROME2"
-    item_.Rows, item_.Columns = (40, 50) if stream else (8, 8)
+    item_.Rows, item_.Columns = rows, columns
     item_.BitsAllocated, item_.BitsStored, item_.HighBit, item_.PixelRepresentation = 8, 8, 7, 0
-    encoded = encode(item_, EXPLICIT)
-    return encoded + (
-        encapsulated_element([[stream]]) if stream else native_element(bytes(range(64)), EXPLICIT, b"OB")
-    )
+    return encode(item_, syntax)
+
+
+def icon(stream=None):
+    """An 8 by 8 icon, encapsulated where a stream is given."""
+    if stream:
+        return icon_header(EXPLICIT) + encapsulated_element([[stream]])
+    return icon_header(EXPLICIT, 8, 8) + native_element(bytes(range(64)), EXPLICIT, b"OB")
 
 
 def sequence(tag, content, *, explicit_item, explicit_sequence):
@@ -341,6 +347,37 @@ def test_pixel_data_inside_items(transcode, explicit_item, explicit_sequence, en
     wanted = FRAMES[0].tobytes() if encapsulated else bytes(range(64))
     assert found.PixelData == wanted
     assert not found["PixelData"].is_undefined_length
+
+
+def test_an_icon_is_compared_as_it_was_made_native_before_an_output_gets_its_name(tmp_path):
+    nested = sequence(0x00880200, icon(STREAMS[0]), explicit_item=True, explicit_sequence=True)
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    source = Source("in", data=plain[:at] + nested + plain[at:])
+    written = tmp_path / "out.dcm"
+    cinemill.transcode(bytes(source.data), written, to="explicit")
+    data = written.read_bytes()
+    compare_elements(source, Source("out", data=data), (), change_item=native_icons(source))
+    icon_at = data.index(FRAMES[0].tobytes())
+    damaged = data[:icon_at] + b"\0" * 9 + data[icon_at + 9 :]
+    with pytest.raises(VerificationError, match=r"\(0088,0200\)"):
+        compare_elements(source, Source("out", data=damaged), (), change_item=native_icons(source))
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+@pytest.mark.parametrize("vr", [b"OB", b"UN"])
+@pytest.mark.parametrize("target", ["explicit", "implicit", "htj2k"])
+def test_encapsulated_icon_in_a_sequence_that_is_unknown_to_its_writer(transcode, syntax, vr, target):
+    """What stands in a sequence of VR UN is implicit VR (PS3.5 §6.2.2); some leave explicit VR in it."""
+    pixels = encapsulated_element([[STREAMS[0]]]).replace(b"OB", vr, 1)
+    pixels = pixels[:4] + pixels[8:] if syntax == IMPLICIT else pixels
+    nested = icon_header(syntax) + pixels
+    nested = struct.pack("<HHL", 0xFFFE, 0xE000, len(nested)) + nested
+    nested = b"\x88\0\0\2UN\0\0\xff\xff\xff\xff" + nested + DELIMITER
+    plain = part10(header(FRAMES), encapsulated_element([[stream] for stream in STREAMS]), JPEG_LS)
+    at = plain.index(b"\xe0\x7f\x10\0OB")
+    result = transcode(plain[:at] + nested + plain[at:], target)
+    assert result.dataset.IconImageSequence[0].PixelData == FRAMES[0].tobytes()
 
 
 @pytest.mark.parametrize("stream", [STREAMS[0][:100], b"no codestream"])

@@ -553,3 +553,22 @@ def test_a_question_that_would_be_asked_again_is_not_where_the_run_is_stopped(tm
     pace = Pace(stopping=lambda: True)
     with peer(listing([], lost=9)) as node, pytest.raises(Cancelled):
         list(archive.studies(node, {}, pace.rest))
+
+
+@pytest.mark.parametrize(("status", "asked"), [(0xA700, 1), (0xA900, 1), (0x0124, 1), (None, 3)])
+def test_studies_are_asked_for_again_where_that_helps(status, asked):
+    """Who is out of resources is asked for fewer days, down to one, and then not for all of them again."""
+    questions = []
+
+    def conduct(association):
+        while True:
+            context, request = association.receive()
+            association.skip_data()
+            questions.append(request)
+            if status is None:
+                return association.abort()
+            association.send(context, commands.response(request, status))
+
+    with peer(conduct) as node, pytest.raises(NodeError, match="can't be asked for studies"):
+        list(archive.studies(node, {"StudyDate": "20200101"}, rest=lambda _: None))
+    assert len(questions) == asked

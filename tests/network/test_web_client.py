@@ -10,15 +10,17 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
-from cinemill.errors import NodeError, UsageError
+from cinemill.errors import Cancelled, NodeError, UsageError
 from cinemill.network import web
 from cinemill.network.arrivals import Arrivals
 from cinemill.network.instances import read_instance
 from cinemill.network.multipart import body_of, length_of
 from cinemill.network.nodes import Node, Web
+from cinemill.network.pace import Pace
 from cinemill.network.web_client import Client
 from tests.support.pacs import write_study
 
@@ -332,3 +334,41 @@ def test_nothing_is_loaded_that_takes_longer_than_the_first_answer():
     script = "; ".join([*(f"import cinemill.network.{each}" for each in modules), told])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_server_that_takes_a_body_slowly_and_steadily_has_the_time_that_it_takes():
+    body = bytes(1 << 20)
+
+    def conduct(connection, _):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        head_from(connection)
+        left = len(body)
+        while left:
+            time.sleep(0.02)
+            left -= len(connection.recv(min(left, 1 << 13)))
+        connection.sendall(WHOLE)
+
+    began = time.monotonic()
+    with server(conduct, patience=1.0) as (way, _), Client(way) as client:
+        client._connect()
+        client._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+        with client.ask("POST", way.url, {}, [body], len(body)) as answer:
+            assert answer.whole(100) == b"hello"
+    assert time.monotonic() - began > 2
+
+
+@pytest.mark.parametrize("length", [0, 1 << 24], ids=["its answer", "its taking"])
+def test_a_run_that_is_stopped_waits_neither_for_an_answer_nor_for_a_body_to_be_taken(length):
+    ended = threading.Event()
+
+    def conduct(connection, _):
+        head_from(connection)
+        ended.wait(60)
+
+    began = time.monotonic()
+    pace = Pace(stopping=lambda: True)
+    with server(conduct) as (way, _), Client(way, partial(pace.passed, 0)) as client:
+        with pytest.raises(Cancelled), client.ask("POST", way.url, {}, [bytes(length)], length):
+            pass
+        ended.set()
+    assert time.monotonic() - began < 30

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import cinemill
 from cinemill import errors
-from cinemill_workers.settings import Settings, settings
+from cinemill_workers.settings import _OF_THE_CORE, Settings, misspelled, settings
 
 
 def test_without_a_broker_the_embedded_one_is_used(tmp_path: Path) -> None:
@@ -41,3 +43,20 @@ def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CINEMILL_BROKER_URL", "amqp://example.org")
     with pytest.raises(errors.UsageError, match="redis://"):
         settings()
+
+
+def test_a_misspelled_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROOTS", "CACHE_DIR", "PACS_SECRET", "UID"):
+        monkeypatch.setenv(f"CINEMILL_{name}", "x")
+    assert misspelled() == ""
+    monkeypatch.setenv("CINEMILL_ROOT", "/archive")
+    assert misspelled() == "CINEMILL_ROOT means nothing: did you mean CINEMILL_ROOTS?"
+
+
+def test_every_variable_that_the_core_reads_is_known() -> None:
+    read = {
+        name
+        for path in Path(cinemill.__file__).parent.rglob("*.py")
+        for name in re.findall(r'"CINEMILL_([A-Z_]+)"', path.read_text())
+    }
+    assert read == set(_OF_THE_CORE)

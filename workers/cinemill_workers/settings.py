@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import tempfile
@@ -20,6 +21,11 @@ from cinemill.processes import expanded
 LONGEST_SOCKET_PATH = 100
 """Unix socket addresses hold 104 (macOS) to 108 (Linux) bytes."""
 
+_PREFIX = "CINEMILL_"
+_OF_THE_CORE = "CACHE_DIR", "KERNELS", "NODES"
+_ALIKE = 0.75
+"""Of 1: how much a name is like another for which it may have been meant. Others may be anybody's, as those of secrets are."""
+
 
 def _default_state_directory() -> Path:
     return expanded(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "cinemill"
@@ -28,7 +34,7 @@ def _default_state_directory() -> Path:
 class Settings(BaseSettings):
     """Settings of submitters, workers and the embedded server."""
 
-    model_config = SettingsConfigDict(env_prefix="CINEMILL_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
 
     broker_url: str | None = Field(default=None, repr=False)
     """URL with ``redis://``, ``rediss://`` (TLS) or ``unix://``; without it, the server of ``state_dir``."""
@@ -141,6 +147,20 @@ class Settings(BaseSettings):
         """The broker's address without user and password, fit for a terminal or a log."""
         parts = urlsplit(self.redis_url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def misspelled() -> str:
+    """Say which variables of the environment are none of cinemill's, but look as if they were meant to be; else nothing."""
+    known = [*_OF_THE_CORE, *map(str.upper, Settings.model_fields)]
+    found = (name.removeprefix(_PREFIX) for name in os.environ if name.upper().startswith(_PREFIX))
+    meant = {
+        name: difflib.get_close_matches(name, known, 1, _ALIKE) for name in found if name.upper() not in known
+    }
+    return "; ".join(
+        f"{_PREFIX}{name} means nothing: did you mean {_PREFIX}{close[0]}?"
+        for name, close in meant.items()
+        if close
+    )
 
 
 @cache

@@ -20,6 +20,7 @@ from cinemill.processes import collect_seldom
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
+_HELP_OPTIONS = "-h", "--help"
 _HELP = """Move ultrasound cine archives to lossless compression, and prove that nothing was lost.
 
 Examples:
@@ -82,7 +83,7 @@ def _show_completion(context: click.Context, _: click.Parameter, shell: str | No
     cls=Commands,
     places=_PLACES,
     help=_HELP,
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_name},
+    context_settings={"help_option_names": _HELP_OPTIONS, "token_normalize_func": current_name},
 )
 @click.version_option(
     __version__, prog_name="cinemill", message="%(prog)s %(version)s", help="Print the version."
@@ -108,8 +109,8 @@ def _show_completion(context: click.Context, _: click.Parameter, shell: str | No
     help="Print what would be installed.",
 )
 def app() -> None:
-    """Run a command; what a variable can't be is told before, and not of each file."""
-    if "CINEMILL_KERNELS" in os.environ:
+    """Run a command; what a variable can't be is told before, and not of each file. Who asks for help gets it."""
+    if "CINEMILL_KERNELS" in os.environ and not {*_HELP_OPTIONS} & {*sys.argv}:
         from cinemill.codecs.compiling import kernels_wanted
 
         kernels_wanted()

@@ -18,11 +18,17 @@ from cinemill.storage.digests import same_bytes
 from cinemill.storage.mapped import pieces
 
 if TYPE_CHECKING:
+    from cinemill.dicom.recode import ItemChange
     from cinemill.dicom.source import Source
 
 
 def compare_elements(
-    source: Source, output: Source, may_change: Collection[int], *, repeated: int = 0
+    source: Source,
+    output: Source,
+    may_change: Collection[int],
+    *,
+    change_item: ItemChange | None = None,
+    repeated: int = 0,
 ) -> None:
     """Compare all elements but the pixel data, whatever the encodings of the two files.
 
@@ -30,6 +36,8 @@ def compare_elements(
     ----------
     may_change
         Tags that the plan changes, adds or removes. Group lengths and File Meta Information are never compared.
+    change_item
+        What was put in place of images in sequences: see `cinemill.dicom.rewrite.compose`.
     repeated
         How many elements, from the first on, are known to be the same in both.
 
@@ -40,7 +48,7 @@ def compare_elements(
     """
     if source.encoding == output.encoding and _same_as_found(source, output, may_change, repeated):
         return
-    before, after = _normal(source, may_change), _normal(output, may_change)
+    before, after = _normal(source, may_change, change_item), _normal(output, may_change)
     different = [tag for tag in before.keys() | after.keys() if before.get(tag) != after.get(tag)]
     if different:
         named = ", ".join(tag_name(tag) for tag in sorted(different)[:5])
@@ -135,9 +143,13 @@ def ends_with_delimiter(source: Source) -> bool:
     return element is not None and source.data[element.end - 8 : element.end] == DELIMITER
 
 
-def _normal(source: Source, may_change: Collection[int]) -> dict[int, bytes]:
+def _normal(
+    source: Source, may_change: Collection[int], change_item: ItemChange | None = None
+) -> dict[int, bytes]:
     """Return the digests of elements, all in one encoding."""
-    recoder = Recoder(source.data, source.encoding, IMPLICIT_LE, signed=False, canonical=True)
+    recoder = Recoder(
+        source.data, source.encoding, IMPLICIT_LE, signed=False, change_item=change_item, canonical=True
+    )
     digests = defaultdict[int, xxhash.xxh3_128](xxhash.xxh3_128)
     for element, part in recoder.encode_runs(source.elements, may_change):
         for piece in [part] if isinstance(part, bytes) else pieces(source.data, part.start, part.stop):

@@ -43,7 +43,7 @@ from cinemill.storage.mapped import Bytes, holds
 Part: TypeAlias = "bytes | range"
 """Encoded bytes, or where many of them stand in the data as they are wanted."""
 ItemChange = Callable[[list[Element]], Mapping[int, bytes]]
-"""Given the elements of an item that holds Pixel Data, returns encoded replacements by tag."""
+"""Given the elements of an item that holds Pixel Data, returns replacements by tag, in Explicit VR Little Endian."""
 
 _WORD_SIZES = {
     **dict.fromkeys((b"US", b"SS", b"OW", b"AT"), 2),
@@ -223,7 +223,7 @@ class Recoder:
         elements = list(bounded(walk(self.data, start, end, source, ends=self._ends)))
         changed: Mapping[int, bytes] = {}
         if self.change_item and any(element.tag == PIXEL_DATA for element in elements):
-            changed = self.change_item(elements)
+            changed = {tag: recoded(new, target) for tag, new in self.change_item(elements).items()}
         outer, self.signed = self.signed, self._pixel_representation(elements, source)
         try:
             level = self._encode_level(elements, source, target, changed)
@@ -297,6 +297,14 @@ class Recoder:
         if vr == "OB or OW" or (vr.endswith("or OW") and "SS" not in vr):
             return b"OW"
         return b"SS" if self.signed else b"US"
+
+
+def recoded(encoded: bytes, target: Encoding) -> bytes:
+    """Return elements of Explicit VR Little Endian in another encoding."""
+    if target == EXPLICIT_LE:
+        return encoded
+    recoder = Recoder(encoded, EXPLICIT_LE, target, signed=False)
+    return b"".join(new for _, new in recoder.encode(walk(encoded, 0, len(encoded), EXPLICIT_LE)))
 
 
 def encode_element(tag: int, vr: bytes, value: bytes, target: Encoding = EXPLICIT_LE) -> bytes:

@@ -7,8 +7,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cinemill._version import __version__
-from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM, Element, Encoding, walk
-from cinemill.dicom.recode import Recoder, encode_element
+from cinemill.dicom.elements import EXPLICIT_LE, IMPLICIT_LE, ITEM
+from cinemill.dicom.recode import Recoder, encode_element, recoded
 from cinemill.errors import DamagedFile
 from cinemill.storage.mapped import pieces
 
@@ -51,15 +51,12 @@ class Header(NamedTuple):
         Where in it the value of our Private Information stands; empty if there is none.
     before, after
         Data elements in front of and behind the pixel data, by tag; a range is where they stand in the source.
-    with_icons
-        Tags of sequences that hold an encapsulated image, made native.
     """
 
     meta: bytes
     private: range
     before: Parts
     after: Parts
-    with_icons: frozenset[int]
 
 
 def frame_changes(source: Source) -> Changes:
@@ -103,33 +100,21 @@ def compose(
     if source.unheld and not source.repair:
         raise DamagedFile(f"{source.unheld}; transcode --repair leaves them out", path=source.path)
     encoding = IMPLICIT_LE if target.implicit_vr else EXPLICIT_LE
-    items_changed = False
-
-    def change(elements: list[Element]) -> dict[int, bytes]:
-        nonlocal items_changed
-        replaced = change_item(elements)
-        items_changed |= bool(replaced)
-        return {tag: _encoded(new, encoding) for tag, new in replaced.items()}
-
     signed = bool(source.short(0x00280103, 0))
-    recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change)
+    recoder = Recoder(source.data, source.encoding, encoding, signed=signed, change_item=change_item)
     pixels_at = source.pixel_data.start if source.pixel_data else len(source.data)
     before: Parts = []
     after: Parts = []
-    with_icons = set()
     for element, encoded in recoder.encode_runs(source.elements, changes):
         (before if element.start < pixels_at else after).append((element.tag, encoded))
-        if items_changed:
-            with_icons.add(element.tag)
-            items_changed = False
     last = source.pixel_data.tag if source.pixel_data else ITEM
     for tag, new in changes.items():
         if new is not None and tag >> 16 != _META:
-            (before if tag < last else after).append((tag, _encoded(new, encoding)))
+            (before if tag < last else after).append((tag, recoded(new, encoding)))
     before.sort(key=itemgetter(0))
     after.sort(key=itemgetter(0))
     meta = _file_meta(source, target, changes, private)
-    return Header(meta, _private(meta, private), before, after, frozenset(with_icons))
+    return Header(meta, _private(meta, private), before, after)
 
 
 def pieces_of(source: Source, parts: Parts) -> Iterator[Buffer]:
@@ -172,14 +157,6 @@ def patch_values(file: OutputFile, start: int, parts: Parts, values: Mapping[int
         end += len(part)
         if tag in values:
             file.patch(end - len(values[tag]), values[tag])
-
-
-def _encoded(element: bytes, encoding: Encoding) -> bytes:
-    """Return an element of Explicit VR Little Endian in another encoding."""
-    if encoding == EXPLICIT_LE:
-        return element
-    recoder = Recoder(element, EXPLICIT_LE, encoding, signed=False)
-    return b"".join(new for _, new in recoder.encode(walk(element, 0, len(element), EXPLICIT_LE)))
 
 
 def _private(meta: bytes, size: int) -> range:

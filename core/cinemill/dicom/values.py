@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinemill.dicom.dictionary import find_vr, named
-from cinemill.dicom.elements import EXPLICIT_LE, UNDEFINED, Element, Encoding
+from cinemill.dicom.elements import EXPLICIT_LE, SHORT_VRS, UNDEFINED, Element, Encoding
 from cinemill.dicom.file_meta import meta_encoding
 from cinemill.dicom.part10 import text_of
 from cinemill.dicom.recode import Recoder
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _CHARACTER_SET = 0x00080005
 _LONGEST_INTEGER = 12
+_LONG_INTEGERS = frozenset((b"UL", b"SL"))
+_NO_INTEGERS = SHORT_VRS - _LONG_INTEGERS - {b"US", b"SS"}
 _LARGE = 1 << 20
 
 
@@ -152,22 +154,26 @@ class Values:
         return int(text) if text.isdecimal() and len(text) <= _LONGEST_INTEGER else None
 
     def short(self, tag: int, default: int | None = None) -> int:
-        """Return the first value of an element of VR US.
+        """Return the first value of an element of VR US, or of what else is a binary integer.
 
         Raises
         ------
         DamagedFile
-            It is absent or empty, and there is no default.
+            It is absent or empty, and there is no default; or its VR is that of no binary integer.
         """
-        value = self.value(tag)
-        if value is None or len(value) < 2:
+        element, value = self._spans.get(tag), self.value(tag)
+        vr = b"US" if element is None else element.vr
+        if vr in _NO_INTEGERS:
+            raise DamagedFile(f"{named(tag)} has the VR {vr.decode()}, expected US", path=self.path)
+        form = "L" if vr in _LONG_INTEGERS else "H"
+        if value is None or len(value) < struct.calcsize("=" + form):
             if default is not None:
                 return default
             raise DamagedFile(
                 f"{named(tag)} is {'absent' if value is None else 'empty'}; the pixels can't be described",
                 path=self.path,
             )
-        number: int = struct.unpack_from(self.encoding.order + "H", value)[0]
+        number: int = struct.unpack_from(self.encoding.order + form, value)[0]
         return number
 
 

@@ -83,7 +83,7 @@ class InstanceWriter:
     ) -> None:
         self._file, self._source, self._target = file, source, target
         self._header = compose(source, target, changes, change_item, private)
-        self._changed = changes.keys() | self._header.with_icons
+        self._changed, self._change_item = changes.keys(), change_item
         self._frames = 0
         file.write(self._header.meta)
         if target.deflated:
@@ -180,7 +180,13 @@ class InstanceWriter:
         with ReadBack(self._file.temporary, self._source) as written:
             if self._source.pixel_data is not None:
                 self._check_frames(written)
-            compare_elements(self._source, written, self._changed, repeated=written.repeated)
+            compare_elements(
+                self._source,
+                written,
+                self._changed,
+                change_item=self._change_item,
+                repeated=written.repeated,
+            )
             yield written
 
     def _check_frames(self, written: Source) -> None:

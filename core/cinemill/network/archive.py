@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cinemill.errors import NodeError
 from cinemill.network import query, retrieve
 from cinemill.network.arrivals import Arrivals
+from cinemill.network.outcomes import OUTCOMES
 from cinemill.network.query import Listed, Study
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ _ATTEMPTS = 3
 _PATIENCE = 2.0
 """Seconds before the second attempt; twice as many before the next."""
 
-_PASSING = frozenset(("down", "busy", "aborted", "lost", "stalled", "server-error"))
+_DIVIDED = "truncated"
+"""How a question ends that was asked anew for parts of its days as long as there were any, and would be again."""
+
 _NO_LISTS = frozenset(("failed", "not-understood", "does-not-match", "no-such"))
 """What nodes answer that match an instance by one UID only."""
 
@@ -66,7 +69,8 @@ def studies(
                     known.add(study.uid)
                     yield study
         except NodeError as error:
-            if attempt == _ATTEMPTS - 1 or error.outcome not in _PASSING:
+            last = attempt == _ATTEMPTS - 1 or error.outcome == _DIVIDED
+            if last or not OUTCOMES[error.outcome].again:
                 raise NodeError(
                     f"{node.name} can't be asked for studies: {error.message}",
                     outcome=error.outcome,
@@ -184,7 +188,7 @@ def _fetch(
     elif listener is not None:
         listener.expect(arrivals)
         try:
-            retrieve.move(node, study, arrivals, listed=listed, whole=whole)
+            retrieve.move(node, study, arrivals, listed=listed, whole=whole, passed=passed)
         finally:
             listener.forget(arrivals)
     else:

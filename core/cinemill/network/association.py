@@ -18,7 +18,7 @@ from cinemill.errors import NodeError
 from cinemill.network import commands, pdu
 from cinemill.network.commands import Command
 from cinemill.network.pdu import Context, Violation, checked
-from cinemill.network.stream import Gone, Stream
+from cinemill.network.stream import SLOWEST, Gone, Stream
 
 LARGEST_PDU = 1 << 17
 """Bytes of a PDU that is sent, and of one that is taken where nothing else was agreed."""
@@ -26,9 +26,6 @@ LARGEST_PDU = 1 << 17
 _BLOCK = 1 << 20
 _AT_ONCE = 512
 """PDUs that are sent together, if they are small."""
-
-_SLOWEST = 1 << 10
-"""Bytes a second that a message has to make in the long run."""
 
 _RELEASE_PATIENCE = 5.0
 
@@ -287,7 +284,7 @@ class Association:
         """Return the length of the next P-DATA-TF."""
         self._stream.allow()
         if self._size is not None:  # a message that is slower than any network is not waited for
-            self._stream.shorten(max(self.seconds - self._ours - self._size / _SLOWEST, 0.0))
+            self._stream.shorten(max(self.seconds - self._ours - self._size / SLOWEST, 0.0))
         kind, length = pdu.HEADER.unpack(self._stream.exact(pdu.HEADER.size))
         if kind == pdu.DATA:
             if length < pdu.VALUE_HEADER.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from cinemill.errors import NodeError
 from cinemill.network import negotiation
@@ -35,7 +36,7 @@ def associate(
     roles
         SOP classes of which one is the SCP oneself.
     passed
-        See `cinemill.network.association.Association`.
+        See `cinemill.network.association.Association`; called with 0, too, while the node is waited for.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def associate(
         The node's entry has no DIMSE, or its TLS files can't be read.
     """
     way = node.by_dimse
-    stream = Stream(_connected(way), way.timeout)
+    stream = Stream(_connected(way), way.timeout, (lambda: None) if passed is None else partial(passed, 0))
     try:
         return negotiation.request(stream, way.called, way.calling, contexts, roles=roles, passed=passed)
     except BaseException:

@@ -26,12 +26,15 @@ class Kind:
         Whether nobody has to do anything.
     again
         Whether it is tried again, by itself.
+    of_node
+        Whether all else that the node is asked comes to the same, until a person or the time of the day changes that.
     """
 
     name: str
     meaning: str
     well: bool = False
     again: bool = False
+    of_node: bool = False
 
 
 OUTCOMES: Mapping[str, Kind] = MappingProxyType(
@@ -66,13 +69,19 @@ OUTCOMES: Mapping[str, Kind] = MappingProxyType(
             Kind("not-given-back", "the node says that it has it, and does not give it back", again=True),
             Kind("not-committed", "the node was asked to answer for it, and does not", again=True),
             Kind("missing", "the node listed it and did not send it"),
-            Kind("down", "nobody answers at that host and port", again=True),
-            Kind("refused", "the association was refused for good: AE titles, or what the node allows"),
+            Kind("down", "nobody answers at that host and port", again=True, of_node=True),
+            Kind(
+                "refused",
+                "the association was refused for good: AE titles, or what the node allows",
+                of_node=True,
+            ),
             Kind("busy", "the node has no room for another association or request just now", again=True),
             Kind("aborted", "the node aborted the association", again=True),
             Kind("lost", "the connection was closed in the middle", again=True),
             Kind("stalled", "nothing moved for the time that is allowed", again=True),
-            Kind("tls", "the TLS connection could not be made, or a certificate is not trusted"),
+            Kind(
+                "tls", "the TLS connection could not be made, or a certificate is not trusted", of_node=True
+            ),
             Kind("nonsense", "what came back is not what the standard says"),
             Kind("class-refused", "the node does not take this SOP class"),
             Kind("syntax-refused", "the node takes the SOP class, but not this transfer syntax"),
@@ -81,23 +90,32 @@ OUTCOMES: Mapping[str, Kind] = MappingProxyType(
             Kind("does-not-match", "the node says that the data set does not match its SOP class (A9xx)"),
             Kind("not-understood", "the node can't read the data set or the request (Cxxx, 400, 422)"),
             Kind("duplicate", "the node has that instance and does not replace it (0111, 409)"),
-            Kind("not-authorized", "the node does not allow it (0124, 401, 403)"),
+            Kind("not-authorized", "the node does not allow it (0124, 401, 403)", of_node=True),
             Kind("failed", "the node answered with another failure"),
             Kind("no-such", "the node has nothing of that name (404, 0112)"),
             Kind("too-large", "the node does not take so much at once (413)"),
             Kind("server-error", "the node failed (5xx)", again=True),
-            Kind("redirected", "the node sends elsewhere; the URL in the nodes file is not the right one"),
+            Kind(
+                "redirected",
+                "the node sends elsewhere; the URL in the nodes file is not the right one",
+                of_node=True,
+            ),
             Kind("truncated", "what was sent ended too early", again=True),
             Kind("different", "what was sent is not the instance that was announced"),
             Kind("damaged", "the file, or what was sent, is no whole data set"),
             Kind("not-dicom", "the file is not DICOM", well=True),
-            Kind("closed", "it is not the time of day at which the node may be used", again=True),
+            Kind(
+                "closed", "it is not the time of day at which the node may be used", again=True, of_node=True
+            ),
             Kind("not-transcoded", "it could not be transcoded to what the receiver takes"),
             Kind("stopped", "the run was stopped before", again=True),
         )
     }
 )
 """All rows, by name."""
+
+OF_THE_NODE = frozenset(name for name, row in OUTCOMES.items() if row.of_node)
+"""Names of what is the node's, and not that of an instance or a question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ def move(
     *,
     listed: Sequence[Listed] = (),
     whole: bool = True,
+    passed: Callable[[int], None] | None = None,
 ) -> None:
     """Have the node send a study to ourselves by C-MOVE; a `cinemill.network.listener.Listener` takes what comes.
 
@@ -224,6 +225,8 @@ def move(
         What is wanted; all of the study without it.
     whole
         Whether that is all of the study, which is then asked for by its UID alone.
+    passed
+        See `cinemill.network.connect.associate`.
 
     Raises
     ------
@@ -232,7 +235,7 @@ def move(
     """
     missing = [each for each in listed if each.sop_instance not in arrivals.fetched]
     for identifier in _identifiers(study, missing, whole=whole and len(missing) == len(listed)):
-        with associate(node, [Proposed(STUDY_ROOT_MOVE, IDENTIFIER_SYNTAXES)]) as association:
+        with associate(node, [Proposed(STUDY_ROOT_MOVE, IDENTIFIER_SYNTAXES)], passed=passed) as association:
             _move(association, identifier, arrivals, node.by_dimse)
 
 

@@ -6,10 +6,17 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from cinemill.errors import NodeError
+
+NAP = 1.0
+"""Seconds after which a run that waits for its peer looks whether it was stopped."""
+
+SLOWEST = 1 << 10
+"""Bytes a second that a peer has to send or take in the long run."""
 
 _SMALL = 1 << 14
 _LARGE = 1 << 18
@@ -41,10 +48,15 @@ class Stream:
         Connected.
     seconds
         That the peer is given where nothing else is said.
+    meanwhile
+        Called every now and then while the peer is waited for; may raise.
     """
 
-    def __init__(self, connection: socket.socket, seconds: float) -> None:
+    def __init__(
+        self, connection: socket.socket, seconds: float, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
         self._socket = connection
+        self._meanwhile = meanwhile
         self._small = bytearray(_SMALL)
         self._large: memoryview | None = None
         self._start = self._end = 0
@@ -59,6 +71,10 @@ class Stream:
     def shorten(self, seconds: float) -> None:
         """Take so many seconds from what the peer was given."""
         self._deadline -= seconds
+
+    def _moved(self, count: int) -> None:
+        """Give a peer that goes on, if slowly, the time for what it sent or took; never more than it was given at first."""
+        self._deadline = min(self._deadline + count / SLOWEST, time.monotonic() + self._allowed)
 
     def shake_hands(self) -> None:
         """Do the handshake of TLS, where the connection is one."""
@@ -146,6 +162,7 @@ class Stream:
         while count:
             assert self._large is not None
             got = self._receive(self._large[:count])
+            self._moved(got)
             count -= got
             yield self._large[:got]
 
@@ -160,14 +177,10 @@ class Stream:
             The peer does not take them.
         """
         left = memoryview(data)
-        try:
-            while left:  # TLS gives each of its records the whole time anew
-                self._socket.settimeout(self._left)
-                left = left[self._socket.send(left) :]
-        except TimeoutError:
-            raise Late(f"what was sent was not taken in {self._allowed:.0f} s") from None
-        except OSError as error:
-            raise _gone(error) from None
+        while left:
+            taken = self._waiting("what was sent was not taken", partial(self._socket.send, left))
+            self._moved(taken)
+            left = left[taken:]
 
     def ask(self, question: bytes, length: int, seconds: float) -> None:
         """Send a last PDU, wait for the beginning of its answer, and close.
@@ -189,6 +202,7 @@ class Stream:
 
     def part(self, farewell: bytes = b"") -> None:
         """Send a last PDU and close; what the peer still sends is read for a moment, so that the PDU is not lost."""
+        self._meanwhile = lambda: None
         with suppress(OSError, Gone, Late, ValueError):
             self.allow(_LINGER_SECONDS)
             if farewell:
@@ -206,17 +220,25 @@ class Stream:
             raise Late(f"what was awaited did not come in {self._allowed:.0f} s")
         return left
 
+    def _waiting(self, late: str, do: Callable[[], int]) -> int:
+        """Return what a call returns that waits for the peer, and say what is late where that takes too long."""
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise Late(f"{late} in {self._allowed:.0f} s")
+            self._socket.settimeout(min(left, NAP))
+            try:
+                return do()
+            except TimeoutError:
+                self._meanwhile()
+            except OSError as error:
+                raise _gone(error) from None
+
     def _receive(self, into: memoryview) -> int:
-        self._socket.settimeout(self._left)
         if _QUICK is not None:  # a peer that waits for it sends the next small PDU 40 ms later
             with suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
-        try:
-            got = self._socket.recv_into(into)
-        except TimeoutError:
-            raise Late(f"what was awaited did not come in {self._allowed:.0f} s") from None
-        except OSError as error:
-            raise _gone(error) from None
+        got = self._waiting("what was awaited did not come", partial(self._socket.recv_into, into))
         if not got:
             raise Gone("the peer closed the connection")
         return got

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -12,7 +13,7 @@ from cinemill.errors import NodeError
 from cinemill.network.incoming import Claim
 from cinemill.network.instances import Instance
 from cinemill.network.multipart import Parts, body_of, boundary_of, length_of
-from cinemill.network.outcomes import Outcome, of_http
+from cinemill.network.outcomes import OF_THE_NODE, Outcome, of_http
 from cinemill.network.query import MOST_ANSWERS, Listed, Study, days_of, halves, span_text
 from cinemill.network.store import outcome_of
 from cinemill.network.web_answers import LARGEST, check_status, number_of, stored, text_of
@@ -30,8 +31,8 @@ _JSON = "application/dicom+json"
 _AS_IT_IS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 1000
 _UNTOLD = Claim("", "", "")
-_OF_THE_NODE = frozenset(("down", "tls", "busy", "not-authorized", "redirected"))
-"""What would become of other questions, too."""
+_OF_OTHERS = OF_THE_NODE | {"busy"}
+"""What would become of other questions at the same time, too."""
 
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _STUDY_DATE, _STUDY_INSTANCES, _SYNTAX = "00080020", "00201208", "00083002"
@@ -141,7 +142,7 @@ def status_for(http: Client, method: str, url: str, body: tuple[str, bytes] | No
     kind, content = body or ("", b"")
     fields = {"Accept": _JSON if body else _AS_IT_IS, **({"Content-Type": kind} if body else {})}
     with http.ask(method, url, fields, [content], len(content) if body else None) as answer:
-        if of_http(answer.code) in _OF_THE_NODE:
+        if of_http(answer.code) in _OF_OTHERS:
             check_status(answer)
         return answer.code
 
@@ -211,7 +212,7 @@ def retrieve(
     whole
         Whether that is all of the study, which is then asked for by its UID alone.
     passed
-        Called with the bytes of each piece; may wait, or raise.
+        Called with the bytes of each piece, and with 0 while the node is waited for; may wait, or raise.
 
     Raises
     ------
@@ -220,12 +221,12 @@ def retrieve(
     """
     base, count = f"{node.by_web.url}/studies/{study}", passed or (lambda _: None)
     one_by_one = bool(listed) and all(each.series for each in _lacking(listed, arrivals))
-    with Client(node.by_web) as http:
+    with Client(node.by_web, partial(count, 0)) as http:
         if not one_by_one or (whole and len(_lacking(listed, arrivals)) == len(listed)):
             try:
                 _retrieve(http, base, arrivals, count)
             except NodeError as error:
-                if not one_by_one or error.outcome in _OF_THE_NODE:
+                if not one_by_one or error.outcome in _OF_OTHERS:
                     raise
             else:
                 return
@@ -235,7 +236,7 @@ def retrieve(
                 _retrieve(http, url, arrivals, count)
             except NodeError as error:
                 arrivals.lack(each.sop_instance, each.sop_class, error)
-                if error.outcome in _OF_THE_NODE or error.outcome == "stalled":
+                if error.outcome in _OF_OTHERS or error.outcome == "stalled":
                     raise
 
 
@@ -271,12 +272,13 @@ def store(
     instances
         Read by `cinemill.network.instances.read_instance`.
     passed
-        Called with the bytes of each piece; may wait, or raise.
+        Called with the bytes of each piece, and with 0 while the node is waited for; may wait, or raise.
     """
-    with Client(node.by_web) as http:
+    count = passed or (lambda _: None)
+    with Client(node.by_web, partial(count, 0)) as http:
         for instance in instances:
             try:
-                yield _store(http, f"{node.by_web.url}/studies", instance, passed or (lambda _: None))
+                yield _store(http, f"{node.by_web.url}/studies", instance, count)
             except NodeError as error:
                 yield outcome_of(instance, error)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import (
     HTTPConnection,
     HTTPException,
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from cinemill.errors import NodeError
+from cinemill.network.stream import NAP, SLOWEST
 from cinemill.network.tls import Tls, client_context
 
 if TYPE_CHECKING:
@@ -35,12 +38,35 @@ _REST = 1 << 12
 
 _IN_A_PATH = "/%:@!$&'()*+,;=~-._"
 
-_SLOWEST = 1 << 10
-"""Bytes a second that an answer has to make in the long run."""
-
 _LARGEST_HEAD = 1 << 20
 _OVERHEAD = 16
 """Bytes of the connection for each that is wanted of a body: chunks of one byte take six."""
+
+
+def _await(connection: socket.socket, event: int, seconds: float, meanwhile: Callable[[], None]) -> None:
+    """Wait until a connection can be read or written, and say so every now and then.
+
+    Parameters
+    ----------
+    connection
+        Connected.
+    event
+        ``POLLIN`` or ``POLLOUT``.
+    seconds
+        After which `TimeoutError` is raised.
+    meanwhile
+        Called; may raise.
+    """
+    if isinstance(connection, ssl.SSLSocket) and event == select.POLLIN and connection.pending():
+        return
+    poll = select.poll()
+    poll.register(connection, event)
+    end = time.monotonic() + seconds
+    while not poll.poll(min(seconds, NAP) * 1000):
+        meanwhile()
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
 
 
 class _Arriving(io.RawIOBase):
@@ -52,10 +78,12 @@ class _Arriving(io.RawIOBase):
         Connected.
     file
         Reads from it.
+    meanwhile
+        See `Client`.
     """
 
-    def __init__(self, connection: socket.socket, file: io.RawIOBase) -> None:
-        self._connection, self._file = connection, file
+    def __init__(self, connection: socket.socket, file: io.RawIOBase, meanwhile: Callable[[], None]) -> None:
+        self._connection, self._file, self._meanwhile = connection, file, meanwhile
         self._seconds = connection.gettimeout() or _CONNECT_SECONDS
         self._came, self._waited = 0, 0.0
         self._wanted = _LARGEST_HEAD
@@ -72,11 +100,12 @@ class _Arriving(io.RawIOBase):
         """Read what has come: see `io.RawIOBase`."""
         if self._came > self._wanted:
             raise HTTPException(f"more than {self._wanted} bytes without what was asked for")
-        left = self._seconds - max(self._waited - self._came / _SLOWEST, 0.0)
+        left = self._seconds - max(self._waited - self._came / SLOWEST, 0.0)
         if left <= 0:
             raise TimeoutError
         self._connection.settimeout(left)
         begun = time.monotonic()
+        _await(self._connection, select.POLLIN, left, self._meanwhile)
         got = self._file.readinto(buffer)
         if self._came:  # a server may think before it says the first word
             self._waited += time.monotonic() - begun
@@ -92,9 +121,9 @@ class _Arriving(io.RawIOBase):
 class _Response(HTTPResponse):
     """An answer that comes through `_Arriving`."""
 
-    def __init__(self, sock: socket.socket, *more: Any, **others: Any) -> None:
+    def __init__(self, sock: socket.socket, *more: Any, meanwhile: Callable[[], None], **others: Any) -> None:
         super().__init__(sock, *more, **others)
-        self.arriving = _Arriving(sock, self.fp.detach())
+        self.arriving = _Arriving(sock, self.fp.detach(), meanwhile)
         self.fp = io.BufferedReader(self.arriving)
 
 
@@ -187,6 +216,8 @@ class Client:
     ----------
     way
         How the node is reached.
+    meanwhile
+        Called every now and then while the server is waited for; may raise.
 
     Raises
     ------
@@ -194,7 +225,8 @@ class Client:
         The secret or the certificates can't be read.
     """
 
-    def __init__(self, way: Web) -> None:
+    def __init__(self, way: Web, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self._meanwhile = meanwhile
         self._fields = way.authorization()
         address = urlsplit(way.url)
         seconds = min(way.timeout, _CONNECT_SECONDS)
@@ -205,7 +237,7 @@ class Client:
             )
         else:
             self._http = HTTPConnection(address.hostname or "", address.port, timeout=seconds)
-        self._http.response_class = _Response
+        self._http.response_class = partial(_Response, meanwhile=meanwhile)  # type: ignore[assignment]  # it is called
         self._url, self._timeout = way.url, way.timeout
 
     def __enter__(self) -> Self:
@@ -268,10 +300,14 @@ class Client:
 
     def _send(self, url: str, body: Iterable[Buffer]) -> bool:
         """Send a body; False where the server has hung up before its end, which it may have answered first."""
+        at_once = math.ceil(self._timeout * SLOWEST)  # a piece that is sent has the timeout for all of it
         for piece in body:
+            view = memoryview(piece).cast("B")
             try:
                 with _explained(url):
-                    self._http.send(piece)
+                    for start in range(0, len(view), at_once):
+                        _await(self._http.sock, select.POLLOUT, self._timeout, self._meanwhile)
+                        self._http.send(view[start : start + at_once])
             except NodeError as error:
                 if error.outcome != "lost":
                     raise

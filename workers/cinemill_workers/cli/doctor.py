@@ -25,7 +25,7 @@ from cinemill_workers.ledger import rights
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import ForeignLedger
-from cinemill_workers.settings import Settings
+from cinemill_workers.settings import Settings, misspelled
 
 LITTLE_SPACE = 5e9
 NEARLY_FULL = 0.95
@@ -71,6 +71,8 @@ def _start(settings: Settings) -> Finding:
     except UsageError as error:
         found, _, remedy = error.message.partition(": ")
         return Finding("settings", well=False, found=found, remedy=remedy)
+    if said := misspelled():
+        return Finding("settings", well=False, found=said, remedy="name the variable as docs/SERVICE.md does")
     return Finding("settings", well=True, found="a worker can start with them")
 
 

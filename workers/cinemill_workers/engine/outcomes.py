@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from cinemill import errors
-from cinemill.network.outcomes import OUTCOMES
+from cinemill.network.outcomes import OF_THE_NODE, OUTCOMES
 from cinemill.storage.atomic import NO_ROOM, is_no_room
 
 
@@ -62,10 +62,6 @@ the error: what is not permitted, or has gone, may be mended between two attempt
 """
 
 
-NODE_AWAY = frozenset(("down", "refused", "tls", "not-authorized", "redirected", "closed"))
-"""Outcomes that all other items of the job would have as well, until a person or the time of the day changes that."""
-
-
 class WorkerLost(errors.CinemillError):
     """The process that worked on the item died: a crash in native code, or killed for its memory."""
 
@@ -77,7 +73,7 @@ class OutsideRoots(errors.Refused):
 def fate_of(error: BaseException) -> Fate:
     """Look the error, and whatever caused it, up in the table; what a node did, in that of its outcomes."""
     if isinstance(error, errors.NodeError):
-        if error.outcome in NODE_AWAY:
+        if error.outcome in OF_THE_NODE:
             return Fate.HOLD
         return Fate.RETRY if OUTCOMES[error.outcome].again else Fate.FAIL
     for each in _chain(error):

@@ -28,7 +28,7 @@ from cinemill_workers.internals import end_worker, keep_pool_full, telling_task
 from cinemill_workers.ledger.connection import connect
 from cinemill_workers.ledger.ledger import Ledger
 from cinemill_workers.ledger.model import PRIORITIES, ForeignLedger
-from cinemill_workers.settings import settings
+from cinemill_workers.settings import misspelled, settings
 
 OUTAGE_RETRIES = 120
 """A child waits for the broker about ten minutes before it gives its work up."""
@@ -123,6 +123,8 @@ class Companions(bootsteps.StartStopStep):  # type: ignore[misc]
         except UsageError as error:
             logs.items.critical("this worker does not start: %s", error)
             raise SystemExit(os.EX_CONFIG) from None
+        if said := misspelled():
+            logs.items.warning("%s", said)
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cinemill.errors import NodeError, UsageError
 from cinemill.network import archive
-from cinemill.network.outcomes import OUTCOMES
+from cinemill.network.outcomes import OF_THE_NODE, OUTCOMES
 from cinemill.network.pace import Pace
 from cinemill.network.query import Study
 from cinemill.operations.exchange.ledger import Entry, Ledger
@@ -33,8 +33,6 @@ _IN_A_ROW = 3
 """Studies of which nothing went well for a reason that is the node's, after which a run ends."""
 _DECISIVE = ("to", "colour", "if_larger", "lossy_source", "readable_by", "collapse_grey")
 """Options that decide what is made of an instance, besides the policy."""
-_OF_THE_NODE = frozenset(("down", "refused", "tls", "not-authorized", "redirected"))
-"""Failures that all others share."""
 _SHARED = frozenset(("kept-by-node", "not-as-sent", "syntax-refused", "not-served"))
 """Failures that others will most likely share, as those do that may pass: unless that study has failed before."""
 
@@ -235,7 +233,7 @@ def _is_stuck(done: Migrated) -> bool:
     if done.well or any(each.finished for each in done.entries):
         return False
     failures = {each.failure for each in done.entries if each.failure} or {done.detail.partition(":")[0]}
-    if failures <= _OF_THE_NODE:
+    if failures <= OF_THE_NODE:
         return True
     likely = all(name in _SHARED or (name in OUTCOMES and OUTCOMES[name].again) for name in failures)
     return likely and all(each.attempts <= 1 for each in done.entries)

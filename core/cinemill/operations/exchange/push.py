@@ -28,7 +28,7 @@ _AT_ONCE = 1000
 """Files whose headers are known at the same time."""
 
 _IN_A_ROW = 3
-_OF_THE_NODE = frozenset(("down", "busy", "stalled"))
+_SLOW_TO_FAIL = frozenset(("down", "busy", "stalled"))
 """Outcomes that the next instances would share, after as long again."""
 
 _NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
@@ -126,7 +126,7 @@ class Sender:
         with closing(self._over_network(instances)) as outcomes:
             for outcome in outcomes:
                 left.pop(outcome.source)
-                row = row + 1 if outcome.name in _OF_THE_NODE else 0
+                row = row + 1 if outcome.name in _SLOW_TO_FAIL else 0
                 yield outcome
                 if row == _IN_A_ROW:
                     break

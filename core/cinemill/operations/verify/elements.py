@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.dicom.dictionary import find_keyword, find_vr
 from cinemill.dicom.elements import (
-    EXPLICIT_LE,
     IMPLICIT_LE,
     ITEM,
     SEQUENCE_END,
@@ -139,23 +138,17 @@ def _elements(source: Source, ignored: Collection[int]) -> dict[int, bytes]:
     """Return the elements of a file by tag, in implicit VR."""
     icons = native_icons(source)
 
-    def change(elements: list[Element]) -> dict[int, bytes]:
+    def change(elements: list[Element]) -> Mapping[int, bytes]:
         try:
-            native = icons(elements)
+            return icons(elements)
         except CinemillError:  # what can't be decoded has to be the same bytes
             return {}
-        return {tag: _implicit(new) for tag, new in native.items()}
 
     recoder = Recoder(
         source.data, source.encoding, IMPLICIT_LE, signed=False, change_item=change, canonical=True
     )
     compared = (element for element in source.elements if element.tag not in ignored)
     return {element.tag: encoded for element, encoded in recoder.encode(compared)}
-
-
-def _implicit(encoded: bytes) -> bytes:
-    recoder = Recoder(encoded, EXPLICIT_LE, IMPLICIT_LE, signed=False)
-    return b"".join(new for _, new in recoder.encode(walk(encoded, 0, len(encoded), EXPLICIT_LE)))
 
 
 def _compare(before: Mapping[int, bytes], after: Mapping[int, bytes], path: str) -> Iterator[Difference]:
