@@ -145,6 +145,12 @@ def test_options_of_the_same_name_are_one():
         (("index", CINE, "--output", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
         (("inspect", CINE, "--measurements", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
         (("receive", "s3://bucket/in"), "s3://bucket/in is a URL"),
+        (("transcode", "", "out"), "a path is empty"),
+        (("transcode", CINE, ""), "a path is empty"),
+        (("inspect", ""), "a path is empty"),
+        (("transcode", CINE, "out", "--report", ""), "a path is empty"),
+        (("transcode", CINE, "~/out.dcm"), "~/out.dcm begins with ~, which is not expanded here"),
+        (("bench", CINE, "none.dcm"), "no such file"),
     ],
 )
 def test_what_can_not_be_is_said_and_nothing_is_made(tmp_path, monkeypatch, words, message):

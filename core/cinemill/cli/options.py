@@ -27,7 +27,7 @@ OTHER_NAMES = {
 
 
 class Place(click.Path):
-    """A path; the URL of an object in a store is refused."""
+    """A path; what is none, such as a URL, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what was typed as a path."""
@@ -36,11 +36,10 @@ class Place(click.Path):
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
         """Return what explains that sources are missing where a path was typed: it is taken for the last argument."""
-        *_, last = (
-            [each for each in ctx.command.params if isinstance(each, click.Argument)] if ctx else [param]
-        )
-        if ctx is None or last is param:
+        arguments = [each for each in ctx.command.params if isinstance(each, click.Argument)] if ctx else []
+        if ctx is None or param not in arguments[:-1]:
             return None
+        last = arguments[-1]
         return f"{last.make_metavar(ctx)} is the last argument, and stands behind what is read."
 
 
