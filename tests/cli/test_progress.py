@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -15,8 +16,10 @@ import click
 import pytest
 from rich.console import Console
 
-from cinemill.cli import progress
-from cinemill.cli.progress import LateBar
+from cinemill.cli import exchange, progress
+from cinemill.cli.exchange import Shown
+from cinemill.cli.progress import LateBar, between_lines
+from cinemill.network.pace import Pace
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import Item
 from tests.support.files import bundled
@@ -25,7 +28,8 @@ FIRST, SECOND = (Receipt(source, "", "transcoded") for source in "ab")
 
 
 def terminal(*, there=True):
-    return SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: there))
+    stream = SimpleNamespace(isatty=lambda: there)
+    return SimpleNamespace(stdout=stream, stderr=stream)
 
 
 class Drawn:
@@ -117,6 +121,35 @@ def test_a_long_name_takes_no_room_from_numbers(monkeypatch):
             show.console.print(bar._progress.make_tasks_table(bar._progress.tasks))
     lines = click.unstyle(capture.get()).splitlines()
     assert [line for line in lines if re.search(r"0/1320 instances ━{20} 0 MB/s +(long)+l?o?n?…$", line)]
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """What a terminal gets on which both streams end."""
+    from cinemill.cli import show
+
+    written = StringIO()
+    monkeypatch.setattr(show, "console", Console(file=written, force_terminal=True, width=80))
+    for module in (progress, exchange):
+        monkeypatch.setattr(module, "sys", terminal())
+    return written
+
+
+def test_what_went_wrong_on_the_network_stands_above_the_bar(screen, capsys):
+    with Shown(Pace()) as shown:
+        shown.wrong("down", "a.dcm: nobody answers")
+    assert capsys.readouterr().err == ""
+    drawn = click.unstyle(screen.getvalue())
+    assert "0 instances, 0 MB" in drawn
+    assert re.search(r"^down: a\.dcm: nobody answers$", drawn.replace("\r", "\n"), re.MULTILINE)
+
+
+def test_there_is_no_bar_between_lines_of_json_on_a_terminal(screen, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
+    with Shown(Pace(), as_json=True) as shown, LateBar(lambda: (1, 1), hidden=between_lines(as_json=True)):
+        shown.wrong("down", "a.dcm: nobody answers")
+        time.sleep(0.05)
+    assert screen.getvalue() == ""
 
 
 def test_a_small_file_on_a_terminal_is_one_line_and_no_bar(tmp_path):

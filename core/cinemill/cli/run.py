@@ -113,7 +113,7 @@ def run(
         As typed.
     """
     from cinemill.batch import is_no_room
-    from cinemill.cli.progress import LateBar
+    from cinemill.cli.progress import LateBar, between_lines
     from cinemill.cli.tally import Tally
     from cinemill.operations.twins import Twins
     from cinemill.storage.tree import measured
@@ -130,7 +130,10 @@ def run(
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
         nullcontext() if alone else Twins() as twins,
-        LateBar(lambda: measured(operation.discover(sources, destination)), hidden=quiet) as shown,
+        LateBar(
+            lambda: measured(operation.discover(sources, destination)),
+            hidden=quiet or between_lines(as_json=as_json),
+        ) as shown,
     ):
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):

@@ -70,7 +70,8 @@ class Bar:
                 soft_wrap=True,
             )
 
-    def say(self, line: str, lead: str = "", colour: str | None = None) -> None:
+    @staticmethod
+    def say(line: str, lead: str = "", colour: str | None = None) -> None:
         """Print a line above the bar: see `cinemill.cli.progress.say`."""
         text = Text(line)
         text.stylize(colour or "", 0, len(lead))
