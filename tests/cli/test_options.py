@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from cinemill.cli import app, run
 from cinemill.cli.options import accepting, given, made
-from cinemill.errors import UsageError
+from cinemill.errors import OutputError, UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation, options_of
 from cinemill.operations.split.request import Split
@@ -194,3 +194,21 @@ def test_reports_are_named_by_what_they_hold(tmp_path, suffix):
     assert CliRunner().invoke(app, words).exit_code == 0
     if suffix != ".csv":
         assert json.loads(report.read_text())["status"] == "extracted"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", CINE, "-o", "file/x.csv"),
+        ("deidentify", CINE, "file/x", "--key", "k", "--mask", "review"),
+        ("warmup", "-o", "file/x"),
+    ],
+    ids=["an index", "a page", "kernels"],
+)
+def test_a_directory_below_a_file_is_refused_by_name(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CINEMILL_CACHE_DIR", "")
+    (tmp_path / "file").write_text("no directory")
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert isinstance(done.exception, OutputError)
+    assert "file: can't be written: a part of the path is not a directory" in str(done.exception)
