@@ -7,19 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from cinemill.cli import exchange, progress
+from cinemill.cli import app, exchange, progress
 from cinemill.cli.exchange import Shown
 from cinemill.cli.progress import LateBar, between_lines
+from cinemill.errors import Cancelled
 from cinemill.network.pace import Pace
+from cinemill.operations.dataset.making import Making
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import Item
 from tests.support.files import bundled
@@ -121,6 +124,29 @@ def test_a_long_name_takes_no_room_from_numbers(monkeypatch):
             show.console.print(bar._progress.make_tasks_table(bar._progress.tasks))
     lines = click.unstyle(capture.get()).splitlines()
     assert [line for line in lines if re.search(r"0/1320 instances ━{20} 0 MB/s +(long)+l?o?n?…$", line)]
+
+
+def test_what_a_terminal_shows_of_ctrl_c_fits_behind_the_bar(monkeypatch):
+    from cinemill.cli import show
+
+    monkeypatch.setattr(show, "console", Console(file=StringIO(), force_terminal=True, width=80))
+    with show.bar() as bar:
+        bar.frames(Item(Path(f"{'long' * 20}.dcm"), Path("out")), 12, 30)
+        with show.console.capture() as capture:
+            show.console.print(bar._progress.get_renderable())
+    assert max(map(len, click.unstyle(capture.get()).splitlines())) == 78
+
+
+def test_that_a_data_set_was_stopped_is_said_once_the_bar_is_gone(monkeypatch):
+    def make(_):
+        raise Cancelled("stopped")
+
+    bar = SimpleNamespace(close=lambda: click.echo("gone", err=True))
+    monkeypatch.setattr("cinemill.cli.dataset.phases", lambda **_: closing(bar))
+    monkeypatch.setattr(Making, "make", make)
+    assert CliRunner().invoke(app, ["dataset", str(bundled("CT_small.dcm")), "set"]).output == (
+        "gone\nstopped; the same command goes on from here\n"
+    )
 
 
 @pytest.fixture
