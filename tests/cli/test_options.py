@@ -196,6 +196,16 @@ def test_reports_are_named_by_what_they_hold(tmp_path, suffix):
         assert json.loads(report.read_text())["status"] == "extracted"
 
 
+def test_a_destination_that_ends_with_a_slash_is_a_directory(tmp_path):
+    for words in ((), ("--to", "rle")):
+        done = CliRunner().invoke(app, ["transcode", str(CINE), f"{tmp_path}/{len(words)}/", *words])
+        assert done.exit_code == 0, done.output
+        assert [path.name for path in (tmp_path / str(len(words))).iterdir()] == [CINE.name]
+    done = CliRunner().invoke(app, ["verify", str(CINE), f"{tmp_path}/none/"])
+    assert done.exit_code == 1
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -23,6 +23,7 @@ from cinemill.cli.options import (
     examples,
     made,
     sources_argument,
+    typed_as_directory,
 )
 from cinemill.operations.operation import Control, Operation
 
@@ -116,6 +117,7 @@ def run(
     from cinemill.cli.progress import LateBar, between_lines
     from cinemill.cli.tally import Tally
     from cinemill.operations.twins import Twins
+    from cinemill.storage.atomic import make_folder
     from cinemill.storage.tree import measured
 
     operation = operation.aimed_at(sources, destination)
@@ -135,6 +137,8 @@ def run(
             hidden=quiet or between_lines(as_json=as_json),
         ) as shown,
     ):
+        if alone and typed_as_directory() and not operation.only_reads:
+            make_folder(destination)
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
             receipt = _of(each, _typed(each.source, called))
