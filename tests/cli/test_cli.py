@@ -208,6 +208,13 @@ def test_bad_usage_and_bad_input_are_one_line(tmp_path, arguments, code, words):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_demo_that_has_no_place_is_told_why(tmp_path):
+    (tmp_path / "text").touch()
+    done = cinemill("demo", "--output", "text/demo", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "cinemill: text: can't be written: a part of the path is not a directory\n"
+
+
 def test_demo(tmp_path):
     done = cinemill("demo", "--output", tmp_path / "demo")
     assert done.returncode == 0, done.stderr

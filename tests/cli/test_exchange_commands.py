@@ -54,6 +54,15 @@ def test_a_query_that_finds_nothing_or_asks_for_what_studies_do_not_have_says_so
     assert "studies have no Modality; name ModalitiesInStudy" in done.stderr
 
 
+def test_a_place_that_can_not_be_is_said_and_is_no_fault_of_the_node(typed, tmp_path):
+    write_study(tmp_path / "in", 7, 2, study_date="20180301")
+    assert typed("push", "in", "pacs").returncode == 0
+    (tmp_path / "file").touch()
+    done = typed("pull", "pacs", "file/out", "--query", "StudyDate=20180301")
+    assert done.returncode == 1
+    assert done.stderr == "cinemill: file: can't be written: a part of the path is not a directory\n"
+
+
 def test_what_is_pushed_is_pulled_by_each_way_and_not_twice(typed, tmp_path):
     files = write_study(tmp_path / "in", 1, 2, study_date="20190301") + write_study(
         tmp_path / "in", 2, 1, study_date="20190302"

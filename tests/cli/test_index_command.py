@@ -65,6 +65,13 @@ def test_what_the_system_does_not_let_be_read_is_exit_code_1(tree, tmp_path, mon
     assert "3 headers read" in run(tree, "-o", tmp_path / "x.sqlite").stdout
 
 
+def test_a_link_to_a_directory_outside_is_named_as_one(tree, tmp_path):
+    (tmp_path / "away").mkdir()
+    (tree / "link").symlink_to(tmp_path / "away")
+    told = run(tree, "-o", tmp_path / "x.sqlite", code=1).stderr
+    assert told.startswith(f"failed: {tree / 'link'}: is a link to a directory, which is not followed; name")
+
+
 @pytest.mark.parametrize("words", [(), ("-o", "x.txt"), ("-o", "in/x.csv")])
 def test_wrong_usage_is_exit_code_2(tree, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)

@@ -47,6 +47,7 @@ def test_one_path_where_two_belong_is_explained(words, last):
     done = run(*words, code=2)
     assert f"'SRC...'. {last} is the last argument, and stands behind what is read." in done.stderr
     assert run("inspect", code=2).stderr.endswith("Missing argument 'SRC...'.\n")
+    assert run("index", CINE, code=2).stderr.endswith("Missing option '-o' / '--output'.\n")
 
 
 @pytest.mark.parametrize("sources", [1, 2], ids=["a directory", "several files"])

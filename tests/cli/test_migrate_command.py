@@ -63,7 +63,7 @@ def test_a_migration_shows_what_there_is_what_was_done_and_what_is_left(pacs, ty
     assert again.stdout == ""
     other = typed("pacs", *QUERY, "--to", "rle")
     assert other.returncode == 2
-    assert "this spool belongs to a migration with --to" in other.stderr
+    assert "this spool belongs to a migration with --to jpeg-ls, asked for was rle" in other.stderr
 
 
 def test_a_target_that_the_node_refuses_is_said_before_anything_is_fetched(pacs, typed, tmp_path):

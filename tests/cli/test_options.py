@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from cinemill.cli import app, run
 from cinemill.cli.options import accepting, given, made
-from cinemill.errors import UsageError
+from cinemill.errors import OutputError, UsageError
 from cinemill.operations.extract.request import Extract
 from cinemill.operations.operation import Operation, options_of
 from cinemill.operations.split.request import Split
@@ -145,6 +145,12 @@ def test_options_of_the_same_name_are_one():
         (("index", CINE, "--output", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
         (("inspect", CINE, "--measurements", "s3://bucket/x.csv"), "s3://bucket/x.csv is a URL"),
         (("receive", "s3://bucket/in"), "s3://bucket/in is a URL"),
+        (("transcode", "", "out"), "a path is empty"),
+        (("transcode", CINE, ""), "a path is empty"),
+        (("inspect", ""), "a path is empty"),
+        (("transcode", CINE, "out", "--report", ""), "a path is empty"),
+        (("transcode", CINE, "~/out.dcm"), "~/out.dcm begins with ~, which is not expanded here"),
+        (("bench", CINE, "none.dcm"), "no such file"),
     ],
 )
 def test_what_can_not_be_is_said_and_nothing_is_made(tmp_path, monkeypatch, words, message):
@@ -188,3 +194,31 @@ def test_reports_are_named_by_what_they_hold(tmp_path, suffix):
     assert CliRunner().invoke(app, words).exit_code == 0
     if suffix != ".csv":
         assert json.loads(report.read_text())["status"] == "extracted"
+
+
+def test_a_destination_that_ends_with_a_slash_is_a_directory(tmp_path):
+    for words in ((), ("--to", "rle")):
+        done = CliRunner().invoke(app, ["transcode", str(CINE), f"{tmp_path}/{len(words)}/", *words])
+        assert done.exit_code == 0, done.output
+        assert [path.name for path in (tmp_path / str(len(words))).iterdir()] == [CINE.name]
+    done = CliRunner().invoke(app, ["verify", str(CINE), f"{tmp_path}/none/"])
+    assert done.exit_code == 1
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", CINE, "-o", "file/x.csv"),
+        ("deidentify", CINE, "file/x", "--key", "k", "--mask", "review"),
+        ("warmup", "-o", "file/x"),
+    ],
+    ids=["an index", "a page", "kernels"],
+)
+def test_a_directory_below_a_file_is_refused_by_name(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CINEMILL_CACHE_DIR", "")
+    (tmp_path / "file").write_text("no directory")
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert isinstance(done.exception, OutputError)
+    assert "file: can't be written: a part of the path is not a directory" in str(done.exception)

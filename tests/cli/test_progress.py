@@ -6,17 +6,23 @@ import re
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from cinemill.cli import progress
-from cinemill.cli.progress import LateBar
+from cinemill.cli import app, exchange, progress
+from cinemill.cli.exchange import Shown
+from cinemill.cli.progress import LateBar, between_lines
+from cinemill.errors import Cancelled
+from cinemill.network.pace import Pace
+from cinemill.operations.dataset.making import Making
 from cinemill.operations.receipt import Receipt
 from cinemill.storage.tree import Item
 from tests.support.files import bundled
@@ -25,7 +31,8 @@ FIRST, SECOND = (Receipt(source, "", "transcoded") for source in "ab")
 
 
 def terminal(*, there=True):
-    return SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: there))
+    stream = SimpleNamespace(isatty=lambda: there)
+    return SimpleNamespace(stdout=stream, stderr=stream)
 
 
 class Drawn:
@@ -117,6 +124,58 @@ def test_a_long_name_takes_no_room_from_numbers(monkeypatch):
             show.console.print(bar._progress.make_tasks_table(bar._progress.tasks))
     lines = click.unstyle(capture.get()).splitlines()
     assert [line for line in lines if re.search(r"0/1320 instances ━{20} 0 MB/s +(long)+l?o?n?…$", line)]
+
+
+def test_what_a_terminal_shows_of_ctrl_c_fits_behind_the_bar(monkeypatch):
+    from cinemill.cli import show
+
+    monkeypatch.setattr(show, "console", Console(file=StringIO(), force_terminal=True, width=80))
+    with show.bar() as bar:
+        bar.frames(Item(Path(f"{'long' * 20}.dcm"), Path("out")), 12, 30)
+        with show.console.capture() as capture:
+            show.console.print(bar._progress.get_renderable())
+    assert max(map(len, click.unstyle(capture.get()).splitlines())) == 78
+
+
+def test_that_a_data_set_was_stopped_is_said_once_the_bar_is_gone(monkeypatch):
+    def make(_):
+        raise Cancelled("stopped")
+
+    bar = SimpleNamespace(close=lambda: click.echo("gone", err=True))
+    monkeypatch.setattr("cinemill.cli.dataset.phases", lambda **_: closing(bar))
+    monkeypatch.setattr(Making, "make", make)
+    assert CliRunner().invoke(app, ["dataset", str(bundled("CT_small.dcm")), "set"]).output == (
+        "gone\nstopped; the same command goes on from here\n"
+    )
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """What a terminal gets on which both streams end."""
+    from cinemill.cli import show
+
+    written = StringIO()
+    monkeypatch.setattr(show, "console", Console(file=written, force_terminal=True, width=80))
+    for module in (progress, exchange):
+        monkeypatch.setattr(module, "sys", terminal())
+    return written
+
+
+def test_what_went_wrong_on_the_network_stands_above_the_bar(screen, capsys):
+    with Shown(Pace()) as shown:
+        shown.wrong("down", "a.dcm: nobody answers")
+    assert capsys.readouterr().err == ""
+    drawn = click.unstyle(screen.getvalue())
+    assert "0 instances, 0 MB" in drawn
+    assert re.search(r"^down: a\.dcm: nobody answers$", drawn.replace("\r", "\n"), re.MULTILINE)
+
+
+def test_there_is_no_bar_between_lines_of_json_on_a_terminal(screen, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
+    with Shown(Pace(), as_json=True) as shown, LateBar(lambda: (1, 1), hidden=between_lines(as_json=True)):
+        shown.wrong("down", "a.dcm: nobody answers")
+        time.sleep(0.05)
+    assert screen.getvalue() == ""
 
 
 def test_a_small_file_on_a_terminal_is_one_line_and_no_bar(tmp_path):

@@ -32,6 +32,11 @@ from tests.support.senders import Client, command, data_set, instances_below
         (("--allow-address", "nowhere"), "'nowhere' is no address"),
         (("--report-to", "PACS"), "expected AET=HOST:PORT"),
         (("--accept", "CTImage"), "is no UID"),
+        (
+            ("--aet", "A" * 17),
+            f"expected an AE title: 1 to 16 characters of ASCII, no backslash, found '{'A' * 17}'",
+        ),
+        (("--allow-aet", "A\\B"), "expected an AE title"),
         (("--verify", "sample"), "--verify goes with --to or --policy"),
         (("--report", "in/report.jsonl"), "would lie among the instances"),
     ],

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.errors import VerificationError
+from cinemill.errors import MissingOutput, NotPermitted, VerificationError
 from cinemill.operations.verify.request import Verify
 from tests.support.files import bundled
 
@@ -143,6 +143,15 @@ def test_a_truncated_or_empty_output_is_a_failure_with_its_path(trees):
     found = kinds(receipts(source, output, code=1), source)
     assert found["a/ct.dcm"] == ("failed", "DamagedFile")
     assert found["a/b/rgb.dcm"] == ("failed", "VerificationError")
+
+
+def test_that_a_source_can_not_be_read_is_said_once(tmp_path, monkeypatch):
+    def closed(*_, **__):
+        raise NotPermitted("can't be read: Permission denied; let this user read it")
+
+    monkeypatch.setattr("cinemill.operations.verify.verify.Source", closed)
+    with pytest.raises(MissingOutput, match="the source itself can't be read: Permission denied; let"):
+        cinemill.verify(CINE, tmp_path / "none.dcm")
 
 
 def test_a_source_that_can_not_be_read_needs_an_output_all_the_same(trees):

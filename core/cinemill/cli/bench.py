@@ -55,6 +55,9 @@ def bench(
     from another machine of the same kind.
     """
     before = [] if compare is None else _read(compare)
+    for path in files:
+        if not path.exists():
+            raise UsageError("no such file; check the path", path=path)
     from pydicom.data import get_testdata_file
 
     from cinemill.benchmark import measure, slower, summarise, to_document

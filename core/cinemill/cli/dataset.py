@@ -42,13 +42,13 @@ def dataset(
     from cinemill.operations.dataset.making import Making
 
     request = made(MakeClips, options)
-    with interruption() as stopping, phases(hidden=quiet) as shown:
-        try:
+    try:
+        with interruption() as stopping, phases(hidden=quiet) as shown:
             making = Making(request, sources, destination, run_all, jobs or processors(), stopping, shown)
             outcome = making.make()
-        except Cancelled:
-            click.echo("stopped; the same command goes on from here", err=True)
-            raise Exit(130) from None
+    except Cancelled:
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise Exit(130) from None
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
     if not quiet:

@@ -16,7 +16,7 @@ import click
 from click.exceptions import Exit
 
 from cinemill.cli.options import PATH, Whole
-from cinemill.cli.progress import say
+from cinemill.cli.progress import between_lines, say
 from cinemill.errors import Cancelled, NodeError, UsageError, printable
 from cinemill.storage.foreign import begins, check_ours
 
@@ -56,15 +56,27 @@ class Shown:
         self._transcoded = self._said = 0
         self._started = time.perf_counter()
         self._stack = ExitStack()
+        self._drawn = False
         self.well = True
 
     def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
+        self._drawn = not self._quiet and sys.stderr.isatty() and not between_lines(as_json=self._as_json)
+        if self._drawn:
             self._stack.enter_context(_bar(self))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        self._drawn = False
+
+    def say(self, line: str, lead: str = "", colour: str | None = None) -> None:
+        """Print a line, above the bar where there is one: see `cinemill.cli.progress.say`."""
+        if self._drawn:
+            from cinemill.cli.show import Bar
+
+            Bar.say(line, lead, colour)
+        else:
+            say(line, lead, colour)
 
     @contextmanager
     def until_stopped(self, said: str) -> Iterator[None]:
@@ -107,9 +119,9 @@ class Shown:
         self.well = False
         self._said += 1
         if self._said <= _MOST_SAID:
-            say(printable(f"{name}: {text}"), name, "red")
+            self.say(printable(f"{name}: {text}"), name, "red")
         elif self._said == _MOST_SAID + 1:
-            say("more went wrong; --report FILE has all of it")
+            self.say("more went wrong; --report FILE has all of it")
 
     def write(self, told: Mapping[str, object]) -> None:
         """Append a line to the report, and print it if that was asked for."""

@@ -171,7 +171,7 @@ def _told_survey(found: Forecast) -> Iterator[str]:
         yield f"{kind}: {counted(number, 'file')}, {in_bytes(survey.unread_bytes[kind])}"
     yield (
         f"{counted(sampled.instances, 'instance')} and {counted(sampled.frames, 'frame')} went through the encoders, "
-        f"in {sampled.seconds:.1f} s of all"
+        f"in {sampled.seconds:.1f} s in all"
     )
 
 

@@ -13,6 +13,8 @@ from click.exceptions import Exit
 from cinemill.cli.forecast import phases
 from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
+from cinemill.errors import printable
+from cinemill.storage.mapped import of_directory
 
 if TYPE_CHECKING:
     from cinemill.operations.index.index import Indexed
@@ -81,7 +83,7 @@ def index(
         for line in _told(made):
             click.echo(line)
     for folder in made.unlisted:
-        click.echo(f"can't be listed: {folder}", err=True)
+        click.echo(printable(f"failed: {folder}: {of_directory(Path(folder))}"), err=True)
     if not made.complete:
         click.echo("stopped; the same command goes on from here", err=True)
         raise Exit(130)

@@ -183,7 +183,7 @@ class Moved(Shown):
         """Say once that kernels are compiled, which takes a minute."""
         if not (self._compiled or self._quiet):
             self._compiled = True
-            say("compiling kernels for this processor, once; `cinemill warmup` does it beforehand")
+            self.say("compiling kernels for this processor, once; `cinemill warmup` does it beforehand")
 
     def _tell(self, entry: Entry) -> str:
         from cinemill.operations.exchange.migrate import outcome_of

@@ -17,6 +17,8 @@ from cinemill.storage.location import located
 Made = TypeVar("Made", bound=Operation)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_AS_DIRECTORY = "cinemill.as_directory"
+
 OTHER_NAMES = {
     "concurrency": "jobs",
     "voi-window": "window",
@@ -27,7 +29,7 @@ OTHER_NAMES = {
 
 
 class Place(click.Path):
-    """A path; the URL of an object in a store is refused."""
+    """A path; what is none, such as a URL, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what was typed as a path."""
@@ -36,11 +38,10 @@ class Place(click.Path):
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
         """Return what explains that sources are missing where a path was typed: it is taken for the last argument."""
-        *_, last = (
-            [each for each in ctx.command.params if isinstance(each, click.Argument)] if ctx else [param]
-        )
-        if ctx is None or last is param:
+        arguments = [each for each in ctx.command.params if isinstance(each, click.Argument)] if ctx else []
+        if ctx is None or param not in arguments[:-1]:
             return None
+        last = arguments[-1]
         return f"{last.make_metavar(ctx)} is the last argument, and stands behind what is read."
 
 
@@ -82,9 +83,25 @@ def sources_argument(text: str, *, required: bool = True) -> Callable[[Decorated
     return click.argument("sources", metavar=shown, nargs=-1, required=required, type=PATH, help=text)
 
 
+class _Destination(Place):
+    """The last argument: whether it was typed as a directory is noted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what was typed as a path."""
+        if ctx is not None:
+            ctx.meta[_AS_DIRECTORY] = str(value).endswith("/")
+        return super().convert(value, param, ctx)
+
+
 def destination_argument(text: str) -> Callable[[Decorated], Decorated]:
     """Return the decorator for the last argument."""
-    return click.argument("destination", metavar="DST", type=PATH, callback=_no_pipe, help=text)
+    kind = _Destination(path_type=Path)
+    return click.argument("destination", metavar="DST", type=kind, callback=_no_pipe, help=text)
+
+
+def typed_as_directory() -> bool:
+    """Whether the destination of the command that runs ends with a slash: ``out/`` is a directory, though it is not there yet."""
+    return bool(click.get_current_context().meta.get(_AS_DIRECTORY))
 
 
 def _no_pipe(context: click.Context, _: click.Parameter, destination: Path) -> Path:

@@ -34,6 +34,11 @@ def say(line: str, lead: str = "", colour: str | None = None) -> None:
     click.echo(click.style(lead, colour) + line.removeprefix(lead) if colour else line, err=True)
 
 
+def between_lines(*, as_json: bool) -> bool:
+    """Whether a bar would stand between lines of JSON, since both go to the terminal."""
+    return as_json and sys.stdout.isatty()
+
+
 class LateBar:
     """A progress bar that is drawn once a run has taken a moment, and told then what it has missed.
 

@@ -131,7 +131,7 @@ def receive(
 
     transcode = _transcode(options)
     known = places(options["report_to"])
-    limits, tls = _limits(options), _tls(options)
+    limits, tls = _limits(aet, options), _tls(options)
     sender = forwarded_to(forward, fallback, transcode)
     of = None if transcode is None else made_of
     with (
@@ -187,13 +187,15 @@ def _rules(options: dict[str, Any]) -> Rules:
     )
 
 
-def _limits(options: dict[str, Any]) -> Limits:
+def _limits(aet: str, options: dict[str, Any]) -> Limits:
     from cinemill.errors import UsageError
-    from cinemill.network.identity import is_uid
+    from cinemill.network.identity import TITLE, is_title, is_uid
     from cinemill.network.receive.limits import Limits, networks
 
     if wrong := [uid for uid in options["accept"] if not is_uid(uid)]:
         raise UsageError(f"{wrong[0]!r} is no UID; --accept takes the UID of a SOP class or transfer syntax")
+    if wrong := [title for title in (aet, *options["allow_aet"]) if not is_title(title)]:
+        raise UsageError(f"expected {TITLE}, found {wrong[0]!r}")
     return Limits(
         titles=frozenset(options["allow_aet"]),
         networks=networks(options["allow_address"]),

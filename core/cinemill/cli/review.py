@@ -12,6 +12,7 @@ import click
 from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import quiet_option
 from cinemill.operations.mask.wanted import REVIEW
+from cinemill.storage.atomic import make_folder
 
 
 @click.command(epilog=examples("cinemill review /archive/2019 -o review.html"))
@@ -55,8 +56,7 @@ def or_review(command: click.Command) -> click.Command:
             return
         page = destination
         if page.suffix != ".html":
-            page.mkdir(parents=True, exist_ok=True)
-            page /= "review.html"
+            page = make_folder(page) / "review.html"
         write_page(sources, page, None, reads=True, quiet=options["quiet"])
 
     command.callback = carry_out

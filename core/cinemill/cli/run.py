@@ -23,6 +23,7 @@ from cinemill.cli.options import (
     examples,
     made,
     sources_argument,
+    typed_as_directory,
 )
 from cinemill.operations.operation import Control, Operation
 
@@ -113,9 +114,10 @@ def run(
         As typed.
     """
     from cinemill.batch import is_no_room
-    from cinemill.cli.progress import LateBar
+    from cinemill.cli.progress import LateBar, between_lines
     from cinemill.cli.tally import Tally
     from cinemill.operations.twins import Twins
+    from cinemill.storage.atomic import make_folder
     from cinemill.storage.tree import measured
 
     operation = operation.aimed_at(sources, destination)
@@ -130,8 +132,13 @@ def run(
         _report(report, [*sources, destination] if operation.only_reads else sources) as add,
         interruption() as stopping,
         nullcontext() if alone else Twins() as twins,
-        LateBar(lambda: measured(operation.discover(sources, destination)), hidden=quiet) as shown,
+        LateBar(
+            lambda: measured(operation.discover(sources, destination)),
+            hidden=quiet or between_lines(as_json=as_json),
+        ) as shown,
     ):
+        if alone and typed_as_directory() and not operation.only_reads:
+            make_folder(destination)
         tally = Tally(named, mirrored=operation.mirrors, say=shown.say)
         for each in _receipts(operation, items, sources, jobs, stopping, None if quiet else shown):
             receipt = _of(each, _typed(each.source, called))

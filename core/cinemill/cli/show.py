@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from cinemill.cli.tally import worked_on
@@ -32,6 +32,16 @@ class _Rate(ProgressColumn):
         fields = task.fields  # type: ignore[attr-defined]
         seconds = max(time.perf_counter() - fields["started"], 1e-3)
         return Text(f"{fields['pixels'] / seconds / _MEGABYTE:.0f} MB/s")
+
+
+class _Line(Progress):
+    """Progress on one line, with room behind it for the ``^C`` that a terminal shows: it would wrap, and the line stay."""
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Return the line."""
+        table = super().make_tasks_table(tasks)
+        table.width = console.width - len("^C")
+        return table
 
 
 class Bar:
@@ -70,7 +80,8 @@ class Bar:
                 soft_wrap=True,
             )
 
-    def say(self, line: str, lead: str = "", colour: str | None = None) -> None:
+    @staticmethod
+    def say(line: str, lead: str = "", colour: str | None = None) -> None:
         """Print a line above the bar: see `cinemill.cli.progress.say`."""
         text = Text(line)
         text.stylize(colour or "", 0, len(lead))
@@ -113,5 +124,5 @@ def bar() -> Iterator[Bar]:
         TextColumn("{task.fields[frames]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
     )
     drawn = console.is_terminal
-    with Progress(*columns, console=console, transient=True, expand=True, disable=not drawn) as progress:
+    with _Line(*columns, console=console, transient=True, expand=True, disable=not drawn) as progress:
         yield Bar(progress)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from cinemill.cli.options import PATH, examples
-from cinemill.errors import printable
+from cinemill.errors import OutputError, printable
+from cinemill.storage.atomic import make_folder
 
 
 @click.command(epilog=examples("cinemill warmup --processor x86-64-v3,znver4 -o kernels/"))
@@ -34,7 +35,9 @@ def warmup(processor: str | None, output: Path | None) -> None:
     from cinemill.warmup import load_all, load_for
 
     if output:
-        os.environ["CINEMILL_CACHE_DIR"] = str(output.absolute())
+        os.environ["CINEMILL_CACHE_DIR"] = str(make_folder(output.absolute()))
+    if (output or processor) and not os.access(make_folder(cache_parent()), os.W_OK):
+        raise OutputError("can't be written; choose another directory for kernels", path=cache_parent())
     started, new = time.perf_counter(), 0
 
     def announce(kernel: str) -> None:

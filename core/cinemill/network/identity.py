@@ -21,6 +21,8 @@ _HEAD = 1 << 18
 _PIECE = 1 << 18
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 LONGEST_UID = 64
+_LONGEST_TITLE = 16
+TITLE = "an AE title: 1 to 16 characters of ASCII, no backslash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Identity:
     sop_instance: str
     study: str
     series: str
+
+
+def is_title(text: str) -> bool:
+    """Whether a text can be an AE title (PS3.5 6.2)."""
+    return 0 < len(text) <= _LONGEST_TITLE and text.isascii() and text.isprintable() and "\\" not in text
 
 
 def is_uid(text: str) -> bool:

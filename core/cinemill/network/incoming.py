@@ -12,13 +12,13 @@ from typing import Literal, Protocol, TypeAlias
 
 from cinemill.dicom.part10 import read_meta, text_of
 from cinemill.dicom.recode import encode_element
-from cinemill.errors import CinemillError, DamagedFile, NodeError, NoRoom, OutputExists, SourceError
+from cinemill.errors import DamagedFile, NodeError, NoRoom, OutputExists, SourceError
 from cinemill.network import commands
 from cinemill.network.duplicates import same_data_set
 from cinemill.network.identity import Identity, identify, is_uid
 from cinemill.network.pdu import IMPLEMENTATION
 from cinemill.pixel_format import Buffer
-from cinemill.storage.atomic import drop, is_no_room, publish
+from cinemill.storage.atomic import drop, is_no_room, output_error, publish
 from cinemill.storage.disk_space import begin_writing
 from cinemill.storage.private import flush
 from cinemill.syntaxes import TRANSFER_SYNTAXES
@@ -203,8 +203,7 @@ class Incoming:
         except OSError as error:
             full = is_no_room(error) or isinstance(error, NoRoom)
             status = commands.OUT_OF_RESOURCES if full else commands.PROCESSING_FAILURE
-            told = error.message if isinstance(error, CinemillError) else error.strerror
-            self.refuse(status, "no room on the disk" if full else f"can't be written: {told}")
+            self.refuse(status, "no room on the disk" if full else output_error(Path(), error).message)
         return None
 
     def _open(self) -> None:

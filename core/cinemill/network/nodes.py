@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from cinemill.errors import UsageError
+from cinemill.network.identity import TITLE, is_title
 from cinemill.network.pace import Window
 from cinemill.network.tls import Tls
 from cinemill.processes import expanded
@@ -22,7 +23,6 @@ Push: TypeAlias = Literal["dimse", "web"]
 
 _ENVIRONMENT = "CINEMILL_NODES"
 _DEFAULT = "~/.config/cinemill/nodes.toml"
-_LONGEST_TITLE = 16
 _LAST_PORT = 65535
 _EXAMPLE = (
     'node.pacs = { pull = "get", dimse = { host = "pacs.example.org", port = 104, called-aet = "PACS" } }'
@@ -208,7 +208,8 @@ def read_nodes(path: Path | None = None) -> dict[str, Node]:
             f"there is no nodes file; write one, or name it in {_ENVIRONMENT}, e.g. {_EXAMPLE}", path=path
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the nodes file can't be read: {error}", path=path) from None
+        told = getattr(error, "strerror", None) or error
+        raise UsageError(f"the nodes file can't be read: {told}", path=path) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"the nodes file is no TOML: {error}", path=path) from None
     top = _Table(path, "", content)
@@ -239,9 +240,9 @@ def node_named(name: str) -> Node:
 
 
 def _node(name: str, entry: _Table) -> Node:
-    dimse = _dimse(entry.table("dimse")) if "dimse" in entry.content else None
-    web = _web(entry.table("web")) if "web" in entry.content else None
-    limits = _limits(entry.table("limits")) if "limits" in entry.content else Limits()
+    dimse = _dimse(entry.table("dimse")) if entry.has("dimse") else None
+    web = _web(entry.table("web")) if entry.has("web") else None
+    limits = _limits(entry.table("limits")) if entry.has("limits") else Limits()
     if dimse is None and web is None:
         raise entry.wrong("dimse", "a table dimse or a table web, or both", None)
     pull = cast("Pull", entry.choice("pull", ("get", "move", "web"), "web" if dimse is None else "get"))
@@ -264,9 +265,9 @@ def _dimse(entry: _Table) -> Dimse:
         entry.whole("port", _LAST_PORT),
         entry.title("called-aet"),
         entry.title("calling-aet", "CINEMILL"),
-        entry.whole("listen", _LAST_PORT) if "listen" in entry.content else None,
+        entry.whole("listen", _LAST_PORT) if entry.has("listen") else None,
         entry.number("timeout", 30.0),
-        _tls(entry.table("tls")) if "tls" in entry.content else None,
+        _tls(entry.table("tls")) if entry.has("tls") else None,
     )
     entry.end()
     return found
@@ -274,9 +275,7 @@ def _dimse(entry: _Table) -> Dimse:
 
 def _tls(entry: _Table) -> Tls:
     authority = entry.file("authority")
-    certificate, key = (
-        entry.file(name) if name in entry.content else None for name in ("certificate", "key")
-    )
+    certificate, key = (entry.file(name) if entry.has(name) else None for name in ("certificate", "key"))
     if key is not None and certificate is None:
         raise entry.wrong("certificate", "a file, since there is a key", None)
     found = Tls(authority, certificate, key, entry.flag("check-host", default=True))
@@ -297,8 +296,8 @@ def _web(entry: _Table) -> Web:
         url,
         entry.text("user", "") or None,
         entry.text("secret-variable", "") or None,
-        entry.file("secret-file") if "secret-file" in entry.content else None,
-        entry.file("authority") if "authority" in entry.content else None,
+        entry.file("secret-file") if entry.has("secret-file") else None,
+        entry.file("authority") if entry.has("authority") else None,
         entry.number("timeout", 30.0),
     )
     if found.user and found.secret_variable is None and found.secret_file is None:
@@ -311,8 +310,8 @@ def _web(entry: _Table) -> Web:
 
 def _limits(entry: _Table) -> Limits:
     associations = entry.whole("associations", 64, 1)
-    answers = entry.whole("answers", 1_000_000) if "answers" in entry.content else None
-    rate = entry.number("rate", 0.0) if "rate" in entry.content else None
+    answers = entry.whole("answers", 1_000_000) if entry.has("answers") else None
+    rate = entry.number("rate", 0.0) if entry.has("rate") else None
     text = entry.text("window", "")
     try:
         window = Window.parse(text) if text else None
@@ -343,8 +342,8 @@ class _Table:
 
     def title(self, key: str, default: str | None = None) -> str:
         found = self.text(key, default)
-        if len(found) > _LONGEST_TITLE or not found.isascii() or not found.isprintable() or "\\" in found:
-            raise self.wrong(key, "an AE title: 1 to 16 characters of ASCII, no backslash", found)
+        if not is_title(found):
+            raise self.wrong(key, TITLE, found)
         return found
 
     def choice(self, key: str, words: tuple[str, ...], default: str) -> str:
@@ -376,16 +375,25 @@ class _Table:
         return found if found.is_absolute() else self._path.parent / found
 
     def wrong(self, key: str, expected: str, found: object) -> UsageError:
-        shown = "nothing" if found is None else repr(found)
+        near = difflib.get_close_matches(key, self.content.keys() - self._known, 1)
+        shown = repr(found) if found is not None else ", but ".join(["nothing", *map(repr, near)])
         return UsageError(f"[{self._where}] {key}: expected {expected}, found {shown}", path=self._path)
 
     def end(self) -> None:
         for key in self.content:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._known)}"
+                meant = (
+                    f"; did you mean {near[0]}?"
+                    if near
+                    else f"; there are {', '.join(dict.fromkeys(self._known))}"
+                )
                 where = f"[{self._where}] " if self._where else ""
                 raise UsageError(f"{where}unknown key {key!r}{meant}", path=self._path)
+
+    def has(self, key: str) -> bool:
+        self._known.append(key)
+        return key in self.content
 
     def _take(self, key: str, default: object) -> object:
         self._known.append(key)

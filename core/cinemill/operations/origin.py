@@ -248,6 +248,14 @@ def foreign(output: Path) -> OutputExists:
     )
 
 
+def in_another_syntax(output: Path) -> OutputExists:
+    """Return the error for what is of this source, and not in the one transfer syntax that was asked for."""
+    return OutputExists(
+        "exists already, made from this source in another transfer syntax; use --overwrite to replace it",
+        path=output,
+    )
+
+
 def again(found: str) -> str:
     """Return the warning that an output was made anew, given what `finished` says of the one that stood there."""
     return f"the output that stood there {found}; it was made anew"

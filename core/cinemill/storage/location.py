@@ -1,4 +1,4 @@
-"""Where instances are: a location is a path; the URL of an object in a store is refused by name."""
+"""Where instances are: a location is a path; what is none, such as a URL, is refused by name."""
 
 from __future__ import annotations
 
@@ -37,11 +37,15 @@ def located(location: Location) -> Path:
     Raises
     ------
     UsageError
-        It is a URL.
+        It is empty, a URL, or begins with a ``~`` that no shell has expanded.
     """
     text = os.fspath(location)
+    if not text:
+        raise UsageError("a path is empty; expected that of a file or directory (is a variable unset?)")
     if _URL.match(text):
         raise UsageError(f"{text} is a URL; expected the path of a file or directory")
+    if Path(text).parts[:1] == ("~",) and not os.path.lexists("~"):
+        raise UsageError(f"{text} begins with ~, which is not expanded here; write the home directory out")
     return Path(text)
 
 

@@ -51,7 +51,7 @@ def map_file(path: Path, *, follow: bool = True) -> Bytes:
     return mapped
 
 
-def _of_directory(path: Path) -> str:
+def of_directory(path: Path) -> str:
     """Say why a directory stands where a file is expected."""
     if path.is_symlink():
         return "is a link to a directory, which is not followed; name that directory as a source too"
@@ -66,7 +66,7 @@ def _unreadable(path: Path, error: OSError) -> Unreadable:
         case FileNotFoundError():
             found: Unreadable = MissingFile("no such file; check the path")
         case IsADirectoryError():
-            found = NotAFile(_of_directory(path))
+            found = NotAFile(of_directory(path))
         case PermissionError():
             found = NotPermitted(f"can't be read: {error.strerror}; let this user read it")
         case _:

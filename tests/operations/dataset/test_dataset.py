@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cinemill
-from cinemill.errors import Cancelled, OutputExists, UsageError
+from cinemill.errors import Cancelled, NotPermitted, OutputExists, UsageError
 from cinemill.operations.dataset.assemble import Assembly
 from cinemill.operations.dataset.dataset import _here
 from cinemill.operations.dataset.making import Making
@@ -344,6 +345,13 @@ def test_an_index_and_a_condition_choose_instances(tmp_path, indexes, suffix):
     outcome = cinemill.dataset(tmp_path / "in", tmp_path / "out", index=indexes[suffix], where=where, **SMALL)
     assert (outcome.instances, outcome.clips) == (2, {"all": 4})
     assert len(chosen(indexes[suffix], "")) == 6
+
+
+def test_an_index_that_may_not_be_read_is_said_so(tmp_path, monkeypatch):
+    (tmp_path / "x.sqlite").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(NotPermitted, match="let this user read it"):
+        chosen(tmp_path / "x.sqlite", "")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "sqlite"])

@@ -161,6 +161,12 @@ def test_an_audit_finds_nothing_in_what_was_de_identified(tmp_path, key, made):
     assert audited(tmp_path / "tree", "--key", key, "--map", tmp_path / "map") == (0, [])
 
 
+def test_an_audit_takes_uids_that_were_retained_for_no_finding(key, made, tmp_path):
+    output, _ = made(map=str(tmp_path / "map"), option="retain-uids")
+    assert audited(output) == (0, [])
+    assert audited(output, "--key", key, "--map", tmp_path / "map") == (0, [])
+
+
 @pytest.mark.parametrize("word", ["NONE", "ANONYMOUS", "Not Known", "N/A", "0000", "XX"])
 def test_what_stands_for_nobody_is_nobodys_original(tmp_path, key, made, word):
     dataset = identified(ManufacturerModelName=f"{word} 7", ScanningSequence="NONE")

@@ -103,7 +103,7 @@ def test_one_output_by_its_name(tmp_path):
     cinemill.extract(CINE, tmp_path / "one.png", frames=3)
     cinemill.extract(CINE, tmp_path / "cine.zarr")
     assert names(tmp_path) == ["cine.zarr", "clip.gif", "one.png"]
-    with pytest.raises(UsageError, match=r"many\.png holds one frame, 30 are chosen"):
+    with pytest.raises(UsageError, match=r"many\.png: is a file of one frame, 30 are chosen"):
         cinemill.extract(CINE, tmp_path / "many.png")
     with pytest.raises(UsageError, match=r"--format gif does not fit the name clip\.mp4"):
         cinemill.extract(CINE, tmp_path / "clip.mp4", format="gif")

@@ -157,7 +157,9 @@ def test_a_finished_output_is_kept_and_anything_else_is_not_replaced(tmp_path):
     assert cinemill.transcode(ULTRASOUND, output, to="rle").status == "transcoded"
     written = standing(output)
     assert cinemill.transcode(ULTRASOUND, output, to="rle").status == "kept"
-    with pytest.raises(OutputExists):
+    with pytest.raises(
+        OutputExists, match="made from this source in another transfer syntax; use --overwrite"
+    ):
         cinemill.transcode(ULTRASOUND, output, to="jpeg-ls")
     assert standing(output) == written
     assert cinemill.transcode(ULTRASOUND, output, to="jpeg-ls", overwrite=True).status == "transcoded"

@@ -179,6 +179,9 @@ def test_a_job_from_submission_to_report(terminal: Terminal, tmp_path: Path) -> 
     assert rows[2]["source"] in terminal.run("jobs", "find", rows[2]["source"])
     assert "nothing is told of" in terminal.run("jobs", "find", "1.2.3", code=1)
 
+    terminal.json("submit", sources[0], f"{tmp_path}/one/", "--to", "rle", "--wait")
+    assert (tmp_path / "one" / sources[0].name).is_file()
+
 
 @pytest.mark.service
 @pytest.mark.usefixtures("up")

@@ -37,8 +37,8 @@ def make_job(name: str) -> Job:
     return Job("20261126-111750-641231", spec, "paused", counts, listed=0, exhausted=False, note=note)
 
 
-def shown(renderable: RenderableType) -> str:
-    console = Console(width=200, file=io.StringIO())
+def shown(renderable: RenderableType, width: int = 200) -> str:
+    console = Console(width=width, file=io.StringIO())
     console.print(renderable)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -59,13 +59,20 @@ def test_a_failure_is_shown_with_its_frame_and_in_the_words_of_reports() -> None
     )
     assert "failed: /in/a.dcm: frame 3: the codestream ends\n" in text
     assert "refused: /in/b.dcm: the codestream ends (quarantined, attempt 3)" in text
-    assert text.splitlines()[4].split()[:4] == ["transcoded", "kept", "refused", "failed"]
+    assert text.splitlines()[4] == "2 transcoded, 1 kept, 1 refused, 1 failed"
     assert not {"done", "skipped"} & set(text.split())
 
 
 def test_states_of_items_are_told_by_the_statuses_of_receipts() -> None:
     job = replace(make_job("name"), statuses=dict.fromkeys(get_args(Status), 1))
-    assert set(get_args(Status)) <= set(shown(watch.details(job, [])).split())
+    assert set(get_args(Status)) <= set(shown(watch.details(job, [])).replace(",", " ").split())
+
+
+def test_a_job_is_shown_whole_in_80_columns() -> None:
+    job = replace(make_job("name"), statuses=dict.fromkeys(get_args(Status), 1234), retries=1)
+    text = shown(watch.details(job, []), 80)
+    assert "…" not in text
+    assert "0.0 MB before, 0.0 MB after, 0.0 MB/s of pixels, retries: 1" in text
 
 
 def test_no_name_reaches_the_terminal_as_a_command() -> None:

@@ -12,6 +12,7 @@ import click
 
 from cinemill.cli.options import PATH
 from cinemill.errors import printable
+from cinemill.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
@@ -47,7 +48,7 @@ def demo(folder: Path) -> None:
     from cinemill_workers.settings import settings
 
     source = Path(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryDirectory(prefix="cinemill-demo-") as state:
         chosen = settings().model_copy(update={"state_dir": Path(state)})
         with console.status("starting a server and a worker") as status, Service(chosen) as service:

@@ -141,7 +141,7 @@ def retry(job: str, as_json: bool) -> None:
     if found.state == "cancelled":
         raise UsageError(f"job {found.id} is cancelled: submit it again, finished outputs are kept")
     count = journal.retry(ledger, found)
-    terminal.say({"id": found.id, "retried": count}, f"{count} items of {found.id} wait again", as_json)
+    terminal.say({"id": found.id, "retried": count}, f"{found.id}: items that wait again: {count}", as_json)
 
 
 @jobs.command()

@@ -18,6 +18,7 @@ from cinemill.cli.options import (
     given,
     made,
     sources_argument,
+    typed_as_directory,
 )
 from cinemill.errors import UsageError
 from cinemill.operations.deidentify.request import Deidentify
@@ -28,6 +29,7 @@ from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode import request as transcode
 from cinemill.operations.transcode.request import TARGETS, Transcode
+from cinemill.storage.atomic import make_folder
 from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
@@ -183,6 +185,8 @@ def submit(
         )
         return
     ledger = client.open_ledger()
+    if typed_as_directory() and len(sources) == 1 and sources[0].is_file():
+        make_folder(destination)
     job = client.store(spec)
     if wait:
         terminal.follow(ledger, job, as_json)

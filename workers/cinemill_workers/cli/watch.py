@@ -130,18 +130,18 @@ def details(job: Job, failures: Iterable[dict[str, Any]]) -> RenderableType:
         **job.statuses,
         **{state: job.counts[state] for state in ("quarantined", "cancelled") if job.counts[state]},
     }
-    table = _table(
-        *shown, "MB before", "MB after", "MB/s" if _exchanges(job) else "MB/s of pixels", "retries"
-    )
     rate = _worked(job) / job.seconds / 1e6 if job.seconds else 0.0
-    sizes = (f"{job.bytes_in / 1e6:.1f}", f"{job.bytes_out / 1e6:.1f}", f"{rate:.1f}", str(job.retries))
-    table.add_row(*map(str, shown.values()), *sizes)
+    speed = f"{rate:.1f} MB/s{'' if _exchanges(job) else ' of pixels'}"
+    lines += [
+        ", ".join(f"{count} {state}" for state, count in shown.items()) or "nothing yet",
+        f"{job.bytes_in / 1e6:.1f} MB before, {job.bytes_out / 1e6:.1f} MB after, {speed}, retries: {job.retries}",
+    ]
     kept = job.outcomes.get(LOSSY)
     told = map(_text, advice_for(kept.instances if kept else 0))
     reasons = [_text(_reason(each)) for each in failures]
     if reasons:
         reasons.append(Text(f"all of them: cinemill jobs report {job.id} -o FILE.csv", style="dim"))
-    return Group(*map(_text, lines), table, *_outcomes(job), *told, *_notes([job]), *reasons)
+    return Group(*map(_text, lines), *_outcomes(job), *told, *_notes([job]), *reasons)
 
 
 def _exchanges(job: Job) -> bool:

@@ -229,9 +229,7 @@ class Making:
             if error is None:
                 continue
             if error["kind"] == NoRoom.__name__:
-                raise NoRoom(
-                    f"{error['message']}; the same command goes on from here", path=self._destination
-                )
+                raise NoRoom(error["message"], path=self._destination)
             failed[error["kind"]] += 1
             if receipt.status != "ignored":
                 problems.append(f"{receipt.status}: {receipt.source}: {error['message']}")

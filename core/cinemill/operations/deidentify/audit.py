@@ -26,7 +26,7 @@ from cinemill.operations.deidentify.identity import dictionary_vr, told_vr
 from cinemill.operations.deidentify.mapping import Entry
 from cinemill.operations.deidentify.marks import methods_of
 from cinemill.operations.deidentify.pixels import printable
-from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, Profile
+from cinemill.operations.deidentify.profile import CODES, SAFE_PRIVATE, UIDS, Profile
 from cinemill.operations.deidentify.values import decoded, dummy, is_registered
 from cinemill.operations.deidentify.words import is_placeholder, tells, vocabulary
 
@@ -155,8 +155,10 @@ class _Audit:
         for element in source.meta:
             if element.tag not in _META:
                 yield tag_name(element.tag), "element"
-            elif element.tag == 0x00020003 and self._is_foreign(source.meta_text(element.tag)):
-                yield tag_name(element.tag), "uid"
+            elif element.tag == 0x00020003:
+                uid, replaced = source.meta_text(element.tag), UIDS not in self._profile
+                if self._is_foreign(uid, replaced=replaced):
+                    yield tag_name(element.tag), "uid"
         yield from self._level(source.elements, source.encoding, "", top=True)
         if source.pixel_data is not None and not source.native and source.transfer_syntax.coding != "video":
             for frame in {0, len(source) - 1}:

@@ -85,7 +85,7 @@ def read_profile(profile: str, options: str) -> Profile:
     names = [name.strip() for name in options.split(",") if name.strip()]
     for name in names:
         if name not in CODES:
-            raise UsageError(f"unknown option {name!r}; choose of {', '.join(NAMES)}")
+            raise UsageError(f"unknown option {name!r}; choose among {', '.join(NAMES)}")
     if {FULL_DATES, MODIFIED_DATES} <= set(names):
         raise UsageError(f"{FULL_DATES} and {MODIFIED_DATES} exclude each other; choose one")
     return Profile(frozenset(names))

@@ -15,6 +15,7 @@ from cinemill.errors import InternalError, NoRoom, UsageError
 from cinemill.locks import claim
 from cinemill.network.query import Listed, Study
 from cinemill.storage.database import open_shared
+from cinemill.syntaxes import TRANSFER_SYNTAXES
 
 State: TypeAlias = Literal["listed", "fetched", "transcoded", "sent", "committed", "seen", "unchanged"]
 
@@ -153,8 +154,8 @@ class Ledger:
         for name, value in settings.items():
             if found.get(name, "") != value:
                 raise UsageError(
-                    f"this spool belongs to a migration with {name} {found.get(name) or 'none'}, asked for was "
-                    f"{value or 'none'}; name another --spool",
+                    f"this spool belongs to a migration with {name} {_named(found.get(name, ''))}, asked for was "
+                    f"{_named(value)}; name another --spool",
                     path=self.path.parent,
                 )
 
@@ -308,6 +309,11 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _named(value: str) -> str:
+    """Return a setting as it is typed: transfer syntaxes by their names."""
+    return ",".join(str(TRANSFER_SYNTAXES.get(word, word)) for word in value.split(",")) or "none"
 
 
 def _occupied(spool: Path) -> BinaryIO:

@@ -15,6 +15,7 @@ from cinemill.network.arrivals import Arrivals, checked_uid
 from cinemill.network.outcomes import OUTCOMES, Outcome
 from cinemill.network.pace import Pace
 from cinemill.network.query import MOST_ANSWERS, Listed, Study
+from cinemill.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from cinemill.network.listener import Listener
@@ -140,6 +141,8 @@ def pull(
         On request; what is there stays, and nothing else.
     NodeError
         The node lists no more studies; those that it has listed are done before.
+    OutputError
+        The destination can't be made.
     """
     pace = pace or Pace(node.limits.rate, node.limits.window)
     at_once = node.limits.associations
@@ -155,6 +158,7 @@ def pull(
                     nothing = Arrivals(destination, study.uid)
                     yield _reconciled(study, destination, nothing, [], (), error)
                     continue
+                make_folder(destination)
                 waiting.append(executor.submit(pull_study, node, study, folder, pace, listener, told))
                 while len(waiting) > at_once:
                     yield waiting.popleft().result()

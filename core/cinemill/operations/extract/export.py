@@ -71,7 +71,7 @@ class Export:
         indices = _choose(cine, request)
         if single is not None and row.per_frame and len(indices) > 1:
             raise UsageError(
-                f"{single.name} holds one frame, {len(indices)} are chosen; name a directory, or choose one by --frames",
+                f"is a file of one frame, {len(indices)} are chosen; name a directory, or choose one by --frames",
                 path=single,
             )
         pixels = self._pixels()

@@ -22,6 +22,7 @@ from cinemill.operations.index.store import Store
 from cinemill.operations.reading import read_all
 from cinemill.operations.tables import as_text
 from cinemill.processors import processors
+from cinemill.storage.atomic import make_folder
 from cinemill.storage.location import Location, each_located, located, size, state
 from cinemill.storage.tree import files_below
 
@@ -183,7 +184,7 @@ def _own_key(database: Path) -> Key:
         raise UsageError(
             f"the key of this index is not beside it: {path.name}; give it by --key", path=database
         )
-    database.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(database.parent)
     return make_key(path)
 
 

@@ -95,7 +95,7 @@ def reader(name: str) -> Reader:
         if row.name == name:
             return row
     known = ", ".join(row.name for row in READERS)
-    raise UsageError(f"unknown reader {name!r}; choose of {known}")
+    raise UsageError(f"unknown reader {name!r}; choose among {known}")
 
 
 @cache

@@ -27,7 +27,9 @@ class Split(Operation):
     destination: ClassVar[str] = "The directory for the parts."
 
     frames_per_instance: int | None = option(None, least=1, metavar="N", help="Most frames of a part.")
-    max_bytes: int | None = option(None, least=1, help="Most bytes of a part's encoded frames.")
+    max_bytes: int | None = option(
+        None, least=1, help="Most bytes of a part's encoded frames; a larger frame is a part of its own."
+    )
 
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.frames_per_instance, self.max_bytes) if limit is not None]

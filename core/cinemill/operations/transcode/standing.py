@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cinemill.errors import OutputExists
 from cinemill.operations.clock import record
 from cinemill.operations.copies import is_copy, is_older
-from cinemill.operations.origin import Origin, finished, foreign, look_at, made_of
+from cinemill.operations.origin import Origin, finished, foreign, in_another_syntax, look_at, made_of
 from cinemill.operations.receipt import Receipt
 from cinemill.operations.transcode.choose import actions, why_copied
 from cinemill.operations.transcode.plan import mended_syntax, written_syntax
@@ -59,12 +59,13 @@ def judge(origin: Origin, output: Path, decision: Decision, request: Transcode) 
     grown = isinstance(found, Receipt) and found.bytes_after > found.bytes_before
     if grown and decision.guarded and not mended:
         return "is larger than its source"
-    if found is None and (decision.reason is not None or len(asked) > 1) and made_of(origin, output):
+    other = found is None and made_of(origin, output)
+    if other and (decision.reason is not None or len(asked) > 1):
         found = "was made with other options"
     if found is None and copied:
         found = _outdated_copy(source, output, request)
     if found is None:
-        raise foreign(output)
+        raise in_another_syntax(output) if other else foreign(output)
     return found if isinstance(found, str) else replace(found, **decision.told)
 
 

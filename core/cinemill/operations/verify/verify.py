@@ -136,7 +136,8 @@ def _missing(src: Path, dst: Path, request: Verify) -> Receipt:
         error = _error(NotDicom("not DICOM, and it has no output"))
         return Receipt(str(src), str(dst), "ignored", error, bytes_before=size(src))
     except CinemillError as error:
-        why = f"; the source itself can't be read: {error.message}"
+        told = error.message.removeprefix("can't be read: ")
+        why = f"; the source itself can't be read: {told}"
     raise MissingOutput(f"there is no output: neither {dst} nor one of this SOP Instance UID{why}", path=src)
 
 
