@@ -47,6 +47,7 @@ _PLACES = {
     "index": "cinemill.cli.index:index",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
+    "serve": "cinemill.cli.serve:serve",
     "review": "cinemill.cli.review:review",
     "receive": "cinemill.cli.receive:receive",
     "pull": "cinemill.cli.pull:pull",
