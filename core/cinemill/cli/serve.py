@@ -73,7 +73,7 @@ def serve(
             click.echo(f"{counted(found.instances, 'instance')} of {found.studies:,} studies")
             if left_out:
                 click.echo(f"not served, for they lack a UID or have another's: {left_out:,}")
-            click.echo(f"{server.address}, for DICOMweb {server.address}/dicom-web; Ctrl-C ends it")
         if host not in LOOPBACK:
             click.echo("note: whoever reaches this address sees all patients; there is no login", err=True)
-        server.run()
+        address = f"{server.address}, for DICOMweb {server.address}/dicom-web; Ctrl-C ends it"
+        server.run(lambda: None if quiet else click.echo(address))

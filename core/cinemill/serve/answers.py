@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -40,7 +40,7 @@ _STATUSES: tuple[tuple[type[CinemillError], int], ...] = (
     (Refused, 406),
     (OutputError, 503),
 )
-_PRIVATE = {"Cache-Control": "no-store"}
+_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class NotFound(NotInFile):
@@ -85,12 +85,7 @@ def in_json(several: Iterable[Attributes], *, warning: str = "", media: str = JS
 def _listed(several: Iterable[Attributes]) -> Iterator[str]:
     before = "["
     for each in several:
-        yield (
-            before
-            + json.dumps(each, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            .encode("utf-8", "backslashreplace")
-            .decode()
-        )
+        yield before + json.dumps(each, separators=(",", ":"), allow_nan=False)
         before = ","
     yield "[]" if before == "[" else "]"
 
@@ -128,16 +123,17 @@ def alone(pieces: Iterable[Buffer], media: str) -> Response:
 
 def _begun(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
     """Have the first piece made at once, while the status can still tell that it fails; log what fails behind it."""
-    first = next(pieces)
-    return _logged(chain((first,), pieces))
+    first = list(islice(pieces, 1))
 
+    def all_of_them() -> Iterator[_Piece]:
+        yield from first
+        try:
+            yield from pieces
+        except CinemillError as error:
+            log.warning("%s", error)
+            raise
 
-def _logged(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    try:
-        yield from pieces
-    except CinemillError as error:
-        log.warning("%s", error)
-        raise
+    return all_of_them()
 
 
 def failed(_: Request, error: Exception) -> Response:

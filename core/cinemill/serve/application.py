@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 
 from cinemill.errors import CinemillError
 from cinemill.operations.transcode.transcode import transcode
-from cinemill.serve.accept import ANY, DICOM, EXPLICIT, JSON, OCTETS, accepted, choose
+from cinemill.serve.accept import DICOM, EXPLICIT, JSON, OCTETS, accepted, choose
 from cinemill.serve.answers import NotAcceptable, NotFound, Part, alone, failed, in_json, in_parts
 from cinemill.serve.catalogue import Catalogue, Found
 from cinemill.serve.instances import (
@@ -26,10 +26,9 @@ from cinemill.serve.instances import (
     cine_of,
     coding_for,
     frames_of,
-    header_of,
-    is_as_wanted,
     metadata_of,
     pieces_of,
+    target_for,
     value_of,
 )
 from cinemill.serve.page import page
@@ -56,10 +55,12 @@ class Origin:
     ----------
     catalogue
         Of the tree.
+    scratch
+        A directory for what is made on the way.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalogue: Catalogue, scratch: Path) -> None:
+        self._catalogue, self._scratch = catalogue, scratch
 
     def search(self, request: Request, depth: int) -> Response:
         """Search for studies, series or instances."""
@@ -89,14 +90,24 @@ class Origin:
 
     def retrieve(self, request: Request) -> Response:
         """Give instances as files."""
-        wanted = next((each for each in accepted(_accept(request)) if each.takes(DICOM)), None)
-        if wanted is None:
+        ranges = [each for each in accepted(_accept(request)) if each.takes(DICOM)]
+        if not ranges:
             raise NotAcceptable(f"instances are given as {DICOM}, alone or in multipart/related parts")
-        several = self._instances(request)
-        if wanted.in_parts is False and len(several) == 1:
-            return alone(_file(several[0], wanted.transfer_syntax), DICOM)
-        parts = (Part(DICOM, _file(each, wanted.transfer_syntax)) for each in several)
-        return in_parts(parts, DICOM)
+        several, wanted = self._instances(request), [each.transfer_syntax for each in ranges]
+        if ranges[0].in_parts is False and len(several) == 1:
+            return alone(self._file(several[0], wanted), DICOM)
+        return in_parts((Part(DICOM, self._file(each, wanted)) for each in several), DICOM)
+
+    def _file(self, found: Found, wanted: Sequence[str | None]) -> Iterator[bytes]:
+        """Yield the bytes of an instance, in the transfer syntax that is wanted most and can be."""
+        target = target_for(found, wanted)
+        if target is None:
+            yield from pieces_of(found.path)
+            return
+        with TemporaryDirectory(dir=self._scratch) as folder:
+            output = Path(folder, "instance.dcm")
+            transcode(found.path, output, to=target.uid, threads=1, preserve=False)
+            yield from pieces_of(output)
 
     def frames(self, request: Request) -> Response:
         """Give frames, as they are coded or decoded."""
@@ -109,13 +120,11 @@ class Origin:
         if tag.upper() == _PIXEL_DATA:
             cine = cine_of(found)
             return _in_frames(cine, range(len(cine)), _accept(request))
-        value = value_of(found, int(tag, 16))
         wanted = next((each for each in accepted(_accept(request)) if each.takes(OCTETS)), None)
         if wanted is None:
             raise NotAcceptable(f"values are given as {OCTETS}")
-        return (
-            alone([value], OCTETS) if wanted.in_parts is False else in_parts([Part(OCTETS, [value])], OCTETS)
-        )
+        value = [value_of(found, tag)]
+        return in_parts([Part(OCTETS, value)], OCTETS) if wanted.in_parts else alone(value, OCTETS)
 
     def rendered(self, request: Request) -> Response:
         """Give a picture of a frame, or of an instance; or a cine as one file."""
@@ -127,7 +136,7 @@ class Origin:
         if media is None:
             raise NotAcceptable(f"pictures are given as {', '.join(offered)}")
         if media in CINES:
-            return alone(clip(found.path, media, asked), media)
+            return alone(clip(found.path, media, asked, self._scratch), media)
         if numbers is None:
             numbers = [representative(cine)]
         if len(numbers) == 1:
@@ -192,22 +201,6 @@ def _in_frames(cine: Cine, numbers: Sequence[int], accept: str) -> Response:
     return in_parts((Part(coding.content_type, [frame]) for frame in frames), coding.media)
 
 
-def _file(found: Found, wanted: str | None) -> Iterator[bytes]:
-    """Yield the bytes of an instance in the transfer syntax that is wanted."""
-    if is_as_wanted(found, wanted):
-        yield from pieces_of(found.path)
-        return
-    with header_of(found) as header:
-        stored = header.transfer_syntax
-    target = wanted or EXPLICIT
-    if wanted == ANY:
-        target = stored.uid if stored.name else EXPLICIT
-    with TemporaryDirectory(prefix="cinemill-serve-") as folder:
-        output = Path(folder, "instance.dcm")
-        transcode(found.path, output, to=target, threads=1, preserve=False)
-        yield from pieces_of(output)
-
-
 def _of_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = {404: "there is nothing at this address", 405: "only GET is answered: nothing here can be changed"}
@@ -224,13 +217,13 @@ def application(
     Parameters
     ----------
     catalogue
-        Made by `cinemill.serve.catalogue.make_catalogue`.
+        Made by `cinemill.serve.catalogue.make_catalogue`; beside it is room for what is made on the way.
     hosts
         Names by which it may be asked; None for any.
     origins
         Of pages elsewhere that may ask: ``https://viewer.example``, or ``*``.
     """
-    origin = Origin(Catalogue(catalogue))
+    origin = Origin(Catalogue(catalogue), catalogue.parent)
     service = Mount(SERVICE, routes=[*_routes(origin)])
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=[*(("*",) if hosts is None else hosts)])]
     if allowed := [*origins]:

@@ -15,8 +15,7 @@ from cinemill.storage.database import close_database, explained, open_database, 
 
 _APPLICATION = 0x63696E73
 _UID = re.compile(r"[0-9.]{1,64}")
-_OF_FILE = "path, file_bytes, mtime_ns"
-_UIDS = "study_instance_uid, series_instance_uid, sop_instance_uid"
+_UIDS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 _MATCHED: Mapping[int, str] = MappingProxyType(
     {
         0x00080016: "sop_class_uid",
@@ -42,7 +41,7 @@ _MATCHED: Mapping[int, str] = MappingProxyType(
 )
 """Attributes that are compared in the database; for others, headers are opened."""
 
-_COLUMNS = f"{_OF_FILE}, {_UIDS}, {', '.join(sorted({*_MATCHED.values()} - {*_UIDS.split(', ')}))}"
+_COLUMNS = (*_UIDS, "path", *sorted({*_MATCHED.values()}.difference(_UIDS)))
 _ORDERS = {
     1: "max(study_date) DESC, study_instance_uid",
     2: "max(study_date) DESC, study_instance_uid, min(series_number), series_instance_uid",
@@ -57,14 +56,12 @@ class Found(NamedTuple):
     ----------
     uids
         Of the study, the series and the instance, as far as it is one.
-    path, file_bytes, modified
-        Of its first file, and what that was when it was indexed.
+    path
+        Of its first file.
     """
 
     uids: tuple[str, ...]
     path: Path
-    file_bytes: int
-    modified: int
 
 
 class Related(NamedTuple):
@@ -99,12 +96,13 @@ def make_catalogue(index: Path, catalogue: Path) -> int:
     making.unlink(missing_ok=True)
     database = open_database(making, _APPLICATION)
     with explained(index), closing(open_to_read(index)) as found:
-        places = ", ".join("?" * len(_COLUMNS.split(", ")))
-        database.execute(f"CREATE TABLE instances ({_COLUMNS}, PRIMARY KEY ({_UIDS})) WITHOUT ROWID")
-        insert = f"INSERT OR IGNORE INTO instances VALUES ({places})"  # noqa: S608
+        columns, places = ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
+        key = ", ".join(_UIDS)
+        database.execute(f"CREATE TABLE instances ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID")
         database.execute("BEGIN")
-        for row in found.execute(f"SELECT {_COLUMNS} FROM instances ORDER BY path"):  # noqa: S608
-            usable = all(isinstance(uid, str) and _UID.fullmatch(uid) for uid in row[3:6])
+        insert = f"INSERT OR IGNORE INTO instances VALUES ({places})"  # noqa: S608
+        for row in found.execute(f"SELECT {columns} FROM instances ORDER BY path"):  # noqa: S608
+            usable = all(isinstance(uid, str) and _UID.fullmatch(uid) for uid in row[: len(_UIDS)])
             left_out += not (usable and database.execute(insert, row).rowcount)
     close_database(database, making)
     publish(making, catalogue, overwrite=True)
@@ -140,30 +138,36 @@ class Catalogue:
         keys
             Those of other attributes are passed over.
         """
-        names = _UIDS.split(", ")
-        conditions = [f"{name} = ?" for name, _ in zip(names, within, strict=False)]
-        values: list[object] = [*within]
+        conditions, values = _within(within)
         for key in keys:
             if column := _MATCHED.get(key.path[0]):
                 conditions.append(f"meets({column}, ?, ?)")
                 values += (key.wanted, key.vr)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        uids = ", ".join(names[:depth])
-        group = "" if depth == len(names) else f" GROUP BY {uids}"
-        files = _OF_FILE if depth == len(names) else "min(path), file_bytes, mtime_ns"
-        statement = f"SELECT {uids}, {files} FROM instances{where}{group} ORDER BY {_ORDERS[depth]}"  # noqa: S608
+        uids = ", ".join(_UIDS[:depth])
+        several = depth < len(_UIDS)
+        statement = " ".join(
+            (
+                f"SELECT {uids}, {'min(path)' if several else 'path'} FROM instances",  # noqa: S608
+                f"WHERE {' AND '.join(conditions)}" if conditions else "",
+                f"GROUP BY {uids}" if several else "",
+                f"ORDER BY {_ORDERS[depth]}",
+            )
+        )
         for row in self._rows(statement, values):
-            yield Found(row[:depth], Path(row[depth]), *row[depth + 1 :])
+            yield Found(row[:depth], Path(row[depth]))
 
     def related(self, within: Sequence[str]) -> Related:
         """Return what belongs to a study or a series."""
-        conditions = " AND ".join(f"{name} = ?" for name, _ in zip(_UIDS.split(", "), within, strict=False))
-        statement = (  # noqa: S608
-            "SELECT count(DISTINCT series_instance_uid), count(*), group_concat(DISTINCT modality) "
-            f"FROM instances WHERE {conditions}"
-        )
-        ((series, instances, modalities),) = self._rows(statement, within)
-        return Related(series, instances, tuple(sorted((modalities or "").split(","))))
+        conditions, values = _within(within)
+        counted = "count(DISTINCT series_instance_uid), count(*), group_concat(DISTINCT modality)"
+        statement = f"SELECT {counted} FROM instances WHERE {' AND '.join(conditions)}"  # noqa: S608
+        ((series, instances, modalities),) = self._rows(statement, values)
+        return Related(series, instances, tuple(sorted(filter(None, (modalities or "").split(",")))))
+
+
+def _within(within: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the conditions of being in a study and a series, and their values."""
+    return [f"{name} = ?" for name, _ in zip(_UIDS, within, strict=False)], [*within]
 
 
 def is_matched(key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""Data sets as DICOM JSON (PS3.18 Annex F): values that are no such thing are given as the text that stands there."""
+"""Data sets as DICOM JSON (PS3.18 Annex F); numbers that are none are given as null, so that the others can be read."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ def _value(value: Any, vr: str) -> Any:
     return str(value)
 
 
-def _number(value: Any, vr: str) -> int | float | str:
-    """Return a number, or the text of what is none: JSON has no infinity (PS3.18 F.2.2)."""
+def _number(value: Any, vr: str) -> int | float | str | None:
+    """Return a number; None for what is none; infinity, which JSON lacks, as text (PS3.18 F.2.2)."""
     try:
         number = int(value) if vr in _INTEGERS else float(value)
     except (TypeError, ValueError, OverflowError):
-        return str(value)
+        return None
     return number if math.isfinite(number) else str(number)

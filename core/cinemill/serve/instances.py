@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,11 +14,12 @@ import numpy as np
 from cinemill.dicom.dictionary import find_vr
 from cinemill.dicom.elements import Element
 from cinemill.dicom.header_only import HeaderOnly
-from cinemill.errors import MissingFile, NotInFile, Unreadable
+from cinemill.errors import MissingFile, NotInFile, UnknownTarget, Unreadable
 from cinemill.frames.cine import Cine
 from cinemill.serve.accept import ANY, EXPLICIT, OCTETS, Accepted, media_of
 from cinemill.serve.dicom_json import Attributes, attribute, attributes_of, tag_of
 from cinemill.storage.location import State, state
+from cinemill.syntaxes import TransferSyntax, target
 
 if TYPE_CHECKING:
     from cinemill.pixel_format import Buffer
@@ -27,6 +30,7 @@ _OPEN = 32
 """Files that a process keeps open."""
 
 _LARGE = 1 << 20
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 _PIECE = 1 << 18
 
 
@@ -146,8 +150,15 @@ def _vr(element: Element) -> str:
     return told.rpartition(" ")[2]
 
 
-def value_of(found: Found, tag: int) -> bytes:
+def value_of(found: Found, tag: str) -> bytes:
     """Return the value of a top-level element, little endian.
+
+    Parameters
+    ----------
+    found
+        The instance.
+    tag
+        Of the element, eight hexadecimal digits.
 
     Raises
     ------
@@ -157,9 +168,10 @@ def value_of(found: Found, tag: int) -> bytes:
         It can't be read.
     """
     with header_of(found) as header:
-        if header.element(tag) is None:
-            raise NotInFile(f"there is no element {tag:08X} with a value of its own in {found.uids[-1]}")
-        value = header.part(tag)[tag].value
+        number = int(tag, 16) if _TAG.fullmatch(tag) else 0
+        if header.element(number) is None:
+            raise NotInFile(f"there is no element {tag[:64]!r} with a value of its own in {found.uids[-1]}")
+        value = header.part(number)[number].value
         return value if isinstance(value, bytes) else str(value).encode()
 
 
@@ -174,16 +186,18 @@ def coding_for(cine: Cine, ranges: Sequence[Accepted]) -> Coding | None:
         What is accepted, the best first.
     """
     syntax = cine.source.transfer_syntax
-    stored, media = EXPLICIT if cine.source.native else syntax.uid, media_of(syntax)
+    media = media_of(syntax)
+    has_streams = not cine.source.native and syntax.coding != "video"
     for each in ranges:
-        in_parts = each.in_parts is not False
-        is_any = each.transfer_syntax == ANY
-        named = each.transfer_syntax == stored or (
-            each.transfer_syntax is None and media != OCTETS and "*" not in each.media
-        )
-        if syntax.coding != "video" and (named or is_any) and each.takes(media):
-            return Coding(media, stored, in_parts, as_coded=True)
-        if each.takes(OCTETS) and (is_any or each.transfer_syntax in {None, EXPLICIT}):
+        in_parts, takes_octets = each.in_parts is not False, each.takes(OCTETS)
+        if has_streams and each.takes(media):
+            if each.transfer_syntax in {syntax.uid, ANY} or (
+                each.transfer_syntax is None and not takes_octets
+            ):
+                return Coding(media, syntax.uid, in_parts, as_coded=True)
+        elif has_streams and takes_octets and each.transfer_syntax == ANY:
+            return Coding(OCTETS, syntax.uid, in_parts, as_coded=True)
+        if takes_octets and each.transfer_syntax in {None, ANY, EXPLICIT}:
             return Coding(OCTETS, EXPLICIT, in_parts, as_coded=False)
     return None
 
@@ -253,27 +267,35 @@ def pieces_of(path: Path) -> Iterator[bytes]:
         raise Unreadable(f"can't be read: {error.strerror}", path=path) from None
 
 
-def is_as_wanted(found: Found, wanted: str | None) -> bool:
-    """Whether a file is as a transfer syntax that was asked for, and can be given as it is.
+def target_for(found: Found, wanted: Iterable[str | None]) -> TransferSyntax | None:
+    """Return into which transfer syntax a file must be transcoded to be as is wanted; None where it is already.
 
     Parameters
     ----------
     found
         The instance.
     wanted
-        A UID, ``*`` for any; None for Explicit VR Little Endian, as the standard has it.
+        UIDs, the best first; ``*`` for any, None for Explicit VR Little Endian, as the standard has it: videos, which have
+        no other way, are taken as they are then.
 
     Raises
     ------
+    UnknownTarget
+        There is no way to any of these.
     CinemillError
-        It can't be read.
+        The file can't be read.
     """
     with header_of(found) as header:
-        if not header.meta:
-            return False
-        stored = header.transfer_syntax
-        return (
-            wanted == ANY
-            or stored.uid == (wanted or EXPLICIT)
-            or (wanted is None and stored.coding == "video")
+        stored, is_file = header.transfer_syntax, bool(header.meta)
+    several = [*wanted]
+    for each in several:
+        is_taken = (
+            each == ANY or (each or EXPLICIT) == stored.uid or (each is None and stored.coding == "video")
         )
+        if is_taken and is_file:
+            return None
+        if each == ANY:
+            return target(EXPLICIT)
+        with suppress(UnknownTarget):
+            return target(each or EXPLICIT)
+    return target(several[0] or EXPLICIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,24 +67,21 @@ def read_path(typed: str) -> tuple[int, ...]:
 def _tag(name: str, typed: str) -> int:
     if _HEXADECIMAL.fullmatch(name):
         return int(name, 16)
-    try:
-        return keyword_dict[name]
-    except KeyError:
+    if name not in keyword_dict or not name:
         raise UsageError(
             f"{typed[:64]!r} is no attribute; expected a keyword such as PatientID, or a tag such as 00100020"
-        ) from None
+        )
+    return keyword_dict[name]
 
 
-def _values(header: Dataset, path: Sequence[int]) -> Iterable[str]:
+def _values(header: Dataset, path: Sequence[int]) -> list[str]:
     """Return the values of an attribute, in all items of its sequences; an empty one where there is none."""
-    element = header.get(path[0])
-    value = None if element is None else element.value
+    value = header[path[0]].value if path[0] in header else None
     if len(path) > 1:
-        items = value if isinstance(value, Iterable) and element.VR == "SQ" else ()
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
         return [each for item in items for each in _values(item, path[1:])]
-    if value is None or value == "":
-        return [""]
-    return map(str, value) if isinstance(value, MultiValue | list) else [str(value)]
+    several = value if isinstance(value, MultiValue | list) else [value]
+    return ["" if each is None else str(each) for each in several]
 
 
 def meets(value: object, wanted: str, vr: str) -> bool:
@@ -137,8 +134,14 @@ def _is_like_name(text: str, wanted: str) -> bool:
 
 @lru_cache
 def _pattern(wanted: str) -> re.Pattern[str]:
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(each) or re.escape(each) for each in wanted), re.DOTALL)
+    """Return what a pattern matches; none goes back over what it has passed, so that many stars take no time."""
+    first, *others = (
+        "".join("." if each == "?" else re.escape(each) for each in part) for part in wanted.split("*")
+    )
+    if others:
+        *middle, last = others
+        first += "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
+    return re.compile(first, re.DOTALL)
 
 
 _COMPARED: Mapping[str, Callable[[str, str], bool]] = MappingProxyType(

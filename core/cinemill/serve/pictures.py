@@ -122,7 +122,7 @@ def representative(cine: Cine) -> int:
     return number - 1 if 1 <= number <= len(cine) else len(cine) // 2
 
 
-def clip(path: Path, media: str, asked: Shown) -> Iterator[bytes]:
+def clip(path: Path, media: str, asked: Shown, scratch: Path) -> Iterator[bytes]:
     """Yield a cine as GIF or MP4, at its own pace.
 
     Parameters
@@ -133,13 +133,15 @@ def clip(path: Path, media: str, asked: Shown) -> Iterator[bytes]:
         ``image/gif`` or ``video/mp4``.
     asked
         How it is shown; its viewport is not heeded.
+    scratch
+        A directory for what is made on the way.
 
     Raises
     ------
     CinemillError
         A frame does not decode, or the format can't hold it.
     """
-    with TemporaryDirectory(prefix="cinemill-serve-") as folder:
+    with TemporaryDirectory(dir=scratch) as folder:
         output = Path(folder, f"clip{_SUFFIXES[media]}")
         receipt = extract(path, output, window=asked.window, threads=1)
         if receipt.status != "extracted":

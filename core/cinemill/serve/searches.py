@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from cinemill.dicom.dictionary import find_vr
 from cinemill.errors import CinemillError, UsageError
 from cinemill.serve.catalogue import Found, is_matched
 from cinemill.serve.dicom_json import Attributes, attribute, attributes_of, tag_of
 from cinemill.serve.instances import header_of
-from cinemill.serve.matching import Key, read_path
+from cinemill.serve.matching import Key, read_path, vr_of
 
 if TYPE_CHECKING:
     from cinemill.serve.catalogue import Catalogue
@@ -183,7 +182,7 @@ def described(
         told[tag_of("RetrieveURL")] = attribute("UR", url)
         if not search.within or search.depth == STUDIES:
             related = catalogue.related(found.uids[:1])
-            told[tag_of("ModalitiesInStudy")] = attribute("CS", *related.modalities)
+            told |= _modalities(related.modalities)
             told[tag_of("NumberOfStudyRelatedSeries")] = attribute("IS", related.series)
             told[tag_of("NumberOfStudyRelatedInstances")] = attribute("IS", related.instances)
         if search.depth == SERIES:
@@ -192,18 +191,20 @@ def described(
         yield dict(sorted(told.items()))
 
 
+def _modalities(several: Sequence[str]) -> Attributes:
+    """Return Modalities in Study; nothing where none is known, for viewers take it for a list."""
+    return {tag_of("ModalitiesInStudy"): attribute("CS", *several)} if several else {}
+
+
 def _read(found: Found, search: Search) -> Attributes:
     """Return what the header of a result says of what is wanted; nothing where it can't be read."""
     levels = range(min(len(search.within), search.depth - 1) + 1, search.depth + 1)
-    keywords = [keyword for level in levels for keyword in _ATTRIBUTES[level]]
-    tags = {int(tag_of(keyword), 16) for keyword in keywords} | {key.path[0] for key in search.keys}
+    required = {int(tag_of(keyword), 16) for level in levels for keyword in _ATTRIBUTES[level]}
+    wanted = required.union((key.path[0] for key in search.keys), search.fields or ())
     told: Attributes = {}
     with suppress(CinemillError), header_of(found) as header:
-        told = attributes_of(header.brief if search.fields is None else header.part(*tags, *search.fields))
+        told = attributes_of(header.brief if search.fields is None else header.part(*wanted))
         if search.depth == INSTANCES:
             syntax = header.transfer_syntax.uid
             told[tag_of("AvailableTransferSyntaxUID")] = attribute("UI", syntax)
-    for tag in tags - {each for each in tags if f"{each:08X}" in told}:
-        if vr := find_vr(tag):
-            told[f"{tag:08X}"] = attribute(vr.partition(" ")[0])
-    return told
+    return {f"{tag:08X}": attribute(vr_of(tag)) for tag in required} | told

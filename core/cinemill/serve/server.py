@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from cinemill.errors import CinemillError, UsageError
@@ -23,6 +22,7 @@ from cinemill.processes import children_context, start
 from cinemill.processors import processors
 from cinemill.serve.catalogue import make_catalogue
 from cinemill.storage.location import Location, each_located, located
+from cinemill.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -90,7 +90,7 @@ class Server:
         self._held = ExitStack()
         self._listening = self._held.enter_context(_listen(serving.host, serving.port))
         self.address = _address(self._listening)
-        folder = Path(self._held.enter_context(TemporaryDirectory(prefix="cinemill-serve-")))
+        folder = self._held.enter_context(scratch())
         self._index = folder / "index.sqlite" if serving.kept is None else located(serving.kept)
         self._catalogue = folder / "catalogue.sqlite"
         self._took = 0.0
@@ -123,8 +123,13 @@ class Server:
         self._took = time.monotonic() - begun
         return found, left_out
 
-    def run(self) -> None:
+    def run(self, begun: Callable[[], None] = lambda: None) -> None:
         """Answer, until it is to stop; look through the tree now and then meanwhile.
+
+        Parameters
+        ----------
+        begun
+            Called when there is somebody who answers.
 
         Raises
         ------
@@ -134,6 +139,7 @@ class Server:
         looking = threading.Thread(target=self._look_again, daemon=True)
         with _Crew(self._listening, self._catalogue, self._serving) as crew:
             looking.start()
+            begun()
             while not self._stop():
                 crew.mend()
         looking.join(_GRACE)
