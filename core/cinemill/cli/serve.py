@@ -11,13 +11,12 @@ from click.exceptions import Exit
 from cinemill.cli.options import PATH, Whole, examples, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.errors import UsageError, not_installed
-from cinemill.operations.pages import counted
 
 
 @click.command(
     epilog=examples(
         "cinemill serve /archive/2019",
-        "cinemill serve /archive --index archive.sqlite --allow-origin http://localhost:3000",
+        "cinemill serve /archive --index archive.sqlite",
     )
 )
 @sources_argument("Files and directories.")
@@ -61,6 +60,7 @@ def serve(
 
     if not all(map(find_spec, ("starlette", "uvicorn"))):
         raise UsageError(not_installed("serve", "the packages starlette and uvicorn", "serve"))
+    from cinemill.operations.pages import counted
     from cinemill.serve.server import LOOPBACK, Server, Serving
 
     serving = Serving(sources, host, port, kept, origins, jobs)

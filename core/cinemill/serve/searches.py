@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cinemill.errors import CinemillError, UsageError
@@ -172,6 +173,7 @@ def described(
     base
         URL of the service.
     """
+    related_to = cache(catalogue.related)
     for found in several:
         told = _read(found, search)
         for keyword, uid in zip(_UIDS, found.uids, strict=False):
@@ -181,12 +183,12 @@ def described(
         url = "/".join((base, *(f"{name}/{uid}" for name, uid in names)))
         told[tag_of("RetrieveURL")] = attribute("UR", url)
         if not search.within or search.depth == STUDIES:
-            related = catalogue.related(found.uids[:1])
+            related = related_to(found.uids[:1])
             told |= _modalities(related.modalities)
             told[tag_of("NumberOfStudyRelatedSeries")] = attribute("IS", related.series)
             told[tag_of("NumberOfStudyRelatedInstances")] = attribute("IS", related.instances)
         if search.depth == SERIES:
-            count = catalogue.related(found.uids).instances
+            count = related_to(found.uids).instances
             told[tag_of("NumberOfSeriesRelatedInstances")] = attribute("IS", count)
         yield dict(sorted(told.items()))
 
