@@ -356,7 +356,7 @@ def test_an_index_is_kept_for_the_next_start(tree, tmp_path):
 
 
 def test_wrong_usage(tree, tmp_path):
-    done = command("serve", tmp_path / "nowhere")
+    done = command("serve", tmp_path / "nowhere", "--port", "0")
     assert (done.returncode, done.stderr) == (
         2,
         f"cinemill: {tmp_path / 'nowhere'}: no such file or directory; check the path\n",
