@@ -30,9 +30,10 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[test]' && .venv/bin/pytest -n auto": "installs "
     "packages; the gate runs it",
     ". .venv/bin/activate": "needs the environment that the first one makes",
-    "pip install --quiet --editable '.[video,zarr,metrics,deid,index]'": "installs packages",
+    "pip install --quiet --editable '.[video,zarr,metrics,deid,index,serve]'": "installs packages",
     "pip uninstall --yes pylibjpeg-libjpeg": "changes the environment; tests/codecs/test_licences.py does without it",
     "cinemill up": "stays up; tests/workers/local starts it",
+    "cinemill serve /archive/2019": "stays up; tests/serve starts it",
     "cinemill submit /archive /migrated --to jpeg-ls --name spring && cinemill jobs watch": "needs the service; "
     "tests/workers/cli runs both",
     **dict.fromkeys(

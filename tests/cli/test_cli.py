@@ -40,6 +40,7 @@ COMMANDS = [
     "audit",
     "inspect",
     "index",
+    "serve",
     "syntaxes",
     "forecast",
     "review",

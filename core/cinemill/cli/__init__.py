@@ -46,6 +46,7 @@ _PLACES = {
     "audit": "cinemill.cli.deidentify:audit",
     "inspect": "cinemill.cli.inspect:inspect",
     "index": "cinemill.cli.index:index",
+    "serve": "cinemill.cli.serve:serve",
     "syntaxes": "cinemill.cli.policy:syntaxes",
     "forecast": "cinemill.cli.forecast:forecast",
     "review": "cinemill.cli.review:review",

@@ -1,0 +1,150 @@
+"""Frames as pictures that browsers show (PS3.18 8.3.5): windowed, fitted into a viewport, as JPEG or PNG; cines as GIF or MP4."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+import imagecodecs
+
+from cinemill.errors import NotInFile, UsageError
+from cinemill.frames.geometry import fit, pixel_aspect, resize, square
+from cinemill.operations.extract.extract import extract
+from cinemill.operations.extract.writers.pictures import encode_png
+from cinemill.serve.instances import pieces_of
+
+if TYPE_CHECKING:
+    from cinemill.frames.cine import Cine
+
+PICTURES = ("image/jpeg", "image/png")
+CINES = ("image/gif", "video/mp4")
+THUMBNAIL = 192
+"""Pixels that a thumbnail has in each direction, at most."""
+
+_SUFFIXES = {"image/gif": ".gif", "video/mp4": ".mp4"}
+_REPRESENTATIVE = 0x00286010
+_QUALITY = 90
+_LARGEST = 1 << 14
+
+
+class Shown(NamedTuple):
+    """How a picture is to be made.
+
+    Attributes
+    ----------
+    window
+        Centre and width in place of the header's.
+    viewport
+        Width and height into which it is fitted.
+    quality
+        Of JPEG, 1 to 100.
+    """
+
+    window: tuple[float, float] | None = None
+    viewport: tuple[int, int] | None = None
+    quality: int = _QUALITY
+
+
+def shown(query: Mapping[str, str]) -> Shown:
+    """Read the parameters ``window``, ``viewport`` and ``quality`` (PS3.18 8.3.5.1).
+
+    Raises
+    ------
+    UsageError
+        One of them can't be.
+    """
+    window = _numbers(query, "window", 2, "a centre and a width of 1 or more, such as 40,400")
+    if window is not None and not (math.isfinite(window[0]) and 1 <= window[1] < math.inf):
+        raise UsageError(f"window is {query['window'][:64]!r}; expected a width of 1 or more")
+    viewport = _numbers(query, "viewport", 2, "a width and a height, such as 512,512")
+    if viewport is not None and not all(1 <= each <= _LARGEST for each in viewport):
+        raise UsageError(f"viewport is {query['viewport'][:64]!r}; expected 1 to {_LARGEST} pixels")
+    quality = _numbers(query, "quality", 1, "1 to 100")
+    if quality is not None and not 1 <= quality[0] <= 100:
+        raise UsageError(f"quality is {query['quality'][:64]!r}; expected 1 to 100")
+    return Shown(
+        None if window is None else (window[0], window[1]),
+        None if viewport is None else (int(viewport[0]), int(viewport[1])),
+        _QUALITY if quality is None else int(quality[0]),
+    )
+
+
+def _numbers(query: Mapping[str, str], name: str, count: int, expected: str) -> list[float] | None:
+    """Return the first numbers of a parameter; more may follow, such as the function of a window."""
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        found = [float(each) for each in text.split(",")[:count]]
+    except ValueError:
+        found = []
+    if len(found) < count:
+        raise UsageError(f"{name} is {text[:64]!r}; expected {expected}")
+    return found
+
+
+def picture(cine: Cine, number: int, asked: Shown, media: str) -> bytes:
+    """Return one frame as a picture with square pixels.
+
+    Parameters
+    ----------
+    cine, number
+        The instance, and the frame, counted from 0.
+    asked
+        How it is shown; images of more than 8 bits whose header has no window are shown from their least to their greatest value.
+    media
+        ``image/jpeg`` or ``image/png``.
+
+    Raises
+    ------
+    CinemillError
+        The frame does not decode, or can't be shown.
+    """
+    deep = cine.pixels.bits_stored > 8 and cine.photometric_interpretation.startswith("MONOCHROME")
+    renderer = cine.renderer(window=asked.window or ("auto" if deep else None))
+    rendered = renderer.render(cine[number], number)
+    rows, columns = square(rendered.shape, pixel_aspect(cine.source))
+    if asked.viewport is not None:
+        width, height = asked.viewport
+        rows, columns = fit((rows, columns), None, min(width / columns, height / rows))
+    rendered = resize(rendered, (rows, columns))
+    if media == "image/png":
+        return encode_png(rendered)
+    return bytes(imagecodecs.jpeg8_encode(rendered, asked.quality))
+
+
+def representative(cine: Cine) -> int:
+    """Return the frame that stands for a cine, counted from 0: Representative Frame Number, or the one in the middle."""
+    number = cine.source.integer(_REPRESENTATIVE) or 0
+    return number - 1 if 1 <= number <= len(cine) else len(cine) // 2
+
+
+def clip(path: Path, media: str, asked: Shown, scratch: Path) -> Iterator[bytes]:
+    """Yield a cine as GIF or MP4, at its own pace.
+
+    Parameters
+    ----------
+    path
+        Of the instance.
+    media
+        ``image/gif`` or ``video/mp4``.
+    asked
+        How it is shown; its viewport is not heeded.
+    scratch
+        A directory for what is made on the way.
+
+    Raises
+    ------
+    CinemillError
+        A frame does not decode, or the format can't hold it.
+    """
+    with TemporaryDirectory(dir=scratch) as folder:
+        output = Path(folder, f"clip{_SUFFIXES[media]}")
+        receipt = extract(path, output, window=asked.window, threads=1)
+        if receipt.status != "extracted":
+            raise NotInFile("there is no pixel data", path=path)
+        yield b""
+        yield from pieces_of(output)

@@ -1,0 +1,51 @@
+"""Temporary directories that end with the process that made them: those of killed ones go when another is made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+from cinemill.locks import claim, hold
+
+_PREFIX = "cinemill-scratch-"
+_NEW = 60.0
+"""Seconds in which one that was made may not be locked yet."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a directory that only this user can enter, and remove it behind the context.
+
+    Raises
+    ------
+    OSError
+        There is no room for it, or nowhere to make it.
+    """
+    _sweep(Path(gettempdir()))
+    with TemporaryDirectory(prefix=_PREFIX) as folder:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            hold(lock)
+            yield Path(folder)
+        finally:
+            os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left; where there are no locks, it stays."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            there = left.lstat()
+            if there.st_uid != os.geteuid() or time.time() - there.st_mtime < _NEW:
+                continue
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if claim(lock):
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
