@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cinemill.codecs.jpeg_ls.charls import CharLS
 from cinemill.errors import Refused, UsageError
 from cinemill.frames.cine import Cine
 from cinemill.operations.transcode.transcode import transcode
+from cinemill.storage.scratch import scratch
 
 TARGETS = ("jpeg-ls", "jpeg-2000", "htj2k", "rle")
 _ROUNDS = 5
@@ -63,8 +63,8 @@ def measure(path: str | os.PathLike[str]) -> list[Measurement]:
     CinemillError
         The file can't be read, or is damaged.
     """
-    with Cine(path) as cine, tempfile.TemporaryDirectory() as folder:
-        pixels, frames, output = cine.pixels, len(cine), Path(folder) / "output.dcm"
+    with Cine(path) as cine, scratch() as folder:
+        pixels, frames, output = cine.pixels, len(cine), folder / "output.dcm"
         sample = [frame.copy() for frame in cine[:_CHUNK]]
 
         def decode() -> None:

@@ -18,16 +18,22 @@ _NEW = 60.0
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def scratch(where: Path | None = None) -> Iterator[Path]:
     """Yield a directory that only this user can enter, and remove it behind the context.
+
+    Parameters
+    ----------
+    where
+        A directory in which it is made; by default that for temporary files.
 
     Raises
     ------
     OSError
         There is no room for it, or nowhere to make it.
     """
-    _sweep(Path(gettempdir()))
-    with TemporaryDirectory(prefix=_PREFIX) as folder:
+    place = where or Path(gettempdir())
+    _sweep(place)
+    with TemporaryDirectory(prefix=_PREFIX, dir=place) as folder:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             hold(lock)

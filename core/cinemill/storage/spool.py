@@ -29,10 +29,11 @@ def spooled(stream: BinaryIO, name: str) -> Iterator[Path]:
         There is no room for it.
     """
     from shutil import copyfileobj
-    from tempfile import TemporaryDirectory
 
-    with TemporaryDirectory(prefix="cinemill-") as folder:
-        spool = Path(folder) / name
+    from cinemill.storage.scratch import scratch
+
+    with scratch() as folder:
+        spool = folder / name
         try:
             with spool.open("wb") as file:
                 copyfileobj(stream, file, _PIECE)

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from cinemill.errors import Cancelled, CinemillError, NodeError, NotDicom, UsageError
@@ -16,6 +15,7 @@ from cinemill.network.outcomes import Outcome
 from cinemill.network.pace import Pace
 from cinemill.network.store import accepted, outcome_of, store
 from cinemill.operations.policy.readers import readable
+from cinemill.storage.scratch import scratch
 from cinemill.syntaxes import TARGETS, TRANSFER_SYNTAXES, TransferSyntax, target
 
 if TYPE_CHECKING:
@@ -200,8 +200,8 @@ class Sender:
             return outcome_of(instance, self._refusal(instance))
         from cinemill.operations.transcode.transcode import transcode
 
-        with TemporaryDirectory(prefix="cinemill-push-", dir=self.scratch) as folder:
-            output = Path(folder) / "instance.dcm"
+        with scratch(self.scratch) as folder:
+            output = folder / "instance.dcm"
             try:
                 transcode(instance.path, output, to=chosen.uid, preserve=False)
                 made = read_instance(output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from cinemill.operations.forecast.probe import Probe
 from cinemill.operations.forecast.sampling import Sampler, Tried, prediction_of
 from cinemill.operations.forecast.survey import Survey, choose_headers, count, read
 from cinemill.processors import processors
+from cinemill.storage.scratch import scratch
 from cinemill.storage.tree import Item, discover
 
 if TYPE_CHECKING:
@@ -104,14 +104,13 @@ class Conductor:
         most = question.sample or min(_MOST, max(_FEWEST, survey.files // 10))
         survey.strata.merge(max(8, most // 3))
         plans = [plan_of(question.asked), *alternatives(question.asked)]
-        with tempfile.TemporaryDirectory(prefix="cinemill-forecast-") as folder:
-            scratch = Path(folder)
+        with scratch() as folder:
             late = self._late(_TRYING)
-            sampler = Sampler(list(survey.strata), most, scratch, late, survey.scale)
+            sampler = Sampler(list(survey.strata), most, folder, late, survey.scale)
             self._try(sampler)
             stopped = self._why(sampler)
             others = [plan.asked for plan in plans[1:] if plan.asked is not None]
-            compared = iter(self._compare(sampler, others, scratch))
+            compared = iter(self._compare(sampler, others, folder))
         estimator = Estimator(sampler.tried, survey, sampler.start, question.jobs, self._own)
         there = [Compared(plans[0], estimator.asked(), survey.bytes)]
         for plan in plans[1:]:
@@ -154,7 +153,7 @@ class Conductor:
             return "time"
         return "all" if all(tried.exhausted for tried in sampler.tried) else "sample"
 
-    def _compare(self, sampler: Sampler, others: Sequence[Transcode], scratch: Path) -> list[list[Tried]]:
+    def _compare(self, sampler: Sampler, others: Sequence[Transcode], folder: Path) -> list[list[Tried]]:
         """Try other runs on some of the instances, where they do anything else."""
         each = _OF_OTHERS if len(sampler.tried) <= _MANY else 1
         found = [
@@ -175,7 +174,7 @@ class Conductor:
             places = {member.path: at for at in strata for member in found[plans[0]][at].members}
             members = {member.path: member for at in strata for member in found[plans[0]][at].members}
             self._try_others(
-                [others[plan] for plan in plans], [found[plan] for plan in plans], places, members, scratch
+                [others[plan] for plan in plans], [found[plan] for plan in plans], places, members, folder
             )
         return found
 
@@ -185,7 +184,7 @@ class Conductor:
         found: Sequence[list[Tried]],
         places: Mapping[str, int],
         members: Mapping[str, Member],
-        scratch: Path,
+        folder: Path,
     ) -> None:
         """Try some runs on some instances.
 
@@ -197,11 +196,11 @@ class Conductor:
             By run and stratum: take the predictions.
         places, members
             By path: the stratum, and what is known of the instance.
-        scratch
+        folder
             For what is written.
         """
         late, jobs = self._late(_ALL), self._question.jobs
-        items = (Item(Path(path), scratch / f"other-{at}") for at, path in enumerate(members) if not late())
+        items = (Item(Path(path), folder / f"other-{at}") for at, path in enumerate(members) if not late())
         receipts = self._run(items, Probe(tuple(others)), jobs=jobs, stop=late)
         for done, receipt in enumerate(receipts, 1):
             self._show(f"comparing with {len(others)} other runs", done, len(members))
