@@ -12,7 +12,7 @@ from cinemill.frames.colour import decoded_interpretation
         (
             "",
             1,
-            "an absent Photometric Interpretation with 1 samples per pixel can't be decoded; expected one of MONO",
+            "no Photometric Interpretation, or an empty one, with 1 samples per pixel can't be decoded; expected one of MONO",
         ),
         (
             "RGB",

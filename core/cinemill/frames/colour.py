@@ -64,7 +64,11 @@ def decoded_interpretation(label: str, samples: int, stream: Codestream | None) 
             f"holds {'YCbCr' if stream.colour == 'YBR_FULL' else 'RGB'}; read as {stream.colour}"
         )
     if labelled is None or (labelled in GREY) != (samples == 1) or samples not in {1, 3}:
-        found = f"Photometric Interpretation {label}" if label else "an absent or empty Photometric Interpretation"
+        found = (
+            f"Photometric Interpretation {label}"
+            if label
+            else "no Photometric Interpretation, or an empty one,"
+        )
         raise UnsupportedPixelFormat(
             f"{found} with {samples} samples per pixel can't be decoded; expected one of "
             + ", ".join(name for name in _DECODED if (name in GREY) == (samples == 1))
