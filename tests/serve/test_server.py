@@ -164,6 +164,17 @@ def test_pictures(origin, tree):
     assert wide.std() < narrow.std()
 
 
+def test_the_thumbnail_of_a_study_is_that_of_an_image(tmp_path):
+    image, report = pydicom.dcmread(bundled("CT_small.dcm")), pydicom.dcmread(bundled("reportsi.dcm"))
+    report.StudyInstanceUID, report.InstanceNumber = image.StudyInstanceUID, 2
+    image.save_as(tmp_path / "image.dcm")
+    report.save_as(tmp_path / "report.dcm")
+    with web_origin(tmp_path) as origin:
+        got = origin.get(f"{url_of(image, 1)}/thumbnail")
+        assert imagecodecs.jpeg8_decode(got.body).shape == (192, 192)
+        assert origin.get(f"{url_of(report)}/thumbnail").code == 404
+
+
 def test_large_values_have_an_address_of_their_own(tmp_path):
     dataset = pydicom.dcmread(bundled("CT_small.dcm"))
     block = dataset.private_block(0x0009, "LARGE", create=True)
@@ -209,7 +220,8 @@ def test_large_values_have_an_address_of_their_own(tmp_path):
         ("{instance}/rendered?viewport=0,5", "", 400, "viewport is '0,5'"),
         ("{instance}/rendered?quality=101", "", 400, "quality is '101'"),
         ("{instance}/rendered?window=1,2", "", 406, "windows apply to MONOCHROME1 and MONOCHROME2"),
-        ("{report}/rendered", "", 500, "there is no pixel data"),
+        ("{report}/rendered", "", 404, "there is no image in it"),
+        ("{report}/frames/1", "", 404, "there is no image in it"),
     ],
 )
 def test_what_cannot_be_is_said(origin, tree, path, accept, code, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from cinemill.errors import CinemillError
+from cinemill.errors import CinemillError, NotInFile
 from cinemill.operations.transcode.transcode import transcode
 from cinemill.serve.accept import DICOM, EXPLICIT, JSON, OCTETS, accepted, choose
 from cinemill.serve.answers import NotAcceptable, NotFound, Part, alone, failed, in_json, in_parts
@@ -145,10 +146,10 @@ class Origin:
 
     def thumbnail(self, request: Request) -> Response:
         """Give a small picture of what is in the middle of a study, a series or a cine."""
-        several = self._instances(request)
-        asked = shown(request.query_params)
+        several, asked = self._instances(request), shown(request.query_params)
         asked = asked._replace(viewport=asked.viewport or (THUMBNAIL, THUMBNAIL))
-        cine = cine_of(several[len(several) // 2])
+        middle = len(several) // 2
+        cine = _first_cine([*several[middle:], *several[:middle]])
         return alone([picture(cine, representative(cine), asked, PICTURES[0])], PICTURES[0])
 
     def _instances(self, request: Request) -> list[Found]:
@@ -161,6 +162,14 @@ class Origin:
 
     def _instance(self, request: Request) -> Found:
         return self._instances(request)[0]
+
+
+def _first_cine(several: Sequence[Found]) -> Cine:
+    """Return the first of several instances that has frames."""
+    for found in several[:-1]:
+        with suppress(NotInFile):
+            return cine_of(found)
+    return cine_of(several[-1])
 
 
 def _accept(request: Request) -> str:

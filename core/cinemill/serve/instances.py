@@ -14,6 +14,7 @@ import numpy as np
 from cinemill.dicom.dictionary import find_vr
 from cinemill.dicom.elements import Element
 from cinemill.dicom.header_only import HeaderOnly
+from cinemill.dicom.source import Source
 from cinemill.errors import MissingFile, NotInFile, UnknownTarget, Unreadable
 from cinemill.frames.cine import Cine
 from cinemill.serve.accept import ANY, EXPLICIT, OCTETS, Accepted, media_of
@@ -90,8 +91,10 @@ def cine_of(found: Found) -> Cine:
     ------
     Gone
         The file is not there any more, or another one is.
+    NotInFile
+        There are no frames in it.
     CinemillError
-        It can't be read, or has no frames.
+        It can't be read.
     """
     there = state(found.path)
     if there is None:
@@ -104,7 +107,10 @@ def cine_of(found: Found) -> Cine:
 
 @lru_cache(maxsize=_OPEN)
 def _opened(path: Path, _: State) -> Cine:
-    return Cine(path)
+    source = Source(path, scan=False)
+    if source.pixel_data is None:
+        raise NotInFile("there is no image in it", path=path)
+    return Cine(source)
 
 
 def _gone(found: Found) -> Gone:
