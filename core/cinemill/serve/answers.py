@@ -12,6 +12,7 @@ from uuid import uuid4
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from cinemill.errors import (
+    Cancelled,
     CinemillError,
     InternalError,
     NotInFile,
@@ -22,6 +23,7 @@ from cinemill.errors import (
 )
 from cinemill.serve.accept import JSON
 from cinemill.serve.instances import Gone
+from cinemill.serve.turns import Busy
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +41,10 @@ _STATUSES: tuple[tuple[type[CinemillError], int], ...] = (
     (UsageError, 400),
     (Refused, 406),
     (OutputError, 503),
+    (Busy, 503),
+    (Cancelled, 503),
 )
+_DAMAGED = 500
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -139,8 +144,8 @@ def _begun(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
 def failed(_: Request, error: Exception) -> Response:
     """Answer with an error, in one line that names no path of this machine."""
     told = error if isinstance(error, CinemillError) else InternalError.of(error)
-    status = next((status for kind, status in _STATUSES if isinstance(told, kind)), 500)
-    if status >= 500:
+    status = next((status for kind, status in _STATUSES if isinstance(told, kind)), _DAMAGED)
+    if status == _DAMAGED:
         log.warning("%s", told)
     where = "" if told.frame is None else f"frame {told.frame + 1}: "
     return PlainTextResponse(f"{where}{told.message}\n", status, _PRIVATE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from anyio import from_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -33,8 +34,18 @@ from cinemill.serve.instances import (
     value_of,
 )
 from cinemill.serve.page import page
-from cinemill.serve.pictures import CINES, PICTURES, THUMBNAIL, clip, picture, representative, shown
+from cinemill.serve.pictures import (
+    CINES,
+    PICTURES,
+    THUMBNAIL,
+    Shown,
+    picture,
+    representative,
+    shown,
+    write_clip,
+)
 from cinemill.serve.searches import INSTANCES, SERIES, STUDIES, described, read_search, results
+from cinemill.serve.turns import Turns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,6 +73,7 @@ class Origin:
 
     def __init__(self, catalogue: Catalogue, scratch: Path) -> None:
         self._catalogue, self._scratch = catalogue, scratch
+        self._turns = Turns()
 
     def search(self, request: Request, depth: int) -> Response:
         """Search for studies, series or instances."""
@@ -96,18 +108,29 @@ class Origin:
             raise NotAcceptable(f"instances are given as {DICOM}, alone or in multipart/related parts")
         several, wanted = self._instances(request), [each.transfer_syntax for each in ranges]
         if ranges[0].in_parts is False and len(several) == 1:
-            return alone(self._file(several[0], wanted), DICOM)
-        return in_parts((Part(DICOM, self._file(each, wanted)) for each in several), DICOM)
+            return alone(self._file(several[0], wanted, request), DICOM)
+        return in_parts((Part(DICOM, self._file(each, wanted, request)) for each in several), DICOM)
 
-    def _file(self, found: Found, wanted: Sequence[str | None]) -> Iterator[bytes]:
-        """Yield the bytes of an instance, in the transfer syntax that is wanted most and can be."""
+    def _file(self, found: Found, wanted: Sequence[str | None], request: Request) -> Iterator[bytes]:
+        """Yield the bytes of an instance.
+
+        Parameters
+        ----------
+        found
+            The instance.
+        wanted
+            Transfer syntaxes: it comes in the first of them that can be.
+        request
+            Whose client waits for it.
+        """
         target = target_for(found, wanted)
         if target is None:
             yield from pieces_of(found.path)
             return
         with TemporaryDirectory(dir=self._scratch) as folder:
-            output = Path(folder, "instance.dcm")
-            transcode(found.path, output, to=target.uid, threads=1, preserve=False)
+            output, gone = Path(folder, "instance.dcm"), partial(_is_gone, request)
+            with self._turns.turn(gone):
+                transcode(found.path, output, to=target.uid, threads=1, preserve=False, cancelled=gone)
             yield from pieces_of(output)
 
     def frames(self, request: Request) -> Response:
@@ -137,12 +160,28 @@ class Origin:
         if media is None:
             raise NotAcceptable(f"pictures are given as {', '.join(offered)}")
         if media in CINES:
-            return alone(clip(found.path, media, asked, self._scratch), media)
+            return alone(self._clip(found, media, asked, request), media)
         if numbers is None:
             numbers = [representative(cine)]
         if len(numbers) == 1:
             return alone([picture(cine, numbers[0], asked, media)], media)
         return in_parts((Part(media, [picture(cine, each, asked, media)]) for each in numbers), media)
+
+    def _clip(self, found: Found, media: str, asked: Shown, request: Request) -> Iterator[bytes]:
+        """Yield a cine as GIF or MP4.
+
+        Parameters
+        ----------
+        found, media, asked
+            The instance, and what is made of it: see `cinemill.serve.pictures.write_clip`.
+        request
+            Whose client waits for it.
+        """
+        with TemporaryDirectory(dir=self._scratch) as folder:
+            gone = partial(_is_gone, request)
+            with self._turns.turn(gone):
+                output = write_clip(found.path, Path(folder), media, asked, gone)
+            yield from pieces_of(output)
 
     def thumbnail(self, request: Request) -> Response:
         """Give a small picture of what is in the middle of a study, a series or a cine."""
@@ -162,6 +201,11 @@ class Origin:
 
     def _instance(self, request: Request) -> Found:
         return self._instances(request)[0]
+
+
+def _is_gone(request: Request) -> bool:
+    """Whether a client has hung up; asked in a thread that works for it."""
+    return from_thread.run(request.is_disconnected)
 
 
 def _first_cine(several: Sequence[Found]) -> Cine:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import imagecodecs
 
-from cinemill.errors import NotInFile, UsageError
+from cinemill.errors import UsageError
 from cinemill.frames.geometry import fit, pixel_aspect, resize, square
 from cinemill.operations.extract.extract import extract
 from cinemill.operations.extract.writers.pictures import encode_png
-from cinemill.serve.instances import pieces_of
 
 if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
@@ -122,29 +120,25 @@ def representative(cine: Cine) -> int:
     return number - 1 if 1 <= number <= len(cine) else len(cine) // 2
 
 
-def clip(path: Path, media: str, asked: Shown, scratch: Path) -> Iterator[bytes]:
-    """Yield a cine as GIF or MP4, at its own pace.
+def write_clip(path: Path, folder: Path, media: str, asked: Shown, cancelled: Callable[[], bool]) -> Path:
+    """Write a cine as GIF or MP4, at its own pace, into a folder, and return where.
 
     Parameters
     ----------
-    path
-        Of the instance.
+    path, folder
+        Of the instance, and of the output.
     media
         ``image/gif`` or ``video/mp4``.
     asked
         How it is shown; its viewport is not heeded.
-    scratch
-        A directory for what is made on the way.
+    cancelled
+        Polled; True ends it.
 
     Raises
     ------
     CinemillError
         A frame does not decode, or the format can't hold it.
     """
-    with TemporaryDirectory(dir=scratch) as folder:
-        output = Path(folder, f"clip{_SUFFIXES[media]}")
-        receipt = extract(path, output, window=asked.window, threads=1)
-        if receipt.status != "extracted":
-            raise NotInFile("there is no pixel data", path=path)
-        yield b""
-        yield from pieces_of(output)
+    output = folder / f"clip{_SUFFIXES[media]}"
+    extract(path, output, window=asked.window, threads=1, cancelled=cancelled)
+    return output
