@@ -13,9 +13,9 @@ def test_one_at_a_time_some_wait_and_others_are_told_to_come_again():
     working: list[int] = []
     most: list[int] = []
 
-    def work():
+    def work(**options):
         began.release()
-        with turns.turn(lambda: False):
+        with turns.turn(lambda: False, **options):
             working.append(1)
             most.append(len(working))
             end.wait(30)
@@ -29,10 +29,13 @@ def test_one_at_a_time_some_wait_and_others_are_told_to_come_again():
         end.wait(0.01)
     with pytest.raises(Busy, match="ask again later"), turns.turn(lambda: False):
         pass
+    going_on = threading.Thread(target=work, kwargs={"begun": True})
+    going_on.start()
     end.set()
+    going_on.join(30)
     for thread in threads:
         thread.join()
-    assert most == [1] * 16
+    assert most == [1] * 17
     with turns.turn(lambda: True):
         pass
 

@@ -108,9 +108,12 @@ class Origin:
         several, wanted = self._instances(request), [each.transfer_syntax for each in ranges]
         if ranges[0].in_parts is False and len(several) == 1:
             return alone(self._file(several[0], wanted, request), DICOM)
-        return in_parts((Part(DICOM, self._file(each, wanted, request)) for each in several), DICOM)
+        files = (self._file(each, wanted, request, begun=number > 0) for number, each in enumerate(several))
+        return in_parts((Part(DICOM, file) for file in files), DICOM)
 
-    def _file(self, found: Found, wanted: Sequence[str | None], request: Request) -> Iterator[bytes]:
+    def _file(
+        self, found: Found, wanted: Sequence[str | None], request: Request, *, begun: bool = False
+    ) -> Iterator[bytes]:
         """Yield the bytes of an instance.
 
         Parameters
@@ -121,6 +124,8 @@ class Origin:
             Transfer syntaxes: it comes in the first of them that can be.
         request
             Whose client waits for it.
+        begun
+            Whether others stand before it in the answer.
         """
         target = target_for(found, wanted)
         if target is None:
@@ -128,7 +133,7 @@ class Origin:
             return
         with TemporaryDirectory(dir=self._scratch) as folder:
             output, gone = Path(folder, "instance.dcm"), partial(_is_gone, request)
-            with self._turns.turn(gone):
+            with self._turns.turn(gone, begun=begun):
                 transcode(found.path, output, to=target.uid, threads=1, preserve=False, cancelled=gone)
             yield from pieces_of(output)
 

@@ -26,13 +26,15 @@ class Turns:
         self._turn = threading.Lock()
 
     @contextmanager
-    def turn(self, gone: Callable[[], bool]) -> Iterator[None]:
+    def turn(self, gone: Callable[[], bool], *, begun: bool = False) -> Iterator[None]:
         """Wait for a turn, and have it for the time of the context.
 
         Parameters
         ----------
         gone
             Whether nobody wants the result any more; polled.
+        begun
+            Whether it goes on with an answer, which can't be put off any more.
 
         Raises
         ------
@@ -41,7 +43,8 @@ class Turns:
         Cancelled
             Nobody wants it any more.
         """
-        if not self._places.acquire(blocking=False):
+        has_place = self._places.acquire(blocking=False)
+        if not (has_place or begun):
             raise Busy(f"{_WAITING} others wait for what takes long; ask again later")
         try:
             while not self._turn.acquire(timeout=_POLL):
@@ -52,4 +55,5 @@ class Turns:
             finally:
                 self._turn.release()
         finally:
-            self._places.release()
+            if has_place:
+                self._places.release()
