@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from cinemill.errors import OutputError
 from cinemill.storage.scratch import scratch
 
 
@@ -66,3 +67,9 @@ def test_what_is_new_or_no_directory_or_another_s_stays(place):
         assert before < {*place.iterdir()}
     assert {*place.iterdir()} == before
     new.cleanup()
+
+
+def test_where_none_can_be_made_it_is_said(place):
+    (place / "file").touch()
+    with pytest.raises(OutputError, match="a part of the path is not a directory"), scratch(place / "file"):
+        pass

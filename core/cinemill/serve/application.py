@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from anyio import from_thread
@@ -46,6 +45,7 @@ from cinemill.serve.pictures import (
 )
 from cinemill.serve.searches import INSTANCES, SERIES, STUDIES, described, read_search, results
 from cinemill.serve.turns import Turns
+from cinemill.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -131,8 +131,8 @@ class Origin:
         if target is None:
             yield from pieces_of(found.path)
             return
-        with TemporaryDirectory(dir=self._scratch) as folder:
-            output, gone = Path(folder, "instance.dcm"), partial(_is_gone, request)
+        with scratch(self._scratch) as folder:
+            output, gone = folder / "instance.dcm", partial(_is_gone, request)
             with self._turns.turn(gone, begun=begun):
                 transcode(found.path, output, to=target.uid, threads=1, preserve=False, cancelled=gone)
             yield from pieces_of(output)
@@ -181,10 +181,10 @@ class Origin:
         request
             Whose client waits for it.
         """
-        with TemporaryDirectory(dir=self._scratch) as folder:
+        with scratch(self._scratch) as folder:
             gone = partial(_is_gone, request)
             with self._turns.turn(gone):
-                output = write_clip(found.path, Path(folder), media, asked, gone)
+                output = write_clip(found.path, folder, media, asked, gone)
             yield from pieces_of(output)
 
     def thumbnail(self, request: Request) -> Response:

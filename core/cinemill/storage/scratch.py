@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from cinemill.locks import claim, hold
+from cinemill.storage.atomic import output_error
 
 _PREFIX = "cinemill-scratch-"
 _NEW = 60.0
@@ -28,12 +29,18 @@ def scratch(where: Path | None = None) -> Iterator[Path]:
 
     Raises
     ------
-    OSError
-        There is no room for it, or nowhere to make it.
+    OutputError
+        There is no room for it.
+    FileNotFoundError
+        There is nowhere to make it.
     """
     place = where or Path(gettempdir())
     _sweep(place)
-    with TemporaryDirectory(prefix=_PREFIX, dir=place) as folder:
+    try:
+        made = TemporaryDirectory(prefix=_PREFIX, dir=place)
+    except OSError as error:
+        raise output_error(place, error) from None
+    with made as folder:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             hold(lock)
