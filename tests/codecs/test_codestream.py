@@ -55,6 +55,21 @@ def test_comments_are_text_wherever_they_stand_and_so_is_what_follows_the_end(co
     assert COMMENT in text_of(stream + COMMENT)
 
 
+@pytest.mark.parametrize("coding", STREAMS)
+def test_what_a_marker_means_that_is_unknown_may_be_text_and_no_marker_without_a_segment_hides_what_follows(
+    coding,
+):
+    stream, comment = STREAMS[coding], segment(MARKERS[coding], COMMENT)
+    first = stream.index(b"\xff\x90") if coding == "jpeg-2000" else 2
+    unknown, alone = (
+        (b"\xff\x70", b"\xff\x30") if coding == "jpeg-2000" else (b"\xff\xf0", b"\xff\x01\xff\xd8")
+    )
+    assert COMMENT in text_of(stream[:first] + segment(unknown, COMMENT) + stream[first:])
+    hidden = text_of(stream[:first] + alone + comment + stream[first:])
+    assert COMMENT in hidden
+    assert len(hidden) < 120
+
+
 def test_boxes_are_text_but_for_coded_samples():
     inner = STREAMS["jpeg-2000"]
     first = inner.index(b"\xff\x90")
