@@ -150,6 +150,7 @@ def test_options_of_the_same_name_are_one():
         (("inspect", ""), "a path is empty"),
         (("transcode", CINE, "out", "--report", ""), "a path is empty"),
         (("transcode", CINE, "~/out.dcm"), "~/out.dcm begins with ~, which is not expanded here"),
+        (("transcode", CINE, "~root"), "~root begins with ~, which is not expanded here"),
         (("bench", CINE, "none.dcm"), "no such file"),
     ],
 )
