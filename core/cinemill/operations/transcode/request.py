@@ -116,7 +116,7 @@ class Transcode(CopiesRest):
         if self.to:
             wanted = read_wanted(self.to)
             if not wanted.within(allowed).targets:
-                raise UsageError(not_read(wanted.named, self.readable_by))
+                raise UsageError(f"--to: {not_read(wanted.named, self.readable_by)}")
             object.__setattr__(self, "to", str(wanted))
         else:
             self.rules.check(self.readable_by)
