@@ -326,7 +326,7 @@ class _Table:
 
     def __init__(self, path: Path, where: str, content: Mapping[str, Any]) -> None:
         self._path, self._where, self.content = path, where, content
-        self._known: list[str] = []
+        self._known: dict[str, None] = {}
 
     def table(self, key: str) -> _Table:
         found = self._take(key, {})
@@ -375,7 +375,7 @@ class _Table:
         return found if found.is_absolute() else self._path.parent / found
 
     def wrong(self, key: str, expected: str, found: object) -> UsageError:
-        near = difflib.get_close_matches(key, self.content.keys() - self._known, 1)
+        near = difflib.get_close_matches(key, self.content.keys() - self._known.keys(), 1)
         shown = repr(found) if found is not None else ", but ".join(["nothing", *map(repr, near)])
         return UsageError(f"[{self._where}] {key}: expected {expected}, found {shown}", path=self._path)
 
@@ -383,18 +383,14 @@ class _Table:
         for key in self.content:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                meant = (
-                    f"; did you mean {near[0]}?"
-                    if near
-                    else f"; there are {', '.join(dict.fromkeys(self._known))}"
-                )
+                meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._known)}"
                 where = f"[{self._where}] " if self._where else ""
                 raise UsageError(f"{where}unknown key {key!r}{meant}", path=self._path)
 
     def has(self, key: str) -> bool:
-        self._known.append(key)
+        self._known[key] = None
         return key in self.content
 
     def _take(self, key: str, default: object) -> object:
-        self._known.append(key)
+        self._known[key] = None
         return self.content.get(key, default)
