@@ -24,6 +24,8 @@ Push: TypeAlias = Literal["dimse", "web"]
 _ENVIRONMENT = "CINEMILL_NODES"
 _DEFAULT = "~/.config/cinemill/nodes.toml"
 _LAST_PORT = 65535
+_ALIKE = 0.8
+"""Of 1: how much a key is like another that is missing, and for which it may have been meant; calling-aet is no called-aet."""
 _EXAMPLE = (
     'node.pacs = { pull = "get", dimse = { host = "pacs.example.org", port = 104, called-aet = "PACS" } }'
 )
@@ -375,7 +377,7 @@ class _Table:
         return found if found.is_absolute() else self._path.parent / found
 
     def wrong(self, key: str, expected: str, found: object) -> UsageError:
-        near = difflib.get_close_matches(key, self.content.keys() - self._known.keys(), 1)
+        near = difflib.get_close_matches(key, self.content.keys() - self._known.keys(), 1, _ALIKE)
         shown = repr(found) if found is not None else ", but ".join(["nothing", *map(repr, near)])
         return UsageError(f"[{self._where}] {key}: expected {expected}, found {shown}", path=self._path)
 
