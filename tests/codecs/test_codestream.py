@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cinemill.codecs.codestream import texts
+from cinemill.errors import CodecError
 
 NOISE = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
 COMMENT = b"Zebediah was here"
@@ -80,6 +81,16 @@ def test_boxes_are_text_but_for_coded_samples():
     jxl = b"\0\0\0\x0cJXL \r\n\x87\n"
     assert COMMENT in text_of(jxl + box(b"Exif", COMMENT) + box(b"jxlc", b"\xff\x0a"))
     assert COMMENT not in text_of(jxl + box(b"jxlc", b"\xff\x0a" + COMMENT) + box(b"jbrd", COMMENT))
+
+
+def test_compressed_boxes_are_searched_as_what_they_hold():
+    jxl = b"\0\0\0\x0cJXL \r\n\x87\n" + box(b"jxlc", b"\xff\x0a")
+    packed = bytes(imagecodecs.brotli_encode(COMMENT * 9))
+    assert COMMENT not in packed
+    assert COMMENT in text_of(jxl + box(b"brob", b"Exif" + packed))
+    for wrong in (packed[:-4], bytes(imagecodecs.brotli_encode(bytes(1 << 25)))):
+        with pytest.raises(CodecError, match="can't be searched for text"):
+            text_of(jxl + box(b"brob", b"Exif" + wrong))
 
 
 def test_what_is_no_codestream_has_no_text_and_what_is_damaged_may_have():

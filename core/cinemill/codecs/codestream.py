@@ -58,6 +58,8 @@ _MARKERS = {
 }
 """Of JPEG with JPEG-LS, and of JPEG 2000, by the marker that they begin with."""
 _CODED_BOXES = frozenset((b"jxlc", b"jxlp", b"jbrd"))
+_LARGEST_BOX = 1 << 24
+"""Bytes of what a compressed box holds, if it is to be searched."""
 
 
 class Codestream(NamedTuple):
@@ -160,6 +162,11 @@ def texts(data: Buffer) -> Iterator[Buffer]:
     """Yield what of a frame may be text: comments, application and unknown segments, boxes, and what stands behind the end.
 
     Samples and tables are none, though bytes of them look like words. What follows something unexpected may be.
+
+    Raises
+    ------
+    CodecError
+        A compressed box can't be searched.
     """
     from cinemill.codecs.jpeg_2000 import boxes as jpeg_2000
     from cinemill.codecs.jpeg_xl import boxes as jpeg_xl
@@ -172,9 +179,22 @@ def texts(data: Buffer) -> Iterator[Buffer]:
         for kind, start, behind in jpeg_2000.each_box(view, 0, len(view)):
             if kind == b"jp2c":
                 yield from texts(view[start:behind])
+            elif kind == b"brob":
+                yield _unpacked(view[start + 4 : behind])
             elif kind not in _CODED_BOXES:
                 yield view[start:behind]
         yield view[behind:]
+
+
+def _unpacked(content: memoryview) -> bytes:
+    import imagecodecs
+
+    try:
+        return bytes(imagecodecs.brotli_decode(bytes(content), out=_LARGEST_BOX))
+    except imagecodecs.BrotliError:
+        raise CodecError(
+            f"a compressed box (brob) can't be searched for text: it is damaged, or holds more than {_LARGEST_BOX} bytes"
+        ) from None
 
 
 def _texts_among(view: memoryview, known: _Markers) -> Iterator[Buffer]:

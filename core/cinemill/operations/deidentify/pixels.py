@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cinemill.codecs.codestream import texts
 from cinemill.codecs.jpeg_xl.boxes import reconstructable
 from cinemill.dicom.sop_classes import STORAGE, ULTRASOUND
-from cinemill.errors import Refused
+from cinemill.errors import CodecError, Refused
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.deidentify.profile import FEATURES, Profile
 from cinemill.operations.deidentify.words import words_of
@@ -133,14 +133,19 @@ def printable(source: Source, index: int) -> Iterator[str]:
     Raises
     ------
     CodecError
-        That JPEG can't be rebuilt.
+        That JPEG can't be rebuilt, or a compressed box not be searched.
     """
     streams = [source.frame(index)]
     if reconstructable(streams[0]) is not None:
         from cinemill.codecs.jpeg_xl.libjxl import to_jpeg
 
         streams.append(to_jpeg(streams[0], index))
-    for part in chain.from_iterable(map(texts, streams)):
+    try:
+        parts = list(chain.from_iterable(map(texts, streams)))
+    except CodecError as error:
+        error.locate(frame=index)
+        raise
+    for part in parts:
         for text in chain.from_iterable(pattern.findall(part) for pattern in _PRINTABLE):
             characters = text.replace(b"\0", b"")
             yield characters.decode("latin-1")
