@@ -1,5 +1,6 @@
 """Which studies, series and instances a catalogue has, and in which order."""
 
+import os
 import sqlite3
 
 import numpy as np
@@ -52,6 +53,16 @@ def catalogue(tree, tmp_path):
 def found(catalogue, depth, *within, **keys):
     wanted = [Key(read_path(name), value) for name, value in keys.items()]
     return [each.uids[-1] for each in catalogue.search(depth, within, wanted)]
+
+
+def test_a_path_that_is_no_utf_8_leads_to_its_file(tmp_path):
+    folder = tmp_path / "tree"
+    for number, name in enumerate((b"\xff\xfe", rb"\udcff", "é".encode()), 1):
+        write(folder / os.fsdecode(name), **uids("1.1", "1.1.1", f"1.1.1.{number}"))
+    index(folder, tmp_path / "i.sqlite", phi=True)
+    assert make_catalogue(tmp_path / "i.sqlite", tmp_path / "c.sqlite") == 0
+    paths = [each.path for each in Catalogue(tmp_path / "c.sqlite").search(3, ())]
+    assert [os.fsencode(path.name) for path in paths] == [b"\xff\xfe", rb"\udcff", "é".encode()]
 
 
 def test_the_newest_study_comes_first_and_instances_by_their_numbers(catalogue):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import imagecodecs
@@ -156,7 +157,15 @@ def test_pictures(origin, tree):
     assert origin.get(f"{url}/rendered", "image/gif").body[:6] == b"GIF89a"
     both = origin.get(f"{url}/frames/1,2/rendered", "image/png").parts
     assert [kind for kind, _ in both] == ["image/png"] * 2
+    thumbnails = [origin.get(f"{url}/frames/{number}/thumbnail").body for number in (1, 30)]
+    assert thumbnails[0] != thumbnails[1]
     grey = url_of(read(tree, "CT_small.dcm"))
+    shapes = {
+        origin.get(f"{grey}/rendered?window=40,400{shape}", "image/png").body
+        for shape in ("", ",linear", ",linear-exact", ",sigmoid")
+    }
+    assert len(shapes) == 3
+    assert origin.get(f"{grey}/rendered?window=40,400,sigmoid", "image/gif").code == 400
     wide, narrow = (
         imagecodecs.png_decode(origin.get(f"{grey}/rendered?window={window}", "image/png").body)
         for window in ("40,4000", "40,40")
@@ -220,6 +229,15 @@ def test_large_values_have_an_address_of_their_own(tmp_path):
         ("{instance}/rendered?viewport=0,5", "", 400, "viewport is '0,5'"),
         ("{instance}/rendered?quality=101", "", 400, "quality is '101'"),
         ("{instance}/rendered?window=1,2", "", 406, "windows apply to MONOCHROME1 and MONOCHROME2"),
+        ("{instance}/rendered?window=1,2,steep", "", 400, "expected one of linear, linear-exact, sigmoid"),
+        (
+            "{instance}/rendered?viewport=9,9,1,1,4,4",
+            "",
+            400,
+            "a width and a height, such as 512,512, and no",
+        ),
+        ("{instance}/frames/31/thumbnail", "", 404, "there is no frame 31"),
+        (f"/studies?{'&'.join(['PatientID=1'] * 5000)}", "", 400, "5000 attributes are compared"),
         ("{report}/rendered", "", 404, "there is no image in it"),
         ("{report}/frames/1", "", 404, "there is no image in it"),
     ],
@@ -249,7 +267,10 @@ def test_searches(origin, tree):
     assert origin.get("/studies?StudyDescription=*&limit=1").fields["warning"] == (
         '299 cinemill "There are additional results that can be requested"'
     )
-    assert "fuzzymatching" in origin.get("/studies?fuzzymatching=true").fields["warning"]
+    for name in ("fuzzymatching", "emptyvaluematching", "multiplevaluematching"):
+        assert name in origin.get(f"/studies?{name}=true").fields["warning"]
+        assert "warning" not in origin.get(f"/studies?{name}=false").fields
+    assert origin.get("/studies?accept=application/dicom+json&includefield=").code == 200
     pages = [origin.get(f"/instances?limit=3&offset={offset}").json for offset in range(0, 12, 3)]
     uids = [each["00080018"]["Value"][0] for page in pages for each in page]
     assert len(uids) == len(set(uids)) == len(NAMES)
@@ -257,6 +278,7 @@ def test_searches(origin, tree):
     (told,) = origin.get("/instances?ConceptNameCodeSequence.CodeMeaning=*&00080060=SR").json
     assert told["00080018"]["Value"] == [report.SOPInstanceUID]
     assert told["0040A043"]["vr"] == "SQ"
+    assert told["00201209"]["Value"] == [1]
     assert origin.get("/studies?StudyTime=0000-&ModalitiesInStudy=SR&StudyID=nowhere").json == []
     assert origin.get("/studies?PatientName=nobody").json == []
 
@@ -341,6 +363,35 @@ def test_a_process_that_dies_is_replaced(tree):
     assert "another one takes its place" in origin.complaints
 
 
+def test_many_that_die_are_replaced(tree):
+    with web_origin(tree, "--jobs", "1") as origin:
+        killed: set[str] = set()
+        for _ in range(7):
+            wait_until(lambda: bool({*members(origin.process.pid)} - killed))
+            for each in {*members(origin.process.pid)} - killed:
+                os.kill(int(each), signal.SIGKILL)
+                killed.add(each)
+        assert origin.get("/studies").code == 200
+
+
+def test_ctrl_c_is_heard_by_the_one_that_ends_the_others(tree):
+    with web_origin(tree, "--jobs", "1") as origin:
+        assert origin.get("/studies").code == 200
+        (member,) = members(origin.process.pid)
+        os.kill(int(member), signal.SIGINT)
+        assert origin.get("/studies").code == 200
+    assert origin.complaints == ""
+
+
+def test_only_header_fields_are_given_where_no_more_is_asked_for(origin, tree):
+    url = f"{url_of(read(tree, CINE))}/frames/{','.join(['1'] * 3000)}"
+    begun = time.monotonic()
+    got = origin.get(url, OCTETS, "HEAD")
+    assert (got.code, got.body) == (200, b"")
+    assert got.fields["content-type"].startswith("multipart/related")
+    assert time.monotonic() - begun < 1
+
+
 def test_none_outlives_the_one_that_started_them(tree):
     with web_origin(tree) as origin:
         left = members(origin.process.pid)
@@ -398,3 +449,14 @@ def test_lossy_frames_are_as_their_codestreams_say(origin, tree):
     assert origin.get(f"{url_of(source)}/frames/1", viewer).parts == [
         ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.50", first)
     ]
+
+
+def test_numbers_with_a_point_are_fetched_as_they_are(tmp_path):
+    dataset = pydicom.dcmread(bundled("CT_small.dcm"))
+    del dataset.PixelData
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, np.arange(128 * 128, dtype="<f4").tobytes()
+    dataset.save_as(tmp_path / "float.dcm")
+    with web_origin(tmp_path) as origin:
+        (told,) = origin.get(f"{url_of(dataset)}/metadata").json
+        address = told["7FE00008"]["BulkDataURI"].removeprefix(origin.service)
+        assert origin.get(address, "application/octet-stream").body == dataset.FloatPixelData

@@ -70,7 +70,8 @@ def serve(
         if stopping():
             raise Exit(130)
         if not quiet:
-            click.echo(f"{counted(found.instances, 'instance')} of {found.studies:,} studies")
+            noun = "study" if found.studies == 1 else "studies"
+            click.echo(f"{counted(found.instances, 'instance')} of {found.studies:,} {noun}")
             if left_out:
                 click.echo(f"not served, for they lack a UID or have another's: {left_out:,}")
         if host not in LOOPBACK:

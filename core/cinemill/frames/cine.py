@@ -179,7 +179,11 @@ class Cine:
         return self._decoder.samples(indices, interpretation)
 
     def renderer(
-        self, *, window: tuple[float, float] | Literal["auto"] | None = None, voi: int | None = None
+        self,
+        *,
+        window: tuple[float, float] | Literal["auto"] | None = None,
+        function: str = "LINEAR",
+        voi: int | None = None,
     ) -> Renderer:
         """Return a renderer for the frames of this cine: see `cinemill.frames.render.Renderer`.
 
@@ -188,11 +192,13 @@ class Cine:
         window
             Window centre and width, instead of those of the header. ``auto``: the header's where it has a window, else from
             the least to the greatest value of all frames.
+        function
+            What a window given here is applied by.
         voi
             Which of the VOI LUTs or windows of the header, counted from 0.
         """
         wanted = self._full_window if window == "auto" else window
-        return Renderer(self._decoder, window=wanted, voi=voi)
+        return Renderer(self._decoder, window=wanted, function=function, voi=voi)
 
     @cached_property
     def _full_window(self) -> tuple[float, float] | None:

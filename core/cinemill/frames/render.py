@@ -60,6 +60,8 @@ class Renderer:
         Tells the format of the samples.
     window
         Window centre and width (1 or more), in place of what the header says.
+    function
+        What the window is applied by: ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID`` (PS3.3 C.11.2.1.3).
     voi
         Which of the header's alternative VOI LUTs or windows, counted from 0.
 
@@ -81,13 +83,14 @@ class Renderer:
         decoder: FrameDecoder | VideoDecoder,
         *,
         window: tuple[float, float] | None = None,
+        function: str = "LINEAR",
         voi: int | None = None,
     ) -> None:
         self.pixels = decoder.pixels
         if self.pixels.samples == 3:
             self.pixels = self.pixels.with_(signed=False)
         self._source = decoder.source
-        self._window, self._voi = window, voi
+        self._window, self._function, self._voi = window, function, voi
         self._native = decoder.stream is None and decoder.coding != "video"
         self._monochrome = self.pixels.photometric_interpretation.startswith("MONOCHROME")
         if not self._monochrome and not (window is None and voi is None):
@@ -228,7 +231,7 @@ class Renderer:
                 del found[name]
         if self._window is not None:
             found["WindowCenter"], found["WindowWidth"] = self._window
-            found["VOILUTFunction"] = "LINEAR"
+            found["VOILUTFunction"] = self._function
             found.pop("VOILUTSequence", None)
         return found
 

@@ -27,6 +27,7 @@ _MEDIA: Mapping[str, str] = MappingProxyType(
 """Of one frame, by how it is coded (PS3.18 Table 8.7.3-5)."""
 
 _PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)')
+_PLUS = re.compile(r"(?<=\w) (?=\w)")
 _RANGE = re.compile(r'\s*([^\s;,"]+)((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*))*)\s*(?:,|$)')
 
 
@@ -53,8 +54,11 @@ class Accepted(NamedTuple):
 
 
 def accepted(header: str) -> list[Accepted]:
-    """Return what an Accept header names, the best first; anything, where it names nothing."""
-    found = sorted(_ranges(header or "*/*"), key=lambda each: -each[0])
+    """Return what an Accept header names, the best first; anything, where it names nothing.
+
+    A space in a name was a plus sign in a URL: ``accept=application/dicom+json``.
+    """
+    found = sorted(_ranges(_PLUS.sub("+", header) or "*/*"), key=lambda each: -each[0])
     return [each for quality, each in found if quality > 0]
 
 

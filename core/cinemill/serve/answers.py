@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import uuid4
 
+from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from cinemill.errors import (
@@ -27,6 +28,7 @@ from cinemill.serve.turns import Busy
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from cinemill.pixel_format import Buffer
     from cinemill.serve.dicom_json import Attributes
@@ -54,6 +56,15 @@ class NotFound(NotInFile):
 
 class NotAcceptable(Refused):
     """There is no way to give it that the request accepts."""
+
+
+class _Streamed(StreamingResponse):
+    """What is made while it is sent; nothing behind the first piece is made where only the header fields were asked for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            self.body_iterator = iterate_in_threadpool(())
+        await super().__call__(scope, receive, send)
 
 
 class Part(NamedTuple):
@@ -84,7 +95,7 @@ def in_json(several: Iterable[Attributes], *, warning: str = "", media: str = JS
         Type of the answer.
     """
     headers = _PRIVATE | ({"Warning": f'299 cinemill "{warning}"'} if warning else {})
-    return StreamingResponse(_begun(_listed(several)), media_type=media, headers=headers)
+    return _Streamed(_begun(_listed(several)), media_type=media, headers=headers)
 
 
 def _listed(several: Iterable[Attributes]) -> Iterator[str]:
@@ -107,7 +118,7 @@ def in_parts(parts: Iterable[Part], media: str) -> Response:
     """
     boundary = uuid4().hex
     content_type = f'multipart/related; type="{media}"; boundary={boundary}'
-    return StreamingResponse(_begun(_joined(parts, boundary)), media_type=content_type, headers=_PRIVATE)
+    return _Streamed(_begun(_joined(parts, boundary)), media_type=content_type, headers=_PRIVATE)
 
 
 def _joined(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
@@ -123,7 +134,7 @@ def _joined(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
 
 def alone(pieces: Iterable[Buffer], media: str) -> Response:
     """Answer with one body."""
-    return StreamingResponse(_begun(map(bytes, pieces)), media_type=media, headers=_PRIVATE)
+    return _Streamed(_begun(map(bytes, pieces)), media_type=media, headers=_PRIVATE)
 
 
 def _begun(pieces: Iterator[_Piece]) -> Iterator[_Piece]:

@@ -82,13 +82,12 @@ class Origin:
             raise NotAcceptable(f"results are given as {JSON} only")
         search = read_search(depth, _within(request), request.query_params.multi_items())
         found, more = results(self._catalogue, search)
-        warnings = []
+        warnings = [
+            f"The {each} parameter is not supported; literal matching was performed"
+            for each in search.unheeded
+        ]
         if more:
             warnings.append("There are additional results that can be requested")
-        if search.fuzzy:
-            warnings.append(
-                "The fuzzymatching parameter is not supported; only literal matching was performed"
-            )
         attributes = described(self._catalogue, search, found, _base(request))
         return in_json(attributes, warning="; ".join(warnings), media=media)
 
@@ -184,12 +183,15 @@ class Origin:
             yield from pieces_of(output)
 
     def thumbnail(self, request: Request) -> Response:
-        """Give a small picture of what is in the middle of a study, a series or a cine."""
+        """Give a small picture of a frame, or of what is in the middle of a study, a series or a cine."""
         several, asked = self._instances(request), shown(request.query_params)
         asked = asked._replace(viewport=asked.viewport or (THUMBNAIL, THUMBNAIL))
         middle = len(several) // 2
         cine = _first_cine([*several[middle:], *several[:middle]])
-        return alone([picture(cine, representative(cine), asked, PICTURES[0])], PICTURES[0])
+        number = representative(cine)
+        if "frames" in request.path_params:
+            (number, *_) = checked(cine, _numbers(request))
+        return alone([picture(cine, number, asked, PICTURES[0])], PICTURES[0])
 
     def _instances(self, request: Request) -> list[Found]:
         """Return all instances of what is addressed."""
@@ -304,6 +306,7 @@ def _routes(origin: Origin) -> Iterator[Route]:
         yield Route(path, partial(origin.search, depth=depth))
     answers: Sequence[tuple[str, Callable[[Request], Response]]] = (
         (f"{instance}/frames/{{frames}}/rendered", origin.rendered),
+        (f"{instance}/frames/{{frames}}/thumbnail", origin.thumbnail),
         (f"{instance}/frames/{{frames}}", origin.frames),
         (f"{instance}/rendered", origin.rendered),
         (f"{instance}/bulkdata/{{tag}}", origin.bulkdata),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +16,9 @@ from cinemill.storage.database import close_database, explained, open_database, 
 
 _APPLICATION = 0x63696E73
 _UID = re.compile(r"[0-9.]{1,64}")
+_NO_TEXT = re.compile(r"\\udc([89a-f][0-9a-f])")
+"""A byte of a path that is no UTF-8, as indexes have it."""
+
 _UIDS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 _MATCHED: Mapping[int, str] = MappingProxyType(
     {
@@ -154,7 +158,7 @@ class Catalogue:
             )
         )
         for row in self._rows(statement, values):
-            yield Found(row[:depth], Path(row[depth]))
+            yield Found(row[:depth], _file(row[depth]))
 
     def related(self, within: Sequence[str]) -> Related:
         """Return what belongs to a study or a series."""
@@ -163,6 +167,13 @@ class Catalogue:
         statement = f"SELECT {counted} FROM instances WHERE {' AND '.join(conditions)}"  # noqa: S608
         ((series, instances, modalities),) = self._rows(statement, values)
         return Related(series, instances, tuple(sorted(filter(None, (modalities or "").split(",")))))
+
+
+def _file(told: str) -> Path:
+    """Return the path that an index tells."""
+    if _NO_TEXT.search(told) and not os.path.lexists(told):
+        return Path(_NO_TEXT.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), told))
+    return Path(told)
 
 
 def _within(within: Sequence[str]) -> tuple[list[str], list[str]]:

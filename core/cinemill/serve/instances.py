@@ -175,6 +175,8 @@ def value_of(found: Found, tag: str) -> bytes:
     """
     with header_of(found) as header:
         number = int(tag, 16) if _TAG.fullmatch(tag) else 0
+        if header.pixel_data is not None and header.pixel_data.tag == number:
+            return bytes(header.data[header.pixel_data.value : header.pixel_data.end])
         if header.element(number) is None:
             raise NotInFile(f"there is no element {tag[:64]!r} with a value of its own in {found.uids[-1]}")
         value = header.part(number)[number].value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +20,13 @@ if TYPE_CHECKING:
 
 _HEXADECIMAL = re.compile("[0-9A-Fa-f]{8}")
 _RANGE = re.compile(r"([\d.:]*)-([\d.:]*)")
+_MOMENT = r"[\d.:]*(?:[+-](?:0\d|1[0-4])[0-5]\d)?"
+_MOMENTS = re.compile(f"(?!{_MOMENT}$)({_MOMENT})-({_MOMENT})")
+"""A hyphen with an offset from UTC behind it is that offset's, where it can be."""
+
+_WITH_OFFSET = re.compile(r"(\d{12})([\d.]*)([+-]\d{4})")
 _LATEST = "9" * 26
+_TO_MINUTES = "%Y%m%d%H%M"
 
 
 class Key(NamedTuple):
@@ -106,13 +114,23 @@ def _is_listed(text: str, wanted: str) -> bool:
     return text in re.split(r"[,\\]", wanted)
 
 
-def _is_when(text: str, wanted: str) -> bool:
-    if ends := _RANGE.fullmatch(wanted):
-        return _digits(ends[1]) <= _digits(text) <= (_digits(ends[2]) or _LATEST) + _LATEST
-    return _digits(text) == _digits(wanted)
+def _is_moment(text: str, wanted: str) -> bool:
+    return _is_when(text, wanted.replace(" ", "+"), _MOMENTS)  # a plus sign in a URL may come as a space
+
+
+def _is_when(text: str, wanted: str, ranges: re.Pattern[str] = _RANGE) -> bool:
+    moment = _digits(text).ljust(len(_LATEST), "0")
+    if ends := ranges.fullmatch(wanted):
+        return _digits(ends[1]) <= moment <= (_digits(ends[2]) or _LATEST) + _LATEST
+    return moment == _digits(wanted).ljust(len(_LATEST), "0")
 
 
 def _digits(text: str) -> str:
+    """Return the digits of a date, a time or both, in UTC where an offset is given."""
+    if given := _WITH_OFFSET.fullmatch(text):
+        minutes, rest, offset = given.groups()
+        with suppress(ValueError, OverflowError):
+            text = f"{datetime.strptime(minutes + offset, _TO_MINUTES + '%z').astimezone(UTC):{_TO_MINUTES}}{rest}"
     return text.replace(".", "").replace(":", "")
 
 
@@ -145,7 +163,6 @@ def _pattern(wanted: str) -> re.Pattern[str]:
 
 
 _COMPARED: Mapping[str, Callable[[str, str], bool]] = MappingProxyType(
-    {"UI": _is_listed, "PN": _is_like_name}
-    | dict.fromkeys(("DA", "TM", "DT"), _is_when)
+    {"UI": _is_listed, "PN": _is_like_name, "DA": _is_when, "TM": _is_when, "DT": _is_moment}
     | dict.fromkeys(("IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"), _is_same_number)
 )

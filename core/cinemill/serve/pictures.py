@@ -26,6 +26,7 @@ _SUFFIXES = {"image/gif": ".gif", "video/mp4": ".mp4"}
 _REPRESENTATIVE = 0x00286010
 _QUALITY = 90
 _LARGEST = 1 << 14
+_FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 
 
 class Shown(NamedTuple):
@@ -35,6 +36,8 @@ class Shown(NamedTuple):
     ----------
     window
         Centre and width in place of the header's.
+    function
+        What that window is applied by.
     viewport
         Width and height into which it is fitted.
     quality
@@ -42,6 +45,7 @@ class Shown(NamedTuple):
     """
 
     window: tuple[float, float] | None = None
+    function: str = "LINEAR"
     viewport: tuple[int, int] | None = None
     quality: int = _QUALITY
 
@@ -54,32 +58,39 @@ def shown(query: Mapping[str, str]) -> Shown:
     UsageError
         One of them can't be.
     """
-    window = _numbers(query, "window", 2, "a centre and a width of 1 or more, such as 40,400")
+    text, function = query.get("window", ""), "linear"
+    if text.count(",") == 2:
+        text, _, function = text.rpartition(",")
+    if function not in _FUNCTIONS:
+        raise UsageError(f"window is {query['window'][:64]!r}; expected one of {', '.join(_FUNCTIONS)}")
+    window = _numbers("window", text, 2, "a centre and a width of 1 or more, such as 40,400")
     if window is not None and not (math.isfinite(window[0]) and 1 <= window[1] < math.inf):
         raise UsageError(f"window is {query['window'][:64]!r}; expected a width of 1 or more")
-    viewport = _numbers(query, "viewport", 2, "a width and a height, such as 512,512")
+    viewport = _numbers(
+        "viewport", query.get("viewport"), 2, "a width and a height, such as 512,512, and no part of it"
+    )
     if viewport is not None and not all(1 <= each <= _LARGEST for each in viewport):
         raise UsageError(f"viewport is {query['viewport'][:64]!r}; expected 1 to {_LARGEST} pixels")
-    quality = _numbers(query, "quality", 1, "1 to 100")
+    quality = _numbers("quality", query.get("quality"), 1, "1 to 100")
     if quality is not None and not 1 <= quality[0] <= 100:
         raise UsageError(f"quality is {query['quality'][:64]!r}; expected 1 to 100")
     return Shown(
         None if window is None else (window[0], window[1]),
+        _FUNCTIONS[function],
         None if viewport is None else (int(viewport[0]), int(viewport[1])),
         _QUALITY if quality is None else int(quality[0]),
     )
 
 
-def _numbers(query: Mapping[str, str], name: str, count: int, expected: str) -> list[float] | None:
-    """Return the first numbers of a parameter; more may follow, such as the function of a window."""
-    text = query.get(name)
+def _numbers(name: str, text: str | None, count: int, expected: str) -> list[float] | None:
+    """Return so many numbers of a parameter, which others call by that name; None where it has none."""
     if not text:
         return None
     try:
-        found = [float(each) for each in text.split(",")[:count]]
+        found = [float(each) for each in text.split(",")]
     except ValueError:
         found = []
-    if len(found) < count:
+    if len(found) != count:
         raise UsageError(f"{name} is {text[:64]!r}; expected {expected}")
     return found
 
@@ -102,7 +113,7 @@ def picture(cine: Cine, number: int, asked: Shown, media: str) -> bytes:
         The frame does not decode, or can't be shown.
     """
     deep = cine.pixels.bits_stored > 8 and cine.photometric_interpretation.startswith("MONOCHROME")
-    renderer = cine.renderer(window=asked.window or ("auto" if deep else None))
+    renderer = cine.renderer(window=asked.window or ("auto" if deep else None), function=asked.function)
     rendered = renderer.render(cine[number], number)
     rows, columns = square(rendered.shape, pixel_aspect(cine.source))
     if asked.viewport is not None:
@@ -139,6 +150,8 @@ def write_clip(path: Path, folder: Path, media: str, asked: Shown, cancelled: Ca
     CinemillError
         A frame does not decode, or the format can't hold it.
     """
+    if asked.function != _FUNCTIONS["linear"]:
+        raise UsageError(f"{media} is given with linear windows only; single frames with others, too")
     output = folder / f"clip{_SUFFIXES[media]}"
     extract(path, output, window=asked.window, threads=1, cancelled=cancelled)
     return output

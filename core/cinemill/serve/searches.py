@@ -20,7 +20,9 @@ MOST = 1000
 """Results of one answer."""
 
 STUDIES, SERIES, INSTANCES = 1, 2, 3
-_NO_KEYS = frozenset(("accept", "charset", "emptyvaluematching", "multiplevaluematching"))
+_NO_KEYS = frozenset(("accept", "charset"))
+_UNHEEDED = frozenset(("fuzzymatching", "emptyvaluematching", "multiplevaluematching"))
+_MOST_KEYS = 100
 _ALL = "all"
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _ATTRIBUTES: Mapping[int, tuple[str, ...]] = {
@@ -77,8 +79,8 @@ class Search(NamedTuple):
         Tags of attributes that are wanted besides; None for all.
     limit, offset
         How many results, behind how many.
-    fuzzy
-        Whether names were to be matched by their sound, which they aren't.
+    unheeded
+        Kinds of matching that were asked for and are not supported.
     """
 
     depth: int
@@ -87,7 +89,7 @@ class Search(NamedTuple):
     fields: frozenset[int] | None
     limit: int
     offset: int
-    fuzzy: bool
+    unheeded: tuple[str, ...]
 
 
 def read_search(depth: int, within: Sequence[str], query: Iterable[tuple[str, str]]) -> Search:
@@ -103,28 +105,30 @@ def read_search(depth: int, within: Sequence[str], query: Iterable[tuple[str, st
     Raises
     ------
     UsageError
-        There is no such attribute, or a number is none.
+        There is no such attribute, a number is none, or too much is asked.
     """
     keys: list[Key] = []
     fields: set[int] | None = set()
     numbers = {"limit": MOST, "offset": 0}
-    fuzzy = False
+    unheeded: list[str] = []
     for name, value in query:
         if name in numbers:
             numbers[name] = _number(name, value)
-        elif name == "fuzzymatching":
-            fuzzy = value.lower() == "true"
+        elif name in _UNHEEDED:
+            unheeded += [name] * (value.lower() == "true")
         elif name == "includefield":
-            for each in value.split(","):
+            for each in filter(None, value.split(",")):
                 if each == _ALL:
                     fields = None
                 elif fields is not None:
                     fields.add(read_path(each)[0])
         elif name not in _NO_KEYS:
             keys.append(Key(read_path(name), value))
+    if len(keys) > _MOST_KEYS:
+        raise UsageError(f"{len(keys)} attributes are compared; expected {_MOST_KEYS} or fewer")
     wanted = None if fields is None else frozenset(fields)
     limit = min(numbers["limit"], MOST)
-    return Search(depth, tuple(within), tuple(keys), wanted, limit, numbers["offset"], fuzzy)
+    return Search(depth, tuple(within), tuple(keys), wanted, limit, numbers["offset"], tuple(unheeded))
 
 
 def _number(name: str, value: str) -> int:
@@ -187,8 +191,8 @@ def described(
             told |= _modalities(related.modalities)
             told[tag_of("NumberOfStudyRelatedSeries")] = attribute("IS", related.series)
             told[tag_of("NumberOfStudyRelatedInstances")] = attribute("IS", related.instances)
-        if search.depth == SERIES:
-            count = related_to(found.uids).instances
+        if len(search.within) < SERIES <= search.depth:
+            count = related_to(found.uids[:2]).instances
             told[tag_of("NumberOfSeriesRelatedInstances")] = attribute("IS", count)
         yield dict(sorted(told.items()))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -134,7 +133,7 @@ class Server:
         Raises
         ------
         ChildProcessError
-            The processes that answer die one after the other.
+            No process that answers gets as far as that.
         """
         looking = threading.Thread(target=self._look_again, daemon=True)
         with _Crew(self._listening, self._catalogue, self._serving) as crew:
@@ -212,25 +211,28 @@ class _Crew:
         self._members.append(member)
 
     def mend(self) -> None:
-        """Wait a moment, and put others in the place of those that died.
+        """Wait a moment, and put others in the place of those that died; after many deaths in a short time, a little later.
 
         Raises
         ------
         ChildProcessError
-            They die one after the other.
+            They end of themselves, one after the other; signals, such as for a file that shrinks while it is read, end others only.
         """
         wait([member.sentinel for member in self._members], _POLL)
+        self._deaths = [at for at in self._deaths if time.monotonic() - at < _QUICK]
         for member in [each for each in self._members if not each.is_alive()]:
             self._members.remove(member)
-            self._deaths = [at for at in self._deaths if time.monotonic() - at < _QUICK] + [time.monotonic()]
-            if len(self._deaths) >= _TOO_OFTEN:
+            self._deaths.append(time.monotonic())
+            if (member.exitcode or 0) > 0 and len(self._deaths) >= _TOO_OFTEN:
                 raise ChildProcessError(
-                    f"processes that answer die one after the other, the last one by exit code {member.exitcode}"
+                    f"processes that answer end one after the other, the last one by exit code {member.exitcode}"
                 )
             log.warning(
                 "a process that answers died by exit code %s; another one takes its place", member.exitcode
             )
-            self._add()
+        if len(self._deaths) < _TOO_OFTEN:
+            for _ in range(self._count - len(self._members)):
+                self._add()
 
 
 def _answer(
@@ -242,8 +244,6 @@ def _answer(
     from cinemill.serve.application import application
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         application(catalogue, hosts, origins),
