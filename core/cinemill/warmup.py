@@ -64,27 +64,37 @@ def compiled() -> tuple[int, int]:
     return ready, there
 
 
-def load_for(kinds: Sequence[str], announce: Callable[[str], None]) -> None:
-    """Compile all kernels for processors of some kinds, for each kind in a process of its own.
-
-    Parameters
-    ----------
-    kinds
-        Names in `cinemill.kernels.machine.processor.KINDS`.
-    announce
-        Called with each kernel's name, after its kind of processor, before it is compiled.
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Check that kernels can be compiled for processors of some kinds.
 
     Raises
     ------
     UsageError
         There is no such kind, or kernels can't be compiled for others on this machine.
     """
-    import subprocess
-
-    known = list(processor.KINDS) if jit.without_numba() else []
+    known = list(processor.KINDS) if kinds and jit.without_numba() else []
     if unknown := [kind for kind in kinds if kind not in known]:
         there = f"known are {', '.join(known)}" if known else "this machine compiles for itself only"
         raise UsageError(f"no processor is known as {', '.join(unknown)}; {there}")
+
+
+def load_for(kinds: Sequence[str], announce: Callable[[str], None]) -> None:
+    """Compile all kernels for processors of some kinds, for each kind in a process of its own.
+
+    Parameters
+    ----------
+    kinds
+        Names in `cinemill.kernels.machine.processor.KINDS`: see `check_kinds`.
+    announce
+        Called with each kernel's name, after its kind of processor, before it is compiled.
+
+    Raises
+    ------
+    UsageError
+        Something went wrong, which was said.
+    """
+    import subprocess
+
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for kind in kinds:
         command = [sys.executable, "-m", __name__, kind]

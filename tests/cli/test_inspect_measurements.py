@@ -36,6 +36,10 @@ def test_measurements_of_all_reports_are_written(tmp_path):
     again = run(tmp_path / "study", "--measurements", table)
     assert again.exit_code != 0
     assert run(tmp_path / "study", "--measurements", table, "--overwrite").exit_code == 0
+    table.write_text("of,another program\n")
+    again = run(tmp_path / "study", "--measurements", table, "--overwrite")
+    assert "exists and is no table of measurements" in str(again.exception)
+    assert table.read_text() == "of,another program\n"
 
 
 def test_a_name_that_is_no_table_is_refused_before_anything_is_read(tmp_path):

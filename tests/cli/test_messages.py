@@ -77,7 +77,10 @@ def test_what_is_cut_or_restored_is_called_so(tmp_path):
 
 def test_what_a_data_set_holds_is_counted(capsys):
     counts = {"train": 1, "validation": 0, "test": 2}
-    outcome = Outcome("made", 4, counts, counts, {"a still": 1}, {}, duplicates=1, without_fan=1, problems=())
+    failed = {"NotDicom": 2, "DamagedFile": 1, "Refused": 1}
+    outcome = Outcome(
+        "made", 4, counts, counts, {"a still": 1}, failed, duplicates=1, without_fan=1, problems=()
+    )
     _show(outcome, Path("clips"))
     assert capsys.readouterr().err.splitlines() == [
         "made: clips: 3 clips of 4 files",
@@ -85,6 +88,8 @@ def test_what_a_data_set_holds_is_counted(capsys):
         "  validation: 0 clips, 0 patients",
         "  test: 2 clips, 2 patients",
         "  1 skipped: a still",
+        "  2 skipped: not DICOM",
+        "  2 skipped: can't be read",
         "  1 clip left out: of instances that are there already",
         "  1 clip in which no fan was found",
     ]

@@ -150,6 +150,7 @@ def test_options_of_the_same_name_are_one():
         (("inspect", ""), "a path is empty"),
         (("transcode", CINE, "out", "--report", ""), "a path is empty"),
         (("transcode", CINE, "~/out.dcm"), "~/out.dcm begins with ~, which is not expanded here"),
+        (("transcode", CINE, "~root"), "~root begins with ~, which is not expanded here"),
         (("bench", CINE, "none.dcm"), "no such file"),
     ],
 )
@@ -222,3 +223,10 @@ def test_a_directory_below_a_file_is_refused_by_name(tmp_path, monkeypatch, word
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert isinstance(done.exception, OutputError)
     assert "file: can't be written: a part of the path is not a directory" in str(done.exception)
+
+
+def test_a_processor_that_is_unknown_leaves_no_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("CINEMILL_CACHE_DIR", "")
+    done = CliRunner().invoke(app, ["warmup", "--processor", "nope", "-o", str(tmp_path / "w")])
+    assert "no processor is known as nope" in str(done.exception)
+    assert not (tmp_path / "w").exists()

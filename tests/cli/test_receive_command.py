@@ -34,9 +34,10 @@ from tests.support.senders import Client, command, data_set, instances_below
         (("--accept", "CTImage"), "is no UID"),
         (
             ("--aet", "A" * 17),
-            f"expected an AE title: 1 to 16 characters of ASCII, no backslash, found '{'A' * 17}'",
+            f"expected an AE title: 1 to 16 characters of ASCII, no backslash, not spaces alone, found '{'A' * 17}'",
         ),
         (("--allow-aet", "A\\B"), "expected an AE title"),
+        (("--aet", "  "), "not spaces alone, found '  '"),
         (("--verify", "sample"), "--verify goes with --to or --policy"),
         (("--report", "in/report.jsonl"), "would lie among the instances"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cinemill.codecs.codestream import texts
+from cinemill.errors import CodecError
 
 NOISE = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
 COMMENT = b"Zebediah was here"
@@ -55,6 +56,21 @@ def test_comments_are_text_wherever_they_stand_and_so_is_what_follows_the_end(co
     assert COMMENT in text_of(stream + COMMENT)
 
 
+@pytest.mark.parametrize("coding", STREAMS)
+def test_what_a_marker_means_that_is_unknown_may_be_text_and_no_marker_without_a_segment_hides_what_follows(
+    coding,
+):
+    stream, comment = STREAMS[coding], segment(MARKERS[coding], COMMENT)
+    first = stream.index(b"\xff\x90") if coding == "jpeg-2000" else 2
+    unknown, alone = (
+        (b"\xff\x70", b"\xff\x30") if coding == "jpeg-2000" else (b"\xff\xf0", b"\xff\x01\xff\xd8")
+    )
+    assert COMMENT in text_of(stream[:first] + segment(unknown, COMMENT) + stream[first:])
+    hidden = text_of(stream[:first] + alone + comment + stream[first:])
+    assert COMMENT in hidden
+    assert len(hidden) < 120
+
+
 def test_boxes_are_text_but_for_coded_samples():
     inner = STREAMS["jpeg-2000"]
     first = inner.index(b"\xff\x90")
@@ -65,6 +81,16 @@ def test_boxes_are_text_but_for_coded_samples():
     jxl = b"\0\0\0\x0cJXL \r\n\x87\n"
     assert COMMENT in text_of(jxl + box(b"Exif", COMMENT) + box(b"jxlc", b"\xff\x0a"))
     assert COMMENT not in text_of(jxl + box(b"jxlc", b"\xff\x0a" + COMMENT) + box(b"jbrd", COMMENT))
+
+
+def test_compressed_boxes_are_searched_as_what_they_hold():
+    jxl = b"\0\0\0\x0cJXL \r\n\x87\n" + box(b"jxlc", b"\xff\x0a")
+    packed = bytes(imagecodecs.brotli_encode(COMMENT * 9))
+    assert COMMENT not in packed
+    assert COMMENT in text_of(jxl + box(b"brob", b"Exif" + packed))
+    for wrong in (packed[:-4], bytes(imagecodecs.brotli_encode(bytes(1 << 25)))):
+        with pytest.raises(CodecError, match="can't be searched for text"):
+            text_of(jxl + box(b"brob", b"Exif" + wrong))
 
 
 def test_what_is_no_codestream_has_no_text_and_what_is_damaged_may_have():

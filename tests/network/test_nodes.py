@@ -87,6 +87,7 @@ def test_the_least_entry_has_defaults(tmp_path):
             DIMSE.replace("called-aet", "caled-aet"),
             "called-aet: expected a text, found nothing, but 'caled-aet'",
         ),
+        (DIMSE.replace("called-aet", "calling-aet"), "called-aet: expected a text, found nothing$"),
         (DIMSE + 'calling = "X"\n', "unknown key 'calling'; did you mean calling-aet?"),
         (DIMSE.replace('host = "h"', 'host = ""'), "host: expected a text, found ''"),
         (DIMSE + '[node.pacs]\npull = "push"\n', "pull: expected one of get, move, web, found 'push'"),

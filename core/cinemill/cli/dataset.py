@@ -58,7 +58,7 @@ def dataset(
 
 def _show(outcome: Outcome, destination: Path) -> None:
     """Print what became of it, on standard error."""
-    from cinemill.errors import printable
+    from cinemill.errors import NotDicom, printable
     from cinemill.operations.pages import counted
 
     for problem in outcome.problems:
@@ -76,8 +76,11 @@ def _show(outcome: Outcome, destination: Path) -> None:
                 f"  {split}: {counted(clips, 'clip')}, {counted(outcome.patients[split], 'patient')}",
                 err=True,
             )
-    for reason, count in {**outcome.skipped, **outcome.failed}.items():
-        click.echo(f"  {count:,} skipped: {reason}", err=True)
+    not_dicom = outcome.failed.get(NotDicom.__name__, 0)
+    failed = {"not DICOM": not_dicom, "can't be read": sum(outcome.failed.values()) - not_dicom}
+    for reason, count in {**outcome.skipped, **failed}.items():
+        if count:
+            click.echo(f"  {count:,} skipped: {reason}", err=True)
     if outcome.duplicates:
         click.echo(
             f"  {counted(outcome.duplicates, 'clip')} left out: of instances that are there already", err=True

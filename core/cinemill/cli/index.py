@@ -14,7 +14,6 @@ from cinemill.cli.forecast import phases
 from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import interruption, jobs_option, quiet_option
 from cinemill.errors import printable
-from cinemill.storage.mapped import of_directory
 
 if TYPE_CHECKING:
     from cinemill.operations.index.index import Indexed
@@ -66,6 +65,7 @@ def index(
     goes on. Exit code 1 if some files or directories could not be read at all.
     """
     from cinemill.operations.index.index import index as make
+    from cinemill.storage.mapped import of_directory
 
     with interruption() as stopping, phases(hidden=quiet) as shown:
         made = make(

@@ -57,7 +57,7 @@ _UNRESOLVED = 20
 @click.option(
     "--html", type=PATH, metavar="FILE", help="Write a page: findings, frames, times, regions, measurements."
 )
-@click.option("--overwrite", is_flag=True, help="Replace these files.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier page or table.")
 def inspect(
     sources: tuple[Path, ...],
     *,

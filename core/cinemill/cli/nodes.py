@@ -116,9 +116,13 @@ def _show(name: str, found: Sequence[Ability], taken: Mapping[str, frozenset[str
 
     console = Console(highlight=False)
     services = Table("service", "", "", box=None, pad_edge=False)
+    reasons: set[str] = set()
     for each in found:
         verdict = Text("yes", "green") if each.well else Text("no", "red")
-        services.add_row(each.what, verdict, Text(printable(each.told)))
+        told = "as above" if each.told in reasons else each.told
+        services.add_row(each.what, verdict, Text(printable(told)))
+        if not each.well:
+            reasons.add(each.told)
     console.print(Text(name, "bold"))
     console.print(services, soft_wrap=True)
     if not taken:

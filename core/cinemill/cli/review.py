@@ -12,7 +12,6 @@ import click
 from cinemill.cli.options import PATH, examples, sources_argument
 from cinemill.cli.run import quiet_option
 from cinemill.operations.mask.wanted import REVIEW
-from cinemill.storage.atomic import make_folder
 
 
 @click.command(epilog=examples("cinemill review /archive/2019 -o review.html"))
@@ -54,6 +53,8 @@ def or_review(command: click.Command) -> click.Command:
         if options.get("mask") != REVIEW:
             otherwise(sources, destination, **options)
             return
+        from cinemill.storage.atomic import make_folder
+
         page = destination
         if page.suffix != ".html":
             page = make_folder(page) / "review.html"

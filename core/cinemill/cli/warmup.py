@@ -10,7 +10,6 @@ import click
 
 from cinemill.cli.options import PATH, examples
 from cinemill.errors import OutputError, printable
-from cinemill.storage.atomic import make_folder
 
 
 @click.command(epilog=examples("cinemill warmup --processor x86-64-v3,znver4 -o kernels/"))
@@ -32,8 +31,11 @@ def warmup(processor: str | None, output: Path | None) -> None:
     """
     from cinemill.kernels.machine.cache import cache_directory, cache_parent
     from cinemill.kernels.machine.jit import Count
-    from cinemill.warmup import load_all, load_for
+    from cinemill.storage.atomic import make_folder
+    from cinemill.warmup import check_kinds, load_all, load_for
 
+    kinds = list(dict.fromkeys(processor.split(","))) if processor else []
+    check_kinds(kinds)
     if output:
         os.environ["CINEMILL_CACHE_DIR"] = str(make_folder(output.absolute()))
     if (output or processor) and not os.access(make_folder(cache_parent()), os.W_OK):
@@ -46,7 +48,6 @@ def warmup(processor: str | None, output: Path | None) -> None:
         place = f"[{Count.begun}/{Count.expected}] " if Count.expected else ""
         click.echo(f"{place}compiling {kernel.removeprefix('cinemill.kernels.')}", err=True)
 
-    kinds = list(dict.fromkeys(processor.split(","))) if processor else []
     if kinds:
         load_for(kinds, announce)
     else:

@@ -26,10 +26,13 @@ _SOF_CODINGS = {
 }
 
 
-class _Texts(NamedTuple):
-    """Where text may stand in a codestream, by the second bytes of its markers."""
+class _Markers(NamedTuple):
+    """What holds no text in a codestream, by the second bytes of its markers."""
 
-    segments: frozenset[int]
+    alone: frozenset[int]
+    """Those without a segment."""
+    tables: frozenset[int]
+    """Those whose segments are numbers; all others may hold text."""
     coded: int
     """What coded samples follow."""
     end: int
@@ -37,16 +40,26 @@ class _Texts(NamedTuple):
     """What ends coded samples."""
 
 
-_SOD = 0x93
-"""What coded samples of JPEG 2000 follow; the only one of these markers that has no segment."""
-_TEXTS = {
-    b"\xff\xd8": _Texts(
-        frozenset((*range(0xE0, 0xF0), 0xFE)), 0xDA, 0xD9, re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_MARKERS = {
+    b"\xff\xd8": _Markers(
+        frozenset((0x01, *range(0xD0, 0xD9))),
+        frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8)),
+        0xDA,
+        0xD9,
+        re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]"),
     ),
-    b"\xff\x4f": _Texts(frozenset((0x64,)), _SOD, 0xD9, re.compile(rb"\xff[\x90\xd9]")),
+    b"\xff\x4f": _Markers(
+        frozenset((*range(0x30, 0x40), 0x4F, 0x92, 0x93)),
+        frozenset((*range(0x50, 0x64), 0x90)),
+        0x93,
+        0xD9,
+        re.compile(rb"\xff[\x90\xd9]"),
+    ),
 }
-"""Application segments and comments of JPEG and JPEG-LS, comments of JPEG 2000, by the marker that they begin with."""
+"""Of JPEG with JPEG-LS, and of JPEG 2000, by the marker that they begin with."""
 _CODED_BOXES = frozenset((b"jxlc", b"jxlp", b"jbrd"))
+_LARGEST_BOX = 1 << 24
+"""Bytes of what a compressed box holds, if it is to be searched."""
 
 
 class Codestream(NamedTuple):
@@ -146,36 +159,57 @@ def with_end(data: Buffer) -> Buffer:
 
 
 def texts(data: Buffer) -> Iterator[Buffer]:
-    """Yield what of a frame may be text: comments, application segments, boxes, and what stands behind the end marker.
+    """Yield what of a frame may be text: comments, application and unknown segments, boxes, and what stands behind the end.
 
     Samples and tables are none, though bytes of them look like words. What follows something unexpected may be.
+
+    Raises
+    ------
+    CodecError
+        A compressed box can't be searched.
     """
     from cinemill.codecs.jpeg_2000 import boxes as jpeg_2000
     from cinemill.codecs.jpeg_xl import boxes as jpeg_xl
 
     view = memoryview(data)
-    if known := _TEXTS.get(bytes(view[:2])):
+    if known := _MARKERS.get(bytes(view[:2])):
         yield from _texts_among(view, known)
     elif jpeg_2000.has_boxes(view) or jpeg_xl.has_boxes(view):
         behind = 0
         for kind, start, behind in jpeg_2000.each_box(view, 0, len(view)):
             if kind == b"jp2c":
                 yield from texts(view[start:behind])
+            elif kind == b"brob":
+                yield _unpacked(view[start + 4 : behind])
             elif kind not in _CODED_BOXES:
                 yield view[start:behind]
         yield view[behind:]
 
 
-def _texts_among(view: memoryview, known: _Texts) -> Iterator[Buffer]:
+def _unpacked(content: memoryview) -> bytes:
+    import imagecodecs
+
+    try:
+        return bytes(imagecodecs.brotli_decode(bytes(content), out=_LARGEST_BOX))
+    except imagecodecs.BrotliError:
+        raise CodecError(
+            f"a compressed box (brob) can't be searched for text: it is damaged, or holds more than {_LARGEST_BOX} bytes"
+        ) from None
+
+
+def _texts_among(view: memoryview, known: _Markers) -> Iterator[Buffer]:
     position = 2
     while position + 4 <= len(view) and view[position] == 0xFF and view[position + 1] != known.end:
-        start, marker = position, view[position + 1]
+        marker = view[position + 1]
         if marker == 0xFF:
             position += 1
             continue
-        position += 2 if marker == _SOD else 2 + int.from_bytes(view[position + 2 : position + 4], "big")
-        if marker in known.segments:
-            yield view[start + 4 : position]
+        position += 2
+        if marker not in known.alone:
+            start = position + 2
+            position += int.from_bytes(view[position:start], "big")
+            if marker not in known.tables:
+                yield view[start:position]
         if marker == known.coded:
             found = known.behind.search(view, position)
             position = found.start() if found else len(view)

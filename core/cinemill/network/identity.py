@@ -22,7 +22,7 @@ _PIECE = 1 << 18
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 LONGEST_UID = 64
 _LONGEST_TITLE = 16
-TITLE = "an AE title: 1 to 16 characters of ASCII, no backslash"
+TITLE = "an AE title: 1 to 16 characters of ASCII, no backslash, not spaces alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Identity:
 
 def is_title(text: str) -> bool:
     """Whether a text can be an AE title (PS3.5 6.2)."""
-    return 0 < len(text) <= _LONGEST_TITLE and text.isascii() and text.isprintable() and "\\" not in text
+    fits = len(text) <= _LONGEST_TITLE and text.isascii() and text.isprintable()
+    return fits and "\\" not in text and bool(text.strip())
 
 
 def is_uid(text: str) -> bool:

@@ -24,6 +24,8 @@ Push: TypeAlias = Literal["dimse", "web"]
 _ENVIRONMENT = "CINEMILL_NODES"
 _DEFAULT = "~/.config/cinemill/nodes.toml"
 _LAST_PORT = 65535
+_ALIKE = 0.8
+"""Of 1: how much a key is like another that is missing, and for which it may have been meant; calling-aet is no called-aet."""
 _EXAMPLE = (
     'node.pacs = { pull = "get", dimse = { host = "pacs.example.org", port = 104, called-aet = "PACS" } }'
 )
@@ -326,7 +328,7 @@ class _Table:
 
     def __init__(self, path: Path, where: str, content: Mapping[str, Any]) -> None:
         self._path, self._where, self.content = path, where, content
-        self._known: list[str] = []
+        self._known: dict[str, None] = {}
 
     def table(self, key: str) -> _Table:
         found = self._take(key, {})
@@ -375,7 +377,7 @@ class _Table:
         return found if found.is_absolute() else self._path.parent / found
 
     def wrong(self, key: str, expected: str, found: object) -> UsageError:
-        near = difflib.get_close_matches(key, self.content.keys() - self._known, 1)
+        near = difflib.get_close_matches(key, self.content.keys() - self._known.keys(), 1, _ALIKE)
         shown = repr(found) if found is not None else ", but ".join(["nothing", *map(repr, near)])
         return UsageError(f"[{self._where}] {key}: expected {expected}, found {shown}", path=self._path)
 
@@ -383,18 +385,14 @@ class _Table:
         for key in self.content:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                meant = (
-                    f"; did you mean {near[0]}?"
-                    if near
-                    else f"; there are {', '.join(dict.fromkeys(self._known))}"
-                )
+                meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._known)}"
                 where = f"[{self._where}] " if self._where else ""
                 raise UsageError(f"{where}unknown key {key!r}{meant}", path=self._path)
 
     def has(self, key: str) -> bool:
-        self._known.append(key)
+        self._known[key] = None
         return key in self.content
 
     def _take(self, key: str, default: object) -> object:
-        self._known.append(key)
+        self._known[key] = None
         return self.content.get(key, default)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
-from cinemill.errors import NodeError
+from cinemill.errors import Cancelled, NodeError
 
 NAP = 1.0
 """Seconds after which a run that waits for its peer looks whether it was stopped."""
@@ -183,7 +183,7 @@ class Stream:
             left = left[taken:]
 
     def ask(self, question: bytes, length: int, seconds: float) -> None:
-        """Send a last PDU, wait for the beginning of its answer, and close.
+        """Send a last PDU, wait for the beginning of its answer, unless the run is stopped, and close.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class Stream:
         seconds
             How long it is waited for.
         """
-        with suppress(OSError, Gone, Late):
+        with suppress(OSError, Gone, Late, Cancelled):
             self.allow(seconds)
             self.send(question)
             self.exact(length)

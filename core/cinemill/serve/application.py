@@ -55,9 +55,7 @@ if TYPE_CHECKING:
 SERVICE = "/dicom-web"
 _PIXEL_DATA = "7FE00010"
 _NAMES = ("study", "series", "instance")
-_POLICY = (
-    "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' blob: data:"
-)
+_POLICY = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' blob:"
 
 
 class Origin:
@@ -289,7 +287,7 @@ def application(
     if allowed := [*origins]:
         middleware.append(Middleware(CORSMiddleware, allow_origins=allowed, allow_headers=["*"]))
     return Starlette(
-        routes=[Route("/", _page), service],
+        routes=[Route("/", _page), Route("/favicon.ico", _no_icon), service],
         middleware=middleware,
         exception_handlers={HTTPException: _of_http, CinemillError: failed, Exception: failed},
     )
@@ -322,6 +320,10 @@ def _routes(origin: Origin) -> Iterator[Route]:
         yield Route(f"{level}/metadata", origin.metadata)
         yield Route(f"{level}/thumbnail", origin.thumbnail)
         yield Route(level, origin.retrieve)
+
+
+def _no_icon(_: Request) -> Response:
+    return Response(status_code=204)
 
 
 def _page(_: Request) -> Response:

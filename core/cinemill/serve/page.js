@@ -7,8 +7,9 @@ const KEPT = 400;
 const UNTOLD = 40;
 const LONGEST = 2000;
 
-const first = (item, tag) => item[tag]?.Value?.[0] ?? "";
-const person = item => (first(item, "00100010").Alphabetic ?? "").replaceAll("^", " ").trim() || "no name";
+const plain = value => typeof value === "string" ? value.replace(/[\u202a-\u202e\u2066-\u2069]/g, "") : value;
+const first = (item, tag) => plain(item[tag]?.Value?.[0] ?? "");
+const person = item => plain(first(item, "00100010").Alphabetic ?? "").replaceAll("^", " ").trim() || "no name";
 const day = text => String(text).replace(/^(\d{4})(\d\d)(\d\d)$/, "$1-$2-$3");
 
 async function ask(path) {

@@ -218,6 +218,8 @@ class _Crew:
         ChildProcessError
             They end of themselves, one after the other; signals, such as for a file that shrinks while it is read, end others only.
         """
+        if not self._members:
+            time.sleep(_POLL)
         wait([member.sentinel for member in self._members], _POLL)
         self._deaths = [at for at in self._deaths if time.monotonic() - at < _QUICK]
         for member in [each for each in self._members if not each.is_alive()]:

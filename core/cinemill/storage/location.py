@@ -44,7 +44,9 @@ def located(location: Location) -> Path:
         raise UsageError("a path is empty; expected that of a file or directory (is a variable unset?)")
     if _URL.match(text):
         raise UsageError(f"{text} is a URL; expected the path of a file or directory")
-    if Path(text).parts[:1] == ("~",) and not os.path.lexists("~"):
+    home = text.partition("/")[0]
+    expanded = os.path.expanduser(home)  # noqa: PTH111  # leaves what is no user as it is
+    if expanded != home and not os.path.lexists(home):
         raise UsageError(f"{text} begins with ~, which is not expanded here; write the home directory out")
     return Path(text)
 

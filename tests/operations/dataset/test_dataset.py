@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cinemill
-from cinemill.errors import Cancelled, NotPermitted, OutputExists, UsageError
+from cinemill.errors import Cancelled, OutputExists, UsageError
 from cinemill.operations.dataset.assemble import Assembly
 from cinemill.operations.dataset.dataset import _here
 from cinemill.operations.dataset.making import Making
@@ -350,8 +350,10 @@ def test_an_index_and_a_condition_choose_instances(tmp_path, indexes, suffix):
 def test_an_index_that_may_not_be_read_is_said_so(tmp_path, monkeypatch):
     (tmp_path / "x.sqlite").touch()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(NotPermitted, match="let this user read it"):
+    with pytest.raises(UsageError, match="let this user read it"):
         chosen(tmp_path / "x.sqlite", "")
+    with pytest.raises(UsageError, match="there is no such index"):
+        chosen(tmp_path / "none.sqlite", "")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "sqlite"])

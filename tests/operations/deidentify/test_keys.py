@@ -10,12 +10,14 @@ from click.testing import CliRunner
 
 import cinemill
 from cinemill.cli import app
-from cinemill.errors import CinemillError, Refused, UsageError
+from cinemill.dicom.source import Source
+from cinemill.errors import CinemillError, CodecError, Refused, UsageError
 from cinemill.operations.deidentify.keys import Key, read_key
 from cinemill.operations.deidentify.mapping import Entry, MapFile, opened
-from cinemill.operations.deidentify.words import clean
+from cinemill.operations.deidentify.pixels import check_comments, printable
+from cinemill.operations.deidentify.words import clean, words_of
 from tests.operations.deidentify.conftest import FRAMES, identified
-from tests.support.generate import EXPLICIT, native_element, part10
+from tests.support.generate import EXPLICIT, encapsulated_element, header, native_element, part10
 
 KEY = Key(bytes(range(32)))
 
@@ -232,7 +234,7 @@ def test_an_audit_looks_at_file_names_and_at_what_is_no_dicom(tmp_path, key, mad
 
 
 def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
-    from tests.support.generate import JPEG_BASELINE, encapsulated_element, header, jpeg, smooth
+    from tests.support.generate import JPEG_BASELINE, jpeg, smooth
 
     made(map=str(tmp_path / "map"))
     stream = jpeg(smooth((24, 32, 3)))
@@ -253,10 +255,36 @@ def test_an_audit_reads_comments_of_codestreams(tmp_path, key, made):
             cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), to=target)
     cinemill.deidentify(path, tmp_path / "y.dcm", key=str(key), to="jpeg-ls")
     assert b"Zebediah" not in (tmp_path / "y.dcm").read_bytes()
+    cinemill.transcode(path, tmp_path / "z.dcm", to="jpeg-xl-jpeg")
+    with pytest.raises(Refused, match="comment in the codestream"):
+        cinemill.deidentify(tmp_path / "z.dcm", tmp_path / "y2.dcm", key=str(key))
+
+
+def test_a_compressed_box_that_can_not_be_searched_is_named_by_its_frame():
+    boxes = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x0abrobEx\0\0"
+    data = part10(header(FRAMES[:1]), encapsulated_element([[boxes]]), "1.2.840.10008.1.2.4.110")
+    with Source("x", data=data) as source, pytest.raises(CodecError, match=r"frame 0: a compressed box"):
+        check_comments(source, {"zebediah"})
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16-le", "utf-16-be"])
+def test_comments_are_read_in_the_encodings_that_are_met(tmp_path, encoding):
+    from tests.support.generate import JPEG_BASELINE, jpeg, smooth
+
+    stream, comment = jpeg(smooth((24, 32, 3))), "Zoë Müller-Ångström".encode(encoding)
+    stream = stream[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + stream[2:]
+    dataset = header(FRAMES[:1, ..., None].repeat(3, 3), "YBR_FULL_422", samples=3)
+    data = part10(dataset, encapsulated_element([[stream]]), JPEG_BASELINE)
+    with Source("x", data=data) as source:
+        found = words_of(printable(source, 0))
+        assert {"zoë", "müller", "ångström"} <= found
+        check_comments(source, {"muller"})
+        with pytest.raises(Refused, match="comment in the codestream"):
+            check_comments(source, {"müller"})
 
 
 def test_only_what_may_be_text_in_a_codestream_is_read_as_text_however_far_it_is(tmp_path, key):
-    from tests.support.generate import JPEG_BASELINE, encapsulated_element, header, jpeg, smooth
+    from tests.support.generate import JPEG_BASELINE, jpeg, smooth
 
     stream = jpeg(smooth((24, 32, 3)))
     assert b"*456789:" in stream  # a Huffman table

@@ -335,6 +335,12 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(OutputExists):
         InspectionPage(out, [path])
     assert out.read_bytes() == before
+    with InspectionPage(out, [path], overwrite=True) as made:
+        made.add(inspect(path))
+    out.write_text("of another program")
+    with pytest.raises(UsageError, match="exists and is no page of cinemill"):
+        InspectionPage(out, [path], overwrite=True)
+    assert out.read_text() == "of another program"
     assert [each.name for each in out.parent.iterdir()] == ["page.html"]
 
 

@@ -54,6 +54,11 @@ def test_instances_of_one_kind_stand_behind_one_picture(tree):
     assert [path.name for path, _ in found.unread] == ["cut.dcm"]
 
 
+def test_text_can_be_covered_where_some_was_found(tree):
+    assert page(survey(sorted(tree.iterdir()), ())).count('data-do="text"') == 2
+    assert 'data-do="text"' not in page(survey(sorted(tree.iterdir()), (), reads=False))
+
+
 def test_a_rule_that_fits_is_proposed(tree):
     rules = read_rules(
         '[[rule]]\nname = "mine"\nmanufacturer = "acme"\nblacken = [[0, 0, 60, 6]]', "rules.toml"

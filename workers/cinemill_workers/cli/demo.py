@@ -12,7 +12,6 @@ import click
 
 from cinemill.cli.options import PATH
 from cinemill.errors import printable
-from cinemill.storage.atomic import make_folder
 
 if TYPE_CHECKING:
     from cinemill.operations.receipt import Receipt
@@ -42,6 +41,7 @@ def demo(folder: Path) -> None:
     from pydicom.data import get_testdata_file
 
     from cinemill.cli.show import console
+    from cinemill.storage.atomic import make_folder
     from cinemill.warmup import compiled
     from cinemill_workers.engine.client import open_ledger
     from cinemill_workers.local.up import Service

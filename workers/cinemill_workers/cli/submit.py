@@ -29,7 +29,6 @@ from cinemill.operations.restore.request import Restore
 from cinemill.operations.split.request import Split
 from cinemill.operations.transcode import request as transcode
 from cinemill.operations.transcode.request import TARGETS, Transcode
-from cinemill.storage.atomic import make_folder
 from cinemill_workers.cli import terminal
 
 if TYPE_CHECKING:
@@ -133,6 +132,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Have workers do what a command does at once, to many files."""
+    from cinemill.storage.atomic import make_folder
     from cinemill_workers.cli.studies import listed, studies_of, with_nodes
     from cinemill_workers.engine import client
     from cinemill_workers.engine.kinds import to_json

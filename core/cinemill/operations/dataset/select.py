@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cinemill.errors import MissingFile, NotPermitted, UsageError, not_installed
+from cinemill.errors import UsageError, not_installed
 from cinemill.storage.database import open_to_read
 from cinemill.storage.tree import files_below
 
@@ -59,9 +59,9 @@ def chosen(index: Path, where: str) -> list[str]:
         It can't be read so.
     """
     if not index.is_file():
-        raise MissingFile("there is no such index; `cinemill index` makes one", path=index)
+        raise UsageError("there is no such index; `cinemill index` makes one", path=index)
     if not os.access(index, os.R_OK):
-        raise NotPermitted("can't be read: Permission denied; let this user read it", path=index)
+        raise UsageError("can't be read: Permission denied; let this user read it", path=index)
     suffix = index.suffix.lower()
     query = f"SELECT path FROM {_TABLE}" + (f" WHERE ({where}\n)" if where else "")  # noqa: S608  # checked below
     if suffix in _SQLITE:

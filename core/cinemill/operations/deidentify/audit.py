@@ -162,7 +162,7 @@ class _Audit:
         yield from self._level(source.elements, source.encoding, "", top=True)
         if source.pixel_data is not None and not source.native and source.transfer_syntax.coding != "video":
             for frame in {0, len(source) - 1}:
-                if any(map(self._originals.stands_in, printable(source.frame(frame)))):
+                if any(map(self._originals.stands_in, printable(source, frame))):
                     yield f"codestream of frame {frame}", "original"
 
     def _level(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cinemill.codecs.codestream import texts
+from cinemill.codecs.jpeg_xl.boxes import reconstructable
 from cinemill.dicom.sop_classes import STORAGE, ULTRASOUND
-from cinemill.errors import Refused
+from cinemill.errors import CodecError, Refused
 from cinemill.frames.overlays import EmbeddedOverlays
 from cinemill.operations.deidentify.profile import FEATURES, Profile
 from cinemill.operations.deidentify.words import words_of
 
 if TYPE_CHECKING:
     from cinemill.dicom.source import Source
-    from cinemill.pixel_format import Buffer
     from cinemill.syntaxes import TransferSyntax
 
 _BURNED_IN, _VISUAL_FEATURES = 0x00280301, 0x00280302
@@ -26,7 +27,17 @@ _WITHOUT_TEXT = frozenset(
 )
 """CT, MR, NM, PET and dose: pixels are measurements, to which no device adds text in an original image."""
 
-_PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{4,}")
+_PRINTABLE = tuple(
+    map(
+        re.compile,
+        (
+            rb"[\x20-\x7e\x80-\xff]{4,}",
+            rb"(?:[\x20-\x7e\xa0-\xff]\0){4,}",
+            rb"(?:\0[\x20-\x7e\xa0-\xff]){4,}",
+        ),
+    )
+)
+"""In one byte a character or UTF-8, and in UTF-16 of either order."""
 
 
 def check_pixels(source: Source, profile: Profile, mask: str) -> None:
@@ -108,7 +119,7 @@ def check_comments(source: Source, words: Collection[str]) -> None:
     if source.pixel_data is None or source.native or source.transfer_syntax.coding == "video" or not words:
         return
     for index in range(len(source)):
-        if not words_of(printable(source.frame(index))).isdisjoint(words):
+        if not words_of(printable(source, index)).isdisjoint(words):
             raise Refused(
                 "a comment in the codestream repeats the patient's name or number; a target such as --to jpeg-ls "
                 "codes the pixels without it",
@@ -116,10 +127,30 @@ def check_comments(source: Source, words: Collection[str]) -> None:
             )
 
 
-def printable(frame: Buffer) -> Iterator[str]:
-    """Yield what can be read as text in a frame, outside its samples."""
-    for part in texts(frame):
-        yield from (text.decode("latin-1") for text in _PRINTABLE.findall(part))
+def printable(source: Source, index: int) -> Iterator[str]:
+    """Yield what can be read as text in a frame outside its samples, and in the JPEG that can be rebuilt from it.
+
+    Raises
+    ------
+    CodecError
+        That JPEG can't be rebuilt, or a compressed box not be searched.
+    """
+    streams = [source.frame(index)]
+    if reconstructable(streams[0]) is not None:
+        from cinemill.codecs.jpeg_xl.libjxl import to_jpeg
+
+        streams.append(to_jpeg(streams[0], index))
+    try:
+        parts = list(chain.from_iterable(map(texts, streams)))
+    except CodecError as error:
+        error.locate(frame=index)
+        raise
+    for part in parts:
+        for text in chain.from_iterable(pattern.findall(part) for pattern in _PRINTABLE):
+            characters = text.replace(b"\0", b"")
+            yield characters.decode("latin-1")
+            if not characters.isascii():
+                yield characters.decode(errors="replace")
 
 
 def _is_measured(source: Source) -> bool:

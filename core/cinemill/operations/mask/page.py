@@ -56,6 +56,7 @@ def _card(number: int, group: Group) -> str:
             f'<p class="problem">no picture: {text(group.problem)}</p></article>'
         )
     found = f"; text found in {counted(len(group.text), 'place')} (dashed)" if group.text else ""
+    cover = '<button data-do="text">Cover text found</button>' if group.text else ""
     problem = f'<p class="problem">{text(group.problem)}</p>' if group.problem else ""
     return (
         f'<article data-group="{number}"><h2>{text(maker)}</h2>'
@@ -65,7 +66,7 @@ def _card(number: int, group: Group) -> str:
         f'<p class="note">proposed: {text(origin)}{found}'
         f"</p>{problem}"
         '<div class="buttons"><button data-do="accept">Accept</button><button data-do="reject">Reject</button>'
-        '<button data-do="delete">Delete rectangle</button><button data-do="text">Cover text found</button>'
+        f'<button data-do="delete">Delete rectangle</button>{cover}'
         '<button data-do="clear">Clear</button><button data-do="reset">As proposed</button></div>'
         f"<details><summary>{len(kind.regions)} ultrasound regions</summary><ul>{regions}</ul></details></article>"
     )

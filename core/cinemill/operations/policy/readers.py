@@ -114,3 +114,9 @@ def readable(readers: str) -> tuple[TransferSyntax, ...]:
     """
     asked = [reader(name.strip()) for name in readers.split(",") if name.strip()]
     return tuple(row for row in syntaxes.TARGETS if all(each.reads(row) for each in asked))
+
+
+def not_read(wanted: str, readers: str) -> str:
+    """Say that some targets are none that all of some readers read."""
+    allowed = ", ".join(map(str, readable(readers))) or "nothing in common"
+    return f"expected what is read by {readers} ({allowed}), found {wanted}"

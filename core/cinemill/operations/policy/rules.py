@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cinemill.errors import UsageError
-from cinemill.operations.policy.readers import readable
+from cinemill.operations.policy.readers import not_read, readable
 from cinemill.operations.policy.targets import Wanted, read_wanted
 
 if TYPE_CHECKING:
@@ -76,11 +76,9 @@ class Policy(NamedTuple):
         """
         for rule in self.rules:
             readers = rule.options.get("readable_by", readable_by)
-            allowed = readable(readers)
-            if rule.wanted is not None and not rule.wanted.within(allowed).targets:
+            if rule.wanted is not None and not rule.wanted.within(readable(readers)).targets:
                 raise UsageError(
-                    f"line {rule.line}: rule {rule.name!r} leaves no target: {readers} can't all read "
-                    f"{rule.wanted.named}; they read {', '.join(map(str, allowed)) or 'nothing in common'}"
+                    f"line {rule.line}: rule {rule.name!r} leaves no target: {not_read(rule.wanted.named, readers)}"
                 )
 
     def check_order(self) -> None:

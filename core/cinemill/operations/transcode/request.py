@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 from cinemill import syntaxes
 from cinemill.errors import UsageError
 from cinemill.operations.operation import CopiesRest, option, overwriting
-from cinemill.operations.policy.readers import READERS, readable
+from cinemill.operations.policy.readers import READERS, not_read, readable
 from cinemill.operations.policy.targets import read_wanted
 from cinemill.operations.policy.words import WORDS, Colour, IfLarger, Level, LossySource, Options, check_word
 
@@ -116,9 +116,7 @@ class Transcode(CopiesRest):
         if self.to:
             wanted = read_wanted(self.to)
             if not wanted.within(allowed).targets:
-                raise UsageError(
-                    f"{self.readable_by} can't all read {wanted.named}; they read {', '.join(map(str, allowed))}"
-                )
+                raise UsageError(f"--to: {not_read(wanted.named, self.readable_by)}")
             object.__setattr__(self, "to", str(wanted))
         else:
             self.rules.check(self.readable_by)

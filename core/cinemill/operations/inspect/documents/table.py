@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -10,7 +11,8 @@ from typing import TypeAlias
 from cinemill.operations.inspect.documents import concepts
 from cinemill.operations.inspect.documents.concepts import concept_key
 from cinemill.operations.inspect.model import Code, Facts, Measurement, Reference
-from cinemill.operations.tables import Column, Kind, TableFile
+from cinemill.operations.tables import Column, Kind, TableFile, is_table
+from cinemill.storage.foreign import check_ours
 
 Row: TypeAlias = dict[str, str | float | int | None]
 
@@ -137,12 +139,12 @@ class MeasurementTable(TableFile):
     path
         Where it will stand: ``.csv`` or ``.parquet``.
     overwrite
-        Replace what stands there.
+        Replace the table of measurements that stands there.
 
     Raises
     ------
     UsageError
-        The name ends in something else, or what writes Parquet is not installed.
+        The name ends in something else, what writes Parquet is not installed, or another file would be replaced.
     OutputExists
         Something stands there already.
     OutputError
@@ -150,6 +152,8 @@ class MeasurementTable(TableFile):
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if overwrite:
+            check_ours(path, partial(is_table, columns=COLUMNS), "table of measurements")
         super().__init__(path, COLUMNS, overwrite=overwrite)
 
     def add(self, facts: Facts, measurements: Iterable[Measurement]) -> None:

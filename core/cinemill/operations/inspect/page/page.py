@@ -22,6 +22,7 @@ from cinemill.operations.pages import (
     END,
     begin,
     check_place,
+    check_replaced,
     counted,
     figure,
     in_bytes,
@@ -90,7 +91,7 @@ class InspectionPage:
     called
         What sources are called that stand in a file of another name.
     overwrite
-        Replace what stands there.
+        Replace the page that stands there.
     phi
         Whether the patient may be told, and shown.
     bounds
@@ -99,7 +100,7 @@ class InspectionPage:
     Raises
     ------
     UsageError
-        The page would be one of the sources, or lie among them.
+        The page would be one of the sources, or lie among them, or replace what is no page of ours.
     OutputExists
         Something stands there already.
     """
@@ -115,8 +116,7 @@ class InspectionPage:
         bounds: Bounds = _BOUNDS,
     ) -> None:
         check_place(path, sources)
-        if not overwrite:
-            check_free(path)
+        (check_replaced if overwrite else check_free)(path)
         self._path, self._overwrite, self._phi, self._bounds = path, overwrite, phi, bounds
         self._files = {name: file for file, name in called.items()}
         self._found = Found()
