@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -460,3 +461,20 @@ def test_numbers_with_a_point_are_fetched_as_they_are(tmp_path):
         (told,) = origin.get(f"{url_of(dataset)}/metadata").json
         address = told["7FE00008"]["BulkDataURI"].removeprefix(origin.service)
         assert origin.get(address, "application/octet-stream").body == dataset.FloatPixelData
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no browser")
+def test_a_browser_shows_names_as_text(tmp_path):
+    dataset = pydicom.dcmread(bundled("CT_small.dcm"))
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for number, name in enumerate(("=王^小東", "<i>Doe</i>^Jane", "כהן^דוד")):
+        dataset.PatientName, dataset.StudyInstanceUID = name, generate_uid()
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.save_as(tmp_path / f"{number}.dcm")
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom")
+    with web_origin(tmp_path) as origin:
+        shown = subprocess.run(
+            ["chromium", *options, origin.address], capture_output=True, text=True, check=True
+        ).stdout
+    found = re.findall("<b>(.*?)</b>", shown)
+    assert {*found} == {"王 小東", "&lt;i&gt;Doe&lt;/i&gt; Jane", "כהן דוד"}

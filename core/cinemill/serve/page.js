@@ -9,7 +9,10 @@ const LONGEST = 2000;
 
 const plain = value => typeof value === "string" ? value.replace(/[\u202a-\u202e\u2066-\u2069]/g, "") : value;
 const first = (item, tag) => plain(item[tag]?.Value?.[0] ?? "");
-const person = item => plain(first(item, "00100010").Alphabetic ?? "").replaceAll("^", " ").trim() || "no name";
+const person = item => {
+  const { Alphabetic, Ideographic, Phonetic } = first(item, "00100010");
+  return plain(Alphabetic ?? Ideographic ?? Phonetic ?? "").replaceAll("^", " ").trim() || "no name";
+};
 const day = text => String(text).replace(/^(\d{4})(\d\d)(\d\d)$/, "$1-$2-$3");
 
 async function ask(path) {
@@ -121,6 +124,7 @@ async function show(url, frames, pixels) {
     `${first(header, "00083002")}${frames > 1 ? ` · ${frames} frames, ${(1000 / pace).toFixed(1)} a second` : ""}`;
   at("frame").max = frames;
   at("frame").disabled = at("play").disabled = frames === 1;
+  at("player").scrollIntoView({ block: "nearest" });
   await draw(cine, 1);
   if (frames > 1) play(cine);
 }

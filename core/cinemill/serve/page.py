@@ -19,10 +19,11 @@ button{cursor:pointer}
 .study{display:block;width:100%;text-align:left;margin:0 0 8px}
 .study[aria-current=true],.thumb[aria-current=true]{border-color:var(--strong);box-shadow:0 0 0 1px var(--strong)}
 .study b,.study span{display:block;overflow-wrap:anywhere}.study span{color:var(--soft);font-size:.82rem}
+#thumbs{max-height:34vh;overflow:auto;margin:0 0 14px}
 .thumbs{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 14px}
 .thumb{width:112px;padding:4px;font-size:.72rem;color:var(--soft);overflow-wrap:anywhere}
 .thumb img{width:100%;height:80px;object-fit:contain;background:#000;border-radius:3px;display:block}
-#screen{background:#000;width:100%;height:66vh;object-fit:contain;display:block;border-radius:4px}
+#screen{background:#000;width:100%;max-height:66vh;object-fit:contain;display:block;border-radius:4px}
 .controls{display:flex;gap:10px;align-items:center;margin:10px 0}.controls input{flex:1}
 [hidden]{display:none}
 @media (max-width:760px){body{grid-template-columns:1fr}
