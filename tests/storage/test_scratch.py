@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from cinemill.errors import OutputError
-from cinemill.storage.scratch import scratch
+from cinemill.locks import claim
+from cinemill.storage.scratch import scratch, scratch_within
 
 
 @pytest.fixture(autouse=True)
@@ -72,4 +73,13 @@ def test_what_is_new_or_no_directory_or_another_s_stays(place):
 def test_where_none_can_be_made_it_is_said(place):
     (place / "file").touch()
     with pytest.raises(OutputError, match="a part of the path is not a directory"), scratch(place / "file"):
+        pass
+
+
+def test_outputs_in_one_within_wait_for_no_lock():
+    with scratch() as folder, scratch_within(folder) as within:
+        lock = os.open(within, os.O_RDONLY)
+        assert claim(lock)
+        os.close(lock)
+    with pytest.raises(OutputError), scratch_within(folder):
         pass

@@ -36,17 +36,33 @@ def scratch(where: Path | None = None) -> Iterator[Path]:
     """
     place = where or Path(gettempdir())
     _sweep(place)
-    try:
-        made = TemporaryDirectory(prefix=_PREFIX, dir=place)
-    except OSError as error:
-        raise output_error(place, error) from None
-    with made as folder:
+    with _made(place, _PREFIX) as folder:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             hold(lock)
             yield Path(folder)
         finally:
             os.close(lock)
+
+
+@contextmanager
+def scratch_within(folder: Path) -> Iterator[Path]:
+    """Yield a directory in a scratch one, for outputs: it has no lock that those would wait for.
+
+    Raises
+    ------
+    OutputError
+        There is no room for it.
+    """
+    with _made(folder) as within:
+        yield Path(within)
+
+
+def _made(place: Path, prefix: str | None = None) -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix=prefix, dir=place)
+    except OSError as error:
+        raise output_error(place, error) from None
 
 
 def _sweep(folder: Path) -> None:
