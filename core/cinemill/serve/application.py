@@ -45,7 +45,7 @@ from cinemill.serve.pictures import (
 )
 from cinemill.serve.searches import INSTANCES, SERIES, STUDIES, described, read_search, results
 from cinemill.serve.turns import Turns
-from cinemill.storage.scratch import scratch_within
+from cinemill.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -129,7 +129,7 @@ class Origin:
         if target is None:
             yield from pieces_of(found.path)
             return
-        with scratch_within(self._scratch) as folder:
+        with scratch(self._scratch) as folder:
             output, gone = folder / "instance.dcm", partial(_is_gone, request)
             with self._turns.turn(gone, begun=begun):
                 transcode(found.path, output, to=target.uid, threads=1, preserve=False, cancelled=gone)
@@ -179,7 +179,7 @@ class Origin:
         request
             Whose client waits for it.
         """
-        with scratch_within(self._scratch) as folder:
+        with scratch(self._scratch) as folder:
             gone = partial(_is_gone, request)
             with self._turns.turn(gone):
                 output = write_clip(found.path, folder, media, asked, gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ from cinemill.locks import claim, hold
 from cinemill.storage.atomic import output_error
 
 _PREFIX = "cinemill-scratch-"
+_LOCK = ".lock"
+"""A file of its own: directories are locked by who writes into them."""
+
 _NEW = 60.0
 """Seconds in which one that was made may not be locked yet."""
 
@@ -36,8 +40,12 @@ def scratch(where: Path | None = None) -> Iterator[Path]:
     """
     place = where or Path(gettempdir())
     _sweep(place)
-    with _made(place, _PREFIX) as folder:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        made = TemporaryDirectory(prefix=_PREFIX, dir=place)
+    except OSError as error:
+        raise output_error(place, error) from None
+    with made as folder:
+        lock = _open_lock(Path(folder))
         try:
             hold(lock)
             yield Path(folder)
@@ -45,34 +53,19 @@ def scratch(where: Path | None = None) -> Iterator[Path]:
             os.close(lock)
 
 
-@contextmanager
-def scratch_within(folder: Path) -> Iterator[Path]:
-    """Yield a directory in a scratch one, for outputs: it has no lock that those would wait for.
-
-    Raises
-    ------
-    OutputError
-        There is no room for it.
-    """
-    with _made(folder) as within:
-        yield Path(within)
+def _open_lock(folder: Path) -> int:
+    return os.open(folder / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
-def _made(place: Path, prefix: str | None = None) -> TemporaryDirectory[str]:
-    try:
-        return TemporaryDirectory(prefix=prefix, dir=place)
-    except OSError as error:
-        raise output_error(place, error) from None
-
-
-def _sweep(folder: Path) -> None:
+def _sweep(place: Path) -> None:
     """Remove what killed processes left; where there are no locks, it stays."""
-    for left in folder.glob(f"{_PREFIX}*"):
+    for left in place.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             there = left.lstat()
-            if there.st_uid != os.geteuid() or time.time() - there.st_mtime < _NEW:
+            is_ours = stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid()
+            if not is_ours or time.time() - there.st_mtime < _NEW:
                 continue
-            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            lock = _open_lock(left)
             try:
                 if claim(lock):
                     shutil.rmtree(left, ignore_errors=True)
