@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from cinemill.errors import CinemillError, UsageError
 from cinemill.operations.index.index import Indexed, index
-from cinemill.processes import children_context, start
+from cinemill.processes import children_context, share_heap, start
 from cinemill.processors import processors
 from cinemill.serve.catalogue import make_catalogue
 from cinemill.storage.location import Location, each_located, located
@@ -245,6 +245,7 @@ def _answer(
 
     from cinemill.serve.application import application
 
+    share_heap()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
