@@ -31,7 +31,7 @@ from cinemill_workers.settings import Settings
 from tests.support.faulty_worker import FREE
 from tests.support.harness import Service, failures, job_spec, receipts, retry, wait_until, write_archive
 
-HASTY = Settings(hold_seconds=0.001)
+HASTY = Settings(hold_seconds=1e-9)
 
 
 def fill(ledger: Ledger, folder: Path, count: int) -> str:
