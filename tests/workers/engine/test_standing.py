@@ -30,7 +30,7 @@ from tests.support.harness import (
 
 pytestmark = pytest.mark.service
 
-HASTY = Settings(walk_seconds=0.001, hold_seconds=0.001)
+HASTY = Settings(walk_seconds=0.001, hold_seconds=1e-9)
 
 
 def standing(folder: Path, **more: Any) -> JobSpec:
