@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cinemill.frames.cine import Cine
 
 SERVICE = "/dicom-web"
+_IN_JSON = (JSON, "application/json")
 _PIXEL_DATA = "7FE00010"
 _NAMES = ("study", "series", "instance")
 _POLICY = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' blob:"
@@ -75,9 +76,7 @@ class Origin:
 
     def search(self, request: Request, depth: int) -> Response:
         """Search for studies, series or instances."""
-        media = choose(_accept(request), (JSON, "application/json"))
-        if media is None:
-            raise NotAcceptable(f"results are given as {JSON} only")
+        media = _chosen(request, _IN_JSON, f"results are given as {JSON} only")
         search = read_search(depth, _within(request), request.query_params.multi_items())
         found, more = results(self._catalogue, search)
         warnings = [
@@ -91,11 +90,9 @@ class Origin:
 
     def metadata(self, request: Request) -> Response:
         """Give the metadata of instances."""
-        media = choose(_accept(request), (JSON, "application/json"))
-        if media is None:
-            raise NotAcceptable(f"metadata is given as {JSON} only")
+        media = _chosen(request, _IN_JSON, f"metadata is given as {JSON} only")
         base = _base(request)
-        several = (metadata_of(each, _url(base, each)) for each in self._instances(request))
+        several = (metadata_of(each, each.url(base)) for each in self._instances(request))
         return in_json(several, media=media)
 
     def retrieve(self, request: Request) -> Response:
@@ -158,9 +155,7 @@ class Origin:
         cine, asked = cine_of(found), shown(request.query_params)
         numbers = checked(cine, _numbers(request)) if "frames" in request.path_params else None
         offered = PICTURES if numbers is not None else PICTURES + CINES
-        media = choose(_accept(request), offered)
-        if media is None:
-            raise NotAcceptable(f"pictures are given as {', '.join(offered)}")
+        media = _chosen(request, offered, f"pictures are given as {', '.join(offered)}")
         if media in CINES:
             return alone(self._clip(found, media, asked, request), media)
         if numbers is None:
@@ -226,17 +221,28 @@ def _accept(request: Request) -> str:
     return request.query_params.get("accept") or request.headers.get("accept", "")
 
 
+def _chosen(request: Request, offered: Sequence[str], otherwise: str) -> str:
+    """Return which of some media types is accepted best.
+
+    Parameters
+    ----------
+    request, offered
+        Who asks, and what there is; the first of these is what is given for any.
+    otherwise
+        What is said where none is accepted.
+    """
+    media = choose(_accept(request), offered)
+    if media is None:
+        raise NotAcceptable(otherwise)
+    return media
+
+
 def _within(request: Request) -> tuple[str, ...]:
     return tuple(request.path_params[name] for name in _NAMES if name in request.path_params)
 
 
 def _base(request: Request) -> str:
     return str(request.base_url).rstrip("/") + SERVICE
-
-
-def _url(base: str, found: Found) -> str:
-    study, series, instance = found.uids
-    return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
 def _numbers(request: Request) -> list[int]:

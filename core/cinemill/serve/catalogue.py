@@ -67,6 +67,11 @@ class Found(NamedTuple):
     uids: tuple[str, ...]
     path: Path
 
+    def url(self, base: str) -> str:
+        """Return its address, below that of the service (PS3.18 10.4.1)."""
+        names = zip(("studies", "series", "instances"), self.uids, strict=False)
+        return "/".join((base, *(f"{name}/{uid}" for name, uid in names)))
+
 
 class Related(NamedTuple):
     """What belongs to a study.
@@ -143,10 +148,9 @@ class Catalogue:
             Those of other attributes are passed over.
         """
         conditions, values = _within(within)
-        for key in keys:
-            if column := _MATCHED.get(key.path[0]):
-                conditions.append(f"meets({column}, ?, ?)")
-                values += (key.wanted, key.vr)
+        for key in filter(is_matched, keys):
+            conditions.append(f"meets({_MATCHED[key.path[0]]}, ?, ?)")
+            values += (key.wanted, key.vr)
         uids = ", ".join(_UIDS[:depth])
         several = depth < len(_UIDS)
         statement = " ".join(

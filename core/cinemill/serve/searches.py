@@ -183,9 +183,7 @@ def described(
         for keyword, uid in zip(_UIDS, found.uids, strict=False):
             told[tag_of(keyword)] = attribute("UI", uid)
         told[tag_of("InstanceAvailability")] = attribute("CS", "ONLINE")
-        names = zip(("studies", "series", "instances"), found.uids, strict=False)
-        url = "/".join((base, *(f"{name}/{uid}" for name, uid in names)))
-        told[tag_of("RetrieveURL")] = attribute("UR", url)
+        told[tag_of("RetrieveURL")] = attribute("UR", found.url(base))
         if not search.within or search.depth == STUDIES:
             related = related_to(found.uids[:1])
             told |= _modalities(related.modalities)
